@@ -1,0 +1,65 @@
+# Every target does the set-up that it needs: `make demo` and `make test` are the two commands of a fresh clone.
+
+PYTHON ?= python3.11
+VENV   ?= .venv
+MODEL  ?= base
+ARGS   ?=
+# Where PyTorch's CPU build comes from, when the configured registry would hand out the CUDA one:
+#   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+PY  := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check ratio speed train golden fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Torch comes first and pinned, so that it is the CPU build wherever one is offered: left to its own choice, pip would
+# fetch gigabytes of CUDA for the sake of the extras.
+$(VENV)/.torch:
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	touch $@
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/.torch
+	$(PIP) -e '.[cpu,bench]'
+	touch $@
+
+$(VENV)/.setup: pyproject.toml | $(VENV)/.torch
+	$(PIP) -e '.[cpu,dev,bench,train]'
+	touch $@ $(VENV)/.demo
+
+setup: $(VENV)/.setup ## build .venv with everything: CPU torch, volcomp, tests, rivals, training
+
+demo: $(VENV)/.demo ## the main job on a built-in scene: compress, restore, compare, sizes beside the rivals
+	$(PY) -m benchmarks.demo
+
+test: $(VENV)/.setup ## all tests; ARGS='-m "not slow" -k name' narrows them
+	$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.setup ## ruff, mypy, and who may import whom
+	$(PY) -m ruff check
+	$(PY) -m mypy volcomp neighbourhoods
+	$(VENV)/bin/lint-imports
+
+ratio: $(VENV)/.setup ## sizes on the corpus' valid split -> benchmarks/ratio.csv and the README; measures what is missing
+	$(PY) -m benchmarks.ratio $(ARGS)
+
+speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv and the README
+	$(PY) -m benchmarks.speed $(ARGS)
+
+train: $(VENV)/.setup ## train MODEL=fast|base on the corpus' train split and export it
+	$(PY) -m volcomp.training --model $(MODEL) $(ARGS)
+
+golden: $(VENV)/.setup ## add the golden files of this version; never overwrites one
+	$(PY) -m tests.golden
+
+fuzz: $(VENV)/.setup ## the property tests with many more examples, other ones each time
+	$(PY) -m pytest --hypothesis-profile=fuzz -m 'not corpus' $(ARGS)
+
+clean: ## remove caches and build outputs; .venv and the unpacked corpus stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
