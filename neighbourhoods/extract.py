@@ -30,8 +30,7 @@ def gather(
     parallel: share the work among numba's threads; worth it from some ten thousand voxels on
 
     Returns [N, K] of the buffer's dtype, K being the number of offsets. Raises ValueError where the margins are
-    narrower than
-    the neighbourhood or a voxel lies outside of the volume: the loops themselves check nothing.
+    narrower than the neighbourhood, or a voxel lies outside of the volume: the loops themselves check nothing.
     """
     if margins(offsets)[0] > before or margins(offsets)[1] > radius:
         needed = "{} slices and {} voxels".format(*margins(offsets))

@@ -1,0 +1,88 @@
+"""The corpus of real series: where it is, who may learn from what, and its voxels.
+
+It is no part of this repository. It is looked for in $VOLCOMP_CORPUS, else beside the repository in `../shared/corpus`,
+and unpacked, one series at a time, into $VOLCOMP_CACHE, else `.cache/corpus`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.encaps import generate_frames
+from pydicom.uid import JPEG2000Lossless
+
+ROOT = Path(__file__).resolve().parent.parent
+DONE = ".complete"  # an empty file in a folder that is unpacked as a whole; no part of the series
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of the corpus' splits.csv."""
+
+    name: str
+    modality: str  # "CT" or "MR"
+    split: str  # "train" may teach a model, "valid" is what sizes are quoted on
+    extent: str  # "series", or "run" for a few neighbouring slices
+
+
+def home() -> Path:
+    """The folder of the corpus; FileNotFoundError with a sentence where there is none."""
+    folder = Path(os.environ.get("VOLCOMP_CORPUS") or ROOT.parent / "shared" / "corpus")
+    if not (folder / "splits.csv").is_file():
+        raise FileNotFoundError(f"there is no corpus at {folder}: set VOLCOMP_CORPUS to the folder with its splits.csv")
+    return folder
+
+
+def splits() -> list[Series]:
+    """All series, in the order of splits.csv."""
+    with (home() / "splits.csv").open(newline="") as lines:
+        return [Series(row["name"], row["modality"], row["split"], row["extent"]) for row in csv.DictReader(lines)]
+
+
+def unpack(name: str) -> Path:
+    """The folder of DICOM files of a series, unpacked when it is first asked for (needs the package tomoz)."""
+    folder = Path(os.environ.get("VOLCOMP_CACHE") or ROOT / ".cache" / "corpus") / name
+    if (folder / DONE).exists():
+        return folder
+    import tomoz
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for file_name, content in tomoz.unpack_dicom((home() / f"{name}.tmzd").read_bytes()):
+        (folder / file_name).write_bytes(content)
+    (folder / DONE).touch()
+    return folder
+
+
+def files(name: str) -> list[Path]:
+    """The DICOM files of a series in the order of its slices: every name begins with the slice's place."""
+    return sorted(path for path in unpack(name).iterdir() if path.name != DONE)
+
+
+def is_compressed(name: str) -> bool:
+    """Whether the series is kept in a compressed transfer syntax, so that its voxels have to be decoded first."""
+    return pydicom.dcmread(files(name)[0], stop_before_pixels=True).file_meta.TransferSyntaxUID.is_compressed
+
+
+def volumes(name: str) -> list[np.ndarray]:
+    """The voxels of a series as stored, without any rescaling: one volume [Z, Y, X] for each matrix and pixel type."""
+    groups: dict[tuple[tuple[int, ...], np.dtype], list[np.ndarray]] = {}
+    for path in files(name):
+        pixels = _pixels(pydicom.dcmread(path))
+        groups.setdefault((pixels.shape, pixels.dtype), []).append(pixels)
+    return [np.stack(group) for group in groups.values()]
+
+
+def _pixels(dataset: pydicom.Dataset) -> np.ndarray:
+    """The stored values [Y, X] of one slice; compressed ones occur in JPEG 2000 and in JPEG Lossless."""
+    import imagecodecs
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed:
+        return dataset.pixel_array
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    return imagecodecs.jpeg2k_decode(frame) if syntax == JPEG2000Lossless else imagecodecs.ljpeg_decode(frame)

@@ -1,0 +1,86 @@
+"""What both benchmarks write: CSV rows, the machine that they were measured on, and tables between marks of a text."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .corpus import ROOT
+
+README = ROOT / "README.md"
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header; none where the file is absent."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file, whole or not at all: it is replaced by a rename, so an interrupt loses no measurement."""
+    beside = path.with_suffix(".part")
+    with beside.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    beside.replace(path)
+
+
+def write_machine(path: Path, versions: Iterable[str]) -> None:
+    """Note what was measured on, and with which versions, beside a CSV file: its name with .json.
+
+    Versions of codecs that were not measured this time stay noted.
+    """
+    beside = path.with_suffix(".json")
+    known = json.loads(beside.read_text())["versions"] if beside.exists() else []
+    packages = {line.split()[0]: line for line in [*known, *versions]}
+    machine = {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "versions": sorted(packages.values()),
+    }
+    beside.write_text(json.dumps(machine, indent=2) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, numbers to the right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def insert(text: str, mark: str, content: str) -> str:
+    """Put content between the lines `<!-- mark:begin -->` and `<!-- mark:end -->`; text without them stays as it is.
+
+    Doing it again gives the same text.
+    """
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    if begin not in text or end not in text:
+        return text
+    head, rest = text.split(begin, 1)
+    return f"{head}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"
+
+
+def publish(mark: str, content: str) -> None:
+    """Print a table and bring the README up to date with it, where the README has a place for it."""
+    print(content)
+    if README.exists():
+        README.write_text(insert(README.read_text(), mark, content))
+
+
+def _cpu_model() -> str:
+    """The processor's name as the system gives it: on Linux from /proc/cpuinfo, which knows more than `platform`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
