@@ -1,0 +1,29 @@
+"""Lossless compression of CT and MR volumes, exact on every machine.
+
+    data = volcomp.compress(array)                     # (z, y, x) or (y, x) of 8- or 16-bit integers
+    array = volcomp.decompress(data)                   # or slices=slice(40, 44)
+    volcomp.inspect(data)
+"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .arrays import Report, VolumeReport, compress, decompress, inspect
+    from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
+
+__all__ = ["DamagedError", "Report", "TargetError", "UnsupportedError", "VerificationError", "VolcompError",
+           "VolumeReport", "__version__", "compress", "decompress", "inspect"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: numpy and numba take a second, `volcomp --help` must not."""
+    if name not in __all__:
+        raise AttributeError(f"module 'volcomp' has no attribute {name!r}")
+    from . import errors
+    if hasattr(errors, name):
+        return getattr(errors, name)
+    from . import arrays
+    return getattr(arrays, name)

@@ -1,0 +1,61 @@
+"""What is inside an archive, for people and for `--json`: read from headers and kept bytes; no voxel is decoded."""
+from __future__ import annotations
+
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from ..arrays import report
+from ..container import MANIFEST, Reader, SectionId
+from ..formats.dicom import describe_header
+from .manifest import Manifest
+from .restore import Records, manifest_of, opened
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Shapes, types, models, sizes by section, promise; of an archive also files, folders and what the series are."""
+    with opened(path) as reader:
+        contents: dict[str, Any] = {"file": str(path), **asdict(report(reader))}
+        if SectionId(MANIFEST) in reader.places:
+            manifest = manifest_of(reader)
+            contents["root"] = manifest.root
+            contents["files"] = len(manifest.files)
+            contents["raw_bytes"] = sum(entry.size for entry in manifest.files)
+            contents["kept_whole"] = len(manifest.whole)
+            contents["empty_folders"] = len(manifest.folders)
+            for volume, series in zip(contents["volumes"], _series(reader, manifest), strict=True):
+                volume.update(series)
+        return contents
+
+
+def _series(reader: Reader, manifest: Manifest) -> list[dict[str, Any]]:
+    """Per volume: number of files, and from the headers of its first two images what pydicom makes of them."""
+    records = Records(reader, manifest.tables)
+    found = []
+    first = 0
+    for entries in manifest.volumes:
+        headers = [records.get(first + i)[: entry.before] for i, entry in enumerate(entries[:2])]
+        found.append({"files": len(entries), **describe_header([BytesIO(header) for header in headers])})
+        first += len(entries)
+    return found
+
+
+
+
+def as_text(contents: dict[str, Any]) -> str:
+    """The same for people."""
+    lines = [f"{contents['file']}: {contents['size']} bytes, {contents['promise']}"]
+    if "files" in contents:
+        lines.append(f"  {contents['files']} files of {contents['raw_bytes']} bytes under {contents['root'] or '.'}/, "
+                     f"{contents['kept_whole']} of them kept whole, {contents['empty_folders']} empty folders")
+    for number, volume in enumerate(contents["volumes"]):
+        shape = "×".join(map(str, volume["shape"]))
+        lines.append(f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {volume['slabs']} slabs, "
+                     f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel")
+        if "series" in volume:
+            spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
+            lines.append(f"    {volume['files']} files, {volume['modality'] or 'unknown modality'} "
+                         f"{volume['description']!r}, spacing {spacing} mm (z × y × x), series {volume['series']}")
+    sizes = ", ".join(f"{tag} {size}" for tag, size in contents["sections"].items())
+    return "\n".join([*lines, f"  bytes by section: {sizes}"])

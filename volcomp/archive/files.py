@@ -1,0 +1,114 @@
+"""Writing so that nothing half-done is ever seen: beside the target first, renamed at the end, removed on failure."""
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import TargetError, VolcompError
+
+
+@contextmanager
+def new_file(target: Path, *, force: bool) -> Iterator[tuple[BinaryIO, Path]]:
+    """A file to write and its temporary path; it becomes `target` when the block ends without an exception.
+
+    The block may close and re-open it. Raises TargetError where `target` exists without `force`, or cannot be written.
+    """
+    check_target(target, force=force)
+    with target_errors(target):
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file, temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())  # mkstemp allows nobody but the owner
+            check_target(target, force=force)
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Whether a file may be written there."""
+    if target.is_dir():
+        raise TargetError(f"{target} is a folder; name a file with -o")
+    if not force and os.path.lexists(target):
+        raise TargetError(f"{target} exists; --force overwrites it")
+    if not target.parent.is_dir():
+        raise TargetError(f"{target} cannot be written: the folder {target.parent} does not exist")
+
+
+@contextmanager
+def new_tree(target: Path, *, force: bool) -> Iterator[Path]:
+    """An empty folder to fill; its contents become those of `target` when the block ends without an exception.
+
+    Without `force`, `target` must not exist or must be empty. With it, files of the same names are replaced, one by one
+    and each at once, after the block has ended; others are left alone.
+    """
+    if target.exists() and not target.is_dir():
+        raise TargetError(f"{target} is a file; name a folder with -o")
+    exists = target.is_dir()
+    if exists and not force and any(target.iterdir()):
+        raise TargetError(f"the folder {target} is not empty; --force overwrites files of the same names in it")
+    with target_errors(target):
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True)
+        # Inside a folder that exists, since that may be a file system of its own.
+        temporary = Path(tempfile.mkdtemp(prefix=".volcomp-", suffix=".part", dir=target if exists else target.parent))
+        try:
+            yield temporary
+            if exists:
+                _move_into(temporary, target)
+            else:
+                temporary.chmod(0o777 & ~_umask())
+                os.rename(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_into(source: Path, target: Path) -> None:
+    """Move a tree over another; refused before the first move where a file and a folder would clash."""
+    moves: list[tuple[Path, Path]] = []
+    for here, folders, files in os.walk(source):
+        there = target / Path(here).relative_to(source)
+        for name in folders:
+            if os.path.lexists(there / name) and not (there / name).is_dir():
+                raise TargetError(f"{there / name} is a file where the archive has a folder; move it away")
+        for name in files:
+            if (there / name).is_dir():
+                raise TargetError(f"{there / name} is a folder where the archive has a file; move it away")
+            moves.append((Path(here) / name, there / name))
+    for here, folders, _ in os.walk(source):
+        for name in folders:
+            (target / Path(here).relative_to(source) / name).mkdir(exist_ok=True)
+    for old, new in moves:
+        os.replace(old, new)
+
+
+@contextmanager
+def target_errors(target: Path) -> Iterator[None]:
+    """Turn what the system says about writing into a TargetError of one sentence."""
+    try:
+        yield
+    except VolcompError:
+        raise
+    except OSError as error:
+        reason = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up",
+                  errno.EFBIG: "it would exceed the largest size allowed", errno.EROFS: "the disk is read-only",
+                  errno.EACCES: "permission is denied", errno.EPERM: "permission is denied"}
+        sentence = reason.get(error.errno or 0, error.strerror or str(error))
+        raise TargetError(f"{target} cannot be written: {sentence}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

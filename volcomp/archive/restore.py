@@ -1,0 +1,290 @@
+"""`.vcz` -> files: the mirror of `pack`. Pixels are spliced into the kept bytes; every file's SHA-256 is checked."""
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import accumulate, chain
+from pathlib import Path
+
+import numpy as np
+
+from ..container import BLOB, MANIFEST, Reader, SectionId
+from ..errors import DamagedError, UnsupportedError
+from ..progress import progress_bar
+from ..volume import Progress, Volume, decode, read_volume, slabs_of, volume_numbers
+from .files import new_tree
+from .kept import read_table
+from .manifest import Entry, Manifest, read_manifest
+from .packing import CHUNK_BYTES, unpack
+from .tree import check_name, check_names
+
+Bytes = bytes | memoryview
+
+
+@dataclass
+class Outcome:
+    """What a restoration did; `lost` has a sentence for every file that a salvage could not give back."""
+
+    files: int = 0
+    raw_bytes: int = 0
+    packed_bytes: int = 0
+    voxels: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def opened(path: Path, *, salvage: bool = False) -> Iterator[Reader]:
+    """Open an archive; errors about its contents name it."""
+    try:
+        with path.open("rb") as file:
+            yield Reader(file, salvage=salvage)
+    except (DamagedError, UnsupportedError) as error:
+        raise type(error)(f"{path}: {error}") from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UnsupportedError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def restore(path: Path, target: Path | None = None, *, slices: slice | None = None, threads: int | None = None,
+            device: str = "auto", salvage: bool = False, force: bool = False) -> Outcome:
+    """Write the files of an archive into `target`, by default the archived folder's name in the current folder.
+
+    `slices` restores only the images that hold any of these slices of their volume (a multi-frame file comes back
+    whole), and decodes only the slabs that those need. With `salvage`, damage loses only the files that it touches.
+    Raises DamagedError, UnsupportedError and TargetError, after which nothing has been written.
+    """
+    with opened(path, salvage=salvage) as reader:
+        manifest = manifest_of(reader)
+        with new_tree(target or Path(manifest.root or path.stem), force=force) as folder:
+            for name in manifest.folders if slices is None else []:
+                os.makedirs(folder / name)
+            outcome = _run(reader, manifest, folder, slices, threads, device, salvage)
+            if slices is not None and not outcome.files and not outcome.lost:
+                raise UnsupportedError("no volume has the slices that were asked for")
+            if outcome.lost and not outcome.files:
+                raise DamagedError(f"no file could be restored; the first: {outcome.lost[0]}")
+        return outcome
+
+
+def verify(path: Path, *, threads: int | None = None, device: str = "auto") -> Outcome:
+    """Read every section, decode every voxel and compare every SHA-256, writing nothing. Raises DamagedError."""
+    with opened(path) as reader:
+        for section in reader.places:
+            if section.tag[:1].islower():  # unknown, and so read by nothing below
+                reader.read(section)
+        if SectionId(MANIFEST) in reader.places:
+            return _run(reader, manifest_of(reader), None, None, threads, device, salvage=False)
+        return _verify_arrays(reader, threads, device)
+
+
+def _run(reader: Reader, manifest: Manifest, folder: Path | None, slices: slice | None, threads: int | None,
+         device: str, salvage: bool) -> Outcome:
+    """Go once through the files; those that are lost to damage are noted in a salvage, and raise otherwise."""
+    outcome = Outcome(packed_bytes=reader.size)
+    layouts = [volume.layout for volume in _sound_volumes(reader)]
+    outcome.voxels = sum(math.prod(layout.shape) for layout in layouts)
+    with progress_bar("decoding", outcome.voxels) as progress:
+        contents = _Contents(reader, manifest, threads, device, progress)
+        files = contents.images(slices) if slices else chain(contents.images(None), contents.whole())
+        for entry, where, pieces in files:
+            try:
+                _emit(entry, pieces, folder)
+            except DamagedError as error:
+                if not salvage:
+                    raise
+                outcome.lost.append(f"{entry.name} ({where}): {error}")
+            else:
+                outcome.files += 1
+                outcome.raw_bytes += entry.size
+    return outcome
+
+
+def _sound_volumes(reader: Reader) -> Iterator[Volume]:
+    """The volumes whose headers can be read."""
+    for number in volume_numbers(reader):
+        with suppress(DamagedError):
+            yield read_volume(reader, number)
+
+
+def _verify_arrays(reader: Reader, threads: int | None, device: str) -> Outcome:
+    outcome = Outcome(packed_bytes=reader.size)
+    for number in volume_numbers(reader):
+        volume = read_volume(reader, number)
+        sha = hashlib.sha256()
+        for _, voxels in decode(reader, volume, list(range(len(volume.layout.slabs))), threads=threads, device=device):
+            if isinstance(voxels, DamagedError):
+                raise voxels
+            sha.update(np.ascontiguousarray(voxels).data)
+        if sha.digest() != volume.sha256:
+            raise DamagedError(f"volume {number} is damaged: the SHA-256 of its voxels does not fit")
+        outcome.voxels += volume.voxels
+        outcome.raw_bytes += volume.voxels * volume.layout.dtype.itemsize
+    return outcome
+
+
+def manifest_of(reader: Reader) -> Manifest:
+    """The manifest, its names checked for safety."""
+    if SectionId(MANIFEST) not in reader.places:
+        if reader.damage:
+            raise DamagedError("the manifest is lost, and with it the names; volcomp.decompress still reads volumes")
+        raise UnsupportedError("it holds an array and no files; read it with volcomp.decompress in Python")
+    manifest = read_manifest(reader)
+    check_names([entry.name for entry in manifest.files], manifest.folders)
+    if manifest.root:
+        check_name(manifest.root)
+        if "/" in manifest.root:
+            raise DamagedError(f"the archive holds the folder name {manifest.root!r}; nothing was restored")
+    return manifest
+
+
+def _emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
+    """Write a file, or only hash it where there is no folder; it is removed again where it is not what was archived."""
+    sha, size = hashlib.sha256(), 0
+    path = Path(os.devnull) if folder is None else folder / entry.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("wb") as file:
+            for piece in pieces:
+                sha.update(piece)
+                size += len(piece)
+                file.write(piece)
+        if size != entry.size or sha.digest() != entry.sha256:
+            raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
+    except DamagedError:
+        if folder is not None:
+            path.unlink(missing_ok=True)
+        raise
+
+
+class _Contents:
+    """The files of an archive in stored order, each as the pieces of its bytes; what is damaged raises when read."""
+
+    def __init__(self, reader: Reader, manifest: Manifest, threads: int | None, device: str,
+                 progress: Progress) -> None:
+        self._reader, self._manifest = reader, manifest
+        self._threads, self._device, self._progress = threads, device, progress
+        self._records = Records(reader, manifest.tables)
+
+    def images(self, slices: slice | None) -> Iterator[tuple[Entry, str, Iterable[Bytes]]]:
+        """(entry, where it is, pieces) of the images that hold any of the slices."""
+        record = 0
+        for number, entries in enumerate(self._manifest.volumes):
+            try:
+                volume = read_volume(self._reader, number)
+                if sum(entry.frames for entry in entries) != volume.layout.shape[0]:
+                    raise DamagedError(f"volume {number} has another number of slices than its files")
+            except DamagedError as error:
+                yield from ((entry, f"volume {number}", _failing(error)) for entry in entries)
+            else:
+                yield from self._images_of(volume, entries, record, slices)
+            record += len(entries)
+
+    def _images_of(self, volume: Volume, entries: list[Entry], record: int,
+                   slices: slice | None) -> Iterator[tuple[Entry, str, Iterable[Bytes]]]:
+        wanted = range(volume.layout.shape[0])[slices or slice(None)]
+        spans = []
+        first = 0
+        for i, entry in enumerate(entries, record):
+            end = first + entry.frames
+            if any(z in wanted for z in range(first, end)):
+                spans.append((entry, i, first, end))
+            first = end
+        slabs = sorted({k for _, _, first, end in spans for k in slabs_of(volume, first, end)})
+        decoded = _Slices(volume, decode(self._reader, volume, slabs, threads=self._threads, device=self._device,
+                                         progress=self._progress))
+        for entry, i, first, end in spans:
+            where = f"slice {first} of volume {volume.number}" if end == first + 1 else (
+                f"slices {first} to {end - 1} of volume {volume.number}")
+            yield entry, where, self._splice(entry, i, decoded, first, end)
+
+    def _splice(self, entry: Entry, record: int, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
+        """The bytes before the pixels, the pixels of slices first to end - 1, the bytes after."""
+        kept = self._records.get(record)
+        if entry.before > len(kept):
+            raise DamagedError(f"{entry.name} is damaged: fewer bytes were kept of it than the manifest says")
+        yield kept[: entry.before]
+        for voxels in decoded.blocks(first, end):
+            words = voxels.byteswap() if entry.big_endian else np.ascontiguousarray(voxels)
+            yield words.view(np.uint8).reshape(-1).data
+        yield kept[entry.before :]
+
+    def whole(self) -> Iterator[tuple[Entry, str, Iterable[Bytes]]]:
+        """(entry, where it is, pieces) of the files that are kept whole."""
+        blobs = _Blobs(self._reader, sum(entry.size for entry in self._manifest.whole))
+        start = 0
+        for entry in self._manifest.whole:
+            yield entry, "stored files", blobs.pieces(start, start + entry.size)
+            start += entry.size
+
+
+def _failing(error: DamagedError) -> Iterator[Bytes]:
+    raise error
+    yield b""  # pylint: disable=unreachable  (makes this a generator, so that it fails when it is read)
+
+
+class _Slices:
+    """Decoded slabs, from which runs of slices are taken in increasing order."""
+
+    def __init__(self, volume: Volume, slabs: Iterator[tuple[int, np.ndarray | DamagedError]]) -> None:
+        self._ranges, self._slabs = volume.layout.slabs, slabs
+        self._first, self._end = 0, 0  # slices of the current slab
+        self._current: np.ndarray | DamagedError = np.empty(0)
+
+    def blocks(self, first: int, end: int) -> Iterator[np.ndarray]:
+        """The slices first to end - 1 [z,Y,X], in as many blocks as there are slabs; raises a damaged slab's error."""
+        while first < end:
+            while first >= self._end:
+                k, self._current = next(self._slabs)
+                self._first, self._end = self._ranges[k]
+            if isinstance(self._current, DamagedError):
+                raise self._current
+            stop = min(end, self._end)
+            yield self._current[first - self._first : stop - self._first]
+            first = stop
+
+
+class Records:
+    """Kept bytes by number of the image, through all volumes; holds one table at a time."""
+
+    def __init__(self, reader: Reader, tables: list[int]) -> None:
+        self._reader, self._tables = reader, tables
+        self._ends = list(accumulate(tables))
+        self._current = -1
+        self._records: list[bytes] = []
+
+    def get(self, record: int) -> bytes:
+        """The bytes before and after the pixels of one image, joined."""
+        table = bisect_right(self._ends, record)
+        if table != self._current:
+            self._current = -1
+            self._records = read_table(self._reader, table, self._tables[table])
+            self._current = table
+        return self._records[record - (self._ends[table] - self._tables[table])]
+
+
+class _Blobs:
+    """The BLOB sections as one long run of `size` bytes; holds one of them at a time."""
+
+    def __init__(self, reader: Reader, size: int) -> None:
+        self._reader, self._size = reader, size
+        self._current = -1
+        self._bytes = b""
+
+    def pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from start to end - 1."""
+        while start < end:
+            number, offset = divmod(start, CHUNK_BYTES)
+            if number != self._current:
+                self._current = -1
+                section = SectionId(BLOB, number)
+                self._bytes = unpack(self._reader.read(section), str(section))
+                if len(self._bytes) != min(CHUNK_BYTES, self._size - number * CHUNK_BYTES):
+                    raise DamagedError(f"{section} is damaged: it holds another number of bytes than its files")
+                self._current = number
+            piece = self._bytes[offset : offset + end - start]
+            yield piece
+            start += len(piece)

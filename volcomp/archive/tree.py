@@ -1,0 +1,114 @@
+"""Names: which files the inputs hold, and which names from an archive are safe to write."""
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DamagedError, UnsupportedError
+
+_LONGEST_NAME = 4096  # PATH_MAX of Linux
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to archive: its name in the archive and where it is now."""
+
+    name: str  # relative POSIX path
+    path: Path
+
+
+@dataclass(frozen=True)
+class Tree:
+    """All that the inputs hold, ordered by name."""
+
+    root: str  # name of the only folder given, else empty
+    files: list[Source]
+    folders: list[str]  # those with nothing in them
+
+
+def collect(inputs: list[Path]) -> Tree:
+    """List the inputs: one folder's contents without its name, several inputs each under its own name.
+
+    Symbolic links are stored as what they point to. Raises UnsupportedError for what cannot be stored: a missing file,
+    a socket, a link in a circle.
+    """
+    files: list[Source] = []
+    folders: list[str] = []
+    if len(inputs) == 1 and inputs[0].is_dir():
+        _walk(inputs[0], "", files, folders, ())
+        return Tree(inputs[0].resolve().name, files, [name for name in folders if name])
+    taken: set[str] = set()
+    for path in sorted(inputs, key=lambda p: os.fsencode(p.resolve().name)):
+        _walk(path, _unique(path.resolve().name if path.is_dir() else path.name, taken), files, folders, ())
+    return Tree("", files, folders)
+
+
+@contextmanager
+def source_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says about reading an input into an UnsupportedError of one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UnsupportedError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """`name`, or with the first free number after it, since two inputs may have the same name."""
+    name = name or "root"
+    candidate, number = name, 2
+    while candidate in taken:
+        stem, dot, suffix = name.partition(".")
+        candidate, number = f"{stem}-{number}{dot}{suffix}", number + 1
+    taken.add(candidate)
+    return candidate
+
+
+def _walk(path: Path, name: str, files: list[Source], folders: list[str], above: tuple[tuple[int, int], ...]) -> None:
+    """Add a file, or a folder with all that is in it; `above` identifies the folders around it."""
+    with source_errors(path):
+        status = path.stat()
+    if stat.S_ISREG(status.st_mode):
+        files.append(Source(name, path))
+    elif stat.S_ISDIR(status.st_mode):
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            raise UnsupportedError(f"{path} is a link to a folder around it; remove it")
+        with source_errors(path):
+            children = sorted(os.listdir(path), key=os.fsencode)
+        if not children:
+            folders.append(name)
+        for child in children:
+            _walk(path / child, f"{name}/{child}" if name else child, files, folders, (*above, identity))
+    else:
+        raise UnsupportedError(f"{path} is neither a file nor a folder; leave it out")
+
+
+def check_names(files: Iterable[str], folders: Iterable[str]) -> None:
+    """Refuse names from an archive that would lead outside the target, or of which two cannot exist together."""
+    taken: set[str] = set()
+    parents: set[str] = set()
+    for name in [*files, *folders]:
+        check_name(name)
+        if name in taken:
+            raise DamagedError(f"the archive holds two files named {name!r}; it was not made by volcomp")
+        taken.add(name)
+        pieces = name.split("/")[:-1]
+        parents.update("/".join(pieces[: i + 1]) for i in range(len(pieces)))
+    clash = next(iter(sorted(taken & parents)), None)
+    if clash is not None:
+        raise DamagedError(f"the archive holds {clash!r} both as a file and as a folder; it was not made by volcomp")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is not a plain relative path."""
+    pieces = name.split("/")
+    if len(name) > _LONGEST_NAME:
+        raise DamagedError(f"the archive holds a name of {len(name)} characters; nothing was restored")
+    if "\0" in name or any(piece in ("", ".", "..") for piece in pieces):
+        raise DamagedError(f"the archive holds the name {name!r}, which leads outside its folder; nothing was restored")
+    if os.name == "nt" and any("\\" in piece or ":" in piece for piece in pieces):
+        raise UnsupportedError(f"the name {name!r} cannot be written on this system")

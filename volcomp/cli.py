@@ -1,0 +1,200 @@
+"""The command `volcomp`: arguments in, one line and an exit code out. Imports the library only when there is work.
+
+Exit codes: 0 done, 1 it could not be done (one sentence on standard error), 2 wrong usage, 130 interrupted.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import __version__
+from .errors import VolcompError
+
+if TYPE_CHECKING:
+    from .archive.restore import Outcome
+
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()  # here, where a closed pipe can still be answered
+        return code
+    except KeyboardInterrupt:
+        return _fail("interrupted", options, _INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        return 1
+    except VolcompError as error:
+        return _fail(str(error), options)
+    except MemoryError:
+        return _fail("there is not enough memory for the work; try a smaller input or fewer threads", options)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    """SIGTERM ends the work as Ctrl-C does, so that temporary files are removed."""
+    raise KeyboardInterrupt
+
+
+def _fail(sentence: str, options: argparse.Namespace, code: int = 1) -> int:
+    if options.traceback:
+        import traceback
+        traceback.print_exc()
+    print("volcomp: " + printable(sentence), file=sys.stderr)
+    return code
+
+
+def printable(text: str) -> str:
+    """`text` on one line and free of control characters and lone surrogates, which file names may hold."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="volcomp", description="Lossless compression of CT and MR series.",
+                                     epilog="Exit codes: 0 done, 1 not possible, 2 wrong usage, 130 interrupted.")
+    parser.add_argument("--version", action="version", version=f"volcomp {__version__}")
+    parser.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    work = argparse.ArgumentParser(add_help=False)
+    work.add_argument("--threads", type=_positive, metavar="N", help="how many threads to use (default: all cores)")
+    work.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to run the model")
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print one line of JSON instead of text")
+
+    pack = commands.add_parser("compress", parents=[work, as_json], help="archive folders and files",
+                               description="Archive folders and files; DICOM series are coded as volumes, all other "
+                               "files are kept under zstd. Names and bytes come back, modes and times do not.")
+    pack.add_argument("inputs", nargs="+", type=Path, metavar="SERIES_DIR", help="folder or file")
+    pack.add_argument("-o", "--output", type=Path, metavar="OUT.vcz", help="default: the first input's name with .vcz")
+    pack.add_argument("--model", choices=("fast", "base"), default="base", help="default: base, the smaller files")
+    pack.add_argument("--no-verify", action="store_true", help="do not decode what was written before saying done")
+    pack.add_argument("--force", action="store_true", help="overwrite an existing output")
+    pack.set_defaults(run=_compress)
+
+    unpack = commands.add_parser("decompress", parents=[work], help="restore the files of an archive")
+    unpack.add_argument("file", type=Path, metavar="FILE")
+    unpack.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: the archived folder's name, here")
+    unpack.add_argument("--slices", type=_slices, metavar="40:44",
+                        help="only the images that hold these slices of a volume, counted along its normal from 0")
+    unpack.add_argument("--force", action="store_true", help="overwrite files of the same names in an existing DIR")
+    unpack.add_argument("--salvage", action="store_true", help="of a damaged archive, restore what is undamaged")
+    unpack.set_defaults(run=_decompress)
+
+    check = commands.add_parser("verify", parents=[work, as_json], help="decode all and compare all checksums")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.set_defaults(run=_verify)
+
+    info = commands.add_parser("info", parents=[as_json], help="what is inside an archive")
+    info.add_argument("file", type=Path, metavar="FILE")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1024")
+    return int(text)
+
+
+def _slices(text: str) -> slice:
+    """'40:44', '40:', ':44' or '40'."""
+    first, colon, end = text.partition(":")
+    if not all(part.isdecimal() or (colon and not part) for part in ((first, end) if colon else (first,))):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of slices such as 40:44")
+    start = int(first or 0)
+    stop = (int(end) if end else None) if colon else start + 1
+    if stop is not None and stop <= start:
+        raise argparse.ArgumentTypeError(f"{text!r} is an empty range of slices")
+    return slice(start, stop)
+
+
+def _compress(options: argparse.Namespace) -> int:
+    from .archive.pack import compress
+    begin = time.perf_counter()
+    output = options.output or Path(options.inputs[0].resolve().name + ".vcz")
+    done = compress(options.inputs, output, model=options.model, threads=options.threads, device=options.device,
+                    check=not options.no_verify, force=options.force)
+    _report({"file": str(output), "files": done.files, "bytes_in": done.raw_bytes, "bytes_out": done.packed_bytes,
+             "ratio": done.raw_bytes / done.packed_bytes, "voxels": done.voxels, "bits_per_voxel": done.voxel_bits,
+             "seconds": time.perf_counter() - begin}, options.json)
+    return 0
+
+
+def _report(facts: dict[str, Any], as_json: bool) -> None:
+    """The final line of `compress`."""
+    if as_json:
+        print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in facts.items()}))
+    else:
+        voxels = f"{facts['bits_per_voxel']:.3f} bits per voxel, " if facts["voxels"] else ""
+        print(printable(f"{facts['file']}: {_files(facts['files'])}, {_megabytes(facts['bytes_in'])} in, "
+                        f"{_megabytes(facts['bytes_out'])} out, ratio {facts['ratio']:.3f}, {voxels}"
+                        f"{facts['seconds']:.1f} s"))
+
+
+def _decompress(options: argparse.Namespace) -> int:
+    from .archive.restore import restore
+    begin = time.perf_counter()
+    done = restore(options.file, options.output, slices=options.slices, threads=options.threads,
+                   device=options.device, salvage=options.salvage, force=options.force)
+    print(_line(options.file, done, begin))
+    for sentence in done.lost:
+        print("missing: " + printable(sentence), file=sys.stderr)
+    if done.lost:
+        return _fail(f"{options.file} is damaged: {_files(len(done.lost))} could not be restored", options)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from .archive.restore import verify
+    code = 0
+    for path in options.files:
+        begin = time.perf_counter()
+        try:
+            done = verify(path, threads=options.threads, device=options.device)
+        except VolcompError as error:
+            code = _fail(str(error), options)
+            facts: dict[str, Any] = {"file": str(path), "sound": False, "error": str(error)}
+        else:
+            facts = {"file": str(path), "sound": True, "files": done.files, "voxels": done.voxels}
+            if not options.json:
+                print("sound: " + _line(path, done, begin))
+        if options.json:
+            print(json.dumps(facts))
+    return code
+
+
+def _line(path: Path, done: Outcome, begin: float) -> str:
+    return printable(f"{path}: {_files(done.files)}, {_megabytes(done.packed_bytes)} in, "
+                     f"{_megabytes(done.raw_bytes)} out, {time.perf_counter() - begin:.1f} s")
+
+
+def _info(options: argparse.Namespace) -> int:
+    from .archive.describe import as_text, describe
+    contents = describe(options.file)
+    print(json.dumps(contents, indent=2) if options.json else printable_lines(as_text(contents)))
+    return 0
+
+
+def printable_lines(text: str) -> str:
+    """`printable`, line by line."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _files(count: int) -> str:
+    return f"{count} file" + ("" if count == 1 else "s")
+
+
+def _megabytes(count: int) -> str:
+    """In units of 10^6 bytes, as the field's tables have them."""
+    return f"{count / 1e6:.2f} MB"

@@ -1,0 +1,213 @@
+"""DICOM files: where the pixel bytes lie, which volume they belong to, and how the bytes around them are divided.
+
+pydicom reads, only to understand; nothing is ever written from what it parsed. A file is its bytes before the pixels,
+the pixels, and its bytes after them, whatever pydicom makes of them: a wrong guess costs size, never exactness.
+"""
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.filereader import data_element_generator
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+_PIXEL_DATA = 0x7FE00010
+_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_UNDEFINED = 0xFFFFFFFF
+# What ordering, grouping and the check for native greyscale need; everything else is skipped, not read.
+_TAGS = ["SeriesInstanceUID", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames",
+         "BitsAllocated", "PixelRepresentation", "ImagePositionPatient", "ImageOrientationPatient", "ImageType",
+         "ConvolutionKernel", "EchoNumbers", "TemporalPositionIdentifier", "AcquisitionNumber", "TriggerTime",
+         "DiffusionBValue", "InstanceNumber"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A file with native greyscale pixels: where they are, and what grouping and ordering go by."""
+
+    path: Path
+    name: str  # in the archive
+    size: int  # bytes of the file
+    start: int  # of the pixels in the file, bytes
+    rows: int
+    columns: int
+    frames: int
+    bits: int  # allocated: 8 or 16
+    signed: bool
+    big_endian: bool
+    series: str
+    position: tuple[float, float, float] | None  # of the first voxel, mm
+    orientation: tuple[float, ...] | None  # direction cosines along a row, then down a column
+    kind: tuple[str, ...]  # image type, convolution kernel, echo: what tells reconstructions in one series apart
+    order: tuple[float, ...]  # time, acquisition and instance number, for slices at one position
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of all frames."""
+        return self.rows * self.columns * self.frames * self.bits // 8
+
+
+def read_image(path: Path, name: str) -> Image | None:
+    """Look at the file to be archived as `name`; None where it has no native greyscale pixels of 8 or 16 bits."""
+    with path.open("rb") as file, _quiet():
+        if not _looks_like_dicom(file):
+            return None
+        try:
+            return _parse(path, name, file)
+        except OSError:
+            raise
+        except Exception:  # pydicom answers broken files with almost any exception; they are kept whole
+            return None
+
+
+def elements(data: bytes) -> list[tuple[int, int, int]]:
+    """Cut the bytes before the pixels of a file into (tag, start, start of the value), as far as they can be read.
+
+    The tags increase strictly; where they do not, or the bytes make no sense, the last element lasts to the end.
+    """
+    found: list[tuple[int, int, int]] = []
+    file = BytesIO(data)
+    with _quiet():
+        try:
+            start = 132 if data[128:132] == b"DICM" else 0
+            file.seek(start)
+            syntax = b""
+            meta = data_element_generator(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+            for element in meta:
+                found.append((int(element.tag), start, _value_start(element, start)))
+                start = file.tell()
+                if element.tag == 0x00020010:
+                    syntax = bytes(element.value or b"").rstrip(b"\0 ")
+            explicit = data[start + 4 : start + 6].isalpha() and data[start + 4 : start + 6].isupper()
+            implicit = syntax == ImplicitVRLittleEndian.encode() or not (syntax or explicit)
+            file.seek(start)
+            little_endian = syntax != ExplicitVRBigEndian.encode()
+            for element in data_element_generator(file, implicit, little_endian, defer_size=64):
+                if file.tell() > len(data) or (found and int(element.tag) <= found[-1][0]):
+                    break
+                found.append((int(element.tag), start, _value_start(element, start)))
+                start = file.tell()
+        except Exception:  # see read_image; what was found before it is still a way to cut the bytes
+            pass
+    return found
+
+
+def _value_start(element: Any, start: int) -> int:
+    """Where an element's value begins; pydicom calls it differently for sequences."""
+    return int(getattr(element, "value_tell", None) or getattr(element, "file_tell", None) or start)
+
+
+def _looks_like_dicom(file: BinaryIO) -> bool:
+    """With a preamble, or beginning at once with an element of group 2 or 8, in either byte order."""
+    head = file.read(132)
+    file.seek(0)
+    return head[128:] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
+
+
+def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
+    dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    implicit, little_endian = dataset.original_encoding
+    if syntax is not None and syntax not in _NATIVE:
+        return None
+    photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
+    if int(dataset.get("SamplesPerPixel", 1)) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        return None
+    rows, columns, bits = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated)
+    frames = int(dataset.get("NumberOfFrames", None) or 1)
+    if min(rows, columns, frames) < 1 or bits not in (8, 16):
+        return None
+    length = _pixel_length(file, bool(implicit), bool(little_endian))  # the file stands where reading stopped
+    start = file.tell()
+    size = file.seek(0, 2)
+    image = Image(path, name, size, start, rows, columns, frames, bits, int(dataset.get("PixelRepresentation", 0)) == 1,
+                  not little_endian, str(dataset.get("SeriesInstanceUID", "")), _position(dataset),
+                  _orientation(dataset), _kind(dataset), _order(dataset))
+    return image if image.pixel_bytes <= min(length, size - start) else None
+
+
+def _pixel_length(file: BinaryIO, implicit: bool, little_endian: bool) -> int:
+    """Read the head of the pixel element; returns the length of its value, 0 where it is not native (7FE0,0010)."""
+    endian = "<" if little_endian else ">"
+    head = file.read(8)
+    if len(head) < 8:
+        return 0
+    group, element, length = struct.unpack(endian + "HHI", head)
+    if not implicit:
+        if head[4:6] in (b"OW", b"OB", b"UN", b"OV"):
+            length = struct.unpack(endian + "I", file.read(4))[0]
+        else:
+            length = struct.unpack(endian + "H", head[6:])[0]
+    return length if (group << 16 | element) == _PIXEL_DATA and length != _UNDEFINED else 0
+
+
+def _numbers(dataset: pydicom.Dataset, name: str, count: int) -> tuple[float, ...] | None:
+    """`count` finite numbers of an element, or None where it has not got them."""
+    try:
+        values = dataset.get(name)
+        numbers = tuple(float(v) for v in ([values] if count == 1 else values))
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and all(abs(v) < 1e9 for v in numbers) else None
+
+
+def _position(dataset: pydicom.Dataset) -> tuple[float, float, float] | None:
+    numbers = _numbers(dataset, "ImagePositionPatient", 3)
+    return (numbers[0], numbers[1], numbers[2]) if numbers else None
+
+
+def _orientation(dataset: pydicom.Dataset) -> tuple[float, ...] | None:
+    return _numbers(dataset, "ImageOrientationPatient", 6)
+
+
+def _kind(dataset: pydicom.Dataset) -> tuple[str, ...]:
+    return tuple(str(dataset.get(name, "")) for name in ("ImageType", "ConvolutionKernel", "EchoNumbers"))
+
+
+def _order(dataset: pydicom.Dataset) -> tuple[float, ...]:
+    names = ("TemporalPositionIdentifier", "DiffusionBValue", "AcquisitionNumber", "TriggerTime", "InstanceNumber")
+    return tuple((_numbers(dataset, name, 1) or (0.0,))[0] for name in names)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence pydicom, which warns of every oddity of a header; here nothing depends on them."""
+    logger = logging.getLogger("pydicom")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
+
+
+def describe_header(headers: list[BinaryIO]) -> dict[str, Any]:
+    """From the bytes before the pixels of a volume's first two images: series, modality, description, spacing in mm.
+
+    Spacing is (z, y, x); None where the headers do not say.
+    """
+    with _quiet():
+        try:
+            datasets = [pydicom.dcmread(header, force=True, specific_tags=[*_TAGS, "Modality", "SeriesDescription",
+                                                                           "PixelSpacing"]) for header in headers]
+            first = datasets[0]
+            spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
+            positions = [_position(dataset) for dataset in datasets]
+            gap = None
+            if len(positions) == 2 and positions[0] and positions[1]:
+                gap = round(math.dist(positions[0], positions[1]), 4)
+            return {"series": str(first.get("SeriesInstanceUID", "")), "modality": str(first.get("Modality", "")),
+                    "description": str(first.get("SeriesDescription", "")), "spacing_mm": (gap, *spacing)}
+        except Exception:  # see read_image
+            return {"series": "", "modality": "", "description": "", "spacing_mm": (None, None, None)}
