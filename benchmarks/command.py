@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from .corpus import ROOT
+
 T = TypeVar("T")
 
 
-def volcomp(*arguments: str | Path) -> str:
+def volcomp(*arguments: str | Path, cwd: Path | None = None) -> str:
     """Run the command, let its messages through, and return what it printed; CalledProcessError where it failed."""
     line = [sys.executable, "-m", "volcomp", *map(str, arguments)]
-    return subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # this checkout's, wherever it runs
+    return subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True, cwd=cwd, env=environment).stdout.strip()
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
