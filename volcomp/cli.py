@@ -26,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):  # a name or a "×" must not fail on a terminal that lacks the character
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code: int = options.run(options)
         sys.stdout.flush()  # here, where a closed pipe can still be answered
@@ -122,7 +125,7 @@ def _slices(text: str) -> slice:
 def _compress(options: argparse.Namespace) -> int:
     from .archive.pack import compress
     begin = time.perf_counter()
-    output = options.output or Path(options.inputs[0].resolve().name + ".vcz")
+    output = options.output or Path((options.inputs[0].resolve().name or "root") + ".vcz")
     done = compress(options.inputs, output, model=options.model, threads=options.threads, device=options.device,
                     check=not options.no_verify, force=options.force)
     _report({"file": str(output), "files": done.files, "bytes_in": done.raw_bytes, "bytes_out": done.packed_bytes,
@@ -148,6 +151,8 @@ def _decompress(options: argparse.Namespace) -> int:
     done = restore(options.file, options.output, slices=options.slices, threads=options.threads,
                    device=options.device, salvage=options.salvage, force=options.force)
     print(_line(options.file, done, begin))
+    if done.damage:
+        print(f"volcomp: {printable(done.damage)}; sections were found without it", file=sys.stderr)
     for sentence in done.lost:
         print("missing: " + printable(sentence), file=sys.stderr)
     if done.lost:

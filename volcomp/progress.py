@@ -12,10 +12,6 @@ def progress_bar(label: str, voxels: int) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty() or voxels == 0:
         yield lambda done: None
         return
-    try:
-        from tqdm import tqdm
-    except ImportError:  # no part of the core install
-        yield lambda done: None
-        return
+    from tqdm import tqdm
     with tqdm(total=voxels, desc=label, unit="voxel", unit_scale=True, leave=False, file=sys.stderr) as bar:
         yield bar.update

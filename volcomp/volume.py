@@ -59,8 +59,11 @@ def read_volume(reader: Reader, number: int) -> Volume:
     if payload[0] & ~_TWO_DIMENSIONAL:
         raise UnsupportedError(f"volume {number} has the unknown flags {payload[0]:#04x}; upgrade volcomp")
     header = payload[1 + _SHA_BYTES :]
-    return Volume(number, header, codec.read_header(header), payload[1 : 1 + _SHA_BYTES],
-                  bool(payload[0] & _TWO_DIMENSIONAL))
+    layout = codec.read_header(header)
+    slabs = sum(section.tag == SLAB and section.major == number for section in reader.places)
+    if slabs != len(layout.slabs) and reader.damage is None:  # so a lying shape is bounded by the size of the file
+        raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")
+    return Volume(number, header, layout, payload[1 : 1 + _SHA_BYTES], bool(payload[0] & _TWO_DIMENSIONAL))
 
 
 def volume_numbers(reader: Reader) -> list[int]:

@@ -8,7 +8,7 @@ from .packing import CHUNK_BYTES, pack_table, unpack
 from .table import MAX_COLUMNS, columns_of, decode_table, encode_table
 
 MAX_RECORDS = 4096
-# A table is closed between volumes once it holds this much: small volumes share one, large ones lose alone when damaged.
+# A table closes between volumes once it holds this much: small volumes share one, large ones are damaged alone.
 _ENOUGH_BYTES = 256 << 10
 # Room for run lengths, widths and counts of a table of MAX_RECORDS by a few hundred columns.
 _LAYOUT_BYTES = 4 << 20

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ..errors import DamagedError, UnsupportedError
@@ -88,19 +89,20 @@ def _walk(path: Path, name: str, files: list[Source], folders: list[str], above:
 
 
 def check_names(files: Iterable[str], folders: Iterable[str]) -> None:
-    """Refuse names from an archive that would lead outside the target, or of which two cannot exist together."""
-    taken: set[str] = set()
-    parents: set[str] = set()
+    """Refuse names from an archive that would lead outside the target, or of which two cannot exist together.
+
+    Among sorted paths, one that is a folder around any other stands right before one of those.
+    """
+    paths = []
     for name in [*files, *folders]:
         check_name(name)
-        if name in taken:
-            raise DamagedError(f"the archive holds two files named {name!r}; it was not made by volcomp")
-        taken.add(name)
-        pieces = name.split("/")[:-1]
-        parents.update("/".join(pieces[: i + 1]) for i in range(len(pieces)))
-    clash = next(iter(sorted(taken & parents)), None)
-    if clash is not None:
-        raise DamagedError(f"the archive holds {clash!r} both as a file and as a folder; it was not made by volcomp")
+        paths.append(name.split("/"))
+    paths.sort()
+    for path, following in pairwise(paths):
+        if path == following[: len(path)]:
+            name = "/".join(path)
+            what = "two files named {0!r}" if path == following else "{0!r} both as a file and as a folder"
+            raise DamagedError(f"the archive holds {what.format(name)}; it was not made by volcomp")
 
 
 def check_name(name: str) -> None:

@@ -6,7 +6,6 @@ the pixels, and its bytes after them, whatever pydicom makes of them: a wrong gu
 from __future__ import annotations
 
 import logging
-import math
 import struct
 import warnings
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import pydicom
 from pydicom.filereader import data_element_generator
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-_PIXEL_DATA = 0x7FE00010
+_TRANSFER_SYNTAX, _PIXEL_DATA = 0x00020010, 0x7FE00010
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 _UNDEFINED = 0xFFFFFFFF
 # What ordering, grouping and the check for native greyscale need; everything else is skipped, not read.
@@ -78,20 +77,14 @@ def elements(data: bytes) -> list[tuple[int, int, int]]:
     file = BytesIO(data)
     with _quiet():
         try:
-            start = 132 if data[128:132] == b"DICM" else 0
-            file.seek(start)
-            syntax = b""
-            meta = data_element_generator(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-            for element in meta:
+            syntax = None
+            for element, start in _meta_elements(file):
                 found.append((int(element.tag), start, _value_start(element, start)))
-                start = file.tell()
-                if element.tag == 0x00020010:
-                    syntax = bytes(element.value or b"").rstrip(b"\0 ")
-            explicit = data[start + 4 : start + 6].isalpha() and data[start + 4 : start + 6].isupper()
-            implicit = syntax == ImplicitVRLittleEndian.encode() or not (syntax or explicit)
-            file.seek(start)
-            little_endian = syntax != ExplicitVRBigEndian.encode()
-            for element in data_element_generator(file, implicit, little_endian, defer_size=64):
+                syntax = _syntax(element) or syntax
+            start = file.tell()
+            vr = data[start + 4 : start + 6]
+            implicit = syntax == ImplicitVRLittleEndian or not (syntax or (vr.isalpha() and vr.isupper()))
+            for element in data_element_generator(file, implicit, syntax != ExplicitVRBigEndian, defer_size=64):
                 if file.tell() > len(data) or (found and int(element.tag) <= found[-1][0]):
                     break
                 found.append((int(element.tag), start, _value_start(element, start)))
@@ -99,6 +92,20 @@ def elements(data: bytes) -> list[tuple[int, int, int]]:
         except Exception:  # see read_image; what was found before it is still a way to cut the bytes
             pass
     return found
+
+
+def _meta_elements(file: BinaryIO) -> Iterator[tuple[Any, int]]:
+    """The elements of group 2 and where each starts; leaves the file where they end."""
+    start = 132 if file.read(132)[128:] == b"DICM" else 0
+    file.seek(start)
+    for element in data_element_generator(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2):
+        yield element, start
+        start = file.tell()
+
+
+def _syntax(element: Any) -> str | None:
+    """The transfer syntax, of the element that names it."""
+    return bytes(element.value or b"").rstrip(b"\0 ").decode("ascii") if element.tag == _TRANSFER_SYNTAX else None
 
 
 def _value_start(element: Any, start: int) -> int:
@@ -114,11 +121,12 @@ def _looks_like_dicom(file: BinaryIO) -> bool:
 
 
 def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
-    dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    implicit, little_endian = dataset.original_encoding
+    syntax = next(filter(None, (_syntax(element) for element, _ in _meta_elements(file))), None)
     if syntax is not None and syntax not in _NATIVE:
-        return None
+        return None  # before pydicom inflates a deflated file to any size
+    file.seek(0)
+    dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+    implicit, little_endian = dataset.original_encoding
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
     if int(dataset.get("SamplesPerPixel", 1)) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         return None
@@ -169,6 +177,13 @@ def _orientation(dataset: pydicom.Dataset) -> tuple[float, ...] | None:
     return _numbers(dataset, "ImageOrientationPatient", 6)
 
 
+def along_normal(orientation: tuple[float, ...], position: tuple[float, float, float]) -> float:
+    """How far a position lies along the normal of an orientation (row cosines, column cosines), mm."""
+    (a, b, c), (d, e, f) = orientation[:3], orientation[3:]
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    return sum(n * p for n, p in zip(normal, position, strict=True))
+
+
 def _kind(dataset: pydicom.Dataset) -> tuple[str, ...]:
     return tuple(str(dataset.get(name, "")) for name in ("ImageType", "ConvolutionKernel", "EchoNumbers"))
 
@@ -204,9 +219,11 @@ def describe_header(headers: list[BinaryIO]) -> dict[str, Any]:
             first = datasets[0]
             spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
             positions = [_position(dataset) for dataset in datasets]
+            orientation = _orientation(first)
             gap = None
-            if len(positions) == 2 and positions[0] and positions[1]:
-                gap = round(math.dist(positions[0], positions[1]), 4)
+            if len(positions) == 2 and positions[0] and positions[1] and orientation:
+                ends = [along_normal(orientation, position) for position in positions if position]
+                gap = round(abs(ends[1] - ends[0]), 4)
             return {"series": str(first.get("SeriesInstanceUID", "")), "modality": str(first.get("Modality", "")),
                     "description": str(first.get("SeriesDescription", "")), "spacing_mm": (gap, *spacing)}
         except Exception:  # see read_image

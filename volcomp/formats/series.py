@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
-import numpy as np
+from .dicom import Image, along_normal
 
-from .dicom import Image
-
-# A volume of fewer slices pays more for its header than a cleaner stack saves.
-_SMALLEST_SPLIT = 12
+# Smaller parts than a slab stay in one volume, one after another: a volume of their own would cost more than it saves.
+_SMALLEST_SPLIT = 32
 # Voxels of one volume are held in memory while it is coded; longer series become several volumes.
 MAX_VOLUME_BYTES = 1 << 30
 
@@ -47,20 +46,21 @@ def _rounded_orientation(image: Image) -> tuple[float, ...]:
 
 
 def _ordered(images: list[Image]) -> list[Image]:
-    """Along the normal of the first image that has one, then by time and numbers; without geometry by number.
+    """By orientation and kind, along the normal, then by time and numbers; without geometry by number.
 
-    What still ties stays as given, which is by name: the sorts are stable.
+    What still ties stays as given, which is by name: the sorts are stable. One normal serves for all, so that a gantry
+    which tilts from slice to slice does not shuffle them.
     """
     oriented = next((image.orientation for image in images if image.orientation), None)
     if oriented is None or any(image.position is None for image in images):
-        return sorted(images, key=lambda i: i.order[::-1])
-    normal = np.cross(oriented[:3], oriented[3:])
+        return sorted(images, key=lambda i: (i.kind, i.order[::-1]))
 
-    def along(image: Image) -> float:
+    def key(image: Image) -> tuple[Any, ...]:
         # A hundredth of a millimetre: positions that differ by rounding alone are one.
-        return round(float(np.dot(normal, np.array(image.position))), 2)
+        along = round(along_normal(oriented, image.position), 2) if image.position else 0.0
+        return (_rounded_orientation(image), image.kind, along, image.order)
 
-    return sorted(images, key=lambda i: (along(i), i.order))
+    return sorted(images, key=key)
 
 
 def _cut(images: list[Image]) -> list[list[Image]]:
