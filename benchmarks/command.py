@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .corpus import ROOT
+from volcomp.training.corpus import ROOT
 
 T = TypeVar("T")
 

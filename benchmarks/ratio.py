@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from . import corpus, report
+from volcomp.training import corpus
+
+from . import report
 from .command import same_files, timed, volcomp
 from .rivals import CODECS, OURS, Codec, from_zero
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .corpus import ROOT
+from volcomp.training.corpus import ROOT
 
 README = ROOT / "README.md"
 

@@ -22,7 +22,9 @@ from statistics import median
 
 import numpy as np
 
-from . import corpus, report
+from volcomp.training import corpus
+
+from . import report
 from .command import timed
 from .rivals import CODECS, Codec, from_zero
 

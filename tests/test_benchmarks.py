@@ -6,9 +6,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from benchmarks import corpus, phantom, ratio, report
+from benchmarks import phantom, ratio, report
 from benchmarks.command import same_files
 from benchmarks.rivals import CODECS, RIVALS, from_zero
+from volcomp.training import corpus
 
 
 @pytest.fixture(scope="module")

@@ -1,54 +1,320 @@
-"""Interim: the interface of the codec over zlib, while the real one is being built."""
-from __future__ import annotations
-import struct, zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-import numpy as np
-from .errors import DamagedError, UnsupportedError
+"""The codec: a volume of voxels to a header and one payload for every slab, and back. Read this first.
 
-MODELS = ("fast", "base")
+    voxels ─ mapping ─▶ grey levels ─ linear ─▶ prediction ─ features, lstm ─▶ mean, class ─ residual ─▶ symbols ─
+    entropy ─▶ words
+
+A volume is cut into slabs of at most 32 slices that know nothing of each other: they are decoded alone, in parallel,
+and a damaged one leaves the others whole. In a slab, encoder and decoder are one loop over fronts of independent voxels
+(`slab.py`). The encoder knows the voxels and notes where the network put them; the decoder asks the entropy coder for
+them. `docs/format.md` has the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+
+from neighbourhoods import pad
+
+from . import bits, entropy, linear, mapping, models, residual
+from .errors import DamagedError, UnsupportedError
+from .lstm import cpu, reference
+from .slab import RADIUS, Slab, Team, geometry
+
+MODELS = tuple(models.CURRENT)
+SLAB_HEIGHT = 32
+SLAB_VOXELS = 1 << 26  # a slab takes about 25 bytes of memory per voxel, whatever a header says
+SLICE_VOXELS = 1 << 27
+DTYPES = ("u1", "i1", "<u2", "<i2")
+DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
+SMALL = 1 << 20  # voxels; below, importing torch takes longer than it saves
+Network = cpu.Network | reference.Network
+Progress = Callable[[int], None]
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    shape: tuple[int, int, int]          # Z, Y, X
-    dtype: np.dtype                      # u1 i1 <u2 <i2
-    model: str                           # 'fast' | 'base'
-    slabs: tuple[tuple[int, int], ...]   # first and past-the-end slice of every slab
+    """What the header section of a volume says."""
 
-def encode(voxels: np.ndarray, *, model: str = "base", threads: int | None = None, device: str = "auto",
-           progress: Callable[[int], None] | None = None) -> tuple[bytes, list[bytes]]:
-    """Code a volume [Z,Y,X] of u1, i1, u2 or i2; returns its header section and one payload per slab."""
-    z = voxels.shape[0]
-    ranges = [(a, min(a + 32, z)) for a in range(0, z, 32)]
-    head = struct.pack("<3IcBB", *voxels.shape, voxels.dtype.kind.encode(), voxels.dtype.itemsize, MODELS.index(model))
-    out = []
-    for a, b in ranges:
-        raw = np.ascontiguousarray(voxels[a:b]).tobytes()
-        out.append(struct.pack("<I", zlib.crc32(raw)) + zlib.compress(raw))
-        if progress: progress((b - a) * voxels.shape[1] * voxels.shape[2])
-    return head, out
+    shape: tuple[int, int, int]  # Z, Y, X
+    dtype: np.dtype  # u1, i1, little-endian u2 or i2
+    model: str  # name of the released model, as "base-1"
+    number: int  # its number in the file
+    slabs: tuple[tuple[int, int], ...]  # first and past-the-end slice of every slab
+    mapping: mapping.Mapping
+
+
+class _Stopped(Exception):
+    """Raised in the workers when the caller has gone away."""
+
+
+# ---------------------------------------------------------------------------------------------------------- the header
+
+
+def _slab_ranges(depth: int, count: int) -> tuple[tuple[int, int], ...]:
+    """`count` slabs as equal as can be."""
+    return tuple((depth * k // count, depth * (k + 1) // count) for k in range(count))
+
+
+def _write_header(shape: tuple[int, ...], dtype: np.dtype, number: int, slabs: int, found: mapping.Mapping) -> bytes:
+    runs = found.runs.ravel().tolist()
+    first = runs[0]
+    fields = [*shape, slabs, len(found.runs), -2 * first - 1 if first < 0 else 2 * first]
+    head = bytes([number, DTYPES.index(dtype.str.replace("|", ""))]) + models.weights(number).digest()[:DIGEST]
+    return head + b"".join(bits.varint(field) for field in fields) + bits.rice(np.diff(runs) - 1)
+
 
 def read_header(data: bytes) -> VolumeHeader:
-    """Parse a header section; raises DamagedError or UnsupportedError."""
-    try:
-        z, y, x, k, n, m = struct.unpack("<3IcBB", data)
-    except struct.error:
-        raise DamagedError("volume header has the wrong length") from None
-    return VolumeHeader((z, y, x), np.dtype(f"<{k.decode()}{n}" if n > 1 else f"{k.decode()}1"), MODELS[m],
-                        tuple((a, min(a + 32, z)) for a in range(0, z, 32)))
+    """Parse a header section; raises DamagedError, or UnsupportedError for a model that this version does not know."""
+    reader = bits.Reader(data, "the volume's header")
+    number, code = reader.take(2)
+    if code >= len(DTYPES):
+        raise DamagedError(f"the volume's header has pixel type {code}; 0 to {len(DTYPES) - 1} are known")
+    dtype = np.dtype(DTYPES[code])
+    models.check(number, reader.take(DIGEST))
+    z, y, x, slabs = (reader.varint() for _ in range(4))
+    if not (0 < slabs <= z < 1 << 31 and 0 < y * x <= SLICE_VOXELS):
+        raise DamagedError(f"the volume's header has an impossible shape: {z} × {y} × {x} in {slabs} slabs")
+    ranges = _slab_ranges(z, slabs)
+    tallest = max(b - a for a, b in (ranges[0], ranges[-1]))
+    if tallest > 255 or (tallest > 1 and tallest * y * x > 2 * SLAB_VOXELS):
+        raise DamagedError(f"the volume's header has slabs of {tallest} × {y} × {x} voxels, more than a file may have")
+    count = reader.varint()
+    if not 0 < count <= 1 << 16:
+        raise DamagedError(f"the volume's header maps {count} runs of values; 1 to 65536 are possible")
+    zigzag = reader.varint()
+    lengths = bits.unrice(reader.rest(), 2 * count - 1) + 1
+    first = -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
+    info = np.iinfo(dtype)
+    if lengths.min() < 1 or first < info.min or first + int(lengths.sum()) > info.max + 1:
+        raise DamagedError(f"the volume's header maps values that {dtype} does not have")
+    runs = np.cumsum([first, *lengths.tolist()]).reshape(count, 2)
+    return VolumeHeader((z, y, x), dtype, models.RELEASED[number], number, ranges, mapping.Mapping(runs))
 
-def decode_slabs(header: bytes, payloads: Mapping[int, bytes], *, threads: int | None = None, device: str = "auto",
-                 progress: Callable[[int], None] | None = None) -> Iterator[tuple[int, np.ndarray | DamagedError]]:
-    """Decode the slabs given by number; yields (number, voxels [z,Y,X] of the header's dtype), or the error where a
-    payload is damaged, in increasing order. Decodes several at once, bounded in memory."""
+
+# ------------------------------------------------------------------------------------------------------- both
+# directions
+
+
+@cache
+def _network(number: int, backend: str, small: bool) -> Network:
+    """The backend of this name with a model loaded."""
+    if backend == "reference":
+        return reference.Network(models.weights(number))
+    return cpu.Network(models.weights(number), cpu.float_product if small else None)
+
+
+def _digest(voxels: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(voxels).data).digest()[:DIGEST]
+
+
+class _Workers:
+    """Threads for slabs, and for the rows of a front where there are fewer slabs than threads."""
+
+    def __init__(self, threads: int | None, slabs: int) -> None:
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = max(1, threads or available)
+        self.slabs = max(1, min(self.threads, slabs))
+        self.stop = threading.Event()
+        self._helpers = self.threads // self.slabs  # threads for each slab at work
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Workers:
+        self._stack.enter_context(cpu.one_thread_each())
+        self.pool = self._stack.enter_context(ThreadPoolExecutor(self.slabs))
+        helpers = self._helpers - 1
+        executor = self._stack.enter_context(ThreadPoolExecutor(helpers * self.slabs)) if helpers else None
+        self.team = Team(executor, self._helpers)
+        self._stack.callback(self.stop.set)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def in_order(self, jobs: list[Callable[[], Result]]) -> Iterator[Result]:
+        """The results of jobs, in order, with few of them waiting to be fetched."""
+        waiting: list[Future[Result]] = []
+        for job in jobs:
+            waiting.append(self.pool.submit(job))
+            if len(waiting) > self.slabs:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _device(device: str) -> None:
+    if device not in ("auto", "cpu", "cuda"):
+        raise UnsupportedError(f"device {device!r} is not known; take auto, cpu or cuda")
+    if device == "cuda":
+        raise UnsupportedError("this version has no CUDA backend; use --device cpu, which writes the same bytes")
+
+
+# ---------------------------------------------------------------------------------------------------------- encoding
+
+
+def encode(
+    voxels: np.ndarray, *, model: str = "base", threads: int | None = None, device: str = "auto",
+    progress: Progress | None = None, backend: str = "cpu",
+) -> tuple[bytes, list[bytes]]:  # fmt: skip
+    """Code a volume [Z, Y, X] of u1, i1, u2 or i2 (little-endian); returns its header section and one payload per slab.
+
+    The result depends on voxels and model alone: not on threads, device, backend or machine. `progress` is called with
+    the number of voxels done since the last call.
+    """
+    _device(device)
+    depth, height, width = shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
+    if not 0 < height * width <= SLICE_VOXELS or not depth:
+        raise UnsupportedError(f"a volume of {depth} × {height} × {width} voxels has no slices of 1 to 2^27 voxels")
+    if model not in models.CURRENT:
+        raise UnsupportedError(f"model {model!r} is not known; take one of {', '.join(MODELS)}")
+    number = models.CURRENT[model]
+    found = mapping.find(voxels)
+    count = max(-(-depth // SLAB_HEIGHT), min(depth, -(-voxels.size // SLAB_VOXELS)))
+    network = _network(number, backend, voxels.size < SMALL)
+    with _Workers(threads, count) as workers:
+
+        def job(a: int, b: int) -> Callable[[], bytes]:
+            return lambda: _encode_slab(voxels[a:b], found, number, network, workers, progress)
+
+        payloads = list(workers.in_order([job(a, b) for a, b in _slab_ranges(depth, count)]))
+    return _write_header(shape, voxels.dtype, number, count, found), payloads
+
+
+def _encode_slab(
+    voxels: np.ndarray, found: mapping.Mapping, number: int, network: Network, workers: _Workers,
+    progress: Progress | None,
+) -> bytes:  # fmt: skip
+    levels = found.forward(voxels)
+    shape = (len(levels), int(levels.shape[1]), int(levels.shape[2]))
+    _, origin, (plane, row) = geometry(shape)
+    known = pad(levels, 0, RADIUS).reshape(-1)
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    index = (z * plane + y * row + x + origin).reshape(shape[0], -1)
+    group_height = linear.group_height(shape)
+    fitted = linear.fit(known, index, (plane, row), group_height, linear.candidates(shape))
+    del index
+
+    slab = Slab(shape, found.limit, fitted, group_height, models.weights(number))
+    voxel, mean, classes = (np.empty(levels.size, dtype) for dtype in (np.int32, np.int32, np.uint8))
+    sizes = []
+    end = 0
+    for t, lo, hi in slab.ranges():
+        if workers.stop.is_set():
+            raise _Stopped
+        begin, end = end, end + hi - lo
+        mean[begin:end], classes[begin:end], prediction = workers.team.predict(slab, network.step, t, lo, hi)
+        voxel[begin:end] = known[slab.places(t, lo, hi)[0]]
+        slab.perceive(t, lo, hi, voxel[begin:end], prediction)
+        sizes.append(hi - lo)
+        if progress:
+            progress(hi - lo)
+
+    tables = models.tables(number)
+    width = found.limit.bit_length()
+    corrections = residual.correct(voxel, mean, classes, tables.code_length, width)
+    classes = (classes + corrections[classes]).astype(np.uint8)
+    table, token = np.empty(voxel.size, np.uint8), np.empty(voxel.size, np.uint16)
+    residual.to_symbols(voxel, mean, classes, table, token)
+    raw = np.zeros(-(-residual.raw_bits(voxel, mean, classes, token, width, np.empty(0, np.uint8)) // 8), np.uint8)
+    residual.raw_bits(voxel, mean, classes, token, width, raw)
+    words = entropy.encode(tables, table, token, np.array(sizes))
+    parts = [
+        _digest(voxels),
+        linear.to_bytes(fitted, group_height),
+        bits.with_length(bits.rice(corrections) if corrections.any() else b""),
+        bits.varint(words.size) + words.astype("<u4").tobytes(),
+        raw.tobytes(),
+    ]
+    return b"".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------- decoding
+
+
+def decode_slabs(
+    header: bytes, payloads: Mapping[int, bytes], *, threads: int | None = None, device: str = "auto",
+    progress: Progress | None = None, backend: str = "cpu",
+) -> Iterator[tuple[int, np.ndarray | DamagedError]]:  # fmt: skip
+    """Decode the slabs given by number; yields (number, voxels [z, Y, X] of the header's dtype), or the error where a
+    payload is damaged, in ascending order. No more slabs are in memory at a time than there are threads."""
+    _device(device)
     h = read_header(header)
-    for k in sorted(payloads):
-        a, b = h.slabs[k]
-        try:
-            raw = zlib.decompress(payloads[k][4:])
-            if zlib.crc32(raw) != struct.unpack("<I", payloads[k][:4])[0]: raise DamagedError("x")
-            yield k, np.frombuffer(raw, h.dtype).reshape(b - a, *h.shape[1:])
-        except (zlib.error, struct.error, ValueError, DamagedError):
-            yield k, DamagedError(f"slab {k} (slices {a} to {b - 1}) is damaged")
-            continue
-        if progress: progress((b - a) * h.shape[1] * h.shape[2])
+    numbers = sorted(payloads)
+    if numbers and not 0 <= numbers[0] <= numbers[-1] < len(h.slabs):
+        raise DamagedError(f"the volume has {len(h.slabs)} slabs, and is given one of number {numbers[-1]}")
+    slice_voxels = h.shape[1] * h.shape[2]
+    network = _network(h.number, backend, sum(h.slabs[k][1] - h.slabs[k][0] for k in numbers) * slice_voxels < SMALL)
+    with _Workers(threads, len(numbers)) as workers:
+
+        def job(k: int) -> Callable[[], np.ndarray | DamagedError]:
+            def run() -> np.ndarray | DamagedError:
+                try:
+                    return _decode_slab(h, k, payloads[k], network, workers, progress)
+                except DamagedError as error:
+                    return DamagedError(f"slab {k} (slices {h.slabs[k][0]} to {h.slabs[k][1] - 1}) is damaged: {error}")
+
+            return run
+
+        yield from zip(numbers, workers.in_order([job(k) for k in numbers]), strict=True)
+
+
+def _decode_slab(
+    header: VolumeHeader, k: int, payload: bytes, network: Network, workers: _Workers, progress: Progress | None
+) -> np.ndarray:
+    shape = (header.slabs[k][1] - header.slabs[k][0], *header.shape[1:])
+    limit = header.mapping.limit
+    reader = bits.Reader(payload, "its payload")
+    digest = reader.take(DIGEST)
+    fitted, group_height = linear.from_bytes(reader, shape[0])
+    corrections = _read_corrections(reader)
+    words = np.frombuffer(reader.take(4 * reader.varint()), "<u4").astype(np.uint32)
+    raw = np.frombuffer(reader.rest(), np.uint8)
+
+    slab = Slab(shape, limit, fitted, group_height, models.weights(header.number))
+    decoder = entropy.Decoder(models.tables(header.number), words)
+    width = limit.bit_length()
+    position = 0
+    for t, lo, hi in slab.ranges():
+        if workers.stop.is_set():
+            raise _Stopped
+        mean, classes, prediction = workers.team.predict(slab, network.step, t, lo, hi)
+        classes = corrections[classes]
+        table, voxel = np.empty(hi - lo, np.uint8), np.empty(hi - lo, np.int32)
+        residual.locate(mean, classes, table)
+        position = residual.to_voxels(mean, classes, decoder.take(table), raw, position, width, limit, voxel)
+        if position < 0:
+            raise DamagedError("it decodes to voxels that the volume cannot have")
+        slab.perceive(t, lo, hi, voxel, prediction)
+        if progress:
+            progress(hi - lo)
+
+    decoder.finish()
+    if -(-position // 8) != raw.size:
+        raise DamagedError("it holds more raw bits than its voxels have")
+    voxels = header.mapping.backward(slab.voxels(), header.dtype)
+    if _digest(voxels) != digest:
+        raise DamagedError("its voxels do not have the checksum that it states")
+    return voxels
+
+
+def _read_corrections(reader: bits.Reader) -> np.ndarray:
+    """The class whose tables serve every class: uint8 [CLASSES]."""
+    own = np.arange(residual.CLASSES)
+    data = reader.take(reader.varint())
+    if not data:
+        return own.astype(np.uint8)
+    corrected = own + bits.unrice(data, residual.CLASSES)
+    if corrected.min() < 0 or corrected.max() >= residual.CLASSES:
+        raise DamagedError("its corrections lead to classes that do not exist")
+    return corrected.astype(np.uint8)
+

@@ -16,7 +16,7 @@ import pydicom
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEG2000Lossless
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DONE = ".complete"  # an empty file in a folder that is unpacked as a whole; no part of the series
 
 

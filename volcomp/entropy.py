@@ -1,0 +1,117 @@
+"""Integer tables and the entropy coder: asymmetric numeral systems (Duda 2009), from the library constriction.
+
+A coder of this kind is a stack. The decoder takes the symbols of a front table by table, in ascending order, each
+table's in the order of the voxels; the encoder pushes all of it in reverse. Tables hold counts of 2^20, which
+constriction gets as exact binary fractions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import constriction
+import numpy as np
+from numba import njit
+
+from .errors import DamagedError
+
+TABLE_BITS = 20
+_AnsCoder = constriction.stream.stack.AnsCoder
+_Categorical = constriction.stream.model.Categorical
+
+
+class Tables:
+    """The probability tables of one model, as coder models and as code lengths."""
+
+    def __init__(self, counts: Sequence[np.ndarray]) -> None:
+        """counts: for each table uint32 [symbols], at least 2 of them, each at least 1, summing to 2^20."""
+        for number, table in enumerate(counts):
+            if len(table) < 2 or table.min() < 1 or int(table.sum()) != 1 << TABLE_BITS:
+                raise ValueError(f"table {number}: counts must be 1 or more and sum to {1 << TABLE_BITS}")
+        self.sizes = np.array([len(table) for table in counts])
+        self.models = [_Categorical(table / float(1 << TABLE_BITS), perfect=False) for table in counts]
+        self.code_length = np.full((len(counts), int(self.sizes.max())), 99, np.float32)
+        for row, table in zip(self.code_length, counts, strict=True):
+            row[: len(table)] = TABLE_BITS - np.log2(table)
+
+
+@njit(nogil=True, cache=True)
+def _sort(table: np.ndarray, tables: int, order: np.ndarray, count: np.ndarray) -> None:
+    """Stable counting sort of a front's voxels by table: order int32 [v] and count int64 [tables] out."""
+    count[:] = 0
+    for v in range(table.shape[0]):
+        count[table[v]] += 1
+    place = np.zeros(tables, np.int64)
+    for k in range(1, tables):
+        place[k] = place[k - 1] + count[k - 1]
+    for v in range(table.shape[0]):
+        order[place[table[v]]] = v
+        place[table[v]] += 1
+
+
+@njit(nogil=True, cache=True)
+def _sort_fronts(
+    table: np.ndarray, token: np.ndarray, sizes: np.ndarray, tables: int, out: np.ndarray, runs: np.ndarray,
+) -> int:  # fmt: skip
+    """`_sort` for every front of a slab: tokens int32 [v] sorted, and the runs (front by front: table, length) as int32
+    [n, 2]; returns how many runs there are. With an empty `runs` it only counts."""
+    begin, n = 0, 0
+    count = np.zeros(tables, np.int64)
+    for size in sizes:
+        part = table[begin : begin + size]
+        order = np.empty(size, np.int32)
+        _sort(part, tables, order, count)
+        for v in range(size):
+            out[begin + v] = token[begin + order[v]]
+        for k in range(tables):
+            if count[k]:
+                if runs.shape[0]:
+                    runs[n, 0] = k
+                    runs[n, 1] = count[k]
+                n += 1
+        begin += size
+    return n
+
+
+def encode(tables: Tables, table: np.ndarray, token: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Code a slab's tokens uint16 [v] with tables uint8 [v], fronts of the given sizes int64 [f]; returns words
+    uint32."""
+    tokens = np.empty(token.size, np.int32)
+    models = tables.models
+    count = _sort_fronts(table, token, sizes, len(models), tokens, np.empty((0, 2), np.int32))
+    runs = np.empty((count, 2), np.int32)
+    _sort_fronts(table, token, sizes, len(models), tokens, runs)
+    coder = _AnsCoder()
+    end = tokens.size
+    for k, length in reversed(runs.tolist()):
+        coder.encode_reverse(tokens[end - length : end], models[k])
+        end -= length
+    return coder.get_compressed()
+
+
+class Decoder:
+    """Takes one front after the other from a slab's words."""
+
+    def __init__(self, tables: Tables, words: np.ndarray) -> None:
+        """words: uint32, as `encode` returned them."""
+        self._tables = tables
+        try:
+            self._coder = _AnsCoder(words)
+        except ValueError as error:  # a last word of zero, which no encoder writes
+            raise DamagedError("the entropy-coded part of a slab is not one that an encoder writes") from error
+        self._count = np.zeros(len(tables.models), np.int64)
+
+    def take(self, table: np.ndarray) -> np.ndarray:
+        """The tokens int32 [v] of a front whose voxels have the tables uint8 [v]."""
+        order = np.empty(table.size, np.int32)
+        _sort(table, len(self._count), order, self._count)
+        decode, models = self._coder.decode, self._tables.models
+        parts = [decode(models[k], int(self._count[k])) for k in np.flatnonzero(self._count).tolist()]
+        tokens = np.empty(table.size, np.int32)
+        tokens[order] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return tokens
+
+    def finish(self) -> None:
+        """Raises DamagedError unless exactly what the encoder pushed has been taken."""
+        if not self._coder.is_empty():
+            raise DamagedError("the entropy-coded part of a slab holds more than its voxels")

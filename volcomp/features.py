@@ -1,0 +1,154 @@
+"""Between the stages: the local scale of what the linear stage misses, and the network's inputs in units of it.
+
+Everything that the network sees is relative to the linear prediction and divided by the local scale, never a raw
+intensity: this is what lets weights trained on some scanners serve others. All of it is integer arithmetic.
+
+Units: residuals and predictions are in sixteenths of a grey level, scales in 1/256 of one. A *scale index* counts
+sixteenths of an octave from a quarter of a grey level: scale = 2^(index/16) / 4 grey levels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+INPUTS = 64  # width of the network's input; the last ones are reserved and zero
+RADIUS = 2  # reach of every neighbour that is read here
+INPUT_LIMIT = 127
+
+# Neighbours whose grey levels the network sees: 10 in the slice, 21 in the one before, 9 in the one before that.
+_IN_SLICE = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1))
+_SQUARE = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+_DISC = (
+    *_SQUARE, (0, -2), (-2, 0), (0, 2), (2, 0),
+    (-1, -2), (-2, -1), (-1, 2), (-2, 1), (1, -2), (2, -1), (1, 2), (2, 1),
+)  # fmt: skip
+LEVELS = (
+    *((0, dy, dx) for dy, dx in _IN_SLICE),
+    *((-1, dy, dx) for dy, dx in _DISC),
+    *((-2, dy, dx) for dy, dx in _SQUARE),
+)
+# Neighbours whose residuals (after the linear stage) it sees.
+RESIDUALS = (
+    *((0, dy, dx) for dy, dx in _IN_SLICE[:8]),
+    *((-1, dy, dx) for dy, dx in ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (0, 2))),
+)
+LEVELS_IN_SLICE, RESIDUALS_IN_SLICE = 10, 8
+
+# Neighbours that make the scale: 12 in the slice, weight 1/distance, and 9 in the slice before, 0.4/(1 + distance).
+_ACTIVE = (*_IN_SLICE, (-2, -2), (-2, 2))
+ACTIVE = (*((0, dy, dx) for dy, dx in _ACTIVE), *((-1, dy, dx) for dy, dx in _SQUARE))
+ACTIVE_IN_SLICE = len(_ACTIVE)
+
+SCALE_GAIN = 1.2  # the scale is 1.2 times the mean absolute residual nearby, plus 0.3 grey levels
+SCALE_FLOOR = 77  # 0.3 grey levels in 1/256
+SCALE_INDICES = 320
+
+
+def _activity_weights() -> np.ndarray:
+    """Weights of |residual|, int64 [2, n]: row 0 for a slab's first slice. They sum to 4096 · 1.2."""
+    near = [1 / np.hypot(dy, dx) for _, dy, dx in ACTIVE[:ACTIVE_IN_SLICE]]
+    before = [0.4 / (1 + np.hypot(dy, dx)) for _, dy, dx in ACTIVE[ACTIVE_IN_SLICE:]]
+    rows = np.array([near + [0.0] * len(before), near + before])
+    return np.rint(rows / rows.sum(axis=1, keepdims=True) * SCALE_GAIN * 4096).astype(np.int64)
+
+
+def _scale_table() -> np.ndarray:
+    """The scale of every index in 1/256 of a grey level, int64 [SCALE_INDICES]: the middle of what `scale_index` maps
+    to it. Sixteen straight pieces per octave stand for the logarithm; they are within 0.09 octaves of it."""
+    index = np.arange(SCALE_INDICES)
+    return (2 * (16 + index % 16) + 1) << (index // 16 + 1)
+
+
+ACTIVITY_WEIGHTS = _activity_weights()
+SCALES = _scale_table()
+RECIPROCALS = ((1 << 28) + SCALES // 2) // SCALES  # 2^28 / scale
+
+
+def flat(offsets: tuple[tuple[int, int, int], ...], strides: tuple[int, int]) -> np.ndarray:
+    """Offsets into a padded slab with element `strides` (slice, row): int64 [3, n], a row for a slab's first, second
+    and later slices. What lies before the slab's first slice is read from the first slice."""
+    dz, dy, dx = np.array(offsets).T
+    return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
+
+
+def tables(strides: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`flat` of LEVELS, RESIDUALS and ACTIVE, as `observe` takes them."""
+    return flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides)
+
+
+@njit(nogil=True, cache=True)
+def scale_index(scale: Any) -> int:
+    """Index of a scale of at least 64/256 grey levels: four bits after the leading one, and its place."""
+    exponent = 6
+    while scale >> (exponent + 1):
+        exponent += 1
+    return ((exponent - 6) << 4) + ((scale >> (exponent - 4)) & 15)
+
+
+@njit(nogil=True, cache=True)
+def _squash(units: Any) -> int:
+    """A difference in 1/1024 of the scale as an input: u − u|u|/16 for |u| ≤ 8, in 1/32, so that what is small stays
+    fine and what is large stays apart."""
+    units = min(max(units, -8192), 8192)
+    return min(((units - ((units * abs(units)) >> 14)) + 16) >> 5, INPUT_LIMIT)
+
+
+@njit(nogil=True, cache=True)
+def observe(
+    known: np.ndarray, residual: np.ndarray, index: np.ndarray, depth: np.ndarray, levels: np.ndarray,
+    residuals: np.ndarray, active: np.ndarray, prediction: np.ndarray, scale: np.ndarray, inputs: np.ndarray,
+) -> None:  # fmt: skip
+    """The scale index and the inputs of voxels whose causal neighbours are all known.
+
+    known, residual int32 [n]   the padded slab and its residuals after the linear stage, flat
+    index int64 [v]             where each voxel lies in them
+    depth uint8 [v]             0 in a slab's first slice, 1 in the second, 2 after
+    levels, residuals, active   `flat` of LEVELS, RESIDUALS and ACTIVE
+    prediction int32 [v]        of the linear stage
+    scale int32 [v]             out: scale index
+    inputs int8 [v, ≥ INPUTS]   out: within ±127; the columns from INPUTS on are left alone
+    """
+    for v in range(index.shape[0]):
+        at, p = index[v], np.int64(prediction[v])
+        later = depth[v] > 0
+        near = np.int64(0)
+        before = np.int64(0)
+        row = active[depth[v]]
+        weight = ACTIVITY_WEIGHTS[1 if later else 0]
+        for i in range(ACTIVE_IN_SLICE):
+            near += weight[i] * abs(np.int64(residual[at + row[i]]))
+        if later:
+            for i in range(ACTIVE_IN_SLICE, row.shape[0]):
+                before += weight[i] * abs(np.int64(residual[at + row[i]]))
+        k = scale_index(((near + before) >> 8) + SCALE_FLOOR)
+        scale[v] = k
+        reciprocal = RECIPROCALS[k]
+        x = inputs[v]
+        n_levels = levels.shape[1]
+        n_residuals = residuals.shape[1]
+        row = levels[depth[v]]
+        spread = np.int64(0)
+        for i in range(n_levels if later else LEVELS_IN_SLICE):
+            d = (np.int64(known[at + row[i]]) << 4) - p
+            x[i] = _squash((d * reciprocal) >> 14)
+            if i < LEVELS_IN_SLICE:
+                spread += abs(d)
+        row = residuals[depth[v]]
+        for i in range(n_residuals if later else RESIDUALS_IN_SLICE):
+            x[n_levels + i] = _squash((np.int64(residual[at + row[i]]) * reciprocal) >> 14)
+        if not later:
+            x[LEVELS_IN_SLICE:n_levels] = 0
+            x[n_levels + RESIDUALS_IN_SLICE : n_levels + n_residuals] = 0
+        rest = n_levels + n_residuals
+        x[rest] = min(max(k - 96, -INPUT_LIMIT), INPUT_LIMIT)
+        x[rest + 1] = ((p & 15) - 8) << 3
+        x[rest + 2] = 64 if later else 0
+        ratio = scale_index((near >> 8) + SCALE_FLOOR) - scale_index((before * 15 >> 10) + SCALE_FLOOR)
+        x[rest + 3] = min(max(ratio, -INPUT_LIMIT), INPUT_LIMIT) if later else 0
+        x[rest + 4] = min(max(scale_index(spread * 8 // 5 + SCALE_FLOOR) - k, -INPUT_LIMIT), INPUT_LIMIT)
+        x[rest + 5] = _squash((p * reciprocal) >> 14)
+        x[rest + 6] = 64  # the biases' input
+        x[rest + 7] = 0

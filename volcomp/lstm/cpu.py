@@ -1,0 +1,123 @@
+"""The CPU backend: an int8 matrix product from torch where there is torch, else float32 from numpy, and numba for the
+rest.
+
+Both products are exact, because no sum can reach 2^24 (`weights.py` proves it for every model), so both give the
+reference's bits.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numba import njit
+from threadpoolctl import threadpool_limits
+
+from . import cell, reference
+from .state import State
+from .weights import Weights
+
+CHUNK = 512  # rows at a time: inputs, accumulators and weights of `base` then stay in a 2 MB second-level cache
+Product = Callable[[np.ndarray], np.ndarray]
+
+
+@njit(nogil=True, cache=True)
+def _head(hidden: np.ndarray, head: np.ndarray, bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray) -> None:
+    """The two outputs, int32 [v] each, of hidden int8 [v, h]."""
+    for v in range(hidden.shape[0]):
+        row = hidden[v]
+        first, second = np.int32(0), np.int32(0)
+        for j in range(row.shape[0]):
+            value = np.int32(row[j])
+            first += np.int32(value * np.int32(head[0, j]))
+            second += np.int32(value * np.int32(head[1, j]))
+        offset[v] = min(max((first + bias[0]) >> 5, -8192), 8192)
+        octaves[v] = (second + bias[1]) >> 11
+
+
+def torch_product(weights: np.ndarray) -> Product:
+    """int8 [v, k] → int32 [v, n] through torch's int8 kernel. Raises RuntimeError or AttributeError where it has none:
+    the function is private to torch, so it may change."""
+    import torch
+
+    columns = torch.from_numpy(np.ascontiguousarray(weights.T)).t()
+    multiply = torch._int_mm
+    multiply(torch.zeros(32, weights.shape[0], dtype=torch.int8), columns)
+
+    def product(x: np.ndarray) -> np.ndarray:
+        return multiply(torch.from_numpy(x), columns).numpy()
+
+    return product
+
+
+def float_product(weights: np.ndarray) -> Product:
+    """The same through float32, which holds these integers exactly."""
+    real = weights.astype(np.float32)
+
+    def product(x: np.ndarray) -> np.ndarray:
+        return (x.astype(np.float32) @ real).astype(np.int32)
+
+    return product
+
+
+def products() -> list[Callable[[np.ndarray], Product]]:
+    """The products that this machine may have, fastest first."""
+    return [torch_product, float_product] if importlib.util.find_spec("torch") else [float_product]
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Keep matrix products on the thread that asks for them: the codec has its own threads, one to a slab."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    with threadpool_limits(1, user_api="blas"):
+        if torch:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
+
+
+class Network:
+    """As `reference.Network`, bit for bit, and some thousand times as fast."""
+
+    def __init__(self, weights: Weights, make_product: Callable[[np.ndarray], Product] | None = None) -> None:
+        self.weights = weights
+        for candidate in [make_product] if make_product else products():
+            try:
+                self._product = candidate(weights.weights)
+                self._check()
+                return
+            except (ImportError, AttributeError, RuntimeError, TypeError) as error:
+                warnings.warn(f"{candidate.__name__} is left aside: {error}", RuntimeWarning, stacklevel=2)
+        raise RuntimeError(f"no exact matrix product for model {weights.name} on this machine")
+
+    def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `reference.Network.step`."""
+        w = self.weights
+        offset, octaves = np.empty(hi - lo, np.int32), np.empty(hi - lo, np.int32)
+        for a in range(lo, hi, CHUNK):
+            b = min(a + CHUNK, hi)
+            cell.step(self._product(state.inputs[a:b]), w.shift, state.cell[a:b], state.hidden[a:b])
+            _head(state.hidden[a:b], w.head, w.bias, offset[a - lo : b - lo], octaves[a - lo : b - lo])
+        return offset, octaves
+
+    def _check(self) -> None:
+        """A few steps against the reference, extremes among them; raises RuntimeError where they differ."""
+        random = np.random.default_rng(0)
+        mine, theirs = State(self.weights, 40), State(self.weights, 40)
+        definition = reference.Network(self.weights)
+        for _ in range(3):
+            x: Any = random.integers(-127, 128, (40, self.weights.inputs), dtype=np.int8)
+            x[0], x[1] = 127, np.where(self.weights.weights[: self.weights.inputs, 0] > 0, 127, -127)
+            mine.inputs[:, : self.weights.inputs] = theirs.inputs[:, : self.weights.inputs] = x
+            pairs = zip(self.step(mine, 0, 40), definition.step(theirs, 0, 40), strict=True)
+            if not (all(np.array_equal(a, b) for a, b in pairs) and np.array_equal(mine.inputs, theirs.inputs)):
+                raise RuntimeError("it does not give the reference's numbers here")

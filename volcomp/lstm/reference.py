@@ -1,0 +1,48 @@
+"""The definition: one step of the integer LSTM in plain numpy, slow and readable. Every other backend must equal it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .state import State
+from .weights import Weights
+
+
+def shifted(value: np.ndarray, bits: int) -> np.ndarray:
+    """value · 2^-bits, rounded to the nearest, halves up."""
+    return (value + (1 << (bits - 1))) >> bits
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """1/2 + z/4 − z|z|/32 in 1/32768 for z in 1/1024 within ±4; constant beyond."""
+    z = np.clip(z, -4096, 4096)
+    return 16384 + 8 * z - ((z * abs(z)) >> 10)
+
+
+def tanh(z: np.ndarray) -> np.ndarray:
+    """z − z|z|/4 in 1/32768 for z in 1/1024 within ±2; constant beyond."""
+    z = np.clip(z, -2048, 2048)
+    return 32 * z - ((z * abs(z)) >> 7)
+
+
+class Network:
+    """The backend of this name. See `cpu.Network` for the one that is used."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
+        """Advance rows lo … hi-1 by one voxel, whose inputs are in `state`. Returns, int32 [hi - lo] each, the offset
+        of the mean in 1/1024 of the scale, within ±8192, and the correction of the scale in 1/16 octave."""
+        w = self.weights
+        h = w.hidden
+        accumulator = state.inputs[lo:hi].astype(np.int64) @ w.weights.astype(np.int64)  # [v, 4h]
+        z = (accumulator * 8) >> w.shift  # in 1/1024
+        i, f, o = (sigmoid(z[:, k * h : (k + 1) * h]) for k in range(3))
+        g = tanh(z[:, 3 * h :])
+        c = np.clip((f * state.cell[lo:hi] + ((i * g) >> 3) + (1 << 14)) >> 15, -32767, 32767)
+        hidden = np.minimum(shifted(o * tanh(c >> 2), 23), 127)
+        state.cell[lo:hi] = c
+        state.hidden[lo:hi] = hidden
+        sums = hidden @ w.head.astype(np.int64).T + w.bias
+        return np.clip(sums[:, 0] >> 5, -8192, 8192).astype(np.int32), (sums[:, 1] >> 11).astype(np.int32)

@@ -1,0 +1,89 @@
+"""The integers of one released model, and the proof that no sum of its products can overflow."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DamagedError
+from . import cell
+
+INPUT_LIMIT = 127  # inputs and hidden outputs are within ±127
+# float32 holds every integer below it, so a product may run in int8, in float32 or on tensor cores.
+ACCUMULATOR_LIMIT = 1 << 24
+FIELDS = ("weights", "shift", "head", "bias", "counts", "sizes")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model. The order of the gates is input, forget, output, candidate.
+
+    weights int8 [inputs + h, 4h]  inputs first, then the hidden outputs of the voxel before; within ±64
+    shift int32 [4h]               of each column, 0 … 7: an accumulator's unit is 2^-(7 + shift)
+    head int16 [2, h]              row 0 the offset of the mean, row 1 the correction of the scale
+    bias int32 [2]                 of the head, in the units of its sums
+    counts uint32 [sum of sizes]   the tables of the entropy coder, one after the other
+    sizes int64 [tables]           how many symbols each has
+    """
+
+    name: str
+    weights: np.ndarray
+    shift: np.ndarray
+    head: np.ndarray
+    bias: np.ndarray
+    counts: np.ndarray
+    sizes: np.ndarray
+
+    def __post_init__(self) -> None:
+        inputs, gates = self.weights.shape
+        h = gates // 4
+        shapes = [(4 * h,), (2, h), (2,)]
+        if gates % 4 or inputs <= h or [a.shape for a in (self.shift, self.head, self.bias)] != shapes:
+            raise DamagedError(f"model {self.name}: the shapes of its arrays do not belong together")
+        if self.shift.min() < 0 or self.shift.max() > 7 or np.abs(self.weights.astype(int)).max() > 64:
+            raise DamagedError(f"model {self.name}: weights must be within ±64 and shifts within 0 … 7")
+        largest = INPUT_LIMIT * np.abs(self.weights.astype(np.int64)).sum(axis=0).max()
+        head = cell.OUTPUT_LIMIT * np.abs(self.head.astype(np.int64)).sum(axis=1) + np.abs(self.bias.astype(np.int64))
+        if max(largest, head.max()) >= ACCUMULATOR_LIMIT:
+            raise DamagedError(f"model {self.name}: a sum of its products could reach {ACCUMULATOR_LIMIT}")
+
+    @property
+    def hidden(self) -> int:
+        """How many units the LSTM has."""
+        return self.weights.shape[1] // 4
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs it takes, without its own state."""
+        return self.weights.shape[0] - self.hidden
+
+    def tables(self) -> list[np.ndarray]:
+        """The counts of every table."""
+        return np.split(self.counts, np.cumsum(self.sizes)[:-1])
+
+    def digest(self) -> bytes:
+        """SHA-256 over all arrays in the order of the fields, little-endian: what a file names its model by."""
+        sha = hashlib.sha256()
+        for field in FIELDS:
+            array = getattr(self, field)
+            sha.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+        return sha.digest()
+
+    def save(self, path: Path) -> None:
+        """Write as .npz."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{field: getattr(self, field) for field in FIELDS})
+        path.write_bytes(buffer.getvalue())
+
+
+def load(path: Path, name: str) -> Weights:
+    """Read a model written by `save`; raises DamagedError where it is not sound."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Weights(name, **{field: arrays[field] for field in FIELDS})
+    except (OSError, KeyError, ValueError) as error:
+        raise DamagedError(f"model {name} at {path.name} cannot be read: {error}; reinstall volcomp") from error

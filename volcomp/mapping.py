@@ -1,0 +1,63 @@
+"""Sparse histograms: volumes that use few of the values in their range are coded by the rank of a value.
+
+A rescaled CT uses every third value, and a padded one has −2000 outside of its circle and nothing down to −1024.
+Closing such gaps makes the prediction's steps small again. A mapping is a list of runs of values that may occur; ranks
+count through them in ascending order. The idea is the histogram packing of Ferreira & Pinho 2002.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LONG_GAP = 256  # gaps at least this long are closed wherever they are: they are padding or metal, not noise
+DENSE = 0.8  # a core of the histogram that uses less than this of its values is closed up altogether
+CORE = 0.02  # the core is what lies between these quantiles
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Runs of values that may occur: int64 [runs, 2] (first, past the last), ascending, apart from each other."""
+
+    runs: np.ndarray
+
+    @property
+    def limit(self) -> int:
+        """The largest rank."""
+        return int((self.runs[:, 1] - self.runs[:, 0]).sum()) - 1
+
+    def values(self) -> np.ndarray:
+        """The value of every rank: int64 [limit + 1]."""
+        return np.concatenate([np.arange(first, end) for first, end in self.runs])
+
+    def forward(self, voxels: np.ndarray) -> np.ndarray:
+        """Ranks of voxels, int32 of the same shape; every voxel must have one."""
+        table = np.zeros(int(self.runs[-1, 1] - self.runs[0, 0]), np.int32)
+        table[self.values() - self.runs[0, 0]] = np.arange(self.limit + 1)
+        return table[voxels.astype(np.int64) - self.runs[0, 0]]
+
+    def backward(self, ranks: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Voxels of ranks 0 … limit, of the given dtype and the same shape."""
+        return self.values().astype(dtype)[ranks]
+
+
+def _pays(used: np.ndarray, voxels: int) -> bool:
+    """Whether listing the values that occur takes fewer bits than their ranks save; not so for few random voxels."""
+    density = (used[-1] - used[0] + 1) / used.size
+    return bool(voxels * np.log2(density) > 2 * used.size * (2 + np.log2(density)))
+
+
+def find(voxels: np.ndarray) -> Mapping:
+    """The mapping to use for a volume of u1, i1, u2 or i2: all values from its least to its greatest, or without the
+    long gaps, or, where even the core of the histogram has holes, the values that occur and no others."""
+    low = int(voxels.min())
+    counts = np.bincount((voxels.astype(np.int32) - low).ravel())
+    used = np.flatnonzero(counts)
+    share = np.cumsum(counts[used]) / voxels.size
+    core = used[(share > CORE) & (share < 1 - CORE)]
+    sparse = core.size > 1 and core.size < DENSE * (core[-1] - core[0] + 1) and _pays(used, voxels.size)
+    breaks = np.flatnonzero(np.diff(used) > (1 if sparse else LONG_GAP))
+    first = used[np.concatenate([[0], breaks + 1])]
+    end = used[np.concatenate([breaks, [used.size - 1]])] + 1
+    return Mapping(np.stack([first, end], axis=1).astype(np.int64) + low)

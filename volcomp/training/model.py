@@ -1,0 +1,76 @@
+"""Everything that is trained for one model: the row LSTM, its head, the shape of the distributions, and their Adam."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import torch
+
+from .density import Shape
+from .network import RowLstm
+
+HIDDEN = {"fast": 32, "base": 128}
+BETAS = (0.9, 0.999)
+SCALE_OCTAVES = 16.0  # a scale index counts sixteenths of an octave …
+SCALE_ORIGIN = -2.0  # … from a quarter of a grey level
+
+
+class Trainee:
+    """The parameters of a model while it is being trained."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name, self.seed, self.step, self.seconds = name, seed, 0, 0.0
+        generator = torch.Generator().manual_seed(seed)
+        self.lstm = RowLstm(HIDDEN[name], generator)
+        self.head = torch.zeros(HIDDEN[name], 2, requires_grad=True)  # offset in scales, log2 of the scale's correction
+        self.bias = torch.tensor([0.0, -0.5], requires_grad=True)
+        self.shape = Shape()
+        self.optimiser = torch.optim.Adam(self.parameters(), betas=BETAS)
+
+    def parameters(self) -> list[torch.Tensor]:
+        """All of them, in a fixed order."""
+        return [self.lstm.weights, self.head, self.bias, *self.shape.parameters()]
+
+    def bits(self, hidden: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:
+        """Mean ideal bits per voxel for hidden outputs [T, B, h], errors and scale indices [T, B]."""
+        offset, octaves = (hidden @ self.head + self.bias).unbind(-1)
+        log_scale = torch.from_numpy(scale.astype(np.float32) / SCALE_OCTAVES + SCALE_ORIGIN)
+        missed = torch.from_numpy(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
+        return self.shape.bits(missed.ravel(), (log_scale + octaves).ravel()).mean()
+
+    def update(self, inputs: np.ndarray, error: np.ndarray, scale: np.ndarray, rate: float, clip: float) -> float:
+        """One step of Adam; returns the batch's bits per voxel."""
+        hidden = (self.lstm.forward(inputs).float() / 128).requires_grad_()
+        self.optimiser.zero_grad()
+        loss = self.bits(hidden, error, scale)
+        loss.backward()
+        assert hidden.grad is not None
+        self.lstm.backward(hidden.grad)
+        torch.nn.utils.clip_grad_norm_(self.parameters(), clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def save(self, path: pathlib.Path) -> None:
+        """Write a checkpoint beside its target and rename it, so that an interrupt leaves a whole one."""
+        state = {
+            "name": self.name, "seed": self.seed, "step": self.step, "seconds": self.seconds,
+            "parameters": [p.detach() for p in self.parameters()], "optimiser": self.optimiser.state_dict(),
+        }  # fmt: skip
+        temporary = path.with_suffix(".part")
+        torch.save(state, temporary)
+        temporary.replace(path)
+
+    def load(self, path: pathlib.Path) -> None:
+        """Go on from a checkpoint of the same model."""
+        state = torch.load(path, weights_only=True)
+        if state["name"] != self.name:
+            raise ValueError(f"{path} is a checkpoint of {state['name']}, not of {self.name}")
+        self.seed, self.step, self.seconds = state["seed"], state["step"], state["seconds"]
+        with torch.no_grad():
+            for parameter, saved in zip(self.parameters(), state["parameters"], strict=True):
+                parameter.copy_(saved)
+        self.optimiser.load_state_dict(state["optimiser"])
