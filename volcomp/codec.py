@@ -114,8 +114,12 @@ def _network(number: int, backend: str, small: bool) -> Network:
     return cpu.Network(models.weights(number), cpu.float_product if small else None)
 
 
-def _digest(voxels: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(voxels).data).digest()[:DIGEST]
+def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
+    """What slab k is checked by. The header and the number are part of it: a slab of another volume, in another's place,
+    or under a header that was altered is as damaged as one whose voxels are wrong."""
+    sha = hashlib.sha256(header + bits.varint(k))
+    sha.update(np.ascontiguousarray(voxels).data)
+    return sha.digest()[:DIGEST]
 
 
 class _Workers:
@@ -181,13 +185,18 @@ def encode(
     found = mapping.find(voxels)
     count = max(-(-depth // SLAB_HEIGHT), min(depth, -(-voxels.size // SLAB_VOXELS)))
     network = _network(number, backend, voxels.size < SMALL)
+    header = _write_header(shape, voxels.dtype, number, count, found)
     with _Workers(threads, count) as workers:
 
-        def job(a: int, b: int) -> Callable[[], bytes]:
-            return lambda: _encode_slab(voxels[a:b], found, number, network, workers, progress)
+        def job(k: int, a: int, b: int) -> Callable[[], bytes]:
+            def run() -> bytes:
+                payload = _encode_slab(voxels[a:b], found, number, network, workers, progress)
+                return _digest(header, k, voxels[a:b]) + payload
 
-        payloads = list(workers.in_order([job(a, b) for a, b in _slab_ranges(depth, count)]))
-    return _write_header(shape, voxels.dtype, number, count, found), payloads
+            return run
+
+        payloads = list(workers.in_order([job(k, *ends) for k, ends in enumerate(_slab_ranges(depth, count))]))
+    return header, payloads
 
 
 def _encode_slab(
@@ -229,7 +238,6 @@ def _encode_slab(
     residual.raw_bits(voxel, mean, classes, token, width, raw)
     words = entropy.encode(tables, table, token, np.array(sizes))
     parts = [
-        _digest(voxels),
         linear.to_bytes(fitted, group_height),
         bits.with_length(bits.rice(corrections) if corrections.any() else b""),
         bits.varint(words.size) + words.astype("<u4").tobytes(),
@@ -259,7 +267,10 @@ def decode_slabs(
         def job(k: int) -> Callable[[], np.ndarray | DamagedError]:
             def run() -> np.ndarray | DamagedError:
                 try:
-                    return _decode_slab(h, k, payloads[k], network, workers, progress)
+                    voxels = _decode_slab(h, k, payloads[k][DIGEST:], network, workers, progress)
+                    if _digest(header, k, voxels) != payloads[k][:DIGEST]:
+                        raise DamagedError("its voxels do not have the checksum that it states")
+                    return voxels
                 except DamagedError as error:
                     return DamagedError(f"slab {k} (slices {h.slabs[k][0]} to {h.slabs[k][1] - 1}) is damaged: {error}")
 
@@ -274,7 +285,6 @@ def _decode_slab(
     shape = (header.slabs[k][1] - header.slabs[k][0], *header.shape[1:])
     limit = header.mapping.limit
     reader = bits.Reader(payload, "its payload")
-    digest = reader.take(DIGEST)
     fitted, group_height = linear.from_bytes(reader, shape[0])
     corrections = _read_corrections(reader)
     words = np.frombuffer(reader.take(4 * reader.varint()), "<u4").astype(np.uint32)
@@ -301,10 +311,7 @@ def _decode_slab(
     decoder.finish()
     if -(-position // 8) != raw.size:
         raise DamagedError("it holds more raw bits than its voxels have")
-    voxels = header.mapping.backward(slab.voxels(), header.dtype)
-    if _digest(voxels) != digest:
-        raise DamagedError("its voxels do not have the checksum that it states")
-    return voxels
+    return header.mapping.backward(slab.voxels(), header.dtype)
 
 
 def _read_corrections(reader: bits.Reader) -> np.ndarray:

@@ -88,12 +88,17 @@ def scale_index(scale: Any) -> int:
     return ((exponent - 6) << 4) + ((scale >> (exponent - 4)) & 15)
 
 
-@njit(nogil=True, cache=True)
-def _squash(units: Any) -> int:
-    """A difference in 1/1024 of the scale as an input: u − u|u|/16 for |u| ≤ 8, in 1/32, so that what is small stays
-    fine and what is large stays apart."""
-    units = min(max(units, -8192), 8192)
-    return min(((units - ((units * abs(units)) >> 14)) + 16) >> 5, INPUT_LIMIT)
+@njit(nogil=True, cache=True, inline="always")
+def _squash(units: Any) -> Any:
+    """An int32 difference in 1/1024 of the scale, within ±8192, as an input: u − u|u|/16 in 1/32, so that what is small
+    stays fine and what is large stays apart."""
+    curved = np.int32(np.int32(units * np.int32(abs(units))) >> np.int32(14))
+    return min(np.int32(np.int32(units - curved) + np.int32(16)) >> np.int32(5), np.int32(INPUT_LIMIT))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _clip(value: Any) -> Any:
+    return min(max(value, -INPUT_LIMIT), INPUT_LIMIT)
 
 
 @njit(nogil=True, cache=True)
@@ -109,46 +114,49 @@ def observe(
     levels, residuals, active   `flat` of LEVELS, RESIDUALS and ACTIVE
     prediction int32 [v]        of the linear stage
     scale int32 [v]             out: scale index
-    inputs int8 [v, ≥ INPUTS]   out: within ±127; the columns from INPUTS on are left alone
+    inputs int8 [v, ≥ INPUTS]   out: the columns from INPUTS on are left alone
     """
+    n_levels, n_residuals, n_active = levels.shape[1], residuals.shape[1], active.shape[1]
+    rest = n_levels + n_residuals
+    gathered = np.empty(rest, np.int32)  # gathering first leaves loops over it that vector units can run
+    absolute = np.empty(n_active, np.int32)
     for v in range(index.shape[0]):
-        at, p = index[v], np.int64(prediction[v])
-        later = depth[v] > 0
-        near = np.int64(0)
-        before = np.int64(0)
+        at, p, later = index[v], prediction[v], depth[v] > 0
         row = active[depth[v]]
+        for i in range(n_active):
+            absolute[i] = abs(residual[np.uint64(at + row[i])])
         weight = ACTIVITY_WEIGHTS[1 if later else 0]
+        near, before = np.int64(0), np.int64(0)
         for i in range(ACTIVE_IN_SLICE):
-            near += weight[i] * abs(np.int64(residual[at + row[i]]))
-        if later:
-            for i in range(ACTIVE_IN_SLICE, row.shape[0]):
-                before += weight[i] * abs(np.int64(residual[at + row[i]]))
+            near += weight[i] * np.int64(absolute[i])
+        for i in range(ACTIVE_IN_SLICE, n_active):
+            before += weight[i] * np.int64(absolute[i])  # of weight 0 in the first slice
         k = scale_index(((near + before) >> 8) + SCALE_FLOOR)
         scale[v] = k
-        reciprocal = RECIPROCALS[k]
-        x = inputs[v]
-        n_levels = levels.shape[1]
-        n_residuals = residuals.shape[1]
+
         row = levels[depth[v]]
-        spread = np.int64(0)
-        for i in range(n_levels if later else LEVELS_IN_SLICE):
-            d = (np.int64(known[at + row[i]]) << 4) - p
-            x[i] = _squash((d * reciprocal) >> 14)
-            if i < LEVELS_IN_SLICE:
-                spread += abs(d)
+        for i in range(n_levels):
+            gathered[i] = np.int32(known[np.uint64(at + row[i])] * np.int32(16)) - p
         row = residuals[depth[v]]
-        for i in range(n_residuals if later else RESIDUALS_IN_SLICE):
-            x[n_levels + i] = _squash((np.int64(residual[at + row[i]]) * reciprocal) >> 14)
+        for i in range(n_residuals):
+            gathered[n_levels + i] = residual[np.uint64(at + row[i])]
+        x = inputs[v]
+        in_scales = np.float64(RECIPROCALS[k]) * (1 / 16384)  # float64 holds these products exactly
+        for i in range(rest):
+            x[i] = _squash(np.int32(min(max(np.floor(np.float64(gathered[i]) * in_scales), -8192.0), 8192.0)))
         if not later:
             x[LEVELS_IN_SLICE:n_levels] = 0
-            x[n_levels + RESIDUALS_IN_SLICE : n_levels + n_residuals] = 0
-        rest = n_levels + n_residuals
-        x[rest] = min(max(k - 96, -INPUT_LIMIT), INPUT_LIMIT)
+            x[n_levels + RESIDUALS_IN_SLICE : rest] = 0
+
+        spread = np.int64(0)
+        for i in range(LEVELS_IN_SLICE):
+            spread += abs(gathered[i])
+        ratio = scale_index((near >> 8) + SCALE_FLOOR) - scale_index((before * 15 >> 10) + SCALE_FLOOR)
+        x[rest] = _clip(k - 96)
         x[rest + 1] = ((p & 15) - 8) << 3
         x[rest + 2] = 64 if later else 0
-        ratio = scale_index((near >> 8) + SCALE_FLOOR) - scale_index((before * 15 >> 10) + SCALE_FLOOR)
-        x[rest + 3] = min(max(ratio, -INPUT_LIMIT), INPUT_LIMIT) if later else 0
-        x[rest + 4] = min(max(scale_index(spread * 8 // 5 + SCALE_FLOOR) - k, -INPUT_LIMIT), INPUT_LIMIT)
-        x[rest + 5] = _squash((p * reciprocal) >> 14)
+        x[rest + 3] = _clip(ratio) if later else 0
+        x[rest + 4] = _clip(scale_index(spread * 8 // 5 + SCALE_FLOOR) - k)
+        x[rest + 5] = _squash(np.int32(min((np.int64(p) * RECIPROCALS[k]) >> 14, 8192)))
         x[rest + 6] = 64  # the biases' input
         x[rest + 7] = 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -74,24 +74,26 @@ def support(name: str) -> Support:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def base_and_activity(known: np.ndarray, index: int, flat: np.ndarray, in_slice: int, first: bool) -> tuple[int, int]:
-    """Mean of the four nearest neighbours, and the summed absolute difference from it over the near ones."""
-    base = 2
-    for i in range(BASE):
-        base += known[index + flat[i]]
-    base >>= 2
-    activity = 0
+def gather(
+    known: np.ndarray, at: int, row: np.ndarray, used: int, in_slice: int, near: np.ndarray
+) -> tuple[Any, Any]:
+    """Differences of the first `used` neighbours from the base, into `near` int32; returns base and activity."""
+    for i in range(used):
+        near[i] = known[np.uint64(at + row[i])]
+    base = np.int64(near[0] + near[1] + near[2] + near[3] + 2) >> 2
+    for i in range(used):
+        near[i] -= np.int32(base)
+    activity = np.int64(0)
     for i in range(ACTIVITY_IN_SLICE):
-        activity += abs(known[index + flat[i]] - base)
-    if first:
-        activity = (activity * 19) // 10  # as if the nine neighbours before were like the ten in the slice
-    else:
-        for i in range(in_slice, in_slice + ACTIVITY_BEFORE):
-            activity += abs(known[index + flat[i]] - base)
+        activity += abs(near[i])
+    if used == in_slice:
+        return base, (activity * 19) // 10  # as if the nine neighbours before were like the ten in the slice
+    for i in range(in_slice, in_slice + ACTIVITY_BEFORE):
+        activity += abs(near[i])
     return base, activity
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def predict(
     known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, flat: np.ndarray, in_slice: int,
     thresholds: np.ndarray, weights: np.ndarray, limit: int, prediction: np.ndarray,
@@ -108,19 +110,19 @@ def predict(
     prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
     """
     size = flat.shape[1]
+    near = np.empty(size, np.int32)
     for v in range(index.shape[0]):
-        row = flat[depth[v]]
-        first = depth[v] == 0
-        base, activity = base_and_activity(known, index[v], row, in_slice, first)
-        bounds = thresholds[group[v]]
+        row, first = flat[depth[v]], depth[v] == 0
+        used = in_slice if first else size
+        base, activity = gather(known, index[v], row, used, in_slice, near)
         c = 0
-        while c < bounds.shape[0] and activity >= bounds[c]:
-            c += 1
+        for bound in thresholds[group[v]]:
+            c += activity >= bound
         w = weights[group[v], c]
-        total = np.int64(0)
-        for i in range(in_slice if first else size):
-            total += np.int64(w[i]) * (known[index[v] + row[i]] - base)
-        value = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
+        total = 0.0  # every partial sum is an integer below 2^39: exact in float64, in whatever order
+        for i in range(used):
+            total += np.float64(w[i]) * np.float64(near[i])
+        value = (base << FRACTION_BITS) + ((np.int64(total) + 128) >> (WEIGHT_BITS - FRACTION_BITS))
         prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
 
 
@@ -151,7 +153,7 @@ def candidates(shape: tuple[int, int, int]) -> tuple[str, ...]:
 def groups_of(depth: int, height: int) -> np.ndarray:
     """Which group of weight sets serves each slice of a slab: uint8 [depth]; 0 for the first, then one per `height`."""
     slices = np.arange(depth)
-    return np.where(slices == 0, 0, 1 + slices // height).astype(np.uint8)
+    return np.where(slices == 0, 0, 1 + (slices - 1) // height).astype(np.uint8)
 
 
 def to_bytes(fitted: Weights, height: int) -> bytes:
@@ -192,25 +194,24 @@ RIDGE = 1e-3  # relative to the mean square difference
 
 
 @njit(nogil=True, cache=True)
-def _activities(known: np.ndarray, index: np.ndarray, flat: np.ndarray, in_slice: int, first: bool) -> np.ndarray:
-    out = np.empty(index.shape[0], np.int64)
+def _activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, used: int, in_slice: int) -> np.ndarray:
+    out, near = np.empty(index.shape[0], np.int64), np.empty(row.shape[0], np.int32)
     for v in range(index.shape[0]):
-        out[v] = base_and_activity(known, index[v], flat, in_slice, first)[1]
+        out[v] = gather(known, index[v], row, used, in_slice, near)[1]
     return out
 
 
 @njit(nogil=True, cache=True)
 def _design(
-    known: np.ndarray, index: np.ndarray, flat: np.ndarray, size: int, design: np.ndarray, target: np.ndarray,
-) -> None:  # fmt: skip
-    """Differences from the base: of the first `size` neighbours into `design` [v, size], of the voxel into `target`."""
+    known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int, design: np.ndarray, target: np.ndarray
+) -> None:
+    """Differences from the base: of the neighbours into `design` [v, used], of the voxel itself into `target` [v]."""
+    used = design.shape[1]
+    near = np.empty(used, np.int32)
     for v in range(index.shape[0]):
-        base = 2
-        for i in range(BASE):
-            base += known[index[v] + flat[i]]
-        base >>= 2
-        for i in range(size):
-            design[v, i] = min(max(known[index[v] + flat[i]] - base, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
+        base = gather(known, index[v], row, used, in_slice, near)[0]
+        for i in range(used):
+            design[v, i] = min(max(near[i], -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
         target[v] = min(max(known[index[v]] - base, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
 
 
@@ -243,8 +244,8 @@ def _fit_group(
     """Thresholds [classes - 1], weights [classes, neighbours], and what a voxel of the group would cost in bits if its
     residual were Laplacian in every class."""
     index = index[:: max(1, -(-index.size // SAMPLES))]
-    size, first = support.used(depth), depth == 0
-    activity = _activities(known, index, flat, support.in_slice, first)
+    size = support.used(depth)
+    activity = _activities(known, index, flat, size, support.in_slice)
     ranks = (np.arange(1, classes) * activity.size) // classes
     thresholds = np.partition(activity, ranks)[ranks]
     chosen = np.searchsorted(thresholds, activity, side="right")
@@ -255,7 +256,7 @@ def _fit_group(
         if members.size == 0:
             continue
         design, target = np.empty((members.size, size)), np.empty(members.size)
-        _design(known, members, flat, size, design, target)
+        _design(known, members, flat, support.in_slice, design, target)
         gram = design.T @ design  # sums of integers below 2^53: exact, whatever the order or the threads
         gram[np.diag_indices(size)] += RIDGE * (np.trace(gram) / size) + 1.0
         solution = solve_positive_definite(gram, design.T @ target)

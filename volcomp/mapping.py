@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LONG_GAP = 256  # gaps at least this long are closed wherever they are: they are padding or metal, not noise
-DENSE = 0.8  # a core of the histogram that uses less than this of its values is closed up altogether
+DENSE = 0.95  # a core of the histogram that uses less than this of its values is closed up altogether
 CORE = 0.02  # the core is what lies between these quantiles
 
 
@@ -54,8 +54,9 @@ def find(voxels: np.ndarray) -> Mapping:
     low = int(voxels.min())
     counts = np.bincount((voxels.astype(np.int32) - low).ravel())
     used = np.flatnonzero(counts)
-    share = np.cumsum(counts[used]) / voxels.size
-    core = used[(share > CORE) & (share < 1 - CORE)]
+    body = max(np.split(used, np.flatnonzero(np.diff(used) > LONG_GAP) + 1), key=len)  # without padding and metal
+    share = np.cumsum(counts[body]) / counts[body].sum()
+    core = body[(share > CORE) & (share < 1 - CORE)]
     sparse = core.size > 1 and core.size < DENSE * (core[-1] - core[0] + 1) and _pays(used, voxels.size)
     breaks = np.flatnonzero(np.diff(used) > (1 if sparse else LONG_GAP))
     first = used[np.concatenate([[0], breaks + 1])]

@@ -95,7 +95,7 @@ def decode(reader: Reader, volume: Volume, slabs: list[int], *, threads: int | N
             number, voxels = next(decoded)
             assert number == k
             if isinstance(voxels, DamagedError):
-                voxels = DamagedError(f"slab {k} of volume {volume.number} is damaged: {voxels}")
+                voxels = DamagedError(f"volume {volume.number}, {voxels}")
             yield k, voxels
 
 

@@ -10,7 +10,8 @@ from ..arrays import report
 from ..container import MANIFEST, Reader, SectionId
 from ..formats.dicom import describe_header
 from .manifest import Manifest
-from .restore import Records, manifest_of, opened
+from .restore import manifest_of, opened
+from .stored import Records
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """The bytes of DICOM files around their pixels, as KEEP sections: one table per volume or so, a record per file."""
 from __future__ import annotations
 
-from ..container import KEPT, Reader, SectionId, Writer
-from ..errors import DamagedError
+from ..container import KEPT, SectionId, Writer
 from ..formats.dicom import elements
-from .packing import CHUNK_BYTES, pack_table, unpack
-from .table import MAX_COLUMNS, columns_of, decode_table, encode_table
+from .packing import CHUNK_BYTES, pack_table
+from .table import MAX_COLUMNS, MAX_RECORDS, columns_of, encode_table
 
-MAX_RECORDS = 4096
 # A table closes between volumes once it holds this much: small volumes share one, large ones are damaged alone.
 _ENOUGH_BYTES = 256 << 10
 # Room for run lengths, widths and counts of a table of MAX_RECORDS by a few hundred columns.
@@ -68,13 +66,3 @@ def _cells(before: bytes, after: bytes) -> list[tuple[int, bytes]]:
         cells += [(2 * tag + 1, before[start:value]), (2 * tag + 2, before[value:end])]
     assert b"".join(cell for _, cell in cells) == before
     return [*cells, (_AFTER_KEY, after)]
-
-
-def read_table(reader: Reader, number: int, records: int) -> list[bytes]:
-    """The records of KEEP section `number`, which must be `records` many: before and after of each file, joined."""
-    section = SectionId(KEPT, number)
-    raw = unpack(reader.read(section), str(section))
-    columns = decode_table(raw, str(section), max_rows=MAX_RECORDS, max_bytes=CHUNK_BYTES)
-    if any(len(column) != records for column in columns):
-        raise DamagedError(f"{section} is damaged: it holds another number of records than the manifest says")
-    return [b"".join(cells) for cells in zip(*columns, strict=True)] if columns else [b""] * records

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..container import BLOB, SectionId, Writer
+from ..container import BLOB, Reader, SectionId, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
 from ..formats.dicom import Image, read_image
 from ..formats.series import volumes
@@ -18,7 +18,7 @@ from .files import check_target, new_file
 from .kept import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
 from .packing import CHUNK_BYTES, pack_blob
-from .restore import verify
+from .restore import verify_open
 from .tree import Source, Tree, collect, source_errors
 
 
@@ -52,7 +52,8 @@ def compress(inputs: list[Path], output: Path, *, model: str = "base", threads: 
         file.close()
         if check:
             try:
-                verify(temporary, threads=threads, device=device)
+                with temporary.open("rb") as written:
+                    verify_open(Reader(written), threads=threads, device=device)
             except DamagedError as error:
                 raise VerificationError(f"what was coded does not decode to what was read, so nothing was written: "
                                         f"{error}") from error

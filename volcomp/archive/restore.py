@@ -4,26 +4,27 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from ..container import BLOB, MANIFEST, Reader, SectionId
+from ..container import MANIFEST, Reader, SectionId
 from ..errors import DamagedError, UnsupportedError
 from ..progress import progress_bar
-from ..volume import Progress, Volume, decode, read_volume, slabs_of, volume_numbers
+from ..volume import Volume, decode, read_volume, slabs_of, volume_numbers
 from .files import new_tree
-from .kept import read_table
 from .manifest import Entry, Manifest, read_manifest
-from .packing import CHUNK_BYTES, unpack
+from .stored import Blobs, Records
 from .tree import check_name, check_names
 
 Bytes = bytes | memoryview
+Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
+Decoder = Callable[..., Iterator[tuple[int, np.ndarray | DamagedError]]]  # volume.decode, with threads and device
 
 
 @dataclass
@@ -63,7 +64,8 @@ def restore(path: Path, target: Path | None = None, *, slices: slice | None = No
         with new_tree(target or Path(manifest.root or path.stem), force=force) as folder:
             for name in manifest.folders if slices is None else []:
                 os.makedirs(folder / name)
-            outcome = _run(reader, manifest, folder, slices, threads, device, salvage)
+            decoder = partial(decode, threads=threads, device=device)
+            outcome = _run(reader, manifest, decoder, folder, slices, salvage)
             if slices is not None and not outcome.files and not outcome.lost:
                 raise UnsupportedError("no volume has the slices that were asked for")
             if outcome.lost and not outcome.files:
@@ -74,21 +76,27 @@ def restore(path: Path, target: Path | None = None, *, slices: slice | None = No
 def verify(path: Path, *, threads: int | None = None, device: str = "auto") -> Outcome:
     """Read every section, decode every voxel and compare every SHA-256, writing nothing. Raises DamagedError."""
     with opened(path) as reader:
-        for section in reader.places:  # all of them, since what no file needs is read by nothing below
-            reader.read(section)
-        if SectionId(MANIFEST) in reader.places:
-            return _run(reader, manifest_of(reader), None, None, threads, device, salvage=False)
-        return _verify_arrays(reader, threads, device)
+        return verify_open(reader, threads=threads, device=device)
 
 
-def _run(reader: Reader, manifest: Manifest, folder: Path | None, slices: slice | None, threads: int | None,
-         device: str, salvage: bool) -> Outcome:
+def verify_open(reader: Reader, *, threads: int | None = None, device: str = "auto") -> Outcome:
+    """`verify` for an open archive."""
+    for section in reader.places:  # all of them, since what no file needs is read by nothing below
+        reader.read(section)
+    decoder = partial(decode, threads=threads, device=device)
+    if SectionId(MANIFEST) in reader.places:
+        return _run(reader, manifest_of(reader), decoder)
+    return _verify_arrays(reader, decoder)
+
+
+def _run(reader: Reader, manifest: Manifest, decoder: Decoder, folder: Path | None = None,
+         slices: slice | None = None, salvage: bool = False) -> Outcome:
     """Go once through the files; those that are lost to damage are noted in a salvage, and raise otherwise."""
     outcome = Outcome(packed_bytes=reader.size, damage=reader.damage)
     layouts = [volume.layout for volume in _sound_volumes(reader)]
     outcome.voxels = sum(math.prod(layout.shape) for layout in layouts)
     with progress_bar("decoding", outcome.voxels) as progress:
-        contents = _Contents(reader, manifest, threads, device, progress)
+        contents = _Contents(reader, manifest, partial(decoder, progress=progress))
         files = contents.images(slices) if slices else chain(contents.images(None), contents.whole())
         for entry, where, pieces in files:
             try:
@@ -110,12 +118,12 @@ def _sound_volumes(reader: Reader) -> Iterator[Volume]:
             yield read_volume(reader, number)
 
 
-def _verify_arrays(reader: Reader, threads: int | None, device: str) -> Outcome:
+def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
     outcome = Outcome(packed_bytes=reader.size)
     for number in volume_numbers(reader):
         volume = read_volume(reader, number)
         sha = hashlib.sha256()
-        for _, voxels in decode(reader, volume, list(range(len(volume.layout.slabs))), threads=threads, device=device):
+        for _, voxels in decoder(reader, volume, list(range(len(volume.layout.slabs)))):
             if isinstance(voxels, DamagedError):
                 raise voxels
             sha.update(np.ascontiguousarray(voxels).data)
@@ -165,14 +173,12 @@ def _emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
 class _Contents:
     """The files of an archive in stored order, each as the pieces of its bytes; what is damaged raises when read."""
 
-    def __init__(self, reader: Reader, manifest: Manifest, threads: int | None, device: str,
-                 progress: Progress) -> None:
-        self._reader, self._manifest = reader, manifest
-        self._threads, self._device, self._progress = threads, device, progress
+    def __init__(self, reader: Reader, manifest: Manifest, decoder: Decoder) -> None:
+        self._reader, self._manifest, self._decoder = reader, manifest, decoder
         self._records = Records(reader, manifest.tables)
 
-    def images(self, slices: slice | None) -> Iterator[tuple[Entry, str, Iterable[Bytes]]]:
-        """(entry, where it is, pieces) of the images that hold any of the slices."""
+    def images(self, slices: slice | None) -> Iterator[Item]:
+        """The images that hold any of the slices."""
         record = 0
         for number, entries in enumerate(self._manifest.volumes):
             try:
@@ -185,8 +191,7 @@ class _Contents:
                 yield from self._images_of(volume, entries, record, slices)
             record += len(entries)
 
-    def _images_of(self, volume: Volume, entries: list[Entry], record: int,
-                   slices: slice | None) -> Iterator[tuple[Entry, str, Iterable[Bytes]]]:
+    def _images_of(self, volume: Volume, entries: list[Entry], record: int, slices: slice | None) -> Iterator[Item]:
         wanted = range(volume.layout.shape[0])[slices or slice(None)]
         assert wanted.step == 1
         spans = []
@@ -197,12 +202,10 @@ class _Contents:
                 spans.append((entry, i, first, end))
             first = end
         slabs = sorted({k for _, _, first, end in spans for k in slabs_of(volume, first, end)})
-        decoded = _Slices(volume, decode(self._reader, volume, slabs, threads=self._threads, device=self._device,
-                                         progress=self._progress))
+        decoded = _Slices(volume, self._decoder(self._reader, volume, slabs))
         for entry, i, first, end in spans:
-            where = f"slice {first} of volume {volume.number}" if end == first + 1 else (
-                f"slices {first} to {end - 1} of volume {volume.number}")
-            yield entry, where, self._splice(entry, i, decoded, first, end)
+            where = f"slice {first}" if end == first + 1 else f"slices {first} to {end - 1}"
+            yield entry, f"{where} of volume {volume.number}", self._splice(entry, i, decoded, first, end)
 
     def _splice(self, entry: Entry, record: int, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
         """The bytes before the pixels, the pixels of slices first to end - 1, the bytes after."""
@@ -215,9 +218,9 @@ class _Contents:
             yield words.view(np.uint8).reshape(-1).data
         yield kept[entry.before :]
 
-    def whole(self) -> Iterator[tuple[Entry, str, Iterable[Bytes]]]:
-        """(entry, where it is, pieces) of the files that are kept whole."""
-        blobs = _Blobs(self._reader, sum(entry.size for entry in self._manifest.whole))
+    def whole(self) -> Iterator[Item]:
+        """The files that are kept whole."""
+        blobs = Blobs(self._reader, sum(entry.size for entry in self._manifest.whole))
         start = 0
         for entry in self._manifest.whole:
             yield entry, "stored files", blobs.pieces(start, start + entry.size)
@@ -241,53 +244,13 @@ class _Slices:
         """The slices first to end - 1 [z,Y,X], in as many blocks as there are slabs; raises a damaged slab's error."""
         while first < end:
             while first >= self._end:
-                k, self._current = next(self._slabs)
+                decoded = next(self._slabs, None)
+                if decoded is None:
+                    raise DamagedError("its volume could not be decoded so far")
+                k, self._current = decoded
                 self._first, self._end = self._ranges[k]
             if isinstance(self._current, DamagedError):
                 raise self._current
             stop = min(end, self._end)
             yield self._current[first - self._first : stop - self._first]
             first = stop
-
-
-class Records:
-    """Kept bytes by number of the image, through all volumes; holds one table at a time."""
-
-    def __init__(self, reader: Reader, tables: list[int]) -> None:
-        self._reader, self._tables = reader, tables
-        self._ends = list(accumulate(tables))
-        self._current = -1
-        self._records: list[bytes] = []
-
-    def get(self, record: int) -> bytes:
-        """The bytes before and after the pixels of one image, joined."""
-        table = bisect_right(self._ends, record)
-        if table != self._current:
-            self._current = -1
-            self._records = read_table(self._reader, table, self._tables[table])
-            self._current = table
-        return self._records[record - (self._ends[table] - self._tables[table])]
-
-
-class _Blobs:
-    """The BLOB sections as one long run of `size` bytes; holds one of them at a time."""
-
-    def __init__(self, reader: Reader, size: int) -> None:
-        self._reader, self._size = reader, size
-        self._current = -1
-        self._bytes = b""
-
-    def pieces(self, start: int, end: int) -> Iterator[bytes]:
-        """The bytes from start to end - 1."""
-        while start < end:
-            number, offset = divmod(start, CHUNK_BYTES)
-            if number != self._current:
-                self._current = -1
-                section = SectionId(BLOB, number)
-                self._bytes = unpack(self._reader.read(section), str(section))
-                if len(self._bytes) != min(CHUNK_BYTES, self._size - number * CHUNK_BYTES):
-                    raise DamagedError(f"{section} is damaged: it holds another number of bytes than its files")
-                self._current = number
-            piece = self._bytes[offset : offset + end - start]
-            yield piece
-            start += len(piece)

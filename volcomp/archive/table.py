@@ -13,7 +13,7 @@ from ..cursor import Cursor, varint
 
 # Above this width the cells of a column are more alike inside than among each other (private blobs, long texts).
 _TRANSPOSED_WIDTH = 64
-MAX_COLUMNS = 4096
+MAX_COLUMNS, MAX_RECORDS = 4096, 4096  # of one KEEP section
 
 
 def encode_table(columns: Sequence[Sequence[bytes]]) -> bytes:

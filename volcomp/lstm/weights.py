@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DamagedError
 from . import cell
 
-INPUT_LIMIT = 127  # inputs and hidden outputs are within ±127
+INPUT_LIMIT = 128  # inputs and hidden outputs are int8
 # float32 holds every integer below it, so a product may run in int8, in float32 or on tensor cores.
 ACCUMULATOR_LIMIT = 1 << 24
 FIELDS = ("weights", "shift", "head", "bias", "counts", "sizes")

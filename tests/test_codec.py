@@ -1,0 +1,183 @@
+"""The codec: every voxel comes back, whatever the volume, the threads, the backend; damage is always noticed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from neighbourhoods import pad
+from volcomp import codec, slab
+from volcomp.errors import DamagedError, UnsupportedError
+
+volumes = st.sampled_from(codec.DTYPES).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3, max_side=9))
+)
+
+
+def decode(header: bytes, payloads: list[bytes], **options: object) -> np.ndarray:
+    parts = []
+    for _, part in codec.decode_slabs(header, dict(enumerate(payloads)), **options):  # type: ignore[arg-type]
+        if isinstance(part, DamagedError):
+            raise part
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def scan(shape: tuple[int, int, int] = (12, 40, 48), seed: int = 0) -> np.ndarray:
+    """A noisy ball in air, signed, with padding outside of a circle."""
+    random = np.random.default_rng(seed)
+    z, y, x = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j, -1 : 1 : shape[2] * 1j]
+    inside = x**2 + y**2 + 0.5 * z**2 < 0.6
+    image = np.where(inside, 40 + 200 * np.sin(4 * x * y), -1000) + random.normal(0, 9, shape)
+    return np.where(x**2 + y**2 < 1, image.round(), -2000).astype("<i2")
+
+
+@pytest.mark.parametrize("model", codec.MODELS)
+@settings(max_examples=25)
+@given(voxels=volumes)
+def test_any_volume_comes_back(model: str, voxels: np.ndarray) -> None:
+    header, payloads = codec.encode(voxels, model=model)
+    back = decode(header, payloads)
+    assert back.dtype == voxels.dtype and np.array_equal(back, voxels)
+
+
+@pytest.mark.parametrize("kind", ["constant", "extremes", "noise", "ramp", "one", "flat but one"])
+@pytest.mark.parametrize("dtype", codec.DTYPES)
+def test_special_volumes_come_back(kind: str, dtype: str) -> None:
+    info, shape = np.iinfo(dtype), (5, 17, 23)
+    random = np.random.default_rng(1)
+    spot = np.full(shape, info.min)
+    spot[3, 5, 7] = info.max
+    voxels = {
+        "constant": np.full(shape, info.max),
+        "extremes": np.where(random.random(shape) < 0.5, info.min, info.max),
+        "noise": random.integers(info.min, info.max + 1, shape),
+        "ramp": np.arange(np.prod(shape)).reshape(shape) % 100,
+        "one": np.full((1, 1, 1), 7),
+        "flat but one": spot,
+    }[kind].astype(dtype)
+    assert np.array_equal(decode(*codec.encode(voxels, model="fast")), voxels)
+
+
+def test_many_slabs_come_back_and_stand_alone() -> None:
+    voxels = scan((67, 10, 12))
+    header, payloads = codec.encode(voxels, model="fast")
+    assert [b - a for a, b in codec.read_header(header).slabs] == [22, 22, 23]
+    assert np.array_equal(decode(header, payloads), voxels)
+    ((number, middle),) = codec.decode_slabs(header, {1: payloads[1]})
+    assert number == 1 and np.array_equal(middle, voxels[22:44])
+
+
+@pytest.mark.parametrize("model", codec.MODELS)
+def test_threads_and_backends_give_the_same_bytes(model: str) -> None:
+    voxels = scan()
+    expected = codec.encode(voxels, model=model, threads=1)
+    assert codec.encode(voxels, model=model, threads=1, backend="reference") == expected
+    for threads in (2, 8):
+        assert codec.encode(voxels, model=model, threads=threads) == expected
+        assert np.array_equal(decode(*expected, threads=threads), voxels)
+    assert np.array_equal(decode(*expected, backend="reference"), voxels)
+
+
+def test_rows_shared_between_threads_give_the_same_bytes() -> None:
+    voxels = scan((30, 128, 32))  # fronts of more rows than a team divides
+    expected = codec.encode(voxels, model="fast", threads=1)
+    assert codec.encode(voxels, model="fast", threads=3) == expected
+    assert np.array_equal(decode(*expected, threads=3), voxels)
+
+
+def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poison every voxel and margin that the decoder has not written: it must decode all the same."""
+    voxels = scan()
+    coded = codec.encode(voxels, model="fast")
+
+    class Poisoned(slab.Slab):
+        def __init__(self, shape, limit, fitted, height, model):  # type: ignore[no-untyped-def]
+            super().__init__(shape, limit, fitted, height, model)
+            unknown = pad(np.ones(shape, bool), 0, slab.RADIUS).ravel()
+            random = np.random.default_rng(9)
+            self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
+            self._error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
+
+    monkeypatch.setattr(codec, "Slab", Poisoned)
+    assert np.array_equal(decode(*coded), voxels)
+    assert codec.encode(voxels, model="fast") == coded
+
+
+def test_a_flat_background_costs_next_to_nothing() -> None:
+    _, payloads = codec.encode(np.zeros((32, 256, 256), "<u2"), model="base")
+    assert 8 * sum(map(len, payloads)) / (32 * 256 * 256) < 0.001
+
+
+def test_a_tiny_volume_is_small() -> None:
+    header, payloads = codec.encode(np.full((1, 1, 1), 1234, "<u2"))
+    assert len(header) <= 30 and len(payloads[0]) <= 40
+
+
+def test_any_flipped_bit_is_noticed() -> None:
+    voxels = scan((3, 9, 10))
+    header, payloads = codec.encode(voxels, model="fast")
+    for k in range(8 * len(header)):
+        flipped = bytearray(header)
+        flipped[k // 8] ^= 1 << k % 8
+        with pytest.raises((DamagedError, UnsupportedError)):
+            decode(bytes(flipped), payloads)
+    (payload,) = payloads
+    for k in range(len(payload)):
+        flipped = bytearray(payload)
+        flipped[k] ^= 1 << k % 8
+        try:
+            again = decode(header, [bytes(flipped)])
+        except DamagedError as error:
+            assert "slab 0 (slices 0 to 2) is damaged" in str(error)
+        else:
+            assert np.array_equal(again, voxels), "a bit that is not used, of a weight that no voxel takes"
+
+
+def test_any_cut_is_noticed() -> None:
+    header, (payload,) = codec.encode(scan((3, 9, 10)), model="fast")
+    for size in range(len(payload)):
+        with pytest.raises(DamagedError, match="is damaged"):
+            decode(header, [payload[:size]])
+    for size in range(len(header)):
+        with pytest.raises(DamagedError):
+            codec.read_header(header[:size])
+
+
+def test_a_slab_in_anothers_place_is_noticed() -> None:
+    voxels = scan((64, 10, 12))
+    header, payloads = codec.encode(voxels, model="fast")
+    with pytest.raises(DamagedError):
+        decode(header, payloads[::-1])
+
+
+def test_what_is_not_known_is_refused() -> None:
+    voxels = scan((2, 5, 5))
+    with pytest.raises(UnsupportedError, match="no CUDA backend"):
+        codec.encode(voxels, device="cuda")
+    with pytest.raises(UnsupportedError, match="take auto, cpu or cuda"):
+        codec.encode(voxels, device="tpu")
+    with pytest.raises(UnsupportedError, match="take one of"):
+        codec.encode(voxels, model="best")
+    header, _ = codec.encode(voxels)
+    with pytest.raises(UnsupportedError, match="upgrade volcomp"):
+        codec.read_header(b"\xf0" + header[1:])
+    with pytest.raises(DamagedError, match="not the one that the file was made with"):
+        codec.read_header(header[:5] + bytes([header[5] ^ 1]) + header[6:])
+
+
+def test_progress_adds_up() -> None:
+    voxels, done = scan((40, 12, 12)), []
+    header, payloads = codec.encode(voxels, model="fast", progress=done.append)
+    assert sum(done) == voxels.size
+    done.clear()
+    list(codec.decode_slabs(header, dict(enumerate(payloads)), progress=done.append))
+    assert sum(done) == voxels.size
+
+
+def test_a_caller_that_goes_away_stops_the_workers() -> None:
+    header, payloads = codec.encode(scan((96, 12, 12)), model="fast")
+    results = codec.decode_slabs(header, dict(enumerate(payloads)), threads=1)
+    next(results)
+    results.close()  # type: ignore[attr-defined]  # must not wait for the slabs that nobody asks for
