@@ -50,8 +50,8 @@ def test_symbols_come_back_front_by_front(seed: int, sizes: list[int]) -> None:
     counts = some_tables(seed)
     tables = entropy.Tables(counts)
     random = np.random.default_rng(seed)
-    table = random.integers(0, len(counts), sum(sizes)).astype(np.uint8)
-    token = (random.integers(0, 1 << 30, table.size) % tables.sizes[table]).astype(np.uint16)
+    table = (entropy.FLAGS + random.integers(0, len(counts), sum(sizes))).astype(np.uint16)
+    token = (random.integers(0, 1 << 30, table.size) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
     words = entropy.encode(tables, table, token, np.array(sizes))
     decoder = entropy.Decoder(tables, words)
     taken = [decoder.take(part) for part in np.split(table, np.cumsum(sizes)[:-1])]
@@ -63,23 +63,23 @@ def test_the_bits_are_those_of_the_description() -> None:
     counts = some_tables()
     tables = entropy.Tables(counts)
     random = np.random.default_rng(1)
-    table = np.sort(random.integers(0, len(counts), 400)).astype(np.uint8)  # one front, sorted as it is coded
-    token = (random.integers(0, 1 << 30, 400) % tables.sizes[table]).astype(np.uint16)
+    table = np.sort(entropy.FLAGS + random.integers(0, len(counts), 400)).astype(np.uint16)  # one front, sorted as it is coded
+    token = (random.integers(0, 1 << 30, 400) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
     words = entropy.encode(tables, table, token, np.array([400]))
-    assert ans_decode(words.tolist(), counts, table.tolist()) == token.tolist()
+    assert ans_decode(words.tolist(), counts, (table - entropy.FLAGS).tolist()) == token.tolist()
 
 
 def test_a_flat_region_costs_next_to_nothing() -> None:
     tables = entropy.Tables([np.array([TOTAL - 8, 1, 1, 1, 1, 1, 1, 1, 1])])
     token = np.zeros(1_000_000, np.uint16)
     token[123_456] = 3
-    words = entropy.encode(tables, np.zeros(token.size, np.uint8), token, np.array([token.size]))
+    words = entropy.encode(tables, np.full(token.size, entropy.FLAGS, np.uint16), token, np.array([token.size]))
     assert 32 * words.size / token.size < 0.001
 
 
 def test_words_left_over_are_noticed() -> None:
     tables = entropy.Tables(some_tables())
-    table, token = np.zeros(500, np.uint8), np.ones(500, np.uint16)
+    table, token = np.full(500, entropy.FLAGS, np.uint16), np.ones(500, np.uint16)
     words = entropy.encode(tables, table, token, np.array([500]))
     decoder = entropy.Decoder(tables, words)
     decoder.take(table[:400])

@@ -9,7 +9,7 @@ from volcomp import residual
 
 def both_ways(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
     bits = limit.bit_length()
-    table, token = np.empty(voxel.size, np.uint8), np.empty(voxel.size, np.uint16)
+    table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
     residual.to_symbols(voxel, mean, classes, table, token)
     size = residual.raw_bits(voxel, mean, classes, token, bits, np.empty(0, np.uint8))
     raw = np.zeros(-(-size // 8), np.uint8)
@@ -45,7 +45,7 @@ def test_mirror_images_share_a_table() -> None:
     """A mean a quarter above a grey level and one a quarter below it, with voxels one above and one below it."""
     mean = np.array([16 * 50 + 4, 16 * 50 - 4], np.int32)
     voxel = np.array([51, 49], np.int32)
-    table, token = np.empty(2, np.uint8), np.empty(2, np.uint16)
+    table, token = np.empty(2, np.uint16), np.empty(2, np.uint16)
     for c in range(12):
         residual.to_symbols(voxel, mean, np.full(2, c, np.uint8), table, token)
         assert table[0] == table[1]
@@ -56,7 +56,7 @@ def test_every_table_belongs_to_one_class_and_shift() -> None:
     tables = set()
     for c in range(residual.CLASSES):
         mean = np.arange(16 * 10, 16 * 11, dtype=np.int32)
-        table = np.empty(mean.size, np.uint8)
+        table = np.empty(mean.size, np.uint16)
         residual.locate(mean, np.full(mean.size, c, np.uint8), table)
         assert (residual.CLASS_OF_TABLE[table] == c).all()
         tables |= set(table.tolist())

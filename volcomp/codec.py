@@ -25,7 +25,7 @@ import numpy as np
 
 from neighbourhoods import pad
 
-from . import bits, entropy, linear, mapping, models, residual
+from . import bits, coding, linear, mapping, models
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .slab import RADIUS, Slab, Team, geometry
@@ -115,8 +115,8 @@ def _network(number: int, backend: str, small: bool) -> Network:
 
 
 def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
-    """What slab k is checked by. The header and the number are part of it: a slab of another volume, in another's place,
-    or under a header that was altered is as damaged as one whose voxels are wrong."""
+    """What slab k is checked by. The header and the number are part of it: a slab of another volume, in another's
+    place, or under a header that was altered is as damaged as one whose voxels are wrong."""
     sha = hashlib.sha256(header + bits.varint(k))
     sha.update(np.ascontiguousarray(voxels).data)
     return sha.digest()[:DIGEST]
@@ -228,22 +228,15 @@ def _encode_slab(
         if progress:
             progress(hi - lo)
 
-    tables = models.tables(number)
-    width = found.limit.bit_length()
-    corrections = residual.correct(voxel, mean, classes, tables.code_length, width)
-    classes = (classes + corrections[classes]).astype(np.uint8)
-    table, token = np.empty(voxel.size, np.uint8), np.empty(voxel.size, np.uint16)
-    residual.to_symbols(voxel, mean, classes, table, token)
-    raw = np.zeros(-(-residual.raw_bits(voxel, mean, classes, token, width, np.empty(0, np.uint8)) // 8), np.uint8)
-    residual.raw_bits(voxel, mean, classes, token, width, raw)
-    words = entropy.encode(tables, table, token, np.array(sizes))
-    parts = [
-        linear.to_bytes(fitted, group_height),
-        bits.with_length(bits.rice(corrections) if corrections.any() else b""),
-        bits.varint(words.size) + words.astype("<u4").tobytes(),
-        raw.tobytes(),
-    ]
-    return b"".join(parts)
+    def contexts(value: int) -> np.ndarray:
+        ends = np.cumsum(sizes).tolist()
+        fronts = zip(slab.ranges(), [0, *ends], ends, strict=False)
+        return np.concatenate([slab.contexts(*front, value, mean[a:b], classes[a:b]) for front, a, b in fronts])
+
+    coded = coding.write(
+        models.tables(number), voxel, mean, classes, np.array(sizes), found.limit.bit_length(), contexts
+    )
+    return linear.to_bytes(fitted, group_height) + coded
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding
@@ -286,42 +279,18 @@ def _decode_slab(
     limit = header.mapping.limit
     reader = bits.Reader(payload, "its payload")
     fitted, group_height = linear.from_bytes(reader, shape[0])
-    corrections = _read_corrections(reader)
-    words = np.frombuffer(reader.take(4 * reader.varint()), "<u4").astype(np.uint32)
-    raw = np.frombuffer(reader.rest(), np.uint8)
+    symbols = coding.Reader(models.tables(header.number), reader, limit)
 
     slab = Slab(shape, limit, fitted, group_height, models.weights(header.number))
-    decoder = entropy.Decoder(models.tables(header.number), words)
-    width = limit.bit_length()
-    position = 0
     for t, lo, hi in slab.ranges():
         if workers.stop.is_set():
             raise _Stopped
         mean, classes, prediction = workers.team.predict(slab, network.step, t, lo, hi)
-        classes = corrections[classes]
-        table, voxel = np.empty(hi - lo, np.uint8), np.empty(hi - lo, np.int32)
-        residual.locate(mean, classes, table)
-        position = residual.to_voxels(mean, classes, decoder.take(table), raw, position, width, limit, voxel)
-        if position < 0:
-            raise DamagedError("it decodes to voxels that the volume cannot have")
-        slab.perceive(t, lo, hi, voxel, prediction)
+        value = symbols.spike
+        context = None if value is None else slab.contexts(t, lo, hi, value, mean, classes)
+        slab.perceive(t, lo, hi, symbols.take(mean, classes, context), prediction)
         if progress:
             progress(hi - lo)
-
-    decoder.finish()
-    if -(-position // 8) != raw.size:
-        raise DamagedError("it holds more raw bits than its voxels have")
+    symbols.finish()
     return header.mapping.backward(slab.voxels(), header.dtype)
-
-
-def _read_corrections(reader: bits.Reader) -> np.ndarray:
-    """The class whose tables serve every class: uint8 [CLASSES]."""
-    own = np.arange(residual.CLASSES)
-    data = reader.take(reader.varint())
-    if not data:
-        return own.astype(np.uint8)
-    corrected = own + bits.unrice(data, residual.CLASSES)
-    if corrected.min() < 0 or corrected.max() >= residual.CLASSES:
-        raise DamagedError("its corrections lead to classes that do not exist")
-    return corrected.astype(np.uint8)
 

@@ -16,20 +16,32 @@ from numba import njit
 from .errors import DamagedError
 
 TABLE_BITS = 20
+FLAGS = 256  # tables of this number on are the model's; those before are of yes and no (0 is none)
 _AnsCoder = constriction.stream.stack.AnsCoder
 _Categorical = constriction.stream.model.Categorical
+
+
+def flag_counts(code: int) -> np.ndarray:
+    """Counts uint32 [2] of no and yes for a code 1 … 255: odds of (9/8)^(code - 128), within what 2^20 can say."""
+    rising, falling = 9 ** abs(code - 128), 8 ** abs(code - 128)
+    likely = min((rising << TABLE_BITS) // (rising + falling), (1 << TABLE_BITS) - 1)
+    unlikely = (1 << TABLE_BITS) - likely
+    return np.array([unlikely, likely] if code >= 128 else [likely, unlikely], np.uint32)
 
 
 class Tables:
     """The probability tables of one model, as coder models and as code lengths."""
 
     def __init__(self, counts: Sequence[np.ndarray]) -> None:
-        """counts: for each table uint32 [symbols], at least 2 of them, each at least 1, summing to 2^20."""
+        """counts: for each table uint32 [symbols], at least 2 of them, each at least 1, summing to 2^20. They get the
+        numbers from FLAGS on."""
         for number, table in enumerate(counts):
             if len(table) < 2 or table.min() < 1 or int(table.sum()) != 1 << TABLE_BITS:
                 raise ValueError(f"table {number}: counts must be 1 or more and sum to {1 << TABLE_BITS}")
         self.sizes = np.array([len(table) for table in counts])
-        self.models = [_Categorical(table / float(1 << TABLE_BITS), perfect=False) for table in counts]
+        flags = [flag_counts(code) for code in range(1, FLAGS)]
+        everything = [*flags[:1], *flags, *counts]  # number 0 is never used
+        self.models = [_Categorical(table / float(1 << TABLE_BITS), perfect=False) for table in everything]
         self.code_length = np.full((len(counts), int(self.sizes.max())), 99, np.float32)
         for row, table in zip(self.code_length, counts, strict=True):
             row[: len(table)] = TABLE_BITS - np.log2(table)
@@ -74,7 +86,7 @@ def _sort_fronts(
 
 
 def encode(tables: Tables, table: np.ndarray, token: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Code a slab's tokens uint16 [v] with tables uint8 [v], fronts of the given sizes int64 [f]; returns words
+    """Code a slab's tokens uint16 [v] with tables uint16 [v], fronts of the given sizes int64 [f]; returns words
     uint32."""
     tokens = np.empty(token.size, np.int32)
     models = tables.models
@@ -102,7 +114,9 @@ class Decoder:
         self._count = np.zeros(len(tables.models), np.int64)
 
     def take(self, table: np.ndarray) -> np.ndarray:
-        """The tokens int32 [v] of a front whose voxels have the tables uint8 [v]."""
+        """The tokens int32 [v] of a front whose voxels have the tables uint16 [v]."""
+        if not table.size:
+            return np.empty(0, np.int32)
         order = np.empty(table.size, np.int32)
         _sort(table, len(self._count), order, self._count)
         decode, models = self._coder.decode, self._tables.models

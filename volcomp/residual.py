@@ -56,19 +56,34 @@ def place(mean: Any, c: Any) -> tuple[int, int, int]:
 
 @njit(nogil=True, cache=True)
 def locate(mean: np.ndarray, classes: np.ndarray, table: np.ndarray) -> None:
-    """The table of every voxel: mean int32 [v], classes uint8 [v], table uint8 [v] out."""
+    """The table of every voxel: mean int32 [v], classes uint8 [v], table uint16 [v] out."""
     for v in range(mean.shape[0]):
         table[v] = place(np.int64(mean[v]), classes[v])[2]
 
 
 @njit(nogil=True, cache=True)
 def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: np.ndarray, token: np.ndarray) -> None:
-    """Tables uint8 [v] and tokens uint16 [v] of voxels int32 [v]; escapes have the token 2 · reach."""
+    """Tables uint16 [v] and tokens uint16 [v] of voxels int32 [v]; escapes have the token 2 · reach."""
     for v in range(voxel.shape[0]):
         c = classes[v]
         nearest, sign, table[v] = place(np.int64(mean[v]), c)
         t = ((sign * (voxel[v] - nearest)) >> LOW_BITS[c]) + REACH[c]
         token[v] = t if 0 <= t < 2 * REACH[c] else 2 * REACH[c]
+
+
+@njit(nogil=True, cache=True)
+def prices(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int, out: np.ndarray
+) -> None:
+    """What every voxel costs, raw bits and all: float32 [v] out; `code_length` as for `correct`."""
+    for v in range(voxel.shape[0]):
+        c = classes[v]
+        nearest, sign, table = place(np.int64(mean[v]), c)
+        t = ((sign * (voxel[v] - nearest)) >> LOW_BITS[c]) + REACH[c]
+        if 0 <= t < 2 * REACH[c]:
+            out[v] = code_length[table, t] + LOW_BITS[c]
+        else:
+            out[v] = code_length[table, 2 * REACH[c]] + bits
 
 
 @njit(nogil=True, cache=True)

@@ -16,7 +16,7 @@ from numba import njit
 
 from neighbourhoods import Schedule
 
-from . import features, linear, residual
+from . import features, linear, residual, spike
 from .lstm.state import State
 from .lstm.weights import Weights
 
@@ -78,6 +78,7 @@ class Slab:
         self._support = linear.support(fitted.support)
         self._flat = self._support.flat(self.strides)
         self._tables = features.tables(self.strides)
+        self._spike = features.flat(spike.NEIGHBOURS, self.strides)
         seen = {*map(tuple, self._support.offsets.tolist()), *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
         schedule = Schedule.of(tuple(sorted(seen)), recurrence=True)
         self._rows = schedule.rows(shape)
@@ -118,6 +119,13 @@ class Slab:
         features.observe(self.known, self._error, index, depth, *self._tables, prediction, scale, inputs)
         offset, octaves = step(self._state, lo, hi)
         _mean_and_class(prediction, scale, offset, octaves, self.limit, mean, classes)
+
+    def contexts(self, t: int, lo: int, hi: int, value: int, mean: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """The spike's contexts uint8 [hi - lo] for the voxels of that front, given their means and classes."""
+        context = np.empty(hi - lo, np.uint8)
+        index, _ = self.places(t, lo, hi)
+        spike.contexts(self.known, index, self._depth[lo:hi], self._spike, value, mean, classes, context)
+        return context
 
     def perceive(self, t: int, lo: int, hi: int, voxel: np.ndarray, prediction: np.ndarray) -> None:
         """Take in the voxels int32 [hi - lo] of that front."""

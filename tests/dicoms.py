@@ -1,0 +1,68 @@
+"""Small DICOM files for the tests, written with pydicom, in all the forms that archives must survive."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+
+def image(path: Path, pixels: np.ndarray, *, z: float = 0.0, syntax: str = ExplicitVRLittleEndian,
+          series: str = "1.2.3.4", stored: int | None = None, preamble: bool = True, raw: bytes | None = None,
+          **elements: object) -> Path:
+    """Write one image [Y,X] or a multi-frame one [Z,Y,X] of u1, i1, u2 or i2; `raw` overrides the pixel bytes."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path.name), series, str(z)])
+    meta.TransferSyntaxUID = syntax
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.Modality = "CT"
+    dataset.SeriesInstanceUID = series
+    dataset.ImagePositionPatient = [0, 0, z]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing = [0.5, 0.5]
+    dataset.InstanceNumber = 1
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows, dataset.Columns = pixels.shape[-2:]
+    if pixels.ndim == 3:
+        dataset.NumberOfFrames = len(pixels)
+    bits = 8 * pixels.dtype.itemsize
+    dataset.BitsAllocated, dataset.BitsStored = bits, stored or bits
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    big = syntax == pydicom.uid.ExplicitVRBigEndian
+    data = raw if raw is not None else pixels.astype(pixels.dtype.newbyteorder(">" if big else "<")).tobytes()
+    dataset.add_new("PixelData", "OW" if bits == 16 else "OB", data + b"\0" * (len(data) % 2))
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    if not preamble:
+        path.write_bytes(path.read_bytes()[132:])
+    return path
+
+
+def noise(shape: tuple[int, ...], dtype: str = "i2", low: int = -1000, high: int = 3000, seed: int = 0) -> np.ndarray:
+    """A smooth ramp with noise on it, clipped to the type."""
+    random = np.random.default_rng(seed)
+    info = np.iinfo(dtype)
+    ramp = np.linspace(low, high, shape[-1]) + random.normal(0, 20, shape)
+    return ramp.clip(info.min, info.max).astype(dtype)
+
+
+def series(folder: Path, slices: int = 4, size: int = 8, dtype: str = "i2", **options: object) -> Path:
+    """A folder of `slices` images, whose names run against their positions."""
+    volume = noise((slices, size, size), dtype, low=0 if dtype[0] == "u" else -1000, high=100 if dtype[1] == "1" else 3000)
+    for i, pixels in enumerate(volume):
+        image(folder / f"IM{slices - i:04d}.dcm", pixels, z=2.5 * i, **{"InstanceNumber": i + 1, **options})
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Every file's bytes by its name, and None for every folder: what `diff -r` compares."""
+    return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+            for path in sorted(folder.rglob("*"))}

@@ -1,0 +1,73 @@
+"""The spike: contexts against their description, and what the flags save."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from test_codec import decode
+from test_linear import padded, some_levels
+
+from neighbourhoods import pad
+from volcomp import codec, entropy, features, residual, spike
+from volcomp.linear import RADIUS
+
+
+def slow_context(levels: np.ndarray, value: int, mean: int, c: int, z: int, y: int, x: int) -> int:
+    """One voxel's context as docs/format.md says it."""
+    known = pad(levels, 0, RADIUS)
+    offsets = spike.NEIGHBOURS if z else spike.NEIGHBOURS[:4]
+    same = sum(known[max(z + dz, 0), RADIUS + y + dy, RADIUS + x + dx] == value for dz, dy, dx in offsets)
+    scale = Fraction(int(spike.QUARTERS[c % 4]) * 2 ** (c // 4), 4096)  # in sixteenths of a grey level
+    quarters = Fraction(4 * abs(mean - 16 * value)) / scale
+    return int(same) * 10 + sum(quarters >= step for step in spike.STEPS.tolist())
+
+
+def test_contexts_are_those_of_the_description() -> None:
+    random = np.random.default_rng(6)
+    levels = np.where(random.random((4, 9, 10)) < 0.5, 7, some_levels((4, 9, 10)))
+    known, index, strides = padded(levels)
+    mean = np.clip(16 * 7 + random.normal(0, 300, levels.size), 0, None).astype(np.int32)
+    classes = random.integers(0, residual.CLASSES, levels.size).astype(np.uint8)
+    depth = np.minimum(np.indices(levels.shape)[0], 2).astype(np.uint8).ravel()
+    context = np.empty(levels.size, np.uint8)
+    flat = features.flat(spike.NEIGHBOURS, strides)
+    spike.contexts(known, index.ravel(), depth, flat, 7, mean, classes, context)
+    for v, place in enumerate(np.ndindex(levels.shape)):
+        assert context[v] == slow_context(levels, 7, int(mean[v]), int(classes[v]), *place)
+    assert len(set(context.tolist())) > 20 and context.max() < spike.CONTEXTS
+
+
+def test_the_scales_are_those_of_the_classes() -> None:
+    for c in range(residual.CLASSES):
+        scale = int(spike.QUARTERS[c % 4]) * 2 ** (c // 4) / 4096 / 16
+        assert abs(np.log2(scale) - residual.class_log_scale(c)) < 0.001
+
+
+@pytest.mark.parametrize("code", range(1, 256))
+def test_flag_counts_are_odds(code: int) -> None:
+    no, yes = entropy.flag_counts(code).tolist()
+    assert no >= 1 and yes >= 1 and no + yes == 1 << entropy.TABLE_BITS
+    assert abs(np.log(yes / no) / np.log(9 / 8) - (code - 128)) < 1.5
+
+
+def masked_noise() -> np.ndarray:
+    """Noise about 500, every third voxel of which a fit that failed has left at 0."""
+    random = np.random.default_rng(8)
+    noise = random.normal(500, 60, (6, 48, 48)).round()
+    return np.where(random.random(noise.shape) < 0.3, 0, noise).astype("<u2")
+
+
+def test_a_spike_is_found_and_paid_for_by_its_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
+    voxels = masked_noise()
+    header, payloads = codec.encode(voxels, model="fast")
+    assert np.array_equal(decode(header, payloads), voxels)
+    monkeypatch.setattr(spike, "candidate", lambda voxel: None)
+    without = codec.encode(voxels, model="fast")
+    assert np.array_equal(decode(*without), voxels)
+    saved = len(without[1][0]) - len(payloads[0])
+    assert saved > 0.05 * len(payloads[0]), f"{saved} of {len(payloads[0])} bytes"
+
+
+def test_no_flags_where_they_do_not_pay() -> None:
+    context, price = np.zeros(4000, np.uint8), np.full(4000, 0.01, np.float32)
+    assert spike.choose(0, context, np.arange(4000) % 2 == 0, price) is None

@@ -1,0 +1,169 @@
+"""From means and classes to bytes and back: spike flags, symbols, raw bits, and what the encoder sends along with them.
+
+`write` and `Reader` mirror each other. A front is coded as all its flags, then the symbols of all voxels that no flag
+has settled; each table by table, each table's in the order of the voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+
+from . import entropy, residual, spike
+from .bits import Reader as Bytes
+from .bits import rice, unrice, varint, with_length
+from .errors import DamagedError
+
+Contexts = Callable[[int], np.ndarray]  # from the spike's value to the context uint8 of every voxel
+
+
+@njit(nogil=True, cache=True)
+def _interleave(
+    flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
+    tables: np.ndarray, tokens: np.ndarray, fronts: np.ndarray,
+) -> int:  # fmt: skip
+    """Each front's flags, then its symbols: into tables and tokens, uint16 each; fronts int64: how many of both.
+
+    flag uint8 and settled bool are of all voxels, table and token uint16 of those that are not settled."""
+    end, v, taken = 0, 0, 0
+    for f in range(sizes.shape[0]):
+        begin = end
+        for k in range(v, v + sizes[f]):
+            if flag[k]:
+                tables[end] = flag[k]
+                tokens[end] = settled[k]
+                end += 1
+        for k in range(v, v + sizes[f]):
+            if not settled[k]:
+                tables[end] = table[taken]
+                tokens[end] = token[taken]
+                taken += 1
+                end += 1
+        v += sizes[f]
+        fronts[f] = end - begin
+    return end
+
+
+def write(
+    tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, sizes: np.ndarray, width: int,
+    contexts: Contexts,
+) -> bytes:  # fmt: skip
+    """Code a slab's voxels int32 [v], whose means int32 and classes uint8 the network gave, in fronts of `sizes`.
+
+    `width` is how many bits the largest grey level has. Here the classes are corrected for the slab, and its spike
+    found.
+    """
+    corrections = residual.correct(voxel, mean, classes, tables.code_length, width)
+    found, context = None, np.empty(0, np.uint8)
+    value = spike.candidate(voxel)
+    if value is not None:
+        context = contexts(value)
+        price = np.empty(voxel.size, np.float32)
+        residual.prices(voxel, mean, corrected(classes, corrections), tables.code_length, width, price)
+        found = spike.choose(value, context, voxel == value, price)
+    if found is None:
+        symbols, raw = _symbols(voxel, mean, corrected(classes, corrections), width)
+        words = entropy.encode(tables, *symbols, sizes)
+    else:
+        flag = found.codes[context]
+        settled = (flag > 0) & (voxel == found.value)
+        rest = ~settled
+        voxel, mean, classes = voxel[rest], mean[rest], classes[rest]
+        corrections = residual.correct(voxel, mean, classes, tables.code_length, width)
+        symbols, raw = _symbols(voxel, mean, corrected(classes, corrections), width)
+        merged = np.empty((2, rest.size + voxel.size), np.uint16)
+        fronts = np.empty_like(sizes)
+        end = _interleave(flag, settled, symbols[0], symbols[1], sizes, merged[0], merged[1], fronts)
+        words = entropy.encode(tables, merged[0, :end], merged[1, :end], fronts)
+    parts = [
+        with_length(rice(corrections) if corrections.any() else b""),
+        with_length(varint(found.value) + found.codes.tobytes() if found else b""),
+        varint(words.size),
+        words.astype("<u4").tobytes(),
+        raw.tobytes(),
+    ]
+    return b"".join(parts)
+
+
+def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
+    """The classes uint8 whose tables are used, given the steps int64 [CLASSES] of the slab."""
+    return (np.arange(residual.CLASSES) + corrections).astype(np.uint8)[classes]
+
+
+def _symbols(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, width: int
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Tables and tokens uint16 [v] each, and the raw bits uint8 after them."""
+    table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
+    residual.to_symbols(voxel, mean, classes, table, token)
+    table += entropy.FLAGS
+    raw = np.zeros(-(-residual.raw_bits(voxel, mean, classes, token, width, np.empty(0, np.uint8)) // 8), np.uint8)
+    residual.raw_bits(voxel, mean, classes, token, width, raw)
+    return (table, token), raw
+
+
+class Reader:
+    """Decodes what `write` wrote, front by front. `spike` is the grey level that contexts are asked for, or None."""
+
+    def __init__(self, tables: entropy.Tables, data: Bytes, limit: int) -> None:
+        """Takes all that is left of `data`; voxels are 0 … limit. DamagedError where it is not what `write` writes."""
+        self._limit, self._width, self._position = limit, limit.bit_length(), 0
+        self._classes = _read_corrections(data.take(data.varint()))
+        self.spike, self._codes = _read_spike(data.take(data.varint()), limit)
+        self._decoder = entropy.Decoder(tables, np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32))
+        self._raw = np.frombuffer(data.rest(), np.uint8)
+
+    def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """The voxels int32 [v] of the next front; contexts are needed where there is a spike."""
+        if self.spike is None or context is None:
+            return self._settle(mean, classes)
+        flag = self._codes[context]
+        voxel = np.full(mean.size, self.spike, np.int32)
+        rest = np.ones(mean.size, bool)
+        rest[flag > 0] = self._decoder.take(flag[flag > 0].astype(np.uint16)) == 0
+        voxel[rest] = self._settle(mean[rest], classes[rest])
+        return voxel
+
+    def _settle(self, mean: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """The voxels that have symbols."""
+        table, voxel = np.empty(mean.size, np.uint16), np.empty(mean.size, np.int32)
+        classes = self._classes[classes]
+        residual.locate(mean, classes, table)
+        table += entropy.FLAGS
+        token = self._decoder.take(table)
+        self._position = residual.to_voxels(
+            mean, classes, token, self._raw, self._position, self._width, self._limit, voxel
+        )
+        if self._position < 0:
+            raise DamagedError("it decodes to voxels that the volume cannot have")
+        return voxel
+
+    def finish(self) -> None:
+        """DamagedError unless exactly what was written has been taken."""
+        self._decoder.finish()
+        if -(-self._position // 8) != self._raw.size:
+            raise DamagedError("it holds more raw bits than its voxels have")
+
+
+def _read_corrections(data: bytes) -> np.ndarray:
+    """The class whose tables serve every class: uint8 [CLASSES]."""
+    classes = np.arange(residual.CLASSES)
+    if data:
+        classes += unrice(data, residual.CLASSES)
+    if classes.min() < 0 or classes.max() >= residual.CLASSES:
+        raise DamagedError("its corrections lead to classes that do not exist")
+    return classes.astype(np.uint8)
+
+
+def _read_spike(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
+    """The spike's value and its codes uint8 [CONTEXTS], or None."""
+    if not data:
+        return None, np.empty(0, np.uint8)
+    reader = Bytes(data, "the list of flags")
+    value, codes = reader.varint(), np.frombuffer(reader.take(spike.CONTEXTS), np.uint8)
+    reader.finish()
+    if value > limit:
+        raise DamagedError(f"its spike is {value}, beyond the largest grey level {limit}")
+    return value, codes

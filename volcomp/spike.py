@@ -1,0 +1,83 @@
+"""The spike: one grey level of a slab that occurs far more often than the density around it says.
+
+Masked background, clipped air, the zeros that a fit left where it failed: no smooth density has room for a single value
+in the midst of others. Where it pays, a flag "is the spike" comes before a voxel's symbol, and a voxel that is needs no
+symbol. The flag's probability depends on how many of seven neighbours are the spike and on how far off, in scales, the
+mean lies; the encoder measures it, context by context, and sends a byte for each. (On apparent diffusion maps this
+takes off 20 % of the size, on head CT 1 %.)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from .entropy import FLAGS, TABLE_BITS, flag_counts
+
+NEIGHBOURS = ((0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0))
+IN_SLICE = 4
+# Distances of the mean from the spike, in quarters of the scale, that begin a new context.
+STEPS = np.array([1, 2, 4, 6, 8, 12, 16, 24, 32], np.int64)
+CONTEXTS = (len(NEIGHBOURS) + 1) * (len(STEPS) + 1)
+# 1024 · 2^((4k + 1.5)/16) for k = 0 … 3: scales within an octave, of the classes of `residual`.
+QUARTERS = np.array([1093, 1299, 1545, 1838], np.int64)
+RARE = 1 / 512  # a value that is rarer than this in a slab is not tried
+
+
+# Bits of no and yes, float64 [FLAGS, 2]; code 0 is no flag at all.
+_LENGTHS = np.array([[0.0, 99.0]] + [(TABLE_BITS - np.log2(flag_counts(code))).tolist() for code in range(1, FLAGS)])
+
+
+class Spike(NamedTuple):
+    """value: the grey level; codes uint8 [CONTEXTS]: the flag's probability in every context."""
+
+    value: int
+    codes: np.ndarray
+
+
+@njit(nogil=True, cache=True)
+def contexts(
+    known: np.ndarray, index: np.ndarray, depth: np.ndarray, flat: np.ndarray, value: int, mean: np.ndarray,
+    classes: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    """The context uint8 [v] of voxels whose causal neighbours are known; `flat` int64 [3, 7] as for the features,
+    classes as the network gave them."""
+    for v in range(index.shape[0]):
+        row = flat[depth[v]]
+        same = 0
+        for i in range(row.shape[0] if depth[v] else IN_SLICE):
+            same += known[np.uint64(index[v] + row[i])] == value
+        c = np.int64(classes[v])
+        # A sixteenth of a grey level is the unit of the mean; class 0 is at 2^-6 grey levels, so its scale is 1/4 of
+        # it.
+        scale = QUARTERS[c & 3] << (c >> 2)  # in 1/4096 of that unit
+        distance = abs(np.int64(mean[v]) - 16 * value) << 14  # in quarters of a scale, times `scale`
+        step = 0
+        while step < STEPS.shape[0] and distance >= STEPS[step] * scale:
+            step += 1
+        out[v] = same * (STEPS.shape[0] + 1) + step
+
+
+def candidate(voxel: np.ndarray) -> int | None:
+    """The most frequent grey level of a slab, if it may be a spike."""
+    counts = np.bincount(voxel)
+    value = int(counts.argmax())
+    return value if counts[value] > RARE * voxel.size else None
+
+
+def choose(value: int, context: np.ndarray, spike: np.ndarray, price: np.ndarray) -> Spike | None:
+    """The codes that make a slab smallest; None where no flag pays.
+
+    context uint8 [v]; spike bool [v], which voxels have the value; price float32 [v], bits of every voxel without a
+    flag.
+    """
+    total = np.bincount(context, minlength=CONTEXTS)
+    spikes = np.bincount(context[spike], minlength=CONTEXTS)
+    saved = np.bincount(context[spike], weights=price[spike], minlength=CONTEXTS)
+    flags = np.outer(total - spikes, _LENGTHS[:, 0]) + np.outer(spikes, _LENGTHS[:, 1])  # [CONTEXTS, FLAGS]
+    best = 1 + flags[:, 1:].argmin(axis=1)
+    gain = saved - np.take_along_axis(flags, best[:, None], axis=1)[:, 0]
+    codes = np.where(gain > 0, best, 0).astype(np.uint8)
+    return Spike(value, codes) if gain[gain > 0].sum() > 8 * (CONTEXTS + 4) else None
