@@ -1,10 +1,11 @@
 """Small DICOM files for the tests, written with pydicom, in all the forms that archives must survive."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 
@@ -16,7 +17,8 @@ def image(path: Path, pixels: np.ndarray, *, z: float = 0.0, syntax: str = Expli
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path.name), series, str(z)])
     meta.TransferSyntaxUID = syntax
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset = pydicom.Dataset()
+    dataset.file_meta = meta
     dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.Modality = "CT"
@@ -64,5 +66,9 @@ def series(folder: Path, slices: int = 4, size: int = 8, dtype: str = "i2", **op
 
 def contents(folder: Path) -> dict[str, bytes | None]:
     """Every file's bytes by its name, and None for every folder: what `diff -r` compares."""
-    return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
-            for path in sorted(folder.rglob("*"))}
+    found: dict[str, bytes | None] = {}
+    for here, folders, files in os.walk(folder, followlinks=True):
+        place = Path(here)
+        found |= {str((place / name).relative_to(folder)): None for name in folders}
+        found |= {str((place / name).relative_to(folder)): (place / name).read_bytes() for name in files}
+    return found
