@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from dicoms import noise
+from helpers import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -44,8 +44,20 @@ def two_slabs():
     return array, volcomp.compress(array, threads=1)
 
 
-@pytest.mark.parametrize("slices", [slice(30, 35), slice(0, 1), slice(-3, None), slice(None, None, -1),
-                                    slice(35, 2, -7), slice(50, 60), slice(5, 5), slice(1, 40, 3), slice(None)])
+@pytest.mark.parametrize(
+    "slices",
+    [
+        slice(30, 35),
+        slice(0, 1),
+        slice(-3, None),
+        slice(None, None, -1),
+        slice(35, 2, -7),
+        slice(50, 60),
+        slice(5, 5),
+        slice(1, 40, 3),
+        slice(None),
+    ],
+)
 def test_slices_are_those_of_the_array(two_slabs, slices):
     array, data = two_slabs
     assert same(array[slices], volcomp.decompress(data, slices=slices, threads=1))
@@ -80,15 +92,18 @@ def test_inspect(two_slabs):
     assert volcomp.inspect(volcomp.compress(array[0], threads=1)).volumes[0].shape == (6, 5)
 
 
-@pytest.mark.parametrize(("array", "sentence"), [
-    (np.zeros((2, 2, 2), "f4"), "float32"),
-    (np.zeros((2, 2, 2), "i4"), "int32"),
-    (np.zeros((2, 2), "?"), "bool"),
-    (np.zeros(5, "u2"), "1 dimensions"),
-    (np.zeros((1, 2, 3, 4), "u2"), "4 dimensions"),
-    (np.zeros((3, 0, 3), "u2"), "no voxels"),
-    (np.ma.masked_array(np.zeros((2, 2), "u2")), "mask"),
-])
+@pytest.mark.parametrize(
+    ("array", "sentence"),
+    [
+        (np.zeros((2, 2, 2), "f4"), "float32"),
+        (np.zeros((2, 2, 2), "i4"), "int32"),
+        (np.zeros((2, 2), "?"), "bool"),
+        (np.zeros(5, "u2"), "1 dimensions"),
+        (np.zeros((1, 2, 3, 4), "u2"), "4 dimensions"),
+        (np.zeros((3, 0, 3), "u2"), "no voxels"),
+        (np.ma.masked_array(np.zeros((2, 2), "u2")), "mask"),
+    ],
+)
 def test_other_arrays_are_refused(array, sentence):
     with pytest.raises(UnsupportedError, match=sentence):
         volcomp.compress(array)
@@ -127,6 +142,7 @@ def test_every_cut_and_every_changed_byte_is_noticed():
 
 def test_a_codec_that_errs_is_noticed(monkeypatch):
     from volcomp import codec
+
     encode = codec.encode
     monkeypatch.setattr(codec, "encode", lambda voxels, **options: encode(voxels // 2, **options))
     with pytest.raises(VerificationError, match="SHA-256"):

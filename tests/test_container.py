@@ -94,9 +94,9 @@ def test_bytes_after_the_end_are_noticed(tail):
 def test_damage_is_named():
     data = write(SECTIONS)
     place = Reader(io.BytesIO(data)).places[SectionId(SLAB, 0, 1)]
-    with pytest.raises(DamagedError, match="^slab 1 of volume 0 is damaged"):
+    with pytest.raises(DamagedError, match=r"^slab 1 of volume 0 is damaged"):
         read(data[: place.offset + 20] + b"\xff" + data[place.offset + 21 :])
-    with pytest.raises(DamagedError, match="^manifest is missing"):
+    with pytest.raises(DamagedError, match=r"^manifest is missing"):
         Reader(io.BytesIO(write({}))).read(SectionId(MANIFEST))
     with pytest.raises(DamagedError, match="no volcomp archive"):
         read(b"PK\x03\x04" + bytes(100))
@@ -117,14 +117,17 @@ def test_unknown_sections():
         read(write({SectionId(b"NEWS", 1): b"hello"}))
 
 
-@pytest.mark.parametrize("index", [
-    varint(1) + b"\x01" + varint(0) + varint(0) + varint(1 << 60),  # a section larger than the file
-    varint(1 << 60),  # more sections than bytes
-    varint(2) + 2 * (b"\x01" + varint(0) + varint(0) + varint(5)),  # the same section twice
-    varint(1) + b"\x09" + varint(0) + varint(0) + varint(5),  # a kind that does not exist
-    varint(0),  # sections that the index leaves out
-    varint(0) + b"\0",  # bytes after the index
-])
+@pytest.mark.parametrize(
+    "index",
+    [
+        varint(1) + b"\x01" + varint(0) + varint(0) + varint(1 << 60),  # a section larger than the file
+        varint(1 << 60),  # more sections than bytes
+        varint(2) + 2 * (b"\x01" + varint(0) + varint(0) + varint(5)),  # the same section twice
+        varint(1) + b"\x09" + varint(0) + varint(0) + varint(5),  # a kind that does not exist
+        varint(0),  # sections that the index leaves out
+        varint(0) + b"\0",  # bytes after the index
+    ],
+)
 def test_lying_indices_are_refused(index):
     with pytest.raises(DamagedError):
         read(with_index(write(SECTIONS), index))
@@ -182,7 +185,7 @@ def test_salvage_prefers_the_outer_archive():
 
 
 def test_salvage_costs_no_square():
-    """A file of nothing but tags that each claim the rest of the file is given up on, not read a thousand times over."""
+    """A file of nothing but tags that each claim the rest of the file is given up on, not read over and over."""
     claim = SLAB + varint(0) + varint(0) + varint(1 << 20)
     with pytest.raises(DamagedError, match="nothing in the file"):
         Reader(io.BytesIO(SIGNATURE + claim * 200_000), salvage=True)

@@ -63,7 +63,7 @@ def test_the_bits_are_those_of_the_description() -> None:
     counts = some_tables()
     tables = entropy.Tables(counts)
     random = np.random.default_rng(1)
-    table = np.sort(entropy.FLAGS + random.integers(0, len(counts), 400)).astype(np.uint16)  # one front, sorted as it is coded
+    table = np.sort(entropy.FLAGS + random.integers(0, len(counts), 400)).astype(np.uint16)  # as coded
     token = (random.integers(0, 1 << 30, 400) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
     words = entropy.encode(tables, table, token, np.array([400]))
     assert ans_decode(words.tolist(), counts, (table - entropy.FLAGS).tolist()) == token.tolist()

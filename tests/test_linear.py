@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from neighbourhoods import pad
 from volcomp import linear
-from volcomp.bits import Reader
+from volcomp.cursor import Cursor
 from volcomp.errors import DamagedError
 from volcomp.slab import geometry
 
@@ -85,9 +85,9 @@ def test_weights_come_back_from_their_bytes(depth: int, height: int, seed: int) 
     known, index, strides = padded(some_levels((depth, 6, 7), seed))
     fitted = linear.fit(known, index, strides, height, linear.SUPPORT_NAMES)
     data = linear.to_bytes(fitted, height)
-    reader = Reader(data, "a test")
+    reader = Cursor(data, "a test")
     back, back_height = linear.from_bytes(reader, depth)
-    reader.finish()
+    reader.end()
     assert back_height == height and back.support == fitted.support
     assert np.array_equal(back.weights, fitted.weights) and back.weights.dtype == np.int16
     assert np.array_equal(back.thresholds, fitted.thresholds)
@@ -104,4 +104,4 @@ def test_the_fit_does_not_depend_on_the_order_of_sums() -> None:
 @pytest.mark.parametrize("head", [bytes([9, 8, 4]), bytes([0, 0, 4]), bytes([0, 8, 0]), bytes([0, 8, 200])])
 def test_what_no_encoder_writes_is_refused(head: bytes) -> None:
     with pytest.raises(DamagedError):
-        linear.from_bytes(Reader(head + bytes(40), "a test"), 8)
+        linear.from_bytes(Cursor(head + bytes(40), "a test"), 8)

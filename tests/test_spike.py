@@ -71,4 +71,4 @@ def test_a_spike_is_found_and_paid_for_by_its_entropy(monkeypatch: pytest.Monkey
 
 def test_no_flags_where_they_do_not_pay() -> None:
     context, price = np.zeros(4000, np.uint8), np.full(4000, 0.01, np.float32)
-    assert spike.choose(0, context, np.arange(4000) % 2 == 0, price) is None
+    assert spike.choose(0, context, np.arange(4000) % 2 == 0, price, entropy.flag_bits()) is None

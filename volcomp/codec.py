@@ -25,7 +25,8 @@ import numpy as np
 
 from neighbourhoods import pad
 
-from . import bits, coding, linear, mapping, models
+from . import coding, linear, mapping, models, rice
+from .cursor import Cursor, varint
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .slab import RADIUS, Slab, Team, geometry
@@ -71,12 +72,12 @@ def _write_header(shape: tuple[int, ...], dtype: np.dtype, number: int, slabs: i
     first = runs[0]
     fields = [*shape, slabs, len(found.runs), -2 * first - 1 if first < 0 else 2 * first]
     head = bytes([number, DTYPES.index(dtype.str.replace("|", ""))]) + models.weights(number).digest()[:DIGEST]
-    return head + b"".join(bits.varint(field) for field in fields) + bits.rice(np.diff(runs) - 1)
+    return head + b"".join(varint(field) for field in fields) + rice.encode(np.diff(runs) - 1)
 
 
 def read_header(data: bytes) -> VolumeHeader:
     """Parse a header section; raises DamagedError, or UnsupportedError for a model that this version does not know."""
-    reader = bits.Reader(data, "the volume's header")
+    reader = Cursor(data, "the volume's header")
     number, code = reader.take(2)
     if code >= len(DTYPES):
         raise DamagedError(f"the volume's header has pixel type {code}; 0 to {len(DTYPES) - 1} are known")
@@ -93,7 +94,7 @@ def read_header(data: bytes) -> VolumeHeader:
     if not 0 < count <= 1 << 16:
         raise DamagedError(f"the volume's header maps {count} runs of values; 1 to 65536 are possible")
     zigzag = reader.varint()
-    lengths = bits.unrice(reader.rest(), 2 * count - 1) + 1
+    lengths = rice.decode(reader.rest(), 2 * count - 1) + 1
     first = -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
     info = np.iinfo(dtype)
     if lengths.min() < 1 or first < info.min or first + int(lengths.sum()) > info.max + 1:
@@ -117,7 +118,7 @@ def _network(number: int, backend: str, small: bool) -> Network:
 def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
     """What slab k is checked by. The header and the number are part of it: a slab of another volume, in another's
     place, or under a header that was altered is as damaged as one whose voxels are wrong."""
-    sha = hashlib.sha256(header + bits.varint(k))
+    sha = hashlib.sha256(header + varint(k))
     sha.update(np.ascontiguousarray(voxels).data)
     return sha.digest()[:DIGEST]
 
@@ -277,7 +278,7 @@ def _decode_slab(
 ) -> np.ndarray:
     shape = (header.slabs[k][1] - header.slabs[k][0], *header.shape[1:])
     limit = header.mapping.limit
-    reader = bits.Reader(payload, "its payload")
+    reader = Cursor(payload, "what it holds")
     fitted, group_height = linear.from_bytes(reader, shape[0])
     symbols = coding.Reader(models.tables(header.number), reader, limit)
 

@@ -11,9 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from . import entropy, residual, spike
-from .bits import Reader as Bytes
-from .bits import rice, unrice, varint, with_length
+from . import entropy, residual, rice, spike
+from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
 Contexts = Callable[[int], np.ndarray]  # from the spike's value to the context uint8 of every voxel
@@ -62,7 +61,7 @@ def write(
         context = contexts(value)
         price = np.empty(voxel.size, np.float32)
         residual.prices(voxel, mean, corrected(classes, corrections), tables.code_length, width, price)
-        found = spike.choose(value, context, voxel == value, price)
+        found = spike.choose(value, context, voxel == value, price, entropy.flag_bits())
     if found is None:
         symbols, raw = _symbols(voxel, mean, corrected(classes, corrections), width)
         words = entropy.encode(tables, *symbols, sizes)
@@ -78,8 +77,8 @@ def write(
         end = _interleave(flag, settled, symbols[0], symbols[1], sizes, merged[0], merged[1], fronts)
         words = entropy.encode(tables, merged[0, :end], merged[1, :end], fronts)
     parts = [
-        with_length(rice(corrections) if corrections.any() else b""),
-        with_length(varint(found.value) + found.codes.tobytes() if found else b""),
+        string(rice.encode(corrections) if corrections.any() else b""),
+        string(varint(found.value) + found.codes.tobytes() if found else b""),
         varint(words.size),
         words.astype("<u4").tobytes(),
         raw.tobytes(),
@@ -107,11 +106,11 @@ def _symbols(
 class Reader:
     """Decodes what `write` wrote, front by front. `spike` is the grey level that contexts are asked for, or None."""
 
-    def __init__(self, tables: entropy.Tables, data: Bytes, limit: int) -> None:
+    def __init__(self, tables: entropy.Tables, data: Cursor, limit: int) -> None:
         """Takes all that is left of `data`; voxels are 0 … limit. DamagedError where it is not what `write` writes."""
         self._limit, self._width, self._position = limit, limit.bit_length(), 0
-        self._classes = _read_corrections(data.take(data.varint()))
-        self.spike, self._codes = _read_spike(data.take(data.varint()), limit)
+        self._classes = _read_corrections(data.string())
+        self.spike, self._codes = _read_spike(data.string(), limit)
         self._decoder = entropy.Decoder(tables, np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32))
         self._raw = np.frombuffer(data.rest(), np.uint8)
 
@@ -151,7 +150,7 @@ def _read_corrections(data: bytes) -> np.ndarray:
     """The class whose tables serve every class: uint8 [CLASSES]."""
     classes = np.arange(residual.CLASSES)
     if data:
-        classes += unrice(data, residual.CLASSES)
+        classes += rice.decode(data, residual.CLASSES)
     if classes.min() < 0 or classes.max() >= residual.CLASSES:
         raise DamagedError("its corrections lead to classes that do not exist")
     return classes.astype(np.uint8)
@@ -161,9 +160,9 @@ def _read_spike(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
     """The spike's value and its codes uint8 [CONTEXTS], or None."""
     if not data:
         return None, np.empty(0, np.uint8)
-    reader = Bytes(data, "the list of flags")
+    reader = Cursor(data, "its list of flags")
     value, codes = reader.varint(), np.frombuffer(reader.take(spike.CONTEXTS), np.uint8)
-    reader.finish()
+    reader.end()
     if value > limit:
         raise DamagedError(f"its spike is {value}, beyond the largest grey level {limit}")
     return value, codes

@@ -60,6 +60,10 @@ class Cursor:
         """A byte string after its length."""
         return self.take(self.varint())
 
+    def rest(self) -> bytes:
+        """All bytes that are left."""
+        return self.take(len(self.data) - self.position)
+
     def end(self) -> None:
         """Nothing may follow."""
         if self.position != len(self.data):

@@ -29,6 +29,11 @@ def flag_counts(code: int) -> np.ndarray:
     return np.array([unlikely, likely] if code >= 128 else [likely, unlikely], np.uint32)
 
 
+def flag_bits() -> np.ndarray:
+    """Bits of no and yes, float64 [FLAGS, 2], for every code; no bits for code 0, which is no flag."""
+    return np.array([[0.0, 0.0]] + [(TABLE_BITS - np.log2(flag_counts(code))).tolist() for code in range(1, FLAGS)])
+
+
 class Tables:
     """The probability tables of one model, as coder models and as code lengths."""
 

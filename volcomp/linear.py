@@ -19,7 +19,8 @@ from numba import njit
 
 from neighbourhoods import disc
 
-from .bits import Reader, rice, unrice, with_length
+from . import rice
+from .cursor import Cursor, string
 from .errors import DamagedError
 
 RADIUS = 4  # widest reach of any support, and so the border of every padded slab
@@ -165,19 +166,19 @@ def to_bytes(fitted: Weights, height: int) -> bytes:
     steps = np.diff(fitted.weights.astype(np.int64), axis=1, prepend=0)
     used = [steps[g, :, : support_.used(g)].ravel() for g in range(groups)]
     head = bytes([SUPPORT_NAMES.index(fitted.support), height, classes])
-    return head + with_length(rice(thresholds)) + with_length(rice(np.concatenate(used)))
+    return head + string(rice.encode(thresholds)) + string(rice.encode(np.concatenate(used)))
 
 
-def from_bytes(reader: Reader, depth: int) -> tuple[Weights, int]:
+def from_bytes(reader: Cursor, depth: int) -> tuple[Weights, int]:
     """The inverse for a slab of `depth` slices; DamagedError where it says what no encoder writes."""
     code, height, classes = reader.take(3)
     if code >= len(SUPPORT_NAMES) or not height or not 0 < classes <= CLASS_LIMIT:
         raise DamagedError(f"its linear stage has support {code}, groups of {height} slices and {classes} classes")
     support_ = support(SUPPORT_NAMES[code])
     groups = int(groups_of(depth, height).max()) + 1
-    listed = unrice(reader.take(reader.varint()), groups * (classes - 1)).reshape(groups, classes - 1)
+    listed = rice.decode(reader.string(), groups * (classes - 1)).reshape(groups, classes - 1)
     counts = [classes * support_.used(g) for g in range(groups)]
-    parts = np.split(unrice(reader.take(reader.varint()), sum(counts)), np.cumsum(counts)[:-1])
+    parts = np.split(rice.decode(reader.string(), sum(counts)), np.cumsum(counts)[:-1])
     weights = np.zeros((groups, classes, len(support_.offsets)), np.int64)
     for g, part in enumerate(parts):
         weights[g, :, : support_.used(g)] = part.reshape(classes, -1).cumsum(axis=0)

@@ -14,8 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .entropy import FLAGS, TABLE_BITS, flag_counts
-
 NEIGHBOURS = ((0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0))
 IN_SLICE = 4
 # Distances of the mean from the spike, in quarters of the scale, that begin a new context.
@@ -24,10 +22,6 @@ CONTEXTS = (len(NEIGHBOURS) + 1) * (len(STEPS) + 1)
 # 1024 · 2^((4k + 1.5)/16) for k = 0 … 3: scales within an octave, of the classes of `residual`.
 QUARTERS = np.array([1093, 1299, 1545, 1838], np.int64)
 RARE = 1 / 512  # a value that is rarer than this in a slab is not tried
-
-
-# Bits of no and yes, float64 [FLAGS, 2]; code 0 is no flag at all.
-_LENGTHS = np.array([[0.0, 99.0]] + [(TABLE_BITS - np.log2(flag_counts(code))).tolist() for code in range(1, FLAGS)])
 
 
 class Spike(NamedTuple):
@@ -67,16 +61,18 @@ def candidate(voxel: np.ndarray) -> int | None:
     return value if counts[value] > RARE * voxel.size else None
 
 
-def choose(value: int, context: np.ndarray, spike: np.ndarray, price: np.ndarray) -> Spike | None:
+def choose(
+    value: int, context: np.ndarray, spike: np.ndarray, price: np.ndarray, flag_bits: np.ndarray
+) -> Spike | None:
     """The codes that make a slab smallest; None where no flag pays.
 
     context uint8 [v]; spike bool [v], which voxels have the value; price float32 [v], bits of every voxel without a
-    flag.
+    flag; flag_bits float64 [256, 2], bits of no and yes for every code.
     """
     total = np.bincount(context, minlength=CONTEXTS)
     spikes = np.bincount(context[spike], minlength=CONTEXTS)
     saved = np.bincount(context[spike], weights=price[spike], minlength=CONTEXTS)
-    flags = np.outer(total - spikes, _LENGTHS[:, 0]) + np.outer(spikes, _LENGTHS[:, 1])  # [CONTEXTS, FLAGS]
+    flags = np.outer(total - spikes, flag_bits[:, 0]) + np.outer(spikes, flag_bits[:, 1])  # [CONTEXTS, 256]
     best = 1 + flags[:, 1:].argmin(axis=1)
     gain = saved - np.take_along_axis(flags, best[:, None], axis=1)[:, 0]
     codes = np.where(gain > 0, best, 0).astype(np.uint8)

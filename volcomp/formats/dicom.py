@@ -71,7 +71,8 @@ def read_image(path: Path, name: str) -> Image | None:
 def elements(data: bytes) -> list[tuple[int, int, int]]:
     """Cut the bytes before the pixels of a file into (tag, start, start of the value), as far as they can be read.
 
-    The tags increase strictly; where they do not, or the bytes make no sense, the last element lasts to the end.
+    The last is that of the pixels, of which only the head is there. The tags increase strictly; where they do not, or
+    the bytes make no sense, the last element lasts to the end.
     """
     found: list[tuple[int, int, int]] = []
     file = BytesIO(data)
@@ -85,7 +86,7 @@ def elements(data: bytes) -> list[tuple[int, int, int]]:
             vr = data[start + 4 : start + 6]
             implicit = syntax == ImplicitVRLittleEndian or not (syntax or (vr.isalpha() and vr.isupper()))
             for element in data_element_generator(file, implicit, syntax != ExplicitVRBigEndian, defer_size=64):
-                if file.tell() > len(data) or (found and int(element.tag) <= found[-1][0]):
+                if found and int(element.tag) <= found[-1][0]:
                     break
                 found.append((int(element.tag), start, _value_start(element, start)))
                 start = file.tell()

@@ -30,9 +30,9 @@ def _split(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[li
 
 
 def _split_if_large(images: list[Image]) -> list[list[Image]]:
-    """Split by orientation, then by kind of image, each only where all parts are large enough to stand alone."""
+    """Split by plane, then by kind of image, each only where all parts are large enough to stand alone."""
     parts = [images]
-    for key in (_rounded_orientation, lambda image: image.kind):
+    for key in (_plane, lambda image: image.kind):
         finer: list[list[Image]] = []
         for part in parts:
             split = _split(part, key)
@@ -41,12 +41,17 @@ def _split_if_large(images: list[Image]) -> list[list[Image]]:
     return parts
 
 
-def _rounded_orientation(image: Image) -> tuple[float, ...]:
-    return tuple(round(c, 1) + 0.0 for c in image.orientation or ())
+def _plane(image: Image) -> tuple[int, ...]:
+    """The axes that rows and columns mostly follow: tells the planes of a localizer apart, and no tilt of a gantry.
+
+    Rounded first, so that what lies at 45 degrees does not fall to either side by chance.
+    """
+    cosines = [abs(round(cosine, 1)) for cosine in image.orientation or ()]
+    return tuple(half.index(max(half)) for half in (cosines[:3], cosines[3:]) if half)
 
 
 def _ordered(images: list[Image]) -> list[Image]:
-    """By orientation and kind, along the normal, then by time and numbers; without geometry by number.
+    """By plane and kind, along the normal, then by time and numbers; without geometry by number.
 
     What still ties stays as given, which is by name: the sorts are stable. One normal serves for all, so that a gantry
     which tilts from slice to slice does not shuffle them.
@@ -58,7 +63,7 @@ def _ordered(images: list[Image]) -> list[Image]:
     def key(image: Image) -> tuple[Any, ...]:
         # A hundredth of a millimetre: positions that differ by rounding alone are one.
         along = round(along_normal(oriented, image.position), 2) if image.position else 0.0
-        return (_rounded_orientation(image), image.kind, along, image.order)
+        return (_plane(image), image.kind, along, image.order)
 
     return sorted(images, key=key)
 

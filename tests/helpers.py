@@ -1,4 +1,4 @@
-"""Small DICOM files for the tests, written with pydicom, in all the forms that archives must survive."""
+"""Small DICOM files, written with pydicom in all the forms that archives must survive; and what to do to archives."""
 
 import os
 from pathlib import Path
@@ -8,17 +8,29 @@ import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from volcomp.archive import pack
+from volcomp.container import Reader, SectionId
 
-def image(path: Path, pixels: np.ndarray, *, z: float = 0.0, syntax: str = ExplicitVRLittleEndian,
-          series: str = "1.2.3.4", stored: int | None = None, preamble: bool = True, raw: bytes | None = None,
-          **elements: object) -> Path:
+
+def image(
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    z: float = 0.0,
+    syntax: str = ExplicitVRLittleEndian,
+    series: str = "1.2.3.4",
+    stored: int | None = None,
+    preamble: bool = True,
+    raw: bytes | None = None,
+    **elements: object,
+) -> Path:
     """Write one image [Y,X] or a multi-frame one [Z,Y,X] of u1, i1, u2 or i2; `raw` overrides the pixel bytes."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path.name), series, str(z)])
     meta.TransferSyntaxUID = syntax
     dataset = pydicom.Dataset()
-    dataset.file_meta = meta
+    dataset.file_meta, dataset.preamble = meta, b"\0" * 128
     dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.Modality = "CT"
@@ -42,7 +54,7 @@ def image(path: Path, pixels: np.ndarray, *, z: float = 0.0, syntax: str = Expli
     for name, value in elements.items():
         setattr(dataset, name, value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
+    dataset.save_as(path, implicit_vr=syntax == pydicom.uid.ImplicitVRLittleEndian, little_endian=not big)
     if not preamble:
         path.write_bytes(path.read_bytes()[132:])
     return path
@@ -58,7 +70,8 @@ def noise(shape: tuple[int, ...], dtype: str = "i2", low: int = -1000, high: int
 
 def series(folder: Path, slices: int = 4, size: int = 8, dtype: str = "i2", **options: object) -> Path:
     """A folder of `slices` images, whose names run against their positions."""
-    volume = noise((slices, size, size), dtype, low=0 if dtype[0] == "u" else -1000, high=100 if dtype[1] == "1" else 3000)
+    low, high = 0 if dtype[0] == "u" else -1000, 100 if dtype[1] == "1" else 3000
+    volume = noise((slices, size, size), dtype, low, high)
     for i, pixels in enumerate(volume):
         image(folder / f"IM{slices - i:04d}.dcm", pixels, z=2.5 * i, **{"InstanceNumber": i + 1, **options})
     return folder
@@ -72,3 +85,17 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         found |= {str((place / name).relative_to(folder)): None for name in folders}
         found |= {str((place / name).relative_to(folder)): (place / name).read_bytes() for name in files}
     return found
+
+
+def compress(inputs: list[Path], output: Path, **options: object) -> pack.Summary:
+    """Archive with one thread."""
+    return pack.compress(list(inputs), output, **{"threads": 1, **options})
+
+
+def damage(path: Path, section: SectionId, offset: int = 20) -> None:
+    """Change a byte in the middle of a section."""
+    data = bytearray(path.read_bytes())
+    with path.open("rb") as file:
+        place = Reader(file).places[section]
+    data[place.offset + min(offset, place.length - 1)] ^= 0xFF
+    path.write_bytes(data)

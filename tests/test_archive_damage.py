@@ -1,0 +1,179 @@
+"""Parts of archives: slices, what a salvage finds; and archives that are made to mislead."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+from helpers import compress, contents, damage, series
+
+import volcomp
+from volcomp import DamagedError, UnsupportedError, VolcompError
+from volcomp.archive import packing
+from volcomp.archive.manifest import Entry, Manifest, write_manifest
+from volcomp.archive.restore import restore, verify
+from volcomp.archive.tree import check_names
+from volcomp.container import KEPT, MANIFEST, SLAB, Reader, SectionId, Writer
+
+
+@pytest.fixture(scope="module")
+def long_series(tmp_path_factory):
+    """40 slices in two slabs, a text file, an empty folder; and their archive."""
+    folder = tmp_path_factory.mktemp("long")
+    series(folder / "in", 40, size=6)
+    (folder / "in" / "note.txt").write_text("note")
+    (folder / "in" / "hollow").mkdir()
+    compress([folder / "in"], folder / "x.vcz")
+    return folder / "in", folder / "x.vcz"
+
+
+def test_slices_restore_the_files_that_hold_them(long_series, tmp_path):
+    folder, archive = long_series
+    restore(archive, tmp_path / "out", slices=slice(18, 22), threads=1)
+    expected = {f"IM{40 - z:04d}.dcm" for z in range(18, 22)}
+    assert contents(tmp_path / "out") == {name: contents(folder)[name] for name in expected}
+    with pytest.raises(UnsupportedError, match="no volume has the slices"):
+        restore(archive, tmp_path / "none", slices=slice(40, 50))
+    assert not (tmp_path / "none").exists()
+
+
+def test_slices_need_only_their_slab(long_series, tmp_path):
+    archive = tmp_path / "x.vcz"
+    archive.write_bytes(long_series[1].read_bytes())
+    damage(archive, SectionId(SLAB, 0, 0))
+    restore(archive, tmp_path / "out", slices=slice(20, 21), threads=1)
+    with pytest.raises(DamagedError, match=r"x\.vcz: slab 0 of volume 0"):
+        restore(archive, tmp_path / "other", slices=slice(19, 21), threads=1)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "lost"),
+    [
+        (SectionId(SLAB, 0, 1), {f"IM{n:04d}.dcm" for n in range(1, 21)}),
+        (SectionId(b"VHDR", 0), {f"IM{n:04d}.dcm" for n in range(1, 41)}),
+        (SectionId(KEPT, 0), {f"IM{n:04d}.dcm" for n in range(1, 41)}),
+        (SectionId(b"BLOB", 0), {"note.txt"}),
+    ],
+)
+def test_salvage_restores_what_is_undamaged(long_series, tmp_path, section, lost):
+    folder, original = long_series
+    archive = tmp_path / "x.vcz"
+    archive.write_bytes(original.read_bytes())
+    damage(archive, section)
+    with pytest.raises(DamagedError):
+        verify(archive, threads=1)
+    with pytest.raises(DamagedError):
+        restore(archive, tmp_path / "out", threads=1)
+    assert sorted(os.listdir(tmp_path)) == ["x.vcz"]
+    for cut in (0, 3):  # with the index, and without
+        archive.write_bytes(archive.read_bytes()[: -cut or None])
+        outcome = restore(archive, tmp_path / f"out{cut}", salvage=True, threads=1)
+        expected = {name: data for name, data in contents(folder).items() if name not in lost}
+        assert contents(tmp_path / f"out{cut}") == expected
+        assert {sentence.split(" (")[0] for sentence in outcome.lost} == lost
+        assert (outcome.damage is None) == (cut == 0)
+        if section.tag == SLAB:
+            assert outcome.lost[0].startswith("IM0020.dcm (slice 20 of volume 0): slab 1 of volume 0 is ")
+
+
+def test_salvage_without_a_manifest(long_series, tmp_path):
+    archive = tmp_path / "x.vcz"
+    archive.write_bytes(long_series[1].read_bytes())
+    damage(archive, SectionId(MANIFEST))
+    for cut in (0, 1):
+        archive.write_bytes(archive.read_bytes()[: -cut or None])
+        with pytest.raises(DamagedError, match="manifest"):
+            restore(archive, tmp_path / "out", salvage=True)
+
+
+def test_every_cut_and_every_changed_byte(tmp_path):
+    """Any damage to an archive is an error of ours, and leaves nothing behind."""
+    folder = series(tmp_path / "in", 2, size=3)
+    (folder / "note").write_text("note")
+    archive, target = tmp_path / "x.vcz", tmp_path / "out"
+    compress([folder], archive)
+    data = archive.read_bytes()
+    before = sorted(os.listdir(tmp_path))
+    changed = [data[:i] for i in range(0, len(data), 5)]
+    changed += [data[:i] + bytes([data[i] ^ 0x41]) + data[i + 1 :] for i in range(len(data))]
+    for damaged in changed:
+        archive.write_bytes(damaged)
+        with pytest.raises(DamagedError) as error:
+            restore(archive, target, threads=1)
+        assert str(error.value).startswith(f"{archive}: ") and "\n" not in str(error.value)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def forged(tmp_path, manifest=None, **sections):
+    """An archive that is sound to its checksums, with other contents."""
+    path = tmp_path / "forged.vcz"
+    with path.open("wb") as file:
+        writer = Writer(file)
+        for tag, payload in sections.items():
+            writer.add(SectionId(tag.encode(), 0), payload)
+        if manifest:
+            write_manifest(writer, manifest)
+        writer.finish()
+    return path
+
+
+NOTE = Entry("note", 0, bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"))
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a/../../up", "a//b", "", ".", "a/.", "nul\0", "x" * 5000])
+def test_names_that_lead_outside_are_refused(tmp_path, name):
+    entry = Entry(name, 0, NOTE.sha256)
+    for manifest in (Manifest("r", [], [], [entry], []), Manifest("r", [], [], [NOTE], [name])):
+        with pytest.raises(DamagedError, match="nothing was restored"):
+            restore(forged(tmp_path, manifest), tmp_path / "out")
+    if name:
+        with pytest.raises(DamagedError):
+            restore(forged(tmp_path, Manifest(name, [], [], [NOTE], [])))
+    assert os.listdir(tmp_path) == ["forged.vcz"]
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", "a/b"], ["a/b", "x", "a"], ["a/b", "a/b/c/d"], ["a", "a-", "a/b"]])
+def test_names_that_cannot_exist_together_are_refused(names):
+    with pytest.raises(DamagedError, match=r"two files|both as a file and as a folder"):
+        check_names(names, [])
+    check_names(["a", "a-", "a.b", "b/a", "b/c"], ["c"])
+
+
+def test_manifests_that_contradict_the_archive(tmp_path):
+    image_entry = Entry("x", 32, NOTE.sha256, frames=1, before=0)
+    for manifest in (
+        Manifest("r", [[image_entry]], [1], [], []),  # a volume that is not there
+        Manifest("r", [], [1], [NOTE], []),  # a table without images
+        Manifest("r", [], [], [Entry("x", 1 << 60, NOTE.sha256)], []),
+    ):  # bytes that are not there
+        with pytest.raises(DamagedError):
+            restore(forged(tmp_path, manifest), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff\xff\xff\xff\x7f",
+        b"\x00\x01\x05a",
+        b"\x00\x02\xff\xff\xff\x7fxx",
+        b"\x00\x01\x10\x00\x00",
+        b"\x00\x09\x03\x00\x00",
+        b"\x00" + packing.pack_table(b"\0" * 100_000),
+        b"\x00" + packing.pack_table(b"\1" * 100_000),
+    ],
+)
+def test_lying_manifests(tmp_path, payload):
+    with pytest.raises(VolcompError):
+        restore(forged(tmp_path, MANI=payload), tmp_path / "out")
+
+
+def test_memory_is_bounded_by_what_is_there(tmp_path):
+    """A volume header that claims a shape far beyond its slabs is refused before anything is allocated for it."""
+    reader = Reader(io.BytesIO(volcomp.compress(np.zeros((4, 4, 4), "u2"))))
+    header, slab = reader.read(SectionId(b"VHDR", 0)), reader.read(SectionId(SLAB, 0, 0))
+    at = header.index(b"\x04\x04\x04\x01")  # z, y, x, slabs
+    lying = header[:at] + b"\xff\xff\x03\x04\x04\xff\xff\x01" + header[at + 4 :]
+    with pytest.raises(DamagedError, match="volume 0 has 1 slabs where its header says 32767"):
+        volcomp.decompress(forged(tmp_path, VHDR=lying, SLAB=slab))
