@@ -1,9 +1,10 @@
 """Lossless compression of CT and MR volumes, exact on every machine.
 
-    data = volcomp.compress(array)                     # (z, y, x) or (y, x) of 8- or 16-bit integers
-    array = volcomp.decompress(data)                   # or slices=slice(40, 44)
-    volcomp.inspect(data)
+data = volcomp.compress(array)                     # (z, y, x) or (y, x) of 8- or 16-bit integers
+array = volcomp.decompress(data)                   # or slices=slice(40, 44)
+volcomp.inspect(data)
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,19 @@ if TYPE_CHECKING:
     from .arrays import Report, VolumeReport, compress, decompress, inspect
     from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
 
-__all__ = ["DamagedError", "Report", "TargetError", "UnsupportedError", "VerificationError", "VolcompError",
-           "VolumeReport", "__version__", "compress", "decompress", "inspect"]
+__all__ = [
+    "DamagedError",
+    "Report",
+    "TargetError",
+    "UnsupportedError",
+    "VerificationError",
+    "VolcompError",
+    "VolumeReport",
+    "__version__",
+    "compress",
+    "decompress",
+    "inspect",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,7 +35,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'volcomp' has no attribute {name!r}")
     from . import errors
+
     if hasattr(errors, name):
         return getattr(errors, name)
     from . import arrays
+
     return getattr(arrays, name)

@@ -1,4 +1,5 @@
 """`python -m volcomp`."""
+
 import sys
 
 from .cli import main

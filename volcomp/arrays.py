@@ -1,4 +1,5 @@
 """Arrays in, bytes out, and back: the library's front door. One volume per file, voxel-exact."""
+
 from __future__ import annotations
 
 import hashlib
@@ -41,8 +42,9 @@ class Report:
     sections: dict[str, int]  # bytes by kind of section, and of header and index as 'FRAME'
 
 
-def compress(array: np.ndarray, model: str = "base", threads: int | None = None, device: str = "auto",
-             verify: bool = True) -> bytes:
+def compress(
+    array: np.ndarray, model: str = "base", threads: int | None = None, device: str = "auto", verify: bool = True
+) -> bytes:
     """Code an array (z, y, x) or (y, x) of u1, i1, u2 or i2, in any byte order and with any strides, as a `.vcz`.
 
     With `verify` the result is decoded and compared before it is returned. Raises UnsupportedError for any other shape
@@ -64,8 +66,13 @@ def compress(array: np.ndarray, model: str = "base", threads: int | None = None,
     return data
 
 
-def decompress(data: bytes | os.PathLike[str] | str, slices: slice | None = None, threads: int | None = None,
-               device: str = "auto", volume: int | None = None) -> np.ndarray:
+def decompress(
+    data: bytes | os.PathLike[str] | str,
+    slices: slice | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    volume: int | None = None,
+) -> np.ndarray:
     """The array of a `.vcz`, given as bytes or as a path, in little-endian byte order.
 
     `slices` picks along z, as in `array[slices]` (any step), and decodes only the slabs that hold them; without it the
@@ -108,8 +115,15 @@ def report(reader: Reader) -> Report:
 
 def _describe(volume: Volume, size: int) -> VolumeReport:
     shape = volume.layout.shape[1:] if volume.two_dimensional else volume.layout.shape
-    return VolumeReport(shape, volume.layout.dtype.str[1:], volume.layout.model, len(volume.layout.slabs), size,
-                        8 * size / volume.voxels, volume.sha256.hex())
+    return VolumeReport(
+        shape,
+        volume.layout.dtype.str[1:],
+        volume.layout.model,
+        len(volume.layout.slabs),
+        size,
+        8 * size / volume.voxels,
+        volume.sha256.hex(),
+    )
 
 
 def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -2,6 +2,7 @@
 
 Exit codes: 0 done, 1 it could not be done (one sentence on standard error), 2 wrong usage, 130 interrupted.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -52,6 +53,7 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 def _fail(sentence: str, options: argparse.Namespace, code: int = 1) -> int:
     if options.traceback:
         import traceback
+
         traceback.print_exc()
     print("volcomp: " + printable(sentence), file=sys.stderr)
     return code
@@ -63,8 +65,11 @@ def printable(text: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="volcomp", description="Lossless compression of CT and MR series.",
-                                     epilog="Exit codes: 0 done, 1 not possible, 2 wrong usage, 130 interrupted.")
+    parser = argparse.ArgumentParser(
+        prog="volcomp",
+        description="Lossless compression of CT and MR series.",
+        epilog="Exit codes: 0 done, 1 not possible, 2 wrong usage, 130 interrupted.",
+    )
     parser.add_argument("--version", action="version", version=f"volcomp {__version__}")
     parser.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -75,9 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     as_json = argparse.ArgumentParser(add_help=False)
     as_json.add_argument("--json", action="store_true", help="print one line of JSON instead of text")
 
-    pack = commands.add_parser("compress", parents=[work, as_json], help="archive folders and files",
-                               description="Archive folders and files; DICOM series are coded as volumes, all other "
-                               "files are kept under zstd. Names and bytes come back, modes and times do not.")
+    pack = commands.add_parser(
+        "compress",
+        parents=[work, as_json],
+        help="archive folders and files",
+        description="Archive folders and files; DICOM series are coded as volumes, all other "
+        "files are kept under zstd. Names and bytes come back, modes and times do not.",
+    )
     pack.add_argument("inputs", nargs="+", type=Path, metavar="SERIES_DIR", help="folder or file")
     pack.add_argument("-o", "--output", type=Path, metavar="OUT.vcz", help="default: the first input's name with .vcz")
     pack.add_argument("--model", choices=("fast", "base"), default="base", help="default: base, the smaller files")
@@ -88,8 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     unpack = commands.add_parser("decompress", parents=[work], help="restore the files of an archive")
     unpack.add_argument("file", type=Path, metavar="FILE")
     unpack.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: the archived folder's name, here")
-    unpack.add_argument("--slices", type=_slices, metavar="40:44",
-                        help="only the images that hold these slices of a volume, counted along its normal from 0")
+    unpack.add_argument(
+        "--slices",
+        type=_slices,
+        metavar="40:44",
+        help="only the images that hold these slices of a volume, counted along its normal from 0",
+    )
     unpack.add_argument("--force", action="store_true", help="overwrite files of the same names in an existing DIR")
     unpack.add_argument("--salvage", action="store_true", help="of a damaged archive, restore what is undamaged")
     unpack.set_defaults(run=_decompress)
@@ -124,13 +137,31 @@ def _slices(text: str) -> slice:
 
 def _compress(options: argparse.Namespace) -> int:
     from .archive.pack import compress
+
     begin = time.perf_counter()
     output = options.output or Path((options.inputs[0].resolve().name or "root") + ".vcz")
-    done = compress(options.inputs, output, model=options.model, threads=options.threads, device=options.device,
-                    check=not options.no_verify, force=options.force)
-    _report({"file": str(output), "files": done.files, "bytes_in": done.raw_bytes, "bytes_out": done.packed_bytes,
-             "ratio": done.raw_bytes / done.packed_bytes, "voxels": done.voxels, "bits_per_voxel": done.voxel_bits,
-             "seconds": time.perf_counter() - begin}, options.json)
+    done = compress(
+        options.inputs,
+        output,
+        model=options.model,
+        threads=options.threads,
+        device=options.device,
+        check=not options.no_verify,
+        force=options.force,
+    )
+    _report(
+        {
+            "file": str(output),
+            "files": done.files,
+            "bytes_in": done.raw_bytes,
+            "bytes_out": done.packed_bytes,
+            "ratio": done.raw_bytes / done.packed_bytes,
+            "voxels": done.voxels,
+            "bits_per_voxel": done.voxel_bits,
+            "seconds": time.perf_counter() - begin,
+        },
+        options.json,
+    )
     return 0
 
 
@@ -140,16 +171,28 @@ def _report(facts: dict[str, Any], as_json: bool) -> None:
         print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in facts.items()}))
     else:
         voxels = f"{facts['bits_per_voxel']:.3f} bits per voxel, " if facts["voxels"] else ""
-        print(printable(f"{facts['file']}: {_files(facts['files'])}, {_megabytes(facts['bytes_in'])} in, "
-                        f"{_megabytes(facts['bytes_out'])} out, ratio {facts['ratio']:.3f}, {voxels}"
-                        f"{facts['seconds']:.1f} s"))
+        print(
+            printable(
+                f"{facts['file']}: {_files(facts['files'])}, {_megabytes(facts['bytes_in'])} in, "
+                f"{_megabytes(facts['bytes_out'])} out, ratio {facts['ratio']:.3f}, {voxels}"
+                f"{facts['seconds']:.1f} s"
+            )
+        )
 
 
 def _decompress(options: argparse.Namespace) -> int:
     from .archive.restore import restore
+
     begin = time.perf_counter()
-    done = restore(options.file, options.output, slices=options.slices, threads=options.threads,
-                   device=options.device, salvage=options.salvage, force=options.force)
+    done = restore(
+        options.file,
+        options.output,
+        slices=options.slices,
+        threads=options.threads,
+        device=options.device,
+        salvage=options.salvage,
+        force=options.force,
+    )
     print(_line(options.file, done, begin))
     if done.damage:
         print(f"volcomp: {printable(done.damage)}; sections were found without it", file=sys.stderr)
@@ -162,6 +205,7 @@ def _decompress(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from .archive.restore import verify
+
     code = 0
     for path in options.files:
         begin = time.perf_counter()
@@ -180,12 +224,15 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _line(path: Path, done: Outcome, begin: float) -> str:
-    return printable(f"{path}: {_files(done.files)}, {_megabytes(done.packed_bytes)} in, "
-                     f"{_megabytes(done.raw_bytes)} out, {time.perf_counter() - begin:.1f} s")
+    return printable(
+        f"{path}: {_files(done.files)}, {_megabytes(done.packed_bytes)} in, "
+        f"{_megabytes(done.raw_bytes)} out, {time.perf_counter() - begin:.1f} s"
+    )
 
 
 def _info(options: argparse.Namespace) -> int:
     from .archive.describe import as_text, describe
+
     contents = describe(options.file)
     print(json.dumps(contents, indent=2) if options.json else printable_lines(as_text(contents)))
     return 0

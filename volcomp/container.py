@@ -3,6 +3,7 @@
 Header, sections, index, end mark; laid out in `docs/format.md`. The signature is PNG's idea: a byte above 127, a
 carriage return and two line feeds, so that a transfer that changes line ends or clears top bits is noticed at once.
 """
+
 from __future__ import annotations
 
 import os
@@ -36,8 +37,13 @@ class SectionId(NamedTuple):
     minor: int = 0
 
     def __str__(self) -> str:
-        names = {VOLUME_HEADER: "header of volume {0}", SLAB: "slab {1} of volume {0}", KEPT: "kept bytes {0}",
-                 BLOB: "stored files {0}", MANIFEST: "manifest"}
+        names = {
+            VOLUME_HEADER: "header of volume {0}",
+            SLAB: "slab {1} of volume {0}",
+            KEPT: "kept bytes {0}",
+            BLOB: "stored files {0}",
+            MANIFEST: "manifest",
+        }
         name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
         return name.format(self.major, self.minor)
 

@@ -1,4 +1,5 @@
 """Reading small binary structures without trusting them: LEB128 integers and a cursor that cannot leave its bytes."""
+
 from __future__ import annotations
 
 from .errors import DamagedError

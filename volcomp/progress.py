@@ -1,4 +1,5 @@
 """A progress bar on a terminal, silence in a pipe."""
+
 from __future__ import annotations
 
 import sys
@@ -13,5 +14,6 @@ def progress_bar(label: str, voxels: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: None
         return
     from tqdm import tqdm
+
     with tqdm(total=voxels, desc=label, unit="voxel", unit_scale=True, leave=False, file=sys.stderr) as bar:
         yield bar.update

@@ -3,6 +3,7 @@
 The VHDR payload is one byte of flags, 32 bytes of SHA-256 over the voxels (little-endian, C order), then the header of
 the codec.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -40,8 +41,17 @@ class Volume:
         return z * y * x
 
 
-def write_volume(writer: Writer, number: int, voxels: np.ndarray, *, model: str, threads: int | None, device: str,
-                 two_dimensional: bool = False, progress: Progress | None = None) -> None:
+def write_volume(
+    writer: Writer,
+    number: int,
+    voxels: np.ndarray,
+    *,
+    model: str,
+    threads: int | None,
+    device: str,
+    two_dimensional: bool = False,
+    progress: Progress | None = None,
+) -> None:
     """Code `voxels` [Z,Y,X] of u1, i1, <u2 or <i2, C order, and append VHDR and the SLABs."""
     header, slabs = codec.encode(voxels, model=model, threads=threads, device=device, progress=progress)
     sha = hashlib.sha256(voxels.data).digest()
@@ -76,8 +86,15 @@ def slabs_of(volume: Volume, first: int, end: int) -> list[int]:
     return [k for k, (a, b) in enumerate(volume.layout.slabs) if a < end and b > first]
 
 
-def decode(reader: Reader, volume: Volume, slabs: list[int], *, threads: int | None, device: str,
-           progress: Progress | None = None) -> Iterator[tuple[int, np.ndarray | DamagedError]]:
+def decode(
+    reader: Reader,
+    volume: Volume,
+    slabs: list[int],
+    *,
+    threads: int | None,
+    device: str,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, np.ndarray | DamagedError]]:
     """Decode the given slabs (increasing numbers); yields (number, voxels [z,Y,X] or the error) in the same order."""
     for batch in _batches(reader, volume.number, slabs):
         payloads: dict[int, bytes] = {}

@@ -1,4 +1,5 @@
 """What is inside an archive, for people and for `--json`: read from headers and kept bytes; no voxel is decoded."""
+
 from __future__ import annotations
 
 from dataclasses import asdict
@@ -42,21 +43,25 @@ def _series(reader: Reader, manifest: Manifest) -> list[dict[str, Any]]:
     return found
 
 
-
-
 def as_text(contents: dict[str, Any]) -> str:
     """The same for people."""
     lines = [f"{contents['file']}: {contents['size']} bytes, {contents['promise']}"]
     if "files" in contents:
-        lines.append(f"  {contents['files']} files of {contents['raw_bytes']} bytes under {contents['root'] or '.'}/, "
-                     f"{contents['kept_whole']} of them kept whole, {contents['empty_folders']} empty folders")
+        lines.append(
+            f"  {contents['files']} files of {contents['raw_bytes']} bytes under {contents['root'] or '.'}/, "
+            f"{contents['kept_whole']} of them kept whole, {contents['empty_folders']} empty folders"
+        )
     for number, volume in enumerate(contents["volumes"]):
         shape = "×".join(map(str, volume["shape"]))
-        lines.append(f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {volume['slabs']} slabs, "
-                     f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel")
+        lines.append(
+            f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {volume['slabs']} slabs, "
+            f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel"
+        )
         if "series" in volume:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
-            lines.append(f"    {volume['files']} files, {volume['modality'] or 'unknown modality'} "
-                         f"{volume['description']!r}, spacing {spacing} mm (z × y × x), series {volume['series']}")
+            lines.append(
+                f"    {volume['files']} files, {volume['modality'] or 'unknown modality'} "
+                f"{volume['description']!r}, spacing {spacing} mm (z × y × x), series {volume['series']}"
+            )
     sizes = ", ".join(f"{tag} {size}" for tag, size in contents["sections"].items())
     return "\n".join([*lines, f"  bytes by section: {sizes}"])

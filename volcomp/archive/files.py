@@ -1,4 +1,5 @@
 """Writing so that nothing half-done is ever seen: beside the target first, renamed at the end, removed on failure."""
+
 from __future__ import annotations
 
 import errno
@@ -101,9 +102,14 @@ def target_errors(target: Path) -> Iterator[None]:
     except VolcompError:
         raise
     except OSError as error:
-        reason = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up",
-                  errno.EFBIG: "it would exceed the largest size allowed", errno.EROFS: "the disk is read-only",
-                  errno.EACCES: "permission is denied", errno.EPERM: "permission is denied"}
+        reason = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "the quota is used up",
+            errno.EFBIG: "it would exceed the largest size allowed",
+            errno.EROFS: "the disk is read-only",
+            errno.EACCES: "permission is denied",
+            errno.EPERM: "permission is denied",
+        }
         sentence = reason.get(error.errno or 0, error.strerror or str(error))
         raise TargetError(f"{target} cannot be written: {sentence}") from error
 

@@ -1,4 +1,5 @@
 """The bytes of DICOM files around their pixels, as KEEP sections: one table per volume or so, a record per file."""
+
 from __future__ import annotations
 
 from ..container import KEPT, SectionId, Writer

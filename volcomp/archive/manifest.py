@@ -3,6 +3,7 @@
 Files stand in the order in which they are stored: first the images, volume by volume and slice by slice, then the files
 that are kept whole; then come the folders that would otherwise be lost because they are empty.
 """
+
 from __future__ import annotations
 
 import struct
@@ -74,8 +75,7 @@ def read_manifest(reader: Reader) -> Manifest:
     tables = cursor.varints(cursor.varint(), limit=count)
     whole = cursor.varint(limit=count)
     folders = cursor.varint(limit=len(cursor.data))
-    columns = decode_table(cursor.data[cursor.position :], "manifest", max_rows=count + folders,
-                           max_bytes=_TABLE_BYTES)
+    columns = decode_table(cursor.data[cursor.position :], "manifest", max_rows=count + folders, max_bytes=_TABLE_BYTES)
     images = sum(lengths)
     if images + whole != count or sum(tables) != images or any(len(c) != count + folders for c in columns):
         raise DamagedError("the manifest is damaged: its counts contradict each other")
@@ -93,8 +93,12 @@ def read_manifest(reader: Reader) -> Manifest:
 def _numbers(entry: Entry) -> tuple[bytes, ...]:
     """size, frames, before, flags: little-endian, of fixed width, so that equal bytes stand together."""
     flags = _BIG_ENDIAN if entry.big_endian else 0
-    return (struct.pack("<Q", entry.size), struct.pack("<I", entry.frames), struct.pack("<I", entry.before),
-            bytes([flags]))
+    return (
+        struct.pack("<Q", entry.size),
+        struct.pack("<I", entry.frames),
+        struct.pack("<I", entry.before),
+        bytes([flags]),
+    )
 
 
 def _entry(row: tuple[bytes, ...], sha256: bytes) -> Entry:
@@ -103,8 +107,14 @@ def _entry(row: tuple[bytes, ...], sha256: bytes) -> Entry:
         raise DamagedError("the manifest is damaged: a number has another width")
     if flags[0] & ~_BIG_ENDIAN:
         raise UnsupportedError(f"a file has the unknown flags {flags[0]:#04x}; upgrade volcomp")
-    return Entry(_join(folder, name), int.from_bytes(size, "little"), sha256, int.from_bytes(frames, "little"),
-                 int.from_bytes(before, "little"), bool(flags[0] & _BIG_ENDIAN))
+    return Entry(
+        _join(folder, name),
+        int.from_bytes(size, "little"),
+        sha256,
+        int.from_bytes(frames, "little"),
+        int.from_bytes(before, "little"),
+        bool(flags[0] & _BIG_ENDIAN),
+    )
 
 
 def _encode(name: str) -> bytes:

@@ -1,4 +1,5 @@
 """Files -> `.vcz`: images become volumes, everything else is kept whole; verified before the output gets its name."""
+
 from __future__ import annotations
 
 import hashlib
@@ -33,8 +34,16 @@ class Summary:
     voxel_bits: float  # bits per voxel of headers and slabs; 0 without voxels
 
 
-def compress(inputs: list[Path], output: Path, *, model: str = "base", threads: int | None = None,
-             device: str = "auto", check: bool = True, force: bool = False) -> Summary:
+def compress(
+    inputs: list[Path],
+    output: Path,
+    *,
+    model: str = "base",
+    threads: int | None = None,
+    device: str = "auto",
+    check: bool = True,
+    force: bool = False,
+) -> Summary:
     """Archive folders and files. Raises TargetError, UnsupportedError (unreadable inputs), VerificationError."""
     check_target(output, force=force)
     tree = collect(inputs)
@@ -55,8 +64,9 @@ def compress(inputs: list[Path], output: Path, *, model: str = "base", threads: 
                 with temporary.open("rb") as written:
                     verify_open(Reader(written), threads=threads, device=device)
             except DamagedError as error:
-                raise VerificationError(f"what was coded does not decode to what was read, so nothing was written: "
-                                        f"{error}") from error
+                raise VerificationError(
+                    f"what was coded does not decode to what was read, so nothing was written: {error}"
+                ) from error
         size = temporary.stat().st_size
     return Summary(len(tree.files), packer.raw_bytes, size, voxels, 8 * packer.volume_bytes / max(voxels, 1))
 
@@ -80,8 +90,7 @@ class _Packer:
         self.raw_bytes = 0  # of all files read
         self.volume_bytes = 0  # of VHDR and SLAB sections
 
-    def add_volume(self, stack: list[Image], model: str, threads: int | None, device: str,
-                   progress: Progress) -> None:
+    def add_volume(self, stack: list[Image], model: str, threads: int | None, device: str, progress: Progress) -> None:
         """Read the images of one volume, code their voxels and keep the bytes around them."""
         wide = stack[0].bits == 16
         slices = sum(image.frames for image in stack)
@@ -94,8 +103,15 @@ class _Packer:
                 frames.byteswap(inplace=True)
             first += image.frames
         start = self._writer.size
-        write_volume(self._writer, len(self._volumes), _interpreted(voxels, stack[0].signed), model=model,
-                     threads=threads, device=device, progress=progress)
+        write_volume(
+            self._writer,
+            len(self._volumes),
+            _interpreted(voxels, stack[0].signed),
+            model=model,
+            threads=threads,
+            device=device,
+            progress=progress,
+        )
         self.volume_bytes += self._writer.size - start
         self._volumes.append(entries)
         self._kept.end_volume()
@@ -115,8 +131,7 @@ class _Packer:
         sha.update(after)
         self.raw_bytes += size
         self._kept.add(before, after)
-        return Entry(image.name, size, sha.digest(), image.frames, len(before),
-                     image.big_endian and image.bits == 16)
+        return Entry(image.name, size, sha.digest(), image.frames, len(before), image.big_endian and image.bits == 16)
 
     def finish(self, tree: Tree, whole: list[Source]) -> None:
         """Keep the files that are no volumes, then write manifest and index."""
@@ -155,5 +170,3 @@ def _interpreted(words: np.ndarray, signed: bool) -> np.ndarray:
     ranges = {array.dtype.kind: int(array.max()) - int(array.min()) for array in (words, other)}
     use_signed = ranges["i"] < ranges["u"] or (ranges["i"] == ranges["u"] and signed)
     return other if use_signed else words
-
-

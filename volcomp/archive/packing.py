@@ -2,6 +2,7 @@
 
 A packed payload is one byte for the method, the size of the raw bytes as a varint, then the compressed bytes.
 """
+
 from __future__ import annotations
 
 import lzma
@@ -24,8 +25,13 @@ def pack_table(raw: bytes) -> bytes:
 def pack_blob(raw: bytes) -> bytes:
     """For whole files, which may be large or compressed already: zstd -19 with a window over all of `raw`."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        19, source_size=len(raw), window_log=max(10, (len(raw) - 1).bit_length()), enable_ldm=True,
-        write_content_size=False, write_checksum=False)
+        19,
+        source_size=len(raw),
+        window_log=max(10, (len(raw) - 1).bit_length()),
+        enable_ldm=True,
+        write_content_size=False,
+        write_checksum=False,
+    )
     return _smaller(_ZSTD, raw, zstandard.ZstdCompressor(compression_params=parameters).compress(raw))
 
 
@@ -65,5 +71,13 @@ def _smaller(method: int, raw: bytes, packed: bytes) -> bytes:
 
 def _filters(size: int) -> list[dict[str, int]]:
     """The LZMA2 settings, a function of the raw size alone. lp = pb = 0, for text and bytes rather than words."""
-    return [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 3, "lp": 0, "pb": 0,
-             "dict_size": 1 << max(12, (size - 1).bit_length())}]
+    return [
+        {
+            "id": lzma.FILTER_LZMA2,
+            "preset": 9 | lzma.PRESET_EXTREME,
+            "lc": 3,
+            "lp": 0,
+            "pb": 0,
+            "dict_size": 1 << max(12, (size - 1).bit_length()),
+        }
+    ]

@@ -1,4 +1,5 @@
 """`.vcz` -> files: the mirror of `pack`. Pixels are spliced into the kept bytes; every file's SHA-256 is checked."""
+
 from __future__ import annotations
 
 import hashlib
@@ -51,8 +52,16 @@ def opened(path: Path, *, salvage: bool = False) -> Iterator[Reader]:
         raise UnsupportedError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def restore(path: Path, target: Path | None = None, *, slices: slice | None = None, threads: int | None = None,
-            device: str = "auto", salvage: bool = False, force: bool = False) -> Outcome:
+def restore(
+    path: Path,
+    target: Path | None = None,
+    *,
+    slices: slice | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    salvage: bool = False,
+    force: bool = False,
+) -> Outcome:
     """Write the files of an archive into `target`, by default the archived folder's name in the current folder.
 
     `slices` restores only the images that hold any of these slices of their volume (a multi-frame file comes back
@@ -89,8 +98,14 @@ def verify_open(reader: Reader, *, threads: int | None = None, device: str = "au
     return _verify_arrays(reader, decoder)
 
 
-def _run(reader: Reader, manifest: Manifest, decoder: Decoder, folder: Path | None = None,
-         slices: slice | None = None, salvage: bool = False) -> Outcome:
+def _run(
+    reader: Reader,
+    manifest: Manifest,
+    decoder: Decoder,
+    folder: Path | None = None,
+    slices: slice | None = None,
+    salvage: bool = False,
+) -> Outcome:
     """Go once through the files; those that are lost to damage are noted in a salvage, and raise otherwise."""
     outcome = Outcome(packed_bytes=reader.size, damage=reader.damage)
     layouts = [volume.layout for volume in _sound_volumes(reader)]

@@ -1,4 +1,5 @@
 """Kept bytes and whole files, read back: the mirror of `kept` and of the blobs in `pack`. Needs no pydicom."""
+
 from __future__ import annotations
 
 from bisect import bisect_right

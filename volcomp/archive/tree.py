@@ -1,4 +1,5 @@
 """Names: which files the inputs hold, and which names from an archive are safe to write."""
+
 from __future__ import annotations
 
 import os

@@ -3,6 +3,7 @@
 pydicom reads, only to understand; nothing is ever written from what it parsed. A file is its bytes before the pixels,
 the pixels, and its bytes after them, whatever pydicom makes of them: a wrong guess costs size, never exactness.
 """
+
 from __future__ import annotations
 
 import logging
@@ -23,10 +24,26 @@ _TRANSFER_SYNTAX, _PIXEL_DATA = 0x00020010, 0x7FE00010
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 _UNDEFINED = 0xFFFFFFFF
 # What ordering, grouping and the check for native greyscale need; everything else is skipped, not read.
-_TAGS = ["SeriesInstanceUID", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames",
-         "BitsAllocated", "PixelRepresentation", "ImagePositionPatient", "ImageOrientationPatient", "ImageType",
-         "ConvolutionKernel", "EchoNumbers", "TemporalPositionIdentifier", "AcquisitionNumber", "TriggerTime",
-         "DiffusionBValue", "InstanceNumber"]
+_TAGS = [
+    "SeriesInstanceUID",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "PixelRepresentation",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "ImageType",
+    "ConvolutionKernel",
+    "EchoNumbers",
+    "TemporalPositionIdentifier",
+    "AcquisitionNumber",
+    "TriggerTime",
+    "DiffusionBValue",
+    "InstanceNumber",
+]
 
 
 @dataclass(frozen=True)
@@ -138,9 +155,23 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
     length = _pixel_length(file, bool(implicit), bool(little_endian))  # the file stands where reading stopped
     start = file.tell()
     size = file.seek(0, 2)
-    image = Image(path, name, size, start, rows, columns, frames, bits, int(dataset.get("PixelRepresentation", 0)) == 1,
-                  not little_endian, str(dataset.get("SeriesInstanceUID", "")), _position(dataset),
-                  _orientation(dataset), _kind(dataset), _order(dataset))
+    image = Image(
+        path,
+        name,
+        size,
+        start,
+        rows,
+        columns,
+        frames,
+        bits,
+        int(dataset.get("PixelRepresentation", 0)) == 1,
+        not little_endian,
+        str(dataset.get("SeriesInstanceUID", "")),
+        _position(dataset),
+        _orientation(dataset),
+        _kind(dataset),
+        _order(dataset),
+    )
     return image if image.pixel_bytes <= min(length, size - start) else None
 
 
@@ -215,8 +246,12 @@ def describe_header(headers: list[BinaryIO]) -> dict[str, Any]:
     """
     with _quiet():
         try:
-            datasets = [pydicom.dcmread(header, force=True, specific_tags=[*_TAGS, "Modality", "SeriesDescription",
-                                                                           "PixelSpacing"]) for header in headers]
+            datasets = [
+                pydicom.dcmread(
+                    header, force=True, specific_tags=[*_TAGS, "Modality", "SeriesDescription", "PixelSpacing"]
+                )
+                for header in headers
+            ]
             first = datasets[0]
             spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
             positions = [_position(dataset) for dataset in datasets]
@@ -225,7 +260,11 @@ def describe_header(headers: list[BinaryIO]) -> dict[str, Any]:
             if len(positions) == 2 and positions[0] and positions[1] and orientation:
                 ends = [along_normal(orientation, position) for position in positions if position]
                 gap = round(abs(ends[1] - ends[0]), 4)
-            return {"series": str(first.get("SeriesInstanceUID", "")), "modality": str(first.get("Modality", "")),
-                    "description": str(first.get("SeriesDescription", "")), "spacing_mm": (gap, *spacing)}
+            return {
+                "series": str(first.get("SeriesInstanceUID", "")),
+                "modality": str(first.get("Modality", "")),
+                "description": str(first.get("SeriesDescription", "")),
+                "spacing_mm": (gap, *spacing),
+            }
         except Exception:  # see read_image
             return {"series": "", "modality": "", "description": "", "spacing_mm": (None, None, None)}

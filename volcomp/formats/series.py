@@ -1,4 +1,5 @@
 """Which images make a volume, and in which order: DICOM series into stacks of slices that predict each other."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
