@@ -1,0 +1,263 @@
+"""The command: exit codes, one sentence for every failure, and nothing half-done after a signal or on a full disk."""
+
+import json
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers import compress, contents, damage, image, noise, series
+
+from volcomp import cli
+from volcomp.archive.restore import restore
+from volcomp.container import SLAB, SectionId
+
+COMMAND = [sys.executable, "-m", "volcomp"]
+
+
+def run(*arguments, **options):
+    """Run the command in a process of its own."""
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command in this process: (exit code, standard output, standard error)."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run_here(*arguments):
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as exit_:
+            code = exit_.code
+        return (code, *capsys.readouterr())
+
+    yield run_here
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    series(folder / "ct", 40, size=6)
+    compress([folder / "ct"], folder / "ct.vcz")
+    return folder / "ct.vcz"
+
+
+def fails(result, sentence, code=1):
+    """One sentence on standard error, the right exit code, no traceback."""
+    found, _, error = result if isinstance(result, tuple) else (result.returncode, result.stdout, result.stderr)
+    assert found == code, error
+    assert error.startswith("volcomp: ") and error.count("\n") == 1 and "Traceback" not in error
+    assert sentence in error
+
+
+def test_the_main_job(tmp_path):
+    series(tmp_path / "ct", 3)
+    done = run("compress", "ct", "--model", "fast", "--threads", "2", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == ""  # silent in a pipe: no progress bar
+    assert done.stdout.startswith("ct.vcz: 3 files, 0.00 MB in, 0.00 MB out, ratio ")
+    assert "bits per voxel, " in done.stdout and done.stdout.endswith(" s\n")
+    (tmp_path / "elsewhere").mkdir()
+    done = run("decompress", "../ct.vcz", cwd=tmp_path / "elsewhere")
+    assert done.returncode == 0 and done.stderr == ""
+    assert contents(tmp_path / "elsewhere" / "ct") == contents(tmp_path / "ct")
+
+
+def test_verify_and_info(archive, call):
+    code, out, _ = call("verify", archive)
+    assert code == 0 and out.startswith(f"sound: {archive}: 40 files, ")
+    code, out, _ = call("verify", "--json", archive)
+    assert json.loads(out) == {"file": str(archive), "sound": True, "files": 40, "voxels": 1440}
+    code, out, _ = call("info", archive)
+    assert "40×6×6 i2" in out and "file-exact" in out and "spacing 2.5 × 0.5 × 0.5 mm" in out
+    code, out, _ = call("info", "--json", archive)
+    found = json.loads(out)
+    assert found["files"] == 40 and found["volumes"][0]["spacing_mm"] == [2.5, 0.5, 0.5]
+    assert sum(found["sections"].values()) == found["size"] == archive.stat().st_size
+
+
+def test_compress_says_what_it_did_in_json(tmp_path, call):
+    code, out, _ = call("compress", "--json", "--no-verify", series(tmp_path / "ct", 2), "-o", tmp_path / "x.vcz")
+    found = json.loads(out)
+    assert code == 0 and found["files"] == 2 and found["voxels"] == 128
+    assert found["bytes_out"] == (tmp_path / "x.vcz").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["shrink", "x"],
+        ["compress"],
+        ["compress", "x", "--model", "huge"],
+        ["compress", "x", "--threads", "0"],
+        ["compress", "x", "--threads", "many"],
+        ["compress", "x", "--device", "tpu"],
+        ["decompress", "x", "--slices", "4:4"],
+        ["decompress", "x", "--slices", "-3:5"],
+        ["decompress", "x", "--slices", "1:2:3"],
+        ["verify"],
+    ],
+)
+def test_wrong_usage(arguments, call):
+    code, out, error = call(*arguments)
+    assert code == 2 and out == "" and error.startswith("usage: volcomp")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("40:44", slice(40, 44)), ("7", slice(7, 8)), ("5:", slice(5, None))])
+def test_slices_are_read_as_in_python(text, expected):
+    assert cli._slices(text) == expected
+
+
+def test_what_cannot_be_done(tmp_path, archive, call):
+    fails(call("decompress", tmp_path / "gone.vcz"), "gone.vcz cannot be read: No such file or directory")
+    fails(call("verify", tmp_path), "cannot be read: Is a directory")
+    fails(call("compress", tmp_path / "gone"), "gone cannot be read")
+    (tmp_path / "junk").write_bytes(b"PK\x03\x04" * 10)
+    for command in ("decompress", "verify", "info"):
+        fails(call(command, tmp_path / "junk"), "junk: this is no volcomp archive")
+    fails(call("compress", tmp_path / "junk", "-o", archive), "exists; --force overwrites it")
+    fails(call("compress", tmp_path / "junk", "-o", tmp_path / "no" / "x.vcz"), "the folder")
+    fails(call("decompress", archive, "-o", tmp_path), "is not empty; --force")
+    fails(call("decompress", archive, "-o", tmp_path / "out", "--slices", "99"), "no volume has the slices")
+    fails(call("compress", series(tmp_path / "ct", 1), "-o", tmp_path / "x.vcz", "--device", "cuda"), "CUDA")
+    assert sorted(os.listdir(tmp_path)) == ["ct", "junk"]
+
+
+def test_verify_goes_on_after_a_failure(tmp_path, archive, call):
+    bad = tmp_path / "bad.vcz"
+    bad.write_bytes(archive.read_bytes()[:-1])
+    code, out, error = call("verify", bad, archive)
+    assert (code, out.count("sound: ")) == (1, 1)
+    assert error == f"volcomp: {bad}: the archive is cut short, or has bytes after its end: the end mark is missing\n"
+
+
+def test_salvage(tmp_path, archive, call):
+    bad, target = tmp_path / "bad.vcz", tmp_path / "out"
+    bad.write_bytes(archive.read_bytes())
+    damage(bad, SectionId(SLAB, 0, 1))
+    fails(call("decompress", bad, "-o", target), "slab 1 of volume 0 is damaged")
+    code, out, error = call("decompress", bad, "-o", target, "--salvage")
+    assert code == 1 and "20 files" in out
+    lines = error.splitlines()
+    assert lines[0].startswith("missing: IM0020.dcm (slice 20 of volume 0): slab 1 of volume 0 is damaged")
+    assert len(lines) == 21 and lines[-1] == f"volcomp: {bad} is damaged: 20 files could not be restored"
+    assert len(list(target.iterdir())) == 20
+
+
+def test_sentences_stay_on_one_line(tmp_path, call):
+    name = os.fsdecode(b"new\nline\x1b[31m\xff.vcz")
+    fails(call("verify", tmp_path / name), "new\\nline\\x1b[31m\\udcff.vcz")
+
+
+@pytest.fixture
+def slow_work(tmp_path):
+    """A folder whose archive takes some seconds to make, and the archive that was there before."""
+    for z in range(24):
+        image(tmp_path / "ct" / str(z), noise((256, 256), seed=z), z=z)
+    (tmp_path / "x.vcz").write_text("precious")
+    return tmp_path
+
+
+def interrupted(arguments, folder, number):
+    """Start the command, wait until it writes into `folder`, send it a signal; returns its result."""
+    before = set(os.listdir(folder))
+    with subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 60
+        while set(os.listdir(folder)) == before and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(number)
+        out, error = process.communicate(timeout=60)
+    return process.returncode, out.decode(), error.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_what_was_there(slow_work, number):
+    arguments = ["compress", slow_work / "ct", "-o", slow_work / "x.vcz", "--force", "--threads", "1"]
+    fails(interrupted(arguments, slow_work, number), "interrupted", code=130)
+    assert sorted(os.listdir(slow_work)) == ["ct", "x.vcz"]
+    assert (slow_work / "x.vcz").read_text() == "precious"
+
+
+def test_an_interrupted_restoration_leaves_nothing(slow_work):
+    compress([slow_work / "ct"], slow_work / "x.vcz", force=True, check=False)
+    fails(interrupted(["decompress", slow_work / "x.vcz", "-o", slow_work / "out"], slow_work, signal.SIGTERM),
+          "interrupted", code=130)  # fmt: skip
+    assert sorted(os.listdir(slow_work)) == ["ct", "x.vcz"]
+
+
+def test_a_full_disk(tmp_path, archive):
+    """No file may grow beyond some bytes, which the system reports much as it does a full disk."""
+    data = noise((64, 64)).tobytes() * 8
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "noise").write_bytes(bytes(b ^ i % 251 for i, b in enumerate(data)))
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    result = run("compress", tmp_path / "in", "-o", tmp_path / "x.vcz", preexec_fn=limit)
+    fails(result, "x.vcz cannot be written: it would exceed")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "big.vcz").write_bytes(b"")
+    compress([tmp_path / "in"], tmp_path / "big.vcz", force=True)
+    fails(run("decompress", tmp_path / "big.vcz", "-o", tmp_path / "out", preexec_fn=limit), "out cannot be written")
+    assert sorted(os.listdir(tmp_path)) == ["big.vcz", "in", "out"]
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_disk_that_fills_up_at_the_last_moment(tmp_path, monkeypatch, call):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    fails(call("compress", series(tmp_path / "ct", 2), "-o", tmp_path / "x.vcz"), "the disk is full")
+    assert os.listdir(tmp_path) == ["ct"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can write")
+def test_a_target_that_nobody_can_write(tmp_path, archive, call):
+    fails(call("compress", series(tmp_path / "ct", 1), "-o", "/proc/x.vcz"), "/proc/x.vcz cannot be written")
+    fails(call("decompress", archive, "-o", "/proc/out"), "/proc/out cannot be written")
+
+
+def test_a_closed_pipe(archive):
+    with subprocess.Popen([*COMMAND, "info", str(archive)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_help_is_quick(tmp_path):
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        done = run("--help")
+        times.append(time.perf_counter() - begin)
+    assert done.returncode == 0 and "compress" in done.stdout
+    assert statistics.median(times) < 0.3
+    heavy = "import sys, volcomp.cli; sys.exit(bool({'numpy', 'numba', 'pydicom', 'torch', 'tqdm'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", heavy]).returncode == 0
+
+
+def test_an_interrupt_between_files_of_a_forced_restoration(archive, tmp_path, monkeypatch):
+    """The files that are not replaced yet are as they were, and no temporary folder is left."""
+    target = tmp_path / "out"
+    restore(archive, target, threads=1)
+    for path in target.iterdir():
+        path.write_text("mine")
+    replace = os.replace
+
+    def one_then_stop(old, new):
+        replace(old, new)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", one_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        restore(archive, target, threads=1, force=True)
+    assert sorted(path.stat().st_size == 4 for path in target.iterdir()) == [False] + [True] * 39
