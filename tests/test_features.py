@@ -65,6 +65,14 @@ def test_observations_are_those_of_the_description() -> None:
         assert inputs[v, : features.INPUTS].tolist() == expected
 
 
+def test_the_integers_are_what_they_stand_for() -> None:
+    near = np.array([1 / np.hypot(dy, dx) if dz == 0 else 0 for dz, dy, dx in features.ACTIVE])
+    before = np.array([0.4 / (1 + np.hypot(dy, dx)) if dz else 0 for dz, dy, dx in features.ACTIVE])
+    for row, weights in zip(features.ACTIVITY_WEIGHTS, (near, near + before), strict=True):
+        assert np.abs(row - weights / weights.sum() * 1.2 * 4096).max() < 0.51
+    assert len(features.LEVELS) + len(features.RESIDUALS) + 8 == features.INPUTS
+
+
 @given(st.integers(77, 1 << 25))
 def test_a_scale_index_stands_for_its_scale(scale: int) -> None:
     index = int(features.scale_index(scale))

@@ -63,6 +63,14 @@ def test_every_table_belongs_to_one_class_and_shift() -> None:
     assert tables == set(range(residual.TABLES))
 
 
+def test_the_integers_are_what_they_stand_for() -> None:
+    scale = 2.0 ** np.array([residual.class_log_scale(c) for c in range(residual.CLASSES)])
+    assert ((scale >= 0.5) <= (0.5 * scale >= 1 / residual.SHIFTS)).all(), "no step between shifts over half a scale"
+    in_tokens = scale / 2.0**residual.LOW_BITS
+    assert ((residual.LOW_BITS == 0) | ((in_tokens >= 8) & (in_tokens < 16))).all()
+    assert (np.ceil(3 + 14 * in_tokens) == residual.REACH).all()
+
+
 def test_what_cannot_be_is_refused() -> None:
     mean, classes, token = np.array([0], np.int32), np.array([70], np.uint8), np.array([0], np.int32)
     raw, voxel = np.zeros(8, np.uint8), np.empty(1, np.int32)

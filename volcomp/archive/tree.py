@@ -42,9 +42,9 @@ def collect(inputs: list[Path]) -> Tree:
     folders: list[str] = []
     if len(inputs) == 1 and inputs[0].is_dir():
         _walk(inputs[0], "", files, folders, ())
-        return Tree(inputs[0].resolve().name, files, [name for name in folders if name])
+        return Tree(own_name(inputs[0]), files, [name for name in folders if name])
     taken: set[str] = set()
-    for path in sorted(inputs, key=lambda p: os.fsencode(p.resolve().name)):
+    for path in sorted(inputs, key=lambda p: os.fsencode(own_name(p))):
         _walk(path, _unique(path.resolve().name if path.is_dir() else path.name, taken), files, folders, ())
     return Tree("", files, folders)
 
