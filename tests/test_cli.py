@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from helpers import compress, contents, damage, image, noise, series
 
+import volcomp
 from volcomp import cli
 from volcomp.archive.restore import restore
 from volcomp.container import SLAB, SectionId
@@ -119,6 +120,9 @@ def test_what_cannot_be_done(tmp_path, archive, call):
     fails(call("decompress", tmp_path / "gone.vcz"), "gone.vcz cannot be read: No such file or directory")
     fails(call("verify", tmp_path), "cannot be read: Is a directory")
     fails(call("compress", tmp_path / "gone"), "gone cannot be read")
+    (tmp_path / "array.vcz").write_bytes(volcomp.compress(noise((2, 3, 4)), threads=1))
+    fails(call("decompress", tmp_path / "array.vcz"), "array.vcz: it holds an array and no files")
+    assert call("verify", tmp_path / "array.vcz")[0] == call("info", tmp_path / "array.vcz")[0] == 0
     (tmp_path / "junk").write_bytes(b"PK\x03\x04" * 10)
     for command in ("decompress", "verify", "info"):
         fails(call(command, tmp_path / "junk"), "junk: this is no volcomp archive")
@@ -127,7 +131,7 @@ def test_what_cannot_be_done(tmp_path, archive, call):
     fails(call("decompress", archive, "-o", tmp_path), "is not empty; --force")
     fails(call("decompress", archive, "-o", tmp_path / "out", "--slices", "99"), "no volume has the slices")
     fails(call("compress", series(tmp_path / "ct", 1), "-o", tmp_path / "x.vcz", "--device", "cuda"), "CUDA")
-    assert sorted(os.listdir(tmp_path)) == ["ct", "junk"]
+    assert sorted(os.listdir(tmp_path)) == ["array.vcz", "ct", "junk"]
 
 
 def test_verify_goes_on_after_a_failure(tmp_path, archive, call):

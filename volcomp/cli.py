@@ -137,9 +137,10 @@ def _slices(text: str) -> slice:
 
 def _compress(options: argparse.Namespace) -> int:
     from .archive.pack import compress
+    from .archive.tree import own_name
 
     begin = time.perf_counter()
-    output = options.output or Path((options.inputs[0].resolve().name or "root") + ".vcz")
+    output = options.output or Path(own_name(options.inputs[0]) + ".vcz")
     done = compress(
         options.inputs,
         output,

@@ -20,13 +20,20 @@ class Records:
         self._ends = list(accumulate(tables))
         self._current = -1
         self._records: list[bytes] = []
+        self._broken: dict[int, DamagedError] = {}
 
     def get(self, record: int) -> bytes:
         """The bytes before and after the pixels of one image, joined."""
         table = bisect_right(self._ends, record)
+        if table in self._broken:
+            raise self._broken[table]
         if table != self._current:
             self._current = -1
-            self._records = _read_table(self._reader, table, self._tables[table])
+            try:
+                self._records = _read_table(self._reader, table, self._tables[table])
+            except DamagedError as error:
+                self._broken[table] = error
+                raise
             self._current = table
         return self._records[record - (self._ends[table] - self._tables[table])]
 
@@ -48,18 +55,30 @@ class Blobs:
         self._reader, self._size = reader, size
         self._current = -1
         self._bytes = b""
+        self._broken: dict[int, DamagedError] = {}
 
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
         """The bytes from start to end - 1."""
         while start < end:
             number, offset = divmod(start, CHUNK_BYTES)
-            if number != self._current:
-                self._current = -1
-                section = SectionId(BLOB, number)
-                self._bytes = unpack(self._reader.read(section), str(section))
-                if len(self._bytes) != min(CHUNK_BYTES, self._size - number * CHUNK_BYTES):
-                    raise DamagedError(f"{section} is damaged: it holds another number of bytes than its files")
-                self._current = number
+            self._load(number)
             piece = self._bytes[offset : offset + end - start]
             yield piece
             start += len(piece)
+
+    def _load(self, number: int) -> None:
+        """Make a BLOB the current one; what was found damaged is not read again for each of its files."""
+        if number in self._broken:
+            raise self._broken[number]
+        if number == self._current:
+            return
+        section = SectionId(BLOB, number)
+        self._current = -1
+        try:
+            self._bytes = unpack(self._reader.read(section), str(section))
+            if len(self._bytes) != min(CHUNK_BYTES, self._size - number * CHUNK_BYTES):
+                raise DamagedError(f"{section} is damaged: it holds another number of bytes than its files")
+        except DamagedError as error:
+            self._broken[number] = error
+            raise
+        self._current = number

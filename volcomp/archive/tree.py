@@ -32,6 +32,11 @@ class Tree:
     folders: list[str]  # those with nothing in them
 
 
+def own_name(path: Path) -> str:
+    """The last part of a path, also of "." and "a/.."; a link keeps its own name."""
+    return os.path.basename(os.path.abspath(path)) or "root"
+
+
 def collect(inputs: list[Path]) -> Tree:
     """List the inputs: one folder's contents without its name, several inputs each under its own name.
 
@@ -45,7 +50,7 @@ def collect(inputs: list[Path]) -> Tree:
         return Tree(own_name(inputs[0]), files, [name for name in folders if name])
     taken: set[str] = set()
     for path in sorted(inputs, key=lambda p: os.fsencode(own_name(p))):
-        _walk(path, _unique(path.resolve().name if path.is_dir() else path.name, taken), files, folders, ())
+        _walk(path, _unique(own_name(path), taken), files, folders, ())
     return Tree("", files, folders)
 
 
@@ -60,7 +65,6 @@ def source_errors(path: Path) -> Iterator[None]:
 
 def _unique(name: str, taken: set[str]) -> str:
     """`name`, or with the first free number after it, since two inputs may have the same name."""
-    name = name or "root"
     candidate, number = name, 2
     while candidate in taken:
         stem, dot, suffix = name.partition(".")
