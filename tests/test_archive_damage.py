@@ -8,7 +8,7 @@ import pytest
 from helpers import compress, contents, damage, series
 
 import volcomp
-from volcomp import DamagedError, UnsupportedError, VolcompError
+from volcomp import DamagedError, UnsupportedError, VolcompError, codec
 from volcomp.archive import packing
 from volcomp.archive.manifest import Entry, Manifest, write_manifest
 from volcomp.archive.restore import restore, verify
@@ -35,6 +35,15 @@ def test_slices_restore_the_files_that_hold_them(long_series, tmp_path):
     with pytest.raises(UnsupportedError, match="no volume has the slices"):
         restore(archive, tmp_path / "none", slices=slice(40, 50))
     assert not (tmp_path / "none").exists()
+
+
+def test_slices_decode_only_their_slab(long_series, tmp_path, monkeypatch):
+    decode, asked = codec.decode_slabs, []
+    monkeypatch.setattr(codec, "decode_slabs", lambda header, payloads, **options: (
+        asked.extend(payloads) or decode(header, payloads, **options)))  # fmt: skip
+    restore(long_series[1], tmp_path / "out", slices=slice(20, 21), threads=1)
+    volcomp.decompress(long_series[1], slices=slice(0, 20), threads=1)
+    assert asked == [1, 0]
 
 
 def test_slices_need_only_their_slab(long_series, tmp_path):
