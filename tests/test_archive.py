@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from helpers import compress, contents, image, noise, series
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 import volcomp
+from tests.helpers import compress, contents, image, noise, series
 from volcomp import TargetError, UnsupportedError, VerificationError
 from volcomp.archive import pack, packing
 from volcomp.archive.describe import as_text, describe

@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-from helpers import compress, contents, damage, series
 
 import volcomp
+from tests.helpers import compress, contents, damage, series
 from volcomp import DamagedError, UnsupportedError, VolcompError, codec
 from volcomp.archive import packing
 from volcomp.archive.manifest import Entry, Manifest, write_manifest

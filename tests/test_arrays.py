@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from helpers import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import volcomp
+from tests.helpers import noise
 from volcomp import DamagedError, UnsupportedError, VerificationError, VolcompError
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=9)

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import compress, contents, damage, image, noise, series
 
 import volcomp
+from tests.helpers import compress, contents, damage, image, noise, series
 from volcomp import cli
 from volcomp.archive.restore import restore
 from volcomp.container import SLAB, SectionId

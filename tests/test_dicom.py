@@ -3,7 +3,6 @@
 import numpy as np
 import pydicom
 import pytest
-from helpers import image, noise
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -12,6 +11,7 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
+from tests.helpers import image, noise
 from volcomp.archive.pack import _interpreted
 from volcomp.formats import series
 from volcomp.formats.dicom import Image, elements, read_image

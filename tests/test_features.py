@@ -3,11 +3,12 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from test_linear import padded, some_levels
 
 from neighbourhoods import pad
 from volcomp import features
 from volcomp.linear import RADIUS
+
+from .test_linear import padded, some_levels
 
 
 def slow_index(scale: int) -> int:

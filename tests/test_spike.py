@@ -4,12 +4,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from test_codec import decode
-from test_linear import padded, some_levels
 
 from neighbourhoods import pad
 from volcomp import codec, entropy, features, residual, spike
 from volcomp.linear import RADIUS
+
+from .test_codec import decode
+from .test_linear import padded, some_levels
 
 
 def slow_context(levels: np.ndarray, value: int, mean: int, c: int, z: int, y: int, x: int) -> int:

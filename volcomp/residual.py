@@ -33,8 +33,8 @@ SHIFTS = np.array([8] * 20 + [4] * 4 + [2] * 4 + [1] * 48, np.int64)
 LOW_BITS = np.array([max(c // 4 - 9, 0) for c in range(CLASSES)], np.int64)
 # 3 + 14 scales, in tokens: one voxel in ten thousand lies beyond.
 REACH = np.array(
-    [4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 14, 16, 18, 21, 25, 29, 33, 39, 46, 54, 63, 75]
-    + [88, 104] + [123, 146, 173, 205] * 10,
+    [4] * 9 + [5] * 4 + [6, 6, 7, 7, 8, 9, 10, 11, 12, 14, 16, 18, 21, 25, 29, 33, 39, 46, 54, 63, 75, 88, 104]
+    + [123, 146, 173, 205] * 10,
     np.int64,
 )  # fmt: skip
 FIRST_TABLE = np.concatenate([[0], np.cumsum(SHIFTS // 2 + 1)])[:-1].astype(np.int64)
