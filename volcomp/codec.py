@@ -35,6 +35,7 @@ MODELS = tuple(models.CURRENT)
 SLAB_HEIGHT = 32
 SLAB_VOXELS = 1 << 26  # a slab takes about 25 bytes of memory per voxel, whatever a header says
 SLICE_VOXELS = 1 << 27
+SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; below, importing torch takes longer than it saves
@@ -84,7 +85,7 @@ def read_header(data: bytes) -> VolumeHeader:
     dtype = np.dtype(DTYPES[code])
     models.check(number, reader.take(DIGEST))
     z, y, x, slabs = (reader.varint() for _ in range(4))
-    if not (0 < slabs <= z < 1 << 31 and 0 < y * x <= SLICE_VOXELS):
+    if not (0 < slabs <= min(z, SLABS) and z < 1 << 31 and 0 < y * x <= SLICE_VOXELS):
         raise DamagedError(f"the volume's header has an impossible shape: {z} × {y} × {x} in {slabs} slabs")
     ranges = _slab_ranges(z, slabs)
     tallest = max(b - a for a, b in (ranges[0], ranges[-1]))

@@ -1,0 +1,114 @@
+"""What the integers cost: a trainee's float network against the codec made of it, on central slices of held-out series.
+
+`python -m volcomp.training.evaluate --model base` prints, as CSV, bits per voxel of
+
+- `float`: the network without any rounding of weights, states or outputs, at the ideal code length of its continuous
+  distribution (inputs and linear stage as in the codec);
+- `integer`: the codec's means, classes and tables, at their code lengths, without corrections and spikes;
+- `payload`: the slab as it is written, side information, corrections, spikes and all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import pathlib
+import sys
+
+import numpy as np
+import torch
+
+from .. import codec, features, models, residual
+from . import corpus, data
+from .model import HIDDEN, Trainee
+
+SLICES = 16
+ROWS = 1024  # at a time
+
+
+def sigmoid(z: torch.Tensor) -> torch.Tensor:
+    """1/2 + z/4 − z|z|/32 within ±4, as `lstm.cell` without its roundings."""
+    z = z.clamp(-4, 4)
+    return 0.5 + z / 4 - z * z.abs() / 32
+
+
+def tanh(z: torch.Tensor) -> torch.Tensor:
+    """z − z|z|/4 within ±2."""
+    z = z.clamp(-2, 2)
+    return z - z * z.abs() / 4
+
+
+def run(trainee: Trainee, inputs: np.ndarray) -> torch.Tensor:
+    """Hidden outputs float32 [T, B, h] of the float network for inputs int8 [T, B, INPUTS]."""
+    weights, h = trainee.lstm.weights.detach(), trainee.lstm.hidden
+    cell, hidden = torch.zeros(inputs.shape[1], h), torch.zeros(inputs.shape[1], h)
+    out = torch.empty(*inputs.shape[:2], h)
+    for t, x in enumerate(torch.from_numpy(inputs).float() / 64):
+        i, f, o, g = (x @ weights[: features.INPUTS] + hidden @ weights[features.INPUTS :]).chunk(4, 1)
+        cell = (sigmoid(f) * cell + sigmoid(i) * tanh(g)).clamp(-8, 8)
+        hidden = out[t] = sigmoid(o) * tanh(cell)
+    return out
+
+
+def float_bits(trainee: Trainee, slab: data.Slab) -> float:
+    """Mean ideal bits per voxel of the float network over a slab."""
+    z, y = (a.ravel() for a in np.indices(slab.shape[:2]))
+    total = 0.0
+    with torch.no_grad():
+        for k in range(0, z.size, ROWS):
+            part = slice(k, k + ROWS)
+            rows = data.rows_of(slab, z[part], y[part], np.zeros_like(z[part]), slab.shape[2])
+            total += float(trainee.bits(run(trainee, rows[0]), *rows[1:])) * rows[1].size
+    return total / (z.size * slab.shape[2])
+
+
+def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
+    """Bits per voxel of the codec's symbols, without corrections and spikes, and of its payloads."""
+    seen: list[float] = []
+    correct = residual.correct
+
+    def without(
+        voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int
+    ) -> np.ndarray:
+        if not seen:  # the first call is for all voxels of the slab
+            price = np.empty(voxel.size, np.float32)
+            residual.prices(voxel, mean, classes, code_length, bits, price)
+            seen.append(float(price.sum(dtype=np.float64)) / voxel.size)
+        return correct(voxel, mean, classes, code_length, bits)
+
+    residual.correct = without
+    try:
+        _, payloads = codec.encode(volume, model=name)
+    finally:
+        residual.correct = correct
+    return seen[0], 8 * sum(map(len, payloads)) / volume.size
+
+
+def main() -> None:
+    """Parse arguments, print a line per series of the valid split and the means."""
+    parser = argparse.ArgumentParser(prog="python -m volcomp.training.evaluate", description=__doc__)
+    parser.add_argument("--model", choices=sorted(HIDDEN), required=True)
+    parser.add_argument("--folder", type=pathlib.Path, help="where its checkpoint lies; default runs/MODEL")
+    parser.add_argument("--slices", type=int, default=SLICES)
+    args = parser.parse_args()
+    trainee = Trainee(args.model, 0)
+    trainee.load((args.folder or pathlib.Path("runs") / args.model) / "checkpoint.pt")
+    from .export import integers  # the released model must be the one that is compared with
+
+    if integers(trainee).digest() != models.weights(models.CURRENT[args.model]).digest():
+        parser.exit(1, f"the released {args.model} is not the export of this checkpoint\n")
+    out = csv.writer(sys.stdout)
+    out.writerow(["series", "float", "integer", "payload"])
+    rows = []
+    for series in (s for s in corpus.splits() if s.split == "valid"):
+        volume = corpus.volumes(series.name)[0]
+        middle = volume[(len(volume) - args.slices) // 2 :][: args.slices] if len(volume) > args.slices else volume
+        (slab,) = data.slabs_of(middle)
+        rows.append([float_bits(trainee, slab), *integer_bits(middle, args.model)])
+        out.writerow([series.name, *(f"{value:.4f}" for value in rows[-1])])
+        sys.stdout.flush()
+    out.writerow(["mean", *(f"{value:.4f}" for value in np.mean(rows, axis=0))])
+
+
+if __name__ == "__main__":
+    main()
