@@ -18,7 +18,7 @@ import torch
 from . import corpus, data, export
 from .model import HIDDEN, Trainee
 
-STEPS = {"fast": 20000, "base": 20000}
+STEPS = {"fast": 9000, "base": 8000}  # of the released models
 ROWS, PIECE = 1024, 64  # voxels per step: 65,536
 RATE, CLIP = 3e-3, 1.0
 EVERY = 250  # steps between checkpoints and lines of the log
@@ -55,7 +55,7 @@ def main() -> None:
     """Parse arguments, prepare the data, train, export."""
     parser = argparse.ArgumentParser(prog="python -m volcomp.training", description=__doc__)
     parser.add_argument("--model", choices=sorted(HIDDEN), required=True)
-    parser.add_argument("--steps", type=int, help="default: %(default)s, or as for the released model")
+    parser.add_argument("--steps", type=int, help="default: as many as the released model had")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=pathlib.Path, help="checkpoints and log; default runs/MODEL")
