@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,7 +39,7 @@ SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-SMALL = 1 << 20  # voxels; below, importing torch takes longer than it saves
+SMALL = 1 << 20  # voxels
 Network = cpu.Network | reference.Network
 Progress = Callable[[int], None]
 Result = TypeVar("Result")
@@ -104,16 +105,20 @@ def read_header(data: bytes) -> VolumeHeader:
     return VolumeHeader((z, y, x), dtype, models.RELEASED[number], number, ranges, mapping.Mapping(runs))
 
 
-# ------------------------------------------------------------------------------------------------------- both
-# directions
+# ----------------------------------------------------------------------------------------------------- both directions
 
 
 @cache
-def _network(number: int, backend: str, small: bool) -> Network:
+def _network(number: int, backend: str, without_torch: bool) -> Network:
     """The backend of this name with a model loaded."""
     if backend == "reference":
         return reference.Network(models.weights(number))
-    return cpu.Network(models.weights(number), cpu.float_product if small else None)
+    return cpu.Network(models.weights(number), cpu.float_product if without_torch else None)
+
+
+def _leave_torch(voxels: int) -> bool:
+    """Whether importing torch would take longer than it saves."""
+    return voxels < SMALL and "torch" not in sys.modules
 
 
 def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
@@ -186,7 +191,7 @@ def encode(
     number = models.CURRENT[model]
     found = mapping.find(voxels)
     count = max(-(-depth // SLAB_HEIGHT), min(depth, -(-voxels.size // SLAB_VOXELS)))
-    network = _network(number, backend, voxels.size < SMALL)
+    network = _network(number, backend, _leave_torch(voxels.size))
     header = _write_header(shape, voxels.dtype, number, count, found)
     with _Workers(threads, count) as workers:
 
@@ -255,8 +260,8 @@ def decode_slabs(
     numbers = sorted(payloads)
     if numbers and not 0 <= numbers[0] <= numbers[-1] < len(h.slabs):
         raise DamagedError(f"the volume has {len(h.slabs)} slabs, and is given one of number {numbers[-1]}")
-    slice_voxels = h.shape[1] * h.shape[2]
-    network = _network(h.number, backend, sum(h.slabs[k][1] - h.slabs[k][0] for k in numbers) * slice_voxels < SMALL)
+    voxels = sum(h.slabs[k][1] - h.slabs[k][0] for k in numbers) * h.shape[1] * h.shape[2]
+    network = _network(h.number, backend, _leave_torch(voxels))
     with _Workers(threads, len(numbers)) as workers:
 
         def job(k: int) -> Callable[[], np.ndarray | DamagedError]:
