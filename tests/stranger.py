@@ -1,7 +1,7 @@
 """A second decoder for the `.vcz` of an array, written from docs/format.md alone: one voxel at a time, as it reads.
 
-It takes nothing from the package but the arrays of the models, and knows no archives (KEEP, BLOB, MANI). What it decodes
-as the package does shows that the document is enough; where the two differ, one of them has a bug.
+It takes nothing from the package but the arrays of the models, and knows no archives (KEEP, BLOB, MANI). That it
+decodes what the package writes shows that the document is enough; where the two differ, one of the three is wrong.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ MODELS = Path(__file__).parents[1] / "volcomp" / "models"
 NAMES = {1: "fast-1", 2: "base-1"}
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
 TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"]
-
 Offset = tuple[int, int, int]
 
 
@@ -28,8 +27,7 @@ def disc(dz: int, radius2: int) -> list[Offset]:
 
 
 SUPPORTS = [disc(0, a) + disc(-1, b) + disc(-2, c) for a, b, c in ((5, 2, 0), (10, 5, 2), (20, 10, 2))]
-
-# Scale and inputs: the lists of offsets and weights.
+# Scale and inputs.
 HERE = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1)]
 BACK = [(0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1), (0, -2), (-2, 0), (0, 2), (2, 0)]
 BACK += [(-1, -2), (-2, -1), (-1, 2), (-2, 1), (1, -2), (2, -1), (1, 2), (2, 1)]
@@ -38,18 +36,15 @@ ERRORS = [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (0, 2)]
 RESIDUALS = [(0, *o) for o in HERE[:8]] + [(-1, *o) for o in ERRORS]
 NEAR = [(0, dy, dx) for dy in (-2, -1, 0) for dx in range(-2, 3) if (dy, dx) < (0, 0)]
 BEFORE = [(-1, dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-NEAR_FIRST = {1: 711, 2: 503, 4: 356, 5: 318, 8: 251}
-NEAR_LATER = {1: 560, 2: 396, 4: 280, 5: 251, 8: 198}
+NEAR_FIRST, NEAR_LATER = {1: 711, 2: 503, 4: 356, 5: 318, 8: 251}, {1: 560, 2: 396, 4: 280, 5: 251, 8: 198}
 BEFORE_LATER = {0: 224, 1: 112, 2: 93}
-
-# Symbols.
+# Symbols, and the spike.
 REACHES = [4] * 9 + [5] * 4 + [6, 6, 7, 7, 8, 9, 10, 11, 12, 14, 16, 18, 21, 25, 29, 33, 39, 46, 54, 63, 75, 88, 104]
 REACHES += [123, 146, 173, 205] * 10
 SHIFTS = [8] * 20 + [4] * 4 + [2] * 4 + [1] * 48
 FIRST_TABLE = [0, *itertools.accumulate(n // 2 + 1 for n in SHIFTS)]
 SAME = [(0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0)]
-STEPS = [1, 2, 4, 6, 8, 12, 16, 24, 32]
-Q = [1093, 1299, 1545, 1838]
+STEPS, Q = [1, 2, 4, 6, 8, 12, 16, 24, 32], [1093, 1299, 1545, 1838]
 
 
 def check(holds: bool, what: str) -> None:
@@ -57,24 +52,27 @@ def check(holds: bool, what: str) -> None:
         raise ValueError(what)
 
 
-def clip(v, m: int, low: int | None = None):
-    """Numbers: v within −m … m, or within low … m."""
-    return np.clip(v, -m if low is None else low, m) if isinstance(v, np.ndarray) else min(max(v, -m if low is None else low), m)
+def clip(v: int, high: int, low: int | None = None) -> int:
+    """Numbers; or within low … high."""
+    return min(max(v, -high if low is None else low), high)
 
 
-class Bytes:
-    """Numbers: what the fields of sections are made of, read one after the other."""
+class Reader:
+    """Numbers: the fields of sections, read one after the other; bits from the least significant of a byte on."""
 
     def __init__(self, data: bytes):
-        self.data, self.at = data, 0
+        self.data, self.at = data, 0  # at: in bits
 
-    def take(self, n: int) -> bytes:
-        check(self.at + n <= len(self.data), "too short")
-        self.at += n
-        return self.data[self.at - n : self.at]
+    def bits(self, n: int) -> int:
+        begin, self.at = self.at, self.at + n
+        check(self.at <= 8 * len(self.data), "too short")
+        return int.from_bytes(self.data[begin // 8 : -(-self.at // 8)], "little") >> begin % 8 & ((1 << n) - 1)
 
     def number(self, n: int) -> int:
-        return int.from_bytes(self.take(n), "little")
+        return self.bits(8 * n)
+
+    def take(self, n: int) -> bytes:
+        return self.number(n).to_bytes(n, "little")
 
     def varint(self) -> int:
         value = 0
@@ -86,50 +84,29 @@ class Bytes:
                 return value
         raise ValueError("varint is too long")
 
-    def string(self) -> "Bytes":
-        return Bytes(self.take(self.varint()))
-
-    def rest(self) -> bytes:
-        return self.take(len(self.data) - self.at)
+    def string(self) -> "Reader":
+        return Reader(self.take(self.varint()))
 
     def rice(self, n: int) -> list[int]:
-        k = self.number(1)
-        check(k <= 20, "rice parameter")
-        bits, values = Bits(self.data[self.at :]), []
+        k, values = self.number(1), []
         for _ in range(n):
             ones = 0
-            while bits.take(1):
+            while self.bits(1):
                 ones += 1
-            values.append(unzigzag(ones << k | bits.take(k)))
-        self.take(bits.close())
+            values.append(unzigzag(ones << k | self.bits(k)))
+        self.end()
         return values
 
-    def rice_string(self, n: int) -> list[int]:
-        inside = self.string()
-        values = inside.rice(n)
-        check(inside.rest() == b"", "string goes on after its list")
-        return values
-
-
-class Bits:
-    """Bits that fill bytes from the least significant on: of rice lists, and the raw bits of a slab."""
-
-    def __init__(self, data: bytes):
-        self.value, self.size, self.at = int.from_bytes(data, "little"), 8 * len(data), 0
-
-    def take(self, n: int) -> int:
-        check(self.at + n <= self.size, "bits are missing")
-        self.at += n
-        return self.value >> (self.at - n) & ((1 << n) - 1)
-
-    def close(self) -> int:
-        """The number of bytes that were begun; the rest of the last one must be zero."""
-        check(self.take(-self.at % 8) == 0, "padding")
-        return self.at // 8
+    def end(self) -> None:
+        check(self.bits(-self.at % 8) == 0 and self.at == 8 * len(self.data), "nothing may follow but padding")
 
 
 def unzigzag(v: int) -> int:
-    return -(v + 1 >> 1) if v & 1 else v >> 1
+    return -(v + 1) // 2 if v & 1 else v // 2
+
+
+def varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
 
 
 def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
@@ -137,59 +114,51 @@ def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
     check(data[:12] == b"\x89VCZ\r\n\x1a\n\x01\0\0\0" and data[-4:] == b"\nvcz", "not such a file")
     start = len(data) - 12 - int.from_bytes(data[-12:-8], "little")
     check(zlib.crc32(data[:12] + data[start:-8]) == int.from_bytes(data[-8:-4], "little"), "CRC of the index")
-    index, found, at = Bytes(data[start:-12]), {}, 12
+    index, found, at = Reader(data[start:-12]), {}, 12
     for _ in range(index.varint()):
         kind = index.number(1)
-        tag = index.take(4) if kind == 255 else TAGS[kind]
-        major, minor, size = index.varint(), index.varint(), index.varint()
-        whole = Bytes(data[at : at + size])
+        key = (index.take(4) if kind == 255 else TAGS[kind], index.varint(), index.varint())
+        size = index.varint()
+        section = Reader(data[at : at + size])
         at += size
-        check((whole.take(4), whole.varint(), whole.varint()) == (tag, major, minor), "index and section differ")
-        payload = whole.string().rest()
-        check(whole.number(4) == zlib.crc32(whole.data[:-4]) and whole.rest() == b"", "CRC of a section")
-        check(tag in TAGS or tag[:1].islower(), "section of a later version")
-        check((tag, major, minor) not in found, "section twice")
-        found[tag, major, minor] = payload
-    check(index.rest() == b"" and at == start, "index and file differ")
+        check((section.take(4), section.varint(), section.varint()) == key, "index and section differ")
+        check((key[0] in TAGS or key[0][:1].islower()) and key not in found, "section is unknown, or there twice")
+        found[key] = section.string().data
+        check(section.number(4) == zlib.crc32(section.data[:-4]), "CRC of a section")
+        section.end()
+    index.end()
+    check(at == start, "index and file differ")
     return found
 
 
 def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
     """Volumes: the array of a file; `seen` counts which of the format's means it needed."""
     found = sections(data)
-    check(not found.keys() & {(tag, 0, 0) for tag in TAGS[2:]}, "an archive")
-    header = Bytes(found.pop((b"VHDR", 0, 0)))
-    flags, sha, fields = header.number(1), header.take(32), header.rest()
+    section = Reader(found[b"VHDR", 0, 0])
+    flags, sha = section.number(1), section.take(32)
     check(flags < 2, "flags of a later version")
-    header = Bytes(fields)
-    model = Model(header.number(1), header.take(8))
-    dtype = np.dtype(TYPES[header.number(1)])
+    header = Reader(section.data[33:])
+    number, dtype = header.number(1), np.dtype(TYPES[header.number(1)])
+    model = Model(number, header.take(8))
     depth, height, width, slabs = (header.varint() for _ in range(4))
     runs, at, values = header.varint(), unzigzag(header.varint()), []
     for i, length in enumerate(header.rice(2 * runs - 1)):
-        check(length >= 0, "length of a run")
-        if i % 2 == 0:
-            values += range(at, at + length + 1)
+        values += range(at, at + length + 1) if i % 2 == 0 else []
         at += length + 1
-    check(header.rest() == b"", "volume header is too long")
-    values, volume = np.array(values, dtype), np.empty((depth, height, width), dtype)
+    volume = np.empty((depth, height, width), dtype)
     for k in range(slabs):
         part = volume[k * depth // slabs : (k + 1) * depth // slabs]
-        payload = Bytes(found.pop((b"SLAB", 0, k)))
+        payload = Reader(found[b"SLAB", 0, k])
         wanted = payload.take(8)
         slab = Slab(payload, model, part.shape, len(values) - 1, Counter() if seen is None else seen)
-        part[:] = values[slab.decode()].reshape(part.shape)
-        check(hashlib.sha256(fields + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
+        part[:] = np.array(values, dtype)[slab.decode()].reshape(part.shape)
+        check(hashlib.sha256(header.data + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
     check(hashlib.sha256(volume.tobytes()).digest() == sha, "SHA-256 of the voxels")
-    return volume[0] if flags & 1 else volume
-
-
-def varint(value: int) -> bytes:
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
+    return volume[0] if flags else volume
 
 
 class Model:
-    """LSTM: the arrays of a model, and the step of the network from one voxel of a row to the next."""
+    """LSTM: the arrays of a model, and the step from one voxel of a row to the next."""
 
     def __init__(self, number: int, digest: bytes):
         check(number in NAMES, "model of a later version")
@@ -197,28 +166,26 @@ class Model:
         order = {"weights": "<i1", "shift": "<i4", "head": "<i2", "bias": "<i4", "counts": "<u4", "sizes": "<i8"}
         content = b"".join(arrays[name].astype(dtype).tobytes() for name, dtype in order.items())
         check(hashlib.sha256(content).digest()[:8] == digest, "another model")
-        self.weights = arrays["weights"].astype(float)  # BLAS is quick, and exact: all sums are far below 2^53
+        self.weights = arrays["weights"].astype(float)  # quick, and exact: all sums are far below 2^53
         self.shift, self.head, self.bias = (arrays[name].astype(np.int64) for name in ("shift", "head", "bias"))
-        self.tables = np.split(arrays["counts"].astype(np.int64), np.cumsum(arrays["sizes"])[:-1])
+        self.tables = [t.tolist() for t in np.split(arrays["counts"], np.cumsum(arrays["sizes"])[:-1])]
         self.units = self.head.shape[1]
 
-    def step(self, inputs: list[int], hidden: np.ndarray, cell: np.ndarray):
+    def step(self, inputs: list[int], hidden: np.ndarray, cell: np.ndarray) -> tuple:
         """The offset and octaves of a voxel, and the state after it."""
         z = (np.concatenate([inputs, hidden]) @ self.weights * 8).astype(np.int64) >> self.shift
-        i, f, o = (self.sigma(part) for part in np.split(z[: 3 * self.units], 3))
-        cell = clip((f * cell + (i * self.tau(z[3 * self.units :]) >> 3) + 2**14) >> 15, 32767)
+        i, f, o = (self.sigma(gate) for gate in np.split(z[: 3 * self.units], 3))
+        cell = np.clip((f * cell + (i * self.tau(z[3 * self.units :]) >> 3) + 2**14) >> 15, -32767, 32767)
         hidden = np.minimum((o * self.tau(cell >> 2) + 2**22) >> 23, 127)
         offset, octaves = (self.head @ hidden + self.bias).tolist()
         return clip(offset >> 5, 8192), octaves >> 11, hidden, cell
 
-    @staticmethod
-    def sigma(z: np.ndarray) -> np.ndarray:
-        z = clip(z, 4096)
+    def sigma(self, z: np.ndarray) -> np.ndarray:
+        z = np.clip(z, -4096, 4096)
         return 16384 + 8 * z - (z * abs(z) >> 10)
 
-    @staticmethod
-    def tau(z: np.ndarray) -> np.ndarray:
-        z = clip(z, 2048)
+    def tau(self, z: np.ndarray) -> np.ndarray:
+        z = np.clip(z, -2048, 2048)
         return 32 * z - (z * abs(z) >> 7)
 
 
@@ -233,17 +200,14 @@ class Ans:
         while self.state < 2**32 and self.words:
             self.state = self.state << 32 | self.words.pop()
 
-    def symbol(self, counts) -> int:
-        m, low, total, start = len(counts), self.state % 2**24, 0, 0
-        for j, count in enumerate(counts):
-            total += int(count)
-            end = (total * (2**24 - m) >> 20) + j + 1
-            if low < end:
-                self.state = (self.state >> 24) * (end - start) + low - start
-                self.refill()
-                return j
-            start = end
-        raise AssertionError
+    def symbol(self, counts: list[int]) -> int:
+        totals = enumerate(itertools.accumulate([0, *counts]))
+        edges = [(total * (2**24 - len(counts)) >> 20) + j for j, total in totals]
+        low = self.state % 2**24
+        j = sum(edge <= low for edge in edges) - 1
+        self.state = (self.state >> 24) * (edges[j + 1] - edges[j]) + low - edges[j]
+        self.refill()
+        return j
 
 
 def schedule(support: list[Offset]) -> tuple[int, int]:
@@ -255,8 +219,9 @@ def schedule(support: list[Offset]) -> tuple[int, int]:
 
 
 def index(s: int) -> int:
+    """Scale and inputs."""
     e = s.bit_length() - 1
-    return 16 * (e - 6) + ((s >> e - 4) & 15)
+    return 16 * (e - 6) + (s >> e - 4 & 15)
 
 
 def odds(m: int) -> list[int]:
@@ -269,37 +234,37 @@ def odds(m: int) -> list[int]:
 class Slab:
     """Slab: its fields, and its voxels in ranks."""
 
-    def __init__(self, data: Bytes, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter):
+    def __init__(self, data: Reader, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter):
         self.model, self.shape, self.limit, self.seen = model, shape, limit, seen
-        kind, self.height, self.classes = data.number(1), data.number(1), data.number(1)
+        kind, self.height, classes = data.number(1), data.number(1), data.number(1)
         self.support = SUPPORTS[kind]
-        seen[f"support {kind}"] += 1
-        inside = sum(dz == 0 for dz, _, _ in self.support)
+        self.inside = sum(dz == 0 for dz, _, _ in self.support)
         groups = 1 + -(-(shape[0] - 1) // self.height)
-        steps = np.array(data.rice_string(groups * (self.classes - 1)), dtype=int)
-        self.thresholds = steps.reshape(groups, self.classes - 1).cumsum(axis=1).tolist()
-        sizes = [inside] + [len(self.support)] * (groups - 1)
-        steps = np.split(np.array(data.rice_string(self.classes * sum(sizes))), np.cumsum(sizes)[:-1] * self.classes)
-        self.weights = [w.reshape(self.classes, -1).cumsum(axis=0).tolist() for w in steps]
-        corrections = data.string()
-        self.corrections = corrections.rice(76) if corrections.data else [0] * 76
-        spike = data.string()
+        steps = np.array(data.string().rice(groups * (classes - 1)), int).reshape(groups, classes - 1)
+        self.thresholds = steps.cumsum(axis=1).tolist()
+        ends = [classes * (self.inside + len(self.support) * g) for g in range(groups)]
+        steps = np.split(np.array(data.string().rice(ends[-1])), ends[:-1])
+        self.weights = [w.reshape(classes, -1).cumsum(axis=0).tolist() for w in steps]
+        corrections, spike = data.string(), data.string()
+        self.classes = np.arange(76) + (corrections.rice(76) if corrections.data else 0)
+        check(self.classes.min() >= 0 and self.classes.max() < 76, "class does not exist")
         self.spike, self.codes = (spike.varint(), spike.take(80)) if spike.data else (-1, bytes(80))
-        check(corrections.rest() + spike.rest() == b"", "string goes on after its fields")
-        self.ans = Ans([data.number(4) for _ in range(data.varint())])
-        self.bits = Bits(data.rest())
+        spike.end()
+        self.ans, self.data = Ans([data.number(4) for _ in range(data.varint())]), data
         self.ranks, self.errors = [0] * int(np.prod(shape)), [0] * int(np.prod(shape))
+        self.states: dict[tuple[int, int], list[np.ndarray]] = {}
+        seen.update({f"support {kind}": 1, "slab": 1, "classes": classes - 1, "later groups": groups - 1})
+        seen["corrections"] += bool(corrections.data)
 
     def decode(self) -> list[int]:
         """The order of voxels: front by front."""
-        depth, height, width = self.shape
         b, c = schedule(self.support)
-        where = itertools.product(range(depth), range(height), range(width))
+        where = itertools.product(*map(range, self.shape))
         order = sorted((x + b * y + c * z, b * y + c * z, z, y, x) for z, y, x in where)
-        self.states = {}
         for _, front in itertools.groupby(order, key=lambda v: v[0]):
             self.front([(z, y, x) for _, _, z, y, x in front])
-        check(self.ans.state == 0 and not self.ans.words and 8 * self.bits.close() == self.bits.size, "data is left")
+        check(self.ans.state == 0 and not self.ans.words, "words are left")
+        self.data.end()
         return self.ranks
 
     def read(self, array: list[int], voxel: Offset, offset: Offset) -> int:
@@ -312,69 +277,24 @@ class Slab:
             return array[(z * height + y - 1) * width] if y else 0
         return array[(z * height + y) * width + min(x, width - 1)]
 
-    def front(self, voxels: list[Offset]) -> None:
-        """Symbols, entropy coder: the voxels of a front."""
-        waiting = [(v, *self.predict(v)) for v in voxels]
-        codes = [self.codes[self.context(v, mean, c)] for v, _, mean, c in waiting]
-        for i in sorted((i for i, m in enumerate(codes) if m), key=lambda i: codes[i]):
-            yes = self.ans.symbol(odds(codes[i]))
-            self.seen["flag"] += 1
-            self.seen["spike"] += yes
-            if yes:
-                self.put(waiting[i][0], waiting[i][1], self.spike)
-                waiting[i] = None
-        coded = []
-        for v, prediction, mean, c in filter(None, waiting):
-            c += self.corrections[c]
-            n = SHIFTS[c]
-            q = (mean * n + 8) >> 4
-            nearest = (q + n // 2) // n
-            shift = q - nearest * n
-            coded.append((v, prediction, c, nearest, -1 if shift < 0 else 1, FIRST_TABLE[c] + abs(shift)))
-        tokens = {}
-        for i in sorted(range(len(coded)), key=lambda i: coded[i][-1]):
-            tokens[i] = self.ans.symbol(self.model.tables[coded[i][-1]])
-        for i, (v, prediction, c, nearest, sign, _) in enumerate(coded):
-            if tokens[i] == 2 * REACHES[c]:
-                rank = self.bits.take(self.limit.bit_length())
-                self.seen["escape"] += 1
-            else:
-                low = max(c // 4 - 9, 0)
-                rank = nearest + sign * (tokens[i] - REACHES[c] << low | self.bits.take(low))
-                self.seen["low bits"] += low > 0
-            self.put(v, prediction, rank)
-
-    def put(self, voxel: Offset, prediction: int, rank: int) -> None:
-        check(0 <= rank <= self.limit, "no such value")
-        at = (voxel[0] * self.shape[1] + voxel[1]) * self.shape[2] + voxel[2]
-        self.ranks[at], self.errors[at] = rank, 16 * rank - prediction
-
-    def context(self, voxel: Offset, mean: int, c: int) -> int:
-        """Spike: the context of a voxel."""
-        same = sum(self.read(self.ranks, voxel, o) == self.spike for o in SAME if voxel[0] or o[0] == 0)
-        return 10 * same + sum(s * Q[c % 4] * 2 ** (c // 4) <= 2**14 * abs(mean - 16 * self.spike) for s in STEPS)
-
     def linear(self, voxel: Offset) -> int:
-        """Linear stage: the prediction, in sixteenths."""
+        """Linear stage: the prediction."""
         z = voxel[0]
         group = 1 + (z - 1) // self.height if z else 0
         near = [self.read(self.ranks, voxel, o) for o in self.support if z or o[0] == 0]
         base = (sum(near[:4]) + 2) >> 2
         activity = sum(abs(n - base) for n in near[:10])
-        if z:
-            first = sum(dz == 0 for dz, _, _ in self.support)
-            activity += sum(abs(n - base) for n in near[first : first + 9])
-        else:
-            activity = 19 * activity // 10
+        later = sum(abs(n - base) for n in near[self.inside : self.inside + 9])
+        activity = activity + later if z else 19 * activity // 10
         weights = self.weights[group][sum(t <= activity for t in self.thresholds[group])]
         total = sum(w * (n - base) for w, n in zip(weights, near, strict=True))
         return clip(16 * base + ((total + 128) >> 8), 16 * self.limit, 0)
 
     def predict(self, voxel: Offset) -> tuple[int, int, int]:
         """Scale and inputs, LSTM: prediction, mean and class of a voxel."""
-        z, y, x = voxel
+        z, y, _ = voxel
         prediction = self.linear(voxel)
-        errors = {o: self.read(self.errors, voxel, o) for o in [*NEAR, *BEFORE, *RESIDUALS] if z or o[0] == 0}
+        errors = {o: self.read(self.errors, voxel, o) for o in {*NEAR, *BEFORE, *RESIDUALS} if z or o[0] == 0}
         weights = NEAR_LATER if z else NEAR_FIRST
         near = sum(weights[o[1] ** 2 + o[2] ** 2] * abs(errors[o]) for o in NEAR)
         before = sum(BEFORE_LATER[o[1] ** 2 + o[2] ** 2] * abs(errors[o]) for o in BEFORE) if z else 0
@@ -392,7 +312,43 @@ class Slab:
         inputs += [clip(index((near >> 8) + 77) - index((15 * before >> 10) + 77), 127) if z else 0]
         inputs += [clip(index(8 * sum(map(abs, levels[:10])) // 5 + 77) - k, 127), squash(prediction), 64, 0]
         zero = np.zeros(self.model.units, np.int64)
-        state = self.states.get((z, y), (zero, zero))
-        offset, octaves, *self.states[z, y] = self.model.step(inputs, *state)
+        step = self.model.step(inputs, *self.states.get((z, y), [zero, zero]))
+        offset, octaves, *self.states[z, y] = step
         mean = clip(prediction + ((offset * scale + 2**13) >> 14), 16 * self.limit, 0)
         return prediction, mean, clip((k + octaves + 64) >> 2, 75, 0)
+
+    def context(self, voxel: Offset, mean: int, c: int) -> int:
+        """Spike: the context of a voxel."""
+        same = sum(self.read(self.ranks, voxel, o) == self.spike for o in SAME if voxel[0] or o[0] == 0)
+        return 10 * same + sum(s * Q[c % 4] * 2 ** (c // 4) <= 2**14 * abs(mean - 16 * self.spike) for s in STEPS)
+
+    def front(self, voxels: list[Offset]) -> None:
+        """Symbols, spike, entropy coder: the voxels of a front."""
+        found = {v: self.predict(v) for v in voxels}
+        codes = {v: self.codes[self.context(v, mean, c)] for v, (_, mean, c) in found.items()}
+        settled = {v: self.ans.symbol(odds(codes[v])) for v in sorted(voxels, key=codes.__getitem__) if codes[v]}
+        self.seen.update({"flag": len(settled), "spike": sum(settled.values())})
+        places = {}
+        for v in voxels:
+            _, mean, c = found[v]
+            c = int(self.classes[c])
+            q = (mean * SHIFTS[c] + 8) >> 4
+            nearest = (q + SHIFTS[c] // 2) // SHIFTS[c]
+            shift = q - nearest * SHIFTS[c]
+            places[v] = (FIRST_TABLE[c] + abs(shift), c, nearest, -1 if shift < 0 else 1)
+        others = sorted((v for v in voxels if not settled.get(v)), key=lambda v: places[v][0])
+        tokens = {v: self.ans.symbol(self.model.tables[places[v][0]]) for v in others}
+        for v in voxels:
+            _, c, nearest, sign = places[v]
+            low = max(c // 4 - 9, 0)
+            if v not in tokens:
+                rank = self.spike
+            elif tokens[v] == 2 * REACHES[c]:
+                rank = self.data.bits(self.limit.bit_length())
+                self.seen["escape"] += 1
+            else:
+                rank = nearest + sign * ((tokens[v] - REACHES[c] << low) + self.data.bits(low))
+                self.seen["low bits"] += low > 0
+            check(0 <= rank <= self.limit, "no such value")
+            at = (v[0] * self.shape[1] + v[1]) * self.shape[2] + v[2]
+            self.ranks[at], self.errors[at] = rank, 16 * rank - found[v][0]
