@@ -48,11 +48,11 @@ def test_backends_equal_the_reference(make_product: cpu.Product, hidden: int, se
 @pytest.mark.parametrize("make_product", PRODUCTS)
 def test_released_models_on_many_rows(number: int, make_product: cpu.Product) -> None:
     weights = models.weights(number)
-    rows = cpu.CHUNK + 30  # more than one chunk
     mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
+    rows = mine.chunk + 30  # more than one chunk
     a, b = State(weights, rows), State(weights, rows)
     random = np.random.default_rng(number)
-    for _ in range(6):
+    for _ in range(3):
         inputs = random.integers(-127, 128, (rows, weights.inputs))
         a.inputs[:, : weights.inputs] = b.inputs[:, : weights.inputs] = inputs
         for x, y in zip(mine.step(a, 0, rows), theirs.step(b, 0, rows), strict=True):

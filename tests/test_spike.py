@@ -63,7 +63,7 @@ def test_a_spike_is_found_and_paid_for_by_its_entropy(monkeypatch: pytest.Monkey
     voxels = masked_noise()
     header, payloads = codec.encode(voxels, model="fast")
     assert np.array_equal(decode(header, payloads), voxels)
-    monkeypatch.setattr(spike, "candidate", lambda voxel: None)
+    monkeypatch.setattr(spike, "candidate", lambda voxel, limit: None)
     without = codec.encode(voxels, model="fast")
     assert np.array_equal(decode(*without), voxels)
     saved = len(without[1][0]) - len(payloads[0])

@@ -241,7 +241,7 @@ def _encode_slab(
         return np.concatenate([slab.contexts(*front, value, mean[a:b], classes[a:b]) for front, a, b in fronts])
 
     coded = coding.write(
-        models.tables(number), voxel, mean, classes, np.array(sizes), found.limit.bit_length(), contexts
+        models.tables(number), voxel, mean, classes, np.array(sizes), found.limit, contexts
     )
     return linear.to_bytes(fitted, group_height) + coded
 

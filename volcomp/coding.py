@@ -46,17 +46,18 @@ def _interleave(
 
 
 def write(
-    tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, sizes: np.ndarray, width: int,
+    tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, sizes: np.ndarray, limit: int,
     contexts: Contexts,
 ) -> bytes:  # fmt: skip
     """Code a slab's voxels int32 [v], whose means int32 and classes uint8 the network gave, in fronts of `sizes`.
 
-    `width` is how many bits the largest grey level has. Here the classes are corrected for the slab, and its spike
+    `limit` is the largest grey level that a voxel can have. Here the classes are corrected for the slab, and its spike
     found.
     """
+    width = limit.bit_length()
     corrections = residual.correct(voxel, mean, classes, tables.code_length, width)
     found, context = None, np.empty(0, np.uint8)
-    value = spike.candidate(voxel)
+    value = spike.candidate(voxel, limit)
     if value is not None:
         context = contexts(value)
         price = np.empty(voxel.size, np.float32)

@@ -70,23 +70,29 @@ def _sort(table: np.ndarray, tables: int, order: np.ndarray, count: np.ndarray) 
 def _sort_fronts(
     table: np.ndarray, token: np.ndarray, sizes: np.ndarray, tables: int, out: np.ndarray, runs: np.ndarray,
 ) -> int:  # fmt: skip
-    """`_sort` for every front of a slab: tokens int32 [v] sorted, and the runs (front by front: table, length) as int32
-    [n, 2]; returns how many runs there are. With an empty `runs` it only counts."""
+    """As `_sort`, for every front of a slab: tokens int32 [v] sorted, and the runs (front by front: table, length) as
+    int32 [n, 2]; returns how many runs there are. With an empty `runs` it only counts."""
     begin, n = 0, 0
     count = np.zeros(tables, np.int64)
+    place = np.zeros(tables, np.int64)
     for size in sizes:
-        part = table[begin : begin + size]
-        order = np.empty(size, np.int32)
-        _sort(part, tables, order, count)
-        for v in range(size):
-            out[begin + v] = token[begin + order[v]]
+        count[:] = 0
+        for v in range(begin, begin + size):
+            count[table[v]] += 1
+        end = begin
         for k in range(tables):
+            place[k] = end
+            end += count[k]
             if count[k]:
                 if runs.shape[0]:
                     runs[n, 0] = k
                     runs[n, 1] = count[k]
                 n += 1
-        begin += size
+        if runs.shape[0]:
+            for v in range(begin, end):
+                out[place[table[v]]] = token[v]
+                place[table[v]] += 1
+        begin = end
     return n
 
 

@@ -80,13 +80,15 @@ def tables(strides: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides)
 
 
-@njit(nogil=True, cache=True)
-def scale_index(scale: Any) -> int:
-    """Index of a scale of at least 64/256 grey levels: four bits after the leading one, and its place."""
-    exponent = 6
-    while scale >> (exponent + 1):
-        exponent += 1
-    return ((exponent - 6) << 4) + ((scale >> (exponent - 4)) & 15)
+@njit(nogil=True, cache=True, inline="always")
+def scale_index(scale: Any) -> Any:
+    """Index of a scale of at least 64/256 grey levels, below 2^32: four bits after the leading one, and its place."""
+    rest, exponent = np.int64(scale), np.int64(0)
+    for half in (16, 8, 4, 2, 1):  # the place of the leading one by halving, without a branch to mispredict
+        step = half * np.int64(rest >= (1 << half))
+        rest >>= step
+        exponent += step
+    return ((exponent - 6) << 4) + ((np.int64(scale) >> (exponent - 4)) & 15)
 
 
 @njit(nogil=True, cache=True, inline="always")

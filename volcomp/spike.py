@@ -54,11 +54,29 @@ def contexts(
         out[v] = same * (STEPS.shape[0] + 1) + step
 
 
-def candidate(voxel: np.ndarray) -> int | None:
-    """The most frequent grey level of a slab, if it may be a spike."""
-    counts = np.bincount(voxel)
+@njit(nogil=True, cache=True)
+def _count(voxel: np.ndarray, counts: np.ndarray) -> None:
+    for v in voxel:
+        counts[v] += 1
+
+
+def candidate(voxel: np.ndarray, limit: int) -> int | None:
+    """The most frequent grey level of a slab's voxels 0 … limit, if it may be a spike."""
+    counts = np.zeros(limit + 1, np.int64)
+    _count(voxel, counts)
     value = int(counts.argmax())
     return value if counts[value] > RARE * voxel.size else None
+
+
+@njit(nogil=True, cache=True)
+def _add_up(
+    context: np.ndarray, spike: np.ndarray, price: np.ndarray, total: np.ndarray, spikes: np.ndarray, saved: np.ndarray
+) -> None:
+    for v in range(context.shape[0]):
+        total[context[v]] += 1
+        if spike[v]:
+            spikes[context[v]] += 1
+            saved[context[v]] += price[v]
 
 
 def choose(
@@ -69,9 +87,8 @@ def choose(
     context uint8 [v]; spike bool [v], which voxels have the value; price float32 [v], bits of every voxel without a
     flag; flag_bits float64 [256, 2], bits of no and yes for every code.
     """
-    total = np.bincount(context, minlength=CONTEXTS)
-    spikes = np.bincount(context[spike], minlength=CONTEXTS)
-    saved = np.bincount(context[spike], weights=price[spike], minlength=CONTEXTS)
+    total, spikes, saved = np.zeros(CONTEXTS, np.int64), np.zeros(CONTEXTS, np.int64), np.zeros(CONTEXTS)
+    _add_up(context, spike, price, total, spikes, saved)
     flags = np.outer(total - spikes, flag_bits[:, 0]) + np.outer(spikes, flag_bits[:, 1])  # [CONTEXTS, 256]
     best = 1 + flags[:, 1:].argmin(axis=1)
     gain = saved - np.take_along_axis(flags, best[:, None], axis=1)[:, 0]

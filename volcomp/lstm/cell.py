@@ -57,25 +57,20 @@ def output(o: Any, squashed_cell: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def step(accumulator: np.ndarray, shift: np.ndarray, cell: np.ndarray, hidden: np.ndarray) -> None:
-    """Gates, cell and output of many rows, in place.
+    """Gates, cell and output of many rows.
 
-    accumulator int32 [v, 4h]  the matrix product, gates in the order i, f, o, g; overwritten
+    accumulator int32 [v, 4h]  the matrix product, gates in the order i, f, o, g
     shift int32 [4h]           of each column
     cell int16 [v, h]          in and out
     hidden int8 [v, h]         out
     """
     h = cell.shape[1]
     for v in range(cell.shape[0]):
-        sigmoids = accumulator[v, : 3 * h]
-        candidate = accumulator[v, 3 * h :]
-        for j in range(3 * h):
-            sigmoids[j] = sigmoid(scaled(sigmoids[j], shift[j]))
+        z, c, out = accumulator[v], cell[v], hidden[v]
         for j in range(h):
-            candidate[j] = tanh(scaled(candidate[j], shift[3 * h + j]))
-        c = cell[v]
-        for j in range(h):
-            c[j] = next_cell(sigmoids[j], sigmoids[h + j], candidate[j], _i(c[j]))
-            candidate[j] = tanh(_i(_i(c[j]) >> _i(2)))
-        out = hidden[v]
-        for j in range(h):
-            out[j] = output(sigmoids[2 * h + j], candidate[j])
+            i = sigmoid(scaled(z[j], shift[j]))
+            f = sigmoid(scaled(z[h + j], shift[h + j]))
+            o = sigmoid(scaled(z[2 * h + j], shift[2 * h + j]))
+            g = tanh(scaled(z[3 * h + j], shift[3 * h + j]))
+            c[j] = next_cell(i, f, g, _i(c[j]))
+            out[j] = output(o, tanh(_i(_i(c[j]) >> _i(2))))

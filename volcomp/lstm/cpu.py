@@ -22,7 +22,7 @@ from . import cell, reference
 from .state import State
 from .weights import Weights
 
-CHUNK = 512  # rows at a time: inputs, accumulators and weights of `base` then stay in a 2 MB second-level cache
+CHUNK_BYTES = 1 << 20  # accumulators at a time: with inputs and weights they then stay in a 2 MB second-level cache
 Product = Callable[[np.ndarray], np.ndarray]
 
 
@@ -90,6 +90,7 @@ class Network:
 
     def __init__(self, weights: Weights, make_product: Callable[[np.ndarray], Product] | None = None) -> None:
         self.weights = weights
+        self.chunk = CHUNK_BYTES // (16 * weights.hidden)  # rows at a time
         for candidate in [make_product] if make_product else products():
             try:
                 self._product = candidate(weights.weights)
@@ -103,8 +104,8 @@ class Network:
         """As `reference.Network.step`."""
         w = self.weights
         offset, octaves = np.empty(hi - lo, np.int32), np.empty(hi - lo, np.int32)
-        for a in range(lo, hi, CHUNK):
-            b = min(a + CHUNK, hi)
+        for a in range(lo, hi, self.chunk):
+            b = min(a + self.chunk, hi)
             cell.step(self._product(state.inputs[a:b]), w.shift, state.cell[a:b], state.hidden[a:b])
             _head(state.hidden[a:b], w.head, w.bias, offset[a - lo : b - lo], octaves[a - lo : b - lo])
         return offset, octaves
