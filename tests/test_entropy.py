@@ -22,6 +22,11 @@ def some_tables(seed: int = 0, count: int = 12) -> list[np.ndarray]:
     return tables
 
 
+def encode(tables: entropy.Tables, table: np.ndarray, token: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Without any flags."""
+    return entropy.encode(tables, np.zeros(table.size, np.uint8), np.zeros(table.size, bool), table, token, sizes)
+
+
 def ans_decode(words: list[int], tables: list[np.ndarray], order: list[int]) -> list[int]:
     """The decoder of docs/format.md, in plain Python: 64 bits of state, 32-bit words, 24-bit probabilities."""
     state = 0
@@ -52,7 +57,7 @@ def test_symbols_come_back_front_by_front(seed: int, sizes: list[int]) -> None:
     random = np.random.default_rng(seed)
     table = (entropy.FLAGS + random.integers(0, len(counts), sum(sizes))).astype(np.uint16)
     token = (random.integers(0, 1 << 30, table.size) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
-    words = entropy.encode(tables, table, token, np.array(sizes))
+    words = encode(tables, table, token, np.array(sizes))
     decoder = entropy.Decoder(tables, words)
     taken = [decoder.take(part) for part in np.split(table, np.cumsum(sizes)[:-1])]
     decoder.finish()
@@ -65,7 +70,7 @@ def test_the_bits_are_those_of_the_description() -> None:
     random = np.random.default_rng(1)
     table = np.sort(entropy.FLAGS + random.integers(0, len(counts), 400)).astype(np.uint16)  # as coded
     token = (random.integers(0, 1 << 30, 400) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
-    words = entropy.encode(tables, table, token, np.array([400]))
+    words = encode(tables, table, token, np.array([400]))
     assert ans_decode(words.tolist(), counts, (table - entropy.FLAGS).tolist()) == token.tolist()
 
 
@@ -73,14 +78,31 @@ def test_a_flat_region_costs_next_to_nothing() -> None:
     tables = entropy.Tables([np.array([TOTAL - 8, 1, 1, 1, 1, 1, 1, 1, 1])])
     token = np.zeros(1_000_000, np.uint16)
     token[123_456] = 3
-    words = entropy.encode(tables, np.full(token.size, entropy.FLAGS, np.uint16), token, np.array([token.size]))
+    words = encode(tables, np.full(token.size, entropy.FLAGS, np.uint16), token, np.array([token.size]))
     assert 32 * words.size / token.size < 0.001
+
+
+def test_flags_come_before_tokens() -> None:
+    """Some voxels have a flag; where it says yes, there is no token."""
+    tables = entropy.Tables(some_tables())
+    random = np.random.default_rng(3)
+    flag = random.choice([0, 1, 100, 255], 300).astype(np.uint8)
+    settled = (flag > 0) & (random.random(300) < 0.5)
+    table = np.full(300, entropy.FLAGS + 2, np.uint16)
+    token = random.integers(0, tables.sizes[2], 300).astype(np.uint16)
+    words = entropy.encode(tables, flag, settled, table, token, np.array([120, 0, 180]))
+    decoder = entropy.Decoder(tables, words)
+    for part in (slice(0, 120), slice(120, 300)):
+        coded, rest = flag[part] > 0, ~settled[part]
+        assert np.array_equal(decoder.take(flag[part][coded].astype(np.uint16)), settled[part][coded])
+        assert np.array_equal(decoder.take(table[part][rest]), token[part][rest])
+    decoder.finish()
 
 
 def test_words_left_over_are_noticed() -> None:
     tables = entropy.Tables(some_tables())
     table, token = np.full(500, entropy.FLAGS, np.uint16), np.ones(500, np.uint16)
-    words = entropy.encode(tables, table, token, np.array([500]))
+    words = encode(tables, table, token, np.array([500]))
     decoder = entropy.Decoder(tables, words)
     decoder.take(table[:400])
     with pytest.raises(DamagedError):

@@ -8,12 +8,12 @@ from volcomp import residual
 
 
 def both_ways(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    bits = limit.bit_length()
+    bits, none = limit.bit_length(), np.zeros(voxel.size, bool)
     table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
     residual.to_symbols(voxel, mean, classes, table, token)
-    size = residual.raw_bits(voxel, mean, classes, token, bits, np.empty(0, np.uint8))
+    size = residual.raw_bits(voxel, mean, classes, token, none, bits, np.empty(0, np.uint8))
     raw = np.zeros(-(-size // 8), np.uint8)
-    residual.raw_bits(voxel, mean, classes, token, bits, raw)
+    residual.raw_bits(voxel, mean, classes, token, none, bits, raw)
     located, back = np.empty_like(table), np.empty_like(voxel)
     residual.locate(mean, classes, located)
     assert np.array_equal(located, table), "the decoder must find the table without the voxel"
@@ -92,6 +92,6 @@ def test_corrections_find_a_wrong_scale() -> None:
         length[k, : p.size] = -np.log2(p / p.sum())
     right = int(np.argmin([abs(residual.class_log_scale(c) - 3) for c in range(residual.CLASSES)]))
     for wrong in (right - 6, right, right + 6):
-        steps = residual.correct(voxel, mean, np.full(20000, wrong, np.uint8), length, 10)
+        steps = residual.correct(voxel, mean, np.full(20000, wrong, np.uint8), np.zeros(20000, bool), length, 10)
         assert abs(wrong + steps[wrong] - right) <= 1
         assert not np.delete(steps, wrong).any(), "classes that do not occur are left alone"

@@ -9,40 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 
 from . import entropy, residual, rice, spike
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
 Contexts = Callable[[int], np.ndarray]  # from the spike's value to the context uint8 of every voxel
-
-
-@njit(nogil=True, cache=True)
-def _interleave(
-    flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
-    tables: np.ndarray, tokens: np.ndarray, fronts: np.ndarray,
-) -> int:  # fmt: skip
-    """Each front's flags, then its symbols: into tables and tokens, uint16 each; fronts int64: how many of both.
-
-    flag uint8 and settled bool are of all voxels, table and token uint16 of those that are not settled."""
-    end, v, taken = 0, 0, 0
-    for f in range(sizes.shape[0]):
-        begin = end
-        for k in range(v, v + sizes[f]):
-            if flag[k]:
-                tables[end] = flag[k]
-                tokens[end] = settled[k]
-                end += 1
-        for k in range(v, v + sizes[f]):
-            if not settled[k]:
-                tables[end] = table[taken]
-                tokens[end] = token[taken]
-                taken += 1
-                end += 1
-        v += sizes[f]
-        fronts[f] = end - begin
-    return end
 
 
 def write(
@@ -55,31 +27,25 @@ def write(
     found.
     """
     width = limit.bit_length()
-    corrections = residual.correct(voxel, mean, classes, tables.code_length, width)
-    found, context = None, np.empty(0, np.uint8)
-    value = spike.candidate(voxel, limit)
-    if value is not None:
-        context = contexts(value)
-        price = np.empty(voxel.size, np.float32)
-        residual.prices(voxel, mean, corrected(classes, corrections), tables.code_length, width, price)
-        found = spike.choose(value, context, voxel == value, price, entropy.flag_bits())
-    if found is None:
-        symbols, raw = _symbols(voxel, mean, corrected(classes, corrections), width)
-        words = entropy.encode(tables, *symbols, sizes)
-    else:
-        flag = found.codes[context]
-        settled = (flag > 0) & (voxel == found.value)
-        rest = ~settled
-        voxel, mean, classes = voxel[rest], mean[rest], classes[rest]
-        corrections = residual.correct(voxel, mean, classes, tables.code_length, width)
-        symbols, raw = _symbols(voxel, mean, corrected(classes, corrections), width)
-        merged = np.empty((2, rest.size + voxel.size), np.uint16)
-        fronts = np.empty_like(sizes)
-        end = _interleave(flag, settled, symbols[0], symbols[1], sizes, merged[0], merged[1], fronts)
-        words = entropy.encode(tables, merged[0, :end], merged[1, :end], fronts)
+    flag, settled = np.zeros(voxel.size, np.uint8), np.zeros(voxel.size, bool)
+    corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
+    found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, contexts)
+    if found is not None:
+        spiked, context = found
+        flag = np.take(spiked.codes, context)
+        settled = (flag > 0) & (voxel == spiked.value)
+        corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
+    classes = corrected(classes, corrections)
+    table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
+    residual.to_symbols(voxel, mean, classes, table, token)
+    table += entropy.FLAGS
+    words = entropy.encode(tables, flag, settled, table, token, sizes)
+    size = residual.raw_bits(voxel, mean, classes, token, settled, width, np.empty(0, np.uint8))
+    raw = np.zeros(-(-size // 8), np.uint8)
+    residual.raw_bits(voxel, mean, classes, token, settled, width, raw)
     parts = [
         string(rice.encode(corrections) if corrections.any() else b""),
-        string(varint(found.value) + found.codes.tobytes() if found else b""),
+        string(varint(found[0].value) + found[0].codes.tobytes() if found else b""),
         varint(words.size),
         words.astype("<u4").tobytes(),
         raw.tobytes(),
@@ -89,19 +55,20 @@ def write(
 
 def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
     """The classes uint8 whose tables are used, given the steps int64 [CLASSES] of the slab."""
-    return (np.arange(residual.CLASSES) + corrections).astype(np.uint8)[classes]
+    return np.take((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes)
 
 
-def _symbols(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, width: int
-) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Tables and tokens uint16 [v] each, and the raw bits uint8 after them."""
-    table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
-    residual.to_symbols(voxel, mean, classes, table, token)
-    table += entropy.FLAGS
-    raw = np.zeros(-(-residual.raw_bits(voxel, mean, classes, token, width, np.empty(0, np.uint8)) // 8), np.uint8)
-    residual.raw_bits(voxel, mean, classes, token, width, raw)
-    return (table, token), raw
+def _find_spike(
+    tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, contexts: Contexts
+) -> tuple[spike.Spike, np.ndarray] | None:
+    """The slab's spike and the context uint8 of every voxel, where flags pay; classes are the corrected ones."""
+    value = spike.candidate(voxel, limit)
+    if value is None:
+        return None
+    context, price = contexts(value), np.empty(voxel.size, np.float32)
+    residual.prices(voxel, mean, classes, tables.code_length, limit.bit_length(), price)
+    chosen = spike.choose(value, context, voxel == value, price, entropy.flag_bits())
+    return (chosen, context) if chosen else None
 
 
 class Reader:

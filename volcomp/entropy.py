@@ -68,19 +68,21 @@ def _sort(table: np.ndarray, tables: int, order: np.ndarray, count: np.ndarray) 
 
 @njit(nogil=True, cache=True)
 def _sort_fronts(
-    table: np.ndarray, token: np.ndarray, sizes: np.ndarray, tables: int, out: np.ndarray, runs: np.ndarray,
+    flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray, tables: int,
+    out: np.ndarray, runs: np.ndarray,
 ) -> int:  # fmt: skip
-    """As `_sort`, for every front of a slab: tokens int32 [v] sorted, and the runs (front by front: table, length) as
-    int32 [n, 2]; returns how many runs there are. With an empty `runs` it only counts."""
-    begin, n = 0, 0
+    """All symbols in the order of coding: int32 `out`; and the runs (front by front: table, length) as int32 [n, 2].
+    Returns how many runs there are; with an empty `runs` it only counts them."""
+    begin, end, n = 0, 0, 0
     count = np.zeros(tables, np.int64)
     place = np.zeros(tables, np.int64)
     for size in sizes:
         count[:] = 0
         for v in range(begin, begin + size):
-            count[table[v]] += 1
-        end = begin
-        for k in range(tables):
+            count[flag[v]] += 1
+            if not settled[v]:
+                count[table[v]] += 1
+        for k in range(1, tables):  # 0 is no flag
             place[k] = end
             end += count[k]
             if count[k]:
@@ -89,25 +91,36 @@ def _sort_fronts(
                     runs[n, 1] = count[k]
                 n += 1
         if runs.shape[0]:
-            for v in range(begin, end):
-                out[place[table[v]]] = token[v]
-                place[table[v]] += 1
-        begin = end
+            for v in range(begin, begin + size):
+                if flag[v]:
+                    out[place[flag[v]]] = settled[v]
+                    place[flag[v]] += 1
+                if not settled[v]:
+                    out[place[table[v]]] = token[v]
+                    place[table[v]] += 1
+        begin += size
     return n
 
 
-def encode(tables: Tables, table: np.ndarray, token: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Code a slab's tokens uint16 [v] with tables uint16 [v], fronts of the given sizes int64 [f]; returns words
-    uint32."""
-    tokens = np.empty(token.size, np.int32)
-    models = tables.models
-    count = _sort_fronts(table, token, sizes, len(models), tokens, np.empty((0, 2), np.int32))
+def encode(
+    tables: Tables, flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
+    """Code a slab's voxels, in fronts of the given sizes int64 [f]; returns words uint32.
+
+    flag uint8 [v]            the code of every voxel's flag, 0 for none
+    settled bool [v]          whether the flag is yes, so that no token follows
+    table, token uint16 [v]   of the others
+    """
+    symbols = np.empty(np.count_nonzero(flag) + np.count_nonzero(~settled), np.int32)
+    size = len(tables.models)
+    count = _sort_fronts(flag, settled, table, token, sizes, size, symbols, np.empty((0, 2), np.int32))
     runs = np.empty((count, 2), np.int32)
-    _sort_fronts(table, token, sizes, len(models), tokens, runs)
+    _sort_fronts(flag, settled, table, token, sizes, size, symbols, runs)
     coder = _AnsCoder()
-    end = tokens.size
+    end = symbols.size
+    models = tables.models
     for k, length in reversed(runs.tolist()):
-        coder.encode_reverse(tokens[end - length : end], models[k])
+        coder.encode_reverse(symbols[end - length : end], models[k])
         end -= length
     return coder.get_compressed()
 

@@ -144,9 +144,12 @@ def observe(
         for i in range(n_residuals):
             gathered[n_levels + i] = residual[np.uint64(at + row[i])]
         x = inputs[v]
-        in_scales = np.float64(RECIPROCALS[k]) * (1 / 16384)  # float64 holds these products exactly
+        reciprocal = np.int32(RECIPROCALS[k])
+        bound = np.int32((1 << 27) // RECIPROCALS[k] + 1)  # 8 scales or more from here on, and products below 2^28
         for i in range(rest):
-            x[i] = _squash(np.int32(min(max(np.floor(np.float64(gathered[i]) * in_scales), -8192.0), 8192.0)))
+            d = np.int32(min(max(gathered[i], np.int32(-bound)), bound))
+            units = np.int32(np.int32(d * reciprocal) >> np.int32(14))
+            x[i] = _squash(np.int32(min(max(units, np.int32(-8192)), np.int32(8192))))
         if not later:
             x[LEVELS_IN_SLICE:n_levels] = 0
             x[n_levels + RESIDUALS_IN_SLICE : rest] = 0

@@ -189,7 +189,7 @@ def from_bytes(reader: Cursor, depth: int) -> tuple[Weights, int]:
 
 # ---------------------------------------------------------------------------------------------------- the encoder's fit
 
-SAMPLES = 1 << 17  # voxels that one group is fitted on; more gained under 0.02 % of size
+SAMPLES = 1 << 17  # voxels that one group is fitted on; half as many cost 0.2 % of size, twice as many gain 0.06 %
 DIFFERENCE_LIMIT = 1 << 14  # so that sums of SAMPLES products stay below 2^53, and float64 holds them exactly
 RIDGE = 1e-3  # relative to the mean square difference
 

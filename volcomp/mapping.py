@@ -36,17 +36,27 @@ class Mapping:
         """Ranks of voxels, int32 of the same shape; every voxel must have one."""
         table = np.zeros(int(self.runs[-1, 1] - self.runs[0, 0]), np.int32)
         table[self.values() - self.runs[0, 0]] = np.arange(self.limit + 1)
-        return table[voxels.astype(np.int64) - self.runs[0, 0]]
+        ranks = np.empty(voxels.shape, np.int32)
+        _look_up(np.ravel(voxels), int(self.runs[0, 0]), table, ranks.reshape(-1))
+        return ranks
 
     def backward(self, ranks: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Voxels of ranks 0 … limit, of the given dtype and the same shape."""
-        return self.values().astype(dtype)[ranks]
+        voxels = np.empty(ranks.shape, dtype)
+        _look_up(np.ravel(ranks), 0, self.values().astype(dtype), voxels.reshape(-1))
+        return voxels
 
 
 @njit(nogil=True, cache=True)
 def _count(values: np.ndarray, offset: int, counts: np.ndarray) -> None:
     for v in values:
         counts[np.int64(v) - offset] += 1
+
+
+@njit(nogil=True, cache=True)
+def _look_up(values: np.ndarray, offset: int, table: np.ndarray, out: np.ndarray) -> None:
+    for v in range(values.shape[0]):
+        out[v] = table[np.int64(values[v]) - offset]
 
 
 def histogram(values: np.ndarray) -> tuple[int, np.ndarray]:

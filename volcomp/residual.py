@@ -88,14 +88,17 @@ def prices(
 
 @njit(nogil=True, cache=True)
 def raw_bits(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, token: np.ndarray, bits: int, out: np.ndarray,
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, bits: int,
+    out: np.ndarray,
 ) -> int:  # fmt: skip
-    """Write what follows the symbols, in the order of the voxels, least significant bit first: the low bits of a
-    residual, or all `bits` of the voxel after an escape. Returns how many bits there are; `out` uint8 may be empty to
-    only count."""
+    """Write what follows the symbols of voxels that are not settled bool [v], in their order, least significant bit
+    first: the low bits of a residual, or all `bits` of the voxel after an escape. Returns how many bits there are;
+    `out` uint8 may be empty to only count."""
     position = 0
     write = out.shape[0] > 0
     for v in range(voxel.shape[0]):
+        if settled[v]:
+            continue
         c = classes[v]
         if token[v] == 2 * REACH[c]:
             size, value = bits, np.int64(voxel[v])
@@ -148,11 +151,13 @@ SAMPLE = 1 << 18  # voxels that the encoder looks at to choose
 
 @njit(nogil=True, cache=True)
 def _prices(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, step: int, code_length: np.ndarray, bits: int,
-    price: np.ndarray,
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, code_length: np.ndarray,
+    bits: int, price: np.ndarray,
 ) -> None:  # fmt: skip
     """Add up what every class costs with the tables of every class near it: float64 [CLASSES, 2·SPAN + 1]."""
     for v in range(0, voxel.shape[0], step):
+        if settled[v]:
+            continue
         c = int(classes[v])
         for d in range(-SPAN, SPAN + 1):
             other = c + d
@@ -166,15 +171,17 @@ def _prices(
                 price[c, d + SPAN] += code_length[table, 2 * REACH[other]] + bits
 
 
-def correct(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int) -> np.ndarray:
+def correct(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, code_length: np.ndarray, bits: int
+) -> np.ndarray:
     """Which class's tables serve every class best in this slab: steps int64 [CLASSES] within ±SPAN, 0 where it does not
-    pay.
+    pay. Voxels that are settled bool [v] do not count.
 
     code_length float32 [TABLES, longest alphabet]: bits of every symbol of every table.
     """
     step = max(1, voxel.size // SAMPLE)
     price = np.zeros((CLASSES, 2 * SPAN + 1))
-    _prices(voxel, mean, classes, step, code_length, bits, price)
+    _prices(voxel, mean, classes, settled, step, code_length, bits, price)
     outside = np.add.outer(np.arange(CLASSES), np.arange(-SPAN, SPAN + 1))
     price[(outside < 0) | (outside >= CLASSES)] = np.inf
     best = price.argmin(axis=1)

@@ -26,18 +26,21 @@ CHUNK_BYTES = 1 << 20  # accumulators at a time: with inputs and weights they th
 Product = Callable[[np.ndarray], np.ndarray]
 
 
-@njit(nogil=True, cache=True)
-def _head(hidden: np.ndarray, head: np.ndarray, bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray) -> None:
-    """The two outputs, int32 [v] each, of hidden int8 [v, h]."""
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _head(
+    hidden: np.ndarray, head: np.ndarray, bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray
+) -> None:
+    """The two outputs, int32 [v] each, of hidden int8 [v, h]; `head` float32 [2, h] holds integers, whose sums stay
+    below 2^24 and so are exact in whatever order: a third of the time of int32 products."""
+    first, second = head[0], head[1]
     for v in range(hidden.shape[0]):
         row = hidden[v]
-        first, second = np.int32(0), np.int32(0)
+        a, b = np.float32(0), np.float32(0)
         for j in range(row.shape[0]):
-            value = np.int32(row[j])
-            first += np.int32(value * np.int32(head[0, j]))
-            second += np.int32(value * np.int32(head[1, j]))
-        offset[v] = min(max((first + bias[0]) >> 5, -8192), 8192)
-        octaves[v] = (second + bias[1]) >> 11
+            a += np.float32(row[j]) * first[j]
+            b += np.float32(row[j]) * second[j]
+        offset[v] = min(max((np.int32(a) + bias[0]) >> 5, -8192), 8192)
+        octaves[v] = (np.int32(b) + bias[1]) >> 11
 
 
 def torch_product(weights: np.ndarray) -> Product:
@@ -90,6 +93,7 @@ class Network:
 
     def __init__(self, weights: Weights, make_product: Callable[[np.ndarray], Product] | None = None) -> None:
         self.weights = weights
+        self._head = weights.head.astype(np.float32)
         self.chunk = CHUNK_BYTES // (16 * weights.hidden)  # rows at a time
         for candidate in [make_product] if make_product else products():
             try:
@@ -107,7 +111,7 @@ class Network:
         for a in range(lo, hi, self.chunk):
             b = min(a + self.chunk, hi)
             cell.step(self._product(state.inputs[a:b]), w.shift, state.cell[a:b], state.hidden[a:b])
-            _head(state.hidden[a:b], w.head, w.bias, offset[a - lo : b - lo], octaves[a - lo : b - lo])
+            _head(state.hidden[a:b], self._head, w.bias, offset[a - lo : b - lo], octaves[a - lo : b - lo])
         return offset, octaves
 
     def _check(self) -> None:

@@ -68,13 +68,14 @@ def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
     correct = residual.correct
 
     def without(
-        voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int
-    ) -> np.ndarray:
+        voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, code_length: np.ndarray,
+        bits: int,
+    ) -> np.ndarray:  # fmt: skip
         if not seen:  # the first call is for all voxels of the slab
             price = np.empty(voxel.size, np.float32)
             residual.prices(voxel, mean, classes, code_length, bits, price)
             seen.append(float(price.sum(dtype=np.float64)) / voxel.size)
-        return correct(voxel, mean, classes, code_length, bits)
+        return correct(voxel, mean, classes, settled, code_length, bits)
 
     residual.correct = without
     try:
