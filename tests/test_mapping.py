@@ -39,6 +39,11 @@ def test_every_third_value_becomes_every_value() -> None:
     assert mapping.find(rescaled).limit == 199
 
 
+def test_two_values_far_apart_become_neighbours() -> None:
+    voxels = np.where(np.random.default_rng(1).random((4, 9, 9)) < 0.5, -128, 127).astype("i1")
+    assert mapping.find(voxels).limit == 1
+
+
 def test_a_few_random_voxels_are_left_as_they_are() -> None:
     voxels = np.random.default_rng(1).integers(0, 60000, (2, 8, 8)).astype("<u2")
     gaps = len(mapping.find(voxels).runs)

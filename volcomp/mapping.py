@@ -79,8 +79,9 @@ def find(voxels: np.ndarray) -> Mapping:
     low, counts = histogram(voxels)
     used = np.flatnonzero(counts)
     body = max(np.split(used, np.flatnonzero(np.diff(used) > LONG_GAP) + 1), key=len)  # without padding and metal
-    share = np.cumsum(counts[body]) / counts[body].sum()
-    core = body[(share > CORE) & (share < 1 - CORE)]
+    share = counts[body] / counts[body].sum()
+    upto = np.cumsum(share)
+    core = body[(upto > CORE) & (upto - share < 1 - CORE)]
     sparse = core.size > 1 and core.size < DENSE * (core[-1] - core[0] + 1) and _pays(used, voxels.size)
     breaks = np.flatnonzero(np.diff(used) > (1 if sparse else LONG_GAP))
     first = used[np.concatenate([[0], breaks + 1])]
