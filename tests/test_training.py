@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from volcomp import features, residual  # noqa: E402
 from volcomp.lstm import reference  # noqa: E402
 from volcomp.lstm.state import State  # noqa: E402
-from volcomp.training import data, density, export, model, network  # noqa: E402
+from volcomp.training import data, density, evaluate, export, model, network  # noqa: E402
 
 
 def some_rows(steps: int = 7, rows: int = 20, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,20 +43,12 @@ def test_the_backward_pass_is_the_gradient_of_the_smooth_network() -> None:
     got = lstm.weights.grad
     weights = lstm.weights.detach().clone().requires_grad_()
 
-    def sigmoid(z: torch.Tensor) -> torch.Tensor:
-        z = z.clamp(-4, 4)
-        return 0.5 + z / 4 - z * z.abs() / 32
-
-    def tanh(z: torch.Tensor) -> torch.Tensor:
-        z = z.clamp(-2, 2)
-        return z - z * z.abs() / 4
-
     cell, hidden, total = torch.zeros(12, h), torch.zeros(12, h), torch.zeros(())
     for t in range(5):
         x = torch.cat([torch.from_numpy(inputs[t]).float() / 64, hidden], 1)
         i, f, o, g = (x @ weights).chunk(4, 1)
-        cell = sigmoid(f) * cell + sigmoid(i) * tanh(g)
-        hidden = sigmoid(o) * tanh(cell)
+        cell = evaluate.sigmoid(f) * cell + evaluate.sigmoid(i) * evaluate.tanh(g)
+        hidden = evaluate.sigmoid(o) * evaluate.tanh(cell)
         total = total + (hidden * target[t]).sum()
     total.backward()
     expected = weights.grad
