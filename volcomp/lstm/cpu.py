@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from threadpoolctl import threadpool_limits
 
+from ..errors import UnsupportedError
 from . import cell, reference
 from .state import State
 from .weights import Weights
@@ -102,7 +103,7 @@ class Network:
                 return
             except (ImportError, AttributeError, RuntimeError, TypeError) as error:
                 warnings.warn(f"{candidate.__name__} is left aside: {error}", RuntimeWarning, stacklevel=2)
-        raise RuntimeError(f"no exact matrix product for model {weights.name} on this machine")
+        raise UnsupportedError(f"no matrix product here is exact, as {weights.name} needs: reinstall numpy and torch")
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
         """As `reference.Network.step`."""
