@@ -169,10 +169,16 @@ def slow_work(tmp_path):
     return tmp_path
 
 
+def heed_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(arguments, folder, number):
     """Start the command, wait until it writes into `folder`, send it a signal; returns its result."""
     before = set(os.listdir(folder))
-    with subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A job that a shell starts in the background ignores SIGINT, and so would what it starts in turn: as here, in CI.
+    with subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes, preexec_fn=heed_interrupts) as process:
         end = time.monotonic() + 60
         while set(os.listdir(folder)) == before and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
