@@ -1,7 +1,6 @@
 """The codec: a volume of voxels to a header and one payload for every slab, and back. Read this first.
 
-    voxels ─ mapping ─▶ grey levels ─ linear ─▶ prediction ─ features, lstm ─▶ mean, class ─ residual ─▶ symbols ─
-    entropy ─▶ words
+    voxels ─mapping─▶ grey levels ─linear─▶ prediction ─features, lstm─▶ mean, class ─residual─▶ symbols ─entropy─▶ bits
 
 A volume is cut into slabs of at most 32 slices that know nothing of each other: they are decoded alone, in parallel,
 and a damaged one leaves the others whole. In a slab, encoder and decoder are one loop over fronts of independent voxels
@@ -39,7 +38,7 @@ SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-SMALL = 1 << 20  # voxels
+SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
 Network = cpu.Network | reference.Network
 Progress = Callable[[int], None]
 Result = TypeVar("Result")
@@ -240,9 +239,7 @@ def _encode_slab(
         fronts = zip(slab.ranges(), [0, *ends], ends, strict=False)
         return np.concatenate([slab.contexts(*front, value, mean[a:b], classes[a:b]) for front, a, b in fronts])
 
-    coded = coding.write(
-        models.tables(number), voxel, mean, classes, np.array(sizes), found.limit, contexts
-    )
+    coded = coding.write(models.tables(number), voxel, mean, classes, np.array(sizes), found.limit, contexts)
     return linear.to_bytes(fitted, group_height) + coded
 
 
