@@ -31,7 +31,7 @@ def class_log_scale(c: int) -> float:
 SHIFTS = np.array([8] * 20 + [4] * 4 + [2] * 4 + [1] * 48, np.int64)
 # From eight grey levels on a token stands for so many residuals that a scale is 8 to 16 tokens.
 LOW_BITS = np.array([max(c // 4 - 9, 0) for c in range(CLASSES)], np.int64)
-# 3 + 14 scales, in tokens: one voxel in ten thousand lies beyond.
+# 3 + 14 scales, in tokens.
 REACH = np.array(
     [4] * 9 + [5] * 4 + [6, 6, 7, 7, 8, 9, 10, 11, 12, 14, 16, 18, 21, 25, 29, 33, 39, 46, 54, 63, 75, 88, 104]
     + [123, 146, 173, 205] * 10,

@@ -4,8 +4,8 @@ Pre-activations are in 1/1024, gates in 1/32768, the cell in 1/4096 within ±8, 
 
 The gates are quadratic pieces instead of table look-ups: σ(z) ≈ 1/2 + z/4 − z|z|/32 for |z| ≤ 4 and tanh(z) ≈ z −
 z|z|/4 for |z| ≤ 2, constant beyond. They are within 0.03 and 0.08 of the true functions, smooth where the pieces meet,
-and the network is trained with exactly them, so nothing is lost; they run three times as fast as tables on vector
-units, and need no memory on a GPU.
+and the network is trained with exactly them, so nothing is lost; unlike look-ups they run on
+vector units, and need no memory on a GPU.
 """
 
 from __future__ import annotations
