@@ -39,6 +39,7 @@ SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
+WIDEST = {1: "wide", 2: "full"}
 Network = cpu.Network | reference.Network
 Progress = Callable[[int], None]
 Result = TypeVar("Result")
@@ -216,7 +217,7 @@ def _encode_slab(
     z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
     index = (z * plane + y * row + x + origin).reshape(shape[0], -1)
     group_height = linear.group_height(shape)
-    fitted = linear.fit(known, index, (plane, row), group_height, linear.candidates(shape))
+    fitted = linear.fit(known, index, (plane, row), group_height, linear.candidates(shape, WIDEST[number]))
     del index
 
     slab = Slab(shape, found.limit, fitted, group_height, models.weights(number))

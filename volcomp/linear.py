@@ -23,17 +23,18 @@ from . import rice
 from .cursor import Cursor, string
 from .errors import DamagedError
 
-RADIUS = 4  # widest reach of any support, and so the border of every padded slab
+RADIUS = 7  # widest reach of any support, and so the border of every padded slab
 WEIGHT_BITS = 12  # a weight of 4096 is 1.0
 WEIGHT_LIMIT = 32767  # weights are int16
 FRACTION_BITS = 4  # predictions carry sixteenths of a grey level
 CLASS_LIMIT = 64
 BASE = 4  # the first four neighbours (W, N, NW, NE) make the mean that weights act around
 
-# Squared radii of the discs in the slice itself, the one before and the one before that. `narrow` has 48 neighbours;
-# `wide` serves MR that the scanner interpolated to twice its matrix; `small` is for volumes of so few voxels that more
-# weights would cost more than they save.
-SUPPORTS = {"small": (5, 2, 0), "narrow": (10, 5, 2), "wide": (20, 10, 2)}
+# Squared radii of the discs in the slice itself, the one before and the one before that. `small` is for volumes of so
+# few voxels that more weights would cost more than they save; `narrow` has 48 neighbours, `wide` 80, `broad` 130 and
+# `full` 194. The wider ones serve images that were smoothed or interpolated before they were stored: little in them is
+# new, but it takes a long filter to say what.
+SUPPORTS = {"small": (5, 2, 0), "narrow": (10, 5, 2), "wide": (20, 10, 2), "broad": (52, 10, 2), "full": (52, 26, 5)}
 SUPPORT_NAMES = tuple(SUPPORTS)
 
 # Activity is the mean absolute difference from the base over these neighbours: radius 2 in the slice, 3×3 before it.
@@ -146,9 +147,10 @@ def group_height(shape: tuple[int, int, int]) -> int:
     return int(min(max((1 << 21) // (shape[1] * shape[2]), 8), 255))
 
 
-def candidates(shape: tuple[int, int, int]) -> tuple[str, ...]:
-    """The supports that are worth trying on a slab of this shape [Z, Y, X]."""
-    return ("narrow", "wide") if shape[0] * shape[1] * shape[2] >= 1 << 20 else SUPPORT_NAMES
+def candidates(shape: tuple[int, int, int], widest: str) -> tuple[str, ...]:
+    """The supports up to the `widest` that are worth trying on a slab of this shape [Z, Y, X]."""
+    least = "narrow" if shape[0] * shape[1] * shape[2] >= 1 << 20 else "small"
+    return SUPPORT_NAMES[SUPPORT_NAMES.index(least) : SUPPORT_NAMES.index(widest) + 1]
 
 
 def groups_of(depth: int, height: int) -> np.ndarray:
@@ -189,9 +191,12 @@ def from_bytes(reader: Cursor, depth: int) -> tuple[Weights, int]:
 
 # ---------------------------------------------------------------------------------------------------- the encoder's fit
 
-SAMPLES = 1 << 17  # voxels that one group is fitted on; half as many cost 0.2 % of size, twice as many gain 0.06 %
+SAMPLES = 1 << 18  # voxels that one group is fitted on
 DIFFERENCE_LIMIT = 1 << 14  # so that sums of SAMPLES products stay below 2^53, and float64 holds them exactly
-RIDGE = 1e-3  # relative to the mean square difference
+HEAVIEST = 6  # of the factors that rows of a fit are multiplied with, integers from 0
+# Relative to the mean square difference. Smooth images need long filters that all but cancel, and a ridge forbids them.
+RIDGE = 1e-6
+THINNING = (4, 4, 1)  # every so manieth voxel serves in each round of weighting them anew
 
 
 @njit(nogil=True, cache=True)
@@ -239,12 +244,34 @@ def solve_positive_definite(matrix: np.ndarray, right: np.ndarray) -> np.ndarray
     return x
 
 
+def _robust(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights int16 [n] that predict `target` [v] from `design` [v, n], and their mean absolute error.
+
+    Iteratively reweighted least squares (Holland & Welsch 1977): a voxel that is predicted badly counts less in the next
+    round, down to what the logarithm of a Laplacian's or a logistic's density would give it, so that edges do not spoil
+    the prediction of what lies between them.
+    """
+    importance, unit = np.ones(len(target)), 1 << WEIGHT_BITS
+    for thinning in THINNING:
+        # Sums of integers below 2^53, so exact whatever the order or the threads; of an array by itself, so in half the
+        # time.
+        rows = design[::thinning] * importance[::thinning, None]
+        gram = rows.T @ rows
+        right = rows.T @ (target[::thinning] * importance[::thinning])
+        gram[np.diag_indices(len(gram))] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
+        weights = np.clip(np.rint(solve_positive_definite(gram, right) * unit), -WEIGHT_LIMIT, WEIGHT_LIMIT)
+        error = np.abs(target * unit - design @ weights)  # integers as well
+        usual = np.partition(error, error.size // 2)[error.size // 2] + unit // 2
+        importance = np.rint(HEAVIEST * np.sqrt(usual / (error + usual)))
+    return weights.astype(np.int16), float(error.mean()) / (1 << WEIGHT_BITS)
+
+
 def _fit_group(
-    known: np.ndarray, index: np.ndarray, support: Support, flat: np.ndarray, depth: int, classes: int
+    known: np.ndarray, index: np.ndarray, support: Support, flat: np.ndarray, depth: int, classes: int, samples: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Thresholds [classes - 1], weights [classes, neighbours], and what a voxel of the group would cost in bits if its
     residual were Laplacian in every class."""
-    index = index[:: max(1, -(-index.size // SAMPLES))]
+    index = index[:: max(1, -(-index.size // samples))]
     size = support.used(depth)
     activity = _activities(known, index, flat, size, support.in_slice)
     ranks = (np.arange(1, classes) * activity.size) // classes
@@ -258,11 +285,9 @@ def _fit_group(
             continue
         design, target = np.empty((members.size, size)), np.empty(members.size)
         _design(known, members, flat, support.in_slice, design, target)
-        gram = design.T @ design  # sums of integers below 2^53: exact, whatever the order or the threads
-        gram[np.diag_indices(size)] += RIDGE * (np.trace(gram) / size) + 1.0
-        solution = solve_positive_definite(gram, design.T @ target)
-        weights[c, :size] = np.clip(np.rint(solution * (1 << WEIGHT_BITS)), -WEIGHT_LIMIT, WEIGHT_LIMIT)
-        error = np.abs(target - design @ (weights[c, :size] / (1 << WEIGHT_BITS))).mean()
+        weights[c, :size], error = _robust(design, target)
+        # What the same weights would miss on other voxels (the final prediction error: Akaike 1969).
+        error *= np.sqrt((members.size + size) / max(members.size - size, 1))
         bits += members.size * np.log2(2 * np.e * (error + 0.2))
     return thresholds, weights, bits / index.size
 
@@ -283,14 +308,14 @@ def fit(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], height: 
 
     def price(name: str, classes: int) -> float:
         s = support(name)
-        bits = _fit_group(known, middle, s, s.flat(strides)[depth], depth, classes)[2]
+        bits = _fit_group(known, middle, s, s.flat(strides)[depth], depth, classes, SAMPLES // 4)[2]
         return bits + 9.0 * s.used(depth) * classes / middle.size  # a weight takes about nine bits
 
-    counts = (16, 8, 4, 1) if middle.size < 1 << 19 else (16,)
+    counts = (16, 8, 4, 1) if middle.size < 1 << 19 else (16, 32)
     name = min(names, key=lambda n: price(n, counts[0]))
     classes = min(counts, key=lambda c: price(name, c))
     s = support(name)
-    fitted = [_fit_group(known, members, s, s.flat(strides)[depth], depth, classes) for members, depth in chosen]
+    fitted = [_fit_group(known, members, s, s.flat(strides)[depth], depth, classes, SAMPLES) for members, depth in chosen]
     return Weights(name, np.stack([f[0] for f in fitted]), np.stack([f[1] for f in fitted]))
 
 

@@ -10,13 +10,15 @@ import argparse
 import csv
 import math
 import pathlib
+import pickle
 import time
 
 import numpy as np
 import torch
 
+from .. import models
 from . import corpus, data, export
-from .model import HIDDEN, Trainee
+from .model import HIDDEN, WIDEST, Trainee
 
 STEPS = {"fast": 9000, "base": 8000}  # of the released models
 ROWS, PIECE = 1024, 64  # voxels per step: 65,536
@@ -24,12 +26,25 @@ RATE, CLIP = 3e-3, 1.0
 EVERY = 250  # steps between checkpoints and lines of the log
 
 
-def rate_at(step: int, steps: int) -> float:
-    """Cosine decay to a hundredth, after a short warm-up."""
-    return RATE * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+def rate_at(step: int, steps: int, highest: float) -> float:
+    """Cosine decay from the highest rate to a hundredth of it, after a short warm-up."""
+    return highest * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def train(trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: int) -> None:
+def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[data.Slab]]:
+    """The slabs of the train split with their linear stages, from `folder` where an earlier run has left them."""
+    path = folder / "slabs.pickle"
+    if path.exists():
+        return pickle.loads(path.read_bytes())
+    names = [s.name for s in corpus.splits() if s.split == "train"][:limit]
+    slabs = data.series(names, corpus.volumes, WIDEST[model])
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(pickle.dumps(slabs, protocol=5))
+    temporary.replace(path)
+    return slabs
+
+
+def train(trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: int, highest: float) -> None:
     """Run until `steps`, from wherever the trainee stands; writes checkpoint.pt and log.csv into `folder`."""
     log = folder / "log.csv"
     if trainee.step == 0:
@@ -37,7 +52,7 @@ def train(trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: 
     running: list[float] = []
     began = time.monotonic()
     while trainee.step < steps:
-        rate = rate_at(trainee.step, steps)
+        rate = rate_at(trainee.step, steps, highest)
         running.append(trainee.update(*sampler.batch(ROWS, PIECE), rate, CLIP))
         if trainee.step % EVERY == 0:
             trainee.seconds += time.monotonic() - began
@@ -56,6 +71,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m volcomp.training", description=__doc__)
     parser.add_argument("--model", choices=sorted(HIDDEN), required=True)
     parser.add_argument("--steps", type=int, help="default: as many as the released model had")
+    parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate (default %(default)s)")
+    parser.add_argument("--start", choices=sorted(models.RELEASED.values()), help="released model to go on from")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=pathlib.Path, help="checkpoints and log; default runs/MODEL")
@@ -67,12 +84,13 @@ def main() -> None:
     folder = args.folder or pathlib.Path("runs") / args.model
     folder.mkdir(parents=True, exist_ok=True)
     trainee = Trainee(args.model, args.seed)
+    if args.start:
+        trainee.start(models.weights({name: number for number, name in models.RELEASED.items()}[args.start]))
     if (folder / "checkpoint.pt").exists():
         trainee.load(folder / "checkpoint.pt")
     if not args.export:
-        names = [s.name for s in corpus.splits() if s.split == "train"][: args.limit]
-        sampler = data.Sampler(data.series(names, corpus.volumes), args.seed + trainee.step)
-        train(trainee, sampler, folder, args.steps or STEPS[args.model])
+        sampler = data.Sampler(prepared(folder, args.model, args.limit), args.seed + trainee.step)
+        train(trainee, sampler, folder, args.steps or STEPS[args.model], args.rate)
     export.write(trainee, args.to or folder / f"{args.model}.npz")
 
 

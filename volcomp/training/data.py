@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from tqdm import tqdm
 from neighbourhoods import pad
 
 from .. import features, linear, mapping
+from . import augment
 
 SLAB = 32
+VARIATIONS = 1  # of every series
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Slab:
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: np.ndarray) -> Slab:
+def prepare(voxels: np.ndarray, widest: str) -> Slab:
     """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage and keep what that leaves."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known = pad(voxels.astype(np.int32), 0, linear.RADIUS)
@@ -41,7 +44,7 @@ def prepare(voxels: np.ndarray) -> Slab:
     z, y, x = np.indices(shape)
     index = slab.index(z, y, x).reshape(shape[0], -1)
     height = linear.group_height(shape)
-    fitted = linear.fit(slab.known, index, strides, height, linear.candidates(shape))
+    fitted = linear.fit(slab.known, index, strides, height, linear.candidates(shape, widest))
     support = linear.support(fitted.support)
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, 2).astype(np.uint8).ravel()
@@ -55,11 +58,12 @@ def prepare(voxels: np.ndarray) -> Slab:
     return slab
 
 
-def slabs_of(volume: np.ndarray) -> list[Slab]:
-    """All slabs of a volume [Z, Y, X], mapped as a whole."""
+def slabs_of(volume: np.ndarray, widest: str) -> list[Slab]:
+    """All slabs of a volume [Z, Y, X], mapped as a whole; `widest` is the widest support that their linear stage may
+    take."""
     ranks = mapping.find(volume).forward(volume)
     pieces = np.array_split(ranks, max(1, -(-len(ranks) // SLAB)))
-    return [prepare(piece) for piece in pieces]
+    return [prepare(piece, widest) for piece in pieces]
 
 
 class Sampler:
@@ -112,11 +116,16 @@ def rows_of(
     return inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape)
 
 
-def series(names: list[str], load: Callable[[str], list[np.ndarray]]) -> list[list[Slab]]:
-    """The slabs of every named series, two at a time; rows narrower than a training piece are left out."""
+def series(names: list[str], load: Callable[[str], list[np.ndarray]], widest: str) -> list[list[Slab]]:
+    """The slabs of every named series, and after them those of a variation of each (`augment`), two series at a time."""
 
-    def work(name: str) -> list[Slab]:
-        return [slab for volume in load(name) for slab in slabs_of(volume)]
+    def work(name: str) -> tuple[list[Slab], list[Slab]]:
+        volumes = load(name)
+        random = np.random.default_rng(zlib.crc32(name.encode()))
+        varied = augment.variations(max(volumes, key=np.size), VARIATIONS, random)
+        mine, other = ([slab for volume in some for slab in slabs_of(volume, widest)] for some in (volumes, varied))
+        return mine, other
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-        return list(tqdm(pool.map(work, names), total=len(names), desc="linear stage", disable=None))
+        both = list(tqdm(pool.map(work, names), total=len(names), desc="linear stage", disable=None))
+    return [mine for mine, _ in both] + [other for _, other in both]

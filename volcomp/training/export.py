@@ -9,11 +9,8 @@ import numpy as np
 from .. import entropy, residual
 from ..lstm.weights import Weights
 from .density import Shape
-from .model import Trainee
+from .model import HEAD_UNIT, Trainee
 from .network import quantise
-
-HEAD_UNIT = 256  # a head weight of 256 is 1.0
-
 
 def table(shape: Shape, number: int) -> np.ndarray:
     """Counts uint32 [2 · reach + 1] of one table: every token, then the escape; they sum to 2^20."""

@@ -7,11 +7,15 @@ import pathlib
 import numpy as np
 import torch
 
+from ..features import INPUTS
+from ..lstm.weights import Weights
 from .density import Shape
 from .network import RowLstm
 
 HIDDEN = {"fast": 32, "base": 128}
+WIDEST = {"fast": "wide", "base": "full"}  # support that the linear stage may take
 BETAS = (0.9, 0.999)
+HEAD_UNIT = 256  # an integer head weight of 256 is 1.0
 SCALE_OCTAVES = 16.0  # a scale index counts sixteenths of an octave …
 SCALE_ORIGIN = -2.0  # … from a quarter of a grey level
 
@@ -23,7 +27,8 @@ class Trainee:
         self.name, self.seed, self.step, self.seconds = name, seed, 0, 0.0
         generator = torch.Generator().manual_seed(seed)
         self.lstm = RowLstm(HIDDEN[name], generator)
-        self.head = torch.zeros(HIDDEN[name], 2, requires_grad=True)  # offset in scales, log2 of the scale's correction
+        # Offset in scales, log2 of the scale's correction; from inputs and hidden outputs, both in 1/128.
+        self.head = torch.zeros(INPUTS + HIDDEN[name], 2, requires_grad=True)
         self.bias = torch.tensor([0.0, -0.5], requires_grad=True)
         self.shape = Shape()
         self.optimiser = torch.optim.Adam(self.parameters(), betas=BETAS)
@@ -32,21 +37,32 @@ class Trainee:
         """All of them, in a fixed order."""
         return [self.lstm.weights, self.head, self.bias, *self.shape.parameters()]
 
-    def bits(self, hidden: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:
-        """Mean ideal bits per voxel for hidden outputs [T, B, h], errors and scale indices [T, B]."""
-        offset, octaves = (hidden @ self.head + self.bias).unbind(-1)
+    def start(self, released: Weights) -> None:
+        """Take the weights of a released model to go on from; it may have been without the inputs in its head."""
+        doubled = torch.from_numpy(released.weights).float() * torch.exp2(-torch.from_numpy(released.shift).float())
+        doubled[:INPUTS] /= 2
+        head = torch.from_numpy(released.head.T.astype(np.float32)) / HEAD_UNIT
+        with torch.no_grad():
+            self.lstm.weights.copy_(doubled)
+            self.head[len(self.head) - len(head) :] = head
+            self.bias.copy_(torch.from_numpy(released.bias.astype(np.float32)) / (HEAD_UNIT * 128))
+
+    def bits(self, seen: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:
+        """Mean ideal bits per voxel for inputs and hidden outputs [T, B, INPUTS + h] in 1/128, errors and scale indices
+        [T, B]."""
+        offset, octaves = (seen @ self.head + self.bias).unbind(-1)
         log_scale = torch.from_numpy(scale.astype(np.float32) / SCALE_OCTAVES + SCALE_ORIGIN)
         missed = torch.from_numpy(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
         return self.shape.bits(missed.ravel(), (log_scale + octaves).ravel()).mean()
 
     def update(self, inputs: np.ndarray, error: np.ndarray, scale: np.ndarray, rate: float, clip: float) -> float:
         """One step of Adam; returns the batch's bits per voxel."""
-        hidden = (self.lstm.forward(inputs).float() / 128).requires_grad_()
+        seen = (self.lstm.forward(inputs).float() / 128).requires_grad_()
         self.optimiser.zero_grad()
-        loss = self.bits(hidden, error, scale)
+        loss = self.bits(seen, error, scale)
         loss.backward()
-        assert hidden.grad is not None
-        self.lstm.backward(hidden.grad)
+        assert seen.grad is not None
+        self.lstm.backward(seen.grad[..., INPUTS:])
         torch.nn.utils.clip_grad_norm_(self.parameters(), clip)
         for group in self.optimiser.param_groups:
             group["lr"] = rate

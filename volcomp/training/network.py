@@ -110,7 +110,8 @@ class RowLstm:
         self.weights.requires_grad_()
 
     def forward(self, inputs: np.ndarray) -> torch.Tensor:
-        """Hidden outputs int8 [T, B, h] for inputs int8 [T, B, INPUTS], from a state of zeros."""
+        """Inputs and hidden outputs after them int8 [T, B, INPUTS + h], for inputs int8 [T, B, INPUTS], from a state of
+        zeros."""
         steps, rows, _ = inputs.shape
         h = self.hidden
         integers, shift = quantise(self.weights.detach())
@@ -125,7 +126,7 @@ class RowLstm:
             torch._int_mm(torch.from_numpy(self._x[t]), columns, out=accumulator)
             out = self._x[t + 1, :, INPUTS:]
             _forward(accumulator.numpy(), shift.numpy(), self._cells[t], self._z[t], self._cells[t + 1], out)
-        return torch.from_numpy(self._x[1:, :, INPUTS:])
+        return torch.from_numpy(np.concatenate([inputs, self._x[1:, :, INPUTS:]], axis=-1))
 
     def backward(self, d_hidden: torch.Tensor) -> None:
         """Add the gradient of the weights, given that of the hidden outputs, float32 [T, B, h] per unit of h/128."""
