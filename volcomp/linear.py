@@ -74,6 +74,40 @@ def support(name: str) -> Support:
     return Support(name, array, int((array[:, 0] == 0).sum()), int((array[:, 0] == -1).sum()))
 
 
+class Weights(NamedTuple):
+    """What the encoder sends of this stage for one slab.
+
+    support     name in `SUPPORTS`
+    thresholds  int64 [groups, classes - 1], ascending
+    weights     int16 [groups, classes, neighbours]; group 0 serves the slab's first slice, in its `in_slice` weights
+    """
+
+    support: str
+    thresholds: np.ndarray
+    weights: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """The same as the loops take it.
+
+    flat int64 [3, s]          `Support.flat`
+    in_slice                   how many of them lie in the slice itself
+    thresholds int64 [g, c-1]  ascending; the class of a voxel is how many its activity reaches
+    weights int16 [g, c, s]    4096 is 1.0
+    """
+
+    flat: np.ndarray
+    in_slice: int
+    thresholds: np.ndarray
+    weights: np.ndarray
+
+
+def ready(weights: Weights, strides: tuple[int, int]) -> Fitted:
+    """For `predict`, in a padded slab with these element strides (slice, row)."""
+    s = support(weights.support)
+    return Fitted(s.flat(strides), s.in_slice, weights.thresholds, weights.weights)
+
+
 @njit(nogil=True, cache=True, inline="always")
 def gather(
     known: np.ndarray, at: int, row: np.ndarray, used: int, in_slice: int, near: np.ndarray
@@ -96,8 +130,8 @@ def gather(
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def predict(
-    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, flat: np.ndarray, in_slice: int,
-    thresholds: np.ndarray, weights: np.ndarray, limit: int, prediction: np.ndarray,
+    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, limit: int,
+    prediction: np.ndarray,
 ) -> None:  # fmt: skip
     """Predict voxels whose causal neighbours are all in `known`.
 
@@ -105,39 +139,24 @@ def predict(
     index int64 [v]            where each voxel lies in it
     depth uint8 [v]            0 in a slab's first slice, 1 in the second, 2 after
     group uint8 [v]            which group of weight sets serves the voxel's slice
-    flat int64 [3, s]          `Support.flat`
-    thresholds int64 [g, c-1]  ascending; the class of a voxel is how many its activity reaches
-    weights int16 [g, c, s]    4096 is 1.0
+    fitted                     what `ready` made of the weights
     prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
     """
-    size = flat.shape[1]
+    size = fitted.flat.shape[1]
     near = np.empty(size, np.int32)
     for v in range(index.shape[0]):
-        row, first = flat[depth[v]], depth[v] == 0
-        used = in_slice if first else size
-        base, activity = gather(known, index[v], row, used, in_slice, near)
+        row, first = fitted.flat[depth[v]], depth[v] == 0
+        used = fitted.in_slice if first else size
+        base, activity = gather(known, index[v], row, used, fitted.in_slice, near)
         c = 0
-        for bound in thresholds[group[v]]:
+        for bound in fitted.thresholds[group[v]]:
             c += activity >= bound
-        w = weights[group[v], c]
+        w = fitted.weights[group[v], c]
         total = 0.0  # every partial sum is an integer below 2^39: exact in float64, in whatever order
         for i in range(used):
             total += np.float64(w[i]) * np.float64(near[i])
         value = (base << FRACTION_BITS) + ((np.int64(total) + 128) >> (WEIGHT_BITS - FRACTION_BITS))
         prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
-
-
-class Weights(NamedTuple):
-    """What the encoder sends of this stage for one slab.
-
-    support     name in `SUPPORTS`
-    thresholds  int64 [groups, classes - 1], ascending
-    weights     int16 [groups, classes, neighbours]; group 0 serves the slab's first slice, in its `in_slice` weights
-    """
-
-    support: str
-    thresholds: np.ndarray
-    weights: np.ndarray
 
 
 def group_height(shape: tuple[int, int, int]) -> int:
