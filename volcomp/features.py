@@ -66,6 +66,7 @@ def _scale_table() -> np.ndarray:
 
 SCALES = _scale_table()
 RECIPROCALS = ((1 << 28) + SCALES // 2) // SCALES  # 2^28 / scale
+_BOUNDS = (1 << 27) // RECIPROCALS + 1  # differences of 8 scales or more; times the reciprocal still below 2^28
 
 
 def flat(offsets: tuple[tuple[int, int, int], ...], strides: tuple[int, int]) -> np.ndarray:
@@ -91,12 +92,7 @@ def neighbours(strides: tuple[int, int]) -> Neighbours:
 @njit(nogil=True, cache=True, inline="always")
 def scale_index(scale: Any) -> Any:
     """Index of a scale of at least 64/256 grey levels, below 2^32: four bits after the leading one, and its place."""
-    rest, exponent = np.int64(scale), np.int64(0)
-    for half in (16, 8, 4, 2, 1):  # the place of the leading one by halving, without a branch to mispredict
-        step = half * np.int64(rest >= (1 << half))
-        rest >>= step
-        exponent += step
-    return ((exponent - 6) << 4) + ((np.int64(scale) >> (exponent - 4)) & 15)
+    return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # just what a float64 begins with, but for its bias
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -153,7 +149,7 @@ def observe(
             gathered[n_levels + i] = residual[np.uint64(at + row[i])]
         x = inputs[v]
         reciprocal = np.int32(RECIPROCALS[k])
-        bound = np.int32((1 << 27) // RECIPROCALS[k] + 1)  # 8 scales or more from here on, and products below 2^28
+        bound = np.int32(_BOUNDS[k])
         for i in range(rest):
             d = np.int32(min(max(gathered[i], np.int32(-bound)), bound))
             units = np.int32(np.int32(d * reciprocal) >> np.int32(14))

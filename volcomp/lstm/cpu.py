@@ -101,7 +101,7 @@ class Network:
 
     def __init__(self, weights: Weights, make_product: Callable[[np.ndarray], Product] | None = None) -> None:
         self.weights = weights
-        self._head = weights.head.astype(np.float32)
+        self._head = np.ascontiguousarray(weights.head, np.float32)  # strided, the sums would not run on vector units
         self.chunk = CHUNK_BYTES // (16 * weights.hidden)  # rows at a time
         self._room = threading.local()  # accumulators int32 [chunk, 4h] for every thread that calls
         for candidate in [make_product] if make_product else products():
