@@ -108,7 +108,7 @@ def test_no_words_are_the_code_of_nothing() -> None:
 
 @pytest.mark.parametrize("number", models.RELEASED)
 def test_the_quantiles_of_released_models_begin_with_their_counts(number: int) -> None:
-    """From the counts in floating point, as the library makes them; every symbol is found from where its search begins."""
+    """In floating point, as the library makes them of counts; and no search begins beyond its symbol."""
     tables = models.tables(number)
     first, edges, lookup = tables.quantiles
     for k, counts in enumerate(models.weights(number).tables(), entropy.FLAGS):

@@ -92,7 +92,7 @@ def neighbours(strides: tuple[int, int]) -> Neighbours:
 @njit(nogil=True, cache=True, inline="always")
 def scale_index(scale: Any) -> Any:
     """Index of a scale of at least 64/256 grey levels, below 2^32: four bits after the leading one, and its place."""
-    return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # just what a float64 begins with, but for its bias
+    return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # what a float64 begins with, less its bias
 
 
 @njit(nogil=True, cache=True, inline="always")

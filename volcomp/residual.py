@@ -122,8 +122,8 @@ def to_voxels(
     bits: int, limit: int, voxel: np.ndarray,
 ) -> int:  # fmt: skip
     """The inverse of the two functions above for one front: voxels int32 [v] out, where they are not settled bool [v],
-    from raw bits uint8 [bytes] at `position` on. Returns the position after them, or −1 where the raw bits end too soon or a voxel is not 0 …
-    limit."""
+    from raw bits uint8 [bytes] at `position` on. Returns the position after them, or −1 where the raw bits end too
+    soon or a voxel is not 0 … limit."""
     end = raw.shape[0] << 3
     for v in range(mean.shape[0]):
         if settled[v]:

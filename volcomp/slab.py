@@ -48,12 +48,12 @@ class _Rows(NamedTuple):
 class _Room(NamedTuple):
     """What is between the stages, for the voxel of each row at the time that is being coded.
 
-    index int64        where it lies in the padded slab
+    place int64        where it lies in the padded slab
     prediction int32   of the linear stage
     scale int32        its index
     """
 
-    index: np.ndarray
+    place: np.ndarray
     prediction: np.ndarray
     scale: np.ndarray
 
@@ -64,11 +64,11 @@ def _look(
     limit: int, neighbours: features.Neighbours, inputs: np.ndarray,
 ) -> None:  # fmt: skip
     """All that comes before the network, for rows lo … hi-1: into their `room` and their inputs int8 [r, …]."""
-    index, prediction = room.index[lo:hi], room.prediction[lo:hi]
-    index[:] = rows.base[lo:hi] + t
-    linear.predict(known, index, rows.depth[lo:hi], rows.group[lo:hi], fitted, limit, prediction)
+    place, prediction = room.place[lo:hi], room.prediction[lo:hi]
+    place[:] = rows.base[lo:hi] + t
+    linear.predict(known, place, rows.depth[lo:hi], rows.group[lo:hi], fitted, limit, prediction)
     features.observe(
-        known, error, index, rows.depth[lo:hi], neighbours, prediction, room.scale[lo:hi], inputs[lo:hi]
+        known, error, place, rows.depth[lo:hi], neighbours, prediction, room.scale[lo:hi], inputs[lo:hi]
     )
 
 
@@ -95,7 +95,7 @@ def _perceive(
     """Write voxels int32 [hi - lo] and their residuals, and the margins that begin or end with them
     (`neighbourhoods.borders`)."""
     for v in range(lo, hi):
-        at, value = room.index[v], voxel[v - lo]
+        at, value = room.place[v], voxel[v - lo]
         e = (value << 4) - room.prediction[v]
         known[at] = value
         error[at] = e
