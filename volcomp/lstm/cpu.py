@@ -39,10 +39,11 @@ def _advance(
     float32 [2, h] holds integers, whose sums stay below 2^24 and so are exact in whatever order: a third of the time of
     int32 products.
     """
+    for v in range(lo, hi):
+        cell.step(accumulator[v - lo], shift, cells[v], hidden[v])
     first, second = head[0], head[1]
     for v in range(lo, hi):
         row = hidden[v]
-        cell.step(accumulator[v - lo], shift, cells[v], row)
         a, b = np.float32(0), np.float32(0)
         for j in range(row.shape[0]):
             a += np.float32(row[j]) * first[j]
