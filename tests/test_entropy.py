@@ -1,11 +1,12 @@
 """The entropy coder: symbols come back, and the bits are the ones that docs/format.md describes."""
 
+import constriction
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import entropy
+from volcomp import entropy, models
 from volcomp.errors import DamagedError
 
 TOTAL = 1 << entropy.TABLE_BITS
@@ -25,6 +26,20 @@ def some_tables(seed: int = 0, count: int = 12) -> list[np.ndarray]:
 def encode(tables: entropy.Tables, table: np.ndarray, token: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Without any flags."""
     return entropy.encode(tables, np.zeros(table.size, np.uint8), np.zeros(table.size, bool), table, token, sizes)
+
+
+def decode(tables: entropy.Tables, words: np.ndarray, fronts: list[np.ndarray]) -> np.ndarray:
+    """The tokens uint16 of fronts with the tables uint16 [v] each, which must be all that there is."""
+    stream = entropy.stream(tables, words, max(map(len, fronts)))
+    tokens = [take(tables, stream, front) for front in fronts]
+    entropy.finish(stream)
+    return np.concatenate(tokens)
+
+
+def take(tables: entropy.Tables, stream: entropy.Stream, table: np.ndarray) -> np.ndarray:
+    token = np.full(table.size, 12345, np.uint16)
+    entropy.take(stream, tables.quantiles, table, token)
+    return token
 
 
 def ans_decode(words: list[int], tables: list[np.ndarray], order: list[int]) -> list[int]:
@@ -58,10 +73,51 @@ def test_symbols_come_back_front_by_front(seed: int, sizes: list[int]) -> None:
     table = (entropy.FLAGS + random.integers(0, len(counts), sum(sizes))).astype(np.uint16)
     token = (random.integers(0, 1 << 30, table.size) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
     words = encode(tables, table, token, np.array(sizes))
-    decoder = entropy.Decoder(tables, words)
-    taken = [decoder.take(part) for part in np.split(table, np.cumsum(sizes)[:-1])]
-    decoder.finish()
-    assert np.array_equal(np.concatenate(taken), token)
+    assert np.array_equal(decode(tables, words, np.split(table, np.cumsum(sizes)[:-1])), token)
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**32 - 1), max_size=40), st.integers(1, 400),
+    st.sampled_from([0, 1, 2**32 - 1]),
+)  # fmt: skip
+def test_any_words_give_what_constriction_makes_of_them(seed: int, words: list[int], count: int, last: int) -> None:
+    """Words of no encoder, too: the same symbols, for ever so many of them, or the same refusal."""
+    counts = some_tables(seed, 5)
+    tables, stack = entropy.Tables(counts), np.array([*words, last], np.uint32)
+    table = np.sort(np.random.default_rng(seed).integers(1, entropy.FLAGS + len(counts), count)).astype(np.uint16)
+    try:
+        coder = constriction.stream.stack.AnsCoder(stack)
+    except ValueError:
+        with pytest.raises(DamagedError):
+            entropy.stream(tables, stack, count)
+        return
+    stream = entropy.stream(tables, stack, count)
+    expected = [coder.decode(tables.models[k]) for k in table.tolist()]
+    assert take(tables, stream, table).tolist() == expected
+    if coder.is_empty():
+        entropy.finish(stream)
+    else:
+        with pytest.raises(DamagedError, match="more than its voxels"):
+            entropy.finish(stream)
+
+
+def test_no_words_are_the_code_of_nothing() -> None:
+    tables = entropy.Tables(some_tables())
+    entropy.finish(entropy.stream(tables, np.empty(0, np.uint32), 0))
+
+
+@pytest.mark.parametrize("number", models.RELEASED)
+def test_the_quantiles_of_released_models_begin_with_their_counts(number: int) -> None:
+    """In floating point, as the library makes them of counts; and no search begins beyond its symbol."""
+    tables = models.tables(number)
+    first, edges, lookup = tables.quantiles
+    for k, counts in enumerate(models.weights(number).tables(), entropy.FLAGS):
+        scale = float((1 << entropy.PRECISION) - len(counts))
+        below = np.concatenate([[0.0], np.cumsum(counts / TOTAL)[:-1]])
+        mine = edges[first[k] : first[k] + len(counts) + 1].astype(np.int64)
+        assert np.array_equal(mine[:-1], (below * scale).astype(np.int64) + np.arange(len(counts)))
+        assert mine[-1] == 1 << entropy.PRECISION and (np.diff(mine) > 0).all()
+        assert (mine[lookup[k]] <= np.arange(1 << entropy.LOOKUP_BITS) << 14).all()
 
 
 def test_the_bits_are_those_of_the_description() -> None:
@@ -91,27 +147,28 @@ def test_flags_come_before_tokens() -> None:
     table = np.full(300, entropy.FLAGS + 2, np.uint16)
     token = random.integers(0, tables.sizes[2], 300).astype(np.uint16)
     words = entropy.encode(tables, flag, settled, table, token, np.array([120, 0, 180]))
-    decoder = entropy.Decoder(tables, words)
+    stream = entropy.stream(tables, words, 180)
     for part in (slice(0, 120), slice(120, 300)):
-        coded, rest = flag[part] > 0, ~settled[part]
-        assert np.array_equal(decoder.take(flag[part][coded].astype(np.uint16)), settled[part][coded])
-        assert np.array_equal(decoder.take(table[part][rest]), token[part][rest])
-    decoder.finish()
+        flagged = take(tables, stream, flag[part].astype(np.uint16))
+        assert np.array_equal(flagged, np.where(flag[part] > 0, settled[part], 12345)), "table 0 has no symbol"
+        tokens = take(tables, stream, np.where(settled[part], 0, table[part]).astype(np.uint16))
+        assert np.array_equal(tokens, np.where(settled[part], 12345, token[part]))
+    entropy.finish(stream)
 
 
 def test_words_left_over_are_noticed() -> None:
     tables = entropy.Tables(some_tables())
     table, token = np.full(500, entropy.FLAGS, np.uint16), np.ones(500, np.uint16)
     words = encode(tables, table, token, np.array([500]))
-    decoder = entropy.Decoder(tables, words)
-    decoder.take(table[:400])
+    stream = entropy.stream(tables, words, 400)
+    take(tables, stream, table[:400])
     with pytest.raises(DamagedError):
-        decoder.finish()
+        entropy.finish(stream)
 
 
 def test_words_that_no_encoder_writes_are_refused() -> None:
     with pytest.raises(DamagedError):
-        entropy.Decoder(entropy.Tables(some_tables()), np.array([5, 0], np.uint32))
+        entropy.stream(entropy.Tables(some_tables()), np.array([5, 0], np.uint32), 1)
 
 
 @pytest.mark.parametrize("counts", [[TOTAL], [TOTAL, 0], [1, 2, 3]])

@@ -57,8 +57,8 @@ def test_observations_are_those_of_the_description() -> None:
     prediction = np.clip(16 * levels + random.integers(-300, 300, levels.shape), 0, None).astype(np.int32)
     depth = np.minimum(np.indices(levels.shape)[0], 2).astype(np.uint8).ravel()
     scale, inputs = np.empty(levels.size, np.int32), np.full((levels.size, features.INPUTS + 3), 55, np.int8)
-    tables = features.tables(strides)
-    features.observe(known, residual, index.ravel(), depth, *tables, prediction.ravel(), scale, inputs)
+    neighbours = features.neighbours(strides)
+    features.observe(known, residual, index.ravel(), depth, neighbours, prediction.ravel(), scale, inputs)
     assert (inputs[:, features.INPUTS :] == 55).all(), "the state's columns are not touched"
     for v, place in enumerate(np.ndindex(levels.shape)):
         k, expected = slow_observation(levels, errors, int(prediction[place]), *place)
@@ -91,7 +91,7 @@ def test_extremes_do_not_overflow() -> None:
     for p in (0, 65535 * 16):
         prediction = np.full(levels.size, p, np.int32)
         depth = np.repeat(np.arange(3, dtype=np.uint8), 36)
-        features.observe(known, residual, index.ravel(), depth, *features.tables(strides), prediction, scale, inputs)
+        features.observe(known, residual, index.ravel(), depth, features.neighbours(strides), prediction, scale, inputs)
         assert scale.max() < features.SCALE_INDICES
         for v in (0, 7, 50, 100):
             z, y, x = np.unravel_index(v, levels.shape)

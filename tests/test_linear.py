@@ -49,12 +49,11 @@ def test_predictions_are_those_of_the_description(name: str) -> None:
     levels = some_levels()
     known, index, strides = padded(levels)
     fitted = linear.fit(known, index, strides, 2, (name,))
-    support = linear.support(name)
     z = np.indices(levels.shape)[0].ravel()
     prediction = np.empty(levels.size, np.int32)
     linear.predict(
         known, index.ravel(), np.minimum(z, 2).astype(np.uint8), linear.groups_of(len(levels), 2)[z],
-        support.flat(strides), support.in_slice, fitted.thresholds, fitted.weights, int(levels.max()), prediction,
+        linear.ready(fitted, strides), int(levels.max()), prediction,
     )  # fmt: skip
     expected = [slow_prediction(levels, fitted, 2, *place) for place in np.ndindex(levels.shape)]
     assert prediction.tolist() == expected

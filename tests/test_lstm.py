@@ -92,7 +92,12 @@ def test_weights_that_could_overflow_are_refused() -> None:
 def test_a_backend_that_gives_other_numbers_is_refused() -> None:
     def off_by_one(weights: np.ndarray) -> cpu.Product:
         exact = cpu.float_product(weights)
-        return lambda x: exact(x) + 1024
+
+        def product(x: np.ndarray, out: np.ndarray) -> None:
+            exact(x, out)
+            out += 1024
+
+        return product
 
     with pytest.warns(RuntimeWarning, match="does not give the reference's numbers"), pytest.raises(UnsupportedError):
         cpu.Network(some_weights(32, 0), off_by_one)

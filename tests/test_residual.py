@@ -17,7 +17,7 @@ def both_ways(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: i
     located, back = np.empty_like(table), np.empty_like(voxel)
     residual.locate(mean, classes, located)
     assert np.array_equal(located, table), "the decoder must find the table without the voxel"
-    assert residual.to_voxels(mean, classes, token, raw, 0, bits, limit, back) == size
+    assert residual.to_voxels(mean, classes, token, none, raw, 0, bits, limit, back) == size
     return token, back
 
 
@@ -72,10 +72,10 @@ def test_the_integers_are_what_they_stand_for() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    mean, classes, token = np.array([0], np.int32), np.array([70], np.uint8), np.array([0], np.int32)
-    raw, voxel = np.zeros(8, np.uint8), np.empty(1, np.int32)
-    assert residual.to_voxels(mean, classes, token, raw, 0, 12, 4095, voxel) == -1, "a voxel below 0"
-    assert residual.to_voxels(mean, classes, token, raw[:0], 0, 12, 4095, voxel) == -1, "no raw bits left"
+    mean, classes, token = np.array([0], np.int32), np.array([70], np.uint8), np.array([0], np.uint16)
+    none, raw, voxel = np.zeros(1, bool), np.zeros(8, np.uint8), np.empty(1, np.int32)
+    assert residual.to_voxels(mean, classes, token, none, raw, 0, 12, 4095, voxel) == -1, "a voxel below 0"
+    assert residual.to_voxels(mean, classes, token, none, raw[:0], 0, 12, 4095, voxel) == -1, "no raw bits left"
 
 
 def test_corrections_find_a_wrong_scale() -> None:

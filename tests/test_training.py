@@ -110,6 +110,6 @@ def test_samples_are_what_the_codec_sees() -> None:
     scale, alone = np.empty(1, np.int32), np.zeros((1, features.INPUTS), np.int8)
     prediction = (slab.known[index] * 16 - slab.residual[index]).astype(np.int32)
     depth = np.array([2], np.uint8)
-    tables = features.tables(slab.strides)
-    features.observe(slab.known, slab.residual, index, depth, *tables, prediction, scale, alone)
+    neighbours = features.neighbours(slab.strides)
+    features.observe(slab.known, slab.residual, index, depth, neighbours, prediction, scale, alone)
     assert np.array_equal(alone[0], inputs[17, 0])

@@ -228,9 +228,10 @@ def _encode_slab(
         if workers.stop.is_set():
             raise _Stopped
         begin, end = end, end + hi - lo
-        mean[begin:end], classes[begin:end], prediction = workers.team.predict(slab, network.step, t, lo, hi)
-        voxel[begin:end] = known[slab.places(t, lo, hi)[0]]
-        slab.perceive(t, lo, hi, voxel[begin:end], prediction)
+        workers.team.predict(slab, network.step, t, lo, hi)
+        mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
+        np.take(known, slab.places(t, lo, hi), out=voxel[begin:end])
+        slab.perceive(t, lo, hi, voxel[begin:end])
         sizes.append(hi - lo)
         if progress:
             progress(hi - lo)
@@ -284,16 +285,19 @@ def _decode_slab(
     limit = header.mapping.limit
     reader = Cursor(payload, "what it holds")
     fitted, group_height = linear.from_bytes(reader, shape[0])
-    symbols = coding.Reader(models.tables(header.number), reader, limit)
-
     slab = Slab(shape, limit, fitted, group_height, models.weights(header.number))
-    for t, lo, hi in slab.ranges():
+    fronts = slab.ranges()
+    longest = max(hi - lo for _, lo, hi in fronts)
+    symbols = coding.Reader(models.tables(header.number), reader, limit, longest)
+    value = symbols.spike
+
+    for t, lo, hi in fronts:
         if workers.stop.is_set():
             raise _Stopped
-        mean, classes, prediction = workers.team.predict(slab, network.step, t, lo, hi)
-        value = symbols.spike
+        workers.team.predict(slab, network.step, t, lo, hi)
+        mean, classes = slab.mean[lo:hi], slab.classes[lo:hi]
         context = None if value is None else slab.contexts(t, lo, hi, value, mean, classes)
-        slab.perceive(t, lo, hi, symbols.take(mean, classes, context), prediction)
+        slab.perceive(t, lo, hi, symbols.take(mean, classes, context))
         if progress:
             progress(hi - lo)
     symbols.finish()

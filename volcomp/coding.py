@@ -7,14 +7,18 @@ has settled; each table by table, each table's in the order of the voxels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from . import entropy, residual, rice, spike
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
 Contexts = Callable[[int], np.ndarray]  # from the spike's value to the context uint8 of every voxel
+
+_NONE = np.empty(0, np.uint8)
 
 
 def write(
@@ -71,45 +75,80 @@ def _find_spike(
     return (chosen, context) if chosen else None
 
 
+class _Room(NamedTuple):
+    """What is between the stages, for the voxels of a front [v].
+
+    classes uint8   the corrected ones
+    table uint16    0 for no symbol
+    token uint16
+    settled bool    whether a flag says that the voxel is the spike
+    voxel int32
+    """
+
+    classes: np.ndarray
+    table: np.ndarray
+    token: np.ndarray
+    settled: np.ndarray
+    voxel: np.ndarray
+
+
+@njit(nogil=True, cache=True)
+def _take(
+    mean: np.ndarray, classes: np.ndarray, corrections: np.ndarray, context: np.ndarray, codes: np.ndarray, spike: int,
+    stream: entropy.Stream, quantiles: entropy.Quantiles, raw: np.ndarray, position: int, bits: int, limit: int,
+    room: _Room,
+) -> int:  # fmt: skip
+    """The voxels of a front into `room`: flags, where there is a context uint8 [v] for every voxel, then symbols, then
+    raw bits. Returns the position in the raw bits, or −1, as `residual.to_voxels` does."""
+    size = mean.shape[0]
+    table, token, settled, voxel = room.table[:size], room.token[:size], room.settled[:size], room.voxel[:size]
+    coded = room.classes[:size]
+    settled[:] = False
+    if context.shape[0]:
+        token[:] = 0
+        for v in range(size):
+            table[v] = codes[context[v]]
+        entropy.take(stream, quantiles, table, token)
+        for v in range(size):
+            settled[v] = token[v] == 1
+            voxel[v] = spike
+    for v in range(size):
+        coded[v] = corrections[classes[v]]
+    residual.locate(mean, coded, table)
+    for v in range(size):
+        table[v] = 0 if settled[v] else table[v] + entropy.FLAGS
+    entropy.take(stream, quantiles, table, token)
+    return residual.to_voxels(mean, coded, token, settled, raw, position, bits, limit, voxel)
+
+
 class Reader:
     """Decodes what `write` wrote, front by front. `spike` is the grey level that contexts are asked for, or None."""
 
-    def __init__(self, tables: entropy.Tables, data: Cursor, limit: int) -> None:
-        """Takes all that is left of `data`; voxels are 0 … limit. DamagedError where it is not what `write` writes."""
-        self._limit, self._width, self._position = limit, limit.bit_length(), 0
-        self._classes = _read_corrections(data.string())
+    def __init__(self, tables: entropy.Tables, data: Cursor, limit: int, longest: int) -> None:
+        """Takes all that is left of `data`; voxels are 0 … limit, and the longest front has so many. DamagedError where
+        it is not what `write` writes."""
+        self._limit, self._position = limit, 0
+        self._corrections = _read_corrections(data.string())
         self.spike, self._codes = _read_spike(data.string(), limit)
-        self._decoder = entropy.Decoder(tables, np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32))
+        words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
+        self._stream, self._quantiles = entropy.stream(tables, words, longest), tables.quantiles
         self._raw = np.frombuffer(data.rest(), np.uint8)
+        self._room = _Room(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
 
     def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """The voxels int32 [v] of the next front; contexts are needed where there is a spike."""
-        if self.spike is None or context is None:
-            return self._settle(mean, classes)
-        flag = self._codes[context]
-        voxel = np.full(mean.size, self.spike, np.int32)
-        rest = np.ones(mean.size, bool)
-        rest[flag > 0] = self._decoder.take(flag[flag > 0].astype(np.uint16)) == 0
-        voxel[rest] = self._settle(mean[rest], classes[rest])
-        return voxel
-
-    def _settle(self, mean: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """The voxels that have symbols."""
-        table, voxel = np.empty(mean.size, np.uint16), np.empty(mean.size, np.int32)
-        classes = self._classes[classes]
-        residual.locate(mean, classes, table)
-        table += entropy.FLAGS
-        token = self._decoder.take(table)
-        self._position = residual.to_voxels(
-            mean, classes, token, self._raw, self._position, self._width, self._limit, voxel
-        )
+        """The voxels int32 [v] of the next front, until the next call; contexts are needed where there is a spike."""
+        self._position = _take(
+            mean, classes, self._corrections, _NONE if context is None else context, self._codes, self.spike or 0,
+            self._stream, self._quantiles, self._raw, self._position, self._limit.bit_length(),
+            self._limit, self._room,
+        )  # fmt: skip
         if self._position < 0:
             raise DamagedError("it decodes to voxels that the volume cannot have")
-        return voxel
+        return self._room.voxel[: mean.size]
 
     def finish(self) -> None:
         """DamagedError unless exactly what was written has been taken."""
-        self._decoder.finish()
+        entropy.finish(self._stream)
         if -(-self._position // 8) != self._raw.size:
             raise DamagedError("it holds more raw bits than its voxels have")
 
@@ -129,7 +168,7 @@ def _read_spike(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
     if not data:
         return None, np.empty(0, np.uint8)
     reader = Cursor(data, "its list of flags")
-    value, codes = reader.varint(), np.frombuffer(reader.take(spike.CONTEXTS), np.uint8)
+    value, codes = reader.varint(), np.frombuffer(reader.take(spike.CONTEXTS), np.uint8).copy()
     reader.end()
     if value > limit:
         raise DamagedError(f"its spike is {value}, beyond the largest grey level {limit}")

@@ -1,13 +1,15 @@
-"""Integer tables and the entropy coder: asymmetric numeral systems (Duda 2009), from the library constriction.
+"""Integer tables and the entropy coder: asymmetric numeral systems (Duda 2009), as the library constriction has them.
 
 A coder of this kind is a stack. The decoder takes the symbols of a front table by table, in ascending order, each
 table's in the order of the voxels; the encoder pushes all of it in reverse. Tables hold counts of 2^20, which
-constriction gets as exact binary fractions.
+constriction gets as exact binary fractions. It is the encoder and, in tests, the reference; the decoder is our own,
+because constriction's holds the lock of Python's interpreter, and threads would wait for each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import constriction
 import numpy as np
@@ -16,6 +18,8 @@ from numba import njit
 from .errors import DamagedError
 
 TABLE_BITS = 20
+PRECISION = 24  # of the probabilities that constriction makes of the counts
+LOOKUP_BITS = 10  # so many leading bits of a quantile say where to begin the search for its symbol
 FLAGS = 256  # tables of this number on are the model's; those before are of yes and no (0 is none)
 _AnsCoder = constriction.stream.stack.AnsCoder
 _Categorical = constriction.stream.model.Categorical
@@ -34,8 +38,34 @@ def flag_bits() -> np.ndarray:
     return np.array([[0.0, 0.0]] + [(TABLE_BITS - np.log2(flag_counts(code))).tolist() for code in range(1, FLAGS)])
 
 
+class Quantiles(NamedTuple):
+    """What decoding needs of all tables.
+
+    first uint32 [tables]                   where the edges of each begin
+    edges uint32 [sum of sizes + tables]    of the symbols of each, from 0 to 2^24
+    lookup uint16 [tables, 2^LOOKUP_BITS]   the symbol of the first quantile with these leading bits
+    """
+
+    first: np.ndarray
+    edges: np.ndarray
+    lookup: np.ndarray
+
+
+def quantiles(tables: Sequence[np.ndarray]) -> Quantiles:
+    """The edges of counts as constriction has them: every symbol gets 1 and its share of what is left of 2^24."""
+    parts = []
+    for table in tables:
+        edges = np.concatenate([[0], np.cumsum(table, dtype=np.int64)]) * ((1 << PRECISION) - len(table))
+        parts.append((edges >> TABLE_BITS) + np.arange(len(table) + 1))
+        parts[-1][-1] = 1 << PRECISION
+    first = np.cumsum([0, *map(len, parts[:-1])]).astype(np.uint32)
+    begins = np.arange(1 << LOOKUP_BITS) << (PRECISION - LOOKUP_BITS)
+    lookup = np.stack([np.searchsorted(part, begins, side="right") - 1 for part in parts]).astype(np.uint16)
+    return Quantiles(first, np.concatenate(parts).astype(np.uint32), lookup)
+
+
 class Tables:
-    """The probability tables of one model, as coder models and as code lengths."""
+    """The probability tables of one model, as coder models, as quantiles and as code lengths."""
 
     def __init__(self, counts: Sequence[np.ndarray]) -> None:
         """counts: for each table uint32 [symbols], at least 2 of them, each at least 1, summing to 2^20. They get the
@@ -47,23 +77,10 @@ class Tables:
         flags = [flag_counts(code) for code in range(1, FLAGS)]
         everything = [*flags[:1], *flags, *counts]  # number 0 is never used
         self.models = [_Categorical(table / float(1 << TABLE_BITS), perfect=False) for table in everything]
+        self.quantiles = quantiles(everything)
         self.code_length = np.full((len(counts), int(self.sizes.max())), 99, np.float32)
         for row, table in zip(self.code_length, counts, strict=True):
             row[: len(table)] = TABLE_BITS - np.log2(table)
-
-
-@njit(nogil=True, cache=True)
-def _sort(table: np.ndarray, tables: int, order: np.ndarray, count: np.ndarray) -> None:
-    """Stable counting sort of a front's voxels by table: order int32 [v] and count int64 [tables] out."""
-    count[:] = 0
-    for v in range(table.shape[0]):
-        count[table[v]] += 1
-    place = np.zeros(tables, np.int64)
-    for k in range(1, tables):
-        place[k] = place[k - 1] + count[k - 1]
-    for v in range(table.shape[0]):
-        order[place[table[v]]] = v
-        place[table[v]] += 1
 
 
 @njit(nogil=True, cache=True)
@@ -125,31 +142,68 @@ def encode(
     return coder.get_compressed()
 
 
-class Decoder:
-    """Takes one front after the other from a slab's words."""
+class Stream(NamedTuple):
+    """A slab's words on their way through the decoder, and its room to work in.
 
-    def __init__(self, tables: Tables, words: np.ndarray) -> None:
-        """words: uint32, as `encode` returned them."""
-        self._tables = tables
-        try:
-            self._coder = _AnsCoder(words)
-        except ValueError as error:  # a last word of zero, which no encoder writes
-            raise DamagedError("the entropy-coded part of a slab is not one that an encoder writes") from error
-        self._count = np.zeros(len(tables.models), np.int64)
+    words uint32 [n]        taken from the end on
+    state uint64 [2]        the coder's, and how many words are left
+    place int32 [tables]    where the voxels of each table begin in `order`
+    order int32 [longest]   the voxels of a front, by table
+    """
 
-    def take(self, table: np.ndarray) -> np.ndarray:
-        """The tokens int32 [v] of a front whose voxels have the tables uint16 [v]."""
-        if not table.size:
-            return np.empty(0, np.int32)
-        order = np.empty(table.size, np.int32)
-        _sort(table, len(self._count), order, self._count)
-        decode, models = self._coder.decode, self._tables.models
-        parts = [decode(models[k], int(self._count[k])) for k in np.flatnonzero(self._count).tolist()]
-        tokens = np.empty(table.size, np.int32)
-        tokens[order] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return tokens
+    words: np.ndarray
+    state: np.ndarray
+    place: np.ndarray
+    order: np.ndarray
 
-    def finish(self) -> None:
-        """Raises DamagedError unless exactly what the encoder pushed has been taken."""
-        if not self._coder.is_empty():
-            raise DamagedError("the entropy-coded part of a slab holds more than its voxels")
+
+def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
+    """Begin to decode words uint32, as `encode` returned them, whose longest front has so many voxels; DamagedError
+    where no encoder writes them."""
+    if words.size and words[-1] == 0:
+        raise DamagedError("the entropy-coded part of a slab is not one that an encoder writes")
+    state, left = 0, words.size
+    while left and state < 1 << 32:
+        left -= 1
+        state = state << 32 | int(words[left])
+    place = np.empty(len(tables.models), np.int32)
+    return Stream(words, np.array([state, left], np.uint64), place, np.empty(longest, np.int32))
+
+
+@njit(nogil=True, cache=True)
+def take(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
+    """Decode the next symbols of a front into token uint16 [v], for voxels that have the tables uint16 [v]; a voxel of
+    table 0 has no symbol, and its token stays. Any words give some symbols of these tables."""
+    place, order = stream.place, stream.order
+    place[:] = 0
+    for v in range(table.shape[0]):
+        place[table[v]] += 1
+    end = np.int32(0)
+    for k in range(place.shape[0]):
+        end += place[k]
+        place[k] = end - place[k]
+    for v in range(table.shape[0]):
+        order[place[table[v]]] = v
+        place[table[v]] += 1
+    state, left, one = stream.state[0], stream.state[1], np.uint64(1)  # numba makes floats of other sums with uint64
+    for n in range(place[0], table.shape[0]):  # `place` has come to where each table ends
+        v = order[n]
+        k = table[v]
+        low = state & np.uint64((1 << PRECISION) - 1)
+        symbol = quantiles.lookup[k, low >> np.uint64(PRECISION - LOOKUP_BITS)]
+        edge = quantiles.first[k] + symbol
+        while quantiles.edges[edge + one] <= low:
+            edge += one
+        begin = quantiles.edges[edge]
+        state = (state >> np.uint64(PRECISION)) * (quantiles.edges[edge + one] - begin) + (low - begin)
+        if state < np.uint64(1 << 32) and left > 0:
+            left -= one
+            state = state << np.uint64(32) | np.uint64(stream.words[left])
+        token[v] = edge - quantiles.first[k]
+    stream.state[0], stream.state[1] = state, left
+
+
+def finish(stream: Stream) -> None:
+    """DamagedError unless exactly what the encoder pushed has been taken."""
+    if stream.state.any():
+        raise DamagedError("the entropy-coded part of a slab holds more than its voxels")

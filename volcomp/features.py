@@ -9,7 +9,7 @@ sixteenths of an octave from a quarter of a grey level: scale = 2^(index/16) / 4
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -66,6 +66,7 @@ def _scale_table() -> np.ndarray:
 
 SCALES = _scale_table()
 RECIPROCALS = ((1 << 28) + SCALES // 2) // SCALES  # 2^28 / scale
+_BOUNDS = (1 << 27) // RECIPROCALS + 1  # differences of 8 scales or more; times the reciprocal still below 2^28
 
 
 def flat(offsets: tuple[tuple[int, int, int], ...], strides: tuple[int, int]) -> np.ndarray:
@@ -75,20 +76,23 @@ def flat(offsets: tuple[tuple[int, int, int], ...], strides: tuple[int, int]) ->
     return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
 
 
-def tables(strides: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class Neighbours(NamedTuple):
     """`flat` of LEVELS, RESIDUALS and ACTIVE, as `observe` takes them."""
-    return flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides)
+
+    levels: np.ndarray
+    residuals: np.ndarray
+    active: np.ndarray
+
+
+def neighbours(strides: tuple[int, int]) -> Neighbours:
+    """In a padded slab with these element strides (slice, row)."""
+    return Neighbours(flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides))
 
 
 @njit(nogil=True, cache=True, inline="always")
 def scale_index(scale: Any) -> Any:
     """Index of a scale of at least 64/256 grey levels, below 2^32: four bits after the leading one, and its place."""
-    rest, exponent = np.int64(scale), np.int64(0)
-    for half in (16, 8, 4, 2, 1):  # the place of the leading one by halving, without a branch to mispredict
-        step = half * np.int64(rest >= (1 << half))
-        rest >>= step
-        exponent += step
-    return ((exponent - 6) << 4) + ((np.int64(scale) >> (exponent - 4)) & 15)
+    return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # what a float64 begins with, less its bias
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -106,19 +110,19 @@ def _clip(value: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def observe(
-    known: np.ndarray, residual: np.ndarray, index: np.ndarray, depth: np.ndarray, levels: np.ndarray,
-    residuals: np.ndarray, active: np.ndarray, prediction: np.ndarray, scale: np.ndarray, inputs: np.ndarray,
+    known: np.ndarray, residual: np.ndarray, index: np.ndarray, depth: np.ndarray, neighbours: Neighbours,
+    prediction: np.ndarray, scale: np.ndarray, inputs: np.ndarray,
 ) -> None:  # fmt: skip
     """The scale index and the inputs of voxels whose causal neighbours are all known.
 
     known, residual int32 [n]   the padded slab and its residuals after the linear stage, flat
     index int64 [v]             where each voxel lies in them
     depth uint8 [v]             0 in a slab's first slice, 1 in the second, 2 after
-    levels, residuals, active   `flat` of LEVELS, RESIDUALS and ACTIVE
     prediction int32 [v]        of the linear stage
     scale int32 [v]             out: scale index
     inputs int8 [v, ≥ INPUTS]   out: the columns from INPUTS on are left alone
     """
+    levels, residuals, active = neighbours
     n_levels, n_residuals, n_active = levels.shape[1], residuals.shape[1], active.shape[1]
     rest = n_levels + n_residuals
     gathered = np.empty(rest, np.int32)  # gathering first leaves loops over it that vector units can run
@@ -145,7 +149,7 @@ def observe(
             gathered[n_levels + i] = residual[np.uint64(at + row[i])]
         x = inputs[v]
         reciprocal = np.int32(RECIPROCALS[k])
-        bound = np.int32((1 << 27) // RECIPROCALS[k] + 1)  # 8 scales or more from here on, and products below 2^28
+        bound = np.int32(_BOUNDS[k])
         for i in range(rest):
             d = np.int32(min(max(gathered[i], np.int32(-bound)), bound))
             units = np.int32(np.int32(d * reciprocal) >> np.int32(14))

@@ -63,8 +63,13 @@ class Support:
         """Offsets into a padded slab with element `strides` (slice, row): int64 [3, n], a row for a slab's first,
         second and later slices. A neighbour in a slice before the slab's first is read from the first slice; in the
         first slice itself only the `in_slice` neighbours count, and the others are never read."""
-        dz, dy, dx = self.offsets.T
-        return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
+        return flat(self.offsets, strides)
+
+
+def flat(offsets: np.ndarray, strides: tuple[int, int]) -> np.ndarray:
+    """`Support.flat` of any offsets int64 [n, 3]."""
+    dz, dy, dx = offsets.T
+    return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
 
 
 @cache
@@ -73,6 +78,67 @@ def support(name: str) -> Support:
     offsets = sorted(disc(SUPPORTS[name]), key=lambda o: (-o[0], o[1] ** 2 + o[2] ** 2, -o[1], o[2]))
     array = np.array(offsets, dtype=np.int64)
     return Support(name, array, int((array[:, 0] == 0).sum()), int((array[:, 0] == -1).sum()))
+
+
+class Weights(NamedTuple):
+    """What the encoder sends of this stage for one slab.
+
+    support     name in `SUPPORTS`
+    thresholds  int64 [groups, classes - 1], ascending
+    weights     int16 [groups, classes, neighbours]; group 0 serves the slab's first slice, in its `in_slice` weights
+    """
+
+    support: str
+    thresholds: np.ndarray
+    weights: np.ndarray
+
+
+LANES = 8  # neighbours that lie side by side are read so many at a time, as vector units do
+
+
+class Fitted(NamedTuple):
+    """The same as the loops take it, in lanes: each run of LANES voxels side by side holds some of the neighbours, and
+    the others have weights of zero.
+
+    runs int64 [3, n]            where each run begins, in the padded slab and for each depth, relative to the voxel
+    in_slice                     how many runs lie in the slice itself; they come first
+    active int32 [n·LANES]       −1 for the neighbours that make the activity, else 0
+    nearest int64 [BASE]         where the neighbours of the base lie, relative to the voxel
+    thresholds int64 [g, c-1]    ascending; the class of a voxel is how many its activity reaches
+    weights float64 [g, c, n·LANES]  integers; 4096 is 1.0
+    """
+
+    runs: np.ndarray
+    in_slice: int
+    active: np.ndarray
+    nearest: np.ndarray
+    thresholds: np.ndarray
+    weights: np.ndarray
+
+
+def ready(weights: Weights, strides: tuple[int, int]) -> Fitted:
+    """For `predict`, in a padded slab with these element strides (slice, row)."""
+    s = support(weights.support)
+    begins, lane = _runs(s)
+    active = np.zeros(len(begins) * LANES, np.int32)
+    active[lane[:ACTIVITY_IN_SLICE]] = active[lane[s.in_slice : s.in_slice + ACTIVITY_BEFORE]] = -1
+    spread = np.zeros((*weights.weights.shape[:2], active.size))
+    spread[:, :, lane] = weights.weights
+    in_slice = int((begins[:, 0] == 0).sum())
+    return Fitted(
+        flat(begins, strides), in_slice, active, flat(s.offsets[:BASE], strides)[0], weights.thresholds, spread
+    )
+
+
+def _runs(support: Support) -> tuple[np.ndarray, np.ndarray]:
+    """The runs that hold all neighbours of a support: where they begin, int64 [n, 3] (dz, dy, dx), and the lane of each
+    neighbour, int64."""
+    begins: list[tuple[int, int, int]] = []
+    for dz, dy, dx in sorted(map(tuple, support.offsets.tolist()), key=lambda o: (-o[0], -o[1], o[2])):
+        if not begins or begins[-1][:2] != (dz, dy) or dx >= begins[-1][2] + LANES:
+            begins.append((dz, dy, dx))
+    lanes = {(dz, dy, dx + i): n * LANES + i for n, (dz, dy, dx) in enumerate(begins) for i in range(LANES)}
+    return np.array(begins), np.array([lanes[offset] for offset in map(tuple, support.offsets.tolist())])
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -95,10 +161,21 @@ def gather(
     return base, activity
 
 
+@njit(nogil=True, cache=True, inline="always")
+def read_lanes(source: np.ndarray, at: int, lanes: np.ndarray, to: int) -> None:
+    """Copy LANES values from place `at` to place `to`: all are read before any is written, or it would take as many
+    instructions as values, because the compiler cannot know that the arrays do not overlap."""
+    a, b, c, d = source[np.uint64(at)], source[np.uint64(at + 1)], source[np.uint64(at + 2)], source[np.uint64(at + 3)]
+    at += 4
+    e, f, g, h = source[np.uint64(at)], source[np.uint64(at + 1)], source[np.uint64(at + 2)], source[np.uint64(at + 3)]
+    lanes[to], lanes[to + 1], lanes[to + 2], lanes[to + 3] = a, b, c, d
+    lanes[to + 4], lanes[to + 5], lanes[to + 6], lanes[to + 7] = e, f, g, h
+
+
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def predict(
-    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, flat: np.ndarray, in_slice: int,
-    thresholds: np.ndarray, weights: np.ndarray, limit: int, prediction: np.ndarray,
+    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, limit: int,
+    prediction: np.ndarray,
 ) -> None:  # fmt: skip
     """Predict voxels whose causal neighbours are all in `known`.
 
@@ -106,39 +183,32 @@ def predict(
     index int64 [v]            where each voxel lies in it
     depth uint8 [v]            0 in a slab's first slice, 1 in the second, 2 after
     group uint8 [v]            which group of weight sets serves the voxel's slice
-    flat int64 [3, s]          `Support.flat`
-    thresholds int64 [g, c-1]  ascending; the class of a voxel is how many its activity reaches
-    weights int16 [g, c, s]    4096 is 1.0
+    fitted                     what `ready` made of the weights
     prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
     """
-    size = flat.shape[1]
-    near = np.empty(size, np.int32)
+    near = np.empty(fitted.runs.shape[1] * LANES, np.int32)
+    west, north, north_west, north_east = fitted.nearest
     for v in range(index.shape[0]):
-        row, first = flat[depth[v]], depth[v] == 0
-        used = in_slice if first else size
-        base, activity = gather(known, index[v], row, used, in_slice, near)
+        at, first = index[v], depth[v] == 0
+        runs = fitted.in_slice if first else fitted.runs.shape[1]
+        base = np.int64(known[at + west] + known[at + north] + known[at + north_west] + known[at + north_east] + 2) >> 2
+        for n in range(runs):
+            read_lanes(known, at + fitted.runs[depth[v], n], near, n * LANES)
+        activity = np.int32(0)
+        for i in range(runs * LANES):
+            near[i] -= np.int32(base)
+            activity = np.int32(activity + np.int32(np.int32(abs(near[i])) & fitted.active[i]))
+        if first:
+            activity = np.int32(activity * 19 // 10)  # as if the nine neighbours before were like the ten in the slice
         c = 0
-        for bound in thresholds[group[v]]:
+        for bound in fitted.thresholds[group[v]]:
             c += activity >= bound
-        w = weights[group[v], c]
+        w = fitted.weights[group[v], c]
         total = 0.0  # every partial sum is an integer below 2^39: exact in float64, in whatever order
-        for i in range(used):
-            total += np.float64(w[i]) * np.float64(near[i])
+        for i in range(runs * LANES):
+            total += w[i] * np.float64(near[i])
         value = (base << FRACTION_BITS) + ((np.int64(total) + 128) >> (WEIGHT_BITS - FRACTION_BITS))
         prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
-
-
-class Weights(NamedTuple):
-    """What the encoder sends of this stage for one slab.
-
-    support     name in `SUPPORTS`
-    thresholds  int64 [groups, classes - 1], ascending
-    weights     int16 [groups, classes, neighbours]; group 0 serves the slab's first slice, in its `in_slice` weights
-    """
-
-    support: str
-    thresholds: np.ndarray
-    weights: np.ndarray
 
 
 def group_height(shape: tuple[int, int, int]) -> int:

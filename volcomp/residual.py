@@ -29,6 +29,7 @@ def class_log_scale(c: int) -> float:
 
 # A step of at most half a scale between shifts: rounding the mean to it costs under 0.005 bit.
 SHIFTS = np.array([8] * 20 + [4] * 4 + [2] * 4 + [1] * 48, np.int64)
+_SHIFT_BITS = np.array([n.bit_length() - 1 for n in SHIFTS.tolist()], np.int64)
 # From eight grey levels on a token stands for so many residuals that a scale is 8 to 16 tokens.
 LOW_BITS = np.array([max(c // 4 - 9, 0) for c in range(CLASSES)], np.int64)
 # 3 + 14 scales, in tokens.
@@ -47,7 +48,7 @@ def place(mean: Any, c: Any) -> tuple[int, int, int]:
     """The grey level nearest to a mean in sixteenths, the sign (±1) of its mirror, and the table."""
     n = SHIFTS[c]
     q = (mean * n + FRACTION // 2) >> 4  # in 1/n of a grey level
-    nearest = (q + (n >> 1)) // n
+    nearest = (q + (n >> 1)) >> _SHIFT_BITS[c]
     shift = q - nearest * n
     if shift < 0:
         return nearest, -1, FIRST_TABLE[c] - shift
@@ -117,14 +118,16 @@ def raw_bits(
 
 @njit(nogil=True, cache=True)
 def to_voxels(
-    mean: np.ndarray, classes: np.ndarray, token: np.ndarray, raw: np.ndarray, position: int, bits: int, limit: int,
-    voxel: np.ndarray,
+    mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, raw: np.ndarray, position: int,
+    bits: int, limit: int, voxel: np.ndarray,
 ) -> int:  # fmt: skip
-    """The inverse of the two functions above for one front: voxels int32 [v] out, from raw bits uint8 [bytes] at
-    `position` on. Returns the position after them, or −1 where the raw bits end too soon or a voxel is not 0 …
-    limit."""
+    """The inverse of the two functions above for one front: voxels int32 [v] out, where they are not settled bool [v],
+    from raw bits uint8 [bytes] at `position` on. Returns the position after them, or −1 where the raw bits end too
+    soon or a voxel is not 0 … limit."""
     end = raw.shape[0] << 3
     for v in range(mean.shape[0]):
+        if settled[v]:
+            continue
         c = classes[v]
         escaped = token[v] == 2 * REACH[c]
         size = bits if escaped else LOW_BITS[c]

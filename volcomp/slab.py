@@ -3,13 +3,17 @@
 Encoder and decoder walk over the same fronts with the same two calls (after cmix's Predict and Perceive): `predict`
 says where the mean of every voxel of a front lies and how sure that is, `perceive` takes the voxels in. Nothing else is
 shared between them, and nothing else can differ.
+
+Threads work on different slabs, and must not wait for each other: the loops hold no lock of Python's interpreter, and
+what is between them is a few calls per front on arrays that are there from the start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -24,37 +28,85 @@ RADIUS = linear.RADIUS
 Step = Callable[[State, int, int], tuple[np.ndarray, np.ndarray]]
 
 
+class _Rows(NamedTuple):
+    """The rows of a slab [r], in the order in which they start.
+
+    start int64    the time of each one's first voxel
+    base int64     where that would lie in the padded slab at time 0: a row's voxel of time t is at base + t
+    depth uint8    0 in the slab's first slice, 1 in the second, 2 after
+    group uint8    which group of weight sets serves the slice
+    last bool      whether no row follows in the slice
+    """
+
+    start: np.ndarray
+    base: np.ndarray
+    depth: np.ndarray
+    group: np.ndarray
+    last: np.ndarray
+
+
+class _Room(NamedTuple):
+    """What is between the stages, for the voxel of each row at the time that is being coded.
+
+    place int64        where it lies in the padded slab
+    prediction int32   of the linear stage
+    scale int32        its index
+    """
+
+    place: np.ndarray
+    prediction: np.ndarray
+    scale: np.ndarray
+
+
+@njit(nogil=True, cache=True)
+def _look(
+    t: int, lo: int, hi: int, rows: _Rows, room: _Room, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted,
+    limit: int, neighbours: features.Neighbours, inputs: np.ndarray,
+) -> None:  # fmt: skip
+    """All that comes before the network, for rows lo … hi-1: into their `room` and their inputs int8 [r, …]."""
+    place, prediction = room.place[lo:hi], room.prediction[lo:hi]
+    place[:] = rows.base[lo:hi] + t
+    linear.predict(known, place, rows.depth[lo:hi], rows.group[lo:hi], fitted, limit, prediction)
+    features.observe(
+        known, error, place, rows.depth[lo:hi], neighbours, prediction, room.scale[lo:hi], inputs[lo:hi]
+    )
+
+
 @njit(nogil=True, cache=True)
 def _mean_and_class(
-    prediction: np.ndarray, scale: np.ndarray, offset: np.ndarray, octaves: np.ndarray, limit: int, mean: np.ndarray,
+    lo: int, hi: int, room: _Room, offset: np.ndarray, octaves: np.ndarray, limit: int, mean: np.ndarray,
     classes: np.ndarray,
 ) -> None:  # fmt: skip
-    """Means int32 [v] in sixteenths of a grey level and classes uint8 [v], from both stages."""
-    for v in range(prediction.shape[0]):
-        m = prediction[v] + ((np.int64(offset[v]) * features.SCALES[scale[v]] + (1 << 13)) >> 14)
+    """Means int32 [r] in sixteenths of a grey level and classes uint8 [r] of rows lo … hi-1, from both stages; the
+    network's offset and octaves are of these rows alone."""
+    for v in range(lo, hi):
+        k = room.scale[v]
+        m = room.prediction[v] + ((np.int64(offset[v - lo]) * features.SCALES[k] + (1 << 13)) >> 14)
         mean[v] = min(max(m, 0), limit << 4)
-        c = (scale[v] + octaves[v] + residual.CLASS_ORIGIN) >> 2
+        c = (k + octaves[v - lo] + residual.CLASS_ORIGIN) >> 2
         classes[v] = min(max(c, 0), residual.CLASSES - 1)
 
 
 @njit(nogil=True, cache=True)
 def _perceive(
-    voxel: np.ndarray, index: np.ndarray, prediction: np.ndarray, x: np.ndarray, width: int, last_row: np.ndarray,
-    row_stride: int, known: np.ndarray, error: np.ndarray,
+    t: int, lo: int, hi: int, rows: _Rows, room: _Room, voxel: np.ndarray, width: int, row_stride: int,
+    known: np.ndarray, error: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write voxels and their residuals, and the margins that begin or end with them (`neighbourhoods.borders`)."""
-    for v in range(index.shape[0]):
-        at = index[v]
-        e = (voxel[v] << 4) - prediction[v]
-        known[at] = voxel[v]
+    """Write voxels int32 [hi - lo] and their residuals, and the margins that begin or end with them
+    (`neighbourhoods.borders`)."""
+    for v in range(lo, hi):
+        at, value = room.place[v], voxel[v - lo]
+        e = (value << 4) - room.prediction[v]
+        known[at] = value
         error[at] = e
-        if x[v] == 0 and not last_row[v]:
+        x = t - rows.start[v]
+        if x == 0 and not rows.last[v]:
             for m in range(at + row_stride - RADIUS, at + row_stride):
-                known[m] = voxel[v]
+                known[m] = value
                 error[m] = e
-        if x[v] == width - 1:
+        if x == width - 1:
             for m in range(at + 1, at + 1 + RADIUS):
-                known[m] = voxel[v]
+                known[m] = value
                 error[m] = e
 
 
@@ -66,73 +118,74 @@ def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
 
 
 class Slab:
-    """One slab [Z, Y, X] of mapped grey levels 0 … limit while it is coded; `known` holds those that are."""
+    """One slab [Z, Y, X] of mapped grey levels 0 … limit while it is coded.
+
+    known int32 [n]    the padded slab, flat: the grey levels that have been coded
+    mean int32 [r]     what `predict` said last of each row: in sixteenths of a grey level,
+    classes uint8 [r]  and how sure it was
+    """
 
     def __init__(
         self, shape: tuple[int, int, int], limit: int, fitted: linear.Weights, height: int, model: Weights
     ) -> None:
-        self.shape, self.limit, self._fitted = shape, limit, fitted
+        self.shape, self.limit = shape, limit
         size, origin, self.strides = geometry(shape)
         self.known = np.zeros(size, np.int32)
         self._error = np.zeros(size, np.int32)
-        self._support = linear.support(fitted.support)
-        self._flat = self._support.flat(self.strides)
-        self._tables = features.tables(self.strides)
+        support = linear.support(fitted.support)
+        self._fitted = linear.ready(fitted, self.strides)
+        self._neighbours = features.neighbours(self.strides)
         self._spike = features.flat(spike.NEIGHBOURS, self.strides)
-        seen = {*map(tuple, self._support.offsets.tolist()), *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
+        seen = {*map(tuple, support.offsets.tolist()), *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
         schedule = Schedule.of(tuple(sorted(seen)), recurrence=True)
-        self._rows = schedule.rows(shape)
         self.times = schedule.fronts(shape)
-        rows = self._rows
-        self._base = (rows.z * self.strides[0] + rows.y * self.strides[1] + origin).astype(np.int64)
-        self._depth = np.minimum(rows.z, 2).astype(np.uint8)
-        self._group = linear.groups_of(shape[0], height)[rows.z]
-        self._last_row = rows.y == shape[1] - 1
-        self._state = State(model, len(rows.z))
+        rows = schedule.rows(shape)
+        start = rows.start.astype(np.int64)
+        self._rows = _Rows(
+            start,
+            rows.z.astype(np.int64) * self.strides[0] + rows.y * self.strides[1] + origin - start,
+            np.minimum(rows.z, 2).astype(np.uint8),
+            linear.groups_of(shape[0], height)[rows.z],
+            rows.y == shape[1] - 1,
+        )
+        count = len(start)
+        self._room = _Room(np.empty(count, np.int64), np.empty(count, np.int32), np.empty(count, np.int32))
+        self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
+        self._state = State(model, count)
 
-    def ranges(self) -> Iterator[tuple[int, int, int]]:
+    def ranges(self) -> list[tuple[int, int, int]]:
         """The fronts: (time, first, past the last row), those without voxels left out."""
         times = np.arange(self.times)
         lo = np.searchsorted(self._rows.start, times - self.shape[2], side="right").tolist()
         hi = np.searchsorted(self._rows.start, times, side="right").tolist()
-        return ((t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b)
+        return [(t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b]
 
-    def places(self, t: int, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where the voxels of rows lo … hi-1 at time t lie in the padded slab, and their x; int64 each."""
-        x = t - self._rows.start[lo:hi]
-        return self._base[lo:hi] + x, x
-
-    def predict(
-        self, step: Step, t: int, lo: int, hi: int, mean: np.ndarray, classes: np.ndarray, prediction: np.ndarray
-    ) -> None:
-        """Means int32, classes uint8 and linear predictions int32 of the voxels of rows lo … hi-1 at time t, all [hi -
-        lo]. May run on several threads at once for different rows."""
-        index, _ = self.places(t, lo, hi)
-        depth = self._depth[lo:hi]
-        f = self._fitted
-        linear.predict(
-            self.known, index, depth, self._group[lo:hi], self._flat, self._support.in_slice, f.thresholds, f.weights,
-            self.limit, prediction,
+    def predict(self, step: Step, t: int, lo: int, hi: int) -> None:
+        """Fill `mean` and `classes` of rows lo … hi-1 for their voxels of time t. May run on several threads at once
+        for different rows."""
+        _look(
+            t, lo, hi, self._rows, self._room, self.known, self._error, self._fitted, self.limit, self._neighbours,
+            self._state.inputs,
         )  # fmt: skip
-        scale = np.empty(hi - lo, np.int32)
-        inputs = self._state.inputs[lo:hi]
-        features.observe(self.known, self._error, index, depth, *self._tables, prediction, scale, inputs)
         offset, octaves = step(self._state, lo, hi)
-        _mean_and_class(prediction, scale, offset, octaves, self.limit, mean, classes)
+        _mean_and_class(lo, hi, self._room, offset, octaves, self.limit, self.mean, self.classes)
 
     def contexts(self, t: int, lo: int, hi: int, value: int, mean: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """The spike's contexts uint8 [hi - lo] for the voxels of that front, given their means and classes."""
         context = np.empty(hi - lo, np.uint8)
-        index, _ = self.places(t, lo, hi)
-        spike.contexts(self.known, index, self._depth[lo:hi], self._spike, value, mean, classes, context)
+        index = self.places(t, lo, hi)
+        spike.contexts(self.known, index, self._rows.depth[lo:hi], self._spike, value, mean, classes, context)
         return context
 
-    def perceive(self, t: int, lo: int, hi: int, voxel: np.ndarray, prediction: np.ndarray) -> None:
-        """Take in the voxels int32 [hi - lo] of that front."""
-        index, x = self.places(t, lo, hi)
+    def perceive(self, t: int, lo: int, hi: int, voxel: np.ndarray) -> None:
+        """Take in the voxels int32 [hi - lo] of that front, which `predict` has just been asked for."""
         _perceive(
-            voxel, index, prediction, x, self.shape[2], self._last_row[lo:hi], self.strides[1], self.known, self._error
+            t, lo, hi, self._rows, self._room, voxel, self.shape[2], self.strides[1], self.known, self._error
         )
+
+    def places(self, t: int, lo: int, hi: int) -> np.ndarray:
+        """Where the voxels of rows lo … hi-1 at time t lie in the padded slab: int64 [hi - lo]."""
+        return self._rows.base[lo:hi] + t
 
     def voxels(self) -> np.ndarray:
         """The grey levels [Z, Y, X], a view."""
@@ -147,20 +200,13 @@ class Team:
     def __init__(self, executor: Executor | None, members: int) -> None:
         self._executor, self._members = executor, members
 
-    def predict(self, slab: Slab, step: Step, t: int, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`Slab.predict` into new arrays: means, classes, linear predictions."""
-        n = hi - lo
-        mean, classes, prediction = np.empty(n, np.int32), np.empty(n, np.uint8), np.empty(n, np.int32)
-        if self._executor is None or n < 512:
-            slab.predict(step, t, lo, hi, mean, classes, prediction)
-            return mean, classes, prediction
-        cuts = [n * k // self._members for k in range(self._members + 1)]
-
-        def part(a: int, b: int) -> None:
-            slab.predict(step, t, lo + a, lo + b, mean[a:b], classes[a:b], prediction[a:b])
-
-        others = [self._executor.submit(part, a, b) for a, b in pairwise(cuts[1:])]
-        part(cuts[0], cuts[1])
+    def predict(self, slab: Slab, step: Step, t: int, lo: int, hi: int) -> None:
+        """`Slab.predict`, with a part of the rows for every member."""
+        if self._executor is None or hi - lo < 512:
+            slab.predict(step, t, lo, hi)
+            return
+        cuts = [lo + (hi - lo) * k // self._members for k in range(self._members + 1)]
+        others = [self._executor.submit(slab.predict, step, t, a, b) for a, b in pairwise(cuts[1:])]
+        slab.predict(step, t, cuts[0], cuts[1])
         for other in others:
             other.result()
-        return mean, classes, prediction

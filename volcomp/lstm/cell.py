@@ -55,22 +55,20 @@ def output(o: Any, squashed_cell: Any) -> Any:
     return _i(min(_i(_i(_i(o * squashed_cell) + _i(1 << 22)) >> _i(23)), _i(OUTPUT_LIMIT)))
 
 
-@njit(nogil=True, cache=True)
-def step(accumulator: np.ndarray, shift: np.ndarray, cell: np.ndarray, hidden: np.ndarray) -> None:
-    """Gates, cell and output of many rows.
+@njit(nogil=True, cache=True, inline="always")
+def step(z: Any, shift: Any, cell: Any, hidden: Any) -> None:
+    """Gates, cell and output of one row.
 
-    accumulator int32 [v, 4h]  the matrix product, gates in the order i, f, o, g
-    shift int32 [4h]           of each column
-    cell int16 [v, h]          in and out
-    hidden int8 [v, h]         out
+    z int32 [4h]       the matrix product, gates in the order i, f, o, g
+    shift int32 [4h]   of each column
+    cell int16 [h]     in and out
+    hidden int8 [h]    out
     """
-    h = cell.shape[1]
-    for v in range(cell.shape[0]):
-        z, c, out = accumulator[v], cell[v], hidden[v]
-        for j in range(h):
-            i = sigmoid(scaled(z[j], shift[j]))
-            f = sigmoid(scaled(z[h + j], shift[h + j]))
-            o = sigmoid(scaled(z[2 * h + j], shift[2 * h + j]))
-            g = tanh(scaled(z[3 * h + j], shift[3 * h + j]))
-            c[j] = next_cell(i, f, g, _i(c[j]))
-            out[j] = output(o, tanh(_i(_i(c[j]) >> _i(2))))
+    h = cell.shape[0]
+    for j in range(h):
+        i = sigmoid(scaled(z[j], shift[j]))
+        f = sigmoid(scaled(z[h + j], shift[h + j]))
+        o = sigmoid(scaled(z[2 * h + j], shift[2 * h + j]))
+        g = tanh(scaled(z[3 * h + j], shift[3 * h + j]))
+        cell[j] = next_cell(i, f, g, _i(cell[j]))
+        hidden[j] = output(o, tanh(_i(_i(cell[j]) >> _i(2))))

@@ -45,14 +45,11 @@ def prepare(voxels: np.ndarray, widest: str) -> Slab:
     index = slab.index(z, y, x).reshape(shape[0], -1)
     height = linear.group_height(shape)
     fitted = linear.fit(slab.known, index, strides, height, linear.candidates(shape, widest))
-    support = linear.support(fitted.support)
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, 2).astype(np.uint8).ravel()
     group = linear.groups_of(shape[0], height)[z.ravel()]
-    linear.predict(
-        slab.known, index.ravel(), depth, group, support.flat(strides), support.in_slice, fitted.thresholds,
-        fitted.weights, int(voxels.max()), prediction,
-    )  # fmt: skip
+    ready = linear.ready(fitted, strides)
+    linear.predict(slab.known, index.ravel(), depth, group, ready, int(voxels.max()), prediction)
     error = (voxels << linear.FRACTION_BITS) - prediction.reshape(shape)
     slab.residual = pad(error.astype(np.int32), 0, linear.RADIUS).reshape(-1)
     return slab
@@ -110,7 +107,7 @@ def rows_of(
     scale = np.empty(index.size, np.int32)
     inputs = np.zeros((index.size, features.INPUTS), np.int8)
     features.observe(
-        slab.known, slab.residual, index, depth, *features.tables(slab.strides), prediction, scale, inputs
+        slab.known, slab.residual, index, depth, features.neighbours(slab.strides), prediction, scale, inputs
     )
     error = slab.residual[index].astype(np.float32) / (1 << linear.FRACTION_BITS)
     return inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape)
