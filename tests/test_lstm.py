@@ -7,26 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import models
+from volcomp import models, residual, spike
 from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.lstm import cpu, reference
+from volcomp.lstm import cpu, learning, reference
 from volcomp.lstm.state import State
 from volcomp.lstm.weights import ACCUMULATOR_LIMIT, Weights
 
 PRODUCTS = cpu.products()
 
 
-def some_weights(hidden: int, seed: int, largest: int = 64) -> Weights:
+def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False) -> Weights:
     random = np.random.default_rng(seed)
-    return Weights(
+    n = 64 + hidden if learns else hidden
+    weights = Weights(
         "test",
         random.integers(-largest, largest + 1, (64 + hidden, 4 * hidden)).astype(np.int8),
         random.integers(0, 8, 4 * hidden).astype(np.int32),
-        random.integers(-900, 900, (2, hidden)).astype(np.int16),
+        random.integers(-600, 600, (2, n)).astype(np.int16),
         random.integers(-9000, 9000, 2).astype(np.int32),
         np.array([1 << 19, 1 << 19], np.uint32),
         np.array([2], np.int64),
     )
+    if not learns:
+        return weights
+    slopes = random.integers(-127, 128, (2, learning.CLASSES, learning.BINS)).astype(np.int8)
+    metric = random.integers(-32768, 32768, (n, n)).astype(np.int16)
+    return replace(weights, slopes=slopes, metric=metric)
 
 
 @pytest.mark.parametrize("make_product", PRODUCTS)
@@ -42,6 +48,70 @@ def test_backends_equal_the_reference(make_product: cpu.Product, hidden: int, se
         for x, y in zip(mine.step(a, lo, hi), theirs.step(b, lo, hi), strict=True):
             assert x.dtype == y.dtype == np.int32 and np.array_equal(x, y)
         assert np.array_equal(a.inputs, b.inputs) and np.array_equal(a.cell, b.cell)
+
+
+@pytest.mark.parametrize("make_product", PRODUCTS)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 400), hard=st.booleans())
+def test_heads_learn_the_same_everywhere(make_product: cpu.Product, seed: int, rows: int, hard: bool) -> None:
+    """Over several fronts of some of the rows; with the hardest metric, weights run into their limits."""
+    weights = some_weights(8, seed, learns=True)
+    if not hard:
+        weights = replace(weights, metric=weights.metric >> 8)
+    mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
+    a, b = State(weights, rows), State(weights, rows)
+    random = np.random.default_rng(seed)
+    for _ in range(6):
+        a.inputs[:, :64] = b.inputs[:, :64] = random.choice([-128, -40, 0, 3, 127], (rows, 64))
+        lo, hi = sorted(random.integers(0, rows + 1, 2))
+        missed = random.integers(-(1 << 20), 1 << 20, rows, dtype=np.int32) >> random.integers(0, 20, rows)
+        classes = random.integers(0, residual.CLASSES, rows, dtype=np.uint8)
+        for x, y in zip(mine.step(a, lo, hi), theirs.step(b, lo, hi), strict=True):
+            assert np.array_equal(x, y)
+        mine.learn(a, lo, hi, missed, classes)
+        theirs.learn(b, lo, hi, missed, classes)
+        for name in ("head", "exact", "slope", "count"):
+            assert np.array_equal(getattr(a, name), getattr(b, name)), name
+        assert np.abs(a.head).max() <= weights.head_limit
+        sums = np.abs(a.head).astype(np.int64).sum(axis=1) * 128 + np.abs(weights.bias)
+        assert sums.max() < ACCUMULATOR_LIMIT
+
+
+def test_the_order_of_voxels_does_not_matter_to_learning() -> None:
+    weights = some_weights(8, 1, learns=True)
+    network, random = cpu.Network(weights), np.random.default_rng(3)
+    missed, classes = random.integers(-900, 900, 500, dtype=np.int32), random.integers(0, 76, 500, dtype=np.uint8)
+    seen = random.integers(-128, 128, (500, 72), dtype=np.int8)
+    heads = []
+    for order in (np.arange(500), random.permutation(500)):
+        state = State(weights, 500)
+        state.inputs[:] = seen[order]
+        network.learn(state, 0, 500, missed[order], classes[order])
+        assert not np.array_equal(state.head, weights.head)
+        heads.append(state.head)
+    assert np.array_equal(*heads)
+
+
+def test_learning_goes_downhill() -> None:
+    """A mean that is always too low by as much as an input says is put right by the head."""
+    n = 72
+    slopes = np.zeros((2, learning.CLASSES, learning.BINS), np.int8)
+    slopes[0] = np.minimum(np.arange(learning.BINS) * 4, 127)
+    metric = (np.eye(n) * 40).astype(np.int16)
+    weights = replace(some_weights(8, 2, 0, learns=True), slopes=slopes, metric=metric)
+    weights = replace(weights, head=np.zeros_like(weights.head), bias=np.zeros_like(weights.bias))
+    network, state, random = cpu.Network(weights), State(weights, 512), np.random.default_rng(4)
+    classes, errors = np.full(512, 40, np.uint8), []
+    for _ in range(300):
+        state.inputs[:, :64] = random.integers(-100, 101, (512, 64))
+        offset, _ = network.step(state, 0, 512)
+        missed = state.inputs[:, 0].astype(np.int32) * 8 - offset  # offsets should be eight times input 0
+        errors.append(np.abs(missed).mean())
+        network.learn(state, 0, 512, missed, classes)
+    assert errors[-1] < errors[0] / 4
+
+
+def test_constants_are_those_of_the_other_stages() -> None:
+    assert learning.CLASSES == residual.CLASSES and list(learning.QUARTERS) == spike.QUARTERS.tolist()
 
 
 @pytest.mark.parametrize("number", models.RELEASED)

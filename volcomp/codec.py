@@ -142,9 +142,9 @@ class _Workers:
 
     def __enter__(self) -> _Workers:
         self._stack.enter_context(cpu.one_thread_each())
-        self.pool = self._stack.enter_context(ThreadPoolExecutor(self.slabs))
+        self.pool = self._stack.enter_context(ThreadPoolExecutor(self.slabs, initializer=cpu.alone))
         helpers = self._helpers - 1
-        executor = self._stack.enter_context(ThreadPoolExecutor(helpers * self.slabs)) if helpers else None
+        executor = self._stack.enter_context(ThreadPoolExecutor(helpers * self.slabs, initializer=cpu.alone)) if helpers else None
         self.team = Team(executor, self._helpers)
         self._stack.callback(self.stop.set)
         return self
@@ -228,10 +228,10 @@ def _encode_slab(
         if workers.stop.is_set():
             raise _Stopped
         begin, end = end, end + hi - lo
-        workers.team.predict(slab, network.step, t, lo, hi)
+        workers.team.predict(slab, network, t, lo, hi)
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         np.take(known, slab.places(t, lo, hi), out=voxel[begin:end])
-        slab.perceive(t, lo, hi, voxel[begin:end])
+        slab.perceive(network, t, lo, hi, voxel[begin:end])
         sizes.append(hi - lo)
         if progress:
             progress(hi - lo)
@@ -294,10 +294,10 @@ def _decode_slab(
     for t, lo, hi in fronts:
         if workers.stop.is_set():
             raise _Stopped
-        workers.team.predict(slab, network.step, t, lo, hi)
+        workers.team.predict(slab, network, t, lo, hi)
         mean, classes = slab.mean[lo:hi], slab.classes[lo:hi]
         context = None if value is None else slab.contexts(t, lo, hi, value, mean, classes)
-        slab.perceive(t, lo, hi, symbols.take(mean, classes, context))
+        slab.perceive(network, t, lo, hi, symbols.take(mean, classes, context))
         if progress:
             progress(hi - lo)
     symbols.finish()

@@ -10,10 +10,9 @@ what is between them is a few calls per front on arrays that are there from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numba import njit
@@ -25,7 +24,14 @@ from .lstm.state import State
 from .lstm.weights import Weights
 
 RADIUS = linear.RADIUS
-Step = Callable[[State, int, int], tuple[np.ndarray, np.ndarray]]
+
+
+class Network(Protocol):
+    """What a backend does; `lstm.reference.Network` says what it means."""
+
+    def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def learn(self, state: State, lo: int, hi: int, missed: np.ndarray, classes: np.ndarray) -> None: ...
 
 
 class _Rows(NamedTuple):
@@ -51,11 +57,13 @@ class _Room(NamedTuple):
     place int64        where it lies in the padded slab
     prediction int32   of the linear stage
     scale int32        its index
+    missed int32       the voxel minus its mean, in sixteenths of a grey level
     """
 
     place: np.ndarray
     prediction: np.ndarray
     scale: np.ndarray
+    missed: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -89,16 +97,17 @@ def _mean_and_class(
 
 @njit(nogil=True, cache=True)
 def _perceive(
-    t: int, lo: int, hi: int, rows: _Rows, room: _Room, voxel: np.ndarray, width: int, row_stride: int,
-    known: np.ndarray, error: np.ndarray,
+    t: int, lo: int, hi: int, rows: _Rows, room: _Room, voxel: np.ndarray, mean: np.ndarray, width: int,
+    row_stride: int, known: np.ndarray, error: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write voxels int32 [hi - lo] and their residuals, and the margins that begin or end with them
+    """Write voxels int32 [hi - lo], how far they lie from their means, their residuals, and the margins that begin or end with them
     (`neighbourhoods.borders`)."""
     for v in range(lo, hi):
         at, value = room.place[v], voxel[v - lo]
         e = (value << 4) - room.prediction[v]
         known[at] = value
         error[at] = e
+        room.missed[v] = (value << 4) - mean[v]
         x = t - rows.start[v]
         if x == 0 and not rows.last[v]:
             for m in range(at + row_stride - RADIUS, at + row_stride):
@@ -149,7 +158,7 @@ class Slab:
             rows.y == shape[1] - 1,
         )
         count = len(start)
-        self._room = _Room(np.empty(count, np.int64), np.empty(count, np.int32), np.empty(count, np.int32))
+        self._room = _Room(*(np.empty(count, kind) for kind in (np.int64, np.int32, np.int32, np.int32)))
         self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
         self._state = State(model, count)
 
@@ -160,14 +169,14 @@ class Slab:
         hi = np.searchsorted(self._rows.start, times, side="right").tolist()
         return [(t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b]
 
-    def predict(self, step: Step, t: int, lo: int, hi: int) -> None:
+    def predict(self, network: Network, t: int, lo: int, hi: int) -> None:
         """Fill `mean` and `classes` of rows lo … hi-1 for their voxels of time t. May run on several threads at once
         for different rows."""
         _look(
             t, lo, hi, self._rows, self._room, self.known, self._error, self._fitted, self.limit, self._neighbours,
             self._state.inputs,
         )  # fmt: skip
-        offset, octaves = step(self._state, lo, hi)
+        offset, octaves = network.step(self._state, lo, hi)
         _mean_and_class(lo, hi, self._room, offset, octaves, self.limit, self.mean, self.classes)
 
     def contexts(self, t: int, lo: int, hi: int, value: int, mean: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -177,11 +186,13 @@ class Slab:
         spike.contexts(self.known, index, self._rows.depth[lo:hi], self._spike, value, mean, classes, context)
         return context
 
-    def perceive(self, t: int, lo: int, hi: int, voxel: np.ndarray) -> None:
-        """Take in the voxels int32 [hi - lo] of that front, which `predict` has just been asked for."""
+    def perceive(self, network: Network, t: int, lo: int, hi: int, voxel: np.ndarray) -> None:
+        """Take in the voxels int32 [hi - lo] of that front, which `predict` has just been asked for, and let the
+        network learn from them."""
         _perceive(
-            t, lo, hi, self._rows, self._room, voxel, self.shape[2], self.strides[1], self.known, self._error
+            t, lo, hi, self._rows, self._room, voxel, self.mean, self.shape[2], self.strides[1], self.known, self._error
         )
+        network.learn(self._state, lo, hi, self._room.missed, self.classes)
 
     def places(self, t: int, lo: int, hi: int) -> np.ndarray:
         """Where the voxels of rows lo … hi-1 at time t lie in the padded slab: int64 [hi - lo]."""
@@ -200,13 +211,13 @@ class Team:
     def __init__(self, executor: Executor | None, members: int) -> None:
         self._executor, self._members = executor, members
 
-    def predict(self, slab: Slab, step: Step, t: int, lo: int, hi: int) -> None:
+    def predict(self, slab: Slab, network: Network, t: int, lo: int, hi: int) -> None:
         """`Slab.predict`, with a part of the rows for every member."""
         if self._executor is None or hi - lo < 512:
-            slab.predict(step, t, lo, hi)
+            slab.predict(network, t, lo, hi)
             return
         cuts = [lo + (hi - lo) * k // self._members for k in range(self._members + 1)]
-        others = [self._executor.submit(slab.predict, step, t, a, b) for a, b in pairwise(cuts[1:])]
-        slab.predict(step, t, cuts[0], cuts[1])
+        others = [self._executor.submit(slab.predict, network, t, a, b) for a, b in pairwise(cuts[1:])]
+        slab.predict(network, t, cuts[0], cuts[1])
         for other in others:
             other.result()

@@ -20,7 +20,7 @@ from numba import njit
 from threadpoolctl import threadpool_limits
 
 from ..errors import UnsupportedError
-from . import cell, reference
+from . import cell, learning, reference
 from .state import State
 from .weights import Weights
 
@@ -30,22 +30,22 @@ Product = Callable[[np.ndarray, np.ndarray], object]  # inputs int8 [v, k], accu
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _advance(
-    accumulator: np.ndarray, lo: int, hi: int, shift: np.ndarray, cells: np.ndarray, hidden: np.ndarray,
-    head: np.ndarray, bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray,
+    accumulator: np.ndarray, lo: int, hi: int, shift: np.ndarray, cells: np.ndarray, inputs: np.ndarray,
+    hidden: np.ndarray, head: np.ndarray, bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray,
 ) -> None:  # fmt: skip
     """What follows the matrix product: cell, hidden output and the two outputs of the head, for rows lo … hi-1.
 
-    accumulator int32 [≥ hi - lo, 4h]; the other arrays are those of `Weights` and of `State`, whole, but for `head`:
-    float32 [2, h] holds integers, whose sums stay below 2^24 and so are exact in whatever order: a third of the time of
-    int32 products.
+    accumulator int32 [≥ hi - lo, 4h]; the other arrays are those of `Weights` and of `State`, whole. The head's sums
+    stay below 2^24, so in float32 they are exact in whatever order: a third of the time of int32 products.
     """
     for v in range(lo, hi):
         cell.step(accumulator[v - lo], shift, cells[v], hidden[v])
     first, second = head[0], head[1]
+    unseen = inputs.shape[1] - first.shape[0]
     for v in range(lo, hi):
-        row = hidden[v]
+        row = inputs[v, unseen:]
         a, b = np.float32(0), np.float32(0)
-        for j in range(row.shape[0]):
+        for j in range(first.shape[0]):
             a += np.float32(row[j]) * first[j]
             b += np.float32(row[j]) * second[j]
         offset[v] = min(max((np.int32(a) + bias[0]) >> 5, -8192), 8192)
@@ -82,14 +82,22 @@ def products() -> list[Callable[[np.ndarray], Product]]:
     return [torch_product, float_product] if importlib.util.find_spec("torch") else [float_product]
 
 
+def alone() -> None:
+    """Keep torch's products on the calling thread. Every thread must say so for itself: OpenMP counts by thread, and
+    what another one has set holds only for those that it had not yet met."""
+    torch = sys.modules.get("torch")
+    if torch:
+        torch.set_num_threads(1)
+
+
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Keep matrix products on the thread that asks for them: the codec has its own threads, one to a slab."""
+    """Keep matrix products on the thread that asks for them: the codec has its own threads, one to a slab, which begin
+    with `alone`."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 0
     with threadpool_limits(1, user_api="blas"):
-        if torch:
-            torch.set_num_threads(1)
+        alone()
         try:
             yield
         finally:
@@ -102,7 +110,7 @@ class Network:
 
     def __init__(self, weights: Weights, make_product: Callable[[np.ndarray], Product] | None = None) -> None:
         self.weights = weights
-        self._head = np.ascontiguousarray(weights.head, np.float32)  # strided, the sums would not run on vector units
+        self._metric = weights.metric.astype(np.float64)
         self.chunk = CHUNK_BYTES // (16 * weights.hidden)  # rows at a time
         self._room = threading.local()  # accumulators int32 [chunk, 4h] for every thread that calls
         for candidate in [make_product] if make_product else products():
@@ -125,9 +133,17 @@ class Network:
             b = min(a + self.chunk, hi)
             self._product(state.inputs[a:b], accumulator[: b - a])
             _advance(
-                accumulator, a, b, w.shift, state.cell, state.hidden, self._head, w.bias, state.offset, state.octaves
-            )
+                accumulator, a, b, w.shift, state.cell, state.inputs, state.hidden, state.head, w.bias, state.offset,
+                state.octaves,
+            )  # fmt: skip
         return state.offset[lo:hi], state.octaves[lo:hi]
+
+    def learn(self, state: State, lo: int, hi: int, missed: np.ndarray, classes: np.ndarray) -> None:
+        """As `reference.Network.learn`."""
+        w = self.weights
+        if w.learns:
+            learning.collect(state.inputs, lo, hi, w.unseen, missed, classes, w.slopes, state.slope, state.count)
+            learning.step(self._metric, w.head_limit, state.exact, state.head, state.slope, state.count)
 
     def _check(self) -> None:
         """A few steps against the reference, extremes among them; raises RuntimeError where they differ."""
@@ -138,6 +154,12 @@ class Network:
             x: Any = random.integers(-127, 128, (40, self.weights.inputs), dtype=np.int8)
             x[0], x[1] = 127, np.where(self.weights.weights[: self.weights.inputs, 0] > 0, 127, -127)
             mine.inputs[:, : self.weights.inputs] = theirs.inputs[:, : self.weights.inputs] = x
-            pairs = zip(self.step(mine, 0, 40), definition.step(theirs, 0, 40), strict=True)
-            if not (all(np.array_equal(a, b) for a, b in pairs) and np.array_equal(mine.inputs, theirs.inputs)):
+            pairs = [*zip(self.step(mine, 0, 40), definition.step(theirs, 0, 40), strict=True)]
+            missed = random.integers(-(1 << 12), 1 << 12, 40, dtype=np.int32)
+            classes = random.integers(0, learning.CLASSES, 40, dtype=np.uint8)
+            for network, state in ((self, mine), (definition, theirs)):
+                state.count += learning.ENOUGH  # as if that many had been before
+                network.learn(state, 0, 40, missed, classes)
+            pairs += [(mine.inputs, theirs.inputs), (mine.head, theirs.head), (mine.exact, theirs.exact)]
+            if not all(np.array_equal(a, b) for a, b in pairs):
                 raise RuntimeError("it does not give the reference's numbers here")

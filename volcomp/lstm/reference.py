@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import learning
 from .state import State
 from .weights import Weights
 
@@ -44,5 +45,29 @@ class Network:
         hidden = np.minimum(shifted(o * tanh(c >> 2), 23), 127)
         state.cell[lo:hi] = c
         state.hidden[lo:hi] = hidden
-        sums = hidden @ w.head.astype(np.int64).T + w.bias
+        sums = state.inputs[lo:hi, w.unseen :].astype(np.int64) @ state.head.astype(np.int64).T + w.bias
         return np.clip(sums[:, 0] >> 5, -8192, 8192).astype(np.int32), (sums[:, 1] >> 11).astype(np.int32)
+
+    def learn(self, state: State, lo: int, hi: int, missed: np.ndarray, classes: np.ndarray) -> None:
+        """Let the head learn from the voxels of rows lo … hi-1, all of a front, after their `step`.
+
+        missed int32 [r]    voxel minus mean, in sixteenths of a grey level
+        classes uint8 [r]   as the network gave them
+        """
+        w = self.weights
+        if not w.learns:
+            return
+        miss, c = missed[lo:hi].astype(np.int64), classes[lo:hi].astype(np.int64)
+        distance = (abs(miss) * learning.RECIPROCALS[np.maximum(c, learning.FINEST)]) >> 24
+        slope = w.slopes[:, c, np.minimum(distance, learning.BINS - 1)].astype(np.int64)  # [2, v]
+        slope[0] = np.where(miss > 0, -slope[0], slope[0])
+        state.slope += slope @ state.inputs[lo:hi, w.unseen :].astype(np.int64)
+        state.count += hi - lo
+        if state.count[0] >= learning.ENOUGH:
+            mean = (state.slope << learning.MEAN_BITS) // state.count[0]
+            state.exact -= (mean @ w.metric.astype(np.int64).T) >> learning.STEP_SHIFT
+            limit = w.head_limit << learning.EXACT_BITS
+            np.clip(state.exact, -limit, limit, out=state.exact)
+            state.head[:] = shifted(state.exact, learning.EXACT_BITS)
+            state.slope[:] = 0
+            state.count[:] = 0

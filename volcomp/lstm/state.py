@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import learning
 from .weights import Weights
 
 
@@ -14,6 +15,10 @@ class State:
                                     the output of the voxel before, so that one matrix product serves both
     cell int16 [rows, h]            in 1/4096
     offset, octaves int32 [rows]    what the head said last
+    head float32 [2, n]             integers: the head's weights, which start as the model's and may learn
+    exact int64 [2, n]              the same in 1/65536
+    slope int64 [2, n]              what the voxels since the last step of learning say about them
+    count int64 [1]                 how many voxels those are
     """
 
     def __init__(self, weights: Weights, rows: int) -> None:
@@ -21,3 +26,7 @@ class State:
         self.hidden = self.inputs[:, weights.inputs :]
         self.cell = np.zeros((rows, weights.hidden), np.int16)
         self.offset, self.octaves = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+        self.head = np.ascontiguousarray(weights.head, np.float32)  # strided, sums would not run on vector units
+        self.exact = weights.head.astype(np.int64) << learning.EXACT_BITS
+        self.slope = np.zeros(weights.head.shape, np.int64)
+        self.count = np.zeros(1, np.int64)

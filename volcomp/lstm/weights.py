@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DamagedError
-from . import cell
+from . import cell, learning
 
 INPUT_LIMIT = 128  # inputs and hidden outputs are int8
 # float32 holds every integer below it, so a product may run in int8, in float32 or on tensor cores.
 ACCUMULATOR_LIMIT = 1 << 24
 FIELDS = ("weights", "shift", "head", "bias", "counts", "sizes")
+LEARNING = ("slopes", "metric")  # of models whose head learns
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,13 @@ class Weights:
 
     weights int8 [inputs + h, 4h]  inputs first, then the hidden outputs of the voxel before; within ±64
     shift int32 [4h]               of each column, 0 … 7: an accumulator's unit is 2^-(7 + shift)
-    head int16 [2, h]              row 0 the offset of the mean, row 1 the correction of the scale
+    head int16 [2, n]              row 0 the offset of the mean, row 1 the correction of the scale; from the hidden
+                                   outputs alone (n = h), or from inputs and hidden outputs (n = inputs + h)
     bias int32 [2]                 of the head, in the units of its sums
     counts uint32 [sum of sizes]   the tables of the entropy coder, one after the other
     sizes int64 [tables]           how many symbols each has
+    slopes int8 [2, classes, BINS] how the head learns while a slab is coded (`learning.py`); of no classes where it
+    metric int16 [n, n]            does not
     """
 
     name: str
@@ -37,17 +41,23 @@ class Weights:
     bias: np.ndarray
     counts: np.ndarray
     sizes: np.ndarray
+    slopes: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, learning.BINS), np.int8))
+    metric: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
 
     def __post_init__(self) -> None:
-        inputs, gates = self.weights.shape
-        h = gates // 4
-        shapes = [(4 * h,), (2, h), (2,)]
-        if gates % 4 or inputs <= h or [a.shape for a in (self.shift, self.head, self.bias)] != shapes:
+        rows, gates = self.weights.shape
+        h, n = gates // 4, self.head.shape[-1]
+        shapes = [(4 * h,), (2, n), (2,)]
+        if gates % 4 or rows <= h or n not in (h, rows) or [a.shape for a in (self.shift, self.head, self.bias)] != shapes:
             raise DamagedError(f"model {self.name}: the shapes of its arrays do not belong together")
         if self.shift.min() < 0 or self.shift.max() > 7 or np.abs(self.weights.astype(int)).max() > 64:
             raise DamagedError(f"model {self.name}: weights must be within ±64 and shifts within 0 … 7")
+        if self.learns and (self.metric.shape != (n, n) or self.slopes.shape != (2, learning.CLASSES, learning.BINS)):
+            raise DamagedError(f"model {self.name}: what its head learns by does not fit the head")
+        if self.learns and np.abs(self.head.astype(int)).max() > self.head_limit:
+            raise DamagedError(f"model {self.name}: the weights of a head that learns must be within ±{self.head_limit}")
         largest = INPUT_LIMIT * np.abs(self.weights.astype(np.int64)).sum(axis=0).max()
-        head = cell.OUTPUT_LIMIT * np.abs(self.head.astype(np.int64)).sum(axis=1) + np.abs(self.bias.astype(np.int64))
+        head = INPUT_LIMIT * np.abs(self.head.astype(np.int64)).sum(axis=1) + np.abs(self.bias.astype(np.int64))
         if max(largest, head.max()) >= ACCUMULATOR_LIMIT:
             raise DamagedError(f"model {self.name}: a sum of its products could reach {ACCUMULATOR_LIMIT}")
 
@@ -61,22 +71,40 @@ class Weights:
         """How many inputs it takes, without its own state."""
         return self.weights.shape[0] - self.hidden
 
+    @property
+    def unseen(self) -> int:
+        """How many of the inputs, from the first on, the head does not see: none of them, or all."""
+        return self.weights.shape[0] - self.head.shape[1]
+
+    @property
+    def learns(self) -> bool:
+        """Whether the head learns while a slab is coded."""
+        return self.metric.size > 0
+
+    @property
+    def head_limit(self) -> int:
+        """Weights of a head that learns stay within ± this, so that its sums stay below ACCUMULATOR_LIMIT."""
+        return (ACCUMULATOR_LIMIT - int(np.abs(self.bias).max()) - 1) // (INPUT_LIMIT * self.head.shape[1])
+
     def tables(self) -> list[np.ndarray]:
         """The counts of every table."""
         return np.split(self.counts, np.cumsum(self.sizes)[:-1])
 
+    def _fields(self) -> tuple[str, ...]:
+        return FIELDS + LEARNING if self.learns else FIELDS
+
     def digest(self) -> bytes:
         """SHA-256 over all arrays in the order of the fields, little-endian: what a file names its model by."""
         sha = hashlib.sha256()
-        for field in FIELDS:
-            array = getattr(self, field)
+        for name in self._fields():
+            array = getattr(self, name)
             sha.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
         return sha.digest()
 
     def save(self, path: Path) -> None:
         """Write as .npz."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{field: getattr(self, field) for field in FIELDS})
+        np.savez_compressed(buffer, **{name: getattr(self, name) for name in self._fields()})
         path.write_bytes(buffer.getvalue())
 
 
@@ -84,6 +112,6 @@ def load(path: Path, name: str) -> Weights:
     """Read a model written by `save`; raises DamagedError where it is not sound."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Weights(name, **{field: arrays[field] for field in FIELDS})
-    except (OSError, KeyError, ValueError) as error:
+            return Weights(name, **{field: arrays[field] for field in (*FIELDS, *LEARNING) if field in arrays})
+    except (OSError, TypeError, ValueError) as error:
         raise DamagedError(f"model {name} at {path.name} cannot be read: {error}; reinstall volcomp") from error

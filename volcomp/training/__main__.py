@@ -23,6 +23,7 @@ from .model import HIDDEN, WIDEST, Trainee
 STEPS = {"fast": 9000, "base": 8000}  # of the released models
 ROWS, PIECE = 1024, 64  # voxels per step: 65,536
 RATE, CLIP = 3e-3, 1.0
+BATCHES = 20  # that the head's covariance is measured on
 EVERY = 250  # steps between checkpoints and lines of the log
 
 
@@ -88,10 +89,11 @@ def main() -> None:
         trainee.start(models.weights({name: number for number, name in models.RELEASED.items()}[args.start]))
     if (folder / "checkpoint.pt").exists():
         trainee.load(folder / "checkpoint.pt")
+    sampler = data.Sampler(prepared(folder, args.model, args.limit), args.seed + trainee.step)
     if not args.export:
-        sampler = data.Sampler(prepared(folder, args.model, args.limit), args.seed + trainee.step)
         train(trainee, sampler, folder, args.steps or STEPS[args.model], args.rate)
-    export.write(trainee, args.to or folder / f"{args.model}.npz")
+    batches = (sampler.batch(ROWS, PIECE)[0] for _ in range(BATCHES))
+    export.write(trainee, batches, args.to or folder / f"{args.model}.npz")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 `python -m volcomp.training.evaluate --model base` prints, as CSV, bits per voxel of
 
 - `float`: the network without any rounding of weights, states or outputs, at the ideal code length of its continuous
-  distribution (inputs and linear stage as in the codec);
+  distribution (inputs and linear stage as in the codec, but a head that does not learn);
 - `integer`: the codec's means, classes and tables, at their code lengths, without corrections and spikes;
 - `payload`: the slab as it is written, side information, corrections, spikes and all.
 """
@@ -20,7 +20,8 @@ import torch
 
 from .. import codec, features, models, residual
 from . import corpus, data
-from .model import HIDDEN, Trainee
+from .model import HIDDEN, WIDEST, Trainee
+from .network import quantise
 
 SLICES = 16
 ROWS = 1024  # at a time
@@ -39,7 +40,8 @@ def tanh(z: torch.Tensor) -> torch.Tensor:
 
 
 def run(trainee: Trainee, inputs: np.ndarray) -> torch.Tensor:
-    """Hidden outputs float32 [T, B, h] of the float network for inputs int8 [T, B, INPUTS]."""
+    """Inputs and hidden outputs float32 [T, B, INPUTS + h] of the float network, in 1/128 the inputs, for inputs int8
+    [T, B, INPUTS]."""
     weights, h = trainee.lstm.weights.detach(), trainee.lstm.hidden
     cell, hidden = torch.zeros(inputs.shape[1], h), torch.zeros(inputs.shape[1], h)
     out = torch.empty(*inputs.shape[:2], h)
@@ -47,7 +49,7 @@ def run(trainee: Trainee, inputs: np.ndarray) -> torch.Tensor:
         i, f, o, g = (x @ weights[: features.INPUTS] + hidden @ weights[features.INPUTS :]).chunk(4, 1)
         cell = (sigmoid(f) * cell + sigmoid(i) * tanh(g)).clamp(-8, 8)
         hidden = out[t] = sigmoid(o) * tanh(cell)
-    return out
+    return torch.cat([torch.from_numpy(inputs).float() / 128, out], -1)
 
 
 def float_bits(trainee: Trainee, slab: data.Slab) -> float:
@@ -94,9 +96,9 @@ def main() -> None:
     args = parser.parse_args()
     trainee = Trainee(args.model, 0)
     trainee.load((args.folder or pathlib.Path("runs") / args.model) / "checkpoint.pt")
-    from .export import integers  # the released model must be the one that is compared with
-
-    if integers(trainee).digest() != models.weights(models.CURRENT[args.model]).digest():
+    # The released model must be the one that is compared with.
+    exported = quantise(trainee.lstm.weights.detach())[0].numpy()
+    if not np.array_equal(exported, models.weights(models.CURRENT[args.model]).weights):
         parser.exit(1, f"the released {args.model} is not the export of this checkpoint\n")
     out = csv.writer(sys.stdout)
     out.writerow(["series", "float", "integer", "payload"])
@@ -104,7 +106,7 @@ def main() -> None:
     for series in (s for s in corpus.splits() if s.split == "valid"):
         volume = corpus.volumes(series.name)[0]
         middle = volume[(len(volume) - args.slices) // 2 :][: args.slices] if len(volume) > args.slices else volume
-        (slab,) = data.slabs_of(middle)
+        (slab,) = data.slabs_of(middle, WIDEST[args.model])
         rows.append([float_bits(trainee, slab), *integer_bits(middle, args.model)])
         out.writerow([series.name, *(f"{value:.4f}" for value in rows[-1])])
         sys.stdout.flush()

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
+import torch
 
 from .. import entropy, residual
+from ..lstm import learning
 from ..lstm.weights import Weights
 from .density import Shape
 from .model import HEAD_UNIT, Trainee
 from .network import quantise
+
+RATE = 0.01  # of the head's learning while it codes
+RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
+
 
 def table(shape: Shape, number: int) -> np.ndarray:
     """Counts uint32 [2 · reach + 1] of one table: every token, then the escape; they sum to 2^20."""
@@ -26,8 +33,33 @@ def table(shape: Shape, number: int) -> np.ndarray:
     return counts.astype(np.uint32)
 
 
-def integers(trainee: Trainee) -> Weights:
-    """The model as the codec uses it. Halves are put into the biases, so that the shifts after the head round."""
+def slopes(shape: Shape) -> np.ndarray:
+    """Of the code length, int8 [2, classes, bins] in 1/32 bit: per scale that a voxel lies further off, and per octave
+    that the scale is larger."""
+    classes = np.arange(learning.CLASSES)
+    width = np.array([residual.class_log_scale(c) for c in np.maximum(classes, learning.FINEST)])[:, None]
+    error = torch.from_numpy((np.arange(learning.BINS) + 0.5) / 8 * 2.0**width).float().requires_grad_()
+    scale = torch.tensor([residual.class_log_scale(int(c)) for c in classes])[:, None].repeat(1, learning.BINS)
+    scale.requires_grad_()
+    shape.bits(error.ravel(), scale.ravel()).sum().backward()
+    assert error.grad is not None and scale.grad is not None
+    real = torch.stack([error.grad * torch.exp2(scale.detach()), scale.grad]).numpy()
+    return np.clip(np.rint(real * 32), -127, 127).astype(np.int8)
+
+
+def metric(covariance: np.ndarray, rate: float) -> np.ndarray:
+    """`rate` times the inverse of what the head sees on average, float64 [n, n] in (1/128)², as int16 [n, n]."""
+    ridge = RIDGE * np.trace(covariance) / len(covariance)
+    inverse = rate * np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+    integers = np.rint(inverse * (1 << learning.METRIC_BITS))
+    if np.abs(integers).max() > 32767:
+        raise ValueError(f"the metric reaches {np.abs(integers).max():.0f}, more than 16 bits hold: a larger ridge helps")
+    return integers.astype(np.int16)
+
+
+def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
+    """The model as the codec uses it. Halves are put into the biases, so that the shifts after the head round.
+    `covariance` float64 [n, n]: the mean of xxᵀ over what the head sees, in training."""
     weights, shift = quantise(trainee.lstm.weights.detach())
     head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).astype(np.int16)
     bias = np.rint(trainee.bias.detach().numpy().astype(np.float64) * HEAD_UNIT * 128).astype(np.int32)
@@ -35,10 +67,21 @@ def integers(trainee: Trainee) -> Weights:
     counts = [table(trainee.shape, k) for k in range(residual.TABLES)]
     sizes = np.array([len(c) for c in counts], np.int64)
     return Weights(
-        trainee.name, weights.numpy(), shift.numpy(), head, bias, np.concatenate(counts), sizes
-    )
+        trainee.name, weights.numpy(), shift.numpy(), head, bias, np.concatenate(counts), sizes, slopes(trainee.shape),
+        metric(covariance, RATE),
+    )  # fmt: skip
 
 
-def write(trainee: Trainee, path: pathlib.Path) -> None:
+def covariance(trainee: Trainee, batches: Iterable[np.ndarray]) -> np.ndarray:
+    """For `integers`, from batches of inputs int8 [T, B, INPUTS]."""
+    total, count = np.zeros((len(trainee.head), len(trainee.head))), 0
+    for inputs in batches:
+        seen = trainee.lstm.forward(inputs).reshape(-1, len(trainee.head)).numpy().astype(np.float64) / 128
+        total += seen.T @ seen
+        count += len(seen)
+    return total / count
+
+
+def write(trainee: Trainee, batches: Iterable[np.ndarray], path: pathlib.Path) -> None:
     """Write the released form, .npz."""
-    integers(trainee).save(path)
+    integers(trainee, covariance(trainee, batches)).save(path)
