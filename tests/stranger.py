@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 MODELS = Path(__file__).parents[1] / "volcomp" / "models"
-NAMES = {1: "fast-1", 2: "base-1"}
+NAMES = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2"}
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
 TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"]
 Offset = tuple[int, int, int]
@@ -26,7 +26,7 @@ def disc(dz: int, radius2: int) -> list[Offset]:
     return [(dz, *o) for o in within if dz < 0 or o < (0, 0)]
 
 
-SUPPORTS = [disc(0, a) + disc(-1, b) + disc(-2, c) for a, b, c in ((5, 2, 0), (10, 5, 2), (20, 10, 2))]
+SUPPORTS = [disc(0, a) + disc(-1, b) + disc(-2, c) for a, b, c in ((5, 2, 0), (10, 5, 2), (20, 10, 2), (52, 10, 2), (52, 26, 5))]
 # Scale and inputs.
 HERE = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1)]
 BACK = [(0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1), (0, -2), (-2, 0), (0, 2), (2, 0)]
@@ -164,21 +164,27 @@ class Model:
         check(number in NAMES, "model of a later version")
         arrays = dict(np.load(MODELS / f"{NAMES[number]}.npz"))
         order = {"weights": "<i1", "shift": "<i4", "head": "<i2", "bias": "<i4", "counts": "<u4", "sizes": "<i8"}
+        order |= {"slopes": "<i1", "metric": "<i2"} if "metric" in arrays else {}
         content = b"".join(arrays[name].astype(dtype).tobytes() for name, dtype in order.items())
         check(hashlib.sha256(content).digest()[:8] == digest, "another model")
         self.weights = arrays["weights"].astype(float)  # quick, and exact: all sums are far below 2^53
         self.shift, self.head, self.bias = (arrays[name].astype(np.int64) for name in ("shift", "head", "bias"))
         self.tables = [t.tolist() for t in np.split(arrays["counts"], np.cumsum(arrays["sizes"])[:-1])]
-        self.units = self.head.shape[1]
+        self.units = len(self.shift) // 4
+        self.seen = self.head.shape[1]
+        self.learns = "metric" in arrays
+        if self.learns:
+            self.slopes, self.metric = (arrays[name].astype(np.int64) for name in ("slopes", "metric"))
 
-    def step(self, inputs: list[int], hidden: np.ndarray, cell: np.ndarray) -> tuple:
-        """The offset and octaves of a voxel, and the state after it."""
+    def step(self, inputs: list[int], hidden: np.ndarray, cell: np.ndarray, head: np.ndarray) -> tuple:
+        """The offset and octaves of a voxel, what the head saw, and the state after it."""
         z = (np.concatenate([inputs, hidden]) @ self.weights * 8).astype(np.int64) >> self.shift
         i, f, o = (self.sigma(gate) for gate in np.split(z[: 3 * self.units], 3))
         cell = np.clip((f * cell + (i * self.tau(z[3 * self.units :]) >> 3) + 2**14) >> 15, -32767, 32767)
         hidden = np.minimum((o * self.tau(cell >> 2) + 2**22) >> 23, 127)
-        offset, octaves = (self.head @ hidden + self.bias).tolist()
-        return clip(offset >> 5, 8192), octaves >> 11, hidden, cell
+        seen = np.concatenate([inputs, hidden])[-self.seen :]
+        offset, octaves = (head @ seen + self.bias).tolist()
+        return clip(offset >> 5, 8192), octaves >> 11, seen, hidden, cell
 
     def sigma(self, z: np.ndarray) -> np.ndarray:
         z = np.clip(z, -4096, 4096)
@@ -253,6 +259,8 @@ class Slab:
         self.ans, self.data = Ans([data.number(4) for _ in range(data.varint())]), data
         self.ranks, self.errors = [0] * int(np.prod(shape)), [0] * int(np.prod(shape))
         self.states: dict[tuple[int, int], list[np.ndarray]] = {}
+        self.head, self.exact = model.head, 65536 * model.head
+        self.sum, self.count = np.zeros_like(model.head), 0
         seen.update({f"support {kind}": 1, "slab": 1, "classes": classes - 1, "later groups": groups - 1})
         seen["corrections"] += bool(corrections.data)
 
@@ -290,8 +298,8 @@ class Slab:
         total = sum(w * (n - base) for w, n in zip(weights, near, strict=True))
         return clip(16 * base + ((total + 128) >> 8), 16 * self.limit, 0)
 
-    def predict(self, voxel: Offset) -> tuple[int, int, int]:
-        """Scale and inputs, LSTM: prediction, mean and class of a voxel."""
+    def predict(self, voxel: Offset) -> tuple[int, int, int, np.ndarray]:
+        """Scale and inputs, LSTM: prediction, mean and class of a voxel, and what the head saw."""
         z, y, _ = voxel
         prediction = self.linear(voxel)
         errors = {o: self.read(self.errors, voxel, o) for o in {*NEAR, *BEFORE, *RESIDUALS} if z or o[0] == 0}
@@ -312,10 +320,25 @@ class Slab:
         inputs += [clip(index((near >> 8) + 77) - index((15 * before >> 10) + 77), 127) if z else 0]
         inputs += [clip(index(8 * sum(map(abs, levels[:10])) // 5 + 77) - k, 127), squash(prediction), 64, 0]
         zero = np.zeros(self.model.units, np.int64)
-        step = self.model.step(inputs, *self.states.get((z, y), [zero, zero]))
-        offset, octaves, *self.states[z, y] = step
+        step = self.model.step(inputs, *self.states.get((z, y), [zero, zero]), self.head)
+        offset, octaves, seen, *self.states[z, y] = step
         mean = clip(prediction + ((offset * scale + 2**13) >> 14), 16 * self.limit, 0)
-        return prediction, mean, clip((k + octaves + 64) >> 2, 75, 0)
+        return prediction, mean, clip((k + octaves + 64) >> 2, 75, 0), seen
+
+    def learn(self, d: int, c: int, seen: np.ndarray) -> None:
+        """Heads that learn: what a voxel says."""
+        e = max(c, 20)
+        slopes = self.model.slopes[:, c, min(abs(d) * (2**39 // (Q[e % 4] * 2 ** (e // 4))) >> 24, 63)]
+        self.sum = self.sum + np.outer([-slopes[0] if d > 0 else slopes[0], slopes[1]], seen)
+        self.count += 1
+
+    def move(self) -> None:
+        """Heads that learn: a step."""
+        step = (2**8 * self.sum // self.count) @ self.model.metric.T
+        most = 65536 * ((2**24 - max(abs(self.model.bias)) - 1) // (128 * self.model.seen))
+        self.exact = np.clip(self.exact - (step >> 6), -most, most)
+        self.head, self.sum, self.count = (self.exact + 2**15) >> 16, 0 * self.sum, 0
+        self.seen["step of the head"] += 1
 
     def context(self, voxel: Offset, mean: int, c: int) -> int:
         """Spike: the context of a voxel."""
@@ -325,12 +348,12 @@ class Slab:
     def front(self, voxels: list[Offset]) -> None:
         """Symbols, spike, entropy coder: the voxels of a front."""
         found = {v: self.predict(v) for v in voxels}
-        codes = {v: self.codes[self.context(v, mean, c)] for v, (_, mean, c) in found.items()}
+        codes = {v: self.codes[self.context(v, mean, c)] for v, (_, mean, c, _) in found.items()}
         settled = {v: self.ans.symbol(odds(codes[v])) for v in sorted(voxels, key=codes.__getitem__) if codes[v]}
         self.seen.update({"flag": len(settled), "spike": sum(settled.values())})
         places = {}
         for v in voxels:
-            _, mean, c = found[v]
+            _, mean, c, _ = found[v]
             c = int(self.classes[c])
             q = (mean * SHIFTS[c] + 8) >> 4
             nearest = (q + SHIFTS[c] // 2) // SHIFTS[c]
@@ -352,3 +375,7 @@ class Slab:
             check(0 <= rank <= self.limit, "no such value")
             at = (v[0] * self.shape[1] + v[1]) * self.shape[2] + v[2]
             self.ranks[at], self.errors[at] = rank, 16 * rank - found[v][0]
+            if self.model.learns:
+                self.learn(16 * rank - found[v][1], found[v][2], found[v][3])
+        if self.count >= 256:
+            self.move()
