@@ -62,7 +62,7 @@ def measure(series: corpus.Series, codec: str, threads: int) -> Row:
     volumes = corpus.volumes(series.name)
     # A series in a compressed transfer syntax goes into an archive as it is: then it is the voxels that tell something.
     if CODECS[codec] in OURS and not corpus.is_compressed(series.name):
-        size, encoding, decoding = _archive(codec, series.name, threads)
+        size, encoding, decoding = _archive(CODECS[codec], series.name, threads)
     else:
         size, encoding, decoding = _arrays(CODECS[codec], volumes, threads)
     voxels = sum(volume.size for volume in volumes)
@@ -116,18 +116,18 @@ def _arrays(codec: Codec, volumes: Sequence[np.ndarray], threads: int) -> Measur
     return int(total[0]), total[1], total[2]
 
 
-def _archive(model: str, name: str, threads: int) -> Measured:
+def _archive(codec: Codec, name: str, threads: int) -> Measured:
     """The whole archive of a series; the times include the start of the program and the verification that it does."""
     with tempfile.TemporaryDirectory() as folder:
         source, packed, restored = Path(folder, name), Path(folder, "series.vcz"), Path(folder, "restored")
         source.mkdir()
         for path in corpus.files(name):
             shutil.copy(path, source)
-        options = ("--model", model, "--threads", str(threads))
+        options = (*codec.options, "--threads", str(threads))
         _, encoding = timed(lambda: volcomp("compress", source, "-o", packed, *options))
         _, decoding = timed(lambda: volcomp("decompress", packed, "-o", restored))
         if not same_files(source, restored):
-            raise NotLossless(f"volcomp {model} does not give back the files of {name}")
+            raise NotLossless(f"volcomp {codec.name} does not give back the files of {name}")
         return packed.stat().st_size, encoding, decoding
 
 

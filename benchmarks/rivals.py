@@ -45,6 +45,7 @@ class Codec:
     package: str  # the distribution that it comes from
     encode: Callable[[np.ndarray, int], list[bytes]]
     decode: Callable[[list[bytes], Shape, int], np.ndarray]
+    options: tuple[str, ...] = ()  # of volcomp's command line
 
     @property
     def installed(self) -> bool:
@@ -109,18 +110,20 @@ def _zstd_decode(streams: list[bytes], shape: Shape, threads: int) -> np.ndarray
     return np.frombuffer(zstandard.ZstdDecompressor().decompress(streams[0]), "<u2").reshape(shape)
 
 
-def _volcomp(model: str) -> Codec:
+def _volcomp(model: str, effort: int | None = None) -> Codec:
     """volcomp's arrays, without DICOM; what an archive of a series adds to that, `ratio.py` measures."""
+    how = {} if effort is None else {"effort": effort}
     return Codec(
-        model,
-        f"**volcomp {model}**",
+        model if effort is None else f"{model}-e{effort}",
+        f"**volcomp {model}**" if effort is None else f"**volcomp {model}, effort {effort}**",
         "volcomp",
-        lambda volume, threads: [volcomp.compress(volume, model=model, threads=threads, verify=False)],
+        lambda volume, threads: [volcomp.compress(volume, model=model, threads=threads, verify=False, **how)],
         lambda streams, shape, threads: volcomp.decompress(streams[0], threads=threads),
+        ("--model", model, *(() if effort is None else ("--effort", str(effort)))),
     )
 
 
-OURS = (_volcomp("base"), _volcomp("fast"))
+OURS = (_volcomp("base", 9), _volcomp("base"), _volcomp("fast"))
 
 # Strongest first: the order of the tables. Tomoz and zstd see the volume, the others its slices.
 RIVALS = (

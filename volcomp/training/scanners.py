@@ -1,0 +1,77 @@
+"""What a scanner that training has not seen costs: `fast` trained with and without all series of one maker.
+
+`python -m volcomp.training.scanners` trains `fast` once on the whole train split and once without each maker, equally
+long and from nothing, and prints, as CSV, ideal bits per voxel on the valid split's series of that maker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import pathlib
+import sys
+
+import numpy as np
+import torch
+
+from . import corpus, data
+from .__main__ import CLIP, PIECE, RATE, ROWS, prepared, rate_at
+from .model import WIDEST, Trainee
+
+# Words in the names of their series.
+MAKERS = {
+    "GE": ("ge", "ge16"),
+    "Siemens": ("siemens", "trio", "prisma", "skyra", "avanto"),
+    "Toshiba, Canon": ("toshiba", "canon"),
+}
+SLICES = 10  # from the middle of every valid series
+SAMPLE = 640  # rows of these
+
+
+def made_by(name: str, maker: str) -> bool:
+    """Whether a series comes from a maker's scanner."""
+    return any(word in name.split("_") for word in MAKERS[maker])
+
+
+def trained(series: list[list[data.Slab]], steps: int) -> Trainee:
+    """`fast` after so many steps on these series."""
+    trainee, sampler = Trainee("fast", 1), data.Sampler(series, 1)
+    while trainee.step < steps:
+        trainee.update(*sampler.batch(ROWS, PIECE), rate_at(trainee.step, steps, RATE), CLIP)
+    return trainee
+
+
+def bits(trainee: Trainee, name: str) -> float:
+    """Mean ideal bits per voxel over some rows of a series."""
+    volume = corpus.volumes(name)[0]
+    (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], WIDEST["fast"])
+    depth, height, width = slab.shape
+    chosen = np.random.default_rng(7).permutation(depth * height)[:SAMPLE]
+    inputs, error, scale = data.rows_of(slab, chosen // height, chosen % height, np.zeros_like(chosen), width)
+    with torch.no_grad():
+        return float(trainee.bits(trainee.lstm.forward(inputs).float() / 128, error, scale))
+
+
+def main() -> None:
+    """Parse arguments, train, print."""
+    parser = argparse.ArgumentParser(prog="python -m volcomp.training.scanners", description=__doc__)
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/fast"), help="for prepared slabs")
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    slabs = prepared(args.folder, "fast", None)
+    names = [s.name for s in corpus.splits() if s.split == "train"]
+    everything = trained(slabs, args.steps)
+    out = csv.writer(sys.stdout)
+    out.writerow(["maker", "series", "trained_on_all", "without_the_maker"])
+    for maker in MAKERS:
+        without = trained([s for s, name in zip(slabs, names * 2, strict=True) if not made_by(name, maker)], args.steps)
+        for series in (s.name for s in corpus.splits() if s.split == "valid" and made_by(s.name, maker)):
+            out.writerow([maker, series, f"{bits(everything, series):.4f}", f"{bits(without, series):.4f}"])
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
