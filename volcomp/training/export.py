@@ -12,6 +12,9 @@ from .density import Shape
 from .model import HEAD_UNIT, Trainee
 from .network import quantise
 
+BIAS_ORIGIN = np.array([1 << 4, 1 << 10], np.int32)  # halves, so that the shifts after the head round
+
+
 def table(shape: Shape, number: int) -> np.ndarray:
     """Counts uint32 [2 · reach + 1] of one table: every token, then the escape; they sum to 2^20."""
     c = int(residual.CLASS_OF_TABLE[number])
@@ -27,11 +30,11 @@ def table(shape: Shape, number: int) -> np.ndarray:
 
 
 def integers(trainee: Trainee) -> Weights:
-    """The model as the codec uses it. Halves are put into the biases, so that the shifts after the head round."""
+    """The model as the codec uses it."""
     weights, shift = quantise(trainee.lstm.weights.detach())
     head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).astype(np.int16)
     bias = np.rint(trainee.bias.detach().numpy().astype(np.float64) * HEAD_UNIT * 128).astype(np.int32)
-    bias += np.array([1 << 4, 1 << 10], np.int32)
+    bias += BIAS_ORIGIN
     counts = [table(trainee.shape, k) for k in range(residual.TABLES)]
     sizes = np.array([len(c) for c in counts], np.int64)
     return Weights(
