@@ -262,10 +262,15 @@ def encode(
         if effort > EFFORT:
             changed = _fit(voxels, found, ranges, stages, number, VISITS[effort], workers, progress)
             if changed:
-                best = min(best, coded(changed, workers), key=lambda c: len(c[0]) + sum(map(len, c[1])))
+                best = min(best, coded(changed, workers), key=_size)
             elif progress:
                 progress(voxels.size)
     return best
+
+
+def _size(coded: tuple[bytes, list[bytes]]) -> int:
+    """Bytes of a header section and its payloads."""
+    return len(coded[0]) + sum(map(len, coded[1]))
 
 
 def _linear_stage(levels: np.ndarray, widest: str, effort: int) -> linear.Weights:
