@@ -102,7 +102,7 @@ def test_unsound_models_are_refused() -> None:
 
     full = np.full(RELEASED.weights.shape, 64) - RELEASED.weights
     refused("within ±64", weights=full + 1)
-    refused("does not hold|not hold", weights=np.full_like(full, 128))
+    refused("not hold", weights=np.full_like(full, 128))
     refused("gains", rows=np.full(len(RELEASED.weights), 33))
     refused("could reach", head=np.full(RELEASED.head.shape, 20000))
     refused("not hold", head=np.full(RELEASED.head.shape, 40000))
@@ -135,8 +135,7 @@ def test_the_stranger_decodes(made: tuple[np.ndarray, bytes]) -> None:
 
 
 def test_damaged_differences_are_noticed(made: tuple[np.ndarray, bytes]) -> None:
-    voxels, data = made
-    with arrays._opened(data) as reader:
+    with arrays._opened(made[1]) as reader:
         header = arrays.read_volume(reader, 0).codec_header
         payloads = {0: reader.read(container.SectionId(container.SLAB, 0, 0))}
     changed = codec.read_header(header).differences
@@ -184,7 +183,7 @@ def test_low_efforts_come_back(seed: int) -> None:
 
 def test_efforts_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     for effort in (0, 10, -1):
-        with pytest.raises(UnsupportedError, match="take 1 .* to 9"):
+        with pytest.raises(UnsupportedError, match=r"take 1 .* to 9"):
             volcomp.compress(np.zeros((2, 2), "u1"), effort=effort)
     monkeypatch.setattr(codec.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match="needs torch"):

@@ -52,9 +52,9 @@ def compress(
 ) -> bytes:
     """Code an array (z, y, x) or (y, x) of u1, i1, u2 or i2, in any byte order and with any strides, as a `.vcz`.
 
-    With `verify` the result is decoded and compared before it is returned. `effort` is 1 (fastest) to 9 (smallest); above
-    5 the model is fitted to the volume, for up to ten times as long, which needs torch. Raises UnsupportedError for any
-    other shape, type or effort, and VerificationError should the comparison fail.
+    With `verify` the result is decoded and compared before it is returned. `effort` is 1 (fastest) to 9 (smallest);
+    above 5 the model is fitted to the volume, for up to ten times as long, which needs torch. Raises UnsupportedError
+    for any other shape, type or effort, and VerificationError should the comparison fail.
     """
     voxels, two_dimensional = _as_volume(array)
     if model not in codec.MODELS:

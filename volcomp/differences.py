@@ -10,6 +10,7 @@ released one, and `Weights` proves of it, too, that no sum can overflow.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -79,7 +80,8 @@ def from_bytes(data: bytes, released: Weights) -> Differences:
     shapes = ((rows,), (columns,), released.head.shape, released.bias.shape)
     parts = [_listed(reader.string(), shape) for shape in shapes]
     coded = reader.rest()
-    d = Differences(*parts, _decode(coded, released.weights.shape))
+    weights = _decode(coded, released.weights.shape)
+    d = Differences(parts[0], parts[1], parts[2], parts[3], weights)
     if to_bytes(d) != data:  # one fit has one coding
         raise reader.damaged()
     return d
@@ -101,7 +103,7 @@ TOP = 0xFFFFFFFF
 
 
 @njit(cache=True)
-def _bit(bit: int, chance: int, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
+def _bit(bit: Any, chance: int, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
     """Write a bit, or read one, whose chance to be 1 is `chance` in 2^16; returns it. What lies after the data reads
     as zeros."""
     middle = state[LOW] + ((state[HIGH] - state[LOW]) >> 16) * chance
@@ -124,7 +126,7 @@ def _bit(bit: int, chance: int, state: np.ndarray, data: np.ndarray, writing: bo
 
 
 @njit(cache=True)
-def _counted(bit: int, counts: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
+def _counted(bit: Any, counts: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
     """The same, with the chance that `counts` int64 [2] of zeros and ones say; counts the bit."""
     chance = (counts[1] << 16) // (counts[0] + counts[1])
     bit = _bit(bit, min(max(chance, 64), 65472), state, data, writing)
@@ -164,7 +166,8 @@ def _walk(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> 
 
 
 def _encode(d: np.ndarray) -> bytes:
-    # Room for the worst: no bit takes more than 16, and a weight has a flag, a sign, and one for every step of its size.
+    # Room for the worst: no bit takes more than 16, and a weight has its flag, its sign, and one for every step of its
+    # size.
     data = np.zeros(64 + 2 * d.shape[0] + int((4 + 2 * np.abs(d)).sum()), np.uint8)
     state = np.array([0, TOP, 0, 0], np.int64)
     _walk(d.copy(), state, data, True)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ class _Fit:
         self.step = 0
         rate = WEIGHT_RATE / unit if single else torch.zeros_like(unit)
         rate[BIASES] = GAIN_RATE / unit[BIASES]
-        self.rates = [GAIN_RATE, GAIN_RATE, HEAD_RATE, HEAD_RATE, rate]
+        self.rates: list[Any] = [GAIN_RATE, GAIN_RATE, HEAD_RATE, HEAD_RATE, rate]
         self.price = PRICE / voxels
         self.lstms = [_Lstm(released) for _ in range(threads)]
 
@@ -160,8 +161,8 @@ class _Fit:
 def fit(
     number: int, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None]
 ) -> bytes:
-    """Differences to a released model, fitted to slabs of a volume of so many voxels, visiting each `per_voxel` times; empty where they do
-    not pay.
+    """Differences to a released model, fitted to slabs of a volume of so many voxels, visiting each `per_voxel` times;
+    empty where they do not pay.
 
     `progress` is called with the number of voxels visited since the last call, and may raise to end the work.
     """
@@ -179,7 +180,7 @@ def fit(
             state.use(differences.apply(released, state.differences()).weights)
             parts = list(pool.map(work, range(threads)))
             pace = min(1.0, (step + 1) / 5) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-            state.update([sum(part) / threads for part in zip(*parts, strict=True)], pace)  # type: ignore[arg-type]
+            state.update([torch.stack(part).mean(0) for part in zip(*parts, strict=True)], pace)
             progress(rows * PIECE)
         sample = _sample(slabs, min(SAMPLE, voxels))
 

@@ -36,7 +36,7 @@ class Slab:
 
 
 def prepare(voxels: np.ndarray, widest: str, fitted: linear.Weights | None = None) -> Slab:
-    """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage, unless that is given, and keep what it leaves."""
+    """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage unless it is given, keep what it leaves."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known = pad(voxels.astype(np.int32), 0, linear.RADIUS)
     strides = (known.shape[1] * known.shape[2], known.shape[2])
