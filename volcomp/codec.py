@@ -47,7 +47,7 @@ EFFORT = 5  # the default
 # several numbers of classes are tried.
 CHEAPER = {1: ("narrow", 15, False), 2: ("narrow", 17, False), 3: ("wide", 17, False), 4: ("wide", 17, True)}
 # How often a fit to the volume visits each voxel, by effort.
-VISITS = {6: 0.3, 7: 0.8, 8: 2.0, 9: 5.0}
+VISITS = {6: 0.25, 7: 0.7, 8: 1.5, 9: 3.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
 Network = cpu.Network | reference.Network
 Progress = Callable[[int], None]

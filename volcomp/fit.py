@@ -29,13 +29,13 @@ from .training.model import HEAD_UNIT, SCALE_OCTAVES, SCALE_ORIGIN
 from .training.network import RowLstm
 
 PIECE = 64  # voxels of a row that are trained on at a time
-ROWS = 1024  # at most so many pieces make a step,
-STEPS = 40  # and at least so many steps a fit
+ROWS = 256  # at most so many pieces make a step,
+STEPS = 80  # and at least so many steps a fit
 BIASES = INPUTS - 2  # the row of the constant input
-SINGLE = 3 << 20  # voxels from which on single weights may pay
-PRICE = 4.0  # bits that a single weight must save
+SINGLE = 2 << 20  # voxels from which on single weights may pay
+PRICE = 6.0  # bits that a single weight must save
 DEAD_ZONES = (0.5, 0.65, 0.8)  # a difference in units of a weight's integer is 0 below
-GAIN_RATE, HEAD_RATE, WEIGHT_RATE = 1e-2, 4e-3, 1e-3  # of Adam, for gains and biases, the head, and single weights
+GAIN_RATE, HEAD_RATE, WEIGHT_RATE = 2e-2, 1e-2, 2e-3  # of Adam, for gains and biases, the head, and single weights
 MEMORY = (0.9, 0.98)  # of Adam
 SAMPLE = 1 << 19  # voxels that candidates are compared on
 
