@@ -139,7 +139,9 @@ def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
     check(flags < 2, "flags of a later version")
     header = Reader(section.data[33:])
     number, dtype = header.number(1), np.dtype(TYPES[header.number(1)])
-    model = Model(number, header.take(8))
+    model = Model(number % 128, header.take(8))
+    if number >= 128:
+        model.fit(header.string())
     depth, height, width, slabs = (header.varint() for _ in range(4))
     runs, at, values = header.varint(), unzigzag(header.varint()), []
     for i, length in enumerate(header.rice(2 * runs - 1)):
@@ -176,6 +178,42 @@ class Model:
         if self.learns:
             self.slopes, self.metric = (arrays[name].astype(np.int64) for name in ("slopes", "metric"))
 
+    def fit(self, data: Reader) -> None:
+        """Fitted models."""
+        lists = [data.string() for _ in range(4)]
+        sizes = [*self.weights.shape, self.head.size, 2]
+        row, column, head, bias = (
+            np.array(part.rice(size) if part.data else [0] * size) for part, size in zip(lists, sizes, strict=True)
+        )
+        check(max(abs(row).max(), abs(column).max()) <= 32, "gain")
+        product = self.weights.astype(np.int64) * (64 + row[:, None]) * (64 + column)
+        coded = data.take(len(data.data) - data.at // 8)
+        self.weights = (np.clip((product + 2**11) >> 12, -64, 64) + self.differing(coded)).astype(float)
+        self.head, self.bias = self.head + head.reshape(2, -1), self.bias + bias
+        check(abs(self.weights).max() <= 64 and 128 * abs(self.weights).sum(axis=0).max() < 2**24, "weights")
+        check((128 * abs(self.head).sum(axis=1) + abs(self.bias)).max() < 2**24, "head")
+
+    def differing(self, coded: bytes) -> np.ndarray:
+        """Fitted models: single weights."""
+        found, bits = np.zeros(self.weights.shape, int), Binary(coded)
+        rows, columns = found.shape
+        whether, sizes, k, counts = [1, 1], [[1, 1] for _ in range(17)], 0, [0] * columns
+        for i in range(rows if coded else 0):
+            if not bits.adaptive(whether):
+                continue
+            n = 0
+            for j in range(columns):
+                share = max(2**16 * (sum(counts) + 1) // (k * columns + j + 8), 1)
+                p = (2**16 * counts[j] + 4 * share) // (k + 4) * ((2**16 * n + 16 * share) // (j + 16)) // share
+                if bits.bit(clip(p, 65472, 64)):
+                    negative, size = bits.bit(2**15), 1
+                    while size < 128 and bits.adaptive(sizes[min(size, 16)]):
+                        size += 1
+                    found[i, j] = -size if negative else size
+                    counts[j], n = counts[j] + 1, n + 1
+            k += 1
+        return found
+
     def step(self, inputs: list[int], hidden: np.ndarray, cell: np.ndarray, head: np.ndarray) -> tuple:
         """The offset and octaves of a voxel, what the head saw, and the state after it."""
         z = (np.concatenate([inputs, hidden]) @ self.weights * 8).astype(np.int64) >> self.shift
@@ -193,6 +231,33 @@ class Model:
     def tau(self, z: np.ndarray) -> np.ndarray:
         z = np.clip(z, -2048, 2048)
         return 32 * z - (z * abs(z) >> 7)
+
+
+class Binary:
+    """Fitted models: the binary arithmetic coder."""
+
+    def __init__(self, data: bytes):
+        self.low, self.high, self.code, self.rest = 0, 2**32 - 1, 0, data
+        for _ in range(4):
+            self.shift()
+
+    def shift(self) -> None:
+        self.code = (self.code << 8) % 2**32 + (self.rest[0] if self.rest else 0)
+        self.rest = self.rest[1:]
+
+    def bit(self, p: int) -> int:
+        middle = self.low + (self.high - self.low >> 16) * p
+        bit = int(self.code <= middle)
+        self.low, self.high = (self.low, middle) if bit else (middle + 1, self.high)
+        while self.low >> 24 == self.high >> 24:
+            self.low, self.high = (self.low << 8) % 2**32, (self.high << 8) % 2**32 + 255
+            self.shift()
+        return bit
+
+    def adaptive(self, counts: list[int]) -> int:
+        bit = self.bit(clip(2**16 * counts[1] // sum(counts), 65472, 64))
+        counts[bit] += 1
+        return bit
 
 
 class Ans:

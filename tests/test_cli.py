@@ -271,3 +271,9 @@ def test_an_interrupt_between_files_of_a_forced_restoration(archive, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         restore(archive, target, threads=1, force=True)
     assert sorted(path.stat().st_size == 4 for path in target.iterdir()) == [False] + [True] * 39
+
+
+def test_an_effort_out_of_range_is_one_sentence(call, tmp_path):
+    series(tmp_path / "ct", 2, size=4)
+    fails(call("compress", tmp_path / "ct", "-o", tmp_path / "ct.vcz", "--effort", "10"), "effort 10 is not known")
+    assert not (tmp_path / "ct.vcz").exists()

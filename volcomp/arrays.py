@@ -43,19 +43,28 @@ class Report:
 
 
 def compress(
-    array: np.ndarray, model: str = "base", threads: int | None = None, device: str = "auto", verify: bool = True
+    array: np.ndarray,
+    model: str = "base",
+    threads: int | None = None,
+    device: str = "auto",
+    verify: bool = True,
+    effort: int = codec.EFFORT,
 ) -> bytes:
     """Code an array (z, y, x) or (y, x) of u1, i1, u2 or i2, in any byte order and with any strides, as a `.vcz`.
 
-    With `verify` the result is decoded and compared before it is returned. Raises UnsupportedError for any other shape
-    or type, and VerificationError should the comparison fail.
+    With `verify` the result is decoded and compared before it is returned. `effort` is 1 (fastest) to 9 (smallest);
+    above 5 the model is fitted to the volume, for up to ten times as long, which needs torch. Raises UnsupportedError
+    for any other shape, type or effort, and VerificationError should the comparison fail.
     """
     voxels, two_dimensional = _as_volume(array)
     if model not in codec.MODELS:
         raise UnsupportedError(f"there is no model {model!r}; choose one of {', '.join(codec.MODELS)}")
+    codec.check_effort(effort)
     file = io.BytesIO()
     writer = Writer(file)
-    write_volume(writer, 0, voxels, model=model, threads=threads, device=device, two_dimensional=two_dimensional)
+    write_volume(
+        writer, 0, voxels, model=model, threads=threads, device=device, effort=effort, two_dimensional=two_dimensional
+    )
     writer.finish()
     data = file.getvalue()
     if verify:

@@ -90,6 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("inputs", nargs="+", type=Path, metavar="SERIES_DIR", help="folder or file")
     pack.add_argument("-o", "--output", type=Path, metavar="OUT.vcz", help="default: the first input's name with .vcz")
     pack.add_argument("--model", choices=("fast", "base"), default="base", help="default: base, the smaller files")
+    pack.add_argument(
+        "--effort",
+        type=int,
+        default=5,
+        metavar="1-9",
+        help="1 to 4: less search, faster; 5: default; 6 to 9: fit the model to every volume, which takes up to ten "
+        "times as long and needs torch (files are as fast to restore)",
+    )
     pack.add_argument("--no-verify", action="store_true", help="do not decode what was written before saying done")
     pack.add_argument("--force", action="store_true", help="overwrite an existing output")
     pack.set_defaults(run=_compress)
@@ -147,6 +155,7 @@ def _compress(options: argparse.Namespace) -> int:
         model=options.model,
         threads=options.threads,
         device=options.device,
+        effort=options.effort,
         check=not options.no_verify,
         force=options.force,
     )

@@ -11,6 +11,7 @@ them. `docs/format.md` has the bytes.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import sys
 import threading
@@ -18,17 +19,18 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 
 from neighbourhoods import pad
 
-from . import coding, linear, mapping, models, rice
-from .cursor import Cursor, varint
+from . import coding, differences, linear, mapping, models, rice
+from .cursor import Cursor, string, varint
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
+from .lstm.weights import Weights
 from .slab import RADIUS, Slab, Team, geometry
 
 MODELS = tuple(models.CURRENT)
@@ -40,6 +42,13 @@ DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
 WIDEST = {1: "wide", 2: "full"}
+EFFORT = 5  # the default
+# What lower efforts save on: the widest support, bits of the voxels that a group's weights are fitted on, and whether
+# several numbers of classes are tried.
+CHEAPER = {1: ("narrow", 15, False), 2: ("narrow", 17, False), 3: ("wide", 17, False), 4: ("wide", 17, True)}
+# How often a fit to the volume visits each voxel, by effort.
+VISITS = {6: 0.25, 7: 0.7, 8: 1.5, 9: 3.0}
+FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
 Network = cpu.Network | reference.Network
 Progress = Callable[[int], None]
 Result = TypeVar("Result")
@@ -55,6 +64,7 @@ class VolumeHeader:
     number: int  # its number in the file
     slabs: tuple[tuple[int, int], ...]  # first and past-the-end slice of every slab
     mapping: mapping.Mapping
+    differences: bytes = b""  # of the model that was fitted to the volume, if one was
 
 
 class _Stopped(Exception):
@@ -69,11 +79,15 @@ def _slab_ranges(depth: int, count: int) -> tuple[tuple[int, int], ...]:
     return tuple((depth * k // count, depth * (k + 1) // count) for k in range(count))
 
 
-def _write_header(shape: tuple[int, ...], dtype: np.dtype, number: int, slabs: int, found: mapping.Mapping) -> bytes:
+def _write_header(
+    shape: tuple[int, ...], dtype: np.dtype, number: int, changed: bytes, slabs: int, found: mapping.Mapping
+) -> bytes:
     runs = found.runs.ravel().tolist()
     first = runs[0]
     fields = [*shape, slabs, len(found.runs), -2 * first - 1 if first < 0 else 2 * first]
-    head = bytes([number, DTYPES.index(dtype.str.replace("|", ""))]) + models.weights(number).digest()[:DIGEST]
+    model = number + (models.FITTED if changed else 0)
+    head = bytes([model, DTYPES.index(dtype.str.replace("|", ""))]) + models.weights(number).digest()[:DIGEST]
+    head += string(changed) if changed else b""
     return head + b"".join(varint(field) for field in fields) + rice.encode(np.diff(runs) - 1)
 
 
@@ -84,7 +98,11 @@ def read_header(data: bytes) -> VolumeHeader:
     if code >= len(DTYPES):
         raise DamagedError(f"the volume's header has pixel type {code}; 0 to {len(DTYPES) - 1} are known")
     dtype = np.dtype(DTYPES[code])
+    fitted, number = divmod(number, models.FITTED)
     models.check(number, reader.take(DIGEST))
+    changed = reader.string() if fitted else b""
+    if fitted:
+        _weights(number, changed)  # so that a file with an unsound model is refused here
     z, y, x, slabs = (reader.varint() for _ in range(4))
     if not (0 < slabs <= min(z, SLABS) and z < 1 << 31 and 0 < y * x <= SLICE_VOXELS):
         raise DamagedError(f"the volume's header has an impossible shape: {z} × {y} × {x} in {slabs} slabs")
@@ -102,18 +120,26 @@ def read_header(data: bytes) -> VolumeHeader:
     if lengths.min() < 1 or first < info.min or first + int(lengths.sum()) > info.max + 1:
         raise DamagedError(f"the volume's header maps values that {dtype} does not have")
     runs = np.cumsum([first, *lengths.tolist()]).reshape(count, 2)
-    return VolumeHeader((z, y, x), dtype, models.RELEASED[number], number, ranges, mapping.Mapping(runs))
+    return VolumeHeader((z, y, x), dtype, models.RELEASED[number], number, ranges, mapping.Mapping(runs), changed)
 
 
 # ----------------------------------------------------------------------------------------------------- both directions
 
 
-@cache
-def _network(number: int, backend: str, without_torch: bool) -> Network:
+@lru_cache(maxsize=8)
+def _weights(number: int, changed: bytes) -> Weights:
+    """A released model, or what differences make of it; DamagedError where these are not sound."""
+    released = models.weights(number)
+    return differences.apply(released, differences.from_bytes(changed, released)) if changed else released
+
+
+@lru_cache(maxsize=8)
+def _network(number: int, changed: bytes, backend: str, without_torch: bool) -> Network:
     """The backend of this name with a model loaded."""
+    weights = _weights(number, changed)
     if backend == "reference":
-        return reference.Network(models.weights(number))
-    return cpu.Network(models.weights(number), cpu.float_product if without_torch else None)
+        return reference.Network(weights)
+    return cpu.Network(weights, cpu.float_product if without_torch else None)
 
 
 def _leave_torch(voxels: int) -> bool:
@@ -173,16 +199,37 @@ def _device(device: str) -> None:
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
+def progress_of(voxels: int, effort: int) -> int:
+    """How many voxels `encode` reports as progress for a volume of so many."""
+    if effort <= EFFORT:
+        return voxels
+    from . import fit
+
+    return 2 * voxels + fit.visits(voxels, VISITS[effort])
+
+
+def check_effort(effort: int) -> None:
+    """Raise UnsupportedError for an effort that cannot be made."""
+    if effort not in range(1, 10):
+        raise UnsupportedError(f"effort {effort} is not known; take 1 (fastest) to 9 (smallest), 5 is the default")
+    if effort > EFFORT and not importlib.util.find_spec("torch"):
+        raise UnsupportedError(
+            f"effort {effort} fits the model to the volume, which needs torch: install volcomp[cpu], or take {EFFORT}"
+        )
+
+
 def encode(
     voxels: np.ndarray, *, model: str = "base", threads: int | None = None, device: str = "auto",
-    progress: Progress | None = None, backend: str = "cpu",
+    progress: Progress | None = None, backend: str = "cpu", effort: int = EFFORT,
 ) -> tuple[bytes, list[bytes]]:  # fmt: skip
     """Code a volume [Z, Y, X] of u1, i1, u2 or i2 (little-endian); returns its header section and one payload per slab.
 
-    The result depends on voxels and model alone: not on threads, device, backend or machine. `progress` is called with
-    the number of voxels done since the last call.
+    Up to effort 5 the result depends on voxels, model and effort alone: not on threads, device, backend or machine.
+    Above, the model is fitted to the volume, in floats, so that two machines may write two files that decode alike.
+    `progress` is called with the number of voxels done since the last call, `progress_of` them altogether.
     """
     _device(device)
+    check_effort(effort)
     depth, height, width = shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     if not 0 < height * width <= SLICE_VOXELS or not depth:
         raise UnsupportedError(f"a volume of {depth} × {height} × {width} voxels has no slices of 1 to 2^27 voxels")
@@ -191,36 +238,92 @@ def encode(
     number = models.CURRENT[model]
     found = mapping.find(voxels)
     count = max(-(-depth // SLAB_HEIGHT), min(depth, -(-voxels.size // SLAB_VOXELS)))
-    network = _network(number, backend, _leave_torch(voxels.size))
-    header = _write_header(shape, voxels.dtype, number, count, found)
-    with _Workers(threads, count) as workers:
+    ranges = _slab_ranges(depth, count)
+    stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
+
+    def coded(changed: bytes, workers: _Workers) -> tuple[bytes, list[bytes]]:
+        network = _network(number, changed, backend, effort <= EFFORT and _leave_torch(voxels.size))
+        header = _write_header(shape, voxels.dtype, number, changed, count, found)
 
         def job(k: int, a: int, b: int) -> Callable[[], bytes]:
             def run() -> bytes:
-                payload = _encode_slab(voxels[a:b], found, number, network, workers, progress)
+                levels = found.forward(voxels[a:b])
+                if k not in stages:
+                    stages[k] = _linear_stage(levels, WIDEST[number], effort)
+                payload = _encode_slab(levels, found.limit, stages[k], number, network, workers, progress)
                 return _digest(header, k, voxels[a:b]) + payload
 
             return run
 
-        payloads = list(workers.in_order([job(k, *ends) for k, ends in enumerate(_slab_ranges(depth, count))]))
-    return header, payloads
+        return header, list(workers.in_order([job(k, *ends) for k, ends in enumerate(ranges)]))
+
+    with _Workers(threads, count) as workers:
+        best = coded(b"", workers)
+        if effort > EFFORT:
+            changed = _fit(voxels, found, ranges, stages, number, VISITS[effort], workers, progress)
+            if changed:
+                best = min(best, coded(changed, workers), key=_size)
+            elif progress:
+                progress(voxels.size)
+    return best
+
+
+def _size(coded: tuple[bytes, list[bytes]]) -> int:
+    """Bytes of a header section and its payloads."""
+    return len(coded[0]) + sum(map(len, coded[1]))
+
+
+def _linear_stage(levels: np.ndarray, widest: str, effort: int) -> linear.Weights:
+    """Fitted to a slab [Z, Y, X]."""
+    known, index, strides = _padded(levels)
+    height = linear.group_height(levels.shape)
+    if effort in CHEAPER:
+        least, bits, search = CHEAPER[effort]
+        names = linear.candidates(levels.shape, min(least, widest, key=linear.SUPPORT_NAMES.index))
+        return linear.fit(known, index, strides, height, names, 1 << bits, search)
+    return linear.fit(known, index, strides, height, linear.candidates(levels.shape, widest))
+
+
+def _padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """A slab [Z, Y, X] padded, flat; where its voxels lie in that, int64 [Z, Y·X]; the strides."""
+    _, origin, (plane, row) = geometry(levels.shape)
+    z, y, x = np.ogrid[: levels.shape[0], : levels.shape[1], : levels.shape[2]]
+    index = (z * plane + y * row + x + origin).reshape(levels.shape[0], -1)
+    return pad(levels, 0, RADIUS).reshape(-1), index, (plane, row)
+
+
+def _fit(
+    voxels: np.ndarray, found: mapping.Mapping, ranges: tuple[tuple[int, int], ...], stages: dict[int, linear.Weights],
+    number: int, visits: float, workers: _Workers, progress: Progress | None,
+) -> bytes:  # fmt: skip
+    """The differences of a model fitted to the volume; empty where it does not pay."""
+    from . import fit
+    from .training import data
+
+    step = max(1, voxels.size // FIT_VOXELS)
+    slabs = [
+        data.prepare(found.forward(voxels[a:b]), WIDEST[number], stages[k])
+        for k, (a, b) in enumerate(ranges)
+        if k % step == step // 2
+    ]
+
+    def done(count: int) -> None:
+        if workers.stop.is_set():
+            raise _Stopped
+        if progress:
+            progress(count)
+
+    return fit.fit(number, slabs, voxels.size, visits, workers.threads, done)
 
 
 def _encode_slab(
-    voxels: np.ndarray, found: mapping.Mapping, number: int, network: Network, workers: _Workers,
+    levels: np.ndarray, limit: int, fitted: linear.Weights, number: int, network: Network, workers: _Workers,
     progress: Progress | None,
 ) -> bytes:  # fmt: skip
-    levels = found.forward(voxels)
     shape = (len(levels), int(levels.shape[1]), int(levels.shape[2]))
-    _, origin, (plane, row) = geometry(shape)
     known = pad(levels, 0, RADIUS).reshape(-1)
-    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
-    index = (z * plane + y * row + x + origin).reshape(shape[0], -1)
     group_height = linear.group_height(shape)
-    fitted = linear.fit(known, index, (plane, row), group_height, linear.candidates(shape, WIDEST[number]))
-    del index
-
-    slab = Slab(shape, found.limit, fitted, group_height, models.weights(number))
+    slab = Slab(shape, limit, fitted, group_height, network.weights)
     voxel, mean, classes = (np.empty(levels.size, dtype) for dtype in (np.int32, np.int32, np.uint8))
     sizes = []
     end = 0
@@ -241,7 +344,7 @@ def _encode_slab(
         fronts = zip(slab.ranges(), [0, *ends], ends, strict=False)
         return np.concatenate([slab.contexts(*front, value, mean[a:b], classes[a:b]) for front, a, b in fronts])
 
-    coded = coding.write(models.tables(number), voxel, mean, classes, np.array(sizes), found.limit, contexts)
+    coded = coding.write(models.tables(number), voxel, mean, classes, np.array(sizes), limit, contexts)
     return linear.to_bytes(fitted, group_height) + coded
 
 
@@ -260,7 +363,7 @@ def decode_slabs(
     if numbers and not 0 <= numbers[0] <= numbers[-1] < len(h.slabs):
         raise DamagedError(f"the volume has {len(h.slabs)} slabs, and is given one of number {numbers[-1]}")
     voxels = sum(h.slabs[k][1] - h.slabs[k][0] for k in numbers) * h.shape[1] * h.shape[2]
-    network = _network(h.number, backend, _leave_torch(voxels))
+    network = _network(h.number, h.differences, backend, _leave_torch(voxels))
     with _Workers(threads, len(numbers)) as workers:
 
         def job(k: int) -> Callable[[], np.ndarray | DamagedError]:
@@ -285,7 +388,7 @@ def _decode_slab(
     limit = header.mapping.limit
     reader = Cursor(payload, "what it holds")
     fitted, group_height = linear.from_bytes(reader, shape[0])
-    slab = Slab(shape, limit, fitted, group_height, models.weights(header.number))
+    slab = Slab(shape, limit, fitted, group_height, network.weights)
     fronts = slab.ranges()
     longest = max(hi - lo for _, lo, hi in fronts)
     symbols = coding.Reader(models.tables(header.number), reader, limit, longest)

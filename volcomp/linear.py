@@ -362,13 +362,18 @@ def _fit_group(
     return thresholds, weights, bits / index.size
 
 
-def fit(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], height: int, names: tuple[str, ...]) -> Weights:
+def fit(
+    known: np.ndarray, index: np.ndarray, strides: tuple[int, int], height: int, names: tuple[str, ...],
+    samples: int = SAMPLES, search: bool = True,
+) -> Weights:  # fmt: skip
     """Fit the weights of one slab, taking that support of `names` and that number of classes that cost least.
 
     known int32 [n]      the padded slab, flat, whole
     index int64 [z, v]   the place of every voxel, slice by slice
     strides              elements from slice to slice and from row to row
     height               slices that share one group of weight sets
+    samples              voxels that one group is fitted on
+    search               whether to try several numbers of classes
 
     The same bits on every machine: all sums are of integers that float64 holds exactly.
     """
@@ -378,14 +383,15 @@ def fit(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], height: 
 
     def price(name: str, classes: int) -> float:
         s = support(name)
-        bits = _fit_group(known, middle, s, s.flat(strides)[depth], depth, classes, SAMPLES // 4)[2]
+        bits = _fit_group(known, middle, s, s.flat(strides)[depth], depth, classes, samples // 4)[2]
         return bits + 9.0 * s.used(depth) * classes / middle.size  # a weight takes about nine bits
 
     counts = (16, 8, 4, 1) if middle.size < 1 << 19 else (16, 32)
-    name = min(names, key=lambda n: price(n, counts[0]))
-    classes = min(counts, key=lambda c: price(name, c))
+    name = min(names, key=lambda n: price(n, counts[0])) if len(names) > 1 else names[0]
+    classes = min(counts, key=lambda c: price(name, c)) if search or middle.size < 1 << 19 else counts[0]
     s = support(name)
-    fitted = [_fit_group(known, members, s, s.flat(strides)[depth], depth, classes, SAMPLES) for members, depth in chosen]
+    flat = s.flat(strides)
+    fitted = [_fit_group(known, members, s, flat[depth], depth, classes, samples) for members, depth in chosen]
     return Weights(name, np.stack([f[0] for f in fitted]), np.stack([f[1] for f in fitted]))
 
 

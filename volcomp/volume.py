@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import codec
+from .codec import EFFORT, check_effort, progress_of
 from .container import SLAB, VOLUME_HEADER, Reader, SectionId, Writer
 from .errors import DamagedError, UnsupportedError
+
+__all__ = ["EFFORT", "Progress", "Volume", "check_effort", "progress_of", "read_volume", "write_volume"]
 
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
 
@@ -49,11 +52,14 @@ def write_volume(
     model: str,
     threads: int | None,
     device: str,
+    effort: int = EFFORT,
     two_dimensional: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Code `voxels` [Z,Y,X] of u1, i1, <u2 or <i2, C order, and append VHDR and the SLABs."""
-    header, slabs = codec.encode(voxels, model=model, threads=threads, device=device, progress=progress)
+    header, slabs = codec.encode(
+        voxels, model=model, threads=threads, device=device, progress=progress, effort=effort
+    )
     sha = hashlib.sha256(voxels.data).digest()
     flags = bytes([_TWO_DIMENSIONAL if two_dimensional else 0])
     writer.add(SectionId(VOLUME_HEADER, number), flags + sha + header)

@@ -14,7 +14,7 @@ from ..errors import DamagedError, UnsupportedError, VerificationError
 from ..formats.dicom import Image, read_image
 from ..formats.series import volumes
 from ..progress import progress_bar
-from ..volume import Progress, write_volume
+from ..volume import EFFORT, Progress, check_effort, progress_of, write_volume
 from .files import check_target, new_file
 from .kept import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
@@ -41,10 +41,12 @@ def compress(
     model: str = "base",
     threads: int | None = None,
     device: str = "auto",
+    effort: int = EFFORT,
     check: bool = True,
     force: bool = False,
 ) -> Summary:
     """Archive folders and files. Raises TargetError, UnsupportedError (unreadable inputs), VerificationError."""
+    check_effort(effort)
     check_target(output, force=force)
     tree = collect(inputs)
     if any(source.path.resolve() == output.resolve() for source in tree.files):
@@ -52,10 +54,12 @@ def compress(
     stacks = volumes(_images(tree.files))
     with new_file(output, force=force) as (file, temporary):
         packer = _Packer(Writer(file))
-        voxels = sum(image.rows * image.columns * image.frames for stack in stacks for image in stack)
-        with progress_bar("compressing", voxels) as progress:
+        sizes = [sum(image.rows * image.columns * image.frames for image in stack) for stack in stacks]
+        voxels = sum(sizes)
+        label = "compressing" if effort <= EFFORT else "fitting, compressing"
+        with progress_bar(label, sum(progress_of(size, effort) for size in sizes)) as progress:
             for stack in stacks:
-                packer.add_volume(stack, model, threads, device, progress)
+                packer.add_volume(stack, model, threads, device, effort, progress)
         coded = {image.name for stack in stacks for image in stack}
         packer.finish(tree, [source for source in tree.files if source.name not in coded])
         file.close()
@@ -90,7 +94,9 @@ class _Packer:
         self.raw_bytes = 0  # of all files read
         self.volume_bytes = 0  # of VHDR and SLAB sections
 
-    def add_volume(self, stack: list[Image], model: str, threads: int | None, device: str, progress: Progress) -> None:
+    def add_volume(
+        self, stack: list[Image], model: str, threads: int | None, device: str, effort: int, progress: Progress
+    ) -> None:
         """Read the images of one volume, code their voxels and keep the bytes around them."""
         wide = stack[0].bits == 16
         slices = sum(image.frames for image in stack)
@@ -110,6 +116,7 @@ class _Packer:
             model=model,
             threads=threads,
             device=device,
+            effort=effort,
             progress=progress,
         )
         self.volume_bytes += self._writer.size - start

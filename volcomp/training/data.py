@@ -35,8 +35,8 @@ class Slab:
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: np.ndarray, widest: str) -> Slab:
-    """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage and keep what that leaves."""
+def prepare(voxels: np.ndarray, widest: str, fitted: linear.Weights | None = None) -> Slab:
+    """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage unless it is given, keep what it leaves."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known = pad(voxels.astype(np.int32), 0, linear.RADIUS)
     strides = (known.shape[1] * known.shape[2], known.shape[2])
@@ -44,7 +44,7 @@ def prepare(voxels: np.ndarray, widest: str) -> Slab:
     z, y, x = np.indices(shape)
     index = slab.index(z, y, x).reshape(shape[0], -1)
     height = linear.group_height(shape)
-    fitted = linear.fit(slab.known, index, strides, height, linear.candidates(shape, widest))
+    fitted = fitted or linear.fit(slab.known, index, strides, height, linear.candidates(shape, widest))
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, 2).astype(np.uint8).ravel()
     group = linear.groups_of(shape[0], height)[z.ravel()]

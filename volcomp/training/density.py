@@ -8,12 +8,16 @@ only says where and how wide; the shape is shared by all voxels of a scale class
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from .. import residual
+
 LOWEST, HIGHEST = -6, 14  # log2 of the scale in grey levels at the first and last knot
 COMPONENTS = 3
+STEPS = 300  # that find the shape of given tables
 FLOOR = 2.0**-20  # no value is less likely than this: what an escape costs, roughly
 
 
@@ -25,6 +29,36 @@ class Shape(torch.nn.Module):
         knots = HIGHEST - LOWEST + 1
         self.logits = torch.nn.Parameter(torch.tensor([0.0, 1.0, -1.0]).repeat(knots, 1))
         self.ratios = torch.nn.Parameter(torch.tensor([-1.0, 0.0, 1.0]).repeat(knots, 1))
+
+    @classmethod
+    def of(cls, tables: Sequence[np.ndarray]) -> Shape:
+        """The shape that tables were made of (`export.table`), found again from their counts, to within 0.003 bits; it
+        is not trained any more. Released models do not hold it."""
+        classes = residual.CLASS_OF_TABLE
+        shift = (np.arange(residual.TABLES) - residual.FIRST_TABLE[classes]) / residual.SHIFTS[classes]
+        low, high, log_scale, share = [], [], [], []
+        for k, c in enumerate(classes.tolist()):
+            width, reach = 1 << int(residual.LOW_BITS[c]), int(residual.REACH[c])
+            low.append(np.arange(-reach, reach) * width - 0.5 - shift[k])
+            high.append(low[-1] + width)
+            log_scale.append(np.full(2 * reach, residual.class_log_scale(c)))
+            share.append(tables[k][:-1] / tables[k].sum())
+        a, b, place, wanted = (torch.from_numpy(np.concatenate(p)).float() for p in (low, high, log_scale, share))
+        a, b = torch.where(a > 0, -b, a), torch.where(a > 0, -a, b)  # on the negative side, where tails do not cancel
+        shape = cls()
+        optimiser = torch.optim.Adam(shape.parameters(), lr=0.05)
+        for step in range(STEPS):
+            for group in optimiser.param_groups:
+                group["lr"] = 0.05 * (1 - step / STEPS) + 0.001
+            log_weights, widths = shape.at(place)
+            inverse = torch.exp2(-widths)
+            inside = torch.sigmoid(b.unsqueeze(-1) * inverse) - torch.sigmoid(a.unsqueeze(-1) * inverse)
+            found = (log_weights.exp() * inside).sum(-1) + FLOOR
+            loss = (wanted * ((wanted + FLOOR).log() - found.log())).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return shape.requires_grad_(False)
 
     def at(self, log_scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log weights and log2 widths [n, 3] for log2 scales [n], linear between knots."""

@@ -17,6 +17,7 @@ from .network import quantise
 
 RATE = 0.01  # of the head's learning while it codes
 RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
+BIAS_ORIGIN = np.array([1 << 4, 1 << 10], np.int32)  # halves, so that the shifts after the head round
 
 
 def table(shape: Shape, number: int) -> np.ndarray:
@@ -58,12 +59,11 @@ def metric(covariance: np.ndarray, rate: float) -> np.ndarray:
 
 
 def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
-    """The model as the codec uses it. Halves are put into the biases, so that the shifts after the head round.
-    `covariance` float64 [n, n]: the mean of xxᵀ over what the head sees, in training."""
+    """The model as the codec uses it. `covariance` float64 [n, n]: the mean of xxᵀ over what the head sees, in training."""
     weights, shift = quantise(trainee.lstm.weights.detach())
     head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).astype(np.int16)
     bias = np.rint(trainee.bias.detach().numpy().astype(np.float64) * HEAD_UNIT * 128).astype(np.int32)
-    bias += np.array([1 << 4, 1 << 10], np.int32)
+    bias += BIAS_ORIGIN
     counts = [table(trainee.shape, k) for k in range(residual.TABLES)]
     sizes = np.array([len(c) for c in counts], np.int64)
     return Weights(

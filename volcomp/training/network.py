@@ -109,12 +109,16 @@ class RowLstm:
         self.weights[-hidden - 2, hidden : 2 * hidden] = 1.0  # the constant input starts the forget gates open
         self.weights.requires_grad_()
 
+    def integers(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weights that `forward` uses, int8 [INPUTS + h, 4h], and the shifts of their columns, int32 [4h]."""
+        return quantise(self.weights.detach())
+
     def forward(self, inputs: np.ndarray) -> torch.Tensor:
         """Inputs and hidden outputs after them int8 [T, B, INPUTS + h], for inputs int8 [T, B, INPUTS], from a state of
         zeros."""
         steps, rows, _ = inputs.shape
         h = self.hidden
-        integers, shift = quantise(self.weights.detach())
+        integers, shift = self.integers()
         columns = integers.t().contiguous().t()
         self._real = integers.float() * torch.exp2(-shift.float())
         self._x = np.zeros((steps + 1, rows, INPUTS + h), np.int8)

@@ -1,0 +1,198 @@
+"""Models fitted to a volume: differences come back, unsound ones are refused, and no file is larger for the effort."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import volcomp
+from tests import stranger
+from volcomp import arrays, codec, container, differences, models
+from volcomp.cursor import string
+from volcomp.differences import Differences
+from volcomp.errors import DamagedError, UnsupportedError, VolcompError
+from volcomp.lstm import cpu
+
+RELEASED = models.weights(1)
+
+
+def some(seed: int, share: float = 0.05, largest: int = 3, gain: int = 9) -> Differences:
+    """Differences to `fast` that leave it sound."""
+    random = np.random.default_rng(seed)
+    rows, columns = RELEASED.weights.shape
+    row, column = random.integers(-gain, gain + 1, rows), random.integers(-gain, gain + 1, columns)
+    single = random.integers(-largest, largest + 1, (rows, columns)) * (random.random((rows, columns)) < share)
+    gained = differences.gained(RELEASED.weights, row, column)
+    return Differences(
+        row,
+        column,
+        random.integers(-30, 31, RELEASED.head.shape),
+        random.integers(-900, 901, 2),
+        np.clip(gained + single, -64, 64) - gained,
+    )
+
+
+def nothing() -> Differences:
+    return Differences(
+        np.zeros(len(RELEASED.weights), np.int64),
+        np.zeros(RELEASED.weights.shape[1], np.int64),
+        np.zeros(RELEASED.head.shape, np.int64),
+        np.zeros(2, np.int64),
+        np.zeros(RELEASED.weights.shape, np.int64),
+    )
+
+
+def same(a: Differences, b: Differences) -> bool:
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
+
+
+def scan(shape: tuple[int, int, int] = (10, 60, 64)) -> np.ndarray:
+    """Noise along x that the models have not seen the like of, on a ramp."""
+    random = np.random.default_rng(5)
+    noise = random.normal(0, 12, (*shape[:2], shape[2] + 3))
+    noise = noise[..., :-3] + 0.7 * noise[..., 1:-2] - 0.5 * noise[..., 3:]
+    return (900 + 3 * np.arange(shape[1])[:, None] + noise).round().astype("<i2")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, bytes]:
+    """A volume, and its file with made differences of which every part is used."""
+    voxels = scan((4, 20, 24))
+    changed = differences.to_bytes(some(3))
+    monkeypatch.setattr(codec, "_fit", lambda *_: changed)
+    monkeypatch.setattr(codec, "_size", lambda coded: -coded[0][0])  # whatever it costs
+    return voxels, volcomp.compress(voxels, model="fast", effort=9, verify=False)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0, 0.001, 0.1, 1]), largest=st.sampled_from([1, 5, 128])
+)
+def test_differences_come_back(seed: int, share: float, largest: int) -> None:
+    d = some(seed, share, largest)
+    data = differences.to_bytes(d)
+    assert same(differences.from_bytes(data, RELEASED), d)
+    assert differences.apply(RELEASED, d).weights.dtype == np.int8
+
+
+def test_no_differences_are_four_bytes() -> None:
+    data = differences.to_bytes(nothing())
+    assert data == bytes(4) and same(differences.from_bytes(data, RELEASED), nothing())
+    assert np.array_equal(differences.apply(RELEASED, nothing()).weights, RELEASED.weights)
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"", bytes(4)]))
+def test_hostile_differences_are_refused_or_sound(data: bytes, before: bytes) -> None:
+    try:
+        d = differences.from_bytes(before + data, RELEASED)
+        differences.apply(RELEASED, d)
+    except DamagedError:
+        return
+    assert differences.to_bytes(d) == before + data
+
+
+def test_unsound_models_are_refused() -> None:
+    def refused(sentence: str, **parts: np.ndarray) -> None:
+        d = replace(nothing(), **parts)
+        again = differences.from_bytes(differences.to_bytes(d), RELEASED)
+        with pytest.raises(DamagedError, match=sentence):
+            differences.apply(RELEASED, again)
+
+    full = np.full(RELEASED.weights.shape, 64) - RELEASED.weights
+    refused("within ±64", weights=full + 1)
+    refused("not hold", weights=np.full_like(full, 128))
+    refused("gains", rows=np.full(len(RELEASED.weights), 33))
+    refused("could reach", head=np.full(RELEASED.head.shape, 20000))
+    refused("not hold", head=np.full(RELEASED.head.shape, 40000))
+    refused("could reach|not hold", bias=np.array([1 << 24, 0]))
+    differences.apply(RELEASED, replace(nothing(), weights=full))  # all at the limit is sound
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("backend", ["reference", *(product.__name__ for product in cpu.products())])
+def test_every_backend_decodes(
+    made: tuple[np.ndarray, bytes], threads: int, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voxels, data = made
+    with arrays._opened(data) as reader:
+        volume = arrays.read_volume(reader, 0)
+        payloads = {0: reader.read(container.SectionId(container.SLAB, 0, 0))}
+    assert volume.codec_header[0] == models.FITTED + 1
+    if backend != "reference":
+        codec._network.cache_clear()
+        monkeypatch.setattr(cpu, "products", lambda: [getattr(cpu, backend)])
+    kind = "reference" if backend == "reference" else "cpu"
+    ((_, back),) = codec.decode_slabs(volume.codec_header, payloads, threads=threads, backend=kind)
+    codec._network.cache_clear()
+    assert np.array_equal(back, voxels)
+
+
+def test_the_stranger_decodes(made: tuple[np.ndarray, bytes]) -> None:
+    voxels, data = made
+    assert np.array_equal(stranger.decode(data), voxels)
+
+
+def test_damaged_differences_are_noticed(made: tuple[np.ndarray, bytes]) -> None:
+    with arrays._opened(made[1]) as reader:
+        header = arrays.read_volume(reader, 0).codec_header
+        payloads = {0: reader.read(container.SectionId(container.SLAB, 0, 0))}
+    changed = codec.read_header(header).differences
+    begin = header.index(string(changed))
+    for at in range(begin, begin + len(string(changed)), 7):
+        flipped = bytearray(header)
+        flipped[at] ^= 1 << at % 8
+        with pytest.raises(VolcompError):
+            for _, part in codec.decode_slabs(bytes(flipped), payloads):
+                if isinstance(part, DamagedError):
+                    raise part
+    for size in range(begin, begin + len(string(changed)), 11):
+        with pytest.raises(DamagedError):
+            codec.read_header(header[:size])
+
+
+@pytest.mark.parametrize("model", codec.MODELS)
+def test_more_effort_is_never_larger(model: str) -> None:
+    pytest.importorskip("torch")
+    voxels = scan()
+    sizes = {effort: len(volcomp.compress(voxels, model=model, effort=effort, threads=2)) for effort in (5, 9)}
+    assert sizes[9] <= sizes[5]
+    tiny = voxels[:1, :3, :4]
+    assert len(volcomp.compress(tiny, model=model, effort=9)) == len(volcomp.compress(tiny, model=model))
+
+
+def test_a_fit_finds_what_the_model_does_not_know() -> None:
+    pytest.importorskip("torch")
+    voxels = scan((16, 128, 128))
+    done: list[int] = []
+    header, payloads = codec.encode(voxels, model="fast", effort=6, progress=done.append)
+    assert sum(done) == codec.progress_of(voxels.size, 6)
+    plain = codec.encode(voxels, model="fast")
+    assert header[0] == models.FITTED + models.CURRENT["fast"]
+    assert len(header) + sum(map(len, payloads)) < len(plain[0]) + sum(map(len, plain[1]))
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 99))
+def test_low_efforts_come_back(seed: int) -> None:
+    voxels = np.random.default_rng(seed).integers(0, 50, (3, 9, 11)).astype("u1")
+    data = volcomp.compress(voxels, model="fast", effort=1 + seed % 4)
+    assert np.array_equal(volcomp.decompress(data), voxels)
+
+
+def test_efforts_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    for effort in (0, 10, -1):
+        with pytest.raises(UnsupportedError, match=r"take 1 .* to 9"):
+            volcomp.compress(np.zeros((2, 2), "u1"), effort=effort)
+    monkeypatch.setattr(codec.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UnsupportedError, match="needs torch"):
+        volcomp.compress(np.zeros((2, 2), "u1"), effort=6)
+
+
+def test_torch_is_not_imported_for_the_default(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    import subprocess
+
+    program = "import sys, numpy, volcomp; volcomp.compress(numpy.zeros((2, 2), 'u1')); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
