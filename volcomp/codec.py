@@ -2,7 +2,7 @@
 
     voxels ─mapping─▶ grey levels ─linear─▶ prediction ─features, lstm─▶ mean, class ─residual─▶ symbols ─entropy─▶ bits
 
-A volume is cut into slabs of at most 32 slices that know nothing of each other: they are decoded alone, in parallel,
+A volume is cut into slabs of 32 slices or so that know nothing of each other: they are decoded alone, in parallel,
 and a damaged one leaves the others whole. In a slab, encoder and decoder are one loop over fronts of independent voxels
 (`slab.py`). The encoder knows the voxels and notes where the network put them; the decoder asks the entropy coder for
 them. `docs/format.md` has the bytes.
@@ -34,14 +34,16 @@ from .lstm.weights import Weights
 from .slab import RADIUS, Slab, Team, geometry
 
 MODELS = tuple(models.CURRENT)
-SLAB_HEIGHT = 32
+# Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
+# than the others. The highest effort takes taller ones.
+SLAB_HEIGHT, TALL_SLAB_HEIGHT = 32, 64
 SLAB_VOXELS = 1 << 26  # a slab takes about 25 bytes of memory per voxel, whatever a header says
 SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
-WIDEST = {1: "wide", 2: "full"}
+WIDEST = {1: "wide", 2: "full", 3: "wide", 4: "full"}
 EFFORT = 5  # the default
 # What lower efforts save on: the widest support, bits of the voxels that a group's weights are fitted on, and whether
 # several numbers of classes are tried.
@@ -72,6 +74,12 @@ class _Stopped(Exception):
 
 
 # ---------------------------------------------------------------------------------------------------------- the header
+
+
+def _slab_count(depth: int, voxels: int, effort: int) -> int:
+    height = SLAB_HEIGHT if effort < 9 else TALL_SLAB_HEIGHT
+    count = 1 if 2 * depth <= 3 * height else -(-depth // height)
+    return max(count, min(depth, -(-voxels // SLAB_VOXELS)))
 
 
 def _slab_ranges(depth: int, count: int) -> tuple[tuple[int, int], ...]:
@@ -237,7 +245,7 @@ def encode(
         raise UnsupportedError(f"model {model!r} is not known; take one of {', '.join(MODELS)}")
     number = models.CURRENT[model]
     found = mapping.find(voxels)
-    count = max(-(-depth // SLAB_HEIGHT), min(depth, -(-voxels.size // SLAB_VOXELS)))
+    count = _slab_count(depth, voxels.size, effort)
     ranges = _slab_ranges(depth, count)
     stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
 

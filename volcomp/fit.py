@@ -108,10 +108,12 @@ class _Fit:
         )
         gained = differences.gained(self.released.weights, rows, columns)
         moved = gained + (np.sign(weights) * np.floor(np.abs(weights) + (1 - dead_zone))).astype(np.int64)
+        limit = self.released.head_limit - 8  # which a larger bias lowers a little
+        heads = np.clip(np.rint(head.T * HEAD_UNIT), -limit, limit) if self.released.learns else np.rint(head.T * HEAD_UNIT)
         return Differences(
             rows,
             columns,
-            np.rint((head - self.first_head.numpy()).T * HEAD_UNIT).astype(np.int64),
+            heads.astype(np.int64) - self.released.head,
             np.rint((bias - self.first_bias.numpy()).astype(np.float64) * HEAD_UNIT * 128).astype(np.int64),
             np.clip(moved, -WEIGHT_LIMIT, WEIGHT_LIMIT) - gained,
         )

@@ -18,11 +18,14 @@ import torch
 
 from .. import models
 from . import corpus, data, export
-from .model import HIDDEN, WIDEST, Trainee
+from .model import HIDDEN, VARIATIONS, WIDEST, Trainee
 
-STEPS = {"fast": 9000, "base": 8000}  # of the released models
+# As the released models had it: how many steps, from which model on, and the highest learning rate.
+STEPS = {"fast": 4000, "base": 4500}
+START = {"fast": "fast-1", "base": "base-1"}
+RATES = {"fast": 2e-3, "base": 1.5e-3}
 ROWS, PIECE = 1024, 64  # voxels per step: 65,536
-RATE, CLIP = 3e-3, 1.0
+CLIP = 1.0  # of the gradient's norm
 BATCHES = 20  # that the head's covariance is measured on
 EVERY = 250  # steps between checkpoints and lines of the log
 
@@ -38,7 +41,7 @@ def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[d
     if path.exists():
         return pickle.loads(path.read_bytes())
     names = [s.name for s in corpus.splits() if s.split == "train"][:limit]
-    slabs = data.series(names, corpus.volumes, WIDEST[model])
+    slabs = data.series(names, corpus.volumes, WIDEST[model], VARIATIONS[model])
     temporary = path.with_suffix(".part")
     temporary.write_bytes(pickle.dumps(slabs, protocol=5))
     temporary.replace(path)
@@ -72,8 +75,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m volcomp.training", description=__doc__)
     parser.add_argument("--model", choices=sorted(HIDDEN), required=True)
     parser.add_argument("--steps", type=int, help="default: as many as the released model had")
-    parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate (default %(default)s)")
-    parser.add_argument("--start", choices=sorted(models.RELEASED.values()), help="released model to go on from")
+    parser.add_argument("--rate", type=float, help="highest learning rate; default: as the released model had it")
+    starts = [*sorted(models.RELEASED.values()), "nothing"]
+    parser.add_argument("--start", choices=starts, help="model to go on from; default: as the released model did")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=pathlib.Path, help="checkpoints and log; default runs/MODEL")
@@ -85,13 +89,14 @@ def main() -> None:
     folder = args.folder or pathlib.Path("runs") / args.model
     folder.mkdir(parents=True, exist_ok=True)
     trainee = Trainee(args.model, args.seed)
-    if args.start:
-        trainee.start(models.weights({name: number for number, name in models.RELEASED.items()}[args.start]))
+    start = args.start or START[args.model]
+    if start != "nothing":
+        trainee.start(models.weights({name: number for number, name in models.RELEASED.items()}[start]))
     if (folder / "checkpoint.pt").exists():
         trainee.load(folder / "checkpoint.pt")
     sampler = data.Sampler(prepared(folder, args.model, args.limit), args.seed + trainee.step)
     if not args.export:
-        train(trainee, sampler, folder, args.steps or STEPS[args.model], args.rate)
+        train(trainee, sampler, folder, args.steps or STEPS[args.model], args.rate or RATES[args.model])
     batches = (sampler.batch(ROWS, PIECE)[0] for _ in range(BATCHES))
     export.write(trainee, batches, args.to or folder / f"{args.model}.npz")
 

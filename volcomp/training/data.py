@@ -17,7 +17,6 @@ from .. import features, linear, mapping
 from . import augment
 
 SLAB = 32
-VARIATIONS = 1  # of every series
 
 
 @dataclass
@@ -113,13 +112,15 @@ def rows_of(
     return inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape)
 
 
-def series(names: list[str], load: Callable[[str], list[np.ndarray]], widest: str) -> list[list[Slab]]:
-    """The slabs of every named series, and after them those of a variation of each (`augment`), two series at a time."""
+def series(
+    names: list[str], load: Callable[[str], list[np.ndarray]], widest: str, variations: int
+) -> list[list[Slab]]:
+    """The slabs of every named series, and after them those of so many variations of each (`augment`), two series at a time."""
 
     def work(name: str) -> tuple[list[Slab], list[Slab]]:
         volumes = load(name)
         random = np.random.default_rng(zlib.crc32(name.encode()))
-        varied = augment.variations(max(volumes, key=np.size), VARIATIONS, random)
+        varied = augment.variations(max(volumes, key=np.size), variations, random)
         mine, other = ([slab for volume in some for slab in slabs_of(volume, widest)] for some in (volumes, varied))
         return mine, other
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from . import corpus, data
-from .__main__ import CLIP, PIECE, RATE, ROWS, prepared, rate_at
+from .__main__ import CLIP, PIECE, ROWS, prepared, rate_at
 from .model import WIDEST, Trainee
 
 # Words in the names of their series.
@@ -24,6 +24,7 @@ MAKERS = {
     "Siemens": ("siemens", "trio", "prisma", "skyra", "avanto"),
     "Toshiba, Canon": ("toshiba", "canon"),
 }
+RATE = 3e-3  # highest learning rate
 SLICES = 10  # from the middle of every valid series
 SAMPLE = 640  # rows of these
 
