@@ -45,9 +45,12 @@ DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
 WIDEST = {1: "wide", 2: "full", 3: "wide", 4: "full"}
 EFFORT = 5  # the default
-# What lower efforts save on: the widest support, bits of the voxels that a group's weights are fitted on, and whether
-# several numbers of classes are tried.
-CHEAPER = {1: ("narrow", 15, False), 2: ("narrow", 17, False), 3: ("wide", 17, False), 4: ("wide", 17, True)}
+# How the linear stage is fitted, by effort: the widest support, bits of the number of voxels that a group's weights are
+# fitted on, and the numbers of classes that are tried.
+SEARCH = {
+    1: ("narrow", 15, (16,)), 2: ("narrow", 17, (16,)), 3: ("wide", 17, (16,)), 4: ("wide", 18, (16, 32)),
+    5: ("full", 19, (16, 32)), **dict.fromkeys((6, 7, 8, 9), ("full", 20, (16, 32, 48))),
+}  # fmt: skip
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.7, 8: 1.5, 9: 3.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
@@ -282,14 +285,11 @@ def _size(coded: tuple[bytes, list[bytes]]) -> int:
 
 
 def _linear_stage(levels: np.ndarray, widest: str, effort: int) -> linear.Weights:
-    """Fitted to a slab [Z, Y, X]."""
+    """Fitted to a slab [Z, Y, X], with no wider a support than the model is meant for."""
     known, index, strides = _padded(levels)
-    height = linear.group_height(levels.shape)
-    if effort in CHEAPER:
-        least, bits, search = CHEAPER[effort]
-        names = linear.candidates(levels.shape, min(least, widest, key=linear.SUPPORT_NAMES.index))
-        return linear.fit(known, index, strides, height, names, 1 << bits, search)
-    return linear.fit(known, index, strides, height, linear.candidates(levels.shape, widest))
+    name, bits, counts = SEARCH[effort]
+    names = linear.candidates(levels.shape, min(name, widest, key=linear.SUPPORT_NAMES.index))
+    return linear.fit(known, index, strides, linear.group_height(levels.shape), names, 1 << bits, counts)
 
 
 def _padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:

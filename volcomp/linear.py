@@ -261,9 +261,10 @@ def from_bytes(reader: Cursor, depth: int) -> tuple[Weights, int]:
 
 # ---------------------------------------------------------------------------------------------------- the encoder's fit
 
-SAMPLES = 1 << 18  # voxels that one group is fitted on
-DIFFERENCE_LIMIT = 1 << 14  # so that sums of SAMPLES products stay below 2^53, and float64 holds them exactly
-HEAVIEST = 6  # of the factors that rows of a fit are multiplied with, integers from 0
+SAMPLES = 1 << 20  # at most so many voxels one group is fitted on,
+PRICED = 1 << 16  # and so many what a support or a number of classes would cost
+DIFFERENCE_LIMIT = 1 << 14  # so that sums of SAMPLES weighted products stay below 2^53, and float64 holds them exactly
+HEAVIEST = 5  # of the factors that rows of a fit are multiplied with, integers from 0
 # Relative to the mean square difference. Smooth images need long filters that all but cancel, and a ridge forbids them.
 RIDGE = 1e-6
 THINNING = (4, 4, 1)  # every so manieth voxel serves in each round of weighting them anew
@@ -364,7 +365,7 @@ def _fit_group(
 
 def fit(
     known: np.ndarray, index: np.ndarray, strides: tuple[int, int], height: int, names: tuple[str, ...],
-    samples: int = SAMPLES, search: bool = True,
+    samples: int = 1 << 18, counts: tuple[int, ...] = (16, 32),
 ) -> Weights:  # fmt: skip
     """Fit the weights of one slab, taking that support of `names` and that number of classes that cost least.
 
@@ -372,8 +373,8 @@ def fit(
     index int64 [z, v]   the place of every voxel, slice by slice
     strides              elements from slice to slice and from row to row
     height               slices that share one group of weight sets
-    samples              voxels that one group is fitted on
-    search               whether to try several numbers of classes
+    samples              voxels that one group is fitted on, at most SAMPLES
+    counts               numbers of classes to try, where there are enough voxels for them
 
     The same bits on every machine: all sums are of integers that float64 holds exactly.
     """
@@ -383,12 +384,13 @@ def fit(
 
     def price(name: str, classes: int) -> float:
         s = support(name)
-        bits = _fit_group(known, middle, s, s.flat(strides)[depth], depth, classes, samples // 4)[2]
+        bits = _fit_group(known, middle, s, s.flat(strides)[depth], depth, classes, PRICED)[2]
         return bits + 9.0 * s.used(depth) * classes / middle.size  # a weight takes about nine bits
 
-    counts = (16, 8, 4, 1) if middle.size < 1 << 19 else (16, 32)
+    if middle.size < 1 << 19:
+        counts = (16, 8, 4, 1)
     name = min(names, key=lambda n: price(n, counts[0])) if len(names) > 1 else names[0]
-    classes = min(counts, key=lambda c: price(name, c)) if search or middle.size < 1 << 19 else counts[0]
+    classes = min(counts, key=lambda c: price(name, c)) if len(counts) > 1 else counts[0]
     s = support(name)
     flat = s.flat(strides)
     fitted = [_fit_group(known, members, s, flat[depth], depth, classes, samples) for members, depth in chosen]
