@@ -166,9 +166,9 @@ def _walk(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> 
 
 
 def _encode(d: np.ndarray) -> bytes:
-    # Room for the worst: no bit takes more than 16, and a weight has its flag, its sign, and one for every step of its
-    # size.
-    data = np.zeros(64 + 2 * d.shape[0] + int((4 + 2 * np.abs(d)).sum()), np.uint8)
+    # Room for the worst: no bit takes more than four bytes; a weight has its flag, its sign, and one for every step of
+    # its size.
+    data = np.zeros(64 + 4 * d.shape[0] + 4 * int((2 + np.abs(d)).sum()), np.uint8)
     state = np.array([0, TOP, 0, 0], np.int64)
     _walk(d.copy(), state, data, True)
     # The fewest bytes that, followed by zeros, lie between low and high.
