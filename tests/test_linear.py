@@ -44,19 +44,39 @@ def slow_prediction(levels: np.ndarray, fitted: linear.Weights, height: int, z: 
     return int(min(max((base << 4) + ((total + 128) >> 8), 0), 16 * int(levels.max())))
 
 
+@pytest.mark.parametrize("scale", [1, 300])  # products of int16, and of float64
 @pytest.mark.parametrize("name", linear.SUPPORT_NAMES)
-def test_predictions_are_those_of_the_description(name: str) -> None:
-    levels = some_levels()
+def test_predictions_are_those_of_the_description(name: str, scale: int) -> None:
+    levels = some_levels() * scale
     known, index, strides = padded(levels)
     fitted = linear.fit(known, index, strides, 2, (name,))
     z = np.indices(levels.shape)[0].ravel()
     prediction = np.empty(levels.size, np.int32)
     linear.predict(
         known, index.ravel(), np.minimum(z, 2).astype(np.uint8), linear.groups_of(len(levels), 2)[z],
-        linear.ready(fitted, strides), int(levels.max()), prediction,
+        linear.ready(fitted, strides, int(levels.max())), int(levels.max()), prediction,
     )  # fmt: skip
     expected = [slow_prediction(levels, fitted, 2, *place) for place in np.ndindex(levels.shape)]
     assert prediction.tolist() == expected
+
+
+@pytest.mark.parametrize(("limit", "kind"), [(32767, np.int16), (32768, np.float64), (16383, np.int16)])
+@pytest.mark.parametrize("weight", [4096, -32767])
+def test_products_are_of_a_type_that_holds_their_sums(limit: int, kind: type, weight: int) -> None:
+    """At the extremes of a volume of `limit`, between which differences are largest."""
+    levels = np.random.default_rng(1).integers(0, 2, (3, 8, 9)) * limit
+    known, index, strides = padded(levels)
+    weights = np.zeros((2, 1, 20), np.int16)
+    weights[:, :, [0, 3, 7]] = weight
+    fitted = linear.Weights("small", np.empty((2, 0), np.int64), weights)
+    ready = linear.ready(fitted, strides, limit)
+    assert ready.weights.dtype == (kind if 3 * abs(weight) * limit < 1 << 31 else np.float64)
+    z = np.indices(levels.shape)[0].ravel()
+    prediction = np.empty(levels.size, np.int32)
+    linear.predict(
+        known, index.ravel(), np.minimum(z, 2).astype(np.uint8), linear.groups_of(3, 8)[z], ready, limit, prediction
+    )
+    assert prediction.tolist() == [slow_prediction(levels, fitted, 8, *place) for place in np.ndindex(levels.shape)]
 
 
 def test_sizes_of_the_supports() -> None:

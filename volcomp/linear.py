@@ -15,13 +15,15 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from neighbourhoods import disc
 
-from . import rice
+from . import lanes, rice
 from .cursor import Cursor, string
 from .errors import DamagedError
+from .lanes import LANES
 
 RADIUS = 7  # widest reach of any support, and so the border of every padded slab
 WEIGHT_BITS = 12  # a weight of 4096 is 1.0
@@ -93,19 +95,19 @@ class Weights(NamedTuple):
     weights: np.ndarray
 
 
-LANES = 8  # neighbours that lie side by side are read so many at a time, as vector units do
-
-
 class Fitted(NamedTuple):
     """The same as the loops take it, in lanes: each run of LANES voxels side by side holds some of the neighbours, and
     the others have weights of zero.
 
     runs int64 [3, n]            where each run begins, in the padded slab and for each depth, relative to the voxel
     in_slice                     how many runs lie in the slice itself; they come first
-    active int32 [n·LANES]       −1 for the neighbours that make the activity, else 0
+    active [n·LANES]             1 for the neighbours that make the activity, else 0
     nearest int64 [BASE]         where the neighbours of the base lie, relative to the voxel
-    thresholds int64 [g, c-1]    ascending; the class of a voxel is how many its activity reaches
-    weights float64 [g, c, n·LANES]  integers; 4096 is 1.0
+    thresholds int32 [g, c-1]    ascending; the class of a voxel is how many its activity reaches
+    weights [g, c, n·LANES]      4096 is 1.0
+
+    `weights` are int16, and `active` with them, where differences fit in int16 and no sum of products can leave int32:
+    vector units then multiply and add 16 of them at a time. Else they are integers in float64, and `active` is int32.
     """
 
     runs: np.ndarray
@@ -116,29 +118,22 @@ class Fitted(NamedTuple):
     weights: np.ndarray
 
 
-def ready(weights: Weights, strides: tuple[int, int]) -> Fitted:
-    """For `predict`, in a padded slab with these element strides (slice, row)."""
+def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
+    """For `predict`, of grey levels 0 … limit in a padded slab with these element strides (slice, row)."""
     s = support(weights.support)
-    begins, lane = _runs(s)
-    active = np.zeros(len(begins) * LANES, np.int32)
-    active[lane[:ACTIVITY_IN_SLICE]] = active[lane[s.in_slice : s.in_slice + ACTIVITY_BEFORE]] = -1
-    spread = np.zeros((*weights.weights.shape[:2], active.size))
+    begins, lane = lanes.runs(map(tuple, s.offsets.tolist()))
+    largest = limit * int(np.abs(weights.weights.astype(np.int64)).sum(axis=2).max())  # no difference exceeds the limit
+    kinds = (np.int16, np.int16) if limit < 1 << 15 and largest < 1 << 31 else (np.int32, np.float64)
+    active = np.zeros(len(begins) * LANES, kinds[0])
+    active[lane[:ACTIVITY_IN_SLICE]] = active[lane[s.in_slice : s.in_slice + ACTIVITY_BEFORE]] = 1
+    spread = np.zeros((*weights.weights.shape[:2], active.size), kinds[1])
     spread[:, :, lane] = weights.weights
-    in_slice = int((begins[:, 0] == 0).sum())
+    in_slice = sum(dz == 0 for dz, _, _ in begins)
+    reached = np.iinfo(np.int32)
     return Fitted(
-        flat(begins, strides), in_slice, active, flat(s.offsets[:BASE], strides)[0], weights.thresholds, spread
-    )
-
-
-def _runs(support: Support) -> tuple[np.ndarray, np.ndarray]:
-    """The runs that hold all neighbours of a support: where they begin, int64 [n, 3] (dz, dy, dx), and the lane of each
-    neighbour, int64."""
-    begins: list[tuple[int, int, int]] = []
-    for dz, dy, dx in sorted(map(tuple, support.offsets.tolist()), key=lambda o: (-o[0], -o[1], o[2])):
-        if not begins or begins[-1][:2] != (dz, dy) or dx >= begins[-1][2] + LANES:
-            begins.append((dz, dy, dx))
-    lanes = {(dz, dy, dx + i): n * LANES + i for n, (dz, dy, dx) in enumerate(begins) for i in range(LANES)}
-    return np.array(begins), np.array([lanes[offset] for offset in map(tuple, support.offsets.tolist())])
+        flat(np.array(begins), strides), in_slice, active, flat(s.offsets[:BASE], strides)[0],
+        weights.thresholds.clip(reached.min, reached.max).astype(np.int32), spread,
+    )  # fmt: skip
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -161,15 +156,28 @@ def gather(
     return base, activity
 
 
-@njit(nogil=True, cache=True, inline="always")
-def read_lanes(source: np.ndarray, at: int, lanes: np.ndarray, to: int) -> None:
-    """Copy LANES values from place `at` to place `to`: all are read before any is written, or it would take as many
-    instructions as values, because the compiler cannot know that the arrays do not overlap."""
-    a, b, c, d = source[np.uint64(at)], source[np.uint64(at + 1)], source[np.uint64(at + 2)], source[np.uint64(at + 3)]
-    at += 4
-    e, f, g, h = source[np.uint64(at)], source[np.uint64(at + 1)], source[np.uint64(at + 2)], source[np.uint64(at + 3)]
-    lanes[to], lanes[to + 1], lanes[to + 2], lanes[to + 3] = a, b, c, d
-    lanes[to + 4], lanes[to + 5], lanes[to + 6], lanes[to + 7] = e, f, g, h
+def _weigh(weights: np.ndarray, near: np.ndarray, size: int) -> Any:
+    """The sum of the first `size` products."""
+    raise NotImplementedError("for compiled loops")
+
+
+@overload(_weigh, inline="always")
+def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
+    """The sum for the types that `Fitted` has."""
+
+    def short(weights: Any, near: Any, size: Any) -> Any:
+        total = np.int32(0)
+        for i in range(size):
+            total = np.int32(total + np.int32(np.int32(weights[i]) * np.int32(near[i])))
+        return total
+
+    def real(weights: Any, near: Any, size: Any) -> Any:
+        total = 0.0  # every partial sum is an integer below 2^39: exact in float64, in whatever order
+        for i in range(size):
+            total += weights[i] * np.float64(near[i])
+        return total
+
+    return short if weights.dtype == types.int16 else real
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
@@ -179,35 +187,32 @@ def predict(
 ) -> None:  # fmt: skip
     """Predict voxels whose causal neighbours are all in `known`.
 
-    known int32 [n]            the padded slab, flat
+    known int16 or int32 [n]   the padded slab, flat
     index int64 [v]            where each voxel lies in it
     depth uint8 [v]            0 in a slab's first slice, 1 in the second, 2 after
     group uint8 [v]            which group of weight sets serves the voxel's slice
     fitted                     what `ready` made of the weights
     prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
     """
-    near = np.empty(fitted.runs.shape[1] * LANES, np.int32)
+    near = np.empty_like(fitted.active)
     west, north, north_west, north_east = fitted.nearest
     for v in range(index.shape[0]):
         at, first = index[v], depth[v] == 0
         runs = fitted.in_slice if first else fitted.runs.shape[1]
         base = np.int64(known[at + west] + known[at + north] + known[at + north_west] + known[at + north_east] + 2) >> 2
         for n in range(runs):
-            read_lanes(known, at + fitted.runs[depth[v], n], near, n * LANES)
+            lanes.read(known, at + fitted.runs[depth[v], n], near, n * LANES)
         activity = np.int32(0)
         for i in range(runs * LANES):
-            near[i] -= np.int32(base)
-            activity = np.int32(activity + np.int32(np.int32(abs(near[i])) & fitted.active[i]))
+            near[i] -= base
+            activity = np.int32(activity + np.int32(np.int32(abs(near[i])) * np.int32(fitted.active[i])))
         if first:
             activity = np.int32(activity * 19 // 10)  # as if the nine neighbours before were like the ten in the slice
         c = 0
         for bound in fitted.thresholds[group[v]]:
             c += activity >= bound
-        w = fitted.weights[group[v], c]
-        total = 0.0  # every partial sum is an integer below 2^39: exact in float64, in whatever order
-        for i in range(runs * LANES):
-            total += w[i] * np.float64(near[i])
-        value = (base << FRACTION_BITS) + ((np.int64(total) + 128) >> (WEIGHT_BITS - FRACTION_BITS))
+        total = np.int64(_weigh(fitted.weights[group[v], c], near, runs * LANES))
+        value = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
         prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
 
 

@@ -129,7 +129,7 @@ def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
 class Slab:
     """One slab [Z, Y, X] of mapped grey levels 0 … limit while it is coded.
 
-    known int32 [n]    the padded slab, flat: the grey levels that have been coded
+    known [n]          the padded slab, flat: the grey levels that have been coded, int16 where they fit, else int32
     mean int32 [r]     what `predict` said last of each row: in sixteenths of a grey level,
     classes uint8 [r]  and how sure it was
     """
@@ -139,10 +139,10 @@ class Slab:
     ) -> None:
         self.shape, self.limit = shape, limit
         size, origin, self.strides = geometry(shape)
-        self.known = np.zeros(size, np.int32)
+        self.known = np.zeros(size, np.int16 if limit < 1 << 15 else np.int32)  # half of it stays longer in caches
         self._error = np.zeros(size, np.int32)
         support = linear.support(fitted.support)
-        self._fitted = linear.ready(fitted, self.strides)
+        self._fitted = linear.ready(fitted, self.strides, limit)
         self._neighbours = features.neighbours(self.strides)
         self._spike = features.flat(spike.NEIGHBOURS, self.strides)
         seen = {*map(tuple, support.offsets.tolist()), *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}

@@ -47,8 +47,9 @@ def prepare(voxels: np.ndarray, widest: str, fitted: linear.Weights | None = Non
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, 2).astype(np.uint8).ravel()
     group = linear.groups_of(shape[0], height)[z.ravel()]
-    ready = linear.ready(fitted, strides)
-    linear.predict(slab.known, index.ravel(), depth, group, ready, int(voxels.max()), prediction)
+    limit = int(voxels.max())
+    ready = linear.ready(fitted, strides, limit)
+    linear.predict(slab.known, index.ravel(), depth, group, ready, limit, prediction)
     error = (voxels << linear.FRACTION_BITS) - prediction.reshape(shape)
     slab.residual = pad(error.astype(np.int32), 0, linear.RADIUS).reshape(-1)
     return slab
