@@ -319,8 +319,9 @@ class Slab:
         corrections, spike = data.string(), data.string()
         self.classes = np.arange(76) + (corrections.rice(76) if corrections.data else 0)
         check(self.classes.min() >= 0 and self.classes.max() < 76, "class does not exist")
-        self.spike, self.codes = (spike.varint(), spike.take(80)) if spike.data else (-1, bytes(80))
-        spike.end()
+        self.spike, self.codes = (spike.varint(), spike.data[spike.at // 8 :]) if spike.data else (-1, b"")
+        check(len(self.codes) in (0, 80), "codes of flags")
+        self.codes = self.codes or bytes(80)
         self.ans, self.data = Ans([data.number(4) for _ in range(data.varint())]), data
         self.ranks, self.errors = [0] * int(np.prod(shape)), [0] * int(np.prod(shape))
         self.states: dict[tuple[int, int], list[np.ndarray]] = {}
@@ -440,7 +441,7 @@ class Slab:
             check(0 <= rank <= self.limit, "no such value")
             at = (v[0] * self.shape[1] + v[1]) * self.shape[2] + v[2]
             self.ranks[at], self.errors[at] = rank, 16 * rank - found[v][0]
-            if self.model.learns:
+            if self.model.learns and rank != self.spike:
                 self.learn(16 * rank - found[v][1], found[v][2], found[v][3])
         if self.count >= 256:
             self.move()

@@ -26,7 +26,7 @@ import numpy as np
 
 from neighbourhoods import pad
 
-from . import coding, differences, linear, mapping, models, rice
+from . import coding, differences, linear, mapping, models, rice, spike
 from .cursor import Cursor, string, varint
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
@@ -52,7 +52,7 @@ SEARCH = {
     5: ("full", 19, (16, 32)), **dict.fromkeys((6, 7, 8, 9), ("full", 20, (16, 32, 48))),
 }  # fmt: skip
 # How often a fit to the volume visits each voxel, by effort.
-VISITS = {6: 0.25, 7: 0.7, 8: 1.5, 9: 3.0}
+VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
 Network = cpu.Network | reference.Network
 Progress = Callable[[int], None]
@@ -335,6 +335,9 @@ def _encode_slab(
     voxel, mean, classes = (np.empty(levels.size, dtype) for dtype in (np.int32, np.int32, np.uint8))
     sizes = []
     end = 0
+    # Learning passes over a grey level that flags may take out of the network's hands.
+    common = spike.candidate(levels.ravel(), limit)
+    quiet = common if network.weights.learns else None
     for t, lo, hi in slab.ranges():
         if workers.stop.is_set():
             raise _Stopped
@@ -342,7 +345,7 @@ def _encode_slab(
         workers.team.predict(slab, network, t, lo, hi)
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         np.take(known, slab.places(t, lo, hi), out=voxel[begin:end])
-        slab.perceive(network, t, lo, hi, voxel[begin:end])
+        slab.perceive(network, t, lo, hi, voxel[begin:end], quiet)
         sizes.append(hi - lo)
         if progress:
             progress(hi - lo)
@@ -352,7 +355,7 @@ def _encode_slab(
         fronts = zip(slab.ranges(), [0, *ends], ends, strict=False)
         return np.concatenate([slab.contexts(*front, value, mean[a:b], classes[a:b]) for front, a, b in fronts])
 
-    coded = coding.write(models.tables(number), voxel, mean, classes, np.array(sizes), limit, contexts)
+    coded = coding.write(models.tables(number), voxel, mean, classes, np.array(sizes), limit, common, quiet is not None, contexts)
     return linear.to_bytes(fitted, group_height) + coded
 
 
@@ -408,7 +411,7 @@ def _decode_slab(
         workers.team.predict(slab, network, t, lo, hi)
         mean, classes = slab.mean[lo:hi], slab.classes[lo:hi]
         context = None if value is None else slab.contexts(t, lo, hi, value, mean, classes)
-        slab.perceive(network, t, lo, hi, symbols.take(mean, classes, context))
+        slab.perceive(network, t, lo, hi, symbols.take(mean, classes, context), symbols.quiet)
         if progress:
             progress(hi - lo)
     symbols.finish()

@@ -23,17 +23,18 @@ _NONE = np.empty(0, np.uint8)
 
 def write(
     tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, sizes: np.ndarray, limit: int,
-    contexts: Contexts,
+    common: int | None, quiet: bool, contexts: Contexts,
 ) -> bytes:  # fmt: skip
     """Code a slab's voxels int32 [v], whose means int32 and classes uint8 the network gave, in fronts of `sizes`.
 
-    `limit` is the largest grey level that a voxel can have. Here the classes are corrected for the slab, and its spike
-    found.
+    `limit` is the largest grey level that a voxel can have, `common` one that may be a spike (`spike.candidate`), and
+    `quiet` says that the network has not learned from it, so that the decoder must know it. Here the classes are
+    corrected for the slab, and its spike found.
     """
     width = limit.bit_length()
     flag, settled = np.zeros(voxel.size, np.uint8), np.zeros(voxel.size, bool)
     corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
-    found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, contexts)
+    found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, common, contexts)
     if found is not None:
         spiked, context = found
         flag = np.take(spiked.codes, context)
@@ -47,9 +48,10 @@ def write(
     size = residual.raw_bits(voxel, mean, classes, token, settled, width, np.empty(0, np.uint8))
     raw = np.zeros(-(-size // 8), np.uint8)
     residual.raw_bits(voxel, mean, classes, token, settled, width, raw)
+    level = b"" if common is None else varint(common)
     parts = [
         string(rice.encode(corrections) if corrections.any() else b""),
-        string(varint(found[0].value) + found[0].codes.tobytes() if found else b""),
+        string(level + found[0].codes.tobytes() if found else level if quiet else b""),
         varint(words.size),
         words.astype("<u4").tobytes(),
         raw.tobytes(),
@@ -63,10 +65,10 @@ def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
 
 
 def _find_spike(
-    tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, contexts: Contexts
-) -> tuple[spike.Spike, np.ndarray] | None:
+    tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, value: int | None,
+    contexts: Contexts,
+) -> tuple[spike.Spike, np.ndarray] | None:  # fmt: skip
     """The slab's spike and the context uint8 of every voxel, where flags pay; classes are the corrected ones."""
-    value = spike.candidate(voxel, limit)
     if value is None:
         return None
     context, price = contexts(value), np.empty(voxel.size, np.float32)
@@ -122,14 +124,16 @@ def _take(
 
 
 class Reader:
-    """Decodes what `write` wrote, front by front. `spike` is the grey level that contexts are asked for, or None."""
+    """Decodes what `write` wrote, front by front. `spike` is the grey level that contexts are asked for, or None;
+    `quiet` the one that the network does not learn from, or None."""
 
     def __init__(self, tables: entropy.Tables, data: Cursor, limit: int, longest: int) -> None:
         """Takes all that is left of `data`; voxels are 0 … limit, and the longest front has so many. DamagedError where
         it is not what `write` writes."""
         self._limit, self._position = limit, 0
         self._corrections = _read_corrections(data.string())
-        self.spike, self._codes = _read_spike(data.string(), limit)
+        self.quiet, self._codes = _read_spike(data.string(), limit)
+        self.spike = self.quiet if self._codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         self._stream, self._quantiles = entropy.stream(tables, words, longest), tables.quantiles
         self._raw = np.frombuffer(data.rest(), np.uint8)
@@ -164,12 +168,13 @@ def _read_corrections(data: bytes) -> np.ndarray:
 
 
 def _read_spike(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
-    """The spike's value and its codes uint8 [CONTEXTS], or None."""
+    """The quiet grey level or None, and the codes uint8 of its flags [CONTEXTS] where it is a spike, else [0]."""
     if not data:
         return None, np.empty(0, np.uint8)
     reader = Cursor(data, "its list of flags")
-    value, codes = reader.varint(), np.frombuffer(reader.take(spike.CONTEXTS), np.uint8).copy()
-    reader.end()
+    value, codes = reader.varint(), np.frombuffer(reader.rest(), np.uint8).copy()
+    if codes.size not in (0, spike.CONTEXTS):
+        raise DamagedError(f"its list of flags has {codes.size} codes, where 0 or {spike.CONTEXTS} are possible")
     if value > limit:
         raise DamagedError(f"its spike is {value}, beyond the largest grey level {limit}")
     return value, codes

@@ -20,6 +20,7 @@ from numba import njit
 from neighbourhoods import Schedule
 
 from . import features, linear, residual, spike
+from .lstm import learning
 from .lstm.state import State
 from .lstm.weights import Weights
 
@@ -57,7 +58,7 @@ class _Room(NamedTuple):
     place int64        where it lies in the padded slab
     prediction int32   of the linear stage
     scale int32        its index
-    missed int32       the voxel minus its mean, in sixteenths of a grey level
+    missed int32       the voxel minus its mean, in sixteenths of a grey level; NOTHING for the quiet grey level
     """
 
     place: np.ndarray
@@ -97,8 +98,8 @@ def _mean_and_class(
 
 @njit(nogil=True, cache=True)
 def _perceive(
-    t: int, lo: int, hi: int, rows: _Rows, room: _Room, voxel: np.ndarray, mean: np.ndarray, width: int,
-    row_stride: int, known: np.ndarray, error: np.ndarray,
+    t: int, lo: int, hi: int, rows: _Rows, room: _Room, voxel: np.ndarray, mean: np.ndarray, quiet: int,
+    width: int, row_stride: int, known: np.ndarray, error: np.ndarray,
 ) -> None:  # fmt: skip
     """Write voxels int32 [hi - lo], how far they lie from their means, their residuals, and the margins that begin or end with them
     (`neighbourhoods.borders`)."""
@@ -107,7 +108,7 @@ def _perceive(
         e = (value << 4) - room.prediction[v]
         known[at] = value
         error[at] = e
-        room.missed[v] = (value << 4) - mean[v]
+        room.missed[v] = (value << 4) - mean[v] if value != quiet else learning.NOTHING
         x = t - rows.start[v]
         if x == 0 and not rows.last[v]:
             for m in range(at + row_stride - RADIUS, at + row_stride):
@@ -186,12 +187,13 @@ class Slab:
         spike.contexts(self.known, index, self._rows.depth[lo:hi], self._spike, value, mean, classes, context)
         return context
 
-    def perceive(self, network: Network, t: int, lo: int, hi: int, voxel: np.ndarray) -> None:
+    def perceive(self, network: Network, t: int, lo: int, hi: int, voxel: np.ndarray, quiet: int | None) -> None:
         """Take in the voxels int32 [hi - lo] of that front, which `predict` has just been asked for, and let the
-        network learn from them."""
+        network learn from all that have not the grey level `quiet`."""
         _perceive(
-            t, lo, hi, self._rows, self._room, voxel, self.mean, self.shape[2], self.strides[1], self.known, self._error
-        )
+            t, lo, hi, self._rows, self._room, voxel, self.mean, -1 if quiet is None else quiet, self.shape[2],
+            self.strides[1], self.known, self._error,
+        )  # fmt: skip
         network.learn(self._state, lo, hi, self._room.missed, self.classes)
 
     def places(self, t: int, lo: int, hi: int) -> np.ndarray:

@@ -19,6 +19,7 @@ CLASSES = 76  # as `residual.CLASSES`
 BINS = 64  # of distances, each an eighth of the scale of a class wide
 FINEST = 20  # classes below have the bins of this one, a quarter of a grey level
 ENOUGH = 256  # voxels that make a step
+NOTHING = -(1 << 31)  # in place of a distance: a voxel that nothing is learned from
 EXACT_BITS = 16
 METRIC_BITS = 10
 MEAN_BITS = 8  # fraction that is kept of the mean slope
@@ -44,7 +45,7 @@ def collect(
     """Add what the voxels of rows lo … hi-1 say to `slope` and `count` of a `State`.
 
     inputs int8 [r, …]   of the state, of which the head sees those from `unseen` on
-    missed int32 [r]     voxel minus mean, in sixteenths of a grey level
+    missed int32 [r]     voxel minus mean, in sixteenths of a grey level, or NOTHING
     classes uint8 [r]    as the network gave them
     slopes int8 [2, CLASSES, BINS]
     """
@@ -54,6 +55,9 @@ def collect(
         first[:] = 0
         second[:] = 0
         for v in range(begin, min(begin + (1 << 16), hi)):
+            if missed[v] == NOTHING:
+                continue
+            count[0] += 1
             c = classes[v]
             b = bin_of(missed[v], c)
             g = np.int32(slopes[0, c, b])
@@ -67,7 +71,6 @@ def collect(
         for j in range(n):
             slope[0, j] += first[j]
             slope[1, j] += second[j]
-    count[0] += hi - lo
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})

@@ -51,18 +51,19 @@ class Network:
     def learn(self, state: State, lo: int, hi: int, missed: np.ndarray, classes: np.ndarray) -> None:
         """Let the head learn from the voxels of rows lo … hi-1, all of a front, after their `step`.
 
-        missed int32 [r]    voxel minus mean, in sixteenths of a grey level
+        missed int32 [r]    voxel minus mean, in sixteenths of a grey level, or NOTHING: then it is passed over
         classes uint8 [r]   as the network gave them
         """
         w = self.weights
         if not w.learns:
             return
-        miss, c = missed[lo:hi].astype(np.int64), classes[lo:hi].astype(np.int64)
+        taken = lo + np.flatnonzero(missed[lo:hi] != learning.NOTHING)
+        miss, c = missed[taken].astype(np.int64), classes[taken].astype(np.int64)
         distance = (abs(miss) * learning.RECIPROCALS[np.maximum(c, learning.FINEST)]) >> 24
         slope = w.slopes[:, c, np.minimum(distance, learning.BINS - 1)].astype(np.int64)  # [2, v]
         slope[0] = np.where(miss > 0, -slope[0], slope[0])
-        state.slope += slope @ state.inputs[lo:hi, w.unseen :].astype(np.int64)
-        state.count += hi - lo
+        state.slope += slope @ state.inputs[taken, w.unseen :].astype(np.int64)
+        state.count += taken.size
         if state.count[0] >= learning.ENOUGH:
             mean = (state.slope << learning.MEAN_BITS) // state.count[0]
             state.exact -= (mean @ w.metric.astype(np.int64).T) >> learning.STEP_SHIFT

@@ -13,8 +13,8 @@ from ..errors import DamagedError, UnsupportedError
 from ..lstm.weights import Weights, load
 
 FITTED = 128  # added to the number of a released model where differences to it follow
-RELEASED = {1: "fast-1", 2: "base-1"}  # number in the file -> name of the .npz here
-CURRENT = {"fast": 1, "base": 2}  # what `--model` means today
+RELEASED = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2"}  # number in the file -> name of the .npz here
+CURRENT = {"fast": 3, "base": 4}  # what `--model` means today
 
 
 @cache

@@ -15,7 +15,7 @@ from .density import Shape
 from .model import HEAD_UNIT, Trainee
 from .network import quantise
 
-RATE = 0.01  # of the head's learning while it codes
+RATE = 0.015  # of the head's learning while it codes
 RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
 BIAS_ORIGIN = np.array([1 << 4, 1 << 10], np.int32)  # halves, so that the shifts after the head round
 
