@@ -112,7 +112,7 @@ def _zstd_decode(streams: list[bytes], shape: Shape, threads: int) -> np.ndarray
 
 def _volcomp(model: str, effort: int | None = None) -> Codec:
     """volcomp's arrays, without DICOM; what an archive of a series adds to that, `ratio.py` measures."""
-    how = {} if effort is None else {"effort": effort}
+    how: dict[str, Any] = {} if effort is None else {"effort": effort}
     return Codec(
         model if effort is None else f"{model}-e{effort}",
         f"**volcomp {model}**" if effort is None else f"**volcomp {model}, effort {effort}**",

@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--series", default="ct_fuzun_a", metavar="NAME")
     parser.add_argument(
-        "--codecs", nargs="+", metavar="CODEC", choices=CODECS, default=QUICK, help=f"only these of: {', '.join(CODECS)}"
+        "--codecs", nargs="+", metavar="CODEC", choices=CODECS, default=QUICK, help=f"some of: {', '.join(CODECS)}"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,18 +45,23 @@ def digest(voxels: np.ndarray) -> str:
     return hashlib.sha256(name + voxels.astype(voxels.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
+def add(index: dict[str, Any], file: str, model: str, name: str, voxels: np.ndarray, **how: int) -> None:
+    """Write one that is not there yet."""
+    if file not in index:
+        (FOLDER / file).write_bytes(volcomp.compress(voxels, model=model, **how))
+        index[file] = {"model": model, "volume": name, "sha256": digest(voxels)} | how
+        print(f"added {file}")
+
+
 def main() -> None:
     """Add what is missing."""
     FOLDER.mkdir(exist_ok=True)
     index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
     for model in ("fast", "base"):
         for name, voxels in volumes().items():
-            if any(entry["model"] == model and entry["volume"] == name for entry in index.values()):
-                continue
-            file = f"{volcomp.__version__}-{model}-{name}.vcz"
-            (FOLDER / file).write_bytes(volcomp.compress(voxels, model=model))
-            index[file] = {"model": model, "volume": name, "sha256": digest(voxels)}
-            print(f"added {file}")
+            add(index, f"{volcomp.__version__}-{model}-{name}.vcz", model, name, voxels)
+        # Fitted in floats, so that another machine may write another file: this one pins the decoder alone.
+        add(index, f"{volcomp.__version__}-{model}-scan-9.vcz", model, "scan", volumes()["scan"], effort=9)
     INDEX.write_text(json.dumps(index, indent=1) + "\n")
 
 

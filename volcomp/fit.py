@@ -108,8 +108,10 @@ class _Fit:
         )
         gained = differences.gained(self.released.weights, rows, columns)
         moved = gained + (np.sign(weights) * np.floor(np.abs(weights) + (1 - dead_zone))).astype(np.int64)
-        limit = self.released.head_limit - 8  # which a larger bias lowers a little
-        heads = np.clip(np.rint(head.T * HEAD_UNIT), -limit, limit) if self.released.learns else np.rint(head.T * HEAD_UNIT)
+        heads = np.rint(head.T * HEAD_UNIT)
+        if self.released.learns:
+            limit = self.released.head_limit - 8  # which a larger bias lowers a little
+            heads = np.clip(heads, -limit, limit)
         return Differences(
             rows,
             columns,

@@ -101,8 +101,8 @@ def _perceive(
     t: int, lo: int, hi: int, rows: _Rows, room: _Room, voxel: np.ndarray, mean: np.ndarray, quiet: int,
     width: int, row_stride: int, known: np.ndarray, error: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write voxels int32 [hi - lo], how far they lie from their means, their residuals, and the margins that begin or end with them
-    (`neighbourhoods.borders`)."""
+    """Write voxels int32 [hi - lo], how far they lie from their means, their residuals, and the margins that begin or
+    end with them (`neighbourhoods.borders`)."""
     for v in range(lo, hi):
         at, value = room.place[v], voxel[v - lo]
         e = (value << 4) - room.prediction[v]

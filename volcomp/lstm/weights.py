@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DamagedError
-from . import cell, learning
+from . import learning
 
 INPUT_LIMIT = 128  # inputs and hidden outputs are int8
 # float32 holds every integer below it, so a product may run in int8, in float32 or on tensor cores.
@@ -48,14 +48,15 @@ class Weights:
         rows, gates = self.weights.shape
         h, n = gates // 4, self.head.shape[-1]
         shapes = [(4 * h,), (2, n), (2,)]
-        if gates % 4 or rows <= h or n not in (h, rows) or [a.shape for a in (self.shift, self.head, self.bias)] != shapes:
+        found = [a.shape for a in (self.shift, self.head, self.bias)]
+        if gates % 4 or rows <= h or n not in (h, rows) or found != shapes:
             raise DamagedError(f"model {self.name}: the shapes of its arrays do not belong together")
         if self.shift.min() < 0 or self.shift.max() > 7 or np.abs(self.weights.astype(int)).max() > 64:
             raise DamagedError(f"model {self.name}: weights must be within ±64 and shifts within 0 … 7")
         if self.learns and (self.metric.shape != (n, n) or self.slopes.shape != (2, learning.CLASSES, learning.BINS)):
             raise DamagedError(f"model {self.name}: what its head learns by does not fit the head")
         if self.learns and np.abs(self.head.astype(int)).max() > self.head_limit:
-            raise DamagedError(f"model {self.name}: the weights of a head that learns must be within ±{self.head_limit}")
+            raise DamagedError(f"model {self.name}: weights of a head that learns must be within ±{self.head_limit}")
         largest = INPUT_LIMIT * np.abs(self.weights.astype(np.int64)).sum(axis=0).max()
         head = INPUT_LIMIT * np.abs(self.head.astype(np.int64)).sum(axis=1) + np.abs(self.bias.astype(np.int64))
         if max(largest, head.max()) >= ACCUMULATOR_LIMIT:

@@ -1,7 +1,7 @@
 """Variety: volumes made of the corpus' own, as another scanner, matrix, kernel or orientation might have given them.
 
-Each keeps its grey levels integers and goes through the codec's own linear stage, as a real series would. What a network
-learns from is limited by how many kinds of noise it has seen, not by how many voxels.
+Each keeps its grey levels integers and goes through the codec's own linear stage, as a real series would. What a
+network learns from is limited by how many kinds of noise it has seen, not by how many voxels.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def halved(volume: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def requantised(volume: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another rescale slope: grey levels from a third to three times as coarse, with the rounding that comes with it."""
+    """Another rescale slope: grey levels a third to three times as coarse, with the rounding that comes with it."""
     slope = 3 ** random.uniform(-1, 1)
     real = turned(volume, random).astype(np.float64)
     noise = random.uniform(-0.5, 0.5, real.shape) if slope > 1 else 0.0  # or the levels between would stay empty

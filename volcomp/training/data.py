@@ -116,7 +116,8 @@ def rows_of(
 def series(
     names: list[str], load: Callable[[str], list[np.ndarray]], widest: str, variations: int
 ) -> list[list[Slab]]:
-    """The slabs of every named series, and after them those of so many variations of each (`augment`), two series at a time."""
+    """The slabs of every named series, and after them those of so many variations of each (`augment`), two series at a
+    time."""
 
     def work(name: str) -> tuple[list[Slab], list[Slab]]:
         volumes = load(name)

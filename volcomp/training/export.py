@@ -54,12 +54,13 @@ def metric(covariance: np.ndarray, rate: float) -> np.ndarray:
     inverse = rate * np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
     integers = np.rint(inverse * (1 << learning.METRIC_BITS))
     if np.abs(integers).max() > 32767:
-        raise ValueError(f"the metric reaches {np.abs(integers).max():.0f}, more than 16 bits hold: a larger ridge helps")
+        raise ValueError(f"the metric reaches {np.abs(integers).max():.0f}, beyond 16 bits: a larger ridge helps")
     return integers.astype(np.int16)
 
 
 def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
-    """The model as the codec uses it. `covariance` float64 [n, n]: the mean of xxᵀ over what the head sees, in training."""
+    """The model as the codec uses it. `covariance` float64 [n, n]: the mean of xxᵀ over what the head sees, in
+    training."""
     weights, shift = quantise(trainee.lstm.weights.detach())
     head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).astype(np.int16)
     bias = np.rint(trainee.bias.detach().numpy().astype(np.float64) * HEAD_UNIT * 128).astype(np.int32)
