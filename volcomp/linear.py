@@ -324,8 +324,8 @@ def _robust(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights int16 [n] that predict `target` [v] from `design` [v, n], and their mean absolute error.
 
     Iteratively reweighted least squares (Holland & Welsch 1977): a voxel that is predicted badly counts less in the
-    next round, down to what the logarithm of a Laplacian's or a logistic's density would give it, so that edges do not spoil
-    the prediction of what lies between them.
+    next round, down to what the logarithm of a Laplacian's or a logistic's density would give it, so that edges do not
+    spoil the prediction of what lies between them.
     """
     importance, unit = np.ones(len(target)), 1 << WEIGHT_BITS
     for thinning in THINNING:

@@ -26,7 +26,7 @@ START = {"fast": "fast-1", "base": "base-1"}
 RATES = {"fast": 2e-3, "base": 1.5e-3}
 ROWS, PIECE = 1024, 64  # voxels per step: 65,536
 CLIP = 1.0  # of the gradient's norm
-BATCHES = 20  # that the head's covariance is measured on
+BATCHES = 12  # that the head's covariance is measured on
 EVERY = 250  # steps between checkpoints and lines of the log
 
 
