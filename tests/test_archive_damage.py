@@ -17,7 +17,7 @@ from volcomp.container import KEPT, MANIFEST, SLAB, Reader, SectionId, Writer
 
 
 @pytest.fixture(scope="module")
-def long_series(tmp_path_factory):
+def long_series(tmp_path_factory, low_slabs):
     """40 slices in two slabs, a text file, an empty folder; and their archive."""
     folder = tmp_path_factory.mktemp("long")
     series(folder / "in", 40, size=6)

@@ -39,7 +39,7 @@ def test_a_single_voxel_costs_less_than_200_bytes(array):
 
 
 @pytest.fixture(scope="module")
-def two_slabs():
+def two_slabs(low_slabs):
     array = noise((40, 6, 5))
     return array, volcomp.compress(array, threads=1)
 

@@ -43,7 +43,7 @@ def call(capsys):
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
+def archive(tmp_path_factory, low_slabs):
     folder = tmp_path_factory.mktemp("cli")
     series(folder / "ct", 40, size=6)
     compress([folder / "ct"], folder / "ct.vcz")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -392,10 +393,11 @@ def fit(
         bits = _fit_group(known, middle, s, s.flat(strides)[depth], depth, classes, PRICED)[2]
         return bits + 9.0 * s.used(depth) * classes / middle.size  # a weight takes about nine bits
 
-    if middle.size < 1 << 19:
-        counts = (16, 8, 4, 1)
-    name = min(names, key=lambda n: price(n, counts[0])) if len(names) > 1 else names[0]
-    classes = min(counts, key=lambda c: price(name, c)) if len(counts) > 1 else counts[0]
+    if middle.size < 1 << 19:  # so few that all pairs are soon tried
+        name, classes = min(product(names, (16, 8, 4, 1)), key=lambda pair: price(*pair))
+    else:
+        name = min(names, key=lambda n: price(n, counts[0])) if len(names) > 1 else names[0]
+        classes = min(counts, key=lambda c: price(name, c)) if len(counts) > 1 else counts[0]
     s = support(name)
     flat = s.flat(strides)
     fitted = [_fit_group(known, members, s, flat[depth], depth, classes, samples) for members, depth in chosen]
