@@ -32,7 +32,7 @@ def echo(shape: tuple[int, int, int], offset: tuple[int, int, int]) -> np.ndarra
 
 
 def halves(shape: tuple[int, int, int]) -> np.ndarray:
-    """Weak noise that repeats itself along x, and below it strong noise that does along y: each needs its own weights."""
+    """Weak noise that repeats itself along x, below it strong noise that does along y: each needs its own weights."""
     random = np.random.default_rng(2)
     half = shape[1] // 2
     voxels = random.integers(2000, 2100, shape)

@@ -43,7 +43,6 @@ SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
-WIDEST = {1: "wide", 2: "full", 3: "wide", 4: "full"}
 EFFORT = 5  # the default
 # How the linear stage is fitted, by effort: the widest support, bits of the number of voxels that a group's weights are
 # fitted on, and the numbers of classes that are tried.
@@ -260,7 +259,7 @@ def encode(
             def run() -> bytes:
                 levels = found.forward(voxels[a:b])
                 if k not in stages:
-                    stages[k] = _linear_stage(levels, WIDEST[number], effort)
+                    stages[k] = _linear_stage(levels, models.WIDEST[model], effort)
                 payload = _encode_slab(levels, found.limit, stages[k], number, network, workers, progress)
                 return _digest(header, k, voxels[a:b]) + payload
 
@@ -271,7 +270,7 @@ def encode(
     with _Workers(threads, count) as workers:
         best = coded(b"", workers)
         if effort > EFFORT:
-            changed = _fit(voxels, found, ranges, stages, number, VISITS[effort], workers, progress)
+            changed = _fit(voxels, found, ranges, stages, model, VISITS[effort], workers, progress)
             if changed:
                 best = min(best, coded(changed, workers), key=_size)
             elif progress:
@@ -302,7 +301,7 @@ def _padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]
 
 def _fit(
     voxels: np.ndarray, found: mapping.Mapping, ranges: tuple[tuple[int, int], ...], stages: dict[int, linear.Weights],
-    number: int, visits: float, workers: _Workers, progress: Progress | None,
+    model: str, visits: float, workers: _Workers, progress: Progress | None,
 ) -> bytes:  # fmt: skip
     """The differences of a model fitted to the volume; empty where it does not pay."""
     from . import fit
@@ -310,7 +309,7 @@ def _fit(
 
     step = max(1, voxels.size // FIT_VOXELS)
     slabs = [
-        data.prepare(found.forward(voxels[a:b]), WIDEST[number], stages[k])
+        data.prepare(found.forward(voxels[a:b]), models.WIDEST[model], stages[k])
         for k, (a, b) in enumerate(ranges)
         if k % step == step // 2
     ]
@@ -321,7 +320,7 @@ def _fit(
         if progress:
             progress(count)
 
-    return fit.fit(number, slabs, voxels.size, visits, workers.threads, done)
+    return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, workers.threads, done)
 
 
 def _encode_slab(

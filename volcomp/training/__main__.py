@@ -18,7 +18,7 @@ import torch
 
 from .. import models
 from . import corpus, data, export
-from .model import HIDDEN, VARIATIONS, WIDEST, Trainee
+from .model import HIDDEN, VARIATIONS, Trainee
 
 # As the released models had it: how many steps, from which model on, and the highest learning rate.
 STEPS = {"fast": 4000, "base": 4500}
@@ -41,7 +41,7 @@ def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[d
     if path.exists():
         return pickle.loads(path.read_bytes())
     names = [s.name for s in corpus.splits() if s.split == "train"][:limit]
-    slabs = data.series(names, corpus.volumes, WIDEST[model], VARIATIONS[model])
+    slabs = data.series(names, corpus.volumes, models.WIDEST[model], VARIATIONS[model])
     temporary = path.with_suffix(".part")
     temporary.write_bytes(pickle.dumps(slabs, protocol=5))
     temporary.replace(path)

@@ -14,9 +14,10 @@ import sys
 import numpy as np
 import torch
 
+from .. import models
 from . import corpus, data
 from .__main__ import CLIP, PIECE, ROWS, prepared, rate_at
-from .model import WIDEST, Trainee
+from .model import Trainee
 
 # Words in the names of their series.
 MAKERS = {
@@ -45,7 +46,7 @@ def trained(series: list[list[data.Slab]], steps: int) -> Trainee:
 def bits(trainee: Trainee, name: str) -> float:
     """Mean ideal bits per voxel over some rows of a series."""
     volume = corpus.volumes(name)[0]
-    (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], WIDEST["fast"])
+    (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], models.WIDEST["fast"])
     depth, height, width = slab.shape
     chosen = np.random.default_rng(7).permutation(depth * height)[:SAMPLE]
     inputs, error, scale = data.rows_of(slab, chosen // height, chosen % height, np.zeros_like(chosen), width)
