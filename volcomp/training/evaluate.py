@@ -3,9 +3,11 @@
 `python -m volcomp.training.evaluate --model base` prints, as CSV, bits per voxel of
 
 - `float`: the network without any rounding of weights, states or outputs, at the ideal code length of its continuous
-  distribution (inputs and linear stage as in the codec, but a head that does not learn);
+  distribution (inputs and linear stage as in the codec);
 - `integer`: the codec's means, classes and tables, at their code lengths, without corrections and spikes;
 - `payload`: the slab as it is written, side information, corrections, spikes and all.
+
+Heads stand still in all three, so that what is compared is the integers.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import csv
 import pathlib
 import sys
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -65,9 +68,12 @@ def float_bits(trainee: Trainee, slab: data.Slab) -> float:
 
 
 def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
-    """Bits per voxel of the codec's symbols, without corrections and spikes, and of its payloads."""
+    """Bits per voxel of the codec's symbols, without corrections and spikes, and of its payloads; the head stands
+    still, as the float network's does."""
     seen: list[float] = []
-    correct = residual.correct
+    correct, weights = residual.correct, codec._weights
+    released = models.weights(models.CURRENT[name])
+    still = replace(released, slopes=released.slopes[:, :0], metric=released.metric[:0, :0])
 
     def without(
         voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, code_length: np.ndarray,
@@ -79,11 +85,13 @@ def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
             seen.append(float(price.sum(dtype=np.float64)) / voxel.size)
         return correct(voxel, mean, classes, settled, code_length, bits)
 
-    residual.correct = without
+    residual.correct, codec._weights = without, lambda *_: still  # type: ignore[assignment]
+    codec._network.cache_clear()
     try:
         _, payloads = codec.encode(volume, model=name)
     finally:
-        residual.correct = correct
+        residual.correct, codec._weights = correct, weights
+        codec._network.cache_clear()
     return seen[0], 8 * sum(map(len, payloads)) / volume.size
 
 
