@@ -35,12 +35,19 @@ def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False
     return replace(weights, slopes=slopes, metric=metric)
 
 
+def pair(
+    weights: Weights, make_product: cpu.Product, rows: int
+) -> tuple[tuple[cpu.Network, State], tuple[reference.Network, State]]:
+    """The backend and the definition, each with a state of its own."""
+    mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
+    return (mine, State(weights, rows)), (theirs, State(weights, rows))
+
+
 @pytest.mark.parametrize("make_product", PRODUCTS)
 @given(hidden=st.sampled_from([8, 32, 48]), seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 70))
 def test_backends_equal_the_reference(make_product: cpu.Product, hidden: int, seed: int, rows: int) -> None:
     weights = some_weights(hidden, seed)
-    mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
-    a, b = State(weights, rows), State(weights, rows)
+    (mine, a), (theirs, b) = pair(weights, make_product, rows)
     random = np.random.default_rng(seed)
     for _ in range(4):
         a.inputs[:, :64] = b.inputs[:, :64] = random.choice([-127, -40, 0, 3, 127], (rows, 64))
@@ -57,8 +64,7 @@ def test_heads_learn_the_same_everywhere(make_product: cpu.Product, seed: int, r
     weights = some_weights(8, seed, learns=True)
     if not hard:
         weights = replace(weights, metric=weights.metric >> 8)
-    mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
-    a, b = State(weights, rows), State(weights, rows)
+    (mine, a), (theirs, b) = pair(weights, make_product, rows)
     random = np.random.default_rng(seed)
     for _ in range(6):
         a.inputs[:, :64] = b.inputs[:, :64] = random.choice([-128, -40, 0, 3, 127], (rows, 64))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from neighbourhoods import pad
-from volcomp import codec, entropy, features, residual, spike
+from volcomp import codec, entropy, residual, spike
 from volcomp.linear import RADIUS
+from volcomp.padded import flat
 
 from .test_codec import decode
 from .test_linear import padded, some_levels
@@ -31,8 +32,8 @@ def test_contexts_are_those_of_the_description() -> None:
     classes = random.integers(0, residual.CLASSES, levels.size).astype(np.uint8)
     depth = np.minimum(np.indices(levels.shape)[0], 2).astype(np.uint8).ravel()
     context = np.empty(levels.size, np.uint8)
-    flat = features.flat(spike.NEIGHBOURS, strides)
-    spike.contexts(known, index.ravel(), depth, flat, 7, mean, classes, context)
+    neighbours = flat(spike.NEIGHBOURS, strides)
+    spike.contexts(known, index.ravel(), depth, neighbours, 7, mean, classes, context)
     for v, place in enumerate(np.ndindex(levels.shape)):
         assert context[v] == slow_context(levels, 7, int(mean[v]), int(classes[v]), *place)
     assert len(set(context.tolist())) > 20 and context.max() < spike.CONTEXTS

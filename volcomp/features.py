@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from .padded import flat
+
 INPUTS = 64  # width of the network's input; the last ones are reserved and zero
 RADIUS = 2  # reach of every neighbour that is read here
 INPUT_LIMIT = 127
@@ -67,13 +69,6 @@ def _scale_table() -> np.ndarray:
 SCALES = _scale_table()
 RECIPROCALS = ((1 << 28) + SCALES // 2) // SCALES  # 2^28 / scale
 _BOUNDS = (1 << 27) // RECIPROCALS + 1  # differences of 8 scales or more; times the reciprocal still below 2^28
-
-
-def flat(offsets: tuple[tuple[int, int, int], ...], strides: tuple[int, int]) -> np.ndarray:
-    """Offsets into a padded slab with element `strides` (slice, row): int64 [3, n], a row for a slab's first, second
-    and later slices. What lies before the slab's first slice is read from the first slice."""
-    dz, dy, dx = np.array(offsets).T
-    return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
 
 
 class Neighbours(NamedTuple):

@@ -25,13 +25,14 @@ from .lstm.weights import Weights
 from .training.data import Sampler, Slab, rows_of
 from .training.density import Shape
 from .training.export import BIAS_ORIGIN
-from .training.model import HEAD_UNIT, SCALE_OCTAVES, SCALE_ORIGIN
+from .training.model import HEAD_UNIT, ideal_bits
 from .training.network import RowLstm
 
 PIECE = 64  # voxels of a row that are trained on at a time
 ROWS = 256  # at most so many pieces make a step,
 STEPS = 80  # and at least so many steps a fit
 BIASES = INPUTS - 2  # the row of the constant input
+SINGLE_WEIGHTS = 4  # their place among the parameters
 SINGLE = 2 << 20  # voxels from which on single weights may pay
 PRICE = 6.0  # bits that a single weight must save
 DEAD_ZONES = (0.5, 0.65, 0.8)  # a difference in units of a weight's integer is 0 below
@@ -128,11 +129,8 @@ class _Fit:
     def bits(
         self, seen: torch.Tensor, head: torch.Tensor, bias: torch.Tensor, error: np.ndarray, scale: np.ndarray
     ) -> torch.Tensor:
-        """Mean ideal bits per voxel, as `Trainee.bits`, under the released model's tables."""
-        offset, octaves = (seen[..., -len(head) :] @ head + bias).unbind(-1)
-        log_scale = torch.from_numpy(scale.astype(np.float32) / SCALE_OCTAVES + SCALE_ORIGIN)
-        missed = torch.from_numpy(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
-        return self.shape.bits(missed.ravel(), (log_scale + octaves).ravel()).mean()
+        """Mean ideal bits per voxel under the released model's tables."""
+        return ideal_bits(self.shape, seen[..., -len(head) :] @ head + bias, error, scale)
 
     def gradient(self, member: int, batch: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Gradient:
         """Of the mean bits of a batch, for all parameters."""
@@ -156,7 +154,7 @@ class _Fit:
             size = (self.square[k] / (1 - second**self.step)).sqrt() + 1e-12
             rate = self.rates[k] * pace / size
             p.sub_(rate * self.mean[k] / (1 - first**self.step))
-            if k == 4:
+            if k == SINGLE_WEIGHTS:
                 threshold = rate * self.price
                 threshold[BIASES] = 0
                 p.copy_(torch.sign(p) * (p.abs() - threshold).clamp(min=0))

@@ -1,9 +1,9 @@
 """Stage 1, the linear predictor: integer weights that the encoder fits to the volume and sends.
 
 Each voxel is predicted as the mean of four neighbours plus a weighted sum of how far the neighbours of a *support* lie
-from that mean. There are eight or so sets of weights, chosen by the local activity, so that edges and noise get
-different ones: the classical class-adaptive least-squares predictor (Wu & Memon 1997; Weinlich et al. 2016), with the
-fit on the encoder's side alone. The decoder solves nothing, so it can get nothing differently.
+from that mean. There are 16 or 32 sets of weights, fewer for small volumes, chosen by the local activity, so that edges
+and noise get different ones: the classical class-adaptive least-squares predictor (Wu & Memon 1997; Weinlich et al.
+2016), with the fit on the encoder's side alone. The decoder solves nothing, so it can get nothing differently.
 
 Units: voxels are mapped grey levels (0 … `limit` ≤ 65535); predictions are in sixteenths of a grey level.
 """
@@ -21,10 +21,10 @@ from numba.extending import overload
 
 from neighbourhoods import disc
 
-from . import lanes, rice
+from . import rice
 from .cursor import Cursor, string
 from .errors import DamagedError
-from .lanes import LANES
+from .padded import LANES, flat, read, runs
 
 RADIUS = 7  # widest reach of any support, and so the border of every padded slab
 WEIGHT_BITS = 12  # a weight of 4096 is 1.0
@@ -67,12 +67,6 @@ class Support:
         second and later slices. A neighbour in a slice before the slab's first is read from the first slice; in the
         first slice itself only the `in_slice` neighbours count, and the others are never read."""
         return flat(self.offsets, strides)
-
-
-def flat(offsets: np.ndarray, strides: tuple[int, int]) -> np.ndarray:
-    """`Support.flat` of any offsets int64 [n, 3]."""
-    dz, dy, dx = offsets.T
-    return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
 
 
 @cache
@@ -122,7 +116,7 @@ class Fitted(NamedTuple):
 def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
     """For `predict`, of grey levels 0 … limit in a padded slab with these element strides (slice, row)."""
     s = support(weights.support)
-    begins, lane = lanes.runs(map(tuple, s.offsets.tolist()))
+    begins, lane = runs(map(tuple, s.offsets.tolist()))
     largest = limit * int(np.abs(weights.weights.astype(np.int64)).sum(axis=2).max())  # no difference exceeds the limit
     kinds = (np.int16, np.int16) if limit < 1 << 15 and largest < 1 << 31 else (np.int32, np.float64)
     active = np.zeros(len(begins) * LANES, kinds[0])
@@ -159,12 +153,12 @@ def gather(
 
 def _weigh(weights: np.ndarray, near: np.ndarray, size: int) -> Any:
     """The sum of the first `size` products."""
-    raise NotImplementedError("for compiled loops")
+    return weights[:size].astype(np.int64) @ near[:size].astype(np.int64)
 
 
 @overload(_weigh, inline="always")
 def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
-    """The sum for the types that `Fitted` has."""
+    """The same compiled, in the type that `Fitted` says is wide enough and no wider: numba has one body for each."""
 
     def short(weights: Any, near: Any, size: Any) -> Any:
         total = np.int32(0)
@@ -199,12 +193,12 @@ def predict(
     west, north, north_west, north_east = fitted.nearest
     for v in range(index.shape[0]):
         at, first = index[v], depth[v] == 0
-        runs = fitted.in_slice if first else fitted.runs.shape[1]
+        used = fitted.in_slice if first else fitted.runs.shape[1]
         base = np.int64(known[at + west] + known[at + north] + known[at + north_west] + known[at + north_east] + 2) >> 2
-        for n in range(runs):
-            lanes.read(known, at + fitted.runs[depth[v], n], near, n * LANES)
+        for n in range(used):
+            read(known, at + fitted.runs[depth[v], n], near, n * LANES)
         activity = np.int32(0)
-        for i in range(runs * LANES):
+        for i in range(used * LANES):
             near[i] -= base
             activity = np.int32(activity + np.int32(np.int32(abs(near[i])) * np.int32(fitted.active[i])))
         if first:
@@ -212,7 +206,7 @@ def predict(
         c = 0
         for bound in fitted.thresholds[group[v]]:
             c += activity >= bound
-        total = np.int64(_weigh(fitted.weights[group[v], c], near, runs * LANES))
+        total = np.int64(_weigh(fitted.weights[group[v], c], near, used * LANES))
         value = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
         prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
 

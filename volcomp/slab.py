@@ -23,6 +23,7 @@ from . import features, linear, residual, spike
 from .lstm import learning
 from .lstm.state import State
 from .lstm.weights import Weights
+from .padded import flat
 
 RADIUS = linear.RADIUS
 
@@ -145,7 +146,7 @@ class Slab:
         support = linear.support(fitted.support)
         self._fitted = linear.ready(fitted, self.strides, limit)
         self._neighbours = features.neighbours(self.strides)
-        self._spike = features.flat(spike.NEIGHBOURS, self.strides)
+        self._spike = flat(spike.NEIGHBOURS, self.strides)
         seen = {*map(tuple, support.offsets.tolist()), *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
         schedule = Schedule.of(tuple(sorted(seen)), recurrence=True)
         self.times = schedule.fronts(shape)

@@ -20,6 +20,14 @@ SCALE_OCTAVES = 16.0  # a scale index counts sixteenths of an octave …
 SCALE_ORIGIN = -2.0  # … from a quarter of a grey level
 
 
+def ideal_bits(shape: Shape, outputs: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:
+    """Mean ideal bits per voxel for the head's outputs [T, B, 2], errors and scale indices [T, B]."""
+    offset, octaves = outputs.unbind(-1)
+    log_scale = torch.from_numpy(scale.astype(np.float32) / SCALE_OCTAVES + SCALE_ORIGIN)
+    missed = torch.from_numpy(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
+    return shape.bits(missed.ravel(), (log_scale + octaves).ravel()).mean()
+
+
 class Trainee:
     """The parameters of a model while it is being trained."""
 
@@ -48,12 +56,8 @@ class Trainee:
             self.bias.copy_(torch.from_numpy(released.bias.astype(np.float32)) / (HEAD_UNIT * 128))
 
     def bits(self, seen: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:
-        """Mean ideal bits per voxel for inputs and hidden outputs [T, B, INPUTS + h] in 1/128, errors and scale indices
-        [T, B]."""
-        offset, octaves = (seen @ self.head + self.bias).unbind(-1)
-        log_scale = torch.from_numpy(scale.astype(np.float32) / SCALE_OCTAVES + SCALE_ORIGIN)
-        missed = torch.from_numpy(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
-        return self.shape.bits(missed.ravel(), (log_scale + octaves).ravel()).mean()
+        """`ideal_bits` with the head and the distributions as they are."""
+        return ideal_bits(self.shape, seen @ self.head + self.bias, error, scale)
 
     def update(self, inputs: np.ndarray, error: np.ndarray, scale: np.ndarray, rate: float, clip: float) -> float:
         """One step of Adam; returns the batch's bits per voxel."""

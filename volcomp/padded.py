@@ -1,13 +1,21 @@
-"""Neighbours read in lanes: runs of voxels that lie side by side, so many at a time as vector units take."""
+"""Neighbours in a padded slab that is stored flat: where they lie, and how to read those that lie side by side at once,
+so many as vector units take."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numba import njit
 
 LANES = 8
+
+
+def flat(offsets: Sequence[tuple[int, int, int]] | np.ndarray, strides: tuple[int, int]) -> np.ndarray:
+    """Offsets (dz, dy, dx) for element `strides` (slice, row): int64 [3, n], a row for a slab's first, second and later
+    slices. What lies before the slab's first slice is read from the first slice."""
+    dz, dy, dx = np.array(offsets).T
+    return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
 
 
 def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, int]], np.ndarray]:
