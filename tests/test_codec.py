@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from neighbourhoods import pad
-from volcomp import codec, slab
+from volcomp import codec, models, slab
 from volcomp.errors import DamagedError, UnsupportedError
 
 volumes = st.sampled_from(codec.DTYPES).flatmap(
@@ -181,3 +182,22 @@ def test_a_caller_that_goes_away_stops_the_workers() -> None:
     results = codec.decode_slabs(header, dict(enumerate(payloads)), threads=1)
     next(results)
     results.close()  # type: ignore[attr-defined]  # must not wait for the slabs that nobody asks for
+
+
+@pytest.mark.parametrize(
+    ("depth", "effort", "count"), [(1, 5, 1), (48, 5, 1), (49, 5, 2), (98, 5, 4), (96, 9, 1), (98, 9, 2)]
+)
+def test_a_slab_more_only_where_it_is_needed(depth: int, effort: int, count: int) -> None:
+    assert codec._slab_count(depth, depth * 64, effort) == count
+
+
+def test_products_stay_on_the_threads_of_the_codec() -> None:
+    """By what OpenMP itself says in the thread, for torch's own count does not tell."""
+    pytest.importorskip("torch")
+    codec._network(models.CURRENT["fast"], b"", "cpu", False)  # which has torch start its threads
+
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "openmp"]
+
+    with codec._Workers(2, 2) as workers:
+        assert set(workers.pool.submit(threads).result()) == {1}
