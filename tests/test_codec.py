@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from threadpoolctl import threadpool_info
 
 from neighbourhoods import pad
 from volcomp import codec, models, slab
