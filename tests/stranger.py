@@ -26,6 +26,14 @@ def disc(dz: int, radius2: int) -> list[Offset]:
     return [(dz, *o) for o in within if dz < 0 or o < (0, 0)]
 
 
+def chosen(data: "Reader") -> list[Offset]:
+    """Slab: the support of the runs that it lists."""
+    runs = [(-data.number(1), data.number(1) - 7, data.number(1) - 8) for _ in range(data.number(1))]
+    check(runs == sorted(set(runs)), "runs")
+    offsets = {(dz, dy, dx + i) for dz, dy, dx in runs for i in range(8) if abs(dx + i) <= 7}
+    return sorted((o for o in offsets if o < (0, 0, 0)), key=lambda o: (-o[0], o[1] ** 2 + o[2] ** 2, -o[1], o[2]))
+
+
 RADII = ((5, 2, 0), (10, 5, 2), (20, 10, 2), (52, 10, 2), (52, 26, 5))
 SUPPORTS = [disc(0, a) + disc(-1, b) + disc(-2, c) for a, b, c in RADII]
 # Scale and inputs.
@@ -308,15 +316,24 @@ class Slab:
 
     def __init__(self, data: Reader, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter):
         self.model, self.shape, self.limit, self.seen = model, shape, limit, seen
-        kind, self.height, classes = data.number(1), data.number(1), data.number(1)
-        self.support = SUPPORTS[kind]
+        coarse, kind = divmod(data.number(1), 16)
+        self.support = SUPPORTS[kind] if kind < 5 else chosen(data)
+        self.height, classes = data.number(1), data.number(1)
         self.inside = sum(dz == 0 for dz, _, _ in self.support)
-        groups = 1 + -(-(shape[0] - 1) // self.height)
+        self.reach = max(-dz for dz, _, _ in self.support)
+        groups = 1 + self.group(shape[0] - 1)
         steps = np.array(data.string().rice(groups * (classes - 1)), int).reshape(groups, classes - 1)
         self.thresholds = steps.cumsum(axis=1).tolist()
-        ends = [classes * (self.inside + len(self.support) * g) for g in range(groups)]
-        steps = np.split(np.array(data.string().rice(ends[-1])), ends[:-1])
-        self.weights = [w.reshape(classes, -1).cumsum(axis=0).tolist() for w in steps]
+        shifts = data.string().rice(groups * classes) if coarse else [0] * (groups * classes)
+        check(all(0 <= s <= 10 for s in shifts), "shifts")
+        used = [len(self.used(g)) for g in range(groups)]
+        listed, self.weights = iter(data.string().rice(classes * sum(used))), []
+        for g in range(groups):
+            self.weights.append([[0] * used[g]])
+            for s in shifts[g * classes : (g + 1) * classes]:
+                before = self.weights[g][-1]
+                self.weights[g].append([(next(listed) + (b + 2**s // 2 >> s)) * 2**s for b in before])
+            del self.weights[g][0]
         corrections, spike = data.string(), data.string()
         self.classes = np.arange(76) + (corrections.rice(76) if corrections.data else 0)
         check(self.classes.min() >= 0 and self.classes.max() < 76, "class does not exist")
@@ -329,7 +346,7 @@ class Slab:
         self.head, self.exact = model.head, 65536 * model.head
         self.sum, self.count = np.zeros_like(model.head), 0
         seen.update({f"support {kind}": 1, "slab": 1, "classes": classes - 1, "later groups": groups - 1})
-        seen["corrections"] += bool(corrections.data)
+        seen.update({"corrections": bool(corrections.data), "shifts": sum(shifts)})
 
     def decode(self) -> list[int]:
         """The order of voxels: front by front."""
@@ -352,11 +369,21 @@ class Slab:
             return array[(z * height + y - 1) * width] if y else 0
         return array[(z * height + y) * width + min(x, width - 1)]
 
+    def group(self, z: int) -> int:
+        """Slab: which group a slice is in."""
+        if self.reach > 2:
+            return min(z, 1) if z < self.reach else 2 + (z - self.reach) // self.height
+        return 1 + (z - 1) // self.height if z else 0
+
+    def used(self, group: int) -> list[Offset]:
+        """Slab: the neighbours that a group uses."""
+        back = 0 if group == 0 else 2 if group == 1 and self.reach > 2 else 7
+        return [o for o in self.support if -o[0] <= back]
+
     def linear(self, voxel: Offset) -> int:
         """Linear stage: the prediction."""
-        z = voxel[0]
-        group = 1 + (z - 1) // self.height if z else 0
-        near = [self.read(self.ranks, voxel, o) for o in self.support if z or o[0] == 0]
+        z, group = voxel[0], self.group(voxel[0])
+        near = [self.read(self.ranks, voxel, o) for o in self.used(group)]
         base = (sum(near[:4]) + 2) >> 2
         activity = sum(abs(n - base) for n in near[:10])
         later = sum(abs(n - base) for n in near[self.inside : self.inside + 9])

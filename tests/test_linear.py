@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neighbourhoods import pad
-from volcomp import linear
+from volcomp import least_squares, linear, supports
 from volcomp.cursor import Cursor
 from volcomp.errors import DamagedError
+from volcomp.padded import DEPTHS
 from volcomp.slab import geometry
 
 
@@ -26,11 +27,12 @@ def some_levels(shape: tuple[int, int, int] = (5, 9, 11), seed: int = 0) -> np.n
     return smooth + random.integers(0, 40, shape)
 
 
-def slow_prediction(levels: np.ndarray, fitted: linear.Weights, height: int, z: int, y: int, x: int) -> int:
+def slow_prediction(levels: np.ndarray, fitted: linear.Weights, z: int, y: int, x: int) -> int:
     """One voxel's prediction as docs/format.md says it."""
     border = pad(levels, 0, linear.RADIUS)
-    support = linear.support(fitted.support)
-    offsets = support.offsets if z else support.offsets[: support.in_slice]
+    support = fitted.support
+    group = int(linear.groups_of(len(levels), fitted.height, support)[z])
+    offsets = support.offsets[: support.used(group)]
     near = [int(border[max(z + dz, 0), linear.RADIUS + y + dy, linear.RADIUS + x + dx]) for dz, dy, dx in offsets]
     base = (sum(near[:4]) + 2) >> 2
     activity = sum(abs(n - base) for n in near[:10])
@@ -38,26 +40,57 @@ def slow_prediction(levels: np.ndarray, fitted: linear.Weights, height: int, z: 
         activity += sum(abs(n - base) for n in near[support.in_slice : support.in_slice + 9])
     else:
         activity = activity * 19 // 10
-    group = 0 if z == 0 else 1 + (z - 1) // height
     c = sum(activity >= bound for bound in fitted.thresholds[group].tolist())
     total = sum(int(w) * (n - base) for w, n in zip(fitted.weights[group, c], near, strict=False))
     return int(min(max((base << 4) + ((total + 128) >> 8), 0), 16 * int(levels.max())))
 
 
-@pytest.mark.parametrize("scale", [1, 300])  # products of int16, and of float64
-@pytest.mark.parametrize("name", linear.SUPPORT_NAMES)
-def test_predictions_are_those_of_the_description(name: str, scale: int) -> None:
-    levels = some_levels() * scale
+def predicted(levels: np.ndarray, fitted: linear.Weights, limit: int) -> list[int]:
     known, index, strides = padded(levels)
-    fitted = linear.fit(known, index, strides, 2, (name,))
     z = np.indices(levels.shape)[0].ravel()
     prediction = np.empty(levels.size, np.int32)
     linear.predict(
-        known, index.ravel(), np.minimum(z, 2).astype(np.uint8), linear.groups_of(len(levels), 2)[z],
-        linear.ready(fitted, strides, int(levels.max())), int(levels.max()), prediction,
+        known, index.ravel(), np.minimum(z, DEPTHS - 1).astype(np.uint8),
+        linear.groups_of(len(levels), fitted.height, fitted.support)[z], linear.ready(fitted, strides, limit), limit,
+        prediction,
     )  # fmt: skip
-    expected = [slow_prediction(levels, fitted, 2, *place) for place in np.ndindex(levels.shape)]
-    assert prediction.tolist() == expected
+    return prediction.tolist()
+
+
+def any_weights(support: supports.Support, depth: int, height: int, classes: int, seed: int) -> linear.Weights:
+    """Of the form that a fit gives, with large and small values."""
+    random = np.random.default_rng(seed)
+    groups = int(linear.groups_of(depth, height, support).max()) + 1
+    shifts = random.integers(0, linear.SHIFT_LIMIT + 1, (groups, classes)).astype(np.uint8)
+    weights = random.integers(-30000, 30000, (groups, classes, len(support.offsets)))
+    weights = weights // random.choice([1, 50, 10**5], weights.shape) >> shifts[..., None] << shifts[..., None]
+    for g in range(groups):
+        weights[g, :, support.used(g) :] = 0
+    thresholds = np.sort(random.integers(0, 900, (groups, classes - 1)), axis=1)
+    return linear.Weights(support, height, thresholds, weights.astype(np.int16), shifts)
+
+
+CORE_RUNS = [(0, 0, -8), (0, -1, -4), (0, -2, -4), (-1, -1, -4), (-1, 0, -4), (-1, 1, -4)]
+SUPPORTS = {
+    **{name: supports.named(name) for name in supports.DISCS},
+    "nearest": supports.of_runs(CORE_RUNS),
+    "deep": supports.of_runs([*CORE_RUNS, (-7, 1, -4), (-3, 0, -4), (-2, 2, 0), (0, -7, -8), (0, -7, 0), (-5, -7, 7)]),
+}
+
+
+@pytest.mark.parametrize("scale", [1, 300])  # products of int16, and of float64
+@pytest.mark.parametrize("name", SUPPORTS)
+def test_predictions_are_those_of_the_description(name: str, scale: int) -> None:
+    levels = some_levels((11, 9, 11)) * scale
+    known, index, strides = padded(levels)
+    fitted = least_squares._fitted(known, index, strides, SUPPORTS[name], 4, 1 << 18)._replace(height=2)
+    again = linear.groups_of(len(levels), 2, fitted.support)
+    fitted = fitted._replace(  # as many groups as that height asks for
+        thresholds=fitted.thresholds[np.minimum(np.arange(again.max() + 1), len(fitted.thresholds) - 1)],
+        weights=fitted.weights[np.minimum(np.arange(again.max() + 1), len(fitted.weights) - 1)],
+    )
+    expected = [slow_prediction(levels, fitted, *place) for place in np.ndindex(levels.shape)]
+    assert predicted(levels, fitted, int(levels.max())) == expected
 
 
 @pytest.mark.parametrize(("limit", "kind"), [(32767, np.int16), (32768, np.float64), (16383, np.int16)])
@@ -65,64 +98,48 @@ def test_predictions_are_those_of_the_description(name: str, scale: int) -> None
 def test_products_are_of_a_type_that_holds_their_sums(limit: int, kind: type, weight: int) -> None:
     """At the extremes of a volume of `limit`, between which differences are largest."""
     levels = np.random.default_rng(1).integers(0, 2, (3, 8, 9)) * limit
-    known, index, strides = padded(levels)
     weights = np.zeros((2, 1, 20), np.int16)
     weights[:, :, [0, 3, 7]] = weight
-    fitted = linear.Weights("small", np.empty((2, 0), np.int64), weights)
-    ready = linear.ready(fitted, strides, limit)
+    fitted = linear.Weights(supports.named("small"), 8, np.empty((2, 0), np.int64), weights, np.zeros((2, 1), np.uint8))
+    ready = linear.ready(fitted, padded(levels)[2], limit)
     assert ready.weights.dtype == (kind if 3 * abs(weight) * limit < 1 << 31 else np.float64)
-    z = np.indices(levels.shape)[0].ravel()
-    prediction = np.empty(levels.size, np.int32)
-    linear.predict(
-        known, index.ravel(), np.minimum(z, 2).astype(np.uint8), linear.groups_of(3, 8)[z], ready, limit, prediction
-    )
-    assert prediction.tolist() == [slow_prediction(levels, fitted, 8, *place) for place in np.ndindex(levels.shape)]
+    assert predicted(levels, fitted, limit) == [slow_prediction(levels, fitted, *p) for p in np.ndindex(levels.shape)]
 
 
-def test_sizes_of_the_supports() -> None:
-    assert [len(linear.support(name).offsets) for name in linear.SUPPORT_NAMES] == [20, 48, 80, 130, 194]
-    assert [linear.support(name).in_slice for name in linear.SUPPORT_NAMES] == [10, 18, 34, 84, 84]
-
-
-def test_the_fit_is_that_of_least_squares() -> None:
-    """A volume that is a weighted sum of two neighbours gets, all but the ridge, just those weights."""
-    random = np.random.default_rng(2)
-    levels = np.zeros((4, 40, 40))
-    levels[0] = random.integers(0, 4000, (40, 40))
-    for z in range(1, 4):
-        levels[z] = 0.5 * levels[z - 1] + 0.5 * np.roll(levels[z - 1], -1, axis=1)
-    known, index, strides = padded(levels.round().astype(int))
-    fitted = linear.fit(known, index, strides, 8, ("small",))
-    support = linear.support("small")
-    dz, dy, dx = support.offsets.T
-    expected = np.where((dz == -1) & (dy == 0) & ((dx == 0) | (dx == 1)), 2048, 0)
-    assert np.abs(fitted.weights[1].astype(int) - expected).max() < 400, "but for the ridge"
-
-
-@given(st.integers(1, 20), st.integers(1, 7), st.integers(0, 10**6))
-def test_weights_come_back_from_their_bytes(depth: int, height: int, seed: int) -> None:
-    known, index, strides = padded(some_levels((depth, 6, 7), seed))
-    fitted = linear.fit(known, index, strides, height, linear.SUPPORT_NAMES)
-    data = linear.to_bytes(fitted, height)
-    reader = Cursor(data, "a test")
-    back, back_height = linear.from_bytes(reader, depth)
+@given(st.sampled_from(list(SUPPORTS)), st.integers(1, 20), st.integers(1, 7), st.integers(1, 9), st.integers(0, 10**6))
+def test_weights_come_back_from_their_bytes(name: str, depth: int, height: int, classes: int, seed: int) -> None:
+    fitted = any_weights(SUPPORTS[name], depth, height, classes, seed)
+    reader = Cursor(linear.to_bytes(fitted), "a test")
+    back = linear.from_bytes(reader, depth)
     reader.end()
-    assert back_height == height and back.support == fitted.support
+    assert back.height == height and back.support == fitted.support
     assert np.array_equal(back.weights, fitted.weights) and back.weights.dtype == np.int16
-    assert np.array_equal(back.thresholds, fitted.thresholds)
+    assert np.array_equal(back.thresholds, fitted.thresholds) and np.array_equal(back.shifts, fitted.shifts)
 
 
-def test_the_fit_does_not_depend_on_the_order_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums of integers below 2^53 are exact; a fit on the reversed list of the same voxels has the same bits, where
-    every voxel serves in every round."""
-    monkeypatch.setattr(linear, "THINNING", (1, 1, 1))
-    known, index, strides = padded(some_levels((3, 64, 64)))
-    forth = linear.fit(known, index, strides, 8, ("narrow",))
-    back = linear.fit(known, np.ascontiguousarray(index[:, ::-1]), strides, 8, ("narrow",))
-    assert np.array_equal(forth.weights, back.weights)
+def test_groups() -> None:
+    def groups(name: str, depth: int, height: int) -> list[int]:
+        return linear.groups_of(depth, height, SUPPORTS[name]).tolist()
+
+    assert groups("narrow", 8, 3) == [0, 1, 1, 1, 2, 2, 2, 3]
+    assert groups("deep", 12, 3) == [0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3]
+    assert groups("deep", 3, 3) == [0, 1, 1] and groups("deep", 1, 3) == [0]
 
 
-@pytest.mark.parametrize("head", [bytes([9, 8, 4]), bytes([0, 0, 4]), bytes([0, 8, 0]), bytes([0, 8, 200])])
+@pytest.mark.parametrize(
+    "head",
+    [bytes([9, 8, 4]), bytes([0, 0, 4]), bytes([0, 8, 0]), bytes([0, 8, 200]), bytes([32, 8, 4]), bytes([21, 0, 8, 4])],
+)
 def test_what_no_encoder_writes_is_refused(head: bytes) -> None:
     with pytest.raises(DamagedError):
         linear.from_bytes(Cursor(head + bytes(40), "a test"), 8)
+
+
+def test_shifts_and_weights_beyond_their_limits_are_refused() -> None:
+    fitted = any_weights(SUPPORTS["nearest"], 4, 3, 2, 1)
+    for wrong in (
+        fitted._replace(shifts=fitted.shifts * 0 + 11),
+        fitted._replace(weights=fitted.weights.astype(np.int64) * 0 + 40000, shifts=fitted.shifts * 0),
+    ):
+        with pytest.raises(DamagedError):
+            linear.from_bytes(Cursor(linear.to_bytes(wrong), "a test"), 4)

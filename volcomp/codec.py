@@ -26,7 +26,7 @@ import numpy as np
 
 from neighbourhoods import pad
 
-from . import coding, differences, linear, mapping, models, rice, spike
+from . import coding, differences, least_squares, linear, mapping, models, rice, spike
 from .cursor import Cursor, string, varint
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
@@ -44,11 +44,11 @@ DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
 EFFORT = 5  # the default
-# How the linear stage is fitted, by effort: the widest support, bits of the number of voxels that a group's weights are
-# fitted on, and the numbers of classes that are tried.
+# How the linear stage is fitted, by effort: the most runs that a support may have, bits of the number of voxels that a
+# group's weights are fitted on, and the numbers of classes that are tried.
 SEARCH = {
-    1: ("narrow", 15, (16,)), 2: ("narrow", 17, (16,)), 3: ("wide", 17, (16,)), 4: ("wide", 18, (16, 32)),
-    5: ("full", 19, (16, 32)), **dict.fromkeys((6, 7, 8, 9), ("full", 20, (16, 32, 48))),
+    1: (0, 15, (8,)), 2: (0, 17, (8,)), 3: (12, 17, (8,)), 4: (16, 18, (4, 8, 16)),
+    5: (24, 19, (2, 4, 8, 16, 32)), **dict.fromkeys((6, 7, 8, 9), (24, 20, (2, 4, 8, 16, 32))),
 }  # fmt: skip
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
@@ -259,7 +259,7 @@ def encode(
             def run() -> bytes:
                 levels = found.forward(voxels[a:b])
                 if k not in stages:
-                    stages[k] = _linear_stage(levels, models.WIDEST[model], effort)
+                    stages[k] = _linear_stage(levels, models.RUNS[model], effort)
                 payload = _encode_slab(levels, found.limit, stages[k], number, network, workers, progress)
                 return _digest(header, k, voxels[a:b]) + payload
 
@@ -283,12 +283,11 @@ def _size(coded: tuple[bytes, list[bytes]]) -> int:
     return len(coded[0]) + sum(map(len, coded[1]))
 
 
-def _linear_stage(levels: np.ndarray, widest: str, effort: int) -> linear.Weights:
-    """Fitted to a slab [Z, Y, X], with no wider a support than the model is meant for."""
+def _linear_stage(levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+    """Fitted to a slab [Z, Y, X], with no more runs in its support than the model is meant for."""
     known, index, strides = _padded(levels)
-    name, bits, counts = SEARCH[effort]
-    names = linear.candidates(levels.shape, min(name, widest, key=linear.SUPPORT_NAMES.index))
-    return linear.fit(known, index, strides, linear.group_height(levels.shape), names, 1 << bits, counts)
+    runs, bits, counts = SEARCH[effort]
+    return least_squares.fit(known, index, strides, min(runs, widest), 1 << bits, counts)
 
 
 def _padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
@@ -309,7 +308,7 @@ def _fit(
 
     step = max(1, voxels.size // FIT_VOXELS)
     slabs = [
-        data.prepare(found.forward(voxels[a:b]), models.WIDEST[model], stages[k])
+        data.prepare(found.forward(voxels[a:b]), models.RUNS[model], stages[k])
         for k, (a, b) in enumerate(ranges)
         if k % step == step // 2
     ]
@@ -329,8 +328,7 @@ def _encode_slab(
 ) -> bytes:  # fmt: skip
     shape = (len(levels), int(levels.shape[1]), int(levels.shape[2]))
     known = pad(levels, 0, RADIUS).reshape(-1)
-    group_height = linear.group_height(shape)
-    slab = Slab(shape, limit, fitted, group_height, network.weights)
+    slab = Slab(shape, limit, fitted, network.weights)
     voxel, mean, classes = (np.empty(levels.size, dtype) for dtype in (np.int32, np.int32, np.uint8))
     sizes = []
     end = 0
@@ -356,7 +354,7 @@ def _encode_slab(
 
     tables, silent = models.tables(number), quiet is not None
     coded = coding.write(tables, voxel, mean, classes, np.array(sizes), limit, common, silent, contexts)
-    return linear.to_bytes(fitted, group_height) + coded
+    return linear.to_bytes(fitted) + coded
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding
@@ -398,8 +396,7 @@ def _decode_slab(
     shape = (header.slabs[k][1] - header.slabs[k][0], *header.shape[1:])
     limit = header.mapping.limit
     reader = Cursor(payload, "what it holds")
-    fitted, group_height = linear.from_bytes(reader, shape[0])
-    slab = Slab(shape, limit, fitted, group_height, network.weights)
+    slab = Slab(shape, limit, linear.from_bytes(reader, shape[0]), network.weights)
     fronts = slab.ranges()
     longest = max(hi - lo for _, lo, hi in fronts)
     symbols = coding.Reader(models.tables(header.number), reader, limit, longest)
@@ -416,4 +413,3 @@ def _decode_slab(
             progress(hi - lo)
     symbols.finish()
     return header.mapping.backward(slab.voxels(), header.dtype)
-

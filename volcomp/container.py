@@ -15,7 +15,7 @@ from .cursor import Cursor, varint
 from .errors import DamagedError, UnsupportedError
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2 since 0.3.0: supports of runs, weights with shifts
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"

@@ -112,7 +112,7 @@ def observe(
 
     known, residual int32 [n]   the padded slab and its residuals after the linear stage, flat
     index int64 [v]             where each voxel lies in them
-    depth uint8 [v]             0 in a slab's first slice, 1 in the second, 2 after
+    depth uint8 [v]             its slice in the slab, DEPTHS - 1 for all later ones
     prediction int32 [v]        of the linear stage
     scale int32 [v]             out: scale index
     inputs int8 [v, ≥ INPUTS]   out: the columns from INPUTS on are left alone

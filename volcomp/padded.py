@@ -9,13 +9,14 @@ import numpy as np
 from numba import njit
 
 LANES = 8
+DEPTHS = 8  # slices of a slab that are told apart, for no neighbour lies more than seven slices back
 
 
-def flat(offsets: Sequence[tuple[int, int, int]] | np.ndarray, strides: tuple[int, int]) -> np.ndarray:
-    """Offsets (dz, dy, dx) for element `strides` (slice, row): int64 [3, n], a row for a slab's first, second and later
-    slices. What lies before the slab's first slice is read from the first slice."""
+def flat(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int]) -> np.ndarray:
+    """Offsets (dz, dy, dx) for element `strides` (slice, row): int64 [DEPTHS, n], a row for each of a slab's first
+    slices, the last for all others. What lies before the slab's first slice is read from the first slice."""
     dz, dy, dx = np.array(offsets).T
-    return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(3)]).astype(np.int64)
+    return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(DEPTHS)]).astype(np.int64)
 
 
 def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, int]], np.ndarray]:

@@ -43,4 +43,3 @@ def decode(data: bytes, count: int) -> np.ndarray:
         values[n] = -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
         at = end + k
     return values
-

@@ -23,7 +23,7 @@ from . import features, linear, residual, spike
 from .lstm import learning
 from .lstm.state import State
 from .lstm.weights import Weights
-from .padded import flat
+from .padded import DEPTHS, flat
 
 RADIUS = linear.RADIUS
 
@@ -41,7 +41,7 @@ class _Rows(NamedTuple):
 
     start int64    the time of each one's first voxel
     base int64     where that would lie in the padded slab at time 0: a row's voxel of time t is at base + t
-    depth uint8    0 in the slab's first slice, 1 in the second, 2 after
+    depth uint8    the slice, DEPTHS - 1 for all later ones
     group uint8    which group of weight sets serves the slice
     last bool      whether no row follows in the slice
     """
@@ -77,9 +77,7 @@ def _look(
     place, prediction = room.place[lo:hi], room.prediction[lo:hi]
     place[:] = rows.base[lo:hi] + t
     linear.predict(known, place, rows.depth[lo:hi], rows.group[lo:hi], fitted, limit, prediction)
-    features.observe(
-        known, error, place, rows.depth[lo:hi], neighbours, prediction, room.scale[lo:hi], inputs[lo:hi]
-    )
+    features.observe(known, error, place, rows.depth[lo:hi], neighbours, prediction, room.scale[lo:hi], inputs[lo:hi])
 
 
 @njit(nogil=True, cache=True)
@@ -136,18 +134,15 @@ class Slab:
     classes uint8 [r]  and how sure it was
     """
 
-    def __init__(
-        self, shape: tuple[int, int, int], limit: int, fitted: linear.Weights, height: int, model: Weights
-    ) -> None:
+    def __init__(self, shape: tuple[int, int, int], limit: int, fitted: linear.Weights, model: Weights) -> None:
         self.shape, self.limit = shape, limit
         size, origin, self.strides = geometry(shape)
         self.known = np.zeros(size, np.int16 if limit < 1 << 15 else np.int32)  # half of it stays longer in caches
         self._error = np.zeros(size, np.int32)
-        support = linear.support(fitted.support)
         self._fitted = linear.ready(fitted, self.strides, limit)
         self._neighbours = features.neighbours(self.strides)
         self._spike = flat(spike.NEIGHBOURS, self.strides)
-        seen = {*map(tuple, support.offsets.tolist()), *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
+        seen = {*fitted.support.offsets, *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
         schedule = Schedule.of(tuple(sorted(seen)), recurrence=True)
         self.times = schedule.fronts(shape)
         rows = schedule.rows(shape)
@@ -155,8 +150,8 @@ class Slab:
         self._rows = _Rows(
             start,
             rows.z.astype(np.int64) * self.strides[0] + rows.y * self.strides[1] + origin - start,
-            np.minimum(rows.z, 2).astype(np.uint8),
-            linear.groups_of(shape[0], height)[rows.z],
+            np.minimum(rows.z, DEPTHS - 1).astype(np.uint8),
+            linear.groups_of(shape[0], fitted.height, fitted.support)[rows.z],
             rows.y == shape[1] - 1,
         )
         count = len(start)

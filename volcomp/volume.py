@@ -57,9 +57,7 @@ def write_volume(
     progress: Progress | None = None,
 ) -> None:
     """Code `voxels` [Z,Y,X] of u1, i1, <u2 or <i2, C order, and append VHDR and the SLABs."""
-    header, slabs = codec.encode(
-        voxels, model=model, threads=threads, device=device, progress=progress, effort=effort
-    )
+    header, slabs = codec.encode(voxels, model=model, threads=threads, device=device, progress=progress, effort=effort)
     sha = hashlib.sha256(voxels.data).digest()
     flags = bytes([_TWO_DIMENSIONAL if two_dimensional else 0])
     writer.add(SectionId(VOLUME_HEADER, number), flags + sha + header)

@@ -15,8 +15,8 @@ from ..lstm.weights import Weights, load
 FITTED = 128  # added to the number of a released model where differences to it follow
 RELEASED = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2"}  # number in the file -> name of the .npz here
 CURRENT = {"fast": 3, "base": 4}  # what `--model` means today
-# The widest support that the encoder lets the linear stage take, for it costs time in decoding too.
-WIDEST = {"fast": "wide", "base": "full"}
+# The most runs that a support of the linear stage may have, for they cost time in decoding too.
+RUNS = {"fast": 12, "base": 24}
 
 
 @cache

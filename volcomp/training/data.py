@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from neighbourhoods import pad
 
-from .. import features, linear, mapping
+from .. import features, least_squares, linear, mapping
+from ..padded import DEPTHS
 from . import augment
 
 SLAB = 32
@@ -34,7 +35,7 @@ class Slab:
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: np.ndarray, widest: str, fitted: linear.Weights | None = None) -> Slab:
+def prepare(voxels: np.ndarray, widest: int, fitted: linear.Weights | None = None) -> Slab:
     """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage unless it is given, keep what it leaves."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known = pad(voxels.astype(np.int32), 0, linear.RADIUS)
@@ -42,11 +43,10 @@ def prepare(voxels: np.ndarray, widest: str, fitted: linear.Weights | None = Non
     slab = Slab(known.reshape(-1), known.reshape(-1), shape, strides)
     z, y, x = np.indices(shape)
     index = slab.index(z, y, x).reshape(shape[0], -1)
-    height = linear.group_height(shape)
-    fitted = fitted or linear.fit(slab.known, index, strides, height, linear.candidates(shape, widest))
+    fitted = fitted or least_squares.fit(slab.known, index, strides, widest)
     prediction = np.empty(index.size, np.int32)
-    depth = np.minimum(z, 2).astype(np.uint8).ravel()
-    group = linear.groups_of(shape[0], height)[z.ravel()]
+    depth = np.minimum(z, DEPTHS - 1).astype(np.uint8).ravel()
+    group = linear.groups_of(shape[0], fitted.height, fitted.support)[z.ravel()]
     limit = int(voxels.max())
     ready = linear.ready(fitted, strides, limit)
     linear.predict(slab.known, index.ravel(), depth, group, ready, limit, prediction)
@@ -55,9 +55,9 @@ def prepare(voxels: np.ndarray, widest: str, fitted: linear.Weights | None = Non
     return slab
 
 
-def slabs_of(volume: np.ndarray, widest: str) -> list[Slab]:
-    """All slabs of a volume [Z, Y, X], mapped as a whole; `widest` is the widest support that their linear stage may
-    take."""
+def slabs_of(volume: np.ndarray, widest: int) -> list[Slab]:
+    """All slabs of a volume [Z, Y, X], mapped as a whole; `widest` is the most runs that the supports of their linear
+    stage may have."""
     ranks = mapping.find(volume).forward(volume)
     pieces = np.array_split(ranks, max(1, -(-len(ranks) // SLAB)))
     return [prepare(piece, widest) for piece in pieces]
@@ -102,7 +102,7 @@ def rows_of(
     Pieces that reach over the row's end go on in its margin, which repeats the last voxel."""
     places = slab.index(z, y, x)[None, :] + np.minimum(np.arange(steps), slab.shape[2] - 1)[:, None]
     index = places.ravel()
-    depth = np.broadcast_to(np.minimum(z, 2).astype(np.uint8), places.shape).ravel()
+    depth = np.broadcast_to(np.minimum(z, DEPTHS - 1).astype(np.uint8), places.shape).ravel()
     prediction = (slab.known[index] << linear.FRACTION_BITS) - slab.residual[index]
     scale = np.empty(index.size, np.int32)
     inputs = np.zeros((index.size, features.INPUTS), np.int8)
@@ -113,9 +113,7 @@ def rows_of(
     return inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape)
 
 
-def series(
-    names: list[str], load: Callable[[str], list[np.ndarray]], widest: str, variations: int
-) -> list[list[Slab]]:
+def series(names: list[str], load: Callable[[str], list[np.ndarray]], widest: int, variations: int) -> list[list[Slab]]:
     """The slabs of every named series, and after them those of so many variations of each (`augment`), two series at a
     time."""
 

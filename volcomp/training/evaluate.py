@@ -114,7 +114,7 @@ def main() -> None:
     for series in (s for s in corpus.splits() if s.split == "valid"):
         volume = corpus.volumes(series.name)[0]
         middle = volume[(len(volume) - args.slices) // 2 :][: args.slices] if len(volume) > args.slices else volume
-        (slab,) = data.slabs_of(middle, models.WIDEST[args.model])
+        (slab,) = data.slabs_of(middle, models.RUNS[args.model])
         rows.append([float_bits(trainee, slab), *integer_bits(middle, args.model)])
         out.writerow([series.name, *(f"{value:.4f}" for value in rows[-1])])
         sys.stdout.flush()

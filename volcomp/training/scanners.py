@@ -46,7 +46,7 @@ def trained(series: list[list[data.Slab]], steps: int) -> Trainee:
 def bits(trainee: Trainee, name: str) -> float:
     """Mean ideal bits per voxel over some rows of a series."""
     volume = corpus.volumes(name)[0]
-    (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], models.WIDEST["fast"])
+    (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], models.RUNS["fast"])
     depth, height, width = slab.shape
     chosen = np.random.default_rng(7).permutation(depth * height)[:SAMPLE]
     inputs, error, scale = data.rows_of(slab, chosen // height, chosen % height, np.zeros_like(chosen), width)

@@ -1,0 +1,86 @@
+"""The encoder's fit of the linear stage: that it finds what is there, and the same bits in every order of sums."""
+
+import numpy as np
+import pytest
+
+from volcomp import least_squares, linear, supports
+
+from .test_linear import padded, some_levels
+
+
+def test_the_fit_is_that_of_least_squares() -> None:
+    """A volume that is a weighted sum of two neighbours gets, all but the ridge, just those weights."""
+    random = np.random.default_rng(2)
+    levels = np.zeros((4, 40, 40))
+    levels[0] = random.integers(0, 4000, (40, 40))
+    for z in range(1, 4):
+        levels[z] = 0.5 * levels[z - 1] + 0.5 * np.roll(levels[z - 1], -1, axis=1)
+    known, index, strides = padded(levels.round().astype(int))
+    fitted = least_squares._fitted(known, index, strides, supports.named("small"), 1, 1 << 18)
+    dz, dy, dx = np.array(fitted.support.offsets).T
+    expected = np.where((dz == -1) & (dy == 0) & ((dx == 0) | (dx == 1)), 2048, 0)
+    assert np.abs(fitted.weights[1].astype(int) - expected).max() < 400, "but for the ridge"
+
+
+@pytest.mark.parametrize("source", [(-5, 0, 1), (-3, 2, 0), (0, -6, 6), (-1, -4, -5)])
+def test_the_run_that_tells_most_is_chosen(source: tuple[int, int, int]) -> None:
+    """Noise that repeats itself from a voxel far off: a support with that voxel is found, and predicts it."""
+    random = np.random.default_rng(3)
+    levels = random.integers(0, 1000, (32, 40, 48))
+    dz, dy, dx = source
+    for z in range(-dz, 32):
+        moved = np.roll(levels[z + dz], (-dy, -dx), axis=(0, 1)) if dz else levels[z]
+        for y in range(-dy if dz == 0 else 0, 40):
+            row = moved[y] if dz else np.roll(levels[z, y + dy], -dx)
+            levels[z, y] = row + random.integers(-2, 3, 48)
+    known, index, strides = padded(levels)
+    fitted = least_squares.fit(known, index, strides, 12)
+    assert source in fitted.support.offsets
+    weight = fitted.weights[-1, :, fitted.support.offsets.index(source)]
+    assert np.abs(weight - 4096).max() < 200
+    assert source not in least_squares.fit(known, index, strides, 0).support.offsets
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_slabs_of_few_slices_get_what_decoders_take(depth: int) -> None:
+    """The nearest neighbours are part of every support, though none of the slice before can be used where none is."""
+    known, index, strides = padded(some_levels((depth, 150, 160)))
+    fitted = least_squares.fit(known, index, strides, 12)
+    support = fitted.support
+    assert set(support.offsets) >= supports.CORE and (not support.begins or support.reach <= max(depth - 1, 1))
+
+
+def test_units_are_as_coarse_as_weights_are_uncertain() -> None:
+    """A set that few voxels tell gets coarser weights than one that many do, and its multiples of the unit."""
+    random = np.random.default_rng(4)
+    design = random.integers(-99, 99, (4000, 30)).astype(float)
+    target = np.rint(design @ random.normal(0, 0.1, 30) + random.normal(0, 20, 4000))
+    _, shift, error = least_squares._robust(design, target)
+    assert shift == 0
+    shifts = []
+    for voxels in (1 << 10, 1 << 14, 1 << 20):
+        weights, shift, _ = least_squares._robust(design, target, voxels)
+        assert not (weights & ((1 << shift) - 1)).any()
+        missed = np.abs(target - design @ weights / 4096).mean()
+        assert missed < error * (1 + 60 / voxels), "no more than so few voxels leave unknown"
+        shifts.append(shift)
+    assert shifts[0] > shifts[1] > shifts[2]
+
+
+def test_groups_have_about_as_many_slices() -> None:
+    for depth in range(2, 70):
+        for support in (supports.named("small"), supports.of_runs([*supports.CORE, (-6, 0, 0)])):
+            height = least_squares._group_height((depth, 1 << 18), support)
+            sizes = np.bincount(linear.groups_of(depth, height, support))[2 if support.reach > 2 else 1 :]
+            assert sizes.size == 0 or sizes.max() <= 12
+            assert sizes.size < 2 or sizes.min() >= sizes.max() - sizes.size
+
+
+def test_the_fit_does_not_depend_on_the_order_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of integers below 2^53 are exact; a fit on the reversed list of the same voxels has the same bits, where
+    every voxel serves in every round."""
+    monkeypatch.setattr(least_squares, "THINNING", (1, 1, 1))
+    known, index, strides = padded(some_levels((12, 64, 64)))
+    forth = least_squares.fit(known, index, strides, 12)
+    back = least_squares.fit(known, np.ascontiguousarray(index[:, ::-1]), strides, 12)
+    assert forth.support == back.support and np.array_equal(forth.weights, back.weights)
