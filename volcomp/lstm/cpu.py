@@ -24,7 +24,7 @@ from . import cell, learning, reference
 from .state import State
 from .weights import Weights
 
-CHUNK_BYTES = 1 << 20  # accumulators at a time: with inputs and weights they then stay in a 2 MB second-level cache
+CHUNK_BYTES = 1 << 19  # accumulators at a time: they stay in a 2 MB second-level cache beside all that the rows read
 CACHE_LINE = 64  # bytes
 Product = Callable[[np.ndarray, np.ndarray], object]  # inputs int8 [v, k], accumulators int32 [v, n] out
 
