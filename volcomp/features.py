@@ -118,7 +118,7 @@ def observe(
     inputs int8 [v, ≥ INPUTS]   out: the columns from INPUTS on are left alone
     """
     levels, residuals, active = neighbours
-    n_levels, n_residuals, n_active = levels.shape[1], residuals.shape[1], active.shape[1]
+    n_levels, n_residuals, n_active = len(LEVELS), len(RESIDUALS), len(ACTIVE)  # constants, so that loops are unrolled
     rest = n_levels + n_residuals
     gathered = np.empty(rest, np.int32)  # gathering first leaves loops over it that vector units can run
     absolute = np.empty(n_active, np.int32)

@@ -41,7 +41,7 @@ def contexts(
     for v in range(index.shape[0]):
         row = flat[depth[v]]
         same = 0
-        for i in range(row.shape[0] if depth[v] else IN_SLICE):
+        for i in range(len(NEIGHBOURS) if depth[v] else IN_SLICE):
             same += known[np.uint64(index[v] + row[i])] == value
         c = np.int64(classes[v])
         # A sixteenth of a grey level is the unit of the mean; class 0 is at 2^-6 grey levels, so its scale is 1/4 of

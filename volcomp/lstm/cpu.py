@@ -24,7 +24,8 @@ from . import cell, learning, reference
 from .state import State
 from .weights import Weights
 
-CHUNK_BYTES = 1 << 20  # accumulators at a time: with inputs and weights they then stay in a 2 MB second-level cache
+CHUNK_BYTES = 1 << 19  # accumulators at a time: they stay in a 2 MB second-level cache beside all that the rows read
+CACHE_LINE = 64  # bytes
 Product = Callable[[np.ndarray, np.ndarray], object]  # inputs int8 [v, k], accumulators int32 [v, n] out
 
 
@@ -50,6 +51,15 @@ def _advance(
             b += np.float32(row[j]) * second[j]
         offset[v] = min(max((np.int32(a) + bias[0]) >> 5, -8192), 8192)
         octaves[v] = (np.int32(b) + bias[1]) >> 11
+
+
+def _accumulators(rows: int, columns: int) -> np.ndarray:
+    """Room for int32 [rows, columns] that begins with a cache line: where vectors of 64 bytes straddle two, torch's
+    product takes half as long again."""
+    size = 4 * rows * columns
+    room = np.empty(size + CACHE_LINE, np.uint8)
+    begin = -room.ctypes.data % CACHE_LINE
+    return room[begin : begin + size].view(np.int32).reshape(rows, columns)
 
 
 def torch_product(weights: np.ndarray) -> Product:
@@ -128,7 +138,7 @@ class Network:
         try:
             accumulator = self._room.accumulator
         except AttributeError:
-            accumulator = self._room.accumulator = np.empty((self.chunk, 4 * w.hidden), np.int32)
+            accumulator = self._room.accumulator = _accumulators(self.chunk, 4 * w.hidden)
         for a in range(lo, hi, self.chunk):
             b = min(a + self.chunk, hi)
             self._product(state.inputs[a:b], accumulator[: b - a])
