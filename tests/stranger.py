@@ -120,7 +120,8 @@ def varint(value: int) -> bytes:
 
 def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
     """Container: the payloads of a file by tag and numbers."""
-    check(data[:12] == b"\x89VCZ\r\n\x1a\n\x01\0\0\0" and data[-4:] == b"\nvcz", "not such a file")
+    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8:12] in (b"\1\0\0\0", b"\2\0\0\0"), "not such a file")
+    check(data[-4:] == b"\nvcz", "no end")
     start = len(data) - 12 - int.from_bytes(data[-12:-8], "little")
     check(zlib.crc32(data[:12] + data[start:-8]) == int.from_bytes(data[-8:-4], "little"), "CRC of the index")
     index, found, at = Reader(data[start:-12]), {}, 12
