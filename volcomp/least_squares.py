@@ -18,6 +18,7 @@ from .padded import LANES
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, REACH, Support, named, of_runs, voxels_of
 
 SAMPLES = 1 << 20  # at most so many voxels one group is fitted on,
+CLASS_SAMPLES = 1 << 16  # of these so many one class,
 PRICED = 1 << 16  # so many what a support or a number of classes would cost,
 CHOSEN_ON = 1 << 15  # and so many a support is chosen on
 DIFFERENCE_LIMIT = 1 << 14  # so that sums of SAMPLES weighted products stay below 2^53, and float64 holds them exactly
@@ -158,10 +159,10 @@ def _fit_group(
         members = index[chosen == c]
         if members.size == 0:
             continue
-        design, target = _designed(known, members, flat, in_slice)
+        design, target = _designed(known, _some(members, CLASS_SAMPLES), flat, in_slice)
         weights[c], shifts[c], error = _robust(design, target, voxels)
         # What the same weights would miss on other voxels (the final prediction error: Akaike 1969).
-        error *= np.sqrt((members.size + size) / max(members.size - size, 1))
+        error *= np.sqrt((target.size + size) / max(target.size - size, 1))
         bits += members.size * np.log2(2 * np.e * (error + 0.2))
     return thresholds, weights, shifts, bits / index.size
 

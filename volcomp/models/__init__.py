@@ -16,7 +16,7 @@ FITTED = 128  # added to the number of a released model where differences to it 
 RELEASED = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2"}  # number in the file -> name of the .npz here
 CURRENT = {"fast": 3, "base": 4}  # what `--model` means today
 # The most runs that a support of the linear stage may have, for they cost time in decoding too.
-RUNS = {"fast": 12, "base": 24}
+RUNS = {"fast": 16, "base": 24}
 
 
 @cache
