@@ -67,7 +67,7 @@ def new_tree(target: Path, *, force: bool) -> Iterator[Path]:
         try:
             yield temporary
             if exists:
-                _move_into(temporary, target)
+                move_into(temporary, target)
             else:
                 temporary.chmod(0o777 & ~_umask())
                 os.rename(temporary, target)
@@ -75,7 +75,7 @@ def new_tree(target: Path, *, force: bool) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _move_into(source: Path, target: Path) -> None:
+def move_into(source: Path, target: Path) -> None:
     """Move a tree over another; refused before the first move where a file and a folder would clash."""
     moves: list[tuple[Path, Path]] = []
     for here, folders, files in os.walk(source):
