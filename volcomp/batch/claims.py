@@ -14,7 +14,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -75,26 +75,21 @@ def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
 def _acquire(path: Path, how: int) -> TextIO | None:
     while True:
         path.parent.mkdir(exist_ok=True)
-        file = None
-        try:
-            file = path.open("a")
-            fcntl.flock(file, how)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else its last owner removed it meanwhile
+        with suppress(FileNotFoundError), ExitStack() as stack:  # the folder or the file went with those who had it
+            file = stack.enter_context(path.open("a"))
+            try:
+                fcntl.flock(file, how)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                    raise TargetError(
+                        f"{path.parent.parent} is on a file system without locks, which a batch needs; mount it with "
+                        "locks, or name a folder elsewhere"
+                    ) from error
+                raise
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else its last owner has removed it meanwhile
                 file.truncate(0)
                 print(socket.gethostname(), os.getpid(), file=file, flush=True)
+                stack.pop_all()
                 return file
-            file.close()
-        except FileNotFoundError:  # the same, or a batch that ended removed the folder
-            if file:
-                file.close()
-        except BaseException as error:
-            if file:
-                file.close()
-            if isinstance(error, BlockingIOError):
-                return None
-            if isinstance(error, OSError) and error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                raise TargetError(
-                    f"{path.parent.parent} is on a file system without locks, which a batch needs; mount it with "
-                    "locks, or name a folder elsewhere"
-                ) from error
-            raise

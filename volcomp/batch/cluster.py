@@ -6,11 +6,12 @@ finds what has been written already.
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, VolcompError
 from .jobs import Job
 from .report import FAILED, Row
 from .work import How, perform
@@ -27,13 +28,15 @@ class Cluster:
     """
 
     def __init__(self, how: How, address: str, memory: int | None, need: Callable[[Job, int], int]) -> None:
-        self._how, self._memory, self._need = how, memory, need
+        self._how, self._address, self._memory, self._need = how, address, memory, need
         self.started: Callable[[], None] = lambda: None  # as of `local.Machine`
         try:
             from distributed import Client
             from distributed.comm import resolve_address
         except ImportError:
             raise UnsupportedError("--scheduler needs Dask; install it with pip install 'volcomp[batch]'") from None
+        for logger in ("distributed", "distributed.client"):  # what these have to say, the rows and errors do
+            logging.getLogger(logger).setLevel(logging.CRITICAL)
         try:
             # Resolved here, since a client that fails to do it waits for itself when the program ends.
             self._client: Any = Client(resolve_address(address), timeout=_SECONDS, set_as_default=False)
@@ -53,11 +56,10 @@ class Cluster:
         """The names of the series at work; a cluster's own pages show them better."""
         return []
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Row]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[Row]:
         """The rows of all jobs, each as it is done."""
-        from distributed import as_completed
+        from distributed import CancelledError, as_completed
 
-        jobs = [*jobs]
         self._announce(jobs)
 
         def submit(job: Job) -> Any:
@@ -69,11 +71,14 @@ class Cluster:
             _, job = tasks.pop(task.key)  # forgotten here, so that the scheduler may forget it too
             try:
                 row: Row = task.result()
+            except CancelledError as error:  # of all that was left
+                sentence = f"the Dask scheduler at {self._address} was lost; run the same command again with a new one"
+                raise VolcompError(sentence) from error
             except Exception as error:  # of the cluster, since `perform` raises nothing
                 row = Row(job.name, status=FAILED, error=f"the cluster could not do it: {_on_one_line(error)}")
             yield row
 
-    def _announce(self, jobs: list[Job]) -> None:
+    def _announce(self, jobs: Sequence[Job]) -> None:
         """Say what the tasks may have to wait for, which would otherwise look like a batch that hangs."""
         asked = self._resources(jobs[0])
         offers = [worker["resources"] for worker in self._client.scheduler_info()["workers"].values()]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..archive.tree import own_name, source_errors
 from ..errors import UnsupportedError
+from . import claims
 
 SUFFIX = ".vcz"
 LOOSE = "+files"  # the name of the files beside folders; no folder may have it
@@ -102,7 +103,7 @@ def _walk(
         kinds = []
     else:
         above = (*above, (status.st_dev, status.st_ino))
-    folders = [name for name, is_folder in kinds if is_folder and folder / name != without]
+    folders = [name for name, is_folder in kinds if is_folder and name != claims.FOLDER and folder / name != without]
     yield folder, folders, [name for name, is_folder in kinds if not is_folder]
     for name in folders:
         below = (folder / name).stat()

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from .jobs import Job
+from .memory import PROCESS
 from .report import FAILED, Row
 from .work import How, perform
 
@@ -33,9 +34,8 @@ class Machine:
     def __init__(self, how: How, count: int | None, memory: int, need: Callable[[Job, int], int]) -> None:
         self._how, self._memory, self._need = how, memory, need
         gpus = visible_gpus() if how.device == "cuda" else []
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._count = min(count or len(gpus) or cores, len(gpus) or 1 << 10)
-        self._threads = max(1, cores // self._count)
+        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._count = min(count or len(gpus) or self._cores, len(gpus) or 1 << 10)
         self._gpus: list[str | None] = [*gpus[: self._count]] or [None] * self._count
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
@@ -46,29 +46,25 @@ class Machine:
 
     def __exit__(self, *details: object) -> None:
         """End all workers, those at work too: they remove what they had half done."""
-        workers = [*self._idle, *self._busy.values()]
-        for worker in workers:
-            worker.process.terminate()
-        for worker in workers:
-            worker.process.join(_PATIENCE)
-            worker.process.kill()
+        _end([*self._idle, *self._busy.values()])
 
     def running(self) -> list[str]:
         """The names of the series at work."""
         return [worker.job.name for worker in self._busy.values() if worker.job]
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Row]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[Row]:
         """The rows of all jobs, each as it is done."""
+        threads = max(1, self._cores // min(self._count, max(1, len(jobs))))  # each process' share
         left = iter(jobs)
         waiting: list[tuple[Job, int]] = []  # with their needs
         while True:
             while len(self._busy) < self._count:
                 if not waiting:  # and no sooner, or one that needs much might be overtaken for ever
-                    waiting = [(job, self._need(job, self._threads)) for job in islice(left, _AHEAD)]
+                    waiting = [(job, self._need(job, threads)) for job in islice(left, _AHEAD)]
                 fitting = next((i for i, (_, need) in enumerate(waiting) if self._fits(need)), None)
                 if fitting is None:
                     break
-                self._start(*waiting.pop(fitting))
+                self._start(*waiting.pop(fitting), threads)
             if not self._busy:
                 return
             for ready in wait([*self._busy]):
@@ -77,14 +73,22 @@ class Machine:
 
     def _fits(self, need: int) -> bool:
         """Whether it may start now; what exceeds the memory by itself may do so alone."""
-        return not self._busy or sum(worker.need for worker in self._busy.values()) + need <= self._memory
+        return not self._busy or self._taken() + need <= self._memory
 
-    def _start(self, job: Job, need: int) -> None:
-        worker = self._idle.pop() if self._idle else _Worker(self._how, self._threads, self._gpus.pop())
+    def _taken(self) -> int:
+        return sum(worker.need for worker in self._busy.values())
+
+    def _start(self, job: Job, need: int, threads: int) -> None:
+        worker = self._idle.pop() if self._idle else _Worker(self._how, self._gpus.pop())
+        # Those that wait for work take memory too; they go where there is none to spare.
+        spare = max(0, self._memory - self._taken() - need) // PROCESS
+        surplus, self._idle = self._idle[spare:], self._idle[:spare]
+        self._gpus += [other.gpu for other in surplus]
+        _end(surplus)
         worker.job, worker.need = job, need
         self._busy[worker.pipe] = worker
         with suppress(BrokenPipeError):  # it has died meanwhile, as `_finish` will find
-            worker.pipe.send(job)
+            worker.pipe.send((job, threads))
         self.started()
 
     def _finish(self, pipe: Connection) -> Row:
@@ -104,17 +108,26 @@ class Machine:
 class _Worker:
     """A process, the pipe to it, and what it is at."""
 
-    def __init__(self, how: How, threads: int, gpu: str | None) -> None:
+    def __init__(self, how: How, gpu: str | None) -> None:
         # A fresh interpreter: a copy of this one would share the locks that other threads hold at the moment.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, how, threads, gpu), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, how, gpu), daemon=True)
         with _deaf():
             self.process.start()
         theirs.close()
         self.gpu = gpu
         self.job: Job | None = None
         self.need = 0
+
+
+def _end(workers: list[_Worker]) -> None:
+    """End processes, those at work too."""
+    for worker in workers:
+        worker.process.terminate()
+    for worker in workers:
+        worker.process.join(_PATIENCE)
+        worker.process.kill()
 
 
 @contextmanager
@@ -127,14 +140,15 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, how: How, threads: int, gpu: str | None) -> None:
+def _serve(pipe: Connection, how: How, gpu: str | None) -> None:
     """A worker's life: job after job, until it is terminated or whoever leads the batch is gone."""
     signal.signal(signal.SIGTERM, _leave)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before anything asks which there are
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            pipe.send(perform(pipe.recv(), how, threads))
+            job, threads = pipe.recv()
+            pipe.send(perform(job, how, threads))
 
 
 def _leave(number: int, frame: Any) -> None:

@@ -18,7 +18,7 @@ from ..volume import EFFORT, read_volume, volume_numbers
 from .jobs import Job
 from .work import How
 
-_PROCESS = 500 << 20  # Python, numba and torch
+PROCESS = 500 << 20  # Python, numba and torch
 _SLAB = 27  # bytes for every voxel of a slab at work, while it is coded
 _SEARCH, _SEARCHED = 550, 1 << 19  # or before, while its linear stage is fitted: bytes for every voxel, so many at most
 _FIT, _FIT_VOXEL = 900 << 20, 16  # what a fit of the model takes besides, and for every voxel that it learns from
@@ -30,7 +30,7 @@ def need_of(how: How, job: Job, threads: int) -> int:
     try:
         return _restoring(job, threads) if how.decompress else _compressing(job, threads, how.effort)
     except (OSError, VolcompError):
-        return _PROCESS  # it will fail at once, with a reason
+        return PROCESS  # it will fail at once, with a reason
 
 
 def _compressing(job: Job, threads: int, effort: int) -> int:
@@ -38,14 +38,14 @@ def _compressing(job: Job, threads: int, effort: int) -> int:
     largest = max(sizes, key=lambda path: sizes[path], default=None)
     image = read_image(largest, "") if largest else None
     if largest is None or image is None:  # no pixels that are coded as voxels, as far as one file can tell
-        return _PROCESS
+        return PROCESS
     # As if all files were alike, and headers nothing.
     volume = max(image.pixel_bytes, min(sum(sizes.values()), len(sizes) * image.pixel_bytes, MAX_VOLUME_BYTES))  # bytes
     voxels = volume * 8 // image.bits
     height = 3 * (SLAB_HEIGHT if effort < 9 else TALL_SLAB_HEIGHT) // 2  # of the tallest slab
     slab = min(height * image.rows * image.columns, voxels, SLAB_VOXELS)
     at_work = min(threads, -(-voxels // slab))
-    need = _PROCESS + 2 * volume + at_work * max(_SLAB * slab, _SEARCH * min(slab, _SEARCHED))
+    need = PROCESS + 2 * volume + at_work * max(_SLAB * slab, _SEARCH * min(slab, _SEARCHED))
     return need if effort <= EFFORT else need + _FIT + _FIT_VOXEL * min(voxels, 2 * FIT_VOXELS)
 
 
@@ -64,7 +64,7 @@ def _restoring(job: Job, threads: int) -> int:
     for layout in layouts:
         slab = max(last - first for first, last in layout.slabs) * layout.shape[1] * layout.shape[2]
         need = max(need, layout.dtype.itemsize * slab + _SLAB * slab * min(threads, len(layout.slabs)))
-    return _PROCESS + need
+    return PROCESS + need
 
 
 def available() -> int:
