@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .errors import VolcompError
+from .progress import printable
 
 if TYPE_CHECKING:
     from .archive.restore import Outcome
@@ -59,11 +60,6 @@ def _fail(sentence: str, options: argparse.Namespace, code: int = 1) -> int:
     return code
 
 
-def printable(text: str) -> str:
-    """`text` on one line and free of control characters and lone surrogates, which file names may hold."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="volcomp",
@@ -74,23 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    work = argparse.ArgumentParser(add_help=False)
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to run the model")
+    work = argparse.ArgumentParser(add_help=False, parents=[where])
     work.add_argument("--threads", type=_positive, metavar="N", help="how many threads to use (default: all cores)")
-    work.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to run the model")
-    as_json = argparse.ArgumentParser(add_help=False)
-    as_json.add_argument("--json", action="store_true", help="print one line of JSON instead of text")
-
-    pack = commands.add_parser(
-        "compress",
-        parents=[work, as_json],
-        help="archive folders and files",
-        description="Archive folders and files; DICOM series are coded as volumes, all other "
-        "files are kept under zstd. Names and bytes come back, modes and times do not.",
-    )
-    pack.add_argument("inputs", nargs="+", type=Path, metavar="SERIES_DIR", help="folder or file")
-    pack.add_argument("-o", "--output", type=Path, metavar="OUT.vcz", help="default: the first input's name with .vcz")
-    pack.add_argument("--model", choices=("fast", "base"), default="base", help="default: base, the smaller files")
-    pack.add_argument(
+    coding = argparse.ArgumentParser(add_help=False)
+    coding.add_argument("--model", choices=("fast", "base"), default="base", help="default: base, the smaller files")
+    coding.add_argument(
         "--effort",
         type=int,
         default=5,
@@ -98,6 +84,18 @@ def _parser() -> argparse.ArgumentParser:
         help="1 to 4: less search, faster; 5: default; 6 to 9: fit the model to every volume, which takes up to ten "
         "times as long and needs torch (files are as fast to restore)",
     )
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print one line of JSON instead of text")
+
+    pack = commands.add_parser(
+        "compress",
+        parents=[coding, work, as_json],
+        help="archive folders and files",
+        description="Archive folders and files; DICOM series are coded as volumes, all other "
+        "files are kept under zstd. Names and bytes come back, modes and times do not.",
+    )
+    pack.add_argument("inputs", nargs="+", type=Path, metavar="SERIES_DIR", help="folder or file")
+    pack.add_argument("-o", "--output", type=Path, metavar="OUT.vcz", help="default: the first input's name with .vcz")
     pack.add_argument("--no-verify", action="store_true", help="do not decode what was written before saying done")
     pack.add_argument("--force", action="store_true", help="overwrite an existing output")
     pack.set_defaults(run=_compress)
@@ -119,6 +117,31 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     check.set_defaults(run=_verify)
 
+    batch = commands.add_parser(
+        "batch",
+        parents=[coding, where, as_json],
+        help="a tree of series to a tree of archives, and back",
+        description="Archive every series of a tree, or of a list, as a file of its own; or restore a tree of "
+        "archives. Only what is missing is done, so that the same command goes on where another was stopped. "
+        "DEST/batch.csv says what became of each.",
+    )
+    batch.add_argument("source", type=Path, metavar="SOURCE", help="folder, or a list with the path of a series a line")
+    batch.add_argument("dest", type=Path, metavar="DEST", help="folder for the archives, which is made if need be")
+    batch.add_argument("--decompress", action="store_true", help="the way back: SOURCE holds archives")
+    batch.add_argument(
+        "--jobs", type=_positive, metavar="N", help="series at a time (default: one per core, with cuda one per GPU)"
+    )
+    batch.add_argument(
+        "--memory", type=_bytes, metavar="SIZE", help="such as 16G: begin no series that would take more altogether"
+    )
+    batch.add_argument(
+        "--verify", action=argparse.BooleanOptionalAction, default=True, help="decode what was written (default: yes)"
+    )
+    batch.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work, as tcp://host:8786"
+    )
+    batch.set_defaults(run=_batch)
+
     info = commands.add_parser("info", parents=[as_json], help="what is inside an archive")
     info.add_argument("file", type=Path, metavar="FILE")
     info.set_defaults(run=_info)
@@ -129,6 +152,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1024")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    """'16G', '500M' or '16000000000'; units of 1000."""
+    number = text.upper().removesuffix("B")
+    unit = "KMGT".find(number[-1:]) + 1 if number else 0
+    number = number[:-1] if unit else number
+    if not number.isdecimal() or not int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 16G or 500M")
+    return int(number) * 1000**unit
 
 
 def _slices(text: str) -> slice:
@@ -231,6 +264,36 @@ def _verify(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(facts))
     return code
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from .batch.run import run
+
+    done = run(
+        options.source,
+        options.dest,
+        decompress=options.decompress,
+        model=options.model,
+        effort=options.effort,
+        device=options.device,
+        jobs=options.jobs,
+        memory=options.memory,
+        verify=options.verify,
+        scheduler=options.scheduler,
+    )
+    if options.json:
+        print(json.dumps({"dest": str(options.dest), **vars(done), "seconds": round(done.seconds, 4)}))
+    else:
+        print(
+            printable(
+                f"{options.dest}: {done.series} series, {done.done} done, {done.there} there already, "
+                f"{done.failed} failed, {_megabytes(done.bytes_in)} in, {_megabytes(done.bytes_out)} out, "
+                f"{done.seconds:.1f} s"
+            )
+        )
+    if done.failed:
+        return _fail(f"{done.failed} of {done.series} series failed; {options.dest / 'batch.csv'} says why", options)
+    return 0
 
 
 def _line(path: Path, done: Outcome, begin: float) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +22,13 @@ def new_file(target: Path, *, force: bool) -> Iterator[tuple[BinaryIO, Path]]:
     """
     check_target(target, force=force)
     with target_errors(target):
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
-        temporary = Path(name)
+        # Named before it is there, so that an interrupt at whatever moment finds it.
+        temporary = target.parent / f".{target.name[:64]}.{secrets.token_hex(4)}.part"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 yield file, temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())  # mkstemp allows nobody but the owner
             check_target(target, force=force)
             os.replace(temporary, target)
         except BaseException:
@@ -63,19 +62,19 @@ def new_tree(target: Path, *, force: bool) -> Iterator[Path]:
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True)
         # Inside a folder that exists, since that may be a file system of its own.
-        temporary = Path(tempfile.mkdtemp(prefix=".volcomp-", suffix=".part", dir=target if exists else target.parent))
+        temporary = (target if exists else target.parent) / f".volcomp-{secrets.token_hex(4)}.part"
         try:
+            temporary.mkdir()
             yield temporary
             if exists:
-                _move_into(temporary, target)
+                move_into(temporary, target)
             else:
-                temporary.chmod(0o777 & ~_umask())
                 os.rename(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _move_into(source: Path, target: Path) -> None:
+def move_into(source: Path, target: Path) -> None:
     """Move a tree over another; refused before the first move where a file and a folder would clash."""
     moves: list[tuple[Path, Path]] = []
     for here, folders, files in os.walk(source):
@@ -112,9 +111,3 @@ def target_errors(target: Path) -> Iterator[None]:
         }
         sentence = reason.get(error.errno or 0, error.strerror or str(error))
         raise TargetError(f"{target} cannot be written: {sentence}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,95 @@
+"""Who works on what, where several batches have one target: locks that the operating system takes back from the dead.
+
+A claim is a file in a hidden folder of the target, locked with `flock` for as long as the work lasts. Unlike a file
+whose presence alone would say so, it cannot outlive its process, on this machine or, over NFS, on another. The file
+says who has it, for people. Beside it is a folder for what is half done; both go when the work ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from ..archive.files import target_errors
+from ..errors import TargetError
+
+FOLDER = ".volcomp-batch"
+
+
+@contextmanager
+def claim(root: Path, name: str) -> Iterator[Path | None]:
+    """A new folder for the work on `name` under the target `root`; None where somebody else is at it."""
+    key = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    with _locked(root / FOLDER / f"{key}.lock", wait=False) as owned:
+        if not owned:
+            yield None
+            return
+        scratch = root / FOLDER / key
+        shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
+        with target_errors(root):
+            scratch.mkdir()
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Wait until no other batch is in this block for the same target."""
+    with _locked(root / FOLDER / "report.lock", wait=True):
+        yield
+
+
+def sweep(root: Path) -> None:
+    """Remove what killed processes have left, and the hidden folder if nobody is at work."""
+    for path in (root / FOLDER).glob("*.lock"):
+        with _locked(path, wait=False) as owned:
+            if owned:
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+    with suppress(OSError):
+        (root / FOLDER).rmdir()
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock on a file that is there no longer than it is held; yields False where another has it."""
+    with target_errors(path.parent.parent):
+        file = _acquire(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield file is not None
+    finally:
+        if file:
+            path.unlink(missing_ok=True)  # before the lock goes: who gets it next sees that it is worth nothing
+            file.close()
+
+
+def _acquire(path: Path, how: int) -> TextIO | None:
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as stack:  # the folder or the file went with those who had it
+            file = stack.enter_context(path.open("a"))
+            try:
+                fcntl.flock(file, how)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                    raise TargetError(
+                        f"{path.parent.parent} is on a file system without locks, which a batch needs; mount it with "
+                        "locks, or name a folder elsewhere"
+                    ) from error
+                raise
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else its last owner has removed it meanwhile
+                file.truncate(0)
+                print(socket.gethostname(), os.getpid(), file=file, flush=True)
+                stack.pop_all()
+                return file

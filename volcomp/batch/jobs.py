@@ -1,0 +1,129 @@
+"""What there is to do: the series in a tree or a list, and the name that each has in the target.
+
+A folder that holds files and no folders is a series. The files beside folders (a DICOMDIR, a note) become an archive of
+their own, so that the whole tree comes back and none is too large for its sake.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..archive.tree import own_name, source_errors
+from ..errors import UnsupportedError
+from . import claims
+
+SUFFIX = ".vcz"
+LOOSE = "+files"  # the name of the files beside folders; no folder may have it
+
+
+@dataclass(frozen=True)
+class Job:
+    """One series, or one archive on the way back. Paths are absolute, since other machines may do the work."""
+
+    name: str  # relative POSIX path of the series; its archive's without the suffix
+    source: Path
+    target: Path
+
+    @property
+    def loose(self) -> bool:
+        """Whether this is about the files beside folders."""
+        return self.name.rpartition("/")[2] == LOOSE
+
+    def inputs(self) -> list[Path]:
+        """What to archive. Raises UnsupportedError where it cannot be listed."""
+        if not self.loose:
+            return [self.source]
+        with source_errors(self.source):
+            return [path for path in self.source.iterdir() if not path.is_dir()]
+
+
+def find(source: Path, target: Path, *, decompress: bool) -> list[Job]:
+    """All jobs, in the order of their names, or of the list's lines. Raises UnsupportedError where there are none."""
+    source, target = (Path(os.path.abspath(path)) for path in (source, target))
+    with source_errors(source):
+        source.stat()
+    if source.is_dir():
+        if source == target and not decompress:
+            raise UnsupportedError(f"{source} is both source and target; name another folder for the archives")
+        found = [*(_archives if decompress else _series)(source, target)]
+    else:
+        found = [*_listed(source, decompress)]
+    if not found:
+        what = "archives" if decompress else "files"
+        raise UnsupportedError(f"{source} holds no {what}; name a tree of them, or a list with a line for each")
+    jobs: dict[str, Job] = {}
+    for name, place in found:
+        job = Job(name, place, _target(target, name, decompress))
+        if jobs.setdefault(name, job).source != place:
+            raise UnsupportedError(f"{jobs[name].source} and {place} would both become {name}; rename one of them")
+    return list(jobs.values())
+
+
+def _target(root: Path, name: str, decompress: bool) -> Path:
+    if not decompress:
+        return root / (name + SUFFIX)
+    return (root / name).parent if name.rpartition("/")[2] == LOOSE else root / name
+
+
+def _series(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
+    """(name, folder) of every series in a tree, and of the files beside folders."""
+    for folder, folders, files in _walk(source, target, ()):
+        name = folder.relative_to(source).as_posix()
+        if folder.name == LOOSE:
+            raise UnsupportedError(f"{folder} has the name that stands for the files beside folders; rename it")
+        if folders and files:
+            yield (LOOSE if folder == source else f"{name}/{LOOSE}"), folder
+        elif folder == source and files:
+            yield own_name(source), folder
+        elif folder != source and not folders:
+            yield name, folder
+
+
+def _archives(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
+    """(name, file) of every archive in a tree; what else lies there is left alone."""
+    for folder, _, files in _walk(source, None if source == target else target, ()):
+        for file in files:
+            if file.endswith(SUFFIX) and file != SUFFIX:
+                yield (folder / file).relative_to(source).as_posix().removesuffix(SUFFIX), folder / file
+
+
+def _walk(
+    folder: Path, without: Path | None, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, through links to folders too, though not in circles; a folder that cannot be listed seems empty,
+    so that its series fails with a reason and the others go on."""
+    try:
+        status = folder.stat()
+        with os.scandir(folder) as entries:
+            kinds = sorted((entry.name, entry.is_dir()) for entry in entries)
+    except OSError:
+        kinds = []
+    else:
+        above = (*above, (status.st_dev, status.st_ino))
+    folders = [name for name, is_folder in kinds if is_folder and name != claims.FOLDER and folder / name != without]
+    yield folder, folders, [name for name, is_folder in kinds if not is_folder]
+    for name in folders:
+        below = (folder / name).stat()
+        if (below.st_dev, below.st_ino) in above:
+            raise UnsupportedError(f"{folder / name} is a link to a folder around it; remove it")
+        yield from _walk(folder / name, without, above)
+
+
+def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path]]:
+    """(name, place) for every line. A relative one is meant from the current folder, and keeps its shape in the target;
+    an absolute one keeps it without the first slash, so that names do not depend on what else is in the list."""
+    with source_errors(path):
+        data = path.read_bytes()
+    if b"\0" in data:
+        raise UnsupportedError(f"{path} is neither a folder nor a list of paths, one to a line; name one of these")
+    for line in map(os.fsdecode, data.splitlines()):
+        if not line.strip():
+            continue
+        place = Path(os.path.abspath(line))
+        plain = os.path.normpath(line)
+        name = place.as_posix() if plain.startswith("..") or plain == "." else Path(plain).as_posix()
+        name = name.lstrip("/") or own_name(place)
+        yield (name.removesuffix(SUFFIX) if decompress else name), place

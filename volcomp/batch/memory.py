@@ -1,0 +1,90 @@
+"""How much memory a series needs, judged before it is begun from its files' sizes and one header; how much there is.
+
+The figures bound what series of the corpus took, 0.7 to 52 MB of CT and MR (`docs/batch.md`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..archive.restore import opened
+from ..codec import FIT_VOXELS, SLAB_HEIGHT, SLAB_VOXELS, TALL_SLAB_HEIGHT
+from ..errors import VolcompError
+from ..formats.dicom import read_image
+from ..formats.series import MAX_VOLUME_BYTES
+from ..volume import EFFORT, read_volume, volume_numbers
+from .jobs import Job
+from .work import How
+
+PROCESS = 500 << 20  # Python, numba and torch
+_SLAB = 27  # bytes for every voxel of a slab at work, while it is coded
+_SEARCH, _SEARCHED = 550, 1 << 19  # or before, while its linear stage is fitted: bytes for every voxel, so many at most
+_FIT, _FIT_VOXEL = 900 << 20, 16  # what a fit of the model takes besides, and for every voxel that it learns from
+_FREE_SHARE = 0.8  # of the free memory, where nothing else is said
+
+
+def need_of(how: How, job: Job, threads: int) -> int:
+    """Bytes of memory that a job may take at its peak, the process around it included."""
+    try:
+        return _restoring(job, threads) if how.decompress else _compressing(job, threads, how.effort)
+    except (OSError, VolcompError):
+        return PROCESS  # it will fail at once, with a reason
+
+
+def _compressing(job: Job, threads: int, effort: int) -> int:
+    sizes = {path: path.stat().st_size for place in job.inputs() for path in _files(place)}
+    largest = max(sizes, key=lambda path: sizes[path], default=None)
+    image = read_image(largest, "") if largest else None
+    if largest is None or image is None:  # no pixels that are coded as voxels, as far as one file can tell
+        return PROCESS
+    # As if all files were alike, and headers nothing.
+    volume = max(image.pixel_bytes, min(sum(sizes.values()), len(sizes) * image.pixel_bytes, MAX_VOLUME_BYTES))  # bytes
+    voxels = volume * 8 // image.bits
+    height = 3 * (SLAB_HEIGHT if effort < 9 else TALL_SLAB_HEIGHT) // 2  # of the tallest slab
+    slab = min(height * image.rows * image.columns, voxels, SLAB_VOXELS)
+    at_work = min(threads, -(-voxels // slab))
+    need = PROCESS + 2 * volume + at_work * max(_SLAB * slab, _SEARCH * min(slab, _SEARCHED))
+    return need if effort <= EFFORT else need + _FIT + _FIT_VOXEL * min(voxels, 2 * FIT_VOXELS)
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """The file, or all files in the folder."""
+    if not place.is_dir():
+        yield place
+    for here, _, names in os.walk(place, followlinks=True):
+        yield from (Path(here) / name for name in names)
+
+
+def _restoring(job: Job, threads: int) -> int:
+    with opened(job.source) as reader:
+        layouts = [read_volume(reader, number).layout for number in volume_numbers(reader)]
+    need = 0
+    for layout in layouts:
+        slab = max(last - first for first, last in layout.slabs) * layout.shape[1] * layout.shape[2]
+        need = max(need, layout.dtype.itemsize * slab + _SLAB * slab * min(threads, len(layout.slabs)))
+    return PROCESS + need
+
+
+def available() -> int:
+    """A share of the memory that is free now, here or in the control group (of a container, or of a job of SLURM)."""
+    free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        free.append(1024 * int(lines["MemAvailable"].split()[0]))
+    return int(_FREE_SHARE * min([*free, *_group_limits()]))
+
+
+def _group_limits() -> Iterator[int]:
+    """What the control groups (version 2) around this process may take, bytes."""
+    groups = Path("/proc/self/cgroup")
+    own = groups.read_text().rpartition("::")[2].strip() if groups.exists() else "/"
+    root = Path("/sys/fs/cgroup")
+    here = root / own.lstrip("/")
+    for group in [here, *here.parents]:
+        if group.is_relative_to(root) and (group / "memory.max").exists():
+            limit = (group / "memory.max").read_text().strip()
+            if limit != "max":
+                yield int(limit)

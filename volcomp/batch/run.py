@@ -1,0 +1,128 @@
+"""A batch from begin to end: find what there is to do, leave out what is done, do the rest, report each as it comes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..archive.files import target_errors
+from ..progress import series_bar
+from ..volume import EFFORT, check_effort
+from . import claims
+from .cluster import Cluster
+from .jobs import Job, find
+from .local import Machine
+from .memory import available, need_of
+from .report import DONE, FAILED, Report, Row
+from .work import CLAIMED, How
+
+_PAUSE = 1.0  # seconds before looking again at what another batch has claimed
+
+
+@dataclass
+class Totals:
+    """What a batch did, for the final line."""
+
+    series: int = 0
+    done: int = 0  # by this batch
+    there: int = 0  # already
+    failed: int = 0
+    bytes_in: int = 0  # of those done
+    bytes_out: int = 0
+    seconds: float = 0.0
+
+
+def run(
+    source: Path,
+    target: Path,
+    *,
+    decompress: bool = False,
+    model: str = "base",
+    effort: int = EFFORT,
+    device: str = "auto",
+    jobs: int | None = None,
+    memory: int | None = None,
+    verify: bool = True,
+    scheduler: str | None = None,
+) -> Totals:
+    """Archive a tree of series into `target`, or restore a tree of archives; only what is missing.
+
+    With `scheduler` on the Dask cluster of that address, else with `jobs` processes here. `memory` is what to stay
+    within, in bytes. Raises VolcompError where the batch as a whole is impossible; a series that fails is told on
+    standard error and in the report.
+    """
+    begin = time.perf_counter()
+    check_effort(effort)
+    found = find(source, target, decompress=decompress)
+    how = How(Path(os.path.abspath(target)), decompress, model, effort, device, verify)
+    need = partial(need_of, how)
+    crew = Cluster(how, scheduler, memory, need) if scheduler else Machine(how, jobs, memory or available(), need)
+    totals = Totals(series=len(found))
+    try:
+        with crew:
+            with target_errors(how.root):
+                how.root.mkdir(parents=True, exist_ok=True)
+            report = Report(how.root)
+            report.refresh()
+            todo = [job for job in found if not _is_done(job, report.rows.get(job.name), decompress)]
+            totals.there = len(found) - len(todo)
+            report.forget([report.rows[job.name] for job in todo if job.name in report.rows])
+            with series_bar(len(todo), lambda: _state(totals, crew.running())) as bar:
+                crew.started = bar.show
+                for row in _rows(crew, todo):
+                    report.add(row)
+                    _count(totals, row)
+                    if row.status == FAILED:
+                        bar.say(f"failed: {row.path}: {row.error}")
+                    bar.advance()
+    finally:
+        claims.sweep(how.root)
+    totals.seconds = time.perf_counter() - begin
+    return totals
+
+
+def _is_done(job: Job, row: Row | None, decompress: bool) -> bool:
+    """Whether it was done before and nobody has touched it since, as far as can be seen without reading it."""
+    if row is None or row.status != DONE:
+        return False
+    try:
+        return job.target.is_dir() if decompress else job.target.stat().st_size == row.bytes_out
+    except OSError:
+        return False
+
+
+def _rows(crew: Machine | Cluster, jobs: list[Job]) -> Iterator[Row]:
+    """The rows of all jobs. What another batch has claimed is asked for again until it is done, or free to be done."""
+    while jobs:
+        claimed = set()
+        for row in crew.run(jobs):
+            if row.status == CLAIMED:
+                claimed.add(row.path)
+            else:
+                yield row
+        jobs = [job for job in jobs if job.name in claimed]
+        if jobs:
+            time.sleep(_PAUSE)
+
+
+def _count(totals: Totals, row: Row) -> None:
+    if row.status == FAILED:
+        totals.failed += 1
+    elif row.seconds == 0:  # it was there, only its row was missing
+        totals.there += 1
+    else:
+        totals.done += 1
+        totals.bytes_in += row.bytes_in
+        totals.bytes_out += row.bytes_out
+
+
+def _state(totals: Totals, running: list[str]) -> str:
+    """What stands beside the bar."""
+    ratio = f"ratio {totals.bytes_in / totals.bytes_out:.2f}" if totals.bytes_out else ""
+    failed = f"{totals.failed} failed" if totals.failed else ""
+    at = "at " + ", ".join(running) if running else ""
+    return ", ".join(filter(None, (failed, ratio, at)))

@@ -1,0 +1,142 @@
+"""The work on one series, wherever it is done: claim it, write beside, give it its name when it is whole.
+
+Whatever is there already is not made again, so that doing a job twice, as a cluster may which has lost a worker, is as
+good as once.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..archive.files import move_into, target_errors
+from ..archive.manifest import Manifest
+from ..archive.pack import compress
+from ..archive.restore import manifest_of, opened, restore
+from ..errors import TargetError, VolcompError
+from ..progress import silence
+from . import report
+from .claims import claim
+from .jobs import Job
+from .report import FAILED, Row
+
+CLAIMED = "claimed"  # status of a row for what another batch is at; never written
+
+
+@dataclass(frozen=True)
+class How:
+    """What holds for all jobs of a batch."""
+
+    root: Path  # the target
+    decompress: bool
+    model: str
+    effort: int
+    device: str
+    verify: bool
+
+
+def perform(job: Job, how: How, threads: int) -> Row:
+    """Do a job if it is not done; whatever goes wrong becomes a row, since the others must go on."""
+    silence()
+    begin = time.perf_counter()
+    try:
+        with claim(how.root, job.name) as scratch:
+            if scratch is None:
+                return Row(job.name, status=CLAIMED)
+            try:
+                worked = (_restore if how.decompress else _compress)(job, how, threads, scratch)
+            except VolcompError as error:
+                raise type(error)(str(error).replace(str(scratch / job.target.name), str(job.target))) from error
+            row = _row(job, how)
+            return replace(row, seconds=round(time.perf_counter() - begin, 3)) if worked else row
+    except VolcompError as error:
+        sentence = str(error)
+    except MemoryError:
+        sentence = "there is not enough memory for the work; give it a machine with more, or fewer neighbours: --jobs"
+    except Exception as error:  # a bug or an odd failure of the system: of this series, not of the batch
+        sentence = f"it failed in a way that was not foreseen: {type(error).__name__}: {error}"
+    return Row(job.name, seconds=round(time.perf_counter() - begin, 3), status=FAILED, error=sentence)
+
+
+def _row(job: Job, how: How) -> Row:
+    """The facts of what is done, from the archive."""
+    archive = job.source if how.decompress else job.target
+    with opened(archive) as reader:
+        entries = manifest_of(reader).files
+        raw, packed = sum(entry.size for entry in entries), reader.size
+    with archive.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sizes = (packed, raw) if how.decompress else (raw, packed)
+    return Row(job.name, len(entries), *sizes, sha256=sha256)
+
+
+def _compress(job: Job, how: How, threads: int, scratch: Path) -> bool:
+    """Write the archive; False where there is one."""
+    if os.path.lexists(job.target):
+        return False
+    made = scratch / job.target.name
+    compress(
+        job.inputs(),
+        made,
+        model=how.model,
+        threads=threads,
+        device=how.device,
+        effort=how.effort,
+        check=how.verify,
+    )
+    with target_errors(job.target):
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        _give_name(made, job.target)
+    return True
+
+
+def _give_name(made: Path, target: Path) -> None:
+    """Rename, but never over a file: where locks do not reach from machine to machine, the first to finish wins."""
+    try:
+        os.link(made, target)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        os.rename(made, target)  # a file system without links
+
+
+def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
+    """Write the files; False where all are there."""
+    with opened(job.source) as reader:
+        manifest = manifest_of(reader)
+    if job.target == how.root and any(entry.name == report.NAME for entry in manifest.files):
+        raise TargetError(
+            f"{job.source} holds a file {report.NAME}, which would replace this batch's own; "
+            "restore it elsewhere with volcomp decompress"
+        )
+    if _is_there(manifest, job.target):
+        return False
+    made = scratch / job.target.name
+    restore(job.source, made, threads=threads, device=how.device)
+    with target_errors(job.target):
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(made, job.target)
+        except OSError:  # the folder is there, from files beside folders or a batch that was killed: add to it
+            move_into(made, job.target)
+    return True
+
+
+def _is_there(manifest: Manifest, target: Path) -> bool:
+    """Whether the folder holds all files of an archive. Raises TargetError for one that is not the archive's."""
+    if not target.is_dir():
+        return False
+    complete = all((target / name).is_dir() for name in manifest.folders)
+    for entry in manifest.files:
+        path = target / entry.name
+        if not os.path.lexists(path):
+            complete = False
+        elif path.lstat().st_size != entry.size:
+            raise TargetError(f"{path} exists and is not what the archive holds; move it away")
+    return complete
