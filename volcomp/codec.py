@@ -47,8 +47,8 @@ EFFORT = 5  # the default
 # How the linear stage is fitted, by effort: the most runs that a support may have, bits of the number of voxels that a
 # group's weights are fitted on, and the numbers of classes that are tried.
 SEARCH = {
-    1: (0, 15, (8,)), 2: (0, 17, (8,)), 3: (12, 17, (8,)), 4: (16, 17, (4, 8, 16)),
-    5: (24, 18, (2, 4, 8, 16, 32)), **dict.fromkeys((6, 7, 8, 9), (24, 20, (2, 4, 8, 16, 32))),
+    1: (0, 15, (8,)), 2: (0, 17, (8,)), 3: (12, 17, (8,)), 4: (16, 17, (4, 8)),
+    5: (24, 18, (2, 4, 8)), **dict.fromkeys((6, 7, 8, 9), (24, 20, (2, 4, 8))),
 }  # fmt: skip
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}

@@ -288,7 +288,7 @@ def _choose(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], dept
 
 def fit(
     known: np.ndarray, index: np.ndarray, strides: tuple[int, int], widest: int, samples: int = 1 << 18,
-    counts: tuple[int, ...] = (2, 4, 8, 16, 32),
+    counts: tuple[int, ...] = (2, 4, 8),
 ) -> Weights:  # fmt: skip
     """Fit the weights of one slab, with that support and that number of classes which cost least.
 
@@ -297,7 +297,7 @@ def fit(
     strides              elements from slice to slice and from row to row
     widest               the most runs that a support may have; 0 for a named one without a search
     samples              voxels that one group is fitted on, at most SAMPLES
-    counts               numbers of classes to try; the one in the middle is that which supports are compared with
+    counts               numbers of classes to try; the last is that which supports are compared with
     """
     # Supports are compared on the same voxels: a quarter of the slab at most is what they may look back on.
     depth = min(REACH, max(2, len(index) // 4), len(index) - 1)
@@ -315,7 +315,7 @@ def fit(
         sent = classes * sum(support.used(g) for g in range(groups))
         return _fit_group(known, sample, flat, support.in_slice, classes, PRICED)[3] + cost * sent / index.size
 
-    usual = counts[len(counts) // 2]
+    usual = counts[-1]
     support = min(tried, key=lambda s: price(s, usual, NEIGHBOUR_COST)) if len(tried) > 1 else tried[0]
     classes = min(counts, key=lambda c: price(support, c, CLASS_COST)) if len(counts) > 1 else usual
     return _fitted(known, index, strides, support, classes, samples)
