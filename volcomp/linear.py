@@ -1,9 +1,10 @@
 """Stage 1, the linear predictor: integer weights that the encoder fits to the volume and sends.
 
 Each voxel is predicted as the mean of four neighbours plus a weighted sum of how far the neighbours of a *support*
-(`supports.py`) lie from that mean. There are up to eight sets of weights, chosen by the local activity, so that edges and noise get different ones: the classical class-adaptive least-squares predictor (Wu & Memon
-1997; Weinlich et al. 2016), with the fit (`least_squares.py`) on the encoder's side alone. The decoder solves nothing,
-so it can get nothing differently.
+(`supports.py`) lie from that mean. There are up to eight sets of weights, chosen by the local activity, so that edges
+and noise get different ones: the classical class-adaptive least-squares predictor (Wu & Memon 1997; Weinlich et al.
+2016), with the fit (`least_squares.py`) on the encoder's side alone. The decoder solves nothing, so it can get nothing
+differently.
 
 Units: voxels are mapped grey levels (0 … `limit` ≤ 65535); predictions are in sixteenths of a grey level.
 """
