@@ -273,10 +273,11 @@ def _choose(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], dept
         importance[members] = 1 / np.sqrt((error + usual) * usual)
     importance /= np.partition(importance, importance.size // 2)[importance.size // 2]
     importance = np.rint(np.minimum(USUAL * importance, HEAVY))
-    rows = np.column_stack([design, target])
-    rows *= importance[:, None]
-    np.clip(rows, -PRODUCT_LIMIT, PRODUCT_LIMIT, out=rows)
-    gram = rows.T @ rows
+    for part in (design, target[:, None]):  # in place: these are the largest arrays of an encoder
+        part *= importance[:, None]
+        np.clip(part, -PRODUCT_LIMIT, PRODUCT_LIMIT, out=part)
+    right = design.T @ target
+    gram = np.block([[design.T @ design, right[:, None]], [right, target @ target]])
     gram[np.diag_indices(flat.size)] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
     place = {offset: i for i, offset in enumerate(pool.offsets[:used])}
     members = np.full((len(runs), LANES), -1)
