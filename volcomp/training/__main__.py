@@ -21,8 +21,8 @@ from . import corpus, data, export
 from .model import HIDDEN, VARIATIONS, Trainee
 
 # As the released models had it: how many steps, from which model on, and the highest learning rate.
-STEPS = {"fast": 4000, "base": 3000}
-START = {"fast": "fast-2", "base": "base-2"}
+STEPS = {"fast": 4000, "base": 4500}
+START = {"fast": "fast-1", "base": "base-1"}
 RATES = {"fast": 2e-3, "base": 1.5e-3}
 ROWS, PIECE = 1024, 64  # voxels per step: 65,536
 CLIP = 1.0  # of the gradient's norm

@@ -13,7 +13,7 @@ from .density import Shape
 from .network import RowLstm
 
 HIDDEN = {"fast": 32, "base": 128}
-VARIATIONS = {"fast": 2, "base": 2}  # of every series, see `augment`
+VARIATIONS = {"fast": 2, "base": 1}  # of every series, see `augment`
 BETAS = (0.9, 0.999)
 HEAD_UNIT = 256  # an integer head weight of 256 is 1.0
 SCALE_OCTAVES = 16.0  # a scale index counts sixteenths of an octave …
