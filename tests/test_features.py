@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from neighbourhoods import pad
 from volcomp import features
 from volcomp.linear import RADIUS
+from volcomp.slab import padded
 
-from .test_linear import padded, some_levels
+from .test_linear import some_levels
 
 
 def slow_index(scale: int) -> int:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from volcomp import least_squares, linear, supports
+from volcomp.slab import padded
 
-from .test_linear import padded, some_levels
+from .test_linear import some_levels
 
 
 def test_the_fit_is_that_of_least_squares() -> None:

@@ -10,15 +10,7 @@ from volcomp import least_squares, linear, supports
 from volcomp.cursor import Cursor
 from volcomp.errors import DamagedError
 from volcomp.padded import DEPTHS
-from volcomp.slab import geometry
-
-
-def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """The padded slab, flat; the place of every voxel [Z, Y·X]; the strides."""
-    known = pad(levels.astype(np.int32), 0, linear.RADIUS).reshape(-1)
-    _, origin, strides = geometry(levels.shape)
-    z, y, x = np.indices(levels.shape)
-    return known, (origin + z * strides[0] + y * strides[1] + x).reshape(len(levels), -1), strides
+from volcomp.slab import padded
 
 
 def some_levels(shape: tuple[int, int, int] = (5, 9, 11), seed: int = 0) -> np.ndarray:

@@ -9,9 +9,10 @@ from neighbourhoods import pad
 from volcomp import codec, entropy, residual, spike
 from volcomp.linear import RADIUS
 from volcomp.padded import flat
+from volcomp.slab import padded
 
 from .test_codec import decode
-from .test_linear import padded, some_levels
+from .test_linear import some_levels
 
 
 def slow_context(levels: np.ndarray, value: int, mean: int, c: int, z: int, y: int, x: int) -> int:

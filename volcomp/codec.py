@@ -31,7 +31,7 @@ from .cursor import Cursor, string, varint
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .lstm.weights import Weights
-from .slab import RADIUS, Slab, Team, geometry
+from .slab import RADIUS, Slab, Team
 
 MODELS = tuple(models.CURRENT)
 # Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
@@ -44,12 +44,6 @@ DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
 EFFORT = 5  # the default
-# How the linear stage is fitted, by effort: the most runs that a support may have, bits of the number of voxels that a
-# group's weights are fitted on, and the numbers of classes that are tried.
-SEARCH = {
-    1: (0, 15, (8,)), 2: (0, 17, (8,)), 3: (12, 17, (8,)), 4: (16, 17, (4, 8)),
-    5: (24, 18, (2, 4, 8)), **dict.fromkeys((6, 7, 8, 9), (24, 20, (2, 4, 8))),
-}  # fmt: skip
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
@@ -259,7 +253,7 @@ def encode(
             def run() -> bytes:
                 levels = found.forward(voxels[a:b])
                 if k not in stages:
-                    stages[k] = _linear_stage(levels, models.RUNS[model], effort)
+                    stages[k] = least_squares.fit_by_effort(levels, models.RUNS[model], effort)
                 payload = _encode_slab(levels, found.limit, stages[k], number, network, workers, progress)
                 return _digest(header, k, voxels[a:b]) + payload
 
@@ -281,21 +275,6 @@ def encode(
 def _size(coded: tuple[bytes, list[bytes]]) -> int:
     """Bytes of a header section and its payloads."""
     return len(coded[0]) + sum(map(len, coded[1]))
-
-
-def _linear_stage(levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
-    """Fitted to a slab [Z, Y, X], with no more runs in its support than the model is meant for."""
-    known, index, strides = _padded(levels)
-    runs, bits, counts = SEARCH[effort]
-    return least_squares.fit(known, index, strides, min(runs, widest), 1 << bits, counts)
-
-
-def _padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """A slab [Z, Y, X] padded, flat; where its voxels lie in that, int64 [Z, Y·X]; the strides."""
-    _, origin, (plane, row) = geometry(levels.shape)
-    z, y, x = np.ogrid[: levels.shape[0], : levels.shape[1], : levels.shape[2]]
-    index = (z * plane + y * row + x + origin).reshape(levels.shape[0], -1)
-    return pad(levels, 0, RADIUS).reshape(-1), index, (plane, row)
 
 
 def _fit(

@@ -15,13 +15,14 @@ from neighbourhoods import Offset
 
 from .linear import SHIFT_LIMIT, WEIGHT_BITS, WEIGHT_LIMIT, Weights, groups_of
 from .padded import LANES
+from .slab import padded
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, REACH, Support, named, of_runs, voxels_of
 
-SAMPLES = 1 << 20  # at most so many voxels one group is fitted on,
-CLASS_SAMPLES = 1 << 16  # of these so many one class,
+CLASS_SAMPLES = 1 << 16  # at most so many voxels one class of a group is fitted on,
 PRICED = 1 << 16  # so many what a support or a number of classes would cost,
 CHOSEN_ON = 1 << 15  # and so many a support is chosen on
-DIFFERENCE_LIMIT = 1 << 14  # so that sums of SAMPLES weighted products stay below 2^53, and float64 holds them exactly
+# So that sums of CLASS_SAMPLES weighted products stay below 2^53, and float64 holds them exactly.
+DIFFERENCE_LIMIT = 1 << 14
 HEAVIEST = 5  # of the factors that rows of a fit are multiplied with, integers from 0
 # Relative to the mean square difference. Smooth images need long filters that all but cancel, and a ridge forbids them.
 RIDGE = 1e-6
@@ -34,6 +35,13 @@ CLASS_COST, NEIGHBOUR_COST = 70.0, 20.0  # bits
 # costs 0.1 to 0.2 %; one for each slice gains as much and costs more.)
 GROUP_VOXELS, GROUP_SLICES = 1 << 21, 8
 
+# How the linear stage is fitted, by effort: the most runs that a support may have, bits of the number of voxels that a
+# group's weights are fitted on, and the numbers of classes that are tried.
+SEARCH = {
+    1: (0, 15, (8,)), 2: (0, 17, (8,)), 3: (12, 17, (8,)), 4: (16, 17, (4, 8)),
+    5: (24, 18, (2, 4, 8)), **dict.fromkeys((6, 7, 8, 9), (24, 20, (2, 4, 8))),
+}  # fmt: skip
+
 # What may be chosen: rows of a slice up to so far above and below, by slices back. Rows of few slices back may be as
 # long as RADIUS allows, in the others a run lies in the middle.
 ROWS = (7, 5, 3, 2, 2, 1, 1, 1)
@@ -41,7 +49,7 @@ LONG_ROWS = 2  # slices
 MIDDLE, LEFT, RIGHT = -4, -8, 0  # where runs begin
 # What every support has: all of the voxel's own row, and what holds CORE.
 FIRST = ((0, 0, LEFT), *((-back, dy, MIDDLE) for back, dy in ((0, -1), (0, -2), (1, -1), (1, 0), (1, 1))))
-NUMBERS = (8, 12, 16, 24)  # of runs that are tried
+RUN_COUNTS = (8, 12, 16, 24)  # how many runs are tried
 FEWEST = 1 << 14  # voxels; fewer do not tell which runs to choose
 HEAVY, USUAL = 64, 8  # factors that rows of the choice are multiplied with: the largest, and the median
 PRODUCT_LIMIT = 1 << 17  # of such rows, so that sums of CHOSEN_ON products of two stay below 2^53
@@ -149,7 +157,7 @@ def _fit_group(
     cost in bits if its residual were Laplacian in every class; the neighbours are those at `flat` int64 [n], relative
     to a voxel."""
     voxels = index.size // classes  # in each class
-    index = _some(index, samples)
+    index = _thinned(index, samples)
     size = flat.size
     activity = _activities(known, index, flat, size, in_slice)
     thresholds, chosen = _classes(activity, classes)
@@ -159,7 +167,7 @@ def _fit_group(
         members = index[chosen == c]
         if members.size == 0:
             continue
-        design, target = _designed(known, _some(members, CLASS_SAMPLES), flat, in_slice)
+        design, target = _designed(known, _thinned(members, CLASS_SAMPLES), flat, in_slice)
         weights[c], shifts[c], error = _robust(design, target, voxels)
         # What the same weights would miss on other voxels (the final prediction error: Akaike 1969).
         error *= np.sqrt((target.size + size) / max(target.size - size, 1))
@@ -167,7 +175,7 @@ def _fit_group(
     return thresholds, weights, shifts, bits / index.size
 
 
-def _some(index: np.ndarray, count: int) -> np.ndarray:
+def _thinned(index: np.ndarray, count: int) -> np.ndarray:
     """At most so many of the voxels, evenly."""
     return index[:: max(1, -(-index.size // count))]
 
@@ -258,7 +266,7 @@ def _choose(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], dept
     runs = _pool(depth)
     pool = of_runs(runs)
     used = sum(-dz <= depth for dz, _, _ in pool.offsets)
-    index = _some(index, CHOSEN_ON)
+    index = _thinned(index, CHOSEN_ON)
     flat = pool.flat(strides)[depth, :used]
     design, target = _designed(known, index, flat, pool.in_slice)
     # Errors count by their size relative to what is usual where they occur, as bits do, and large ones less.
@@ -287,6 +295,12 @@ def _choose(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], dept
     return [runs[r] for r in _greedy(gram, members, len(FIRST), min(count, len(runs)))]
 
 
+def fit_by_effort(levels: np.ndarray, widest: int, effort: int) -> Weights:
+    """Fitted to a slab [Z, Y, X], with no more than `widest` runs in its support."""
+    runs, bits, counts = SEARCH[effort]
+    return fit(*padded(levels), min(runs, widest), 1 << bits, counts)
+
+
 def fit(
     known: np.ndarray, index: np.ndarray, strides: tuple[int, int], widest: int, samples: int = 1 << 18,
     counts: tuple[int, ...] = (2, 4, 8),
@@ -297,18 +311,18 @@ def fit(
     index int64 [z, v]   the place of every voxel, slice by slice
     strides              elements from slice to slice and from row to row
     widest               the most runs that a support may have; 0 for a named one without a search
-    samples              voxels that one group is fitted on, at most SAMPLES
+    samples              voxels that one group is fitted on
     counts               numbers of classes to try; the last is that which supports are compared with
     """
     # Supports are compared on the same voxels: a quarter of the slab at most is what they may look back on.
     depth = min(REACH, max(2, len(index) // 4), len(index) - 1)
-    sample = _some(index[depth:].ravel(), PRICED)
+    sample = _thinned(index[depth:].ravel(), PRICED)
     tried = [named("narrow")]
     if index.size < 1 << 20:
         tried.append(named("small"))
     if widest and sample.size >= FEWEST:
         runs = _choose(known, sample, strides, depth, widest)
-        tried += [of_runs(runs[:n]) for n in NUMBERS if n <= widest]
+        tried += [of_runs(runs[:n]) for n in RUN_COUNTS if n <= widest]
 
     def price(support: Support, classes: int, cost: float) -> float:
         flat = support.flat(strides)[depth, : support.in_slice if depth == 0 else None]

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numba import njit
 
-from neighbourhoods import Schedule
+from neighbourhoods import Schedule, pad
 
 from . import features, linear, residual, spike
 from .lstm import learning
@@ -124,6 +124,14 @@ def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
     row = shape[2] + 2 * RADIUS
     plane = (shape[1] + 2 * RADIUS) * row
     return shape[0] * plane, RADIUS * row + RADIUS, (plane, row)
+
+
+def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Levels [Z, Y, X] within their margins, int32, flat; where they lie in that, int64 [Z, Y·X]; the strides."""
+    _, origin, (plane, row) = geometry(levels.shape)
+    z, y, x = np.ogrid[: levels.shape[0], : levels.shape[1], : levels.shape[2]]
+    index = (z * plane + y * row + x + origin).reshape(levels.shape[0], -1)
+    return pad(levels.astype(np.int32, copy=False), 0, RADIUS).reshape(-1), index, (plane, row)
 
 
 class Slab:

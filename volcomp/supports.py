@@ -20,7 +20,7 @@ from .padded import DEPTHS, LANES, flat
 
 RADIUS = 7  # widest reach of any support within a slice, and so the border of every padded slab
 REACH = DEPTHS - 1  # slices back
-RUNS = 64  # at most, of a chosen support
+RUN_LIMIT = 64  # of a chosen support
 BASE = 4  # the first four neighbours (W, N, NW, NE) make the mean that weights act around
 # Activity is the mean absolute difference from the base over these neighbours: radius 2 in the slice, 3×3 before it.
 ACTIVITY_IN_SLICE = 10
@@ -115,7 +115,7 @@ def from_bytes(code: int, reader: Cursor) -> Support:
     listed = np.frombuffer(reader.take(3 * count), np.uint8).reshape(-1, 3).astype(int)
     begins = [(-back, dy - RADIUS, dx - LANES) for back, dy, dx in listed.tolist()]
     inside = all(-dz <= REACH and abs(dy) <= RADIUS and dx <= RADIUS for dz, dy, dx in begins)
-    if not inside or count > RUNS or begins != sorted(set(begins)) or not all(map(voxels_of, begins)):
+    if not inside or count > RUN_LIMIT or begins != sorted(set(begins)) or not all(map(voxels_of, begins)):
         raise DamagedError("its linear stage has a support of runs that no encoder writes")
     support = of_runs(begins)
     if not set(support.offsets) >= CORE:

@@ -15,6 +15,7 @@ from neighbourhoods import pad
 
 from .. import features, least_squares, linear, mapping
 from ..padded import DEPTHS
+from ..slab import padded
 from . import augment
 
 SLAB = 32
@@ -38,11 +39,9 @@ class Slab:
 def prepare(voxels: np.ndarray, widest: int, fitted: linear.Weights | None = None) -> Slab:
     """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage unless it is given, keep what it leaves."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
-    known = pad(voxels.astype(np.int32), 0, linear.RADIUS)
-    strides = (known.shape[1] * known.shape[2], known.shape[2])
-    slab = Slab(known.reshape(-1), known.reshape(-1), shape, strides)
-    z, y, x = np.indices(shape)
-    index = slab.index(z, y, x).reshape(shape[0], -1)
+    known, index, strides = padded(voxels.astype(np.int32))
+    slab = Slab(known, known, shape, strides)
+    z = np.indices(shape)[0]
     fitted = fitted or least_squares.fit(slab.known, index, strides, widest)
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, DEPTHS - 1).astype(np.uint8).ravel()
