@@ -398,6 +398,7 @@ def test_a_claim_ends_with_its_process(tmp_path):
         assert os.listdir(scratch) == [] and other != scratch
     (tmp_path / claims.FOLDER / "left").mkdir()
     (tmp_path / claims.FOLDER / "left.lock").touch()
+    (tmp_path / claims.FOLDER / "orphan").mkdir()  # its owner took the lock away and was killed
     claims.sweep(tmp_path)
     assert os.listdir(tmp_path) == []
 

@@ -34,9 +34,9 @@ def claim(root: Path, name: str) -> Iterator[Path | None]:
             return
         scratch = root / FOLDER / key
         shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
-        with target_errors(root):
-            scratch.mkdir()
         try:
+            with target_errors(root):
+                scratch.mkdir()
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -51,10 +51,10 @@ def alone(root: Path) -> Iterator[None]:
 
 def sweep(root: Path) -> None:
     """Remove what killed processes have left, and the hidden folder if nobody is at work."""
-    for path in (root / FOLDER).glob("*.lock"):
-        with _locked(path, wait=False) as owned:
+    for key in {path.stem for path in (root / FOLDER).glob("*")}:
+        with _locked(root / FOLDER / f"{key}.lock", wait=False) as owned:
             if owned:
-                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                shutil.rmtree(root / FOLDER / key, ignore_errors=True)
     with suppress(OSError):
         (root / FOLDER).rmdir()
 

@@ -128,6 +128,7 @@ def _end(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.process.join(_PATIENCE)
         worker.process.kill()
+        worker.process.join()  # it holds its lock until it is gone
 
 
 @contextmanager
