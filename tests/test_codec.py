@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from threadpoolctl import threadpool_info
 
 from neighbourhoods import pad
-from volcomp import codec, models, slab
+from volcomp import codec, engines, models, slab, walk
 from volcomp.errors import DamagedError, UnsupportedError
 
 volumes = st.sampled_from(codec.DTYPES).flatmap(
@@ -94,14 +94,14 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
     coded = codec.encode(voxels, model="fast")
 
     class Poisoned(slab.Slab):
-        def __init__(self, shape, limit, fitted, model):  # type: ignore[no-untyped-def]
-            super().__init__(shape, limit, fitted, model)
-            unknown = pad(np.ones(shape, bool), 0, slab.RADIUS).ravel()
+        def __init__(self, layout, limit, fitted, model):  # type: ignore[no-untyped-def]
+            super().__init__(layout, limit, fitted, model)
+            unknown = pad(np.ones(self.shape, bool), 0, slab.RADIUS).ravel()
             random = np.random.default_rng(9)
             self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
             self._error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
 
-    monkeypatch.setattr(codec, "Slab", Poisoned)
+    monkeypatch.setattr(walk, "Slab", Poisoned)
     assert np.array_equal(decode(*coded), voxels)
     assert codec.encode(voxels, model="fast") == coded
 
@@ -199,5 +199,5 @@ def test_products_stay_on_the_threads_of_the_codec() -> None:
     def threads() -> list[int]:
         return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "openmp"]
 
-    with codec._Workers(2, 2) as workers:
+    with engines.Workers(2, 2) as workers:
         assert set(workers.pool.submit(threads).result()) == {1}

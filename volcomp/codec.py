@@ -3,35 +3,31 @@
     voxels ─mapping─▶ grey levels ─linear─▶ prediction ─features, lstm─▶ mean, class ─residual─▶ symbols ─entropy─▶ bits
 
 A volume is cut into slabs of 32 slices or so that know nothing of each other: they are decoded alone, in parallel,
-and a damaged one leaves the others whole. In a slab, encoder and decoder are one loop over fronts of independent voxels
-(`slab.py`). The encoder knows the voxels and notes where the network put them; the decoder asks the entropy coder for
-them. `docs/format.md` has the bytes.
+and a damaged one leaves the others whole. Every slab is begun, walked over, and ended. The walk is one loop over fronts
+of independent voxels (`walk.py`): the encoder knows them and surveys where the network puts them; the decoder asks the
+entropy coder for them. Threads do it or a GPU (`engines.py`), and the bytes are the same. `docs/format.md` has them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
 
 import numpy as np
 
-from neighbourhoods import pad
-
 from . import coding, differences, least_squares, linear, mapping, models, rice, spike
+from .coding import Survey
 from .cursor import Cursor, string, varint
+from .engines import Engine, OnThreads, Workers
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .lstm.weights import Weights
-from .slab import RADIUS, Slab, Team
+from .slab import lay_out
+from .walk import Done, Given, Network, Opened
 
 MODELS = tuple(models.CURRENT)
 # Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
@@ -47,9 +43,7 @@ EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
-Network = cpu.Network | reference.Network
 Progress = Callable[[int], None]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -63,10 +57,6 @@ class VolumeHeader:
     slabs: tuple[tuple[int, int], ...]  # first and past-the-end slice of every slab
     mapping: mapping.Mapping
     differences: bytes = b""  # of the model that was fitted to the volume, if one was
-
-
-class _Stopped(Exception):
-    """Raised in the workers when the caller has gone away."""
 
 
 # ---------------------------------------------------------------------------------------------------------- the header
@@ -159,38 +149,9 @@ def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
     return sha.digest()[:DIGEST]
 
 
-class _Workers:
-    """Threads for slabs, and for the rows of a front where there are fewer slabs than threads."""
-
-    def __init__(self, threads: int | None, slabs: int) -> None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = max(1, threads or available)
-        self.slabs = max(1, min(self.threads, slabs))
-        self.stop = threading.Event()
-        self._helpers = self.threads // self.slabs  # threads for each slab at work
-        self._stack = ExitStack()
-
-    def __enter__(self) -> _Workers:
-        self._stack.enter_context(cpu.one_thread_each())
-        self.pool = self._stack.enter_context(ThreadPoolExecutor(self.slabs, initializer=cpu.alone))
-        helpers = self._helpers - 1
-        more = ThreadPoolExecutor(helpers * self.slabs, initializer=cpu.alone) if helpers else None
-        self.team = Team(self._stack.enter_context(more) if more else None, self._helpers)
-        self._stack.callback(self.stop.set)
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._stack.close()
-
-    def in_order(self, jobs: list[Callable[[], Result]]) -> Iterator[Result]:
-        """The results of jobs, in order, with few of them waiting to be fetched."""
-        waiting: list[Future[Result]] = []
-        for job in jobs:
-            waiting.append(self.pool.submit(job))
-            if len(waiting) > self.slabs:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+def _engine(number: int, changed: bytes, backend: str, voxels: int, workers: Workers, done: Done) -> Engine:
+    """Who is to walk over the slabs of a volume of so many voxels."""
+    return OnThreads(_network(number, changed, backend, _leave_torch(voxels)), workers, done)
 
 
 def _device(device: str) -> None:
@@ -243,32 +204,40 @@ def encode(
     found = mapping.find(voxels)
     count = _slab_count(depth, voxels.size, effort)
     ranges = _slab_ranges(depth, count)
+    voxels_of = {k: (b - a) * height * width for k, (a, b) in enumerate(ranges)}
     stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
 
-    def coded(changed: bytes, workers: _Workers) -> tuple[bytes, list[bytes]]:
-        network = _network(number, changed, backend, effort <= EFFORT and _leave_torch(voxels.size))
+    def coded(changed: bytes, workers: Workers) -> tuple[bytes, list[bytes]]:
+        engine = _engine(number, changed, backend, voxels.size, workers, workers.telling(progress))
         header = _write_header(shape, voxels.dtype, number, changed, count, found)
 
-        def job(k: int, a: int, b: int) -> Callable[[], bytes]:
-            def run() -> bytes:
-                levels = found.forward(voxels[a:b])
-                if k not in stages:
-                    stages[k] = least_squares.fit_by_effort(levels, models.RUNS[model], effort)
-                payload = _encode_slab(levels, found.limit, stages[k], number, network, workers, progress)
-                return _digest(header, k, voxels[a:b]) + payload
+        def begin(k: int) -> Given:
+            a, b = ranges[k]
+            levels = found.forward(voxels[a:b])
+            if k not in stages:
+                stages[k] = least_squares.fit_by_effort(levels, models.RUNS[model], effort)
+            # Learning passes over a grey level that flags may take out of the network's hands.
+            common = spike.candidate(levels.ravel(), found.limit)
+            quiet = common if models.weights(number).learns else None
+            layout = lay_out((b - a, height, width), stages[k])
+            return Given(layout, levels, found.limit, stages[k], common, quiet)
 
-            return run
+        def end(k: int, given: Given, survey: Survey) -> bytes:
+            a, b = ranges[k]
+            payload = coding.write(models.tables(number), survey, given.limit, given.common, given.quiet is not None)
+            return _digest(header, k, voxels[a:b]) + linear.to_bytes(given.fitted) + payload
 
-        return header, list(workers.in_order([job(k, *ends) for k, ends in enumerate(ranges)]))
+        return header, list(engine.survey(voxels_of, begin, end))
 
-    with _Workers(threads, count) as workers:
+    with Workers(threads, count) as workers:
         best = coded(b"", workers)
         if effort > EFFORT:
-            changed = _fit(voxels, found, ranges, stages, model, VISITS[effort], workers, progress)
+            done = workers.telling(progress)
+            changed = _fit(voxels, found, ranges, stages, model, VISITS[effort], workers.threads, done)
             if changed:
                 best = min(best, coded(changed, workers), key=_size)
-            elif progress:
-                progress(voxels.size)
+            else:
+                done(voxels.size)
     return best
 
 
@@ -279,7 +248,7 @@ def _size(coded: tuple[bytes, list[bytes]]) -> int:
 
 def _fit(
     voxels: np.ndarray, found: mapping.Mapping, ranges: tuple[tuple[int, int], ...], stages: dict[int, linear.Weights],
-    model: str, visits: float, workers: _Workers, progress: Progress | None,
+    model: str, visits: float, threads: int, done: Done,
 ) -> bytes:  # fmt: skip
     """The differences of a model fitted to the volume; empty where it does not pay."""
     from . import fit
@@ -292,48 +261,7 @@ def _fit(
         if k % step == step // 2
     ]
 
-    def done(count: int) -> None:
-        if workers.stop.is_set():
-            raise _Stopped
-        if progress:
-            progress(count)
-
-    return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, workers.threads, done)
-
-
-def _encode_slab(
-    levels: np.ndarray, limit: int, fitted: linear.Weights, number: int, network: Network, workers: _Workers,
-    progress: Progress | None,
-) -> bytes:  # fmt: skip
-    shape = (len(levels), int(levels.shape[1]), int(levels.shape[2]))
-    known = pad(levels, 0, RADIUS).reshape(-1)
-    slab = Slab(shape, limit, fitted, network.weights)
-    voxel, mean, classes = (np.empty(levels.size, dtype) for dtype in (np.int32, np.int32, np.uint8))
-    sizes = []
-    end = 0
-    # Learning passes over a grey level that flags may take out of the network's hands.
-    common = spike.candidate(levels.ravel(), limit)
-    quiet = common if network.weights.learns else None
-    for t, lo, hi in slab.ranges():
-        if workers.stop.is_set():
-            raise _Stopped
-        begin, end = end, end + hi - lo
-        workers.team.predict(slab, network, t, lo, hi)
-        mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
-        np.take(known, slab.places(t, lo, hi), out=voxel[begin:end])
-        slab.perceive(network, t, lo, hi, voxel[begin:end], quiet)
-        sizes.append(hi - lo)
-        if progress:
-            progress(hi - lo)
-
-    def contexts(value: int) -> np.ndarray:
-        ends = np.cumsum(sizes).tolist()
-        fronts = zip(slab.ranges(), [0, *ends], ends, strict=False)
-        return np.concatenate([slab.contexts(*front, value, mean[a:b], classes[a:b]) for front, a, b in fronts])
-
-    tables, silent = models.tables(number), quiet is not None
-    coded = coding.write(tables, voxel, mean, classes, np.array(sizes), limit, common, silent, contexts)
-    return linear.to_bytes(fitted) + coded
+    return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, threads, done)
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding
@@ -350,45 +278,28 @@ def decode_slabs(
     numbers = sorted(payloads)
     if numbers and not 0 <= numbers[0] <= numbers[-1] < len(h.slabs):
         raise DamagedError(f"the volume has {len(h.slabs)} slabs, and is given one of number {numbers[-1]}")
-    voxels = sum(h.slabs[k][1] - h.slabs[k][0] for k in numbers) * h.shape[1] * h.shape[2]
-    network = _network(h.number, h.differences, backend, _leave_torch(voxels))
-    with _Workers(threads, len(numbers)) as workers:
+    depths = {k: h.slabs[k][1] - h.slabs[k][0] for k in numbers}
+    voxels_of = {k: depth * h.shape[1] * h.shape[2] for k, depth in depths.items()}
 
-        def job(k: int) -> Callable[[], np.ndarray | DamagedError]:
-            def run() -> np.ndarray | DamagedError:
-                try:
-                    voxels = _decode_slab(h, k, payloads[k][DIGEST:], network, workers, progress)
-                    if _digest(header, k, voxels) != payloads[k][:DIGEST]:
-                        raise DamagedError("its voxels do not have the checksum that it states")
-                    return voxels
-                except DamagedError as error:
-                    return DamagedError(f"slab {k} (slices {h.slabs[k][0]} to {h.slabs[k][1] - 1}) is damaged: {error}")
+    def begin(k: int) -> Opened:
+        reader = Cursor(payloads[k][DIGEST:], "what it holds")
+        fitted = linear.from_bytes(reader, depths[k])
+        layout = lay_out((depths[k], *h.shape[1:]), fitted)
+        longest = max(hi - lo for _, lo, hi in layout.fronts)
+        symbols = coding.Reader(models.tables(h.number), reader, h.mapping.limit, longest)
+        return Opened(layout, symbols, h.mapping.limit, fitted)
 
-            return run
+    def end(k: int, opened: Opened, levels: np.ndarray) -> np.ndarray:
+        voxels = h.mapping.backward(levels, h.dtype)
+        if _digest(header, k, voxels) != payloads[k][:DIGEST]:
+            raise DamagedError("its voxels do not have the checksum that it states")
+        return voxels
 
-        yield from zip(numbers, workers.in_order([job(k) for k in numbers]), strict=True)
-
-
-def _decode_slab(
-    header: VolumeHeader, k: int, payload: bytes, network: Network, workers: _Workers, progress: Progress | None
-) -> np.ndarray:
-    shape = (header.slabs[k][1] - header.slabs[k][0], *header.shape[1:])
-    limit = header.mapping.limit
-    reader = Cursor(payload, "what it holds")
-    slab = Slab(shape, limit, linear.from_bytes(reader, shape[0]), network.weights)
-    fronts = slab.ranges()
-    longest = max(hi - lo for _, lo, hi in fronts)
-    symbols = coding.Reader(models.tables(header.number), reader, limit, longest)
-    value = symbols.spike
-
-    for t, lo, hi in fronts:
-        if workers.stop.is_set():
-            raise _Stopped
-        workers.team.predict(slab, network, t, lo, hi)
-        mean, classes = slab.mean[lo:hi], slab.classes[lo:hi]
-        context = None if value is None else slab.contexts(t, lo, hi, value, mean, classes)
-        slab.perceive(network, t, lo, hi, symbols.take(mean, classes, context), symbols.quiet)
-        if progress:
-            progress(hi - lo)
-    symbols.finish()
-    return header.mapping.backward(slab.voxels(), header.dtype)
+    with Workers(threads, len(numbers)) as workers:
+        done = workers.telling(progress)
+        engine = _engine(h.number, h.differences, backend, sum(voxels_of.values()), workers, done)
+        for k, result in zip(numbers, engine.restore(voxels_of, begin, end), strict=True):
+            if isinstance(result, DamagedError):
+                first, past = h.slabs[k]
+                result = DamagedError(f"slab {k} (slices {first} to {past - 1}) is damaged: {result}")
+            yield k, result

@@ -6,7 +6,6 @@ has settled; each table by table, each table's in the order of the voxels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,29 +15,41 @@ from . import entropy, residual, rice, spike
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
-Contexts = Callable[[int], np.ndarray]  # from the spike's value to the context uint8 of every voxel
-
 _NONE = np.empty(0, np.uint8)
 
 
-def write(
-    tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, sizes: np.ndarray, limit: int,
-    common: int | None, quiet: bool, contexts: Contexts,
-) -> bytes:  # fmt: skip
-    """Code a slab's voxels int32 [v], whose means int32 and classes uint8 the network gave, in fronts of `sizes`.
+class Survey(NamedTuple):
+    """All voxels of a slab in the order of coding, and what the network said of them before it knew them.
+
+    sizes int64 [f]            voxels of each front
+    voxel, mean int32 [v]      grey levels; means in sixteenths of one
+    classes uint8 [v]          how sure the network was
+    context uint8 [v] or None  of the spike's flags, if the slab has a grey level that may be one
+    """
+
+    sizes: np.ndarray
+    voxel: np.ndarray
+    mean: np.ndarray
+    classes: np.ndarray
+    context: np.ndarray | None
+
+
+def write(tables: entropy.Tables, survey: Survey, limit: int, common: int | None, quiet: bool) -> bytes:
+    """Code the voxels of a slab.
 
     `limit` is the largest grey level that a voxel can have, `common` one that may be a spike (`spike.candidate`), and
     `quiet` says that the network has not learned from it, so that the decoder must know it. Here the classes are
     corrected for the slab, and its spike found.
     """
+    sizes, voxel, mean, classes, context = survey
     width = limit.bit_length()
     flag, settled = np.zeros(voxel.size, np.uint8), np.zeros(voxel.size, bool)
     corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
-    found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, common, contexts)
+    found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, common, context)
     if found is not None:
-        spiked, context = found
-        flag = np.take(spiked.codes, context)
-        settled = (flag > 0) & (voxel == spiked.value)
+        assert context is not None
+        flag = np.take(found.codes, context)
+        settled = (flag > 0) & (voxel == found.value)
         corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
     classes = corrected(classes, corrections)
     table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
@@ -51,7 +62,7 @@ def write(
     level = b"" if common is None else varint(common)
     parts = [
         string(rice.encode(corrections) if corrections.any() else b""),
-        string(level + found[0].codes.tobytes() if found else level if quiet else b""),
+        string(level + found.codes.tobytes() if found else level if quiet else b""),
         varint(words.size),
         words.astype("<u4").tobytes(),
         raw.tobytes(),
@@ -66,15 +77,14 @@ def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
 
 def _find_spike(
     tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, value: int | None,
-    contexts: Contexts,
-) -> tuple[spike.Spike, np.ndarray] | None:  # fmt: skip
-    """The slab's spike and the context uint8 of every voxel, where flags pay; classes are the corrected ones."""
-    if value is None:
+    context: np.ndarray | None,
+) -> spike.Spike | None:  # fmt: skip
+    """The slab's spike, where flags pay; classes are the corrected ones."""
+    if value is None or context is None:
         return None
-    context, price = contexts(value), np.empty(voxel.size, np.float32)
+    price = np.empty(voxel.size, np.float32)
     residual.prices(voxel, mean, classes, tables.code_length, limit.bit_length(), price)
-    chosen = spike.choose(value, context, voxel == value, price, entropy.flag_bits())
-    return (chosen, context) if chosen else None
+    return spike.choose(value, context, voxel == value, price, entropy.flag_bits())
 
 
 class _Room(NamedTuple):

@@ -1,8 +1,8 @@
 """One slab on its way through the pipeline: its padded voxels, its rows in the order in which they start, its fronts.
 
-Encoder and decoder walk over the same fronts with the same two calls (after cmix's Predict and Perceive): `predict`
-says where the mean of every voxel of a front lies and how sure that is, `perceive` takes the voxels in. Nothing else is
-shared between them, and nothing else can differ.
+Encoder and decoder walk over the same fronts (`walk.py`) with the same two calls (after cmix's Predict and Perceive):
+`predict` says where the mean of every voxel of a front lies and how sure that is, `perceive` takes the voxels in.
+Nothing else is shared between them, and nothing else can differ.
 
 Threads work on different slabs, and must not wait for each other: the loops hold no lock of Python's interpreter, and
 what is between them is a few calls per front on arrays that are there from the start.
@@ -36,7 +36,7 @@ class Network(Protocol):
     def learn(self, state: State, lo: int, hi: int, missed: np.ndarray, classes: np.ndarray) -> None: ...
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """The rows of a slab [r], in the order in which they start.
 
     start int64    the time of each one's first voxel
@@ -51,6 +51,23 @@ class _Rows(NamedTuple):
     depth: np.ndarray
     group: np.ndarray
     last: np.ndarray
+
+
+class Layout(NamedTuple):
+    """Where the voxels of a slab lie, and when each one's time comes: the same on every device.
+
+    shape           Z, Y, X
+    size            elements of the padded slab
+    strides         of its slices and rows, in elements
+    rows
+    fronts          (time, first, past the last row) of every front that has voxels
+    """
+
+    shape: tuple[int, int, int]
+    size: int
+    strides: tuple[int, int]
+    rows: Rows
+    fronts: list[tuple[int, int, int]]
 
 
 class _Room(NamedTuple):
@@ -70,7 +87,7 @@ class _Room(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def _look(
-    t: int, lo: int, hi: int, rows: _Rows, room: _Room, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted,
+    t: int, lo: int, hi: int, rows: Rows, room: _Room, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted,
     limit: int, neighbours: features.Neighbours, inputs: np.ndarray,
 ) -> None:  # fmt: skip
     """All that comes before the network, for rows lo … hi-1: into their `room` and their inputs int8 [r, …]."""
@@ -97,7 +114,7 @@ def _mean_and_class(
 
 @njit(nogil=True, cache=True)
 def _perceive(
-    t: int, lo: int, hi: int, rows: _Rows, room: _Room, voxel: np.ndarray, mean: np.ndarray, quiet: int,
+    t: int, lo: int, hi: int, rows: Rows, room: _Room, voxel: np.ndarray, mean: np.ndarray, quiet: int,
     width: int, row_stride: int, known: np.ndarray, error: np.ndarray,
 ) -> None:  # fmt: skip
     """Write voxels int32 [hi - lo], how far they lie from their means, their residuals, and the margins that begin or
@@ -126,6 +143,32 @@ def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
     return shape[0] * plane, RADIUS * row + RADIUS, (plane, row)
 
 
+def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
+    """The layout of a slab [Z, Y, X] whose linear stage is `fitted`: its support decides on the schedule."""
+    size, origin, strides = geometry(shape)
+    seen = {*fitted.support.offsets, *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
+    schedule = Schedule.of(tuple(sorted(seen)), recurrence=True)
+    rows = schedule.rows(shape)
+    start = rows.start.astype(np.int64)
+    times = np.arange(schedule.fronts(shape))
+    lo = np.searchsorted(start, times - shape[2], side="right").tolist()
+    hi = np.searchsorted(start, times, side="right").tolist()
+    ordered = Rows(
+        start,
+        rows.z.astype(np.int64) * strides[0] + rows.y * strides[1] + origin - start,
+        np.minimum(rows.z, DEPTHS - 1).astype(np.uint8),
+        linear.groups_of(shape[0], fitted.height, fitted.support)[rows.z],
+        rows.y == shape[1] - 1,
+    )
+    fronts = [(t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b]
+    return Layout(shape, size, strides, ordered, fronts)
+
+
+def level_type(limit: int) -> type[np.signedinteger]:
+    """What a padded slab's grey levels 0 … limit are stored as: half of it stays longer in caches."""
+    return np.int16 if limit < 1 << 15 else np.int32
+
+
 def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """Levels [Z, Y, X] within their margins, int32, flat; where they lie in that, int64 [Z, Y·X]; the strides."""
     _, origin, (plane, row) = geometry(levels.shape)
@@ -137,42 +180,23 @@ def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]
 class Slab:
     """One slab [Z, Y, X] of mapped grey levels 0 … limit while it is coded.
 
-    known [n]          the padded slab, flat: the grey levels that have been coded, int16 where they fit, else int32
+    known [n]          the padded slab, flat: the grey levels that have been coded
     mean int32 [r]     what `predict` said last of each row: in sixteenths of a grey level,
     classes uint8 [r]  and how sure it was
     """
 
-    def __init__(self, shape: tuple[int, int, int], limit: int, fitted: linear.Weights, model: Weights) -> None:
-        self.shape, self.limit = shape, limit
-        size, origin, self.strides = geometry(shape)
-        self.known = np.zeros(size, np.int16 if limit < 1 << 15 else np.int32)  # half of it stays longer in caches
-        self._error = np.zeros(size, np.int32)
+    def __init__(self, layout: Layout, limit: int, fitted: linear.Weights, model: Weights) -> None:
+        self.shape, self.limit = layout.shape, limit
+        self.strides, self._rows = layout.strides, layout.rows
+        self.known = np.zeros(layout.size, level_type(limit))
+        self._error = np.zeros(layout.size, np.int32)
         self._fitted = linear.ready(fitted, self.strides, limit)
         self._neighbours = features.neighbours(self.strides)
         self._spike = flat(spike.NEIGHBOURS, self.strides)
-        seen = {*fitted.support.offsets, *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
-        schedule = Schedule.of(tuple(sorted(seen)), recurrence=True)
-        self.times = schedule.fronts(shape)
-        rows = schedule.rows(shape)
-        start = rows.start.astype(np.int64)
-        self._rows = _Rows(
-            start,
-            rows.z.astype(np.int64) * self.strides[0] + rows.y * self.strides[1] + origin - start,
-            np.minimum(rows.z, DEPTHS - 1).astype(np.uint8),
-            linear.groups_of(shape[0], fitted.height, fitted.support)[rows.z],
-            rows.y == shape[1] - 1,
-        )
-        count = len(start)
+        count = len(self._rows.start)
         self._room = _Room(*(np.empty(count, kind) for kind in (np.int64, np.int32, np.int32, np.int32)))
         self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
         self._state = State(model, count)
-
-    def ranges(self) -> list[tuple[int, int, int]]:
-        """The fronts: (time, first, past the last row), those without voxels left out."""
-        times = np.arange(self.times)
-        lo = np.searchsorted(self._rows.start, times - self.shape[2], side="right").tolist()
-        hi = np.searchsorted(self._rows.start, times, side="right").tolist()
-        return [(t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b]
 
     def predict(self, network: Network, t: int, lo: int, hi: int) -> None:
         """Fill `mean` and `classes` of rows lo … hi-1 for their voxels of time t. May run on several threads at once
@@ -184,11 +208,13 @@ class Slab:
         offset, octaves = network.step(self._state, lo, hi)
         _mean_and_class(lo, hi, self._room, offset, octaves, self.limit, self.mean, self.classes)
 
-    def contexts(self, t: int, lo: int, hi: int, value: int, mean: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """The spike's contexts uint8 [hi - lo] for the voxels of that front, given their means and classes."""
+    def contexts(self, t: int, lo: int, hi: int, value: int) -> np.ndarray:
+        """The spike's contexts uint8 [hi - lo] of that front, which `predict` has just been asked for."""
         context = np.empty(hi - lo, np.uint8)
-        index = self.places(t, lo, hi)
-        spike.contexts(self.known, index, self._rows.depth[lo:hi], self._spike, value, mean, classes, context)
+        spike.contexts(
+            self.known, self.places(t, lo, hi), self._rows.depth[lo:hi], self._spike, value, self.mean[lo:hi],
+            self.classes[lo:hi], context,
+        )  # fmt: skip
         return context
 
     def perceive(self, network: Network, t: int, lo: int, hi: int, voxel: np.ndarray, quiet: int | None) -> None:

@@ -1,0 +1,84 @@
+"""The walk over a slab's fronts, on the CPU: there, with the voxels known, and back, asking the entropy coder for them.
+
+`survey` and `restore` mirror each other, and `gpu/walk.py` has the same two for many slabs at once. What goes in and
+comes out of them is the same there and here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from neighbourhoods import pad
+
+from . import coding, linear
+from .lstm import cpu, reference
+from .slab import RADIUS, Layout, Slab, Team
+
+Network = cpu.Network | reference.Network
+Done = Callable[[int], None]  # called with the number of voxels done since the last call; may raise to end the walk
+
+
+class Given(NamedTuple):
+    """A slab on its way there.
+
+    layout
+    levels       its grey levels [Z, Y, X], 0 … limit
+    limit
+    fitted       its linear stage
+    common       the grey level that may be a spike, or None
+    quiet        the grey level that the network does not learn from, or None
+    """
+
+    layout: Layout
+    levels: np.ndarray
+    limit: int
+    fitted: linear.Weights
+    common: int | None
+    quiet: int | None
+
+
+class Opened(NamedTuple):
+    """A slab on its way back: as `Given`, with the symbols instead of the levels."""
+
+    layout: Layout
+    symbols: coding.Reader
+    limit: int
+    fitted: linear.Weights
+
+
+def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
+    """Walk over a slab that is known."""
+    slab = Slab(given.layout, given.limit, given.fitted, network.weights)
+    known = pad(given.levels, 0, RADIUS).reshape(-1)
+    voxel, mean, classes = (np.empty(given.levels.size, kind) for kind in (np.int32, np.int32, np.uint8))
+    context = None if given.common is None else np.empty(given.levels.size, np.uint8)
+    sizes = []
+    end = 0
+    for t, lo, hi in given.layout.fronts:
+        begin, end = end, end + hi - lo
+        team.predict(slab, network, t, lo, hi)
+        mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
+        if context is not None and given.common is not None:
+            context[begin:end] = slab.contexts(t, lo, hi, given.common)
+        np.take(known, slab.places(t, lo, hi), out=voxel[begin:end])
+        slab.perceive(network, t, lo, hi, voxel[begin:end], given.quiet)
+        sizes.append(hi - lo)
+        done(hi - lo)
+    return coding.Survey(np.array(sizes), voxel, mean, classes, context)
+
+
+def restore(opened: Opened, network: Network, team: Team, done: Done) -> np.ndarray:
+    """The grey levels [Z, Y, X] of a slab from its symbols; DamagedError where these cannot be."""
+    slab = Slab(opened.layout, opened.limit, opened.fitted, network.weights)
+    symbols = opened.symbols
+    for t, lo, hi in opened.layout.fronts:
+        team.predict(slab, network, t, lo, hi)
+        context = None if symbols.spike is None else slab.contexts(t, lo, hi, symbols.spike)
+        voxel = symbols.take(slab.mean[lo:hi], slab.classes[lo:hi], context)
+        slab.perceive(network, t, lo, hi, voxel, symbols.quiet)
+        done(hi - lo)
+    symbols.finish()
+    return slab.voxels()
