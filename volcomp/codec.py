@@ -22,7 +22,7 @@ import numpy as np
 from . import coding, differences, least_squares, linear, mapping, models, rice, spike
 from .coding import Survey
 from .cursor import Cursor, string, varint
-from .engines import Engine, OnThreads, Workers
+from .engines import Engine, OnDevice, OnThreads, Workers
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .lstm.weights import Weights
@@ -151,6 +151,10 @@ def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
 
 def _engine(number: int, changed: bytes, backend: str, voxels: int, workers: Workers, done: Done) -> Engine:
     """Who is to walk over the slabs of a volume of so many voxels."""
+    if backend == "torch":
+        from .gpu import network, plain
+
+        return OnDevice(network.Network(_weights(number, changed), "cpu", plain.Steps), workers, done)
     return OnThreads(_network(number, changed, backend, _leave_torch(voxels)), workers, done)
 
 

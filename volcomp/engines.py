@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from .errors import DamagedError
 from .lstm import cpu
 from .slab import Team
 from .walk import Done, Given, Opened
+
+if TYPE_CHECKING:
+    from .gpu.network import Network
 
 Result = TypeVar("Result")
 Slabs = Mapping[int, int]  # voxels by number
@@ -119,6 +122,63 @@ class OnThreads:
             return end(k, opened, walk.restore(opened, self._network, self._workers.team, self._done))
 
         return self._workers.in_order([partial(attempt, job, k) for k in slabs])
+
+
+class OnDevice:
+    """The `Engine` of a GPU: it walks over as many slabs at once as its memory has room for; threads begin and end
+    them."""
+
+    def __init__(self, network: Network, workers: Workers, done: Done) -> None:
+        self._network, self._workers, self._done = network, workers, done
+
+    def survey(
+        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
+    ) -> Iterator[Result]:
+        """As `Engine` says."""
+        from .gpu import walk
+
+        for numbers in self._groups(slabs, walk.GIVEN_BYTES):
+            given = [*self._workers.in_order([partial(begin, k) for k in numbers])]
+            surveys = walk.survey(given, self._network, self._done)
+            ended = zip(numbers, given, surveys, strict=True)
+            yield from self._workers.in_order([partial(end, *one) for one in ended])
+
+    def restore(
+        self, slabs: Slabs, begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
+    ) -> Iterator[Result | DamagedError]:
+        """As `Engine` says."""
+        from .gpu import walk
+
+        for numbers in self._groups(slabs, walk.OPENED_BYTES):
+            opened = [*self._workers.in_order([partial(attempt, begin, k) for k in numbers])]
+            whole = [one for one in opened if isinstance(one, Opened)]
+            levels = iter(walk.restore(whole, self._network, self._done) if whole else [])
+            walked = [(one, next(levels)) if isinstance(one, Opened) else (one, one) for one in opened]
+
+            def finish(k: int, one: Opened | DamagedError, found: np.ndarray | DamagedError) -> Result:
+                if isinstance(found, DamagedError):
+                    raise found
+                assert isinstance(one, Opened)
+                return end(k, one, found)
+
+            jobs = [partial(attempt, finish, k, *pair) for k, pair in zip(numbers, walked, strict=True)]
+            yield from self._workers.in_order(jobs)
+
+    def _groups(self, slabs: Slabs, bytes_per_voxel: int) -> Iterator[list[int]]:
+        """Numbers of slabs that are walked over at once."""
+        from .gpu import walk
+
+        room = min(self._network.free() // bytes_per_voxel, walk.GROUP_VOXELS)
+        group: list[int] = []
+        voxels = 0
+        for k, size in slabs.items():
+            if group and voxels + size > room:
+                yield group
+                group, voxels = [], 0
+            group.append(k)
+            voxels += size
+        if group:
+            yield group
 
 
 def attempt(work: Callable[..., Result], *arguments: object) -> Result | DamagedError:

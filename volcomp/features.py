@@ -68,7 +68,7 @@ def _scale_table() -> np.ndarray:
 
 SCALES = _scale_table()
 RECIPROCALS = ((1 << 28) + SCALES // 2) // SCALES  # 2^28 / scale
-_BOUNDS = (1 << 27) // RECIPROCALS + 1  # differences of 8 scales or more; times the reciprocal still below 2^28
+BOUNDS = (1 << 27) // RECIPROCALS + 1  # differences of 8 scales or more; times the reciprocal still below 2^28
 
 
 class Neighbours(NamedTuple):
@@ -144,7 +144,7 @@ def observe(
             gathered[n_levels + i] = residual[np.uint64(at + row[i])]
         x = inputs[v]
         reciprocal = np.int32(RECIPROCALS[k])
-        bound = np.int32(_BOUNDS[k])
+        bound = np.int32(BOUNDS[k])
         for i in range(rest):
             d = np.int32(min(max(gathered[i], np.int32(-bound)), bound))
             units = np.int32(np.int32(d * reciprocal) >> np.int32(14))

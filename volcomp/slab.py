@@ -143,6 +143,13 @@ def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
     return shape[0] * plane, RADIUS * row + RADIUS, (plane, row)
 
 
+def unpadded(known: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """The grey levels [Z, Y, X] of a padded slab that is stored flat, a view."""
+    z, y, x = shape
+    within = known.reshape(z, y + 2 * RADIUS, x + 2 * RADIUS)
+    return within[:, RADIUS : RADIUS + y, RADIUS : RADIUS + x]
+
+
 def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
     """The layout of a slab [Z, Y, X] whose linear stage is `fitted`: its support decides on the schedule."""
     size, origin, strides = geometry(shape)
@@ -232,9 +239,7 @@ class Slab:
 
     def voxels(self) -> np.ndarray:
         """The grey levels [Z, Y, X], a view."""
-        z, y, x = self.shape
-        padded = self.known.reshape(z, y + 2 * RADIUS, x + 2 * RADIUS)
-        return padded[:, RADIUS : RADIUS + y, RADIUS : RADIUS + x]
+        return unpadded(self.known, self.shape)
 
 
 class Team:

@@ -1,0 +1,108 @@
+"""A group of slabs on the device while they are coded: all that a front needs lies there from the start, and stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from neighbourhoods import pad
+
+from ..lstm import learning
+from ..slab import RADIUS, level_type, unpadded
+from . import plan
+from .network import Network
+from .plan import Part, Plan
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What goes to and fro for every voxel: of the whole group in the order of coding, or of one front at a time.
+
+    voxel int16 or int32 [v]   grey levels
+    mean int32 [v]             in sixteenths of one
+    classes uint8 [v]
+    context uint8 [v]          of the spike's flags; 0 in a slab that has none
+    """
+
+    voxel: torch.Tensor
+    mean: torch.Tensor
+    classes: torch.Tensor
+    context: torch.Tensor
+
+    @classmethod
+    def empty(cls, size: int, kind: torch.dtype, device: torch.device, pinned: bool = False) -> Trace:
+        """Room for so many voxels, of grey levels of this type."""
+        kinds = (kind, torch.int32, torch.uint8, torch.uint8)
+        return cls(*(torch.zeros(size, dtype=one, device=device, pin_memory=pinned) for one in kinds))
+
+    def front(self, size: int) -> Trace:
+        """The first so many voxels."""
+        return Trace(self.voxel[:size], self.mean[:size], self.classes[:size], self.context[:size])
+
+
+class Group:
+    """Slabs [s] of one model with all their rows [r], where `Plan` has them.
+
+    known [n], error int32 [n]  the padded slabs and the linear stage's residuals, one slab after the other
+    prediction int32 [r]        of the linear stage, for the voxel that is being coded
+    inputs int8 [r, INPUTS]     of that voxel
+    hidden int8 [2, r, H]       read from one half and written to the other, in turns: units are read while others of
+                                the same row are written
+    cell int16 [r, H]
+    head int32 [s, 2, N]        the head's weights; exact int64: the same in 1/65536
+    slope int64 [s, 2, N]       what the voxels since the last step of learning say about them, and
+    count int64 [s]             how many voxels those are
+    trace                       of all voxels where they are known, else of a front
+    """
+
+    def __init__(self, network: Network, parts: Sequence[Part], levels: Sequence[np.ndarray] | None) -> None:
+        """`levels`: the grey levels [Z, Y, X] of every slab where they are known, else None."""
+        n, self.network = network, network
+        self._layouts = [part.layout for part in parts]
+        self.plan = plan.make(parts)
+        self.given = levels is not None
+        p, device = self.plan, network.device
+        kind = level_type(max(part.limit for part in parts))
+        known = np.zeros(p.size, kind)
+        for slab, offset in zip(levels or [], p.offsets.tolist(), strict=levels is not None):
+            padded = pad(slab, 0, RADIUS).ravel()
+            known[offset : offset + padded.size] = padded
+        rows = len(p.start)
+        self.known = torch.from_numpy(known).to(device)
+        self.error = torch.zeros(p.size, dtype=torch.int32, device=device)
+        self.prediction = torch.zeros(rows, dtype=torch.int32, device=device)
+        self.inputs = torch.zeros((rows, plan.LANES), dtype=torch.int8, device=device)
+        self.hidden = torch.zeros((2, rows, n.hidden), dtype=torch.int8, device=device)
+        self.cell = torch.zeros((rows, n.hidden), dtype=torch.int16, device=device)
+        self.head = n.head.repeat(len(parts), 1, 1)
+        self.exact = self.head.to(torch.int64) << learning.EXACT_BITS
+        self.slope = torch.zeros_like(self.exact)
+        self.count = torch.zeros(len(parts), dtype=torch.int64, device=device)
+        self.start, self.base, self.depth, self.sets, self.last = map(n.put, (p.start, p.base, p.depth, p.sets, p.last))
+        self.slabs, self.back, self.flat = map(n.put, (p.slabs, p.back, p.flat))
+        self.weights, self.bounds = n.put(p.weights), n.put(p.bounds)
+        if not self.given:
+            longest = int(np.diff(p.first).max())
+            self.trace = Trace.empty(longest, self.known.dtype, device)
+            self.fronts = n.put(p.fronts)
+            return
+        self.trace = Trace.empty(int(p.first[-1]), self.known.dtype, device)
+        fronts = p.fronts.copy()
+        fronts[:, :, plan.PLACE] += p.first[:-1, None]
+        self.fronts = n.put(fronts)
+
+    def levels(self, s: int) -> np.ndarray:
+        """The grey levels [Z, Y, X] of slab s, once it is through: on the CPU."""
+        layout, offset = self._layouts[s], int(self.plan.offsets[s])
+        return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)
+
+
+def need(part: Part, hidden: int, given: bool) -> int:
+    """Bytes of the device's memory that a slab takes in a group, known or not, with so many hidden units."""
+    z, y, x = part.layout.shape
+    padded = part.layout.size * (np.dtype(level_type(part.limit)).itemsize + 4)
+    rows = z * y * (plan.LANES + 4 * hidden + 32)
+    return padded + rows + (z * y * x * 10 if given else 0)
