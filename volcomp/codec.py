@@ -151,8 +151,10 @@ def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
 
 def _engine(number: int, changed: bytes, backend: str, voxels: int, workers: Workers, done: Done) -> Engine:
     """Who is to walk over the slabs of a volume of so many voxels."""
-    if backend == "torch":
+    if backend in ("torch", "triton"):
         from .gpu import network, plain
+        if backend == "triton":
+            from .gpu import launch as plain
 
         return OnDevice(network.Network(_weights(number, changed), "cpu", plain.Steps), workers, done)
     return OnThreads(_network(number, changed, backend, _leave_torch(voxels)), workers, done)

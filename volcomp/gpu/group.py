@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from .network import Network
 from .plan import Part, Plan
 
 
-@dataclass(frozen=True)
 class Trace:
     """What goes to and fro for every voxel: of the whole group in the order of coding, or of one front at a time.
 
@@ -25,22 +23,15 @@ class Trace:
     mean int32 [v]             in sixteenths of one
     classes uint8 [v]
     context uint8 [v]          of the spike's flags; 0 in a slab that has none
+    said uint8 [6·v]           the bytes of the last three, so that they travel together
     """
 
-    voxel: torch.Tensor
-    mean: torch.Tensor
-    classes: torch.Tensor
-    context: torch.Tensor
-
-    @classmethod
-    def empty(cls, size: int, kind: torch.dtype, device: torch.device, pinned: bool = False) -> Trace:
+    def __init__(self, size: int, kind: torch.dtype, device: torch.device, pinned: bool = False) -> None:
         """Room for so many voxels, of grey levels of this type."""
-        kinds = (kind, torch.int32, torch.uint8, torch.uint8)
-        return cls(*(torch.zeros(size, dtype=one, device=device, pin_memory=pinned) for one in kinds))
-
-    def front(self, size: int) -> Trace:
-        """The first so many voxels."""
-        return Trace(self.voxel[:size], self.mean[:size], self.classes[:size], self.context[:size])
+        self.voxel = torch.zeros(size, dtype=kind, device=device, pin_memory=pinned)
+        self.said = torch.zeros(6 * size, dtype=torch.uint8, device=device, pin_memory=pinned)
+        self.mean = self.said[: 4 * size].view(torch.int32)
+        self.classes, self.context = self.said[4 * size : 5 * size], self.said[5 * size :]
 
 
 class Group:
@@ -86,10 +77,10 @@ class Group:
         self.weights, self.bounds = n.put(p.weights), n.put(p.bounds)
         if not self.given:
             longest = int(np.diff(p.first).max())
-            self.trace = Trace.empty(longest, self.known.dtype, device)
+            self.trace = Trace(longest, self.known.dtype, device)
             self.fronts = n.put(p.fronts)
             return
-        self.trace = Trace.empty(int(p.first[-1]), self.known.dtype, device)
+        self.trace = Trace(int(p.first[-1]), self.known.dtype, device)
         fronts = p.fronts.copy()
         fronts[:, :, plan.PLACE] += p.first[:-1, None]
         self.fronts = n.put(fronts)

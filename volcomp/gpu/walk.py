@@ -93,17 +93,15 @@ def _restore(slabs: Sequence[Opened], network: Network, done: Done) -> list[np.n
     steps = network.steps(group)
     on_cuda = network.device.type == "cuda"
     # Pinned, so that it is copied while Python goes on.
-    host = Trace.empty(len(group.trace.mean), group.known.dtype, torch.device("cpu"), pinned=on_cuda)
+    host = Trace(len(group.trace.mean), group.known.dtype, torch.device("cpu"), pinned=on_cuda)
     with _Takers(slabs, group.plan, host) as takers:
         for front, size in enumerate(np.diff(group.plan.first).tolist()):
-            here, there = host.front(size), group.trace.front(size)
             steps.predict()
-            for ours, theirs in ((here.mean, there.mean), (here.classes, there.classes), (here.context, there.context)):
-                ours.copy_(theirs, non_blocking=True)
+            host.said.copy_(group.trace.said, non_blocking=True)
             if on_cuda:
                 torch.cuda.current_stream(network.device).synchronize()  # that the last voxels have left `host` as well
             takers.take(front)
-            there.voxel.copy_(here.voxel, non_blocking=True)
+            group.trace.voxel.copy_(host.voxel, non_blocking=True)
             steps.perceive()
             done(size)
     return [takers.errors[s] or group.levels(s) for s in range(len(slabs))]

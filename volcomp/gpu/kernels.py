@@ -1,0 +1,404 @@
+"""The kernels, in Triton: `predict` is all that comes before a front's voxels are known, `perceive` what comes after,
+and `learn` ends the front. A program of the first two serves BLOCK rows of one slab; a program of the last one slab.
+
+Integers throughout, as the other stages define them (`features.py`, `linear.py`, `spike.py`, `lstm/cell.py`,
+`lstm/learning.py`); the numbers are theirs. Nothing a front writes is read in the same launch but by the row that wrote
+it, so that the order of programs cannot matter; sums of integers meet in atomics, whose order cannot either.
+
+Triton's division of integers rounds towards zero and its shift to the right rounds down.
+"""
+
+# No annotations from the future: Triton reads them.
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from .. import features, linear, residual, spike, supports
+from ..lstm import cell as cells
+from ..lstm import learning
+from . import plan
+
+BLOCK = 64  # rows of a program
+UNITS = 32  # hidden units at a time: four gates of theirs fit into registers
+ROWS = 16  # of a metric
+
+
+def depth_of(hidden: int) -> int:
+    """How many hidden units are summed up at a time: the largest power of two, up to 128, that divides them."""
+    return min(hidden & -hidden, 128)
+
+
+_LANES = tl.constexpr(plan.LANES)
+_ACTIVE_LANES = tl.constexpr(plan.ACTIVE_LANES)
+_CHUNK = tl.constexpr(plan.CHUNK)
+_PLANE, _ROW, _WIDTH = tl.constexpr(plan.PLANE), tl.constexpr(plan.ROW), tl.constexpr(plan.WIDTH)
+_LIMIT, _SPIKE, _QUIET = tl.constexpr(plan.LIMIT), tl.constexpr(plan.SPIKE), tl.constexpr(plan.QUIET)
+_FIELDS = tl.constexpr(plan.FIELDS)
+_TIME, _LOW, _HIGH, _PLACE = (tl.constexpr(column) for column in (plan.TIME, plan.LOW, plan.HIGH, plan.PLACE))
+_BASE, _ACTIVITY, _SPIKED = (tl.constexpr(role) for role in (plan.BASE, plan.ACTIVITY, plan.SPIKED))
+
+_LEVELS = tl.constexpr(len(features.LEVELS))
+_LEVELS_IN_SLICE = tl.constexpr(features.LEVELS_IN_SLICE)
+_REST = tl.constexpr(len(features.LEVELS) + len(features.RESIDUALS))  # the first input that is no neighbour
+_SCALE_FLOOR = tl.constexpr(features.SCALE_FLOOR)
+_SCALE_INDICES = tl.constexpr(features.SCALE_INDICES)
+_INPUT_LIMIT = tl.constexpr(features.INPUT_LIMIT)
+
+_MARGIN = tl.constexpr(supports.RADIUS)
+_FRACTION_BITS = tl.constexpr(linear.FRACTION_BITS)
+_WEIGHT_SHIFT = tl.constexpr(linear.WEIGHT_BITS - linear.FRACTION_BITS)
+_WEIGHT_HALF = tl.constexpr(1 << (linear.WEIGHT_BITS - linear.FRACTION_BITS - 1))
+_CELL_LIMIT, _OUTPUT_LIMIT = tl.constexpr(cells.CELL_LIMIT), tl.constexpr(cells.OUTPUT_LIMIT)
+_CLASSES, _CLASS_ORIGIN = tl.constexpr(residual.CLASSES), tl.constexpr(residual.CLASS_ORIGIN)
+_STEPS = tl.constexpr(len(spike.STEPS))
+_STEP_VALUES = tl.constexpr(tuple(spike.STEPS.tolist()))
+_Q0, _Q1, _Q2, _Q3 = (tl.constexpr(quarter) for quarter in spike.QUARTERS.tolist())
+
+_BINS, _FINEST, _ENOUGH = (tl.constexpr(n) for n in (learning.BINS, learning.FINEST, learning.ENOUGH))
+_MEAN_BITS, _EXACT_BITS = tl.constexpr(learning.MEAN_BITS), tl.constexpr(learning.EXACT_BITS)
+_EXACT_HALF = tl.constexpr(1 << (learning.EXACT_BITS - 1))
+_STEP_SHIFT = tl.constexpr(learning.STEP_SHIFT)
+
+_TALLIES = ["slabs_n", "rows_n", "lanes_n", "sets_n", "classes_n", "head_limit"]  # of any value: no kernel for each
+
+
+@triton.jit
+def _clip(value: Any, limit: Any) -> Any:
+    return tl.minimum(tl.maximum(value, -limit), limit)
+
+
+@triton.jit
+def _scale_index(scale: Any) -> Any:
+    """Four bits after the leading one of an int64, and its place: what a float64 begins with, less its bias."""
+    return ((scale.to(tl.float64).to(tl.int64, bitcast=True) >> 48) - ((1023 + 6) << 4)).to(tl.int32)
+
+
+@triton.jit
+def _squash(units: Any) -> Any:
+    """A difference in 1/1024 of the scale, within ±8192, as an input."""
+    return tl.minimum((units - ((units * tl.abs(units)) >> 14) + 16) >> 5, _INPUT_LIMIT)
+
+
+@triton.jit
+def _sigmoid(accumulator: Any, shift: Any) -> Any:
+    """1/2 + z/4 − z|z|/32 in 1/32768."""
+    z = _clip((accumulator * 8) >> shift, 4096)
+    return 16384 + 8 * z - ((z * tl.abs(z)) >> 10)
+
+
+@triton.jit
+def _tanh(z: Any) -> Any:
+    """z − z|z|/4 in 1/32768, from z in 1/1024."""
+    z = _clip(z, 2048)
+    return 32 * z - ((z * tl.abs(z)) >> 7)
+
+
+@triton.jit
+def _total(tile: Any) -> Any:
+    return tl.sum(tile, axis=1)
+
+
+@triton.jit
+def _linear(  # noqa: PLR0913
+    known: Any, levels: Any, lane_back: Any, role: Any, at: Any, depth: Any, later: Any, taken: Any, set_at: Any,
+    plane: Any, limit: Any, back: Any, flat: Any, weights: Any, bounds: Any, lanes_n: Any, classes_n: Any, s: Any,
+) -> Any:  # fmt: skip
+    """The prediction int32 [v], from LEVELS int32 [v, LANES] and the neighbours that are weighed."""
+    base = (_total(tl.where((role & _BASE) != 0, levels, 0)) + 2) >> 2
+    counts = ((role & _ACTIVITY) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
+    activity = _total(tl.where(counts, tl.abs(levels - base[:, None]), 0))
+    activity = tl.where(later, activity, activity * 19 // 10)
+    chosen = tl.zeros_like(activity)
+    for j in range(classes_n - 1):
+        chosen += (activity >= tl.load(bounds + set_at * (classes_n - 1) + j, mask=taken, other=0)).to(tl.int32)
+    row_of_weights = (set_at * classes_n + chosen) * lanes_n
+    # No product of a difference (17 bits and a sign) and a weight (15 bits and one), nor any sum of so few, leaves 64.
+    total = tl.zeros_like(at)[:, None] + tl.zeros([1, _CHUNK], tl.int64)
+    for first in range(0, lanes_n, _CHUNK):
+        lane = first + tl.arange(0, _CHUNK)
+        slices = tl.load(back + s * lanes_n + lane)
+        offset = tl.load(flat + s * lanes_n + lane)
+        used = taken[:, None] & ((slices == 0)[None, :] | later[:, None])
+        place = at[:, None] - tl.minimum(slices[None, :], depth[:, None]) * plane + offset[None, :]
+        near = tl.where(used, tl.load(known + place, mask=used, other=0).to(tl.int32) - base[:, None], 0)
+        weight = tl.load(weights + row_of_weights[:, None] + lane[None, :], mask=taken[:, None], other=0)
+        total += near.to(tl.int64) * weight.to(tl.int64)
+    rounded = (_total(total) + _WEIGHT_HALF) >> _WEIGHT_SHIFT
+    value = (base << _FRACTION_BITS).to(tl.int64) + rounded
+    return tl.minimum(tl.maximum(value, 0), limit << _FRACTION_BITS).to(tl.int32)
+
+
+@triton.jit
+def _activity(error: Any, active: Any, at: Any, depth: Any, later: Any, taken: Any, plane: Any, row: Any) -> Any:
+    """Weighted sums int64 [v] of the residuals nearby, in the slice and in the one before; 0 there in a first slice."""
+    lane = tl.arange(0, _ACTIVE_LANES)
+    back = tl.load(active + lane)
+    flat = tl.load(active + _ACTIVE_LANES + lane) * row + tl.load(active + 2 * _ACTIVE_LANES + lane)
+    first = tl.load(active + 3 * _ACTIVE_LANES + lane)
+    weight = tl.load(active + 4 * _ACTIVE_LANES + lane)
+    used = taken[:, None] & ((back == 0)[None, :] | later[:, None])
+    place = at[:, None] - tl.minimum(back[None, :], depth[:, None]) * plane + flat[None, :]
+    size = tl.abs(tl.load(error + place, mask=used, other=0)).to(tl.int64)
+    size *= tl.where(later[:, None], weight[None, :], first[None, :]).to(tl.int64)
+    in_slice = (back == 0)[None, :]
+    return _total(tl.where(in_slice, size, 0)), _total(tl.where(in_slice, 0, size))
+
+
+@triton.jit
+def _inputs(
+    levels: Any, errors: Any, prediction: Any, near: Any, before: Any, later: Any, lane_back: Any, scales: Any
+) -> Any:
+    """The inputs int32 [v, LANES] and the index of the scale int32 [v]."""
+    k = _scale_index(((near + before) >> 8) + _SCALE_FLOOR)
+    reciprocal = tl.load(scales + _SCALE_INDICES + k)
+    bound = tl.load(scales + 2 * _SCALE_INDICES + k)
+    lane = tl.arange(0, _LANES)[None, :]
+    d = tl.where(lane < _LEVELS, levels * 16 - prediction[:, None], errors)
+    units = (_clip(d, bound[:, None]) * reciprocal[:, None]) >> 14
+    x = _squash(_clip(units, 8192))
+    x = tl.where((lane < _REST) & ((lane_back == 0)[None, :] | later[:, None]), x, 0)
+    spread = _total(tl.where(lane < _LEVELS_IN_SLICE, tl.abs(d), 0)).to(tl.int64)
+    ratio = _scale_index((near >> 8) + _SCALE_FLOOR) - _scale_index(((before * 15) >> 10) + _SCALE_FLOOR)
+    wide = _scale_index(spread * 8 // 5 + _SCALE_FLOOR) - k
+    level = tl.minimum((prediction.to(tl.int64) * reciprocal) >> 14, 8192).to(tl.int32)
+    x = tl.where(lane == _REST, _clip(k - 96, _INPUT_LIMIT)[:, None], x)
+    x = tl.where(lane == _REST + 1, (((prediction & 15) - 8) << 3)[:, None], x)
+    x = tl.where(lane == _REST + 2, tl.where(later, 64, 0)[:, None], x)
+    x = tl.where(lane == _REST + 3, tl.where(later, _clip(ratio, _INPUT_LIMIT), 0)[:, None], x)
+    x = tl.where(lane == _REST + 4, _clip(wide, _INPUT_LIMIT)[:, None], x)
+    x = tl.where(lane == _REST + 5, _squash(level)[:, None], x)
+    x = tl.where(lane == _REST + 6, 64, x)
+    return x, k
+
+
+@triton.jit
+def _gate(
+    x: Any, hidden: Any, rows: Any, taken: Any, matrix: Any, column: Any, H: tl.constexpr, K: tl.constexpr
+) -> Any:
+    """The accumulators int32 [v, UNITS] of a gate's units, whose columns of the product these are. `matrix` is
+    transposed: what is summed up lies side by side."""
+    width: tl.constexpr = _LANES + H
+    lane = tl.arange(0, _LANES)
+    acc = tl.dot(x, tl.load(matrix + column[None, :] * width + lane[:, None]), out_dtype=tl.int32)
+    for first in tl.static_range(0, H, K):
+        unit = first + tl.arange(0, K)
+        part = tl.load(hidden + rows[:, None] * H + unit[None, :], mask=taken[:, None], other=0)
+        acc = tl.dot(part, tl.load(matrix + column[None, :] * width + _LANES + unit[:, None]), acc, out_dtype=tl.int32)
+    return acc
+
+
+@triton.jit
+def _lstm(
+    x: Any, rows: Any, taken: Any, before: Any, after: Any, cell: Any, matrix: Any, shift: Any, head: Any,
+    H: tl.constexpr, K: tl.constexpr, UNITS: tl.constexpr,
+) -> Any:  # fmt: skip
+    """One step of rows int64 [v] with inputs int8 [v, LANES]: hidden outputs are read from `before` and written to
+    `after`, cells in place. Returns the head's two sums int32 [v]."""
+    width: tl.constexpr = _LANES + H
+    lane = tl.arange(0, _LANES)
+    wide = x.to(tl.int32)
+    first_sum = _total(wide * tl.load(head + lane)[None, :])
+    second_sum = _total(wide * tl.load(head + width + lane)[None, :])
+    for first in range(0, H, UNITS):
+        unit = first + tl.arange(0, UNITS)
+        i = _sigmoid(_gate(x, before, rows, taken, matrix, unit, H, K), tl.load(shift + unit)[None, :])
+        f = _sigmoid(_gate(x, before, rows, taken, matrix, H + unit, H, K), tl.load(shift + H + unit)[None, :])
+        o = _sigmoid(_gate(x, before, rows, taken, matrix, 2 * H + unit, H, K), tl.load(shift + 2 * H + unit)[None, :])
+        g = _gate(x, before, rows, taken, matrix, 3 * H + unit, H, K)
+        g = _tanh((g * 8) >> tl.load(shift + 3 * H + unit)[None, :])
+        place = rows[:, None] * H + unit[None, :]
+        c = tl.load(cell + place, mask=taken[:, None], other=0).to(tl.int32)
+        c = _clip((f * c + ((i * g) >> 3) + (1 << 14)) >> 15, _CELL_LIMIT)
+        tl.store(cell + place, c.to(tl.int16), mask=taken[:, None])
+        out = tl.minimum((o * _tanh(c >> 2) + (1 << 22)) >> 23, _OUTPUT_LIMIT)
+        tl.store(after + place, out.to(tl.int8), mask=taken[:, None])
+        first_sum += _total(out * tl.load(head + _LANES + unit)[None, :])
+        second_sum += _total(out * tl.load(head + width + _LANES + unit)[None, :])
+    return first_sum, second_sum
+
+
+@triton.jit
+def _context(levels: Any, lane_back: Any, role: Any, later: Any, mean: Any, classes: Any, value: Any) -> Any:
+    """The contexts of the spike's flags int32 [v], 0 where there is no spike."""
+    counts = ((role & _SPIKED) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
+    same = _total(tl.where(counts & (levels == value), 1, 0))
+    quarter = classes & 3
+    scale = tl.where(quarter < 2, tl.where(quarter == 0, _Q0, _Q1), tl.where(quarter == 2, _Q2, _Q3)).to(tl.int64)
+    scale = scale << (classes >> 2).to(tl.int64)
+    distance = tl.abs(mean.to(tl.int64) - 16 * value) << 14
+    step = tl.zeros_like(same)
+    for n in tl.static_range(_STEPS):
+        step += (distance >= _STEP_VALUES[n] * scale).to(tl.int32)
+    return tl.where(value >= 0, same * (_STEPS + 1) + step, 0)
+
+
+@triton.jit(do_not_specialize=_TALLIES)
+def predict(
+    clock, fronts, slabs, base, depth, sets, back, flat, weights, bounds, seen, active, scales, matrix, shift, head,
+    bias, known, error, predictions, inputs, hidden, cell, mean, classes, context, slabs_n, rows_n, lanes_n, sets_n,
+    classes_n, H: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr, UNITS: tl.constexpr,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Means, classes and contexts of the front that the clock says. Grid: (blocks of rows, slabs); arrays as `Group`,
+    `Plan` and `Network` have them, but for `matrix` int8 [4H, INPUTS + H]."""
+    s = tl.program_id(1)
+    front = tl.load(clock)
+    entry = fronts + (front * slabs_n + s) * 4
+    low, high = tl.load(entry + _LOW), tl.load(entry + _HIGH)
+    row = low + tl.program_id(0) * BLOCK
+    if row >= high:
+        return
+    fields = slabs + s * _FIELDS
+    plane, stride = tl.load(fields + _PLANE), tl.load(fields + _ROW)
+    limit, value = tl.load(fields + _LIMIT), tl.load(fields + _SPIKE)
+    rows = row + tl.arange(0, BLOCK)  # int64
+    taken = rows < high
+    at = tl.load(base + rows, mask=taken, other=0) + tl.load(entry + _TIME)
+    of_depth = tl.load(depth + rows, mask=taken, other=0)
+    later = of_depth > 0
+
+    lane = tl.arange(0, _LANES)
+    lane_back, role = tl.load(seen + lane), tl.load(seen + 3 * _LANES + lane)
+    lane_flat = tl.load(seen + _LANES + lane) * stride + tl.load(seen + 2 * _LANES + lane)
+    used = taken[:, None] & ((lane_back == 0)[None, :] | later[:, None])
+    place = at[:, None] - tl.minimum(lane_back[None, :], of_depth[:, None]) * plane + lane_flat[None, :]
+    levels = tl.load(known + place, mask=used & (lane < _LEVELS)[None, :], other=0).to(tl.int32)
+    errors = tl.load(error + place, mask=used & ((lane >= _LEVELS) & (lane < _REST))[None, :], other=0)
+
+    set_at = s * sets_n + tl.load(sets + rows, mask=taken, other=0)
+    prediction = _linear(
+        known, levels, lane_back, role, at, of_depth, later, taken, set_at, plane, limit, back, flat, weights, bounds,
+        lanes_n, classes_n, s,
+    )  # fmt: skip
+    near, before = _activity(error, active, at, of_depth, later, taken, plane, stride)
+    x, k = _inputs(levels, errors, prediction, near, before, later, lane_back, scales)
+    x = x.to(tl.int8)
+    tl.store(predictions + rows, prediction, mask=taken)
+    tl.store(inputs + rows[:, None] * _LANES + lane[None, :], x, mask=taken[:, None])
+
+    half = (front & 1).to(tl.int64) * rows_n * H
+    other_half = (1 - (front & 1)).to(tl.int64) * rows_n * H
+    first_sum, second_sum = _lstm(
+        x, rows, taken, hidden + half, hidden + other_half, cell, matrix, shift, head + s * 2 * (_LANES + H), H, K,
+        UNITS,
+    )  # fmt: skip
+    offset = _clip((first_sum + tl.load(bias)) >> 5, 8192)
+    octaves = (second_sum + tl.load(bias + 1)) >> 11
+    moved = (offset.to(tl.int64) * tl.load(scales + k) + (1 << 13)) >> 14
+    of_mean = tl.minimum(tl.maximum(prediction + moved, 0), limit << _FRACTION_BITS).to(tl.int32)
+    of_class = tl.minimum(tl.maximum((k + octaves + _CLASS_ORIGIN) >> 2, 0), _CLASSES - 1)
+    to = tl.load(entry + _PLACE) + rows - low
+    tl.store(mean + to, of_mean, mask=taken)
+    tl.store(classes + to, of_class.to(tl.uint8), mask=taken)
+    found = _context(levels, lane_back, role, later, of_mean, of_class, value)
+    tl.store(context + to, found.to(tl.uint8), mask=taken)
+
+
+@triton.jit
+def _collect(seen: Any, place: Any, taken: Any, first: Any, second: Any, to: Any, width: tl.constexpr) -> Any:
+    """Add the sums of slopes [v] times a tile of what the head saw [v, n] to `slope` [2, width], from `to` on."""
+    x = tl.load(seen + place, mask=taken[:, None], other=0).to(tl.int32)
+    tl.atomic_add(to, tl.sum(first[:, None] * x, axis=0).to(tl.int64), sem="relaxed")
+    tl.atomic_add(to + width, tl.sum(second[:, None] * x, axis=0).to(tl.int64), sem="relaxed")
+
+
+@triton.jit(do_not_specialize=_TALLIES)
+def perceive(
+    clock, fronts, slabs, base, start, last, known, error, predictions, inputs, hidden, voxel, mean, classes, slopes,
+    reciprocals, slope, count, slabs_n, rows_n, H: tl.constexpr, BLOCK: tl.constexpr, UNITS: tl.constexpr,
+    GIVEN: tl.constexpr, LEARNS: tl.constexpr,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Take in the voxels of the front that the clock says, from `known` where they are GIVEN and else from `voxel`,
+    with their residuals and the margins that begin or end with them; and collect what heads learn from. Grid: (blocks
+    of rows, slabs)."""
+    s = tl.program_id(1)
+    front = tl.load(clock)
+    entry = fronts + (front * slabs_n + s) * 4
+    low, high = tl.load(entry + _LOW), tl.load(entry + _HIGH)
+    row = low + tl.program_id(0) * BLOCK
+    if row >= high:
+        return
+    fields = slabs + s * _FIELDS
+    rows = row + tl.arange(0, BLOCK)
+    taken = rows < high
+    time = tl.load(entry + _TIME)
+    at = tl.load(base + rows, mask=taken, other=0) + time
+    to = tl.load(entry + _PLACE) + rows - low
+    if GIVEN:
+        stored = tl.load(known + at, mask=taken, other=0)
+        tl.store(voxel + to, stored, mask=taken)
+    else:
+        stored = tl.load(voxel + to, mask=taken, other=0)
+        tl.store(known + at, stored, mask=taken)
+    value = stored.to(tl.int32)
+    e = value * 16 - tl.load(predictions + rows, mask=taken, other=0)
+    tl.store(error + at, e, mask=taken)
+
+    x = time - tl.load(start + rows, mask=taken, other=0)
+    begins = taken & (x == 0) & (tl.load(last + rows, mask=taken, other=1) == 0)
+    ends = taken & (x == tl.load(fields + _WIDTH) - 1)
+    next_row = at + tl.load(fields + _ROW) - _MARGIN
+    for m in tl.static_range(_MARGIN):
+        tl.store(known + next_row + m, stored, mask=begins)
+        tl.store(error + next_row + m, e, mask=begins)
+        tl.store(known + at + 1 + m, stored, mask=ends)
+        tl.store(error + at + 1 + m, e, mask=ends)
+
+    if LEARNS:
+        heard = taken & (value != tl.load(fields + _QUIET))
+        missed = value * 16 - tl.load(mean + to, mask=taken, other=0)
+        of_class = tl.load(classes + to, mask=taken, other=0).to(tl.int32)
+        finest = tl.maximum(of_class, _FINEST)
+        bins = (tl.abs(missed).to(tl.int64) * tl.load(reciprocals + finest)) >> 24
+        bins = tl.minimum(bins, _BINS - 1).to(tl.int32) + of_class * _BINS
+        first = tl.load(slopes + bins, mask=heard, other=0).to(tl.int32)
+        first = tl.where(missed > 0, -first, first)
+        second = tl.load(slopes + _CLASSES * _BINS + bins, mask=heard, other=0).to(tl.int32)
+        tl.atomic_add(count + s, tl.sum(heard.to(tl.int64), axis=0), sem="relaxed")
+        width: tl.constexpr = _LANES + H
+        mine = slope + s * 2 * width
+        lane = tl.arange(0, _LANES)
+        _collect(inputs, rows[:, None] * _LANES + lane[None, :], heard, first, second, mine + lane, width)
+        written = hidden + (1 - (front & 1)).to(tl.int64) * rows_n * H
+        for begin in tl.static_range(0, H, UNITS):
+            unit = begin + tl.arange(0, UNITS)
+            place = rows[:, None] * H + unit[None, :]
+            _collect(written, place, heard, first, second, mine + _LANES + unit, width)
+
+
+@triton.jit(do_not_specialize=_TALLIES)
+def learn(
+    clock, metric, slope, count, exact, head, head_limit, N: tl.constexpr, ROOM: tl.constexpr, ROWS: tl.constexpr,
+    LEARNS: tl.constexpr,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """End the front: a step downhill of every slab that has collected enough, and the clock moves on. Grid: (slabs,).
+
+    metric int16 [N, N]; ROOM is the power of two from N on, ROWS how many rows of the metric are multiplied at a time.
+    """
+    s = tl.program_id(0)
+    if s == 0:
+        tl.store(clock, tl.load(clock) + 1)
+    if LEARNS:
+        voxels = tl.load(count + s)
+        if voxels >= _ENOUGH:
+            j = tl.arange(0, ROOM)
+            limit = head_limit.to(tl.int64) << _EXACT_BITS
+            for k in tl.static_range(2):
+                mine = (s * 2 + k) * N
+                doubled = tl.load(slope + mine + j, mask=j < N, other=0) << _MEAN_BITS
+                mean = doubled // voxels
+                mean = tl.where(mean * voxels > doubled, mean - 1, mean)  # rounded down
+                for begin in range(0, N, ROWS):
+                    i = begin + tl.arange(0, ROWS)
+                    inside = (i < N)[:, None] & (j < N)[None, :]
+                    part = tl.load(metric + i[:, None] * N + j[None, :], mask=inside, other=0).to(tl.int64)
+                    total = tl.sum(part * mean[None, :], axis=1)
+                    moved = tl.load(exact + mine + i, mask=i < N, other=0) - (total >> _STEP_SHIFT)
+                    moved = _clip(moved, limit)
+                    tl.store(exact + mine + i, moved, mask=i < N)
+                    rounded = (moved + _EXACT_HALF) >> _EXACT_BITS
+                    tl.store(head + mine + i, rounded.to(tl.int32), mask=i < N)
+            tl.debug_barrier()  # every thread has read both before any puts them back to 0
+            tl.store(slope + s * 2 * N + j, tl.zeros_like(j).to(tl.int64), mask=j < N)
+            tl.store(slope + (s * 2 + 1) * N + j, tl.zeros_like(j).to(tl.int64), mask=j < N)
+            tl.store(count + s, 0)

@@ -1,0 +1,95 @@
+"""The walk's two steps by the kernels: three launches for a front, all of the same shape, since a clock on the device
+says which front it is. So a handful of fronts can be recorded once, as a CUDA graph, and begun with one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import torch
+import triton
+
+from . import kernels
+from .group import Group
+
+RECORDED = 16  # fronts in a graph; the Python of a replay is spread over them
+_recording = Lock()
+
+
+class Steps:
+    """`network.Steps` with a launch for every kernel."""
+
+    def __init__(self, group: Group) -> None:
+        g, n = group, group.network
+        slabs, longest = len(g.count), g.plan.longest
+        self._fronts = len(g.plan.fronts)
+        self.clock = torch.zeros(1, dtype=torch.int32, device=n.device)
+        # Fronts past the last are empty, so that the last replay may run on into them.
+        self._table = torch.cat([g.fronts, g.fronts.new_zeros((RECORDED, slabs, 4))])
+        self._transposed = n.matrix.T.contiguous()
+        self._bias = torch.tensor(n.bias, dtype=torch.int32, device=n.device)
+        self._group = g
+        self._grid = (triton.cdiv(longest, kernels.BLOCK), slabs)
+        self._constants: dict[str, Any] = {"H": n.hidden, "BLOCK": kernels.BLOCK, "UNITS": kernels.UNITS}
+
+    def predict(self) -> None:
+        """As `network.Steps` says."""
+        g, n, t = self._group, self._group.network, self._group.trace
+        kernels.predict[self._grid](
+            self.clock, self._table, g.slabs, g.base, g.depth, g.sets, g.back, g.flat, g.weights, g.bounds, n.seen,
+            n.active, n.scales, self._transposed, n.shift, g.head, self._bias, g.known, g.error, g.prediction, g.inputs,
+            g.hidden, g.cell, t.mean, t.classes, t.context, len(g.count), len(g.base), g.back.shape[1],
+            g.weights.shape[1], g.weights.shape[2], **self._constants, K=kernels.depth_of(n.hidden),
+        )  # fmt: skip
+
+    def perceive(self) -> None:
+        """As `network.Steps` says."""
+        g, n, t = self._group, self._group.network, self._group.trace
+        learns = n.weights.learns
+        kernels.perceive[self._grid](
+            self.clock, self._table, g.slabs, g.base, g.start, g.last, g.known, g.error, g.prediction, g.inputs,
+            g.hidden, t.voxel, t.mean, t.classes, n.slopes, n.reciprocals, g.slope, g.count, len(g.count), len(g.base),
+            **self._constants, GIVEN=g.given, LEARNS=learns,
+        )  # fmt: skip
+        kernels.learn[(len(g.count),)](
+            self.clock, n.metric, g.slope, g.count, g.exact, g.head, n.weights.head_limit, N=n.width,
+            ROOM=triton.next_power_of_2(n.width), ROWS=kernels.ROWS, LEARNS=learns,
+        )  # fmt: skip
+
+    def walk(self) -> None:
+        """As `network.Steps` says."""
+        for _ in range(self._fronts):
+            self.predict()
+            self.perceive()
+
+
+class Graphs(Steps):
+    """The same, recorded: a launch takes Python longer than a small front takes the device."""
+
+    def __init__(self, group: Group) -> None:
+        super().__init__(group)
+        self.clock.fill_(self._fronts)  # on a front without voxels the kernels are compiled and loaded, which a
+        super().predict()  # recording cannot do
+        super().perceive()
+        self.clock.zero_()
+        if group.given:
+            self._walk = _recorded(lambda: (super(Graphs, self).predict(), super(Graphs, self).perceive()), RECORDED)
+        else:
+            self.predict = _recorded(super().predict).replay  # type: ignore[method-assign]
+            self.perceive = _recorded(super().perceive).replay  # type: ignore[method-assign]
+
+    def walk(self) -> None:
+        """As `network.Steps` says."""
+        for _ in range(0, self._fronts, RECORDED):
+            self._walk.replay()
+
+
+def _recorded(work: Callable[[], object], times: int = 1) -> torch.cuda.CUDAGraph:
+    """What a piece of work begins on the device, so many times over."""
+    graph = torch.cuda.CUDAGraph()
+    # One recording at a time, which does not mind what other threads begin meanwhile.
+    with _recording, torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        for _ in range(times):
+            work()
+    return graph
