@@ -16,18 +16,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import coding, differences, least_squares, linear, mapping, models, rice, spike
 from .coding import Survey
 from .cursor import Cursor, string, varint
-from .engines import Engine, OnDevice, OnThreads, Workers
+from .engines import Engine, OnDevice, OnThreads, Slabs, Workers
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .lstm.weights import Weights
 from .slab import lay_out
 from .walk import Done, Given, Network, Opened
+
+if TYPE_CHECKING:
+    from .gpu import network as gpu
 
 MODELS = tuple(models.CURRENT)
 # Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
@@ -38,7 +42,8 @@ SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
+SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves,
+LARGE = 1 << 23  # and for fewer than these getting a GPU to work, a matter of seconds
 EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
@@ -149,22 +154,49 @@ def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
     return sha.digest()[:DIGEST]
 
 
-def _engine(number: int, changed: bytes, backend: str, voxels: int, workers: Workers, done: Done) -> Engine:
-    """Who is to walk over the slabs of a volume of so many voxels."""
-    if backend in ("torch", "triton"):
-        from .gpu import network, plain
-        if backend == "triton":
-            from .gpu import launch as plain
+@lru_cache(maxsize=8)
+def _on_device(number: int, changed: bytes, device: str, way: str) -> gpu.Network | UnsupportedError:
+    """A model on a device as torch names it; the error where it does not compute there as it should."""
+    from .gpu import device as gpu
 
-        return OnDevice(network.Network(_weights(number, changed), "cpu", plain.Steps), workers, done)
+    try:
+        return gpu.network(_weights(number, changed), device, way)
+    except UnsupportedError as error:
+        return error
+
+
+def _engine(
+    number: int, changed: bytes, device: str, backend: str, slabs: Slabs, workers: Workers, done: Done
+) -> Engine:
+    """Who is to walk over slabs of so many voxels."""
+    voxels = sum(slabs.values())
+    if backend in ("torch", "triton"):  # what a GPU does, by other means
+        device, takes, way = "cpu", True, backend
+    else:
+        takes, way = backend == "cpu" and _takes_gpu(device, voxels), ""
+    if takes:
+        network = _on_device(number, changed, device.replace("auto", "cuda"), way)
+        if isinstance(network, UnsupportedError) and device != "auto":
+            raise network
+        if not isinstance(network, UnsupportedError):
+            engine = OnDevice(network, workers, done)
+            if device != "auto" or engine.has_room(slabs):
+                return engine
     return OnThreads(_network(number, changed, backend, _leave_torch(voxels)), workers, done)
 
 
-def _device(device: str) -> None:
+def _takes_gpu(device: str, voxels: int) -> bool:
+    """Whether so many voxels should go to a GPU: for `auto` where there is one, and enough for it to do."""
     if device not in ("auto", "cpu", "cuda"):
         raise UnsupportedError(f"device {device!r} is not known; take auto, cpu or cuda")
-    if device == "cuda":
-        raise UnsupportedError("this version has no CUDA backend; use --device cpu, which writes the same bytes")
+    if device == "cpu" or (device == "auto" and voxels < LARGE):
+        return False
+    from .gpu.device import missing
+
+    reason = missing()
+    if reason and device == "cuda":
+        raise UnsupportedError(reason)
+    return reason is None
 
 
 # ---------------------------------------------------------------------------------------------------------- encoding
@@ -197,9 +229,9 @@ def encode(
 
     Up to effort 5 the result depends on voxels, model and effort alone: not on threads, device, backend or machine.
     Above, the model is fitted to the volume, in floats, so that two machines may write two files that decode alike.
-    `progress` is called with the number of voxels done since the last call, `progress_of` them altogether.
+    `progress` is called with the number of voxels done since the last call, `progress_of` them altogether. `backend` is
+    for tests: "reference", or "torch" and "triton" for what a GPU does, on the CPU.
     """
-    _device(device)
     check_effort(effort)
     depth, height, width = shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     if not 0 < height * width <= SLICE_VOXELS or not depth:
@@ -214,7 +246,7 @@ def encode(
     stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
 
     def coded(changed: bytes, workers: Workers) -> tuple[bytes, list[bytes]]:
-        engine = _engine(number, changed, backend, voxels.size, workers, workers.telling(progress))
+        engine = _engine(number, changed, device, backend, voxels_of, workers, workers.telling(progress))
         header = _write_header(shape, voxels.dtype, number, changed, count, found)
 
         def begin(k: int) -> Given:
@@ -279,7 +311,6 @@ def decode_slabs(
 ) -> Iterator[tuple[int, np.ndarray | DamagedError]]:  # fmt: skip
     """Decode the slabs given by number; yields (number, voxels [z, Y, X] of the header's dtype), or the error where a
     payload is damaged, in ascending order. No more slabs are in memory at a time than there are threads."""
-    _device(device)
     h = read_header(header)
     numbers = sorted(payloads)
     if numbers and not 0 <= numbers[0] <= numbers[-1] < len(h.slabs):
@@ -303,7 +334,7 @@ def decode_slabs(
 
     with Workers(threads, len(numbers)) as workers:
         done = workers.telling(progress)
-        engine = _engine(h.number, h.differences, backend, sum(voxels_of.values()), workers, done)
+        engine = _engine(h.number, h.differences, device, backend, voxels_of, workers, done)
         for k, result in zip(numbers, engine.restore(voxels_of, begin, end), strict=True):
             if isinstance(result, DamagedError):
                 first, past = h.slabs[k]

@@ -164,6 +164,12 @@ class OnDevice:
             jobs = [partial(attempt, finish, k, *pair) for k, pair in zip(numbers, walked, strict=True)]
             yield from self._workers.in_order(jobs)
 
+    def has_room(self, slabs: Slabs) -> bool:
+        """Whether the device's memory has room for each of the slabs now."""
+        from .gpu import walk
+
+        return max(slabs.values()) * walk.GIVEN_BYTES <= self._network.free()
+
     def _groups(self, slabs: Slabs, bytes_per_voxel: int) -> Iterator[list[int]]:
         """Numbers of slabs that are walked over at once."""
         from .gpu import walk

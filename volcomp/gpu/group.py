@@ -13,7 +13,7 @@ from ..lstm import learning
 from ..slab import RADIUS, level_type, unpadded
 from . import plan
 from .network import Network
-from .plan import Part, Plan
+from .plan import Part
 
 
 class Trace:

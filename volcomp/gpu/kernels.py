@@ -9,8 +9,6 @@ Triton's division of integers rounds towards zero and its shift to the right rou
 """
 
 # No annotations from the future: Triton reads them.
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -64,46 +62,46 @@ _TALLIES = ["slabs_n", "rows_n", "lanes_n", "sets_n", "classes_n", "head_limit"]
 
 
 @triton.jit
-def _clip(value: Any, limit: Any) -> Any:
+def _clip(value, limit):
     return tl.minimum(tl.maximum(value, -limit), limit)
 
 
 @triton.jit
-def _scale_index(scale: Any) -> Any:
+def _scale_index(scale):
     """Four bits after the leading one of an int64, and its place: what a float64 begins with, less its bias."""
     return ((scale.to(tl.float64).to(tl.int64, bitcast=True) >> 48) - ((1023 + 6) << 4)).to(tl.int32)
 
 
 @triton.jit
-def _squash(units: Any) -> Any:
+def _squash(units):
     """A difference in 1/1024 of the scale, within ±8192, as an input."""
     return tl.minimum((units - ((units * tl.abs(units)) >> 14) + 16) >> 5, _INPUT_LIMIT)
 
 
 @triton.jit
-def _sigmoid(accumulator: Any, shift: Any) -> Any:
+def _sigmoid(accumulator, shift):
     """1/2 + z/4 − z|z|/32 in 1/32768."""
     z = _clip((accumulator * 8) >> shift, 4096)
     return 16384 + 8 * z - ((z * tl.abs(z)) >> 10)
 
 
 @triton.jit
-def _tanh(z: Any) -> Any:
+def _tanh(z):
     """z − z|z|/4 in 1/32768, from z in 1/1024."""
     z = _clip(z, 2048)
     return 32 * z - ((z * tl.abs(z)) >> 7)
 
 
 @triton.jit
-def _total(tile: Any) -> Any:
+def _total(tile):
     return tl.sum(tile, axis=1)
 
 
 @triton.jit
-def _linear(  # noqa: PLR0913
-    known: Any, levels: Any, lane_back: Any, role: Any, at: Any, depth: Any, later: Any, taken: Any, set_at: Any,
-    plane: Any, limit: Any, back: Any, flat: Any, weights: Any, bounds: Any, lanes_n: Any, classes_n: Any, s: Any,
-) -> Any:  # fmt: skip
+def _linear(
+    known, levels, lane_back, role, at, depth, later, taken, set_at,
+    plane, limit, back, flat, weights, bounds, lanes_n, classes_n, s,
+):  # fmt: skip
     """The prediction int32 [v], from LEVELS int32 [v, LANES] and the neighbours that are weighed."""
     base = (_total(tl.where((role & _BASE) != 0, levels, 0)) + 2) >> 2
     counts = ((role & _ACTIVITY) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
@@ -130,7 +128,7 @@ def _linear(  # noqa: PLR0913
 
 
 @triton.jit
-def _activity(error: Any, active: Any, at: Any, depth: Any, later: Any, taken: Any, plane: Any, row: Any) -> Any:
+def _activity(error, active, at, depth, later, taken, plane, row):
     """Weighted sums int64 [v] of the residuals nearby, in the slice and in the one before; 0 there in a first slice."""
     lane = tl.arange(0, _ACTIVE_LANES)
     back = tl.load(active + lane)
@@ -146,9 +144,7 @@ def _activity(error: Any, active: Any, at: Any, depth: Any, later: Any, taken: A
 
 
 @triton.jit
-def _inputs(
-    levels: Any, errors: Any, prediction: Any, near: Any, before: Any, later: Any, lane_back: Any, scales: Any
-) -> Any:
+def _inputs(levels, errors, prediction, near, before, later, lane_back, scales):
     """The inputs int32 [v, LANES] and the index of the scale int32 [v]."""
     k = _scale_index(((near + before) >> 8) + _SCALE_FLOOR)
     reciprocal = tl.load(scales + _SCALE_INDICES + k)
@@ -173,9 +169,7 @@ def _inputs(
 
 
 @triton.jit
-def _gate(
-    x: Any, hidden: Any, rows: Any, taken: Any, matrix: Any, column: Any, H: tl.constexpr, K: tl.constexpr
-) -> Any:
+def _gate(x, hidden, rows, taken, matrix, column, H: tl.constexpr, K: tl.constexpr):
     """The accumulators int32 [v, UNITS] of a gate's units, whose columns of the product these are. `matrix` is
     transposed: what is summed up lies side by side."""
     width: tl.constexpr = _LANES + H
@@ -190,9 +184,9 @@ def _gate(
 
 @triton.jit
 def _lstm(
-    x: Any, rows: Any, taken: Any, before: Any, after: Any, cell: Any, matrix: Any, shift: Any, head: Any,
+    x, rows, taken, before, after, cell, matrix, shift, head,
     H: tl.constexpr, K: tl.constexpr, UNITS: tl.constexpr,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     """One step of rows int64 [v] with inputs int8 [v, LANES]: hidden outputs are read from `before` and written to
     `after`, cells in place. Returns the head's two sums int32 [v]."""
     width: tl.constexpr = _LANES + H
@@ -219,7 +213,7 @@ def _lstm(
 
 
 @triton.jit
-def _context(levels: Any, lane_back: Any, role: Any, later: Any, mean: Any, classes: Any, value: Any) -> Any:
+def _context(levels, lane_back, role, later, mean, classes, value):
     """The contexts of the spike's flags int32 [v], 0 where there is no spike."""
     counts = ((role & _SPIKED) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
     same = _total(tl.where(counts & (levels == value), 1, 0))
@@ -238,7 +232,7 @@ def predict(
     clock, fronts, slabs, base, depth, sets, back, flat, weights, bounds, seen, active, scales, matrix, shift, head,
     bias, known, error, predictions, inputs, hidden, cell, mean, classes, context, slabs_n, rows_n, lanes_n, sets_n,
     classes_n, H: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr, UNITS: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Means, classes and contexts of the front that the clock says. Grid: (blocks of rows, slabs); arrays as `Group`,
     `Plan` and `Network` have them, but for `matrix` int8 [4H, INPUTS + H]."""
     s = tl.program_id(1)
@@ -295,7 +289,7 @@ def predict(
 
 
 @triton.jit
-def _collect(seen: Any, place: Any, taken: Any, first: Any, second: Any, to: Any, width: tl.constexpr) -> Any:
+def _collect(seen, place, taken, first, second, to, width: tl.constexpr):
     """Add the sums of slopes [v] times a tile of what the head saw [v, n] to `slope` [2, width], from `to` on."""
     x = tl.load(seen + place, mask=taken[:, None], other=0).to(tl.int32)
     tl.atomic_add(to, tl.sum(first[:, None] * x, axis=0).to(tl.int64), sem="relaxed")
@@ -307,7 +301,7 @@ def perceive(
     clock, fronts, slabs, base, start, last, known, error, predictions, inputs, hidden, voxel, mean, classes, slopes,
     reciprocals, slope, count, slabs_n, rows_n, H: tl.constexpr, BLOCK: tl.constexpr, UNITS: tl.constexpr,
     GIVEN: tl.constexpr, LEARNS: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Take in the voxels of the front that the clock says, from `known` where they are GIVEN and else from `voxel`,
     with their residuals and the margins that begin or end with them; and collect what heads learn from. Grid: (blocks
     of rows, slabs)."""
@@ -370,7 +364,7 @@ def perceive(
 def learn(
     clock, metric, slope, count, exact, head, head_limit, N: tl.constexpr, ROOM: tl.constexpr, ROWS: tl.constexpr,
     LEARNS: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """End the front: a step downhill of every slab that has collected enough, and the clock moves on. Grid: (slabs,).
 
     metric int16 [N, N]; ROOM is the power of two from N on, ROWS how many rows of the metric are multiplied at a time.

@@ -13,7 +13,6 @@ from ..lstm import learning
 from ..lstm.weights import Weights
 from . import plan
 
-
 if TYPE_CHECKING:
     from .group import Group
 

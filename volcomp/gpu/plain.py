@@ -148,7 +148,7 @@ class Steps:
         return self._n.scales[:, k].to(torch.int64)
 
     def _inputs(self, known: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs int8 [v, LANES], from LEVELS and from errors at LEVELS and RESIDUALS, and the index of the scale."""
+        """The inputs int8 [v, LANES], from LEVELS and from the errors at LEVELS and RESIDUALS; the scales' indices."""
         g, p, later = self._g, self._prediction, self._later
         back, dy, dx, first, weight = self._n.active.to(torch.int64)
         size = torch.where(later[:, None], weight, first) * g.error[self._near(back, dy, dx)].abs()  # int64

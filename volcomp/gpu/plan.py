@@ -1,4 +1,4 @@
-"""What a group of slabs is told before it sets out: where its rows lie, when each is at work, what weighs its neighbours.
+"""What a group of slabs is told before it sets out: where its rows lie, when each is at work, what neighbours weigh.
 
 Plain arrays of integers, laid out as kernels like to read them: for every row, every slab, or every lane of a tile of
 neighbours. The slabs may be of several volumes, if these have the same model.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
@@ -20,6 +21,7 @@ from numba import njit
 
 from ..coding import Survey
 from ..errors import DamagedError, UnsupportedError
+from ..lstm import cpu
 from ..walk import Done, Given, Opened
 from .group import Group, Trace, need
 from .network import Network
@@ -60,7 +62,7 @@ def _survey(group: Group, s: int, spiked: bool) -> Survey:
     sizes, places = group.plan.sizes(s), group.plan.places(s)
 
     def of(values: torch.Tensor, kind: type) -> np.ndarray:
-        out = np.empty(int(sizes.sum()), kind)
+        out: np.ndarray = np.empty(int(sizes.sum()), kind)
         _pick(values.cpu().numpy(), places, sizes, out)
         return out
 
@@ -77,8 +79,8 @@ def restore(slabs: Sequence[Opened], network: Network, done: Done) -> list[np.nd
             return _restore(group, network, done)
 
     cuts = [len(slabs) * turn // TURNS for turn in range(TURNS + 1)]
-    halves = [slabs[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if a < b]
-    with ThreadPoolExecutor(TURNS) as turns:
+    halves = [slabs[a:b] for a, b in pairwise(cuts) if a < b]
+    with ThreadPoolExecutor(TURNS, initializer=cpu.alone) as turns:
         return [result for half in turns.map(lambda half: _fitting(walk, half), halves) for result in half]
 
 

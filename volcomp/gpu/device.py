@@ -1,0 +1,129 @@
+"""Which GPU there is, and a model on it that has been held against the reference; what is missing is said in a
+sentence. The first of the ways to compute there is taken that gives the reference's numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from .. import least_squares
+from ..coding import Reader, Survey
+from ..errors import UnsupportedError
+from ..lstm import reference
+from ..lstm.weights import Weights
+from ..slab import Team, lay_out
+from ..walk import Given, Opened
+from ..walk import survey as definition
+
+if TYPE_CHECKING:
+    from .group import Group
+    from .network import Network, Steps
+
+INSTEAD = "use --device cpu, which gives the same bytes"
+# Slabs that are tried, and their largest grey levels: one is through before the other, and both learn.
+_SHAPES = (((6, 9, 11), 900), ((3, 9, 11), 30_000))
+
+
+def missing() -> str | None:
+    """Why no GPU can be used here, as a sentence that says what to do; None where one can."""
+    if not importlib.util.find_spec("torch"):
+        return f"a GPU needs torch, which is not installed: pip install 'volcomp[gpu]', or {INSTEAD}"
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return f"a GPU needs torch, which cannot be loaded ({error}): reinstall it, or {INSTEAD}"
+    if torch.cuda.is_available():
+        return None
+    if torch.version.cuda is None:
+        return f"the torch that is installed is a build for the CPU: install one with CUDA, or {INSTEAD}"
+    return f"torch finds no GPU with a driver that works: see what nvidia-smi says, or {INSTEAD}"
+
+
+def ways(device: str) -> list[Callable[[Group], Steps]]:
+    """How a device may compute, fastest first."""
+    from . import plain
+
+    if device != "cuda" or not importlib.util.find_spec("triton"):
+        return [plain.Steps]
+    from . import launch
+
+    return [launch.Graphs, launch.Steps, plain.Steps]
+
+
+def network(weights: Weights, device: str = "cuda", way: str = "") -> Network:
+    """The model on that device, with "torch" or "triton" in that way alone. Raises UnsupportedError where nothing there
+    gives the reference's numbers."""
+    from . import plain
+    from .network import Network
+
+    tried: list[Callable[[Group], Steps]] = [plain.Steps] if way == "torch" else ways(device)
+    if way == "triton":
+        from . import launch
+
+        tried = [launch.Steps]
+    for steps in tried:
+        try:
+            made = Network(weights, device, steps)
+            check(made)
+            return made
+        except Exception as error:  # of a driver, a compiler, the device: whatever it is, another way may do
+            name = f"{steps.__module__.rpartition('.')[2]}.{getattr(steps, '__name__', '')}"
+            warnings.warn(f"{name} is left aside: {error}", RuntimeWarning, stacklevel=2)
+    raise UnsupportedError(f"this GPU does not give the numbers that {weights.name} is defined by: {INSTEAD}")
+
+
+def check(made: Network) -> None:
+    """Walk over small slabs there and back; raises RuntimeError where the reference says otherwise."""
+    from . import walk
+
+    slabs = [_slab(shape, largest, made.weights) for shape, largest in _SHAPES]
+    numpy = reference.Network(made.weights)
+    expected = [definition(given, numpy, Team(None, 1), lambda done: None) for given in slabs]
+    found = walk.survey(slabs, made, lambda done: None)
+    replays = [_Replay(given, survey) for given, survey in zip(slabs, expected, strict=True)]
+    opened = [
+        Opened(given.layout, cast(Reader, replay), given.limit, given.fitted)
+        for given, replay in zip(slabs, replays, strict=True)
+    ]
+    back = walk.restore(opened, made, lambda done: None)
+    pairs = [pair for one in zip(found, expected, strict=True) for pair in zip(*one, strict=True)]
+    same = [a is not None and b is not None and np.array_equal(a, b) for a, b in pairs]
+    same += [isinstance(a, np.ndarray) and np.array_equal(a, b.levels) for a, b in zip(back, slabs, strict=True)]
+    if not all(same) or not all(replay.same for replay in replays):
+        raise RuntimeError("it does not give the reference's numbers here")
+
+
+def _slab(shape: tuple[int, int, int], largest: int, weights: Weights) -> Given:
+    """Smooth, noisy, and with a grey level that occurs often."""
+    random = np.random.default_rng(largest)
+    z, y, x = np.indices(shape)
+    levels = largest * (0.5 + 0.3 * np.sin(0.3 * x + 0.2 * y + 0.5 * z)) + random.normal(0, 0.02 * largest, shape)
+    levels = np.where(random.random(shape) < 0.2, largest // 3, levels).round().clip(0, largest).astype(np.int32)
+    fitted = least_squares.fit_by_effort(levels, 8, 1)
+    quiet = largest // 3 if weights.learns else None
+    return Given(lay_out(shape, fitted), levels, largest, fitted, largest // 3, quiet)
+
+
+class _Replay:
+    """Stands for a `coding.Reader` of a slab that is known: it notes whether what it is told is what it should be."""
+
+    def __init__(self, given: Given, survey: Survey) -> None:
+        self.spike, self.quiet = given.common, given.quiet
+        self.same = True
+        self._survey, self._begin = survey, 0
+
+    def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray) -> np.ndarray:
+        """As `coding.Reader.take`."""
+        here = slice(self._begin, self._begin + len(mean))
+        self._begin = here.stop
+        _, voxel, *said = self._survey
+        pairs = zip((mean, classes, context), said, strict=True)
+        self.same &= all(b is not None and np.array_equal(a, b[here]) for a, b in pairs)
+        return voxel[here]
+
+    def finish(self) -> None:
+        """As `coding.Reader.finish`."""
