@@ -130,8 +130,17 @@ def test_what_cannot_be_done(tmp_path, archive, call):
     fails(call("compress", tmp_path / "junk", "-o", tmp_path / "no" / "x.vcz"), "the folder")
     fails(call("decompress", archive, "-o", tmp_path), "is not empty; --force")
     fails(call("decompress", archive, "-o", tmp_path / "out", "--slices", "99"), "no volume has the slices")
-    fails(call("compress", series(tmp_path / "ct", 1), "-o", tmp_path / "x.vcz", "--device", "cuda"), "CUDA")
-    assert sorted(os.listdir(tmp_path)) == ["array.vcz", "ct", "junk"]
+    assert sorted(os.listdir(tmp_path)) == ["array.vcz", "junk"]
+
+
+def test_without_a_gpu_cuda_is_answered_with_a_sentence(tmp_path, call, monkeypatch):
+    monkeypatch.setattr("volcomp.gpu.device.missing", lambda: "torch finds no GPU: use --device cpu")
+    folder = series(tmp_path / "ct", 1)
+    fails(call("compress", folder, "-o", tmp_path / "x.vcz", "--device", "cuda"), "no GPU: use --device cpu")
+    assert call("compress", folder, "-o", tmp_path / "x.vcz", "--device", "cpu")[0] == 0
+    fails(call("decompress", tmp_path / "x.vcz", "-o", tmp_path / "y", "--device", "cuda"), "no GPU")
+    fails(call("verify", tmp_path / "x.vcz", "--device", "cuda"), "no GPU")
+    assert sorted(os.listdir(tmp_path)) == ["ct", "x.vcz"]
 
 
 def test_verify_goes_on_after_a_failure(tmp_path, archive, call):

@@ -65,9 +65,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, bytes]:
     return voxels, volcomp.compress(voxels, model="fast", effort=9, verify=False)
 
 
-@given(
-    seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0, 0.001, 0.1, 1]), largest=st.sampled_from([1, 5, 128])
-)
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0, 0.001, 0.1, 1]), largest=st.sampled_from([1, 5, 128]))
 def test_differences_come_back(seed: int, share: float, largest: int) -> None:
     d = some(seed, share, largest)
     data = differences.to_bytes(d)

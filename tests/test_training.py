@@ -126,8 +126,8 @@ def test_a_trainee_starts_as_a_released_model() -> None:
     trainee = model.Trainee("fast", 1)
     trainee.start(released)
     weights = integers(trainee)
-    real = released.weights * 2.0 ** -released.shift
-    assert np.abs(weights.weights * 2.0 ** -weights.shift - real).max() < 1e-6
+    real = released.weights * 2.0**-released.shift
+    assert np.abs(weights.weights * 2.0**-weights.shift - real).max() < 1e-6
     n = released.head.shape[1]
     assert np.array_equal(weights.head[:, -n:], released.head) and not weights.head[:, :-n].any()
 

@@ -22,6 +22,8 @@ class Steps:
 
     def __init__(self, group: Group) -> None:
         g, n = group, group.network
+        if n.hidden % kernels.UNITS:
+            raise ValueError(f"the kernels serve models of a multiple of {kernels.UNITS} hidden units, not {n.hidden}")
         slabs, longest = len(g.count), g.plan.longest
         self._fronts = len(g.plan.fronts)
         self.clock = torch.zeros(1, dtype=torch.int32, device=n.device)
@@ -40,7 +42,7 @@ class Steps:
             self.clock, self._table, g.slabs, g.base, g.depth, g.sets, g.back, g.flat, g.weights, g.bounds, n.seen,
             n.active, n.scales, self._transposed, n.shift, g.head, self._bias, g.known, g.error, g.prediction, g.inputs,
             g.hidden, g.cell, t.mean, t.classes, t.context, len(g.count), len(g.base), g.back.shape[1],
-            g.weights.shape[1], g.weights.shape[2], **self._constants, K=kernels.depth_of(n.hidden),
+            g.weights.shape[1], g.weights.shape[2], **self._constants, K=kernels.depth_of(n.hidden), **kernels.OPTIONS,
         )  # fmt: skip
 
     def perceive(self) -> None:
@@ -50,11 +52,11 @@ class Steps:
         kernels.perceive[self._grid](
             self.clock, self._table, g.slabs, g.base, g.start, g.last, g.known, g.error, g.prediction, g.inputs,
             g.hidden, t.voxel, t.mean, t.classes, n.slopes, n.reciprocals, g.slope, g.count, len(g.count), len(g.base),
-            **self._constants, GIVEN=g.given, LEARNS=learns,
+            **self._constants, GIVEN=g.given, LEARNS=learns, **kernels.OPTIONS,
         )  # fmt: skip
         kernels.learn[(len(g.count),)](
             self.clock, n.metric, g.slope, g.count, g.exact, g.head, n.weights.head_limit, N=n.width,
-            ROOM=triton.next_power_of_2(n.width), ROWS=kernels.ROWS, LEARNS=learns,
+            ROOM=triton.next_power_of_2(n.width), ROWS=kernels.ROWS, LEARNS=learns, **kernels.OPTIONS,
         )  # fmt: skip
 
     def walk(self) -> None:

@@ -1,0 +1,86 @@
+"""The kernels in Triton's interpreter, against the CPU backend. Run by `test_kernels.py`, in a process of its own:
+kernels are interpreted or compiled by what the environment says when Triton is first imported."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from volcomp import codec, models
+from volcomp.gpu import device, kernels, launch, walk
+from volcomp.gpu.network import Network
+from volcomp.lstm import cpu
+from volcomp.slab import Team
+from volcomp.walk import survey
+
+from .test_codec import decode, scan
+from .test_gpu import nothing, same_survey, slab_of, slabs_of_all_kinds
+from .test_lstm import some_weights
+
+
+@pytest.fixture(autouse=True)
+def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter serves one thread, and what it does costs the same for few rows and for many."""
+    monkeypatch.setattr(walk, "TURNS", 1)
+    monkeypatch.setattr(device, "check", nothing)
+
+
+def equal(slabs: list, network: Network) -> None:
+    backend = cpu.Network(network.weights)
+    for slab, found in zip(slabs, walk.survey(slabs, network, nothing), strict=True):
+        assert same_survey(found, survey(slab, backend, Team(None, 1), nothing))
+
+
+@pytest.mark.parametrize("number", models.RELEASED)
+def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fronts of several programs; two slabs of different heights, padding that may be a spike; heads learn in both."""
+    monkeypatch.setattr(kernels, "BLOCK", 16)
+    weights = models.weights(number)
+    monkeypatch.setattr(kernels, "UNITS", weights.hidden // 2)  # two rounds, where there could be four
+    slabs = [slab_of(scan((depth, 12, 9)).astype(np.int32) + 2000, 2600, number) for depth in (2, 4)]
+    equal(slabs, Network(weights, "cpu", launch.Steps))
+
+
+def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    voxels = scan((5, 12, 9))
+    monkeypatch.setattr(codec, "SLAB_HEIGHT", 3)
+    expected = codec.encode(voxels, model="fast", effort=1)
+    assert len(expected[1]) == 2
+    assert codec.encode(voxels, model="fast", effort=1, backend="triton") == expected
+    assert np.array_equal(decode(*expected, backend="triton"), voxels)
+
+
+def test_slabs_of_all_kinds_walk_together() -> None:
+    equal(slabs_of_all_kinds(3), Network(models.weights(3), "cpu", launch.Steps))
+
+
+@pytest.mark.parametrize("kind", ["extremes", "noise"])
+def test_escapes_and_levels_beyond_int16(kind: str) -> None:
+    random, shape = np.random.default_rng(2), (2, 7, 10)
+    levels = 65535 * (random.random(shape) < 0.5) if kind == "extremes" else random.integers(0, 65536, shape)
+    expected = codec.encode(levels.astype("<u2"), model="fast", effort=1)
+    assert codec.encode(levels.astype("<u2"), model="fast", effort=1, backend="triton") == expected
+    assert np.array_equal(decode(*expected, backend="triton"), levels)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 25), (2, 25, 1), (1, 3, 2)])
+def test_odd_shapes(shape: tuple[int, int, int]) -> None:
+    levels = np.random.default_rng(3).integers(0, 500, shape).astype(np.int32)
+    equal([slab_of(levels, 500, 3)], Network(models.weights(3), "cpu", launch.Steps))
+
+
+def test_other_widths_than_those_of_released_models() -> None:
+    """96 units, 32 at a time; weights that drive gates and heads into their limits, and a metric that does."""
+    weights = some_weights(96, 4, learns=True)
+    weights = replace(weights, metric=weights.metric >> 6)
+    levels = (np.random.default_rng(4).normal(300, 90, (3, 11, 16)).clip(0, 999)).astype(np.int32)
+    slab = slab_of(levels, 999, 4)
+    equal([slab], Network(weights, "cpu", launch.Steps))
+
+
+def test_widths_that_the_kernels_do_not_serve() -> None:
+    """A tile of units would reach beyond them; plain torch does."""
+    network = Network(some_weights(48, 4), "cpu", launch.Steps)
+    slab = slab_of(np.zeros((1, 3, 3), np.int32), 9, 4)
+    with pytest.raises(ValueError, match="multiple of 32 hidden units, not 48"):
+        walk.survey([slab], network, nothing)
