@@ -11,11 +11,13 @@ TORCH_INDEX ?=
 PY  := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 
+GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check ratio speed train golden fuzz clean
+.PHONY: help setup demo test test-gpu check ratio speed speed-gpu train golden fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Torch comes first and pinned, so that it is the CPU build wherever one is offered: left to its own choice, pip would
 # fetch gigabytes of CUDA for the sake of the extras.
@@ -39,6 +41,13 @@ demo: $(VENV)/.demo ## the main job on a built-in scene: compress, restore, comp
 
 test: $(VENV)/.setup ## all tests; ARGS='-m "not slow" -k name' narrows them
 	$(PY) -m pytest $(ARGS)
+
+# The two below take PY=…, a Python whose torch has CUDA, since the one of .venv is the CPU build.
+test-gpu: $(GPU_SETUP) ## the tests that need a GPU: PY=python names one with CUDA torch, Triton and pytest
+	$(PY) -m pytest -m gpu tests/test_on_gpu.py $(ARGS)
+
+speed-gpu: $(GPU_SETUP) ## MB/s on a GPU and what the card could do -> benchmarks/gpu.csv; PY as for test-gpu
+	$(PY) -m benchmarks.gpu $(ARGS)
 
 check: $(VENV)/.setup ## ruff, mypy, and who may import whom
 	$(PY) -m ruff check

@@ -31,19 +31,19 @@ def equal(slabs: list, network: Network) -> None:
         assert same_survey(found, survey(slab, backend, Team(None, 1), nothing))
 
 
-@pytest.mark.parametrize("number", models.RELEASED)
+@pytest.mark.parametrize("number", [1, 3, 4])  # heads that see the inputs or not, that learn or not; 32 units and 128
 def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fronts of several programs; two slabs of different heights, padding that may be a spike; heads learn in both."""
-    monkeypatch.setattr(kernels, "BLOCK", 16)
+    monkeypatch.setattr(kernels, "BLOCK", 4)
     weights = models.weights(number)
     monkeypatch.setattr(kernels, "UNITS", weights.hidden // 2)  # two rounds, where there could be four
-    slabs = [slab_of(scan((depth, 12, 9)).astype(np.int32) + 2000, 2600, number) for depth in (2, 4)]
+    slabs = [slab_of(scan(shape).astype(np.int32) + 2000, 2600, number) for shape in ((1, 5, 7), (3, 13, 8))]
     equal(slabs, Network(weights, "cpu", launch.Steps))
 
 
 def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    voxels = scan((5, 12, 9))
-    monkeypatch.setattr(codec, "SLAB_HEIGHT", 3)
+    voxels = scan((4, 6, 24))
+    monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
     expected = codec.encode(voxels, model="fast", effort=1)
     assert len(expected[1]) == 2
     assert codec.encode(voxels, model="fast", effort=1, backend="triton") == expected
@@ -54,16 +54,17 @@ def test_slabs_of_all_kinds_walk_together() -> None:
     equal(slabs_of_all_kinds(3), Network(models.weights(3), "cpu", launch.Steps))
 
 
-@pytest.mark.parametrize("kind", ["extremes", "noise"])
-def test_escapes_and_levels_beyond_int16(kind: str) -> None:
-    random, shape = np.random.default_rng(2), (2, 7, 10)
-    levels = 65535 * (random.random(shape) < 0.5) if kind == "extremes" else random.integers(0, 65536, shape)
+def test_escapes_and_levels_beyond_int16() -> None:
+    random, shape = np.random.default_rng(2), (2, 5, 9)
+    levels = np.where(
+        random.random(shape) < 0.5, 65535 * (random.random(shape) < 0.5), random.integers(0, 65536, shape)
+    )
     expected = codec.encode(levels.astype("<u2"), model="fast", effort=1)
     assert codec.encode(levels.astype("<u2"), model="fast", effort=1, backend="triton") == expected
     assert np.array_equal(decode(*expected, backend="triton"), levels)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 25), (2, 25, 1), (1, 3, 2)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (2, 6, 1), (1, 3, 2)])
 def test_odd_shapes(shape: tuple[int, int, int]) -> None:
     levels = np.random.default_rng(3).integers(0, 500, shape).astype(np.int32)
     equal([slab_of(levels, 500, 3)], Network(models.weights(3), "cpu", launch.Steps))
@@ -73,7 +74,7 @@ def test_other_widths_than_those_of_released_models() -> None:
     """96 units, 32 at a time; weights that drive gates and heads into their limits, and a metric that does."""
     weights = some_weights(96, 4, learns=True)
     weights = replace(weights, metric=weights.metric >> 6)
-    levels = (np.random.default_rng(4).normal(300, 90, (3, 11, 16)).clip(0, 999)).astype(np.int32)
+    levels = (np.random.default_rng(4).normal(300, 90, (2, 7, 20)).clip(0, 999)).astype(np.int32)
     slab = slab_of(levels, 999, 4)
     equal([slab], Network(weights, "cpu", launch.Steps))
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from volcomp import codec, engines, features, least_squares, linear, models, spike, supports, walk
+from benchmarks import gpu as gpu_speed
+from volcomp import codec, differences, engines, features, least_squares, linear, models, spike, supports, walk
 from volcomp.arrays import _opened
 from volcomp.container import SLAB, SectionId
 from volcomp.errors import DamagedError, UnsupportedError
@@ -127,6 +128,23 @@ def test_slabs_of_all_kinds_walk_together(number: int) -> None:
     found = gpu_walk.survey(slabs, on_torch(number), nothing)
     for slab, survey in zip(slabs, found, strict=True):
         assert same_survey(survey, walk.survey(slab, backend, Team(None, 1), nothing))
+
+
+def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was made up, since two fits may differ: the second walk is with what the differences make of a model."""
+    released = models.weights(3)
+    (rows, columns), n = released.weights.shape, released.head.shape
+    gains = np.arange(rows) % 5 - 2, np.arange(columns) % 7 - 3
+    changed = differences.to_bytes(
+        differences.Differences(*gains, np.ones(n, np.int64), np.array([40, -60]), np.zeros((rows, columns), np.int64))
+    )
+    monkeypatch.setattr(codec, "_fit", lambda *arguments: changed)
+    monkeypatch.setattr(codec, "_size", lambda coded: -len(coded[0]))  # what is fitted is kept
+    voxels = scan((3, 14, 12))
+    expected = codec.encode(voxels, model="fast", effort=6)
+    assert codec.read_header(expected[0]).differences == changed != b""
+    assert codec.encode(voxels, model="fast", effort=6, backend="torch") == expected
+    assert np.array_equal(decode(*expected, backend="torch"), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,3 +331,22 @@ def test_without_a_gpu_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UnsupportedError, match=r"not installed: pip install 'volcomp\[gpu\]'"):
         codec.encode(voxels, device="cuda")
     assert device.ways("cuda") == [plain.Steps]  # without Triton
+
+
+# ------------------------------------------------------------------------------------------------------ the benchmark
+
+
+def test_the_benchmark_measures_and_compares_with_what_could_be(pretended: None) -> None:
+    volume = gpu_speed.tall(scan((5, 16, 16)), 12)
+    assert np.array_equal(volume[:, 0, 0], volume[[0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2, 3], 0, 0]) and len(volume) == 12
+    assert gpu_speed.needs("base").products == 192 * 512 + 2 * 192
+    seconds = gpu_speed.measure(volume, "fast", 1)
+    assert seconds["encode"] > seconds["survey"] > 0
+    most = gpu_speed.ceilings("cpu", 64, 1 << 16, 1)
+    (encode, *_) = gpu_speed.rows("a card", "fast", volume, seconds, most)
+    assert set(encode) == set(gpu_speed.COLUMNS) and encode["shape"] == "12x16x16"
+
+
+def test_the_benchmark_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(gpu_speed, "missing", lambda: "there is no GPU")
+    assert gpu_speed.main([]) == 1 and "there is no GPU" in capsys.readouterr().err

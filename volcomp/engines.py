@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Slabs = Mapping[int, int]  # voxels by number
+# What a voxel of a slab takes of a GPU's memory, known or not: half as much again as in slices of 512², since margins
+# weigh more in small ones.
+GIVEN_BYTES, OPENED_BYTES = 28, 18
+GROUP_VOXELS = 1 << 27  # a GPU walks over at once, at most: 16 slabs of 32 slices of 512², 10^4 to 10^5 in a front
 
 
 class Stopped(Exception):
@@ -137,7 +141,7 @@ class OnDevice:
         """As `Engine` says."""
         from .gpu import walk
 
-        for numbers in self._groups(slabs, walk.GIVEN_BYTES):
+        for numbers in self._groups(slabs, GIVEN_BYTES):
             given = [*self._workers.in_order([partial(begin, k) for k in numbers])]
             surveys = walk.survey(given, self._network, self._done)
             ended = zip(numbers, given, surveys, strict=True)
@@ -149,7 +153,7 @@ class OnDevice:
         """As `Engine` says."""
         from .gpu import walk
 
-        for numbers in self._groups(slabs, walk.OPENED_BYTES):
+        for numbers in self._groups(slabs, OPENED_BYTES):
             opened = [*self._workers.in_order([partial(attempt, begin, k) for k in numbers])]
             whole = [one for one in opened if isinstance(one, Opened)]
             levels = iter(walk.restore(whole, self._network, self._done) if whole else [])
@@ -166,15 +170,11 @@ class OnDevice:
 
     def has_room(self, slabs: Slabs) -> bool:
         """Whether the device's memory has room for each of the slabs now."""
-        from .gpu import walk
-
-        return max(slabs.values()) * walk.GIVEN_BYTES <= self._network.free()
+        return max(slabs.values()) * GIVEN_BYTES <= self._network.free()
 
     def _groups(self, slabs: Slabs, bytes_per_voxel: int) -> Iterator[list[int]]:
         """Numbers of slabs that are walked over at once."""
-        from .gpu import walk
-
-        room = min(self._network.free() // bytes_per_voxel, walk.GROUP_VOXELS)
+        room = min(self._network.free() // bytes_per_voxel, GROUP_VOXELS)
         group: list[int] = []
         voxels = 0
         for k, size in slabs.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..archive.restore import opened
 from ..codec import FIT_VOXELS, SLAB_HEIGHT, SLAB_VOXELS, TALL_SLAB_HEIGHT
+from ..engines import GROUP_VOXELS
 from ..errors import VolcompError
 from ..formats.dicom import read_image
 from ..formats.series import MAX_VOLUME_BYTES
@@ -22,18 +23,21 @@ PROCESS = 500 << 20  # Python, numba and torch
 _SLAB = 27  # bytes for every voxel of a slab at work, while it is coded
 _SEARCH, _SEARCHED = 550, 1 << 19  # or before, while its linear stage is fitted: bytes for every voxel, so many at most
 _FIT, _FIT_VOXEL = 900 << 20, 16  # what a fit of the model takes besides, and for every voxel that it learns from
+_CUDA = 3 << 30  # an allowance for what CUDA itself takes; not measured
 _FREE_SHARE = 0.8  # of the free memory, where nothing else is said
 
 
 def need_of(how: How, job: Job, threads: int) -> int:
     """Bytes of memory that a job may take at its peak, the process around it included."""
     try:
-        return _restoring(job, threads) if how.decompress else _compressing(job, threads, how.effort)
+        on_gpu = how.device == "cuda"
+        need = _restoring(job, threads, on_gpu) if how.decompress else _compressing(job, threads, how.effort, on_gpu)
+        return need + _CUDA * on_gpu
     except (OSError, VolcompError):
         return PROCESS  # it will fail at once, with a reason
 
 
-def _compressing(job: Job, threads: int, effort: int) -> int:
+def _compressing(job: Job, threads: int, effort: int, on_gpu: bool) -> int:
     sizes = {path: path.stat().st_size for place in job.inputs() for path in _files(place)}
     largest = max(sizes, key=lambda path: sizes[path], default=None)
     image = read_image(largest, "") if largest else None
@@ -45,7 +49,8 @@ def _compressing(job: Job, threads: int, effort: int) -> int:
     height = 3 * (SLAB_HEIGHT if effort < 9 else TALL_SLAB_HEIGHT) // 2  # of the tallest slab
     slab = min(height * image.rows * image.columns, voxels, SLAB_VOXELS)
     at_work = min(threads, -(-voxels // slab))
-    need = PROCESS + 2 * volume + at_work * max(_SLAB * slab, _SEARCH * min(slab, _SEARCHED))
+    walked = min(voxels, GROUP_VOXELS) if on_gpu else at_work * slab
+    need = PROCESS + 2 * volume + max(_SLAB * walked, at_work * _SEARCH * min(slab, _SEARCHED))
     return need if effort <= EFFORT else need + _FIT + _FIT_VOXEL * min(voxels, 2 * FIT_VOXELS)
 
 
@@ -57,13 +62,15 @@ def _files(place: Path) -> Iterator[Path]:
         yield from (Path(here) / name for name in names)
 
 
-def _restoring(job: Job, threads: int) -> int:
+def _restoring(job: Job, threads: int, on_gpu: bool) -> int:
     with opened(job.source) as reader:
         layouts = [read_volume(reader, number).layout for number in volume_numbers(reader)]
     need = 0
     for layout in layouts:
-        slab = max(last - first for first, last in layout.slabs) * layout.shape[1] * layout.shape[2]
-        need = max(need, layout.dtype.itemsize * slab + _SLAB * slab * min(threads, len(layout.slabs)))
+        depth, height, width = layout.shape
+        slab = max(last - first for first, last in layout.slabs) * height * width
+        at_work = min(depth * height * width, GROUP_VOXELS) if on_gpu else slab * min(threads, len(layout.slabs))
+        need = max(need, layout.dtype.itemsize * slab + _SLAB * at_work)
     return PROCESS + need
 
 

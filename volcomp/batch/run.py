@@ -58,6 +58,8 @@ def run(
     begin = time.perf_counter()
     check_effort(effort)
     found = find(source, target, decompress=decompress)
+    # Of many processes none may take a GPU that others take as well: one that asks for it has it to itself.
+    device = "cpu" if device == "auto" else device
     how = How(Path(os.path.abspath(target)), decompress, model, effort, device, verify)
     need = partial(need_of, how)
     crew = Cluster(how, scheduler, memory, need) if scheduler else Machine(how, jobs, memory or available(), need)

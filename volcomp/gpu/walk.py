@@ -30,9 +30,6 @@ from .plan import Part, Plan
 Slab = TypeVar("Slab", Given, Opened)
 Walked = TypeVar("Walked")
 TURNS = 2  # groups that take turns on the device
-# What a slab's voxel takes of the device's memory, at most by about a half of what it does in slices of 512².
-GIVEN_BYTES, OPENED_BYTES = 28, 18
-GROUP_VOXELS = 1 << 27  # walked over at once, at most: 16 slabs of 32 slices of 512², with 10^4 to 10^5 in a front
 
 
 def survey(slabs: Sequence[Given], network: Network, done: Done) -> list[Survey]:
@@ -42,7 +39,7 @@ def survey(slabs: Sequence[Given], network: Network, done: Done) -> list[Survey]
         parts = [Part(given.layout, given.limit, given.fitted, given.common, given.quiet) for given in group]
         at_work = Group(network, parts, [given.levels for given in group])
         network.steps(at_work).walk()
-        found = [_survey(at_work, s, given.common is not None) for s, given in enumerate(group)]
+        found = _surveys(at_work, [given.common is not None for given in group])
         done(sum(given.levels.size for given in group))
         return found
 
@@ -58,17 +55,20 @@ def _pick(source: np.ndarray, places: np.ndarray, sizes: np.ndarray, out: np.nda
         out[begin:end] = source[places[f] : places[f] + sizes[f]]
 
 
-def _survey(group: Group, s: int, spiked: bool) -> Survey:
-    sizes, places = group.plan.sizes(s), group.plan.places(s)
-
-    def of(values: torch.Tensor, kind: type) -> np.ndarray:
-        out: np.ndarray = np.empty(int(sizes.sum()), kind)
-        _pick(values.cpu().numpy(), places, sizes, out)
-        return out
-
-    trace = group.trace
-    voxel, mean, classes = of(trace.voxel, np.int32), of(trace.mean, np.int32), of(trace.classes, np.uint8)
-    return Survey(sizes, voxel, mean, classes, of(trace.context, np.uint8) if spiked else None)
+def _surveys(group: Group, spiked: Sequence[bool]) -> list[Survey]:
+    """What the trace says of every slab; contexts where there may be a spike."""
+    plan, trace = group.plan, group.trace
+    kinds = (np.int32, np.int32, np.uint8, np.uint8)
+    arrays = [values.cpu().numpy() for values in (trace.voxel, trace.mean, trace.classes, trace.context)]
+    found = []
+    for s, has_contexts in enumerate(spiked):
+        sizes, places = plan.sizes(s), plan.places(s)
+        own: list[np.ndarray] = [np.empty(int(sizes.sum()), kind) for kind in kinds]
+        for source, out in zip(arrays, own, strict=True):
+            _pick(source, places, sizes, out)
+        voxel, mean, classes, context = own
+        found.append(Survey(sizes, voxel, mean, classes, context if has_contexts else None))
+    return found
 
 
 def restore(slabs: Sequence[Opened], network: Network, done: Done) -> list[np.ndarray | DamagedError]:

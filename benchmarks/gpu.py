@@ -1,0 +1,181 @@
+"""Speeds on a GPU: MB/s of encoding and decoding a tall CT, and how far they are from what the card could do.
+
+    python -m benchmarks.gpu                            # 256 slices of 512², both models, three rounds -> gpu.csv
+    python -m benchmarks.gpu --models fast --rounds 5
+
+The volume is made of a corpus series, there and back again along z until it is tall enough. Of each step, the best of
+the rounds after a first one, which is for compilers. Encoding is measured as a whole and for what the device does of
+it alone (`survey`), since the linear stage is fitted on the CPU. Beside each stand the operations and bytes that the
+device cannot do without, and the seconds that they take at the rates that this card reaches, measured in the same run:
+an int8 matrix product for the one, a copy for the other. MB are 10^6 bytes of 16-bit voxels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import volcomp
+from volcomp import codec
+from volcomp.gpu.device import missing
+from volcomp.training import corpus
+
+from . import report
+from .command import timed
+
+CSV = Path(__file__).with_name("gpu.csv")
+COLUMNS = (
+    "card", "model", "step", "shape", "seconds", "mb_s", "products_per_voxel", "bytes_per_voxel", "ceiling_seconds",
+    "share",
+)  # fmt: skip
+SIDE = 8192  # of the matrices whose product is timed
+COPIED = 1 << 30  # bytes
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What the card reaches: multiplications of int8 with their additions, and bytes read or written, per second."""
+
+    products: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What no implementation of a model can do without for a voxel, however it is arranged.
+
+    products: the network's and its head's. Gates, inputs and the linear stage take other units of the card.
+    bytes: the state that goes from voxel to voxel, and what goes to and from the entropy coder; neighbours are read
+    from caches.
+    """
+
+    products: int
+    bytes: int
+
+
+def needs(model: str) -> Needs:
+    """Of the model that this name means today."""
+    weights = codec.models.weights(codec.models.CURRENT[model])
+    h, n = weights.hidden, weights.weights.shape[0]
+    state = 2 * (h + 2 * h)  # hidden outputs int8 and cells int16, read and written
+    return Needs(4 * h * n + 2 * n, state + 2 + 4 + 6)  # a grey level, a residual; mean, class and context
+
+
+def tall(volume: np.ndarray, depth: int) -> np.ndarray:
+    """So many slices: the volume's from the first to the last, back, and again."""
+    there = [*range(len(volume))]
+    order = (there + there[-2:0:-1]) * -(-depth // max(1, 2 * len(there) - 2))
+    return np.ascontiguousarray(volume[order[:depth]] if len(there) > 1 else volume.repeat(depth, axis=0))
+
+
+def ceilings(device: str, side: int = SIDE, copied: int = COPIED, rounds: int = 5) -> Ceilings:
+    """Measured now."""
+    import torch
+
+    left, right = (torch.ones((side, side), dtype=torch.int8, device=device) for _ in range(2))
+    source = torch.zeros(copied, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    right = right.t()
+    product = _best(lambda: torch._int_mm(left, right), device, rounds)
+    copy = _best(lambda: target.copy_(source), device, rounds)
+    return Ceilings(side**3 / product, 2 * copied / copy)
+
+
+def _best(work: Callable[[], Any], device: str, rounds: int) -> float:
+    """The least seconds that the device took."""
+    import torch
+
+    def whole() -> None:
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    whole()
+    return min(timed(whole)[1] for _ in range(rounds))
+
+
+def measure(volume: np.ndarray, model: str, rounds: int, device: str = "cuda") -> dict[str, float]:
+    """Seconds of `encode`, of the `survey` that is a part of it, and of `decode`; AssertionError where a voxel is not
+    what it was."""
+    from volcomp.gpu import walk
+
+    seconds: dict[str, list[float]] = {"encode": [], "survey": [], "decode": []}
+    survey, surveys = walk.survey, []
+
+    def timed_survey(*arguments: Any) -> Any:
+        found, took = timed(lambda: survey(*arguments))
+        surveys.append(took)
+        return found
+
+    with mock.patch.object(walk, "survey", timed_survey):
+        for _ in range(rounds + 1):
+            surveys.clear()
+            data, encoding = timed(lambda: volcomp.compress(volume, model, device=device, verify=False))
+            back, decoding = timed(partial(volcomp.decompress, data, device=device))
+            assert np.array_equal(back, volume), f"{model} is not lossless"
+            for step, took in (("encode", encoding), ("survey", sum(surveys)), ("decode", decoding)):
+                seconds[step].append(took)
+    return {step: min(took[1:]) for step, took in seconds.items()}
+
+
+def rows(card: str, model: str, volume: np.ndarray, seconds: dict[str, float], most: Ceilings) -> list[dict[str, str]]:
+    """Lines of the CSV file."""
+    need = needs(model)
+    least = volume.size * max(need.products / most.products, need.bytes / most.bytes)
+    return [
+        {
+            "card": card,
+            "model": model,
+            "step": step,
+            "shape": "x".join(map(str, volume.shape)),
+            "seconds": f"{took:.3f}",
+            "mb_s": f"{2 * volume.size / 1e6 / took:.1f}",
+            "products_per_voxel": str(need.products),
+            "bytes_per_voxel": str(need.bytes),
+            "ceiling_seconds": f"{least:.4f}",
+            "share": f"{least / took:.4f}",
+        }
+        for step, took in seconds.items()
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write the CSV file; 1 where there is no GPU."""
+    options = _parser().parse_args(arguments)
+    if reason := missing():
+        print(f"nothing to measure: {reason}", file=sys.stderr)
+        return 1
+    import torch
+
+    card = torch.cuda.get_device_name()
+    most = ceilings("cuda")
+    print(f"{card}: {most.products / 1e12:.0f} tera-products of int8 and {most.bytes / 1e9:.0f} GB a second")
+    volume = tall(corpus.volumes(options.series)[0], options.slices)
+    measured = []
+    for model in options.models:
+        measured += rows(card, model, volume, measure(volume, model, options.rounds), most)
+        print(report.table(COLUMNS, [[row[column] for column in COLUMNS] for row in measured[-3:]]))
+    kept = [row for row in report.read_rows(CSV) if row["card"] != card or row["model"] not in options.models]
+    report.write_rows(CSV, COLUMNS, kept + measured)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--series", default="ct_fuzun_a", metavar="NAME")
+    parser.add_argument("--slices", type=int, default=256, metavar="N")
+    parser.add_argument("--models", nargs="+", choices=codec.MODELS, default=list(codec.MODELS))
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""On a GPU: what it codes the CPU decodes and the other way round, and up to effort 5 the bytes are the same.
+
+`make test-gpu` runs these; everywhere else they are skipped, and `test_gpu.py` and `test_kernels.py` say what can be
+said without one.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import volcomp
+from volcomp import cli, codec, models
+from volcomp.container import SLAB, SectionId
+from volcomp.errors import UnsupportedError
+from volcomp.gpu import device
+from volcomp.lstm import cpu
+from volcomp.slab import Team
+from volcomp.training import corpus
+from volcomp.volume import Reader, read_volume
+from volcomp.walk import survey
+
+from .golden import FOLDER
+from .helpers import contents, series
+from .test_codec import decode, scan, volumes
+from .test_gpu import nothing, same_survey, slabs_of_all_kinds
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(device.missing() is not None, reason=f"there is no GPU to test on: {device.missing()}"),
+]
+
+
+def ways() -> list[Callable[..., object]]:
+    """Those of a machine with a GPU, if this is one."""
+    return device.ways("cuda") if device.missing() is None else []
+
+
+def both_ways(voxels: np.ndarray, **options: object) -> None:
+    """Here and there, there and here."""
+    ours = codec.encode(voxels, device="cuda", **options)  # type: ignore[arg-type]
+    assert ours == codec.encode(voxels, device="cpu", **options)  # type: ignore[arg-type]
+    assert np.array_equal(decode(*ours, device="cuda"), voxels)
+    assert np.array_equal(decode(*ours, device="cpu"), voxels)
+
+
+@pytest.mark.parametrize("number", models.RELEASED)
+@pytest.mark.parametrize("way", ways(), ids=lambda way: f"{way.__module__.rpartition('.')[2]}.{way.__name__}")
+def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> None:
+    """Also those that another is preferred to. With recorded fronts, without, and in plain torch."""
+    from volcomp.gpu.network import Network
+    from volcomp.gpu.walk import survey as on_device
+
+    network = Network(models.weights(number), "cuda", way)  # type: ignore[arg-type]
+    device.check(network)
+    slabs, backend = slabs_of_all_kinds(number), cpu.Network(models.weights(number))
+    for slab, found in zip(slabs, on_device(slabs, network, nothing), strict=True):
+        assert same_survey(found, survey(slab, backend, Team(None, 1), nothing))
+
+
+def test_the_fastest_way_is_taken() -> None:
+    """That it is left aside would be a warning, and so an error here."""
+    assert device.network(models.weights(4)).steps is ways()[0]
+
+
+@pytest.mark.parametrize("model", codec.MODELS)
+@settings(max_examples=25)
+@given(voxels=volumes)
+def test_any_volume(model: str, voxels: np.ndarray) -> None:
+    both_ways(voxels, model=model)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 300), (1, 300, 1), (130, 1, 1), (67, 33, 65), (33, 200, 129)])
+def test_odd_shapes(shape: tuple[int, int, int]) -> None:
+    both_ways(scan(shape), model="fast")
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.vcz")), ids=lambda path: path.stem)
+def test_golden_files(path: Path) -> None:
+    with path.open("rb") as file:
+        reader = Reader(file)
+        volume = read_volume(reader, 0)
+        payloads = [reader.read(SectionId(SLAB, 0, k)) for k in range(len(volume.layout.slabs))]
+    expected = decode(volume.codec_header, payloads, device="cpu")
+    assert np.array_equal(decode(volume.codec_header, payloads, device="cuda"), expected)
+
+
+def test_a_fitted_model() -> None:
+    voxels = scan((6, 40, 40))
+    coded = codec.encode(voxels, model="fast", device="cuda", effort=6)
+    assert np.array_equal(decode(*coded, device="cpu"), voxels)
+    assert np.array_equal(decode(*coded, device="cuda"), voxels)
+
+
+def valid_series() -> list[str]:
+    """Names of the corpus' valid split, where there is a corpus."""
+    try:
+        return [one.name for one in corpus.splits() if one.split == "valid"]
+    except FileNotFoundError:
+        return []
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("number", models.RELEASED)
+@pytest.mark.parametrize("name", valid_series())
+def test_real_series(name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(models.CURRENT, "fast", number)
+    for volume in corpus.volumes(name):
+        both_ways(volume.astype(volume.dtype.newbyteorder("<")), model="fast", effort=1)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Callable[[float], None]]:
+    """Leaves torch so many bytes of the card."""
+    import torch
+
+    def leave(size: float) -> None:
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(size / torch.cuda.mem_get_info()[1])
+
+    yield leave
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_little_memory(little_memory: Callable[[float], None]) -> None:
+    voxels = scan((128, 128, 128))  # four slabs, of about ten megabytes each
+    expected = codec.encode(voxels, model="fast", device="cuda")
+    little_memory(48e6)
+    assert codec.encode(voxels, model="fast", device="cuda") == expected
+    assert np.array_equal(decode(*expected, device="cuda"), voxels)
+    little_memory(4e6)
+    with pytest.raises(UnsupportedError, match="use --device cpu"):
+        codec.encode(voxels, model="fast", device="cuda")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    folder, archive = series(tmp_path / "ct", 5, 24), tmp_path / "ct.vcz"
+    assert cli.main(["compress", str(folder), "-o", str(archive), "--device", "cuda"]) == 0
+    assert cli.main(["verify", str(archive), "--device", "cpu"]) == 0
+    assert cli.main(["decompress", str(archive), "-o", str(tmp_path / "back"), "--device", "cuda"]) == 0
+    assert contents(tmp_path / "back") == contents(folder)
+    assert cli.main(["batch", str(tmp_path / "ct"), str(tmp_path / "out"), "--device", "cuda"]) == 0
+    assert (tmp_path / "out" / "ct.vcz").read_bytes() == archive.read_bytes()
+
+
+def test_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "LARGE", 0)
+    monkeypatch.setattr(codec, "OnThreads", None)
+    array = scan((3, 9, 11))
+    assert np.array_equal(volcomp.decompress(volcomp.compress(array)), array)
