@@ -10,7 +10,7 @@ import torch
 from neighbourhoods import pad
 
 from ..lstm import learning
-from ..slab import RADIUS, level_type, unpadded
+from ..slab import RADIUS, Layout, level_type, unpadded
 from . import plan
 from .network import Network
 from .plan import Part
@@ -23,15 +23,16 @@ class Trace:
     mean int32 [v]             in sixteenths of one
     classes uint8 [v]
     context uint8 [v]          of the spike's flags; 0 in a slab that has none
-    said uint8 [6·v]           the bytes of the last three, so that they travel together
+    said uint8 [≥ 6·v]         the bytes of the last three, so that they travel together
     """
 
     def __init__(self, size: int, kind: torch.dtype, device: torch.device, pinned: bool = False) -> None:
         """Room for so many voxels, of grey levels of this type."""
         self.voxel = torch.zeros(size, dtype=kind, device=device, pin_memory=pinned)
-        self.said = torch.zeros(6 * size, dtype=torch.uint8, device=device, pin_memory=pinned)
-        self.mean = self.said[: 4 * size].view(torch.int32)
-        self.classes, self.context = self.said[4 * size : 5 * size], self.said[5 * size :]
+        room = -(-size // 16) * 16  # so that each begins where Triton has no other kernel for it than for all else
+        self.said = torch.zeros(6 * room, dtype=torch.uint8, device=device, pin_memory=pinned)
+        self.mean = self.said[: 4 * room].view(torch.int32)[:size]
+        self.classes, self.context = self.said[4 * room :][:size], self.said[5 * room :][:size]
 
 
 class Group:
@@ -91,9 +92,9 @@ class Group:
         return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)
 
 
-def need(part: Part, hidden: int, given: bool) -> int:
+def need(layout: Layout, limit: int, hidden: int, given: bool) -> int:
     """Bytes of the device's memory that a slab takes in a group, known or not, with so many hidden units."""
-    z, y, x = part.layout.shape
-    padded = part.layout.size * (np.dtype(level_type(part.limit)).itemsize + 4)
-    rows = z * y * (plan.LANES + 4 * hidden + 32)
-    return padded + rows + (z * y * x * 10 if given else 0)
+    depth, height, width = layout.shape
+    padded = layout.size * (np.dtype(level_type(limit)).itemsize + 4)
+    rows = depth * height * (plan.LANES + 4 * hidden + 32)
+    return padded + rows + (depth * height * width * 10 if given else 0)

@@ -43,7 +43,7 @@ def survey(slabs: Sequence[Given], network: Network, done: Done) -> list[Survey]
         done(sum(given.levels.size for given in group))
         return found
 
-    return _fitting(walk, slabs)
+    return _fitting(walk, slabs, network)
 
 
 @njit(nogil=True, cache=True)
@@ -81,7 +81,7 @@ def restore(slabs: Sequence[Opened], network: Network, done: Done) -> list[np.nd
     cuts = [len(slabs) * turn // TURNS for turn in range(TURNS + 1)]
     halves = [slabs[a:b] for a, b in pairwise(cuts) if a < b]
     with ThreadPoolExecutor(TURNS, initializer=cpu.alone) as turns:
-        return [result for half in turns.map(lambda half: _fitting(walk, half), halves) for result in half]
+        return [result for half in turns.map(lambda half: _fitting(walk, half, network), halves) for result in half]
 
 
 def _own_stream(device: torch.device) -> AbstractContextManager[object]:
@@ -163,7 +163,7 @@ class _Takers:
             voxel[:] = symbols.take(mean, classes, None if symbols.spike is None else context)
 
 
-def _fitting(walk: Callable[[Sequence[Slab]], list[Walked]], slabs: Sequence[Slab]) -> list[Walked]:
+def _fitting(walk: Callable[[Sequence[Slab]], list[Walked]], slabs: Sequence[Slab], network: Network) -> list[Walked]:
     """Walk over a group of slabs, or in two halves of it where the device has too little memory for all."""
     try:
         return walk(slabs)
@@ -175,10 +175,10 @@ def _fitting(walk: Callable[[Sequence[Slab]], list[Walked]], slabs: Sequence[Sla
         torch.cuda.empty_cache()
     if len(slabs) == 1:
         one = slabs[0]
-        part = Part(one.layout, one.limit, one.fitted, None, None)
+        size = need(one.layout, one.limit, network.hidden, isinstance(one, Given))
         raise UnsupportedError(
-            f"the GPU has not the {need(part, 128, True) >> 20} MB free that a slab of {one.layout.shape} needs; "
+            f"the GPU has not the {-(-size >> 20)} MB free that a slab of {one.layout.shape} needs; "
             "use --device cpu, which gives the same bytes, or try again when the GPU has less to do"
         )
     half = len(slabs) // 2
-    return _fitting(walk, slabs[:half]) + _fitting(walk, slabs[half:])
+    return _fitting(walk, slabs[:half], network) + _fitting(walk, slabs[half:], network)
