@@ -192,6 +192,21 @@ def test_progress_adds_up_and_a_caller_may_go_away() -> None:
     results.close()  # type: ignore[attr-defined]
 
 
+def test_an_interrupt_ends_both_halves() -> None:
+    """And what it was is what the caller sees, not what it did to the halves."""
+    voxels, calls = scan((64, 12, 12)), []
+    header, payloads = codec.encode(voxels, model="fast")
+
+    def interrupted(count: int) -> None:
+        calls.append(count)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(codec.decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, backend="torch"))
+    assert sum(calls) < voxels.size / 2
+
+
 # -------------------------------------------------------------------------------------------------- what goes amiss
 
 
@@ -240,8 +255,11 @@ def test_other_failures_of_the_device_are_not_taken_for_little_memory(monkeypatc
     def broken(*arguments: object) -> None:
         raise RuntimeError("an illegal memory access was encountered")
 
+    monkeypatch.setattr(device, "check", nothing)
     monkeypatch.setattr(gpu_walk, "Group", broken)
-    with pytest.raises(RuntimeError, match="illegal memory access"):
+    with pytest.raises(
+        UnsupportedError, match=r"failed \(an illegal memory access was encountered\): use --device cpu"
+    ):
         decode(*coded, backend="torch")
 
 

@@ -48,6 +48,7 @@ EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
+LIKE_A_GPU = ("torch", "triton")  # backends that do on the CPU what a GPU does, for tests
 Progress = Callable[[int], None]
 
 
@@ -170,18 +171,16 @@ def _engine(
 ) -> Engine:
     """Who is to walk over slabs of so many voxels."""
     voxels = sum(slabs.values())
-    if backend in ("torch", "triton"):  # what a GPU does, by other means
-        device, takes, way = "cpu", True, backend
-    else:
-        takes, way = backend == "cpu" and _takes_gpu(device, voxels), ""
-    if takes:
-        network = _on_device(number, changed, device.replace("auto", "cuda"), way)
-        if isinstance(network, UnsupportedError) and device != "auto":
-            raise network
+    on_gpu = backend == "cpu" and _takes_gpu(device, voxels)
+    if on_gpu or backend in LIKE_A_GPU:
+        network = _on_device(number, changed, *(("cuda", "") if on_gpu else ("cpu", backend)))
+        free = on_gpu and device == "auto"  # to take the CPU instead
         if not isinstance(network, UnsupportedError):
             engine = OnDevice(network, workers, done)
-            if device != "auto" or engine.has_room(slabs):
+            if not free or engine.has_room(slabs):
                 return engine
+        elif not free:
+            raise network
     return OnThreads(_network(number, changed, backend, _leave_torch(voxels)), workers, done)
 
 
@@ -230,7 +229,7 @@ def encode(
     Up to effort 5 the result depends on voxels, model and effort alone: not on threads, device, backend or machine.
     Above, the model is fitted to the volume, in floats, so that two machines may write two files that decode alike.
     `progress` is called with the number of voxels done since the last call, `progress_of` them altogether. `backend` is
-    for tests: "reference", or "torch" and "triton" for what a GPU does, on the CPU.
+    for tests: "reference", or one of LIKE_A_GPU.
     """
     check_effort(effort)
     depth, height, width = shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))

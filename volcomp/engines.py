@@ -21,7 +21,7 @@ from .coding import Survey
 from .errors import DamagedError
 from .lstm import cpu
 from .slab import Team
-from .walk import Done, Given, Opened
+from .walk import Done, Given, Opened, Stopped
 
 if TYPE_CHECKING:
     from .gpu.network import Network
@@ -32,10 +32,6 @@ Slabs = Mapping[int, int]  # voxels by number
 # weigh more in small ones.
 GIVEN_BYTES, OPENED_BYTES = 28, 18
 GROUP_VOXELS = 1 << 27  # a GPU walks over at once, at most: 16 slabs of 32 slices of 512², 10^4 to 10^5 in a front
-
-
-class Stopped(Exception):
-    """Raised in the workers when the caller has gone away."""
 
 
 class Workers:

@@ -21,6 +21,10 @@ Network = cpu.Network | reference.Network
 Done = Callable[[int], None]  # called with the number of voxels done since the last call; may raise to end the walk
 
 
+class Stopped(Exception):
+    """Raised in a walk when its caller has gone away."""
+
+
 class Given(NamedTuple):
     """A slab on its way there.
 

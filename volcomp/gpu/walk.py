@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from numba import njit
 from ..coding import Survey
 from ..errors import DamagedError, UnsupportedError
 from ..lstm import cpu
-from ..walk import Done, Given, Opened
+from ..walk import Done, Given, Opened, Stopped
 from .group import Group, Trace, need
 from .network import Network
 from .plan import Part, Plan
@@ -74,14 +74,26 @@ def _surveys(group: Group, spiked: Sequence[bool]) -> list[Survey]:
 def restore(slabs: Sequence[Opened], network: Network, done: Done) -> list[np.ndarray | DamagedError]:
     """The grey levels [Z, Y, X] of slabs from their symbols; a DamagedError where these cannot be."""
 
+    stop = Event()
+
+    def going_on(voxels: int) -> None:
+        if stop.is_set():
+            raise Stopped
+        done(voxels)
+
     def walk(group: Sequence[Opened]) -> list[np.ndarray | DamagedError]:
         with _own_stream(network.device):
-            return _restore(group, network, done)
+            return _restore(group, network, going_on)
 
     cuts = [len(slabs) * turn // TURNS for turn in range(TURNS + 1)]
     halves = [slabs[a:b] for a, b in pairwise(cuts) if a < b]
-    with ThreadPoolExecutor(TURNS, initializer=cpu.alone) as turns:
-        return [result for half in turns.map(lambda half: _fitting(walk, half, network), halves) for result in half]
+    with ThreadPoolExecutor(TURNS, initializer=cpu.alone) as pool:
+        turns = [pool.submit(_fitting, walk, half, network) for half in halves]
+        try:
+            return [result for turn in turns for result in turn.result()]
+        except BaseException:
+            stop.set()  # the other half need not come to its end
+            raise
 
 
 def _own_stream(device: torch.device) -> AbstractContextManager[object]:
@@ -167,9 +179,12 @@ def _fitting(walk: Callable[[Sequence[Slab]], list[Walked]], slabs: Sequence[Sla
     """Walk over a group of slabs, or in two halves of it where the device has too little memory for all."""
     try:
         return walk(slabs)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except RuntimeError as error:  # as torch says all that goes amiss on a device
         if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
-            raise
+            reason = str(error).partition("\n")[0]
+            raise UnsupportedError(
+                f"the GPU failed ({reason}): use --device cpu, which gives the same bytes"
+            ) from error
     # Outside of the clause, so that nothing of what has failed is held any longer.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
