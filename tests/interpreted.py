@@ -34,7 +34,7 @@ def equal(slabs: list, network: Network) -> None:
 @pytest.mark.parametrize("number", [1, 3, 4])  # heads that see the inputs or not, that learn or not; 32 units and 128
 def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fronts of several programs; two slabs of different heights, padding that may be a spike; heads learn in both."""
-    monkeypatch.setattr(kernels, "BLOCK", 4)
+    monkeypatch.setattr(kernels, "BLOCK", 8)
     weights = models.weights(number)
     monkeypatch.setattr(kernels, "UNITS", weights.hidden // 2)  # two rounds, where there could be four
     slabs = [slab_of(scan(shape).astype(np.int32) + 2000, 2600, number) for shape in ((1, 5, 7), (3, 13, 8))]
@@ -42,7 +42,7 @@ def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    voxels = scan((4, 6, 24))
+    voxels = scan((4, 6, 11))
     monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
     expected = codec.encode(voxels, model="fast", effort=1)
     assert len(expected[1]) == 2

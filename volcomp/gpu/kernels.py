@@ -95,19 +95,14 @@ def _tanh(z):
 
 
 @triton.jit
-def _total(tile):
-    return tl.sum(tile, axis=1)
-
-
-@triton.jit
 def _linear(
     known, levels, lane_back, role, at, depth, later, taken, set_at,
     plane, limit, back, flat, weights, bounds, lanes_n, classes_n, s,
 ):  # fmt: skip
     """The prediction int32 [v], from LEVELS int32 [v, LANES] and the neighbours that are weighed."""
-    base = (_total(tl.where((role & _BASE) != 0, levels, 0)) + 2) >> 2
+    base = (tl.sum(tl.where((role & _BASE) != 0, levels, 0), axis=1) + 2) >> 2
     counts = ((role & _ACTIVITY) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
-    activity = _total(tl.where(counts, tl.abs(levels - base[:, None]), 0))
+    activity = tl.sum(tl.where(counts, tl.abs(levels - base[:, None]), 0), axis=1)
     activity = tl.where(later, activity, activity * 19 // 10)
     chosen = tl.zeros_like(activity)
     for j in range(classes_n - 1):
@@ -124,7 +119,7 @@ def _linear(
         near = tl.where(used, tl.load(known + place, mask=used, other=0).to(tl.int32) - base[:, None], 0)
         weight = tl.load(weights + row_of_weights[:, None] + lane[None, :], mask=taken[:, None], other=0)
         total += near.to(tl.int64) * weight.to(tl.int64)
-    rounded = (_total(total) + _WEIGHT_HALF) >> _WEIGHT_SHIFT
+    rounded = (tl.sum(total, axis=1) + _WEIGHT_HALF) >> _WEIGHT_SHIFT
     value = (base << _FRACTION_BITS).to(tl.int64) + rounded
     return tl.minimum(tl.maximum(value, 0), limit << _FRACTION_BITS).to(tl.int32)
 
@@ -142,7 +137,7 @@ def _activity(error, active, at, depth, later, taken, plane, row):
     size = tl.abs(tl.load(error + place, mask=used, other=0)).to(tl.int64)
     size *= tl.where(later[:, None], weight[None, :], first[None, :]).to(tl.int64)
     in_slice = (back == 0)[None, :]
-    return _total(tl.where(in_slice, size, 0)), _total(tl.where(in_slice, 0, size))
+    return tl.sum(tl.where(in_slice, size, 0), axis=1), tl.sum(tl.where(in_slice, 0, size), axis=1)
 
 
 @triton.jit
@@ -156,7 +151,7 @@ def _inputs(levels, errors, prediction, near, before, later, lane_back, scales):
     units = (_clip(d, bound[:, None]) * reciprocal[:, None]) >> 14
     x = _squash(_clip(units, 8192))
     x = tl.where((lane < _REST) & ((lane_back == 0)[None, :] | later[:, None]), x, 0)
-    spread = _total(tl.where(lane < _LEVELS_IN_SLICE, tl.abs(d), 0)).to(tl.int64)
+    spread = tl.sum(tl.where(lane < _LEVELS_IN_SLICE, tl.abs(d), 0), axis=1).to(tl.int64)
     ratio = _scale_index((near >> 8) + _SCALE_FLOOR) - _scale_index(((before * 15) >> 10) + _SCALE_FLOOR)
     wide = _scale_index(spread * 8 // 5 + _SCALE_FLOOR) - k
     level = tl.minimum((prediction.to(tl.int64) * reciprocal) >> 14, 8192).to(tl.int32)
@@ -194,8 +189,8 @@ def _lstm(
     width: tl.constexpr = _LANES + H
     lane = tl.arange(0, _LANES)
     wide = x.to(tl.int32)
-    first_sum = _total(wide * tl.load(head + lane)[None, :])
-    second_sum = _total(wide * tl.load(head + width + lane)[None, :])
+    first_sum = tl.sum(wide * tl.load(head + lane)[None, :], axis=1)
+    second_sum = tl.sum(wide * tl.load(head + width + lane)[None, :], axis=1)
     for first in range(0, H, UNITS):
         unit = first + tl.arange(0, UNITS)
         i = _sigmoid(_gate(x, before, rows, taken, matrix, unit, H, K), tl.load(shift + unit)[None, :])
@@ -209,8 +204,8 @@ def _lstm(
         tl.store(cell + place, c.to(tl.int16), mask=taken[:, None])
         out = tl.minimum((o * _tanh(c >> 2) + (1 << 22)) >> 23, _OUTPUT_LIMIT)
         tl.store(after + place, out.to(tl.int8), mask=taken[:, None])
-        first_sum += _total(out * tl.load(head + _LANES + unit)[None, :])
-        second_sum += _total(out * tl.load(head + width + _LANES + unit)[None, :])
+        first_sum += tl.sum(out * tl.load(head + _LANES + unit)[None, :], axis=1)
+        second_sum += tl.sum(out * tl.load(head + width + _LANES + unit)[None, :], axis=1)
     return first_sum, second_sum
 
 
@@ -218,7 +213,7 @@ def _lstm(
 def _context(levels, lane_back, role, later, mean, classes, value):
     """The contexts of the spike's flags int32 [v], 0 where there is no spike."""
     counts = ((role & _SPIKED) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
-    same = _total(tl.where(counts & (levels == value), 1, 0))
+    same = tl.sum(tl.where(counts & (levels == value), 1, 0), axis=1)
     quarter = classes & 3
     scale = tl.where(quarter < 2, tl.where(quarter == 0, _Q0, _Q1), tl.where(quarter == 2, _Q2, _Q3)).to(tl.int64)
     scale = scale << (classes >> 2).to(tl.int64)
@@ -334,11 +329,12 @@ def perceive(
     begins = taken & (x == 0) & (tl.load(last + rows, mask=taken, other=1) == 0)
     ends = taken & (x == tl.load(fields + _WIDTH) - 1)
     next_row = at + tl.load(fields + _ROW) - _MARGIN
-    for m in tl.static_range(_MARGIN):
-        tl.store(known + next_row + m, stored, mask=begins)
-        tl.store(error + next_row + m, e, mask=begins)
-        tl.store(known + at + 1 + m, stored, mask=ends)
-        tl.store(error + at + 1 + m, e, mask=ends)
+    m = tl.arange(0, _MARGIN + 1)[None, :]
+    stored, e = stored[:, None], e[:, None]
+    tl.store(known + next_row[:, None] + m, stored, mask=begins[:, None] & (m < _MARGIN))
+    tl.store(error + next_row[:, None] + m, e, mask=begins[:, None] & (m < _MARGIN))
+    tl.store(known + at[:, None] + 1 + m, stored, mask=ends[:, None] & (m < _MARGIN))
+    tl.store(error + at[:, None] + 1 + m, e, mask=ends[:, None] & (m < _MARGIN))
 
     if LEARNS:
         heard = taken & (value != tl.load(fields + _QUIET))
