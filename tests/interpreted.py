@@ -1,32 +1,38 @@
-"""The kernels in Triton's interpreter, against the CPU backend. Run by `test_kernels.py`, in a process of its own:
-kernels are interpreted or compiled by what the environment says when Triton is first imported."""
+"""The kernels in Triton's interpreter, against the reference. Run by `test_kernels.py`, in a process of its own:
+kernels are interpreted or compiled by what the environment says when Triton is first imported.
+
+An interpreter takes some milliseconds for every program, so slabs are tiny, and heads learn from a few voxels already.
+"""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from volcomp import codec, models
-from volcomp.gpu import device, kernels, launch, walk
-from volcomp.gpu.network import Network
-from volcomp.lstm import cpu
-from volcomp.slab import Team
-from volcomp.walk import survey
+from volcomp.lstm import learning, reference
 
-from .test_codec import decode, scan
-from .test_gpu import nothing, same_survey, slab_of, slabs_of_all_kinds
-from .test_lstm import some_weights
+learning.ENOUGH = 40  # before the kernels take it over; compiled code on the CPU would not hear of it
+
+from volcomp import codec, models  # noqa: E402
+from volcomp.gpu import device, kernels, launch, walk  # noqa: E402
+from volcomp.gpu.network import Network  # noqa: E402
+from volcomp.slab import Team  # noqa: E402
+from volcomp.walk import survey  # noqa: E402
+
+from .test_codec import decode, scan  # noqa: E402
+from .test_gpu import nothing, same_survey, slab_of, slabs_of_all_kinds  # noqa: E402
+from .test_lstm import some_weights  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interpreter serves one thread, and what it does costs the same for few rows and for many."""
+    """An interpreter serves one thread at a time."""
     monkeypatch.setattr(walk, "TURNS", 1)
     monkeypatch.setattr(device, "check", nothing)
 
 
 def equal(slabs: list, network: Network) -> None:
-    backend = cpu.Network(network.weights)
+    backend = reference.Network(network.weights)
     for slab, found in zip(slabs, walk.survey(slabs, network, nothing), strict=True):
         assert same_survey(found, survey(slab, backend, Team(None, 1), nothing))
 
@@ -34,17 +40,17 @@ def equal(slabs: list, network: Network) -> None:
 @pytest.mark.parametrize("number", [1, 3, 4])  # heads that see the inputs or not, that learn or not; 32 units and 128
 def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fronts of several programs; two slabs of different heights, padding that may be a spike; heads learn in both."""
-    monkeypatch.setattr(kernels, "BLOCK", 8)
+    monkeypatch.setattr(kernels, "BLOCK", 4)
     weights = models.weights(number)
     monkeypatch.setattr(kernels, "UNITS", weights.hidden // 2)  # two rounds, where there could be four
-    slabs = [slab_of(scan(shape).astype(np.int32) + 2000, 2600, number) for shape in ((1, 5, 7), (3, 13, 8))]
+    slabs = [slab_of(scan(shape).astype(np.int32) + 2000, 2600, number) for shape in ((1, 4, 5), (2, 9, 8))]
     equal(slabs, Network(weights, "cpu", launch.Steps))
 
 
 def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    voxels = scan((4, 6, 11))
+    voxels = scan((4, 5, 9))
     monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
-    expected = codec.encode(voxels, model="fast", effort=1)
+    expected = codec.encode(voxels, model="fast", effort=1, backend="reference")
     assert len(expected[1]) == 2
     assert codec.encode(voxels, model="fast", effort=1, backend="triton") == expected
     assert np.array_equal(decode(*expected, backend="triton"), voxels)
@@ -55,13 +61,11 @@ def test_slabs_of_all_kinds_walk_together() -> None:
 
 
 def test_escapes_and_levels_beyond_int16() -> None:
-    random, shape = np.random.default_rng(2), (2, 5, 9)
+    random, shape = np.random.default_rng(2), (2, 4, 7)
     levels = np.where(
-        random.random(shape) < 0.5, 65535 * (random.random(shape) < 0.5), random.integers(0, 65536, shape)
+        random.random(shape) < 0.5, 65535 * random.integers(0, 2, shape), random.integers(0, 65536, shape)
     )
-    expected = codec.encode(levels.astype("<u2"), model="fast", effort=1)
-    assert codec.encode(levels.astype("<u2"), model="fast", effort=1, backend="triton") == expected
-    assert np.array_equal(decode(*expected, backend="triton"), levels)
+    equal([slab_of(levels.astype(np.int32), 65535, 3)], Network(models.weights(3), "cpu", launch.Steps))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (2, 6, 1), (1, 3, 2)])
@@ -74,7 +78,7 @@ def test_other_widths_than_those_of_released_models() -> None:
     """96 units, 32 at a time; weights that drive gates and heads into their limits, and a metric that does."""
     weights = some_weights(96, 4, learns=True)
     weights = replace(weights, metric=weights.metric >> 6)
-    levels = (np.random.default_rng(4).normal(300, 90, (2, 7, 20)).clip(0, 999)).astype(np.int32)
+    levels = (np.random.default_rng(4).normal(300, 90, (1, 6, 12)).clip(0, 999)).astype(np.int32)
     slab = slab_of(levels, 999, 4)
     equal([slab], Network(weights, "cpu", launch.Steps))
 

@@ -329,7 +329,27 @@ def test_needs_grow_with_the_work(tmp_path, monkeypatch):
     assert need(job(source=tmp_path / "gone"), 1) == 0
     compress([large], tmp_path / "large.vcz")
     assert need_of(how(tmp_path, decompress=True), job(source=tmp_path / "large.vcz"), 4) >= 2 * voxels
+    # A GPU walks over all slabs at once, whatever the threads.
+    monkeypatch.setattr(memory, "_CUDA", 0)
+    for decompress, source in ((False, large), (True, tmp_path / "large.vcz")):
+        on_gpu = partial(need_of, how(tmp_path, decompress=decompress, device="cuda"))
+        assert on_gpu(job(source=source), 1) == on_gpu(job(source=source), 4) > memory._SLAB * voxels
     assert memory.available() > 1 << 20
+
+
+def test_only_a_batch_that_asks_for_a_gpu_takes_one(tmp_path, monkeypatch):
+    taken = []
+
+    def perform_none(how, *arguments):
+        taken.append(how.device)
+        raise UnsupportedError("that was all")
+
+    monkeypatch.setattr(sys.modules[run_batch.__module__], "Machine", perform_none)
+    series(tmp_path / "in" / "a", 1)
+    for device in ("auto", "cpu", "cuda"):
+        with pytest.raises(UnsupportedError, match="that was all"):
+            run_batch(tmp_path / "in", tmp_path / "out", device=device)
+    assert taken == ["cpu", "cpu", "cuda"]
 
 
 def test_one_process_for_every_gpu(tmp_path, monkeypatch):
