@@ -14,13 +14,14 @@ from volcomp.lstm import learning, reference
 learning.ENOUGH = 40  # before the kernels take it over; compiled code on the CPU would not hear of it
 
 from volcomp import codec, models  # noqa: E402
+from volcomp.coding import Survey  # noqa: E402
 from volcomp.gpu import device, kernels, launch, walk  # noqa: E402
 from volcomp.gpu.network import Network  # noqa: E402
 from volcomp.slab import Team  # noqa: E402
 from volcomp.walk import survey  # noqa: E402
 
 from .test_codec import decode, scan  # noqa: E402
-from .test_gpu import nothing, same_survey, slab_of, slabs_of_all_kinds  # noqa: E402
+from .test_gpu import comes_back, nothing, same_survey, slab_of, slabs_of_all_kinds  # noqa: E402
 from .test_lstm import some_weights  # noqa: E402
 
 
@@ -31,10 +32,12 @@ def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "check", nothing)
 
 
-def equal(slabs: list, network: Network) -> None:
+def equal(slabs: list, network: Network) -> list[Survey]:
     backend = reference.Network(network.weights)
-    for slab, found in zip(slabs, walk.survey(slabs, network, nothing), strict=True):
-        assert same_survey(found, survey(slab, backend, Team(None, 1), nothing))
+    found = walk.survey(slabs, network, nothing)
+    for slab, one in zip(slabs, found, strict=True):
+        assert same_survey(one, survey(slab, backend, Team(None, 1), nothing))
+    return found
 
 
 @pytest.mark.parametrize("number", [1, 3, 4])  # heads that see the inputs or not, that learn or not; 32 units and 128
@@ -57,7 +60,10 @@ def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_slabs_of_all_kinds_walk_together() -> None:
-    equal(slabs_of_all_kinds(3), Network(models.weights(3), "cpu", launch.Steps))
+    """And the one whose support reaches farthest comes back: it alone reads the ends of the margins."""
+    network, slabs = Network(models.weights(3), "cpu", launch.Steps), slabs_of_all_kinds(3)
+    surveys = equal(slabs, network)
+    assert comes_back(slabs[:1], surveys[:1], network)
 
 
 def test_escapes_and_levels_beyond_int16() -> None:

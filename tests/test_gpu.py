@@ -3,6 +3,7 @@ what becomes of a device that is not there, too small or wrong. The kernels have
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from benchmarks import gpu as gpu_speed
 from volcomp import codec, differences, engines, features, least_squares, linear, models, spike, supports, walk
 from volcomp.arrays import _opened
+from volcomp.coding import Reader, Survey
 from volcomp.container import SLAB, SectionId
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.lstm import cpu
@@ -45,6 +47,19 @@ def same_survey(one: object, other: object) -> bool:
 
 def nothing(done: int) -> None:
     """For walks whose progress is of no interest."""
+
+
+def comes_back(slabs: list[walk.Given], surveys: list[Survey], network: networks.Network) -> bool:
+    """Whether a walk back, asked for what the surveys say, is told the voxels and gives the slabs."""
+    replays = [device._Replay(slab, survey) for slab, survey in zip(slabs, surveys, strict=True)]
+    both = zip(slabs, replays, strict=True)
+    opened = [walk.Opened(slab.layout, cast(Reader, replay), slab.limit, slab.fitted) for slab, replay in both]
+    levels = gpu_walk.restore(opened, network, nothing)
+    same = [
+        isinstance(one, np.ndarray) and np.array_equal(one, slab.levels)
+        for one, slab in zip(levels, slabs, strict=True)
+    ]
+    return all(same) and all(replay.same for replay in replays)
 
 
 # ------------------------------------------------------------------------------------------------ the same everywhere
@@ -103,7 +118,7 @@ def slabs_of_all_kinds(number: int) -> list[walk.Given]:
     """Slabs with supports, shapes, strides, limits and spikes of their own; one reaches seven slices back, with weights
     whose sums need 64 bits."""
     random = np.random.default_rng(5)
-    shapes = (((9, 3, 7), 4000), ((3, 7, 5), 65535), ((1, 1, 20), 255), ((2, 9, 6), 30_000))
+    shapes = (((9, 3, 7), 60_000), ((3, 7, 5), 65535), ((1, 1, 20), 255), ((2, 9, 6), 30_000))
     slabs = []
     for shape, limit in shapes:
         levels = random.integers(0, limit + 1, shape).astype(np.int32) // 8
@@ -113,13 +128,14 @@ def slabs_of_all_kinds(number: int) -> list[walk.Given]:
     support = supports.of_runs(runs)
     assert support.reach == 7
     groups = int(linear.groups_of(9, 1, support).max()) + 1
-    weights = random.integers(-32767, 32768, (groups, 3, len(support.offsets))).astype(np.int16)
+    signs = np.array([1, -1, 1])[:, None] * random.choice([1, 1, 1, -1], len(support.offsets))
+    weights = (signs * random.integers(9000, 32768, (groups, 3, 1))).astype(np.int16)
     for g in range(groups):
         weights[g, :, support.used(g) :] = 0
-    bounds = np.sort(random.integers(0, 20_000, (groups, 2)), axis=1)
+    bounds = np.sort(random.integers(0, 300_000, (groups, 2)), axis=1)
     deep = linear.Weights(support, 1, bounds, weights, np.zeros((groups, 3), np.uint8))
-    assert linear.ready(deep, (1, 1), 4000).weights.dtype == np.float64
-    return [slab_of(slabs[0].levels, 4000, number, deep), *slabs[1:]]
+    assert linear.ready(deep, (1, 1), 60_000).weights.dtype == np.float64
+    return [slab_of(slabs[0].levels, 60_000, number, deep), *slabs[1:]]
 
 
 @pytest.mark.parametrize("number", [2, 4])
@@ -128,6 +144,7 @@ def test_slabs_of_all_kinds_walk_together(number: int) -> None:
     found = gpu_walk.survey(slabs, on_torch(number), nothing)
     for slab, survey in zip(slabs, found, strict=True):
         assert same_survey(survey, walk.survey(slab, backend, Team(None, 1), nothing))
+    assert comes_back(slabs, found, on_torch(number))
 
 
 def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
