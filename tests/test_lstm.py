@@ -7,21 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import models, residual, spike
+from volcomp import features, models, residual, spike
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.lstm import cpu, learning, reference
-from volcomp.lstm.state import State
-from volcomp.lstm.weights import ACCUMULATOR_LIMIT, Weights
+from volcomp.lstm.state import AHEAD, State
+from volcomp.lstm.weights import ACCUMULATOR_LIMIT, FEATURES, Weights
 
 PRODUCTS = cpu.products()
 
 
-def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False) -> Weights:
+def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False, shared: int = 0) -> Weights:
     random = np.random.default_rng(seed)
-    n = 64 + hidden if learns else hidden
+    inputs = 64 + 2 * shared
+    n = inputs + hidden if learns else hidden
     weights = Weights(
         "test",
-        random.integers(-largest, largest + 1, (64 + hidden, 4 * hidden)).astype(np.int8),
+        random.integers(-largest, largest + 1, (inputs + hidden, 4 * hidden)).astype(np.int8),
         random.integers(0, 8, 4 * hidden).astype(np.int32),
         random.integers(-600, 600, (2, n)).astype(np.int16),
         random.integers(-9000, 9000, 2).astype(np.int32),
@@ -199,3 +200,10 @@ def test_a_model_comes_back_from_its_file(tmp_path) -> None:  # type: ignore[no-
     (tmp_path / "m.npz").write_bytes(b"PK nonsense")
     with pytest.raises(DamagedError, match="reinstall"):
         module.load(tmp_path / "m.npz", "test")
+
+
+def test_what_is_passed_on_is_there_in_time() -> None:
+    """The features look as far to the right in both rows that pass on, so every schedule has them ready."""
+    assert FEATURES == features.INPUTS
+    assert {(0, -1, AHEAD), (-1, 0, AHEAD)} <= {*features.LEVELS}
+    assert [models.weights(number).shared for number in sorted(models.RELEASED)] == [0, 0, 0, 0, 16, 32]

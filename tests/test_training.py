@@ -8,58 +8,74 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from volcomp import features, models, residual  # noqa: E402
+from volcomp import features, least_squares, linear, models, residual  # noqa: E402
 from volcomp.lstm import learning, reference  # noqa: E402
-from volcomp.lstm.state import State  # noqa: E402
 from volcomp.lstm.weights import Weights  # noqa: E402
-from volcomp.training import augment, data, density, evaluate, export, model, network  # noqa: E402
+from volcomp.slab import Slab  # noqa: E402
+from volcomp.training import augment, data, density, evaluate, export, model  # noqa: E402
 
 
-def some_rows(steps: int = 7, rows: int = 20, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def some_rows(steps: int = 7, rows: int = 20, seed: int = 0) -> data.Batch:
     random = np.random.default_rng(seed)
-    inputs = random.integers(-127, 128, (steps, rows, features.INPUTS)).astype(np.int8)
-    return inputs, random.normal(0, 3, (steps, rows)).astype(np.float32), np.full((steps, rows), 40, np.int32)
+    inputs = random.integers(-127, 128, (steps, 1, 1, rows, features.INPUTS)).astype(np.int8)
+    shape = inputs.shape[:-1]
+    return data.Batch(inputs, random.normal(0, 3, shape).astype(np.float32), np.full(shape, 40, np.int32))
 
 
 def integers(trainee: model.Trainee) -> Weights:
     return export.integers(trainee, export.covariance(trainee, [some_rows(20, 50, seed)[0] for seed in range(3)]))
 
 
-def test_the_forward_pass_is_the_codecs() -> None:
-    trainee = model.Trainee("fast", 3)
+def some_slab(shape: tuple[int, int, int] = (3, 7, 20)) -> data.Slab:
+    levels = np.random.default_rng(8).integers(0, 200, shape)
+    return data.slabs_of(levels.cumsum(axis=2).astype("<u2"), 0)[0]
+
+
+@pytest.mark.parametrize("name", ["fast", "base"])
+def test_the_forward_pass_is_the_codecs(name: str) -> None:
+    """Over a whole slab: what rows pass on to each other as well."""
+    trainee, random = model.Trainee(name, 3), torch.Generator().manual_seed(1)
     with torch.no_grad():
-        trainee.head.normal_().clamp_(-2, 2)
-    inputs, _, _ = some_rows()
-    seen = trainee.lstm.forward(inputs).numpy()
+        trainee.lstm.weights.normal_(0, 0.2, generator=random)
+        trainee.head.normal_(0, 0.1, generator=random)
+    prepared = some_slab()
+    depth, height, width = prepared.shape
+    zero = np.zeros(1, np.int64)
+    batch = data.blocks_of(prepared, zero, zero, zero, prepared.shape)
+    seen = trainee.lstm.forward(batch.inputs).numpy()
     weights = integers(trainee)
-    state, definition = State(weights, inputs.shape[1]), reference.Network(weights)
-    for t in range(len(inputs)):
-        state.inputs[:, : features.INPUTS] = inputs[t]
-        definition.step(state, 0, inputs.shape[1])
-        assert np.array_equal(state.inputs, seen[t])
+    assert weights.shared == trainee.lstm.shared > 0
+
+    r = linear.RADIUS
+    levels = prepared.known.reshape(depth, height + 2 * r, -1)[:, r : r + height, r : r + width]
+    fitted = least_squares.fit_by_effort(levels, 0, 5)
+    slab, network = Slab(prepared.shape, int(levels.max()), fitted, weights), reference.Network(weights)
+    network.learn = lambda *_: None  # type: ignore[method-assign]
+    for t, lo, hi in slab.ranges():
+        slab.predict(network, t, lo, hi)
+        z, y, x = np.unravel_index(slab.places(t, lo, hi), (depth, height + 2 * r, width + 2 * r))
+        assert np.array_equal(slab._state.inputs[lo:hi], seen[x - r, z, y - r, 0])
+        slab.perceive(network, t, lo, hi, prepared.known[slab.places(t, lo, hi)], None)
 
 
 def test_the_backward_pass_is_the_gradient_of_the_smooth_network() -> None:
-    """Against autograd through the same network without its roundings."""
-    h, (inputs, _, _) = 16, some_rows(5, 12)
-    lstm = network.RowLstm(h, torch.Generator().manual_seed(1))
-    target = torch.randn(5, 12, h, generator=torch.Generator().manual_seed(2))
+    """Downhill for each part of the weights, as measured on the network without its roundings."""
+    trainee = model.Trainee("fast", 1)
+    lstm, h, s = trainee.lstm, trainee.lstm.hidden, trainee.lstm.shared
+    inputs = np.random.default_rng(0).integers(-90, 90, (6, 3, 4, 5, features.INPUTS)).astype(np.int8)
+    target = torch.randn(6, 3, 4, 5, 2 * s + h, generator=torch.Generator().manual_seed(2))
     lstm.forward(inputs)
     lstm.backward(target)
-    got = lstm.weights.grad
-    weights = lstm.weights.detach().clone().requires_grad_()
-
-    cell, hidden, total = torch.zeros(12, h), torch.zeros(12, h), torch.zeros(())
-    for t in range(5):
-        x = torch.cat([torch.from_numpy(inputs[t]).float() / 64, hidden], 1)
-        i, f, o, g = (x @ weights).chunk(4, 1)
-        cell = evaluate.sigmoid(f) * cell + evaluate.sigmoid(i) * evaluate.tanh(g)
-        hidden = evaluate.sigmoid(o) * evaluate.tanh(cell)
-        total = total + (hidden * target[t]).sum()
-    total.backward()
-    expected = weights.grad
-    assert torch.nn.functional.cosine_similarity(got.ravel(), expected.ravel(), dim=0) > 0.99
-    assert abs(float(got.norm() / expected.norm()) - 1) < 0.05
+    gradient, start, step = lstm.weights.grad, lstm.weights.detach().clone(), 1e-2
+    own = features.INPUTS
+    for part in (slice(own), slice(own, own + s), slice(own + s, own + 2 * s), slice(own + 2 * s, None)):
+        direction = torch.zeros_like(start)
+        direction[part] = gradient[part] / gradient[part].norm()
+        totals = []
+        for sign in (1, -1):
+            lstm.weights = start + sign * step * direction
+            totals.append(float((evaluate.run(trainee, inputs)[..., own:].double() * target).sum()))
+        assert (totals[0] - totals[1]) / (2 * step) == pytest.approx(float(gradient[part].norm()), rel=0.05)
 
 
 def test_a_trainee_learns_what_there_is_to_learn() -> None:
@@ -68,7 +84,7 @@ def test_a_trainee_learns_what_there_is_to_learn() -> None:
     losses = []
     for step in range(60):
         inputs, _, scale = some_rows(8, 256, seed=step)
-        error = inputs[:, :, 0].astype(np.float32) / 64 * 2 ** (40 / 16 - 2)
+        error = inputs[..., 0].astype(np.float32) / 64 * 2 ** (40 / 16 - 2)
         losses.append(trainee.update(inputs, error, scale, 3e-3, 1.0))
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.5
 
@@ -106,30 +122,48 @@ def test_tables_follow_their_distributions() -> None:
 
 
 def test_samples_are_what_the_codec_sees() -> None:
-    """Rows taken for training have the inputs that the codec computes; the error is that of the linear stage."""
+    """Blocks taken for training have the inputs that the codec computes; the error is that of the linear stage."""
     random = np.random.default_rng(2)
     voxels = random.integers(0, 200, (4, 20, 70)).astype("<u2")
-    (slab,) = data.slabs_of(voxels, "wide")
-    inputs, error, _ = data.rows_of(slab, np.array([2]), np.array([9]), np.array([3]), 64)
-    index = slab.index(np.array([2]), np.array([9]), np.array([3 + 17]))
-    assert error[17, 0] == slab.residual[index[0]] / 16
+    (slab,) = data.slabs_of(voxels, 16)
+    batch = data.blocks_of(slab, np.array([0, 1]), np.array([0, 7]), np.array([0, 3]), (3, 5, 64))
+    assert batch.inputs.shape == (64, 3, 5, 2, features.INPUTS)
+    index = slab.index(np.array([1 + 1]), np.array([7 + 2]), np.array([3 + 17]))
+    assert batch.error[17, 1, 2, 1] == slab.residual[index[0]] / 16
     scale, alone = np.empty(1, np.int32), np.zeros((1, features.INPUTS), np.int8)
     prediction = (slab.known[index] * 16 - slab.residual[index]).astype(np.int32)
     depth = np.array([2], np.uint8)
     neighbours = features.neighbours(slab.strides)
     features.observe(slab.known, slab.residual, index, depth, neighbours, prediction, scale, alone)
-    assert np.array_equal(alone[0], inputs[17, 0])
+    assert np.array_equal(alone[0], batch.inputs[17, 1, 2, 1]) and scale[0] == batch.scale[17, 1, 2, 1]
 
 
-def test_a_trainee_starts_as_a_released_model() -> None:
-    released = models.weights(models.CURRENT["fast"])
-    trainee = model.Trainee("fast", 1)
-    trainee.start(released)
-    weights = integers(trainee)
-    real = released.weights * 2.0**-released.shift
-    assert np.abs(weights.weights * 2.0**-weights.shift - real).max() < 1e-6
-    n = released.head.shape[1]
-    assert np.array_equal(weights.head[:, -n:], released.head) and not weights.head[:, :-n].any()
+def test_blocks_lie_within_their_slab() -> None:
+    """Too shallow slabs are left out; of the others every place is taken, and none beyond slices and rows."""
+    shallow, deep = some_slab((2, 9, 30)), some_slab((4, 7, 30))
+    deep.residual = np.arange(deep.known.size, dtype=np.int32)  # tells where a voxel lies
+    batch = data.Sampler([[shallow], [shallow, deep]], (3, 6, 16), 0).batch(400)
+    r = linear.RADIUS
+    z, y, x = np.unravel_index((batch.error * 16).astype(int), (4, 7 + 2 * r, 30 + 2 * r))
+    assert batch.error.shape == (16, 3, 6, 400)
+    assert (z == z[:, :1] + np.arange(3)[:, None, None]).all() and (y == y[:, :, :1] + np.arange(6)[:, None]).all()
+    assert (x == x[:1] + np.arange(16)[:, None, None, None]).all()
+    assert [np.unique(part - r).tolist() for part in (z + r, y, x)] == [[*range(4)], [*range(7)], [*range(30)]]
+
+
+@pytest.mark.parametrize("released", [1, 3])
+def test_a_trainee_starts_as_a_released_model(released: int) -> None:
+    """Whatever that one saw has its weights; what it did not see has zeros."""
+    theirs, trainee = models.weights(released), model.Trainee("fast", 1)
+    trainee.start(theirs)
+    mine, own, h = integers(trainee), features.INPUTS, theirs.hidden
+    for got, wanted in (
+        (mine.weights * 2.0**-mine.shift, theirs.weights * 2.0**-theirs.shift),
+        (mine.head.T, theirs.head.T),
+    ):
+        assert np.abs(got[-h:] - wanted[-h:]).max() < 1e-6
+        assert not got[own:-h].any()
+        assert np.array_equal(got[:own], wanted[:own]) if len(wanted) > h else not got[:own].any()
 
 
 def test_slopes_are_those_of_the_code_length() -> None:

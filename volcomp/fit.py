@@ -22,14 +22,14 @@ from . import differences, models
 from .differences import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, Differences
 from .features import INPUTS
 from .lstm.weights import Weights
-from .training.data import Sampler, Slab, rows_of
+from .training.data import Batch, Block, Sampler, Slab, blocks_of
 from .training.density import Shape
 from .training.export import BIAS_ORIGIN
 from .training.model import HEAD_UNIT, ideal_bits
 from .training.network import RowLstm
 
-PIECE = 64  # voxels of a row that are trained on at a time
-ROWS = 256  # at most so many pieces make a step,
+BLOCK = (2, 4, 64)  # slices, rows and voxels of a row that are trained on at a time
+BLOCKS = 32  # at most so many make a step,
 STEPS = 80  # and at least so many steps a fit
 BIASES = INPUTS - 2  # the row of the constant input
 SINGLE_WEIGHTS = 4  # their place among the parameters
@@ -38,7 +38,8 @@ PRICE = 6.0  # bits that a single weight must save
 DEAD_ZONES = (0.5, 0.65, 0.8)  # a difference in units of a weight's integer is 0 below
 GAIN_RATE, HEAD_RATE, WEIGHT_RATE = 2e-2, 1e-2, 2e-3  # of Adam, for gains and biases, the head, and single weights
 MEMORY = (0.9, 0.98)  # of Adam
-SAMPLE = 1 << 19  # voxels that candidates are compared on
+SAMPLE = 1 << 19  # voxels that candidates are compared on,
+BAND = (4, 16)  # in bands of so many slices and rows
 
 Gradient = list[torch.Tensor]
 
@@ -51,19 +52,20 @@ def density(number: int) -> Shape:
 
 def visits(voxels: int, per_voxel: float) -> int:
     """How many voxels a fit of so many passes is shown."""
-    rows = _rows(voxels)
-    return max(STEPS, round(per_voxel * voxels / (rows * PIECE))) * rows * PIECE
+    step = _blocks(voxels) * math.prod(BLOCK)
+    return max(STEPS, round(per_voxel * voxels / step)) * step
 
 
-def _rows(voxels: int) -> int:
-    return min(ROWS, max(64, voxels // (8 * PIECE)))
+def _blocks(voxels: int) -> int:
+    """How many make a step for a volume of so many voxels."""
+    return min(BLOCKS, max(8, voxels // (8 * math.prod(BLOCK))))
 
 
 class _Lstm(RowLstm):
     """The row LSTM with given integers and the shifts of a released model."""
 
     def __init__(self, released: Weights) -> None:
-        self.hidden = released.hidden
+        self.hidden, self.shared = released.hidden, released.shared
         self.shift = torch.from_numpy(released.shift)
         self.now = torch.from_numpy(released.weights)
         self.weights = torch.zeros(released.weights.shape)  # only for its gradient
@@ -132,12 +134,12 @@ class _Fit:
         """Mean ideal bits per voxel under the released model's tables."""
         return ideal_bits(self.shape, seen[..., -len(head) :] @ head + bias, error, scale)
 
-    def gradient(self, member: int, batch: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Gradient:
+    def gradient(self, member: int, batch: Batch) -> Gradient:
         """Of the mean bits of a batch, for all parameters."""
         lstm = self.lstms[member]
-        seen = (lstm.forward(batch[0]).float() / 128).requires_grad_()
+        seen = (lstm.forward(batch.inputs).float() / 128).requires_grad_()
         head, bias = (p.clone().requires_grad_() for p in self.parameters[2:4])
-        by = torch.autograd.grad(self.bits(seen, head, bias, *batch[1:]), [seen, head, bias])
+        by = torch.autograd.grad(self.bits(seen, head, bias, batch.error, batch.scale), [seen, head, bias])
         lstm.backward(by[0][..., INPUTS:])
         assert lstm.weights.grad is not None
         weights = lstm.weights.grad * self.unit
@@ -168,22 +170,22 @@ def fit(
 
     `progress` is called with the number of voxels visited since the last call, and may raise to end the work.
     """
-    rows = _rows(voxels)
-    steps = visits(voxels, per_voxel) // (rows * PIECE)
+    blocks = _blocks(voxels)
+    steps = visits(voxels, per_voxel) // (blocks * math.prod(BLOCK))
     released = models.weights(number)
     state = _Fit(number, voxels, threads, voxels >= SINGLE)
-    samplers = [Sampler([slabs], member) for member in range(threads)]
+    samplers = [Sampler([slabs], _within(BLOCK, slabs), member) for member in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
 
         def work(member: int) -> Gradient:
-            return state.gradient(member, samplers[member].batch(rows // threads, PIECE))
+            return state.gradient(member, samplers[member].batch(max(1, blocks // threads)))
 
         for step in range(steps):
             state.use(differences.apply(released, state.differences()).weights)
             parts = list(pool.map(work, range(threads)))
             pace = min(1.0, (step + 1) / 5) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
             state.update([torch.stack(part).mean(0) for part in zip(*parts, strict=True)], pace)
-            progress(rows * PIECE)
+            progress(blocks * math.prod(BLOCK))
         sample = _sample(slabs, min(SAMPLE, voxels))
 
         def cost(weights: Weights) -> float:
@@ -194,13 +196,13 @@ def fit(
 
             def part(member: int) -> float:
                 total = 0.0
-                for inputs, error, scale in sample[member::threads]:
-                    seen = state.lstms[member].forward(inputs).float() / 128
-                    total += float(state.bits(seen, head, bias, error, scale)) * error.size
+                for batch in sample[member::threads]:
+                    seen = state.lstms[member].forward(batch.inputs).float() / 128
+                    total += float(state.bits(seen, head, bias, batch.error, batch.scale)) * batch.error.size
                 return total
 
             with torch.no_grad():
-                return sum(pool.map(part, range(threads))) / sum(error.size for _, error, _ in sample)
+                return sum(pool.map(part, range(threads))) / sum(batch.error.size for batch in sample)
 
         best, least = b"", cost(released)
         for dead_zone in DEAD_ZONES if state.single else DEAD_ZONES[:1]:
@@ -212,14 +214,20 @@ def fit(
     return best
 
 
-def _sample(slabs: list[Slab], voxels: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Whole rows from all over the volume, in batches."""
+def _within(block: Block, slabs: list[Slab]) -> Block:
+    """No larger than any of the slabs."""
+    z, y, x = (min(most, *(slab.shape[axis] for slab in slabs)) for axis, most in enumerate(block))
+    return z, y, x
+
+
+def _sample(slabs: list[Slab], voxels: int) -> list[Batch]:
+    """Bands of whole rows from all over the volume, in batches."""
     random = np.random.default_rng(0)
-    width = slabs[0].shape[2]
-    rows = max(1, min(256, (1 << 17) // width))
+    band = _within((*BAND, slabs[0].shape[2]), slabs)
+    count = max(1, (1 << 17) // math.prod(band))
     share = np.array([slab.shape[0] for slab in slabs], float)
     batches = []
-    for k in random.choice(len(slabs), max(2, voxels // (rows * width)), p=share / share.sum()):
-        z, y = (random.integers(0, size, rows) for size in slabs[k].shape[:2])
-        batches.append(rows_of(slabs[k], z, y, np.zeros_like(z), width))
+    for k in random.choice(len(slabs), max(2, voxels // (count * math.prod(band))), p=share / share.sum()):
+        z, y = (random.integers(0, room + 1, count) for room in np.subtract(slabs[k].shape, band)[:2])
+        batches.append(blocks_of(slabs[k], z, y, np.zeros_like(z), band))
     return batches

@@ -21,8 +21,8 @@ from neighbourhoods import Schedule, pad
 
 from . import features, linear, residual, spike
 from .lstm import learning
-from .lstm.state import State
-from .lstm.weights import Weights
+from .lstm.state import AHEAD, State
+from .lstm.weights import FEATURES, Weights
 from .padded import DEPTHS, flat
 
 RADIUS = linear.RADIUS
@@ -44,6 +44,8 @@ class Rows(NamedTuple):
     depth uint8    the slice, DEPTHS - 1 for all later ones
     group uint8    which group of weight sets serves the slice
     last bool      whether no row follows in the slice
+    above int64    which row is the one above in the slice, and which the same one in the slice before; −1 for none
+    before int64
     """
 
     start: np.ndarray
@@ -51,6 +53,8 @@ class Rows(NamedTuple):
     depth: np.ndarray
     group: np.ndarray
     last: np.ndarray
+    above: np.ndarray
+    before: np.ndarray
 
 
 class Layout(NamedTuple):
@@ -61,6 +65,7 @@ class Layout(NamedTuple):
     strides         of its slices and rows, in elements
     rows
     fronts          (time, first, past the last row) of every front that has voxels
+    span            times from the start of a row to that of the row in the next slice, at most, and one more
     """
 
     shape: tuple[int, int, int]
@@ -68,6 +73,7 @@ class Layout(NamedTuple):
     strides: tuple[int, int]
     rows: Rows
     fronts: list[tuple[int, int, int]]
+    span: int
 
 
 class _Room(NamedTuple):
@@ -95,6 +101,20 @@ def _look(
     place[:] = rows.base[lo:hi] + t
     linear.predict(known, place, rows.depth[lo:hi], rows.group[lo:hi], fitted, limit, prediction)
     features.observe(known, error, place, rows.depth[lo:hi], neighbours, prediction, room.scale[lo:hi], inputs[lo:hi])
+
+
+@njit(nogil=True, cache=True)
+def _take_along(t: int, lo: int, hi: int, rows: Rows, width: int, passed: np.ndarray, inputs: np.ndarray) -> None:
+    """What neighbouring rows have passed on (`State.passed`) into the inputs int8 [r, …] of rows lo … hi-1: first from
+    the row above, then from the slice before; AHEAD voxels further right, or at their end."""
+    times, _, shared = passed.shape
+    for v in range(lo, hi):
+        x = min(t - rows.start[v] + AHEAD, width - 1)
+        at = FEATURES
+        for source in (rows.above[v], rows.before[v]):
+            if source >= 0:
+                inputs[v, at : at + shared] = passed[(rows.start[source] + x) % times, source]
+            at += shared
 
 
 @njit(nogil=True, cache=True)
@@ -160,15 +180,19 @@ def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
     times = np.arange(schedule.fronts(shape))
     lo = np.searchsorted(start, times - shape[2], side="right").tolist()
     hi = np.searchsorted(start, times, side="right").tolist()
+    order = np.full((shape[0] + 1, shape[1] + 1), -1)  # of the rows; what lies before the first ones are none
+    order[rows.z, rows.y] = np.arange(len(start))
     ordered = Rows(
         start,
         rows.z.astype(np.int64) * strides[0] + rows.y * strides[1] + origin - start,
         np.minimum(rows.z, DEPTHS - 1).astype(np.uint8),
         linear.groups_of(shape[0], fitted.height, fitted.support)[rows.z],
         rows.y == shape[1] - 1,
+        order[rows.z, rows.y - 1],
+        order[rows.z - 1, rows.y],
     )
     fronts = [(t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b]
-    return Layout(shape, size, strides, ordered, fronts)
+    return Layout(shape, size, strides, ordered, fronts, schedule.c + 1)
 
 
 def level_type(limit: int) -> type[np.signedinteger]:
@@ -203,7 +227,7 @@ class Slab:
         count = len(self._rows.start)
         self._room = _Room(*(np.empty(count, kind) for kind in (np.int64, np.int32, np.int32, np.int32)))
         self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
-        self._state = State(model, count)
+        self._state = State(model, count, layout.span)
 
     def predict(self, network: Network, t: int, lo: int, hi: int) -> None:
         """Fill `mean` and `classes` of rows lo … hi-1 for their voxels of time t. May run on several threads at once
@@ -212,7 +236,11 @@ class Slab:
             t, lo, hi, self._rows, self._room, self.known, self._error, self._fitted, self.limit, self._neighbours,
             self._state.inputs,
         )  # fmt: skip
-        offset, octaves = network.step(self._state, lo, hi)
+        state = self._state
+        if state.passed.size:
+            _take_along(t, lo, hi, self._rows, self.shape[2], state.passed, state.inputs)
+        offset, octaves = network.step(state, lo, hi)
+        state.passed[t % len(state.passed), lo:hi] = state.hidden[lo:hi, : state.passed.shape[2]]
         _mean_and_class(lo, hi, self._room, offset, octaves, self.limit, self.mean, self.classes)
 
     def contexts(self, t: int, lo: int, hi: int, value: int) -> np.ndarray:

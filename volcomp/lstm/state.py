@@ -7,12 +7,18 @@ import numpy as np
 from . import learning
 from .weights import Weights
 
+# Voxels: how far to the right of a voxel neighbouring rows are when they pass their state on to it. The features see as
+# far, so that no schedule has to wait for it.
+AHEAD = 2
+
 
 class State:
     """State of `rows` rows, zero before their first voxel.
 
     inputs int8 [rows, inputs + h]  the left part is filled by the caller before each step; the right part, `hidden`, is
                                     the output of the voxel before, so that one matrix product serves both
+    passed int8 [times, rows, s]    the `shared` hidden outputs of as many times, for the rows that are AHEAD or more
+                                    behind: those of time t at t modulo `times`
     cell int16 [rows, h]            in 1/4096
     offset, octaves int32 [rows]    what the head said last
     head float32 [2, n]             integers: the head's weights, which start as the model's and may learn
@@ -21,9 +27,10 @@ class State:
     count int64 [1]                 how many voxels those are
     """
 
-    def __init__(self, weights: Weights, rows: int) -> None:
+    def __init__(self, weights: Weights, rows: int, times: int = 1) -> None:
         self.inputs = np.zeros((rows, weights.inputs + weights.hidden), np.int8)
         self.hidden = self.inputs[:, weights.inputs :]
+        self.passed = np.zeros((times, rows, weights.shared), np.int8)
         self.cell = np.zeros((rows, weights.hidden), np.int16)
         self.offset, self.octaves = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
         self.head = np.ascontiguousarray(weights.head, np.float32)  # strided, sums would not run on vector units

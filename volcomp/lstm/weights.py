@@ -17,13 +17,20 @@ INPUT_LIMIT = 128  # inputs and hidden outputs are int8
 ACCUMULATOR_LIMIT = 1 << 24
 FIELDS = ("weights", "shift", "head", "bias", "counts", "sizes")
 LEARNING = ("slopes", "metric")  # of models whose head learns
+FEATURES = 64  # inputs that are observed, as `features.INPUTS`; those after them are what neighbouring rows pass on
+
+
+def head_limit(bias: np.ndarray, size: int) -> int:
+    """Weights of a head that learns, of so many numbers, stay within ± this: sums then stay below ACCUMULATOR_LIMIT."""
+    return (ACCUMULATOR_LIMIT - int(np.abs(bias).max()) - 1) // (INPUT_LIMIT * size)
 
 
 @dataclass(frozen=True)
 class Weights:
     """A model. The order of the gates is input, forget, output, candidate.
 
-    weights int8 [inputs + h, 4h]  inputs first, then the hidden outputs of the voxel before; within ±64
+    weights int8 [inputs + h, 4h]  inputs first: FEATURES, then the first `shared` hidden outputs of the row above, and
+                                   as many of the slice before; then the hidden outputs of the voxel before. Within ±64
     shift int32 [4h]               of each column, 0 … 7: an accumulator's unit is 2^-(7 + shift)
     head int16 [2, n]              row 0 the offset of the mean, row 1 the correction of the scale; from the hidden
                                    outputs alone (n = h), or from inputs and hidden outputs (n = inputs + h)
@@ -73,6 +80,11 @@ class Weights:
         return self.weights.shape[0] - self.hidden
 
     @property
+    def shared(self) -> int:
+        """How many of its hidden outputs a row passes on to the row below, and as many to the next slice."""
+        return max(0, self.inputs - FEATURES) // 2
+
+    @property
     def unseen(self) -> int:
         """How many of the inputs, from the first on, the head does not see: none of them, or all."""
         return self.weights.shape[0] - self.head.shape[1]
@@ -84,8 +96,8 @@ class Weights:
 
     @property
     def head_limit(self) -> int:
-        """Weights of a head that learns stay within ± this, so that its sums stay below ACCUMULATOR_LIMIT."""
-        return (ACCUMULATOR_LIMIT - int(np.abs(self.bias).max()) - 1) // (INPUT_LIMIT * self.head.shape[1])
+        """`head_limit` of this model."""
+        return head_limit(self.bias, self.head.shape[1])
 
     def tables(self) -> list[np.ndarray]:
         """The counts of every table."""

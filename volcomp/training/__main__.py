@@ -21,10 +21,11 @@ from . import corpus, data, export
 from .model import HIDDEN, VARIATIONS, Trainee
 
 # As the released models had it: how many steps, from which model on, and the highest learning rate.
-STEPS = {"fast": 4000, "base": 4500}
-START = {"fast": "fast-1", "base": "base-1"}
+STEPS = {"fast": 3000, "base": 3000}
+START = {"fast": "fast-2", "base": "base-2"}
 RATES = {"fast": 2e-3, "base": 1.5e-3}
-ROWS, PIECE = 1024, 64  # voxels per step: 65,536
+BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
+BLOCKS = 57  # in a step: 65,664 voxels
 CLIP = 1.0  # of the gradient's norm
 BATCHES = 12  # that the head's covariance is measured on
 EVERY = 250  # steps between checkpoints and lines of the log
@@ -57,7 +58,7 @@ def train(trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: 
     began = time.monotonic()
     while trainee.step < steps:
         rate = rate_at(trainee.step, steps, highest)
-        running.append(trainee.update(*sampler.batch(ROWS, PIECE), rate, CLIP))
+        running.append(trainee.update(*sampler.batch(BLOCKS), rate, CLIP))
         if trainee.step % EVERY == 0:
             trainee.seconds += time.monotonic() - began
             began = time.monotonic()
@@ -94,10 +95,10 @@ def main() -> None:
         trainee.start(models.weights({name: number for number, name in models.RELEASED.items()}[start]))
     if (folder / "checkpoint.pt").exists():
         trainee.load(folder / "checkpoint.pt")
-    sampler = data.Sampler(prepared(folder, args.model, args.limit), args.seed + trainee.step)
+    sampler = data.Sampler(prepared(folder, args.model, args.limit), BLOCK, args.seed + trainee.step)
     if not args.export:
         train(trainee, sampler, folder, args.steps or STEPS[args.model], args.rate or RATES[args.model])
-    batches = (sampler.batch(ROWS, PIECE)[0] for _ in range(BATCHES))
+    batches = (sampler.batch(BLOCKS).inputs for _ in range(BATCHES))
     export.write(trainee, batches, args.to or folder / f"{args.model}.npz")
 
 

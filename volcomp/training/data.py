@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -62,54 +63,68 @@ def slabs_of(volume: np.ndarray, widest: int) -> list[Slab]:
     return [prepare(piece, widest) for piece in pieces]
 
 
-class Sampler:
-    """Batches of row pieces: a series at random, a slab of it, a slice, a row, a place; one row in eight is taken from
-    its start, where the state is zero in coding too."""
+Block = tuple[int, int, int]  # slices, rows, voxels of a row
 
-    def __init__(self, series: list[list[Slab]], seed: int) -> None:
-        self.series = series
+
+class Batch(NamedTuple):
+    """Blocks of rows that lie beside each other, as the network meets them.
+
+    inputs int8 [T, Z, Y, B, INPUTS]
+    error float32 [T, Z, Y, B]       of the linear stage, in grey levels
+    scale int32 [T, Z, Y, B]         its scale indices
+    """
+
+    inputs: np.ndarray
+    error: np.ndarray
+    scale: np.ndarray
+
+
+class Sampler:
+    """Batches of blocks, each so many voxels of so many rows of so many slices that lie beside each other: a series at
+    random, a slab of it, a place; one block in eight begins where its rows do, where the state is zero in coding too.
+    Slabs with fewer slices or rows than a block has are left out."""
+
+    def __init__(self, series: list[list[Slab]], block: Block, seed: int) -> None:
+        deep = [[slab for slab in slabs if slab.shape[0] >= block[0] and slab.shape[1] >= block[1]] for slabs in series]
+        self.series = [slabs for slabs in deep if slabs]
+        self.block = block
         self.random = np.random.default_rng(seed)
 
-    def batch(self, rows: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Inputs int8 [T, B, INPUTS], errors of the linear stage in grey levels float32 [T, B], scale indices int32 [T,
-        B]."""
-        inputs = np.zeros((steps, rows, features.INPUTS), np.int8)
-        error = np.empty((steps, rows), np.float32)
-        scale = np.empty((steps, rows), np.int32)
-        owner = np.sort(self.random.integers(0, len(self.series), rows))
+    def batch(self, blocks: int) -> Batch:
+        """So many blocks."""
+        parts = []
+        owner = np.sort(self.random.integers(0, len(self.series), blocks))
         for s in np.unique(owner):
-            columns = np.flatnonzero(owner == s)
             slabs = self.series[s]
             share = np.array([slab.shape[0] for slab in slabs], float)
-            which = np.sort(self.random.choice(len(slabs), columns.size, p=share / share.sum()))
-            for k in np.unique(which):
-                mine = columns[which == k]
-                inputs[:, mine], error[:, mine], scale[:, mine] = self._pieces(slabs[k], mine.size, steps)
-        return inputs, error, scale
+            which = np.sort(self.random.choice(len(slabs), np.count_nonzero(owner == s), p=share / share.sum()))
+            parts += [self._blocks(slabs[k], int(np.count_nonzero(which == k))) for k in np.unique(which)]
+        return Batch(*(np.concatenate(arrays, axis=3) for arrays in zip(*parts, strict=True)))
 
-    def _pieces(self, slab: Slab, count: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        depth, height, width = slab.shape
-        z, y = self.random.integers(0, depth, count), self.random.integers(0, height, count)
-        x = self.random.integers(0, max(1, width - steps + 1), count) * (self.random.random(count) > 0.125)
-        return rows_of(slab, z, y, x, steps)
+    def _blocks(self, slab: Slab, count: int) -> Batch:
+        room = np.subtract(slab.shape, self.block)
+        z, y, x = (self.random.integers(0, max(1, r + 1), count) for r in room)
+        return blocks_of(slab, z, y, x * (self.random.random(count) > 0.125), self.block)
 
 
-def rows_of(
-    slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs [T, B, INPUTS], errors [T, B], scale indices [T, B] of pieces of rows that start at (z, y, x), int64 [B].
-    Pieces that reach over the row's end go on in its margin, which repeats the last voxel."""
-    places = slab.index(z, y, x)[None, :] + np.minimum(np.arange(steps), slab.shape[2] - 1)[:, None]
+def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Block) -> Batch:
+    """The blocks of `block` slices, rows and voxels that begin at (z, y, x), int64 [B]. Rows that reach over the slab's
+    end go on in its margin, which repeats the last voxel."""
+    depth, height, voxels = block
+    zs = np.broadcast_to(z + np.arange(depth)[:, None, None], (depth, height, len(z)))
+    ys = np.broadcast_to(y + np.arange(height)[:, None], (depth, height, len(z)))
+    xs = np.minimum(np.arange(voxels), slab.shape[2] - 1)[:, None, None, None]
+    places = slab.index(zs, ys, x) + xs  # [T, Z, Y, B]
     index = places.ravel()
-    depth = np.broadcast_to(np.minimum(z, DEPTHS - 1).astype(np.uint8), places.shape).ravel()
+    depths = np.broadcast_to(np.minimum(zs, DEPTHS - 1).astype(np.uint8), places.shape).ravel()
     prediction = (slab.known[index] << linear.FRACTION_BITS) - slab.residual[index]
     scale = np.empty(index.size, np.int32)
     inputs = np.zeros((index.size, features.INPUTS), np.int8)
     features.observe(
-        slab.known, slab.residual, index, depth, features.neighbours(slab.strides), prediction, scale, inputs
+        slab.known, slab.residual, index, depths, features.neighbours(slab.strides), prediction, scale, inputs
     )
     error = slab.residual[index].astype(np.float32) / (1 << linear.FRACTION_BITS)
-    return inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape)
+    return Batch(inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape))
 
 
 def series(names: list[str], load: Callable[[str], list[np.ndarray]], widest: int, variations: int) -> list[list[Slab]]:

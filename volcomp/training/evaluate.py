@@ -21,13 +21,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .. import codec, features, models, residual
+from .. import codec, models, residual
+from ..lstm.state import AHEAD
 from . import corpus, data
 from .model import HIDDEN, Trainee
 from .network import quantise
 
 SLICES = 16
-ROWS = 1024  # at a time
 
 
 def sigmoid(z: torch.Tensor) -> torch.Tensor:
@@ -43,28 +43,35 @@ def tanh(z: torch.Tensor) -> torch.Tensor:
 
 
 def run(trainee: Trainee, inputs: np.ndarray) -> torch.Tensor:
-    """Inputs and hidden outputs float32 [T, B, INPUTS + h] of the float network, in 1/128 the inputs, for inputs int8
-    [T, B, INPUTS]."""
-    weights, h = trainee.lstm.weights.detach(), trainee.lstm.hidden
-    cell, hidden = torch.zeros(inputs.shape[1], h), torch.zeros(inputs.shape[1], h)
-    out = torch.empty(*inputs.shape[:2], h)
-    for t, x in enumerate(torch.from_numpy(inputs).float() / 64):
-        i, f, o, g = (x @ weights[: features.INPUTS] + hidden @ weights[features.INPUTS :]).chunk(4, 1)
-        cell = (sigmoid(f) * cell + sigmoid(i) * tanh(g)).clamp(-8, 8)
-        hidden = out[t] = sigmoid(o) * tanh(cell)
-    return torch.cat([torch.from_numpy(inputs).float() / 128, out], -1)
+    """What the head sees of the float network, float32 [T, Z, Y, B, INPUTS + 2·shared + h] in 1/128 the inputs, for
+    inputs int8 [T, Z, Y, B, INPUTS]. Row by row, so that what neighbours pass on is there."""
+    weights, h, s = trainee.lstm.weights.detach(), trainee.lstm.hidden, trainee.lstm.shared
+    real = torch.from_numpy(inputs).float()
+    voxels, depth, height, blocks, own = inputs.shape
+    ahead = (torch.arange(voxels) + AHEAD).clamp(max=voxels - 1)
+    seen = torch.zeros(voxels, depth, height, blocks, own + 2 * s + h)
+    seen[..., :own] = real / 128
+    for z, y in np.ndindex(depth, height):
+        row = seen[:, z, y]
+        if y:
+            row[..., own : own + s] = seen[ahead, z, y - 1, :, -h:][..., :s]
+        if z:
+            row[..., own + s : own + 2 * s] = seen[ahead, z - 1, y, :, -h:][..., :s]
+        given = real[:, z, y] / 64 @ weights[:own] + row[..., own : own + 2 * s] @ weights[own:-h]
+        cell = torch.zeros(blocks, h)
+        for t in range(voxels):
+            i, f, o, g = (given[t] + row[t - 1, :, -h:] @ weights[-h:] if t else given[t]).chunk(4, 1)
+            cell = (sigmoid(f) * cell + sigmoid(i) * tanh(g)).clamp(-8, 8)
+            row[t, :, -h:] = sigmoid(o) * tanh(cell)
+    return seen
 
 
 def float_bits(trainee: Trainee, slab: data.Slab) -> float:
     """Mean ideal bits per voxel of the float network over a slab."""
-    z, y = (a.ravel() for a in np.indices(slab.shape[:2]))
-    total = 0.0
+    zero = np.zeros(1, np.int64)
+    whole = data.blocks_of(slab, zero, zero, zero, slab.shape)
     with torch.no_grad():
-        for k in range(0, z.size, ROWS):
-            part = slice(k, k + ROWS)
-            rows = data.rows_of(slab, z[part], y[part], np.zeros_like(z[part]), slab.shape[2])
-            total += float(trainee.bits(run(trainee, rows[0]), *rows[1:])) * rows[1].size
-    return total / (z.size * slab.shape[2])
+        return float(trainee.bits(run(trainee, whole.inputs), whole.error, whole.scale))
 
 
 def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:

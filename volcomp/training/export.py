@@ -10,7 +10,7 @@ import torch
 
 from .. import entropy, residual
 from ..lstm import learning
-from ..lstm.weights import Weights
+from ..lstm.weights import Weights, head_limit
 from .density import Shape
 from .model import HEAD_UNIT, Trainee
 from .network import quantise
@@ -62,9 +62,10 @@ def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
     """The model as the codec uses it. `covariance` float64 [n, n]: the mean of xxᵀ over what the head sees, in
     training."""
     weights, shift = quantise(trainee.lstm.weights.detach())
-    head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).astype(np.int16)
     bias = np.rint(trainee.bias.detach().numpy().astype(np.float64) * HEAD_UNIT * 128).astype(np.int32)
     bias += BIAS_ORIGIN
+    limit = head_limit(bias, len(trainee.head))
+    head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).clip(-limit, limit).astype(np.int16)
     counts = [table(trainee.shape, k) for k in range(residual.TABLES)]
     sizes = np.array([len(c) for c in counts], np.int64)
     return Weights(

@@ -13,7 +13,8 @@ from .density import Shape
 from .network import RowLstm
 
 HIDDEN = {"fast": 32, "base": 128}
-VARIATIONS = {"fast": 2, "base": 1}  # of every series, see `augment`
+SHARED = {"fast": 16, "base": 32}  # hidden outputs that rows pass on to the row below and to the next slice
+VARIATIONS = {"fast": 2, "base": 2}  # of every series, see `augment`
 BETAS = (0.9, 0.999)
 HEAD_UNIT = 256  # an integer head weight of 256 is 1.0
 SCALE_OCTAVES = 16.0  # a scale index counts sixteenths of an octave …
@@ -21,7 +22,7 @@ SCALE_ORIGIN = -2.0  # … from a quarter of a grey level
 
 
 def ideal_bits(shape: Shape, outputs: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:
-    """Mean ideal bits per voxel for the head's outputs [T, B, 2], errors and scale indices [T, B]."""
+    """Mean ideal bits per voxel for the head's outputs […, 2], errors and scale indices […]."""
     offset, octaves = outputs.unbind(-1)
     log_scale = torch.from_numpy(scale.astype(np.float32) / SCALE_OCTAVES + SCALE_ORIGIN)
     missed = torch.from_numpy(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
@@ -34,9 +35,9 @@ class Trainee:
     def __init__(self, name: str, seed: int) -> None:
         self.name, self.seed, self.step, self.seconds = name, seed, 0, 0.0
         generator = torch.Generator().manual_seed(seed)
-        self.lstm = RowLstm(HIDDEN[name], generator)
-        # Offset in scales, log2 of the scale's correction; from inputs and hidden outputs, both in 1/128.
-        self.head = torch.zeros(INPUTS + HIDDEN[name], 2, requires_grad=True)
+        self.lstm = RowLstm(HIDDEN[name], SHARED[name], generator)
+        # Offset in scales, log2 of the scale's correction; from all that the network sees and says, in 1/128.
+        self.head = torch.zeros(len(self.lstm.weights), 2, requires_grad=True)
         self.bias = torch.tensor([0.0, -0.5], requires_grad=True)
         self.shape = Shape()
         self.optimiser = torch.optim.Adam(self.parameters(), betas=BETAS)
@@ -50,9 +51,15 @@ class Trainee:
         doubled = torch.from_numpy(released.weights).float() * torch.exp2(-torch.from_numpy(released.shift).float())
         doubled[:INPUTS] /= 2
         head = torch.from_numpy(released.head.T.astype(np.float32)) / HEAD_UNIT
+        own, h = INPUTS + 2 * self.lstm.shared, self.lstm.hidden
         with torch.no_grad():
-            self.lstm.weights.copy_(doubled)
-            self.head[len(self.head) - len(head) :] = head
+            for mine, theirs in ((self.lstm.weights, doubled), (self.head, head)):
+                mine.zero_()
+                mine[own:] = theirs[-h:]
+                if len(theirs) > h:
+                    mine[:INPUTS] = theirs[:INPUTS]
+                if len(theirs) == len(mine):
+                    mine[INPUTS:own] = theirs[INPUTS:own]
             self.bias.copy_(torch.from_numpy(released.bias.astype(np.float32)) / (HEAD_UNIT * 128))
 
     def bits(self, seen: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:

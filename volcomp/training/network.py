@@ -7,6 +7,7 @@ are several times as fast on a CPU as float32. Master weights are float32. Real 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numba import njit
 
 from ..features import INPUTS
 from ..lstm import cell as arithmetic
+from ..lstm.state import AHEAD
 
 WEIGHT_LIMIT = 64  # int8 kernels cannot saturate their 16-bit pairs below this
 SHIFT_LIMIT = 7
@@ -97,52 +99,98 @@ def quantise(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class RowLstm:
-    """Master weights [INPUTS + h, 4h] float32, gates in the order i, f, o, g, and their hand-written passes.
+    """Master weights [INPUTS + 2·shared + h, 4h] float32, gates in the order i, f, o, g, and their hand-written passes.
+
+    It runs over *blocks* of neighbouring rows [Z, Y] as the codec does over a slab: to a voxel the row above and the
+    slice before pass on the first `shared` hidden outputs that they had AHEAD voxels further right, so that every row
+    is AHEAD + 1 steps behind them. At a block's upper and front edge these are zeros, as they are at a slab's.
 
     Autograd would keep and convert every intermediate of every step; this keeps two small integer arrays.
     """
 
-    def __init__(self, hidden: int, generator: torch.Generator) -> None:
-        self.hidden = hidden
-        fan = (INPUTS + hidden) ** -0.5
-        self.weights = (torch.rand(INPUTS + hidden, 4 * hidden, generator=generator) * 2 - 1) * fan
-        self.weights[-hidden - 2, hidden : 2 * hidden] = 1.0  # the constant input starts the forget gates open
+    def __init__(self, hidden: int, shared: int, generator: torch.Generator) -> None:
+        self.hidden, self.shared = hidden, shared
+        rows = INPUTS + 2 * shared + hidden
+        self.weights = (torch.rand(rows, 4 * hidden, generator=generator) * 2 - 1) * rows**-0.5
+        self.weights[INPUTS - 2, hidden : 2 * hidden] = 1.0  # the constant input starts the forget gates open
         self.weights.requires_grad_()
 
     def integers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weights that `forward` uses, int8 [INPUTS + h, 4h], and the shifts of their columns, int32 [4h]."""
+        """The weights that `forward` uses, int8 [INPUTS + 2·shared + h, 4h], and their columns' shifts, int32 [4h]."""
         return quantise(self.weights.detach())
 
+    def _sources(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """For every row (z, y) of a block and either neighbour that it has in it: the row, the neighbour and the first
+        column that the neighbour's hidden outputs go to."""
+        for z, y in np.ndindex(*self._block):
+            if y:
+                yield z, y, z, y - 1, INPUTS
+            if z:
+                yield z, y, z - 1, y, INPUTS + self.shared
+
     def forward(self, inputs: np.ndarray) -> torch.Tensor:
-        """Inputs and hidden outputs after them int8 [T, B, INPUTS + h], for inputs int8 [T, B, INPUTS], from a state of
-        zeros."""
-        steps, rows, _ = inputs.shape
-        h = self.hidden
+        """What the head sees, int8 [T, Z, Y, B, INPUTS + 2·shared + h] (inputs, what neighbours pass on, hidden outputs
+        after this voxel), for inputs int8 [T, Z, Y, B, INPUTS], from a state of zeros."""
+        voxels, depth, height, blocks, _ = inputs.shape
+        h, own, s = self.hidden, INPUTS + 2 * self.shared, self.shared
+        self._block, self._voxels = (depth, height), voxels
+        lag = AHEAD + 1 if s else 0
+        steps = voxels + lag * (depth + height - 2)
+        rows = depth * height * blocks
         integers, shift = self.integers()
         columns = integers.t().contiguous().t()
         self._real = integers.float() * torch.exp2(-shift.float())
-        self._x = np.zeros((steps + 1, rows, INPUTS + h), np.int8)
-        self._x[:steps, :, :INPUTS] = inputs
+        x = self._x = np.zeros((steps + 1, depth, height, blocks, own + h), np.int8)
+        begin = self._begin = lag * np.add.outer(np.arange(depth), np.arange(height))
+        for z, y in np.ndindex(depth, height):
+            x[begin[z, y] : begin[z, y] + voxels, z, y, :, :INPUTS] = inputs[:, z, y]
         self._z = np.empty((steps, rows, 4 * h), np.int16)
         self._cells = np.zeros((steps + 1, rows, h), np.int16)
+        sources = [*self._sources()] if s else []
         accumulator = torch.empty(rows, 4 * h, dtype=torch.int32)
         for t in range(steps):
-            torch._int_mm(torch.from_numpy(self._x[t]), columns, out=accumulator)
-            out = self._x[t + 1, :, INPUTS:]
+            for z, y, zz, yy, at in sources:
+                if begin[z, y] <= t < begin[z, y] + voxels:
+                    x[t, z, y, :, at : at + s] = x[min(t, begin[zz, yy] + voxels), zz, yy, :, own : own + s]
+            flat = x[t].reshape(rows, -1)
+            torch._int_mm(torch.from_numpy(flat), columns, out=accumulator)
+            out = x[t + 1].reshape(rows, -1)[:, own:]
             _forward(accumulator.numpy(), shift.numpy(), self._cells[t], self._z[t], self._cells[t + 1], out)
-        return torch.from_numpy(np.concatenate([inputs, self._x[1:, :, INPUTS:]], axis=-1))
+        seen = np.empty((voxels, depth, height, blocks, own + h), np.int8)
+        for z, y in np.ndindex(depth, height):
+            b = begin[z, y]
+            seen[:, z, y, :, :own] = x[b : b + voxels, z, y, :, :own]
+            seen[:, z, y, :, own:] = x[b + 1 : b + 1 + voxels, z, y, :, own:]
+        return torch.from_numpy(seen)
 
-    def backward(self, d_hidden: torch.Tensor) -> None:
-        """Add the gradient of the weights, given that of the hidden outputs, float32 [T, B, h] per unit of h/128."""
-        steps, rows, h = d_hidden.shape
-        recurrent = self._real[INPUTS:].t().to(torch.bfloat16).contiguous()  # [4h, h]
+    def backward(self, d_seen: torch.Tensor) -> None:
+        """Add the gradient of the weights, given that of what `forward` returned beyond the inputs: float32 [T, Z, Y,
+        B, 2·shared + h] per unit of 1/128."""
+        (depth, height), voxels, h, s = self._block, self._voxels, self.hidden, self.shared
+        begin, blocks = self._begin, d_seen.shape[3]
+        steps, rows = len(self._z), depth * height * blocks
+        recurrent = self._real[INPUTS:].t().to(torch.bfloat16).contiguous()  # [4h, 2·shared + h]
+        by_output = np.zeros((steps, depth, height, blocks, h), np.float32)
+        by_passed = np.zeros((steps, depth, height, blocks, 2 * s), np.float32)
+        given = d_seen.numpy()
+        for z, y in np.ndindex(depth, height):
+            span = slice(begin[z, y], begin[z, y] + voxels)
+            by_output[span, z, y] = given[:, z, y, :, 2 * s :]
+            by_passed[span, z, y] = given[:, z, y, :, : 2 * s]
         dz = np.empty((steps, rows, 4 * h), np.float32)
         d_cell = np.zeros((rows, h), np.float32)
-        carried = torch.zeros(rows, h)
+        sources = [*self._sources()] if s else []
         for t in range(steps - 1, -1, -1):
-            total = (d_hidden[t] + carried).numpy()
-            _backward(self._z[t], self._cells[t], self._cells[t + 1], total, d_cell, dz[t])
-            carried = (torch.from_numpy(dz[t]).to(torch.bfloat16) @ recurrent).float()
+            _backward(self._z[t], self._cells[t], self._cells[t + 1], by_output[t].reshape(rows, h), d_cell, dz[t])
+            carried = (torch.from_numpy(dz[t]).to(torch.bfloat16) @ recurrent).float().numpy()
+            carried = carried.reshape(depth, height, blocks, -1)
+            if t:
+                by_output[t - 1] += carried[..., 2 * s :]
+            for z, y, zz, yy, at in sources:
+                if begin[z, y] <= t < begin[z, y] + voxels:
+                    k = at - INPUTS
+                    total = carried[z, y, :, k : k + s] + by_passed[t, z, y, :, k : k + s]
+                    by_output[min(t, begin[zz, yy] + voxels) - 1, zz, yy, :, :s] += total
         x = torch.from_numpy(self._x[:steps].reshape(steps * rows, -1)).to(torch.bfloat16)
         gradient = (x.t() @ torch.from_numpy(dz.reshape(steps * rows, -1)).to(torch.bfloat16)).float()
         gradient[:INPUTS] /= 64

@@ -16,7 +16,7 @@ import torch
 
 from .. import models
 from . import corpus, data
-from .__main__ import CLIP, PIECE, ROWS, prepared, rate_at
+from .__main__ import BLOCK, BLOCKS, CLIP, prepared, rate_at
 from .model import Trainee
 
 # Words in the names of their series.
@@ -27,7 +27,7 @@ MAKERS = {
 }
 RATE = 3e-3  # highest learning rate
 SLICES = 10  # from the middle of every valid series
-SAMPLE = 640  # rows of these
+BANDS, BAND = 4, 16  # so many bands of so many rows of each
 
 
 def made_by(name: str, maker: str) -> bool:
@@ -37,21 +37,22 @@ def made_by(name: str, maker: str) -> bool:
 
 def trained(series: list[list[data.Slab]], steps: int) -> Trainee:
     """`fast` after so many steps on these series."""
-    trainee, sampler = Trainee("fast", 1), data.Sampler(series, 1)
+    trainee, sampler = Trainee("fast", 1), data.Sampler(series, BLOCK, 1)
     while trainee.step < steps:
-        trainee.update(*sampler.batch(ROWS, PIECE), rate_at(trainee.step, steps, RATE), CLIP)
+        trainee.update(*sampler.batch(BLOCKS), rate_at(trainee.step, steps, RATE), CLIP)
     return trainee
 
 
 def bits(trainee: Trainee, name: str) -> float:
-    """Mean ideal bits per voxel over some rows of a series."""
+    """Mean ideal bits per voxel over bands of rows of a series."""
     volume = corpus.volumes(name)[0]
     (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], models.RUNS["fast"])
-    depth, height, width = slab.shape
-    chosen = np.random.default_rng(7).permutation(depth * height)[:SAMPLE]
-    inputs, error, scale = data.rows_of(slab, chosen // height, chosen % height, np.zeros_like(chosen), width)
+    band = (slab.shape[0], min(BAND, slab.shape[1]), slab.shape[2])
+    first = np.linspace(0, slab.shape[1] - band[1], BANDS).astype(np.int64)
+    zero = np.zeros_like(first)
+    batch = data.blocks_of(slab, zero, first, zero, band)
     with torch.no_grad():
-        return float(trainee.bits(trainee.lstm.forward(inputs).float() / 128, error, scale))
+        return float(trainee.bits(trainee.lstm.forward(batch.inputs).float() / 128, batch.error, batch.scale))
 
 
 def main() -> None:
