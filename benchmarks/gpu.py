@@ -65,7 +65,7 @@ def needs(model: str) -> Needs:
     """Of the model that this name means today."""
     weights = codec.models.weights(codec.models.CURRENT[model])
     h, n = weights.hidden, weights.weights.shape[0]
-    state = 2 * (h + 2 * h)  # hidden outputs int8 and cells int16, read and written
+    state = 2 * (h + 2 * h) + 3 * weights.shared  # hidden int8, cells int16, there and back; passed on
     return Needs(4 * h * n + 2 * n, state + 2 + 4 + 6)  # a grey level, a residual; mean, class and context
 
 

@@ -14,10 +14,11 @@ from triton.runtime.jit import JITFunction
 from volcomp.gpu import kernels
 
 _TYPES = {
-    "*i8": "matrix inputs hidden slopes",
+    "*i8": "matrix inputs alongs passed hidden slopes",
     "*u8": "classes context",
     "*i16": "weights cell metric",
-    "*i32": "clock depth sets start last back flat bounds seen active scales shift head bias error predictions mean",
+    "*i32": "clock depth sets sources start last back flat bounds seen active scales shift head bias error mean"
+    " predictions",
     "*i64": "fronts slabs base reciprocals slope count exact",
 }
 _TYPE = {name: kind for kind, names in _TYPES.items() for name in names.split()}
@@ -44,9 +45,9 @@ def build(kernel: JITFunction, known: str, **constants: object) -> tuple[int, in
 def main() -> int:
     """The table; 1 where a kernel spills."""
     bad = 0
-    for hidden in (32, 128):
-        sizes = {"H": hidden, "BLOCK": kernels.BLOCK, "UNITS": kernels.UNITS}
-        n = 64 + hidden
+    for hidden, passed in ((32, 0), (128, 0), (32, 32), (128, 64)):
+        sizes = {"H": hidden, "P": passed, "BLOCK": kernels.BLOCK, "UNITS": kernels.UNITS}
+        n = 64 + passed + hidden
         room = triton.next_power_of_2(n)
         for kernel, known, constants in (
             (kernels.predict, "*i16", {**sizes, "K": kernels.depth_of(hidden)}),

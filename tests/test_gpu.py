@@ -138,7 +138,7 @@ def slabs_of_all_kinds(number: int) -> list[walk.Given]:
     return [slab_of(slabs[0].levels, 60_000, number, deep), *slabs[1:]]
 
 
-@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("number", [2, 6])
 def test_slabs_of_all_kinds_walk_together(number: int) -> None:
     slabs, backend = slabs_of_all_kinds(number), cpu.Network(models.weights(number))
     found = gpu_walk.survey(slabs, on_torch(number), nothing)
@@ -149,7 +149,7 @@ def test_slabs_of_all_kinds_walk_together(number: int) -> None:
 
 def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was made up, since two fits may differ: the second walk is with what the differences make of a model."""
-    released = models.weights(3)
+    released = models.weights(models.CURRENT["fast"])
     (rows, columns), n = released.weights.shape, released.head.shape
     gains = np.arange(rows) % 5 - 2, np.arange(columns) % 7 - 3
     changed = differences.to_bytes(
@@ -221,7 +221,7 @@ def test_an_interrupt_ends_both_halves() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(codec.decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, backend="torch"))
-    assert sum(calls) < voxels.size / 2
+    assert sum(calls) < voxels.size  # the other half may have been through before it could notice
 
 
 # -------------------------------------------------------------------------------------------------- what goes amiss
@@ -374,7 +374,7 @@ def test_without_a_gpu_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 def test_the_benchmark_measures_and_compares_with_what_could_be(pretended: None) -> None:
     volume = gpu_speed.tall(scan((5, 16, 16)), 12)
     assert np.array_equal(volume[:, 0, 0], volume[[0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2, 3], 0, 0]) and len(volume) == 12
-    assert gpu_speed.needs("base").products == 192 * 512 + 2 * 192
+    assert gpu_speed.needs("base").products == 256 * 512 + 2 * 256
     seconds = gpu_speed.measure(volume, "fast", 1)
     assert seconds["encode"] > seconds["survey"] > 0
     most = gpu_speed.ceilings("cpu", 64, 1 << 16, 1)

@@ -10,6 +10,7 @@ import torch
 from neighbourhoods import pad
 
 from ..lstm import learning
+from ..lstm.weights import Weights
 from ..slab import RADIUS, Layout, level_type, unpadded
 from . import plan
 from .network import Network
@@ -40,7 +41,9 @@ class Group:
 
     known [n], error int32 [n]  the padded slabs and the linear stage's residuals, one slab after the other
     prediction int32 [r]        of the linear stage, for the voxel that is being coded
-    inputs int8 [r, INPUTS]     of that voxel
+    inputs int8 [r, INPUTS]     of that voxel,
+    along int8 [r, 2·S]         and what neighbouring rows have passed on to it
+    passed int8 [span, r, S]    what rows pass on: the first S hidden outputs of time t are at t modulo `span`
     hidden int8 [2, r, H]       read from one half and written to the other, in turns: units are read while others of
                                 the same row are written
     cell int16 [r, H]
@@ -67,6 +70,8 @@ class Group:
         self.error = torch.zeros(p.size, dtype=torch.int32, device=device)
         self.prediction = torch.zeros(rows, dtype=torch.int32, device=device)
         self.inputs = torch.zeros((rows, plan.LANES), dtype=torch.int8, device=device)
+        self.along = torch.zeros((rows, 2 * n.shared), dtype=torch.int8, device=device)
+        self.passed = torch.zeros((p.span, rows, n.shared), dtype=torch.int8, device=device)
         self.hidden = torch.zeros((2, rows, n.hidden), dtype=torch.int8, device=device)
         self.cell = torch.zeros((rows, n.hidden), dtype=torch.int16, device=device)
         self.head = n.head.repeat(len(parts), 1, 1)
@@ -74,7 +79,7 @@ class Group:
         self.slope = torch.zeros_like(self.exact)
         self.count = torch.zeros(len(parts), dtype=torch.int64, device=device)
         self.start, self.base, self.depth, self.sets, self.last = map(n.put, (p.start, p.base, p.depth, p.sets, p.last))
-        self.slabs, self.back, self.flat = map(n.put, (p.slabs, p.back, p.flat))
+        self.slabs, self.back, self.flat, self.sources = map(n.put, (p.slabs, p.back, p.flat, p.sources))
         self.weights, self.bounds = n.put(p.weights), n.put(p.bounds)
         if not self.given:
             longest = int(np.diff(p.first).max())
@@ -92,9 +97,9 @@ class Group:
         return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)
 
 
-def need(layout: Layout, limit: int, hidden: int, given: bool) -> int:
-    """Bytes of the device's memory that a slab takes in a group, known or not, with so many hidden units."""
+def need(layout: Layout, limit: int, model: Weights, given: bool) -> int:
+    """Bytes of the device's memory that a slab takes in a group, known or not, with this model."""
     depth, height, width = layout.shape
     padded = layout.size * (np.dtype(level_type(limit)).itemsize + 4)
-    rows = depth * height * (plan.LANES + 4 * hidden + 32)
+    rows = depth * height * (plan.LANES + 4 * model.hidden + (2 + layout.span) * model.shared + 40)
     return padded + rows + (depth * height * width * 10 if given else 0)

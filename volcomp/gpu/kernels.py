@@ -15,13 +15,14 @@ import triton.language as tl
 from .. import features, linear, residual, spike, supports
 from ..lstm import cell as cells
 from ..lstm import learning
+from ..lstm import state as states
 from . import plan
 
 BLOCK = 64  # rows of a program
 UNITS = 32  # hidden units at a time: four gates of theirs fit into registers
 ROWS = 16  # of a metric
-# As ahead-of-time builds for sm_90 say, no register is spilled so, and two programs of 128 units share a processor.
-OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": False}  # there is nothing to fuse
+# As ahead-of-time builds for sm_90 say, no register is spilled so; with four warps some are where rows pass on state.
+OPTIONS = {"num_warps": 8, "num_stages": 2, "enable_fp_fusion": False}  # there is nothing to fuse
 
 
 def depth_of(hidden: int) -> int:
@@ -49,6 +50,7 @@ _MARGIN = tl.constexpr(supports.RADIUS)
 _FRACTION_BITS = tl.constexpr(linear.FRACTION_BITS)
 _WEIGHT_SHIFT = tl.constexpr(linear.WEIGHT_BITS - linear.FRACTION_BITS)
 _WEIGHT_HALF = tl.constexpr(1 << (linear.WEIGHT_BITS - linear.FRACTION_BITS - 1))
+_AHEAD = tl.constexpr(states.AHEAD)
 _CELL_LIMIT, _OUTPUT_LIMIT = tl.constexpr(cells.CELL_LIMIT), tl.constexpr(cells.OUTPUT_LIMIT)
 _CLASSES, _CLASS_ORIGIN = tl.constexpr(residual.CLASSES), tl.constexpr(residual.CLASS_ORIGIN)
 _STEPS = tl.constexpr(len(spike.STEPS))
@@ -60,7 +62,8 @@ _MEAN_BITS, _EXACT_BITS = tl.constexpr(learning.MEAN_BITS), tl.constexpr(learnin
 _EXACT_HALF = tl.constexpr(1 << (learning.EXACT_BITS - 1))
 _STEP_SHIFT = tl.constexpr(learning.STEP_SHIFT)
 
-_TALLIES = ["slabs_n", "rows_n", "lanes_n", "sets_n", "classes_n", "head_limit"]  # of any value: no kernel for each
+# Of any value: no kernel for each.
+_TALLIES = ["slabs_n", "rows_n", "lanes_n", "sets_n", "classes_n", "span", "head_limit"]
 
 
 @triton.jit
@@ -166,37 +169,71 @@ def _inputs(levels, errors, prediction, near, before, later, lane_back, scales):
 
 
 @triton.jit
-def _gate(x, hidden, rows, taken, matrix, column, H: tl.constexpr, K: tl.constexpr):
+def _told(sources, start, rows, taken, x, span, rows_n):
+    """Where in `passed` rows find what their sources had at x, in rows of it: int32 [v], −1 for no source."""
+    source = tl.load(sources + rows, mask=taken, other=-1)
+    there = source >= 0
+    slot = (tl.load(start + source, mask=there, other=0) + x) % span
+    return tl.where(there, slot * rows_n + source, -1)
+
+
+@triton.jit
+def _passed_on(passed, sources, start, rows, taken, time, width, span, rows_n, P: tl.constexpr):
+    """What neighbouring rows have passed on to voxels of this time, int8 [v, P]: first the rows above, then those of
+    the slice before."""
+    shared: tl.constexpr = P // 2
+    x = tl.minimum(time - tl.load(start + rows, mask=taken, other=0) + _AHEAD, width - 1).to(tl.int32)
+    above = _told(sources, start, rows, taken, x, span, rows_n)
+    before = _told(sources + rows_n, start, rows, taken, x, span, rows_n)
+    lane = tl.arange(0, P)[None, :]
+    at = tl.where(lane < shared, above[:, None], before[:, None])
+    return tl.load(passed + at.to(tl.int64) * shared + lane % shared, mask=at >= 0, other=0)
+
+
+@triton.jit
+def _gate(x, along, hidden, rows, taken, matrix, column, H: tl.constexpr, K: tl.constexpr, P: tl.constexpr):
     """The accumulators int32 [v, UNITS] of a gate's units, whose columns of the product these are. `matrix` is
     transposed: what is summed up lies side by side."""
-    width: tl.constexpr = _LANES + H
+    width: tl.constexpr = _LANES + P + H
     lane = tl.arange(0, _LANES)
     acc = tl.dot(x, tl.load(matrix + column[None, :] * width + lane[:, None]), out_dtype=tl.int32)
+    if P > 0:
+        lane = _LANES + tl.arange(0, P)
+        acc = tl.dot(along, tl.load(matrix + column[None, :] * width + lane[:, None]), acc, out_dtype=tl.int32)
     for first in tl.static_range(0, H, K):
         unit = first + tl.arange(0, K)
         part = tl.load(hidden + rows[:, None] * H + unit[None, :], mask=taken[:, None], other=0)
-        acc = tl.dot(part, tl.load(matrix + column[None, :] * width + _LANES + unit[:, None]), acc, out_dtype=tl.int32)
+        of_unit = matrix + column[None, :] * width + _LANES + P + unit[:, None]
+        acc = tl.dot(part, tl.load(of_unit), acc, out_dtype=tl.int32)
     return acc
 
 
 @triton.jit
 def _lstm(
-    x, rows, taken, before, after, cell, matrix, shift, head,
-    H: tl.constexpr, K: tl.constexpr, UNITS: tl.constexpr,
+    x, along, rows, taken, before, after, cell, matrix, shift, head,
+    H: tl.constexpr, K: tl.constexpr, P: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
-    """One step of rows int64 [v] with inputs int8 [v, LANES]: hidden outputs are read from `before` and written to
-    `after`, cells in place. Returns the head's two sums int32 [v]."""
-    width: tl.constexpr = _LANES + H
+    """One step of rows int64 [v] with inputs int8 [v, LANES] and what neighbours passed on, int8 [v, P]: hidden outputs
+    are read from `before` and written to `after`, cells in place. Returns the head's two sums int32 [v]."""
+    width: tl.constexpr = _LANES + P + H
     lane = tl.arange(0, _LANES)
     wide = x.to(tl.int32)
     first_sum = tl.sum(wide * tl.load(head + lane)[None, :], axis=1)
     second_sum = tl.sum(wide * tl.load(head + width + lane)[None, :], axis=1)
+    if P > 0:
+        lane = _LANES + tl.arange(0, P)
+        wide = along.to(tl.int32)
+        first_sum += tl.sum(wide * tl.load(head + lane)[None, :], axis=1)
+        second_sum += tl.sum(wide * tl.load(head + width + lane)[None, :], axis=1)
     for first in range(0, H, UNITS):
         unit = first + tl.arange(0, UNITS)
-        i = _sigmoid(_gate(x, before, rows, taken, matrix, unit, H, K), tl.load(shift + unit)[None, :])
-        f = _sigmoid(_gate(x, before, rows, taken, matrix, H + unit, H, K), tl.load(shift + H + unit)[None, :])
-        o = _sigmoid(_gate(x, before, rows, taken, matrix, 2 * H + unit, H, K), tl.load(shift + 2 * H + unit)[None, :])
-        g = _gate(x, before, rows, taken, matrix, 3 * H + unit, H, K)
+        i = _gate(x, along, before, rows, taken, matrix, unit, H, K, P)
+        i = _sigmoid(i, tl.load(shift + unit)[None, :])
+        f = _gate(x, along, before, rows, taken, matrix, H + unit, H, K, P)
+        f = _sigmoid(f, tl.load(shift + H + unit)[None, :])
+        o = _gate(x, along, before, rows, taken, matrix, 2 * H + unit, H, K, P)
+        o = _sigmoid(o, tl.load(shift + 2 * H + unit)[None, :])
+        g = _gate(x, along, before, rows, taken, matrix, 3 * H + unit, H, K, P)
         g = _tanh((g * 8) >> tl.load(shift + 3 * H + unit)[None, :])
         place = rows[:, None] * H + unit[None, :]
         c = tl.load(cell + place, mask=taken[:, None], other=0).to(tl.int32)
@@ -204,8 +241,8 @@ def _lstm(
         tl.store(cell + place, c.to(tl.int16), mask=taken[:, None])
         out = tl.minimum((o * _tanh(c >> 2) + (1 << 22)) >> 23, _OUTPUT_LIMIT)
         tl.store(after + place, out.to(tl.int8), mask=taken[:, None])
-        first_sum += tl.sum(out * tl.load(head + _LANES + unit)[None, :], axis=1)
-        second_sum += tl.sum(out * tl.load(head + width + _LANES + unit)[None, :], axis=1)
+        first_sum += tl.sum(out * tl.load(head + _LANES + P + unit)[None, :], axis=1)
+        second_sum += tl.sum(out * tl.load(head + width + _LANES + P + unit)[None, :], axis=1)
     return first_sum, second_sum
 
 
@@ -227,11 +264,12 @@ def _context(levels, lane_back, role, later, mean, classes, value):
 @triton.jit(do_not_specialize=_TALLIES)
 def predict(
     clock, fronts, slabs, base, depth, sets, back, flat, weights, bounds, seen, active, scales, matrix, shift, head,
-    bias, known, error, predictions, inputs, hidden, cell, mean, classes, context, slabs_n, rows_n, lanes_n, sets_n,
-    classes_n, H: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr, UNITS: tl.constexpr,
+    bias, known, error, predictions, inputs, start, sources, passed, alongs, hidden, cell, mean, classes, context,
+    slabs_n, rows_n, lanes_n, sets_n, classes_n, span, H: tl.constexpr, K: tl.constexpr, P: tl.constexpr,
+    BLOCK: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
     """Means, classes and contexts of the front that the clock says. Grid: (blocks of rows, slabs); arrays as `Group`,
-    `Plan` and `Network` have them, but for `matrix` int8 [4H, INPUTS + H]."""
+    `Plan` and `Network` have them, but for `matrix` int8 [4H, N]; P is 2·S."""
     s = tl.program_id(1)
     front = tl.load(clock)
     entry = fronts + (front * slabs_n + s) * 4
@@ -244,7 +282,8 @@ def predict(
     limit, value = tl.load(fields + _LIMIT), tl.load(fields + _SPIKE)
     rows = row + tl.arange(0, BLOCK)  # int64
     taken = rows < high
-    at = tl.load(base + rows, mask=taken, other=0) + tl.load(entry + _TIME)
+    time = tl.load(entry + _TIME)
+    at = tl.load(base + rows, mask=taken, other=0) + time
     of_depth = tl.load(depth + rows, mask=taken, other=0)
     later = of_depth > 0
 
@@ -267,11 +306,17 @@ def predict(
     tl.store(predictions + rows, prediction, mask=taken)
     tl.store(inputs + rows[:, None] * _LANES + lane[None, :], x, mask=taken[:, None])
 
+    along = x  # stands for nothing where nothing is passed on
+    if P > 0:
+        width = tl.load(fields + _WIDTH)
+        along = _passed_on(passed, sources, start, rows, taken, time, width, span, rows_n, P)
+        tl.store(alongs + rows[:, None] * P + tl.arange(0, P)[None, :], along, mask=taken[:, None])
+
     half = (front & 1).to(tl.int64) * rows_n * H
     other_half = (1 - (front & 1)).to(tl.int64) * rows_n * H
     first_sum, second_sum = _lstm(
-        x, rows, taken, hidden + half, hidden + other_half, cell, matrix, shift, head + s * 2 * (_LANES + H), H, K,
-        UNITS,
+        x, along, rows, taken, hidden + half, hidden + other_half, cell, matrix, shift, head + s * 2 * (_LANES + P + H),
+        H, K, P, UNITS,
     )  # fmt: skip
     offset = _clip((first_sum + tl.load(bias)) >> 5, 8192)
     octaves = (second_sum + tl.load(bias + 1)) >> 11
@@ -295,12 +340,13 @@ def _collect(seen, place, taken, first, second, to, width: tl.constexpr):
 
 @triton.jit(do_not_specialize=_TALLIES)
 def perceive(
-    clock, fronts, slabs, base, start, last, known, error, predictions, inputs, hidden, voxel, mean, classes, slopes,
-    reciprocals, slope, count, slabs_n, rows_n, H: tl.constexpr, BLOCK: tl.constexpr, UNITS: tl.constexpr,
-    GIVEN: tl.constexpr, LEARNS: tl.constexpr,
+    clock, fronts, slabs, base, start, last, known, error, predictions, inputs, alongs, passed, hidden, voxel, mean,
+    classes, slopes, reciprocals, slope, count, slabs_n, rows_n, span, H: tl.constexpr, P: tl.constexpr,
+    BLOCK: tl.constexpr, UNITS: tl.constexpr, GIVEN: tl.constexpr, LEARNS: tl.constexpr,
 ):  # fmt: skip
     """Take in the voxels of the front that the clock says, from `known` where they are GIVEN and else from `voxel`,
-    with their residuals and the margins that begin or end with them; and collect what heads learn from. Grid: (blocks
+    with their residuals and the margins that begin or end with them; let rows pass on what they do, and collect what
+    heads learn from. Grid: (blocks
     of rows, slabs)."""
     s = tl.program_id(1)
     front = tl.load(clock)
@@ -336,6 +382,14 @@ def perceive(
     tl.store(known + at[:, None] + 1 + m, stored, mask=ends[:, None] & (m < _MARGIN))
     tl.store(error + at[:, None] + 1 + m, e, mask=ends[:, None] & (m < _MARGIN))
 
+    written = hidden + (1 - (front & 1)).to(tl.int64) * rows_n * H
+    if P > 0:
+        shared: tl.constexpr = P // 2
+        unit = tl.arange(0, shared)
+        told = tl.load(written + rows[:, None] * H + unit[None, :], mask=taken[:, None], other=0)
+        to_slot = passed + (time % span) * rows_n * shared
+        tl.store(to_slot + rows[:, None] * shared + unit[None, :], told, mask=taken[:, None])
+
     if LEARNS:
         heard = taken & (value != tl.load(fields + _QUIET))
         missed = value * 16 - tl.load(mean + to, mask=taken, other=0)
@@ -347,15 +401,18 @@ def perceive(
         first = tl.where(missed > 0, -first, first)
         second = tl.load(slopes + _CLASSES * _BINS + bins, mask=heard, other=0).to(tl.int32)
         tl.atomic_add(count + s, tl.sum(heard.to(tl.int64), axis=0), sem="relaxed")
-        width: tl.constexpr = _LANES + H
+        width: tl.constexpr = _LANES + P + H
         mine = slope + s * 2 * width
         lane = tl.arange(0, _LANES)
         _collect(inputs, rows[:, None] * _LANES + lane[None, :], heard, first, second, mine + lane, width)
-        written = hidden + (1 - (front & 1)).to(tl.int64) * rows_n * H
+        if P > 0:
+            along = tl.arange(0, P)
+            place = rows[:, None] * P + along[None, :]
+            _collect(alongs, place, heard, first, second, mine + _LANES + along, width)
         for begin in tl.static_range(0, H, UNITS):
             unit = begin + tl.arange(0, UNITS)
             place = rows[:, None] * H + unit[None, :]
-            _collect(written, place, heard, first, second, mine + _LANES + unit, width)
+            _collect(written, place, heard, first, second, mine + _LANES + P + unit, width)
 
 
 @triton.jit(do_not_specialize=_TALLIES)

@@ -24,6 +24,8 @@ class Steps:
         g, n = group, group.network
         if n.hidden % kernels.UNITS:
             raise ValueError(f"the kernels serve models of a multiple of {kernels.UNITS} hidden units, not {n.hidden}")
+        if n.shared not in (0, 16, 32):
+            raise ValueError(f"the kernels serve models that pass on 0, 16 or 32 of their outputs, not {n.shared}")
         slabs, longest = len(g.count), g.plan.longest
         self._fronts = len(g.plan.fronts)
         self.clock = torch.zeros(1, dtype=torch.int32, device=n.device)
@@ -33,7 +35,8 @@ class Steps:
         self._bias = torch.tensor(n.bias, dtype=torch.int32, device=n.device)
         self._group = g
         self._grid = (triton.cdiv(longest, kernels.BLOCK), slabs)
-        self._constants: dict[str, Any] = {"H": n.hidden, "BLOCK": kernels.BLOCK, "UNITS": kernels.UNITS}
+        blocks = {"BLOCK": kernels.BLOCK, "UNITS": kernels.UNITS}
+        self._constants: dict[str, Any] = {"H": n.hidden, "P": 2 * n.shared, **blocks}
 
     def predict(self) -> None:
         """As `network.Steps` says."""
@@ -41,8 +44,9 @@ class Steps:
         kernels.predict[self._grid](
             self.clock, self._table, g.slabs, g.base, g.depth, g.sets, g.back, g.flat, g.weights, g.bounds, n.seen,
             n.active, n.scales, self._transposed, n.shift, g.head, self._bias, g.known, g.error, g.prediction, g.inputs,
-            g.hidden, g.cell, t.mean, t.classes, t.context, len(g.count), len(g.base), g.back.shape[1],
-            g.weights.shape[1], g.weights.shape[2], **self._constants, K=kernels.depth_of(n.hidden), **kernels.OPTIONS,
+            g.start, g.sources, g.passed, g.along, g.hidden, g.cell, t.mean, t.classes, t.context, len(g.count),
+            len(g.base), g.back.shape[1], g.weights.shape[1], g.weights.shape[2], g.plan.span,
+            **self._constants, K=kernels.depth_of(n.hidden), **kernels.OPTIONS,
         )  # fmt: skip
 
     def perceive(self) -> None:
@@ -51,8 +55,8 @@ class Steps:
         learns = n.weights.learns
         kernels.perceive[self._grid](
             self.clock, self._table, g.slabs, g.base, g.start, g.last, g.known, g.error, g.prediction, g.inputs,
-            g.hidden, t.voxel, t.mean, t.classes, n.slopes, n.reciprocals, g.slope, g.count, len(g.count), len(g.base),
-            **self._constants, GIVEN=g.given, LEARNS=learns, **kernels.OPTIONS,
+            g.along, g.passed, g.hidden, t.voxel, t.mean, t.classes, n.slopes, n.reciprocals, g.slope, g.count,
+            len(g.count), len(g.base), g.plan.span, **self._constants, GIVEN=g.given, LEARNS=learns, **kernels.OPTIONS,
         )  # fmt: skip
         kernels.learn[(len(g.count),)](
             self.clock, n.metric, g.slope, g.count, g.exact, g.head, n.weights.head_limit, N=n.width,

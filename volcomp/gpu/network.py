@@ -36,7 +36,8 @@ class Steps(Protocol):
 
 
 class Network:
-    """A model's integers as tensors of one device; H hidden units, and N = INPUTS + H numbers that a head may see.
+    """A model's integers as tensors of one device; H hidden units, S of which rows pass on, and N = INPUTS + 2·S + H
+    numbers that a head may see.
 
     matrix int8 [N, 4H], shift int32 [4H]
     head int32 [2, N]                  zeros where the model's head does not see the inputs,
@@ -48,8 +49,9 @@ class Network:
 
     def __init__(self, weights: Weights, device: str, steps: Callable[[Group], Steps]) -> None:
         """On a device as torch names it, where `steps` computes."""
-        assert weights.inputs == features.INPUTS == plan.LANES  # a tile of lanes is the row of inputs
+        assert features.INPUTS == plan.LANES  # a tile of lanes is the row of inputs
         self.weights, self.device, self.steps = weights, torch.device(device), steps
+        self.shared = weights.shared
         self.hidden, self.width = weights.hidden, weights.inputs + weights.hidden
         head = np.zeros((2, self.width), np.int32)
         head[:, weights.unseen :] = weights.head

@@ -11,6 +11,7 @@ import torch
 
 from .. import features, linear, residual, spike
 from ..lstm import learning
+from ..lstm.state import AHEAD
 from . import plan
 from .group import Group
 
@@ -179,6 +180,7 @@ class Steps:
     def _network(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Offset and octaves int64 [v], as `lstm.reference.Network.step` has them; the state moves on."""
         g, n, h = self._g, self._n, self._n.hidden
+        inputs = torch.cat([inputs, self._passed()], dim=1)
         seen = torch.cat([inputs, g.hidden[0, self._rows]], dim=1)
         accumulator = (seen.to(torch.float32) @ self._matrix).to(torch.int64)
         z = (accumulator * 8) >> n.shift
@@ -187,9 +189,20 @@ class Steps:
         hidden = ((o * tanh(c >> 2) + (1 << 22)) >> 23).clamp(max=127).to(torch.int8)
         g.cell[self._rows] = c.to(torch.int16)
         g.hidden[0, self._rows] = hidden
+        g.passed[self._time % g.plan.span, self._rows] = hidden[:, : n.shared]
         self._seen = torch.cat([inputs, hidden], dim=1).to(torch.int64)
         sums = (self._seen[:, None, :] * g.head[self._slab]).sum(dim=2)
         return clip((sums[:, 0] + n.bias[0]) >> 5, 8192), (sums[:, 1] + n.bias[1]) >> 11
+
+    def _passed(self) -> Tensor:
+        """What neighbouring rows have passed on, int8 [v, 2·shared]."""
+        g = self._g
+        x = (self._time - g.start[self._rows] + AHEAD).minimum(self._of[plan.WIDTH] - 1)
+        source = g.sources[:, self._rows].to(torch.int64)  # [2, v]
+        there = (source >= 0)[:, :, None]
+        source = source.clamp(min=0)
+        told = g.passed[(g.start[source] + x) % g.plan.span, source] * there  # [2, v, shared]
+        return told.transpose(0, 1).flatten(1)
 
     def _contexts(self, known: Tensor, mean: Tensor, classes: Tensor) -> Tensor:
         """As `spike.contexts`, 0 in slabs without one."""

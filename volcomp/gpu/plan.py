@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import features, linear, spike, supports
-from ..slab import Layout
+from ..slab import Layout, Rows
 
 CHUNK = 32  # neighbours of the linear stage that are weighed at a time
 LANES = 64  # of the tile from which the inputs are made
@@ -47,6 +47,7 @@ class Plan(NamedTuple):
     depth int32 [r]           its slice in the slab, DEPTHS - 1 for all later ones
     sets int32 [r]            which group of weight sets serves it
     last int32 [r]            1 where no row follows in the slice, else 0
+    sources int32 [2, r]      which row is the one above in the slice, and which that of the slice before; −1 for none
     slabs int64 [s, FIELDS]   strides of the padded slab, width, largest grey level, spike and quiet or NO_LEVEL
     back int32 [s, n]         neighbours of the linear stage: how many slices back, n a multiple of CHUNK,
     flat int32 [s, n]         and dy·row + dx
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     fronts int64 [f, s, 4]    time, first row, past the last row, and how many voxels of the front are of earlier slabs
     first int64 [f + 1]       how many voxels are of earlier fronts
     longest                   most rows of one slab in a front
+    span                      of the layouts, the longest
 
     A slab that has fewer fronts than another is left with empty ones.
     """
@@ -66,6 +68,7 @@ class Plan(NamedTuple):
     depth: np.ndarray
     sets: np.ndarray
     last: np.ndarray
+    sources: np.ndarray
     slabs: np.ndarray
     back: np.ndarray
     flat: np.ndarray
@@ -74,6 +77,7 @@ class Plan(NamedTuple):
     fronts: np.ndarray
     first: np.ndarray
     longest: int
+    span: int
 
     def sizes(self, s: int) -> np.ndarray:
         """Voxels of every front of slab s that has any: int64 [f]."""
@@ -106,12 +110,24 @@ def make(parts: Sequence[Part]) -> Plan:
         np.concatenate([r.depth for r in rows]).astype(np.int32),
         np.concatenate([r.group for r in rows]).astype(np.int32),
         np.concatenate([r.last for r in rows]).astype(np.int32),
+        _sources(rows),
         np.array(slabs, np.int64),
         *_linear(parts),
         fronts,
         np.concatenate([[0], np.cumsum(counts)]),
         int((fronts[:, :, HIGH] - fronts[:, :, LOW]).max()),
+        max(layout.span for layout in layouts),
     )
+
+
+def _sources(rows: Sequence[Rows]) -> np.ndarray:
+    """`sources` of a plan."""
+    first, parts = 0, []
+    for r in rows:
+        own = np.stack([r.above, r.before])
+        parts.append(np.where(own < 0, -1, own + first))
+        first += len(r.start)
+    return np.concatenate(parts, axis=1).astype(np.int32)
 
 
 def _fronts(layouts: Sequence[Layout]) -> np.ndarray:

@@ -190,7 +190,7 @@ def _fitting(walk: Callable[[Sequence[Slab]], list[Walked]], slabs: Sequence[Sla
         torch.cuda.empty_cache()
     if len(slabs) == 1:
         one = slabs[0]
-        size = need(one.layout, one.limit, network.hidden, isinstance(one, Given))
+        size = need(one.layout, one.limit, network.weights, isinstance(one, Given))
         raise UnsupportedError(
             f"the GPU has not the {-(-size >> 20)} MB free that a slab of {one.layout.shape} needs; "
             "use --device cpu, which gives the same bytes, or try again when the GPU has less to do"
