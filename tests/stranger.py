@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 MODELS = Path(__file__).parents[1] / "volcomp" / "models"
-NAMES = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2"}
+NAMES = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3"}
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
 TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"]
 Offset = tuple[int, int, int]
@@ -183,6 +183,7 @@ class Model:
         self.shift, self.head, self.bias = (arrays[name].astype(np.int64) for name in ("shift", "head", "bias"))
         self.tables = [t.tolist() for t in np.split(arrays["counts"], np.cumsum(arrays["sizes"])[:-1])]
         self.units = len(self.shift) // 4
+        self.shared = (len(self.weights) - 64 - self.units) // 2
         self.seen = self.head.shape[1]
         self.learns = "metric" in arrays
         if self.learns:
@@ -344,6 +345,7 @@ class Slab:
         self.ans, self.data = Ans([data.number(4) for _ in range(data.varint())]), data
         self.ranks, self.errors = [0] * int(np.prod(shape)), [0] * int(np.prod(shape))
         self.states: dict[tuple[int, int], list[np.ndarray]] = {}
+        self.shared: dict[Offset, np.ndarray] = {}
         self.head, self.exact = model.head, 65536 * model.head
         self.sum, self.count = np.zeros_like(model.head), 0
         seen.update({f"support {kind}": 1, "slab": 1, "classes": classes - 1, "later groups": groups - 1})
@@ -395,7 +397,7 @@ class Slab:
 
     def predict(self, voxel: Offset) -> tuple[int, int, int, np.ndarray]:
         """Scale and inputs, LSTM: prediction, mean and class of a voxel, and what the head saw."""
-        z, y, _ = voxel
+        z, y, x = voxel
         prediction = self.linear(voxel)
         errors = {o: self.read(self.errors, voxel, o) for o in {*NEAR, *BEFORE, *RESIDUALS} if z or o[0] == 0}
         weights = NEAR_LATER if z else NEAR_FIRST
@@ -415,8 +417,12 @@ class Slab:
         inputs += [clip(index((near >> 8) + 77) - index((15 * before >> 10) + 77), 127) if z else 0]
         inputs += [clip(index(8 * sum(map(abs, levels[:10])) // 5 + 77) - k, 127), squash(prediction), 64, 0]
         zero = np.zeros(self.model.units, np.int64)
-        step = self.model.step(inputs, *self.states.get((z, y), [zero, zero]), self.head)
+        ahead, nothing = min(x + 2, self.shape[2] - 1), zero[: self.model.shared]
+        passed = [self.shared.get(place, nothing) for place in ((z, y - 1, ahead), (z - 1, y, ahead))]
+        step = self.model.step([*inputs, *np.concatenate(passed)], *self.states.get((z, y), [zero, zero]), self.head)
         offset, octaves, seen, *self.states[z, y] = step
+        self.shared[voxel] = self.states[z, y][0][: self.model.shared]
+        self.seen["passed"] += any(map(np.any, passed))
         mean = clip(prediction + ((offset * scale + 2**13) >> 14), 16 * self.limit, 0)
         return prediction, mean, clip((k + octaves + 64) >> 2, 75, 0), seen
 

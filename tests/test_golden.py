@@ -16,7 +16,7 @@ def test_none_is_missing() -> None:
     assert len(ENTRIES) >= 12
 
 
-WRITER = "0.3.0"  # the last release that changed what encoders write
+WRITER = "0.4.0"  # the last release that changed what encoders write
 
 
 def test_the_current_encoder_has_golden_files() -> None:

@@ -13,8 +13,9 @@ from ..errors import DamagedError, UnsupportedError
 from ..lstm.weights import Weights, load
 
 FITTED = 128  # added to the number of a released model where differences to it follow
-RELEASED = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2"}  # number in the file -> name of the .npz here
-CURRENT = {"fast": 3, "base": 4}  # what `--model` means today
+# Number in the file -> name of the .npz here.
+RELEASED = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3"}
+CURRENT = {"fast": 5, "base": 6}  # what `--model` means today
 # The most runs that a support of the linear stage may have, for they cost time in decoding too.
 RUNS = {"fast": 16, "base": 24}
 
