@@ -42,7 +42,7 @@ test: $(VENV)/.setup ## all tests; ARGS='-m "not slow" -k name' narrows them
 
 check: $(VENV)/.setup ## ruff, mypy, and who may import whom
 	$(PY) -m ruff check
-	$(PY) -m mypy volcomp neighbourhoods benchmarks
+	$(PY) -m mypy volcomp neighbourhoods benchmarks experiments
 	$(VENV)/bin/lint-imports
 
 ratio: $(VENV)/.setup ## sizes on the corpus' valid split -> benchmarks/ratio.csv and the README; measures what is missing

@@ -31,6 +31,9 @@ from .cursor import Cursor, string, varint
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .lstm.weights import Weights
+from .paper import cpu as paper_cpu
+from .paper import reference as published
+from .paper import slab as paper_slab
 from .slab import RADIUS, Slab, Team
 
 MODELS = tuple(models.CURRENT)
@@ -42,12 +45,14 @@ SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves
+# Voxels; for fewer, importing torch takes longer than it saves. A `paper` model has a step for every neighbour.
+SMALL, PUBLISHED_SMALL = 1 << 20, 1 << 14
 EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
-Network = cpu.Network | reference.Network
+RowNetwork = cpu.Network | reference.Network
+Network = RowNetwork | published.Network
 Progress = Callable[[int], None]
 Result = TypeVar("Result")
 
@@ -90,7 +95,7 @@ def _write_header(
     first = runs[0]
     fields = [*shape, slabs, len(found.runs), -2 * first - 1 if first < 0 else 2 * first]
     model = number + (models.FITTED if changed else 0)
-    head = bytes([model, DTYPES.index(dtype.str.replace("|", ""))]) + models.weights(number).digest()[:DIGEST]
+    head = bytes([model, DTYPES.index(dtype.str.replace("|", ""))]) + models.digest(number)[:DIGEST]
     head += string(changed) if changed else b""
     return head + b"".join(varint(field) for field in fields) + rice.encode(np.diff(runs) - 1)
 
@@ -140,15 +145,32 @@ def _weights(number: int, changed: bytes) -> Weights:
 @lru_cache(maxsize=8)
 def _network(number: int, changed: bytes, backend: str, without_torch: bool) -> Network:
     """The backend of this name with a model loaded."""
+    product = cpu.float_product if without_torch else None
+    if number in models.PUBLISHED:
+        sequence = models.paper(number)
+        return published.Network(sequence) if backend == "reference" else paper_cpu.Network(sequence, product)
     weights = _weights(number, changed)
     if backend == "reference":
         return reference.Network(weights)
-    return cpu.Network(weights, cpu.float_product if without_torch else None)
+    return cpu.Network(weights, product)
 
 
-def _leave_torch(voxels: int) -> bool:
+def _leave_torch(number: int, voxels: int) -> bool:
     """Whether importing torch would take longer than it saves."""
-    return voxels < SMALL and "torch" not in sys.modules
+    small = PUBLISHED_SMALL if number in models.PUBLISHED else SMALL
+    return voxels < small and "torch" not in sys.modules
+
+
+def _reporter(workers: _Workers, progress: Progress | None) -> Progress:
+    """What to call with the number of voxels done since the last call, where a caller may have gone away."""
+
+    def done(count: int) -> None:
+        if workers.stop.is_set():
+            raise _Stopped
+        if progress:
+            progress(count)
+
+    return done
 
 
 def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
@@ -240,21 +262,27 @@ def encode(
     if model not in models.CURRENT:
         raise UnsupportedError(f"model {model!r} is not known; take one of {', '.join(MODELS)}")
     number = models.CURRENT[model]
+    if effort > EFFORT and number in models.PUBLISHED:
+        raise UnsupportedError(f"model {model} cannot be fitted to a volume: take an effort of 1 to {EFFORT}")
     found = mapping.find(voxels)
     count = _slab_count(depth, voxels.size, effort)
     ranges = _slab_ranges(depth, count)
     stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
 
     def coded(changed: bytes, workers: _Workers) -> tuple[bytes, list[bytes]]:
-        network = _network(number, changed, backend, effort <= EFFORT and _leave_torch(voxels.size))
+        network = _network(number, changed, backend, effort <= EFFORT and _leave_torch(number, voxels.size))
         header = _write_header(shape, voxels.dtype, number, changed, count, found)
 
         def job(k: int, a: int, b: int) -> Callable[[], bytes]:
             def run() -> bytes:
                 levels = found.forward(voxels[a:b])
-                if k not in stages:
-                    stages[k] = least_squares.fit_by_effort(levels, models.RUNS[model], effort)
-                payload = _encode_slab(levels, found.limit, stages[k], number, network, workers, progress)
+                if isinstance(network, published.Network):
+                    done = _reporter(workers, progress)
+                    payload = paper_slab.encode(levels, found.limit, network, workers.team.share, done)
+                else:
+                    if k not in stages:
+                        stages[k] = least_squares.fit_by_effort(levels, models.RUNS[model], effort)
+                    payload = _encode_slab(levels, found.limit, stages[k], number, network, workers, progress)
                 return _digest(header, k, voxels[a:b]) + payload
 
             return run
@@ -292,17 +320,12 @@ def _fit(
         if k % step == step // 2
     ]
 
-    def done(count: int) -> None:
-        if workers.stop.is_set():
-            raise _Stopped
-        if progress:
-            progress(count)
-
+    done = _reporter(workers, progress)
     return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, workers.threads, done)
 
 
 def _encode_slab(
-    levels: np.ndarray, limit: int, fitted: linear.Weights, number: int, network: Network, workers: _Workers,
+    levels: np.ndarray, limit: int, fitted: linear.Weights, number: int, network: RowNetwork, workers: _Workers,
     progress: Progress | None,
 ) -> bytes:  # fmt: skip
     shape = (len(levels), int(levels.shape[1]), int(levels.shape[2]))
@@ -351,7 +374,7 @@ def decode_slabs(
     if numbers and not 0 <= numbers[0] <= numbers[-1] < len(h.slabs):
         raise DamagedError(f"the volume has {len(h.slabs)} slabs, and is given one of number {numbers[-1]}")
     voxels = sum(h.slabs[k][1] - h.slabs[k][0] for k in numbers) * h.shape[1] * h.shape[2]
-    network = _network(h.number, h.differences, backend, _leave_torch(voxels))
+    network = _network(h.number, h.differences, backend, _leave_torch(h.number, voxels))
     with _Workers(threads, len(numbers)) as workers:
 
         def job(k: int) -> Callable[[], np.ndarray | DamagedError]:
@@ -375,6 +398,10 @@ def _decode_slab(
     shape = (header.slabs[k][1] - header.slabs[k][0], *header.shape[1:])
     limit = header.mapping.limit
     reader = Cursor(payload, "what it holds")
+    if isinstance(network, published.Network):
+        done = _reporter(workers, progress)
+        ranks = paper_slab.decode(reader, shape, limit, network, workers.team.share, done)
+        return header.mapping.backward(ranks, header.dtype)
     slab = Slab(shape, limit, linear.from_bytes(reader, shape[0]), network.weights)
     fronts = slab.ranges()
     longest = max(hi - lo for _, lo, hi in fronts)
