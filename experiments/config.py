@@ -7,6 +7,7 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from volcomp.errors import VolcompError
 from volcomp.training.paper import neighbourhood_of
@@ -79,7 +80,8 @@ def load(path: Path) -> Config:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as a configuration: {error}") from error
     try:
-        config = Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+        config = Config(**values)
         for shape in config.shapes:
             neighbourhood_of(shape)
     except (TypeError, ValueError) as error:

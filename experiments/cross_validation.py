@@ -104,9 +104,7 @@ def run_all(config: Config, cache: Path, folder: Path, jobs: int, device: str) -
 _BAR = "{desc}: {percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} s of work, {elapsed} passed {postfix}"
 
 
-def _work_off(
-    config: Config, group: list[Job], cache: Path, jobs: int, device: str, threads: int, bar: Any
-) -> None:
+def _work_off(config: Config, group: list[Job], cache: Path, jobs: int, device: str, threads: int, bar: Any) -> None:
     """Do jobs, some at a time, each in a process of its own kind, and show how far they are."""
     context = get_context("spawn")  # not fork: torch and numba have threads
     with context.Manager() as manager:

@@ -67,7 +67,7 @@ def training_volumes(config: Config, series: Series, cache: Path) -> list[np.nda
     random = np.random.default_rng(zlib.crc32(series.name.encode()))
     crops: list[np.ndarray] = []
     for _ in range(100 * config.train_crops):
-        want = [min(a or b, b) for a, b in zip(config.train_crop, volume.shape, strict=True)]
+        want = [min(a or have, have) for a, have in zip(config.train_crop, volume.shape, strict=True)]
         begin = [int(random.integers(0, have - w + 1)) for have, w in zip(volume.shape, want, strict=True)]
         crop = np.ascontiguousarray(volume[tuple(slice(a, a + w) for a, w in zip(begin, want, strict=True))])
         if crop.min() < crop.max():

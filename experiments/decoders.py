@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import phantom
-from neighbourhoods import Schedule
+from neighbourhoods import Schedule, gather, margins
 from volcomp import models
 from volcomp.cursor import Cursor
 from volcomp.lstm.cpu import one_thread_each
 from volcomp.paper import cpu, slab
 from volcomp.paper.reference import Network
-from volcomp.paper.sequence import in_order
+from volcomp.paper.sequence import in_order, padded
 from volcomp.paper.weights import Weights
 from volcomp.training.paper import neighbourhood_of
 
@@ -34,7 +34,7 @@ from .config import Config
 from .data import middle
 
 SEQUENTIAL, BATCH, HYPERPLANE = "one after the other", "rows, left-free", "hyperplane"
-VIEW = (24, 96, 96)  # slices, and what of the phantom's middle is shown
+VIEW = (24, 72, 72)  # slices, and what of the phantom's middle is shown
 
 
 def with_neighbourhood(weights: Weights, shape: str) -> Weights:
@@ -88,7 +88,7 @@ def decoded_in(ranks: np.ndarray, network: Network, schedule: Schedule) -> float
     seconds = []
     for _ in range(2):
         begin = time.perf_counter()
-        back = slab.decode(Cursor(data, "a slab"), ranks.shape, limit, network, schedule=schedule)  # type: ignore[arg-type]
+        back = slab.decode(Cursor(data, "a slab"), ranks.shape, limit, network, schedule=schedule)
         seconds.append(time.perf_counter() - begin)
         assert np.array_equal(back, ranks), schedule
     return min(seconds)
@@ -99,16 +99,16 @@ def views() -> list[dict[str, Any]]:
     scan = middle(phantom.scan(VIEW[0], 128), VIEW)
     ranks = scan.astype(np.int32) - int(scan.min())
     network = cpu.Network(models.paper(models.CURRENT["paper"]))
-    with one_thread_each():
-        predicted = slab.predictions(ranks, int(ranks.max()), network, slab.in_one_piece, lambda count: None)
-    residual = ranks - predicted.reshape(ranks.shape)
+    offsets, limit = network.weights.offsets, int(ranks.max())
+    known, every = padded(ranks, offsets, limit), np.arange(ranks.size).reshape(ranks.shape)
     z, y, x = (size // 2 for size in ranks.shape)
-    planes = {
-        "axial": (scan[z], residual[z]), "coronal": (scan[:, y], residual[:, y]),
-        "sagittal": (scan[:, :, x], residual[:, :, x]),
-    }  # fmt: skip
-    return [
-        {"plane": plane, "row": row, "column": column, "voxel": int(voxels[row, column]), "residual": int(missed)}
-        for plane, (voxels, residuals) in planes.items()
-        for (row, column), missed in np.ndenumerate(residuals)
-    ]
+    rows = []
+    for plane, places in {"axial": every[z], "coronal": every[:, y], "sagittal": every[:, :, x]}.items():
+        a, b, c = np.unravel_index(places.ravel(), ranks.shape)
+        with one_thread_each():
+            predicted = network.predict(gather(known, (a, b, c), offsets, *margins(offsets)), limit)
+        residual = (ranks[a, b, c] - predicted).reshape(places.shape)
+        for (row, column), missed in np.ndenumerate(residual):
+            voxel = int(scan.reshape(-1)[places[row, column]])
+            rows.append({"plane": plane, "row": row, "column": column, "voxel": voxel, "residual": int(missed)})
+    return rows

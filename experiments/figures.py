@@ -9,14 +9,14 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("agg")
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 
-from benchmarks.report import read_rows  # noqa: E402
+from benchmarks.report import read_rows
 
-from . import rivals  # noqa: E402
-from .report import left_free, speed  # noqa: E402
-from .statistics import Row, by_series, interval  # noqa: E402
+from . import rivals
+from .report import left_free, speed
+from .statistics import Row, by_series, interval
 
 
 def draw(folder: Path) -> None:
@@ -76,7 +76,8 @@ def epochs(rows: list[Row]) -> Figure | None:
 
 def size_speed(sizes: list[Row]) -> Figure | None:
     """Size against the speed of decoding."""
-    points = dict.fromkeys((row["method"], row["shape"]) for row in sizes if row["decode_s"] and row["modality"] == "CT")
+    timed = [row for row in sizes if row["decode_s"] and row["modality"] == "CT"]
+    points = dict.fromkeys((row["method"], row["shape"]) for row in timed)
     if not points:
         return None
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")

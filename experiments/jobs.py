@@ -9,11 +9,14 @@ from volcomp.training.paper import neighbourhood_of
 from .config import Config
 from .data import series_of, split
 
-# Seconds on one core of the machine that `cpu.toml` was planned on, to weigh jobs against each other and to say how
-# long is left. Steps are of the LSTM, in microseconds.
-TRAINING_STEP, CODING_STEP = 4.3, 1.3
+# CPU time on one core of the machine that `cpu.toml` was planned on (four-year-old server cores with AMX, other work
+# beside it), to weigh jobs against each other and to say how long is left. Steps are of the LSTM for one voxel, in
+# microseconds: sequences from some sixty voxels on keep more for the backward pass than caches hold.
+SHORT, SHORT_STEP, LONG_STEP = 40, 4.3, 6.2
+CODING_STEP, SEQUENTIAL_STEP = 1.2, 12.2
+# In seconds.
 ROW_STEP = {"fast": 0.35, "base": 0.85, "base without recurrence": 0.85}
-PER_CROP, PER_RIVAL, PER_SERIES = 1.2, 4.0, 2.0
+PER_CROP, PER_RIVAL, PER_SERIES, PER_ROW_FILE = 1.2, 8.0, 0.15, 3.0
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,22 @@ def plan(config: Config) -> list[Job]:
             checks = len(config.checkpoints) if shape in config.checkpoint_shapes else 0
             share = config.checkpoint_slices / max(config.test_crop_ct[0], 1)
             checked = checks * share * voxels["CT"] * sum(s.modality == "CT" for s in tested)
-            learned = TRAINING_STEP * config.epochs * config.voxels_per_epoch
+            learned = (SHORT_STEP if length <= SHORT else LONG_STEP) * config.epochs * config.voxels_per_epoch
             microseconds = length * (learned + CODING_STEP * (2 * coded + checked))
             jobs.append(Job("paper", fold, shape, microseconds / 1e6 + PER_SERIES * len(teachers)))
         crops = PER_CROP * len(teachers) * config.train_crops
         for model, steps in config.row_steps.items():
-            jobs.append(Job("rows", fold, model, steps * ROW_STEP[model] + crops / 2 + 3e-5 * coded))
+            fitted = crops if model != "base without recurrence" and fold == config.folds[0] else 0.0  # then kept
+            jobs.append(Job("rows", fold, model, steps * ROW_STEP[model] + fitted + PER_ROW_FILE * len(tested)))
     for one in series:
         jobs.append(Job("rivals", one.fold, one.name, PER_RIVAL))
     jobs.sort(key=lambda job: -job.seconds)
     for shape in config.decoder_shapes:
         length = len(neighbourhood_of(shape))
         small, large = _size(config.decoder_small), _size(config.decoder_large)
-        jobs.append(Job("decoders", 0, shape, length * (15 * small + 4 * CODING_STEP * large) / 1e6, alone=True))
-    return [*jobs, Job("views", 0, "phantom", 30.0, alone=True)]
+        microseconds = length * (2 * SEQUENTIAL_STEP * small + 6 * CODING_STEP * large)  # two runs each, and the coding
+        jobs.append(Job("decoders", 0, shape, microseconds / 1e6, alone=True))
+    return [*jobs, Job("views", 0, "phantom", 10.0, alone=True)]
 
 
 def _size(crop: tuple[int, int, int]) -> int:

@@ -13,7 +13,7 @@ from volcomp.paper.adaptive import TABLE_BITS, Counts
 
 CLASSES, CLASS_VOXELS = 24, 8192  # at most so many classes, of at least so many voxels: each table has to learn
 FRONT = 256  # residuals between two looks at the table
-# As in the design's prototype: absolute residuals within ±2 in the slice and the nine before, nearer ones weighing more.
+# Absolute residuals within ±2 in the slice and the nine before; nearer ones weigh more.
 _NEAR: Neighbourhood = tuple((0, dy, dx) for dy in range(-2, 1) for dx in range(-2, 3) if (dy, dx) < (0, 0))
 _BEFORE: Neighbourhood = tuple((-1, dy, dx) for dy in range(-1, 2) for dx in range(-1, 2))
 

@@ -172,7 +172,8 @@ def answers(config: Config, sizes: Sequence[Row], best: str) -> str:
     """What the publications say, what was found, and whether it is the same."""
     lines = []
     ct = {shape: by_series(sizes, "paper", shape, "CT") for shape in config.shapes}
-    ranked = sorted((shape for shape in ct if ct[shape] and "left-free" not in shape), key=lambda s: sum(ct[s].values()))
+    whole = [shape for shape in ct if ct[shape] and not shape.endswith("/left-free")]
+    ranked = sorted(whole, key=lambda shape: sum(ct[shape].values()))
     if ranked:
         verdict = "confirmed" if ranked[0].startswith("pyramid") else "not found here"
         lines.append(["the best neighbourhood is a pyramid", "13²/9²/5²/1²", f"`{ranked[0]}`", verdict])
@@ -182,7 +183,8 @@ def answers(config: Config, sizes: Sequence[Row], best: str) -> str:
         lines.append(["is the first apart from the second", "", f"`{ranked[1]}` {_said(gap)} bpv", sure])
     price = paired(ct.get(left_free(best), {}), ct.get(best, {}))
     if price:
-        lines.append([f"left-free sequences cost, `{best}`", "+0.2 bpv", _said(price) + " bpv", _verdict(price, PAPERS["left"])])
+        found = [_said(price) + " bpv", _verdict(price, PAPERS["left"])]
+        lines.append([f"left-free sequences cost, `{best}`", "+0.2 bpv", *found])
     for modality in ("CT", "MR"):
         gain = paired(
             by_series(sizes, "paper", best, modality), by_series(sizes, "jpegls", "", modality), relative=True

@@ -8,6 +8,8 @@ have it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import constriction
 import numpy as np
 
@@ -52,7 +54,7 @@ class Counts:
         return table
 
 
-def _model(table: np.ndarray) -> _Categorical:
+def _model(table: np.ndarray) -> Any:
     """A table as the coder has it: exact binary fractions, so the same on every machine."""
     return _Categorical(table / float(1 << TABLE_BITS), perfect=False)
 

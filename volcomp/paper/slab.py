@@ -110,7 +110,7 @@ def decode(
         end = at + width * escaped.size
         if end > raw.size:
             raise DamagedError("it holds fewer raw bits than its voxels have")
-        voxel[escaped] = raw[at:end].reshape(-1, width).astype(np.int32) @ (1 << np.arange(width))
+        voxel[escaped] = raw[at:end].reshape(escaped.size, width).astype(np.int32) @ (1 << np.arange(width))
         at = end
         if voxel.min() < 0 or voxel.max() > limit:
             raise DamagedError("it decodes to voxels that the volume cannot have")

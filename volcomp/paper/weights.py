@@ -88,7 +88,7 @@ class Weights:
     def save(self, path: Path) -> None:
         """Write as .npz, whole or not at all."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: getattr(self, name) for name in TYPES})  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **{name: getattr(self, name) for name in TYPES})
         temporary = path.with_suffix(".part")
         temporary.write_bytes(buffer.getvalue())
         temporary.replace(path)

@@ -68,6 +68,9 @@ def rounded(weights: torch.Tensor) -> torch.Tensor:
 class Predictor(torch.nn.Module):
     """The published network: sequences float32 [K, B] in −1 … 1 to predictions [B]."""
 
+    lstm: torch.nn.LSTM
+    output: torch.nn.Linear
+
     def __init__(self, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
@@ -75,16 +78,17 @@ class Predictor(torch.nn.Module):
         # As Keras begins, from where predictions get their scale within a few hundred steps: torch's smaller weights
         # and half-shut forget gates take four times as many.
         with torch.no_grad():
-            torch.nn.init.xavier_uniform_(self.lstm.weight_ih_l0)
-            torch.nn.init.orthogonal_(self.lstm.weight_hh_l0)
+            entrance, recurrent, bias, other_bias = self.lstm.parameters()
+            torch.nn.init.xavier_uniform_(entrance)
+            torch.nn.init.orthogonal_(recurrent)
             torch.nn.init.xavier_uniform_(self.output.weight)
-            for bias in (self.lstm.bias_ih_l0, self.lstm.bias_hh_l0, self.output.bias):
-                bias.zero_()
-            self.lstm.bias_ih_l0[UNITS : 2 * UNITS] = 1  # of the forget gates
+            for zeros in (bias, other_bias, self.output.bias):
+                zeros.zero_()
+            bias[UNITS : 2 * UNITS] = 1  # of the forget gates
 
     def forward(self, sequence: torch.Tensor, real: bool = False) -> torch.Tensor:
         """With `real`, the weights are taken as they are, not as their integers."""
-        weights = dict(self.lstm.named_parameters())
+        weights: dict[str, torch.Tensor] = dict(self.lstm.named_parameters())
         if not real:
             weights["weight_hh_l0"] = rounded(weights["weight_hh_l0"])
         states, _ = torch.func.functional_call(self.lstm, weights, (sequence.unsqueeze(-1),))
@@ -93,7 +97,7 @@ class Predictor(torch.nn.Module):
     def integers(self, name: str, neighbourhood: Neighbourhood) -> Weights:
         """The model as the codec uses it."""
         arrays = {key: value.detach().cpu().double().numpy() for key, value in self.named_parameters()}
-        recurrent = rounded(self.lstm.weight_hh_l0.detach()).cpu().double().numpy()
+        recurrent = rounded(dict(self.lstm.named_parameters())["weight_hh_l0"].detach()).cpu().double().numpy()
         bias = arrays["lstm.bias_ih_l0"] + arrays["lstm.bias_hh_l0"]
         entrance, head = arrays["lstm.weight_ih_l0"][:, 0], arrays["output.weight"][0]
         return integers_of(name, neighbourhood, recurrent, entrance, bias, head, float(arrays["output.bias"][0]))
@@ -214,7 +218,8 @@ def neighbourhood_of(text: str) -> Neighbourhood:
 
 def main() -> None:
     """Parse arguments, train, export."""
-    parser = argparse.ArgumentParser(prog="python -m volcomp.training.paper", description=(__doc__ or "").split("\n")[0])
+    description = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m volcomp.training.paper", description=description)
     parser.add_argument("--neighbourhood", default="pyramid:5,3,1")
     parser.add_argument("--steps", type=int, default=100_000, help="of 128 voxels each")
     parser.add_argument("--rate", type=float, default=FIRST_RATE, help=f"at first; it falls to {RATE}")
