@@ -117,7 +117,7 @@ def test_three_decoders_give_the_same_voxels(shape: tuple[int, int, int], left: 
 
 def test_the_left_free_decoder_takes_rows_of_all_slices_that_are_ready() -> None:
     schedule = slab.schedule_of(cpu.Network(made(LEFT_FREE)))
-    z, y, x = max(schedule.walk((6, 8, 5)), key=lambda front: front[0].size)
+    z, y, _ = max(schedule.walk((6, 8, 5)), key=lambda front: front[0].size)
     rows = set(zip(z.tolist(), y.tolist(), strict=True))
     assert len(rows) > 1 and len({row[0] for row in rows}) == len(rows) and z.size == 5 * len(rows)
 
@@ -206,7 +206,8 @@ def test_words_beyond_the_voxels_are_damage() -> None:
             slab.decode(Cursor(data + more, "a slab"), (1, 5, 6), 900, network)
     with pytest.raises(DamagedError):
         slab.decode(Cursor(data, "a slab"), (1, 5, 5), 900, network)
-    decoder = adaptive.Decoder(adaptive.encode(np.full(9, 1), np.array([9]), adaptive.Counts(9)), adaptive.Counts(9))
+    words = adaptive.encode(np.full(9, 1, np.int32), np.array([9]), adaptive.Counts(9))
+    decoder = adaptive.Decoder(words, adaptive.Counts(9))
     decoder.take(8)
     with pytest.raises(DamagedError, match="more than its voxels"):
         decoder.finish()
