@@ -92,7 +92,7 @@ def paper(desk: Desk, job: Job, tell: Tell) -> Tables:
             volume = test_volume(config, one, desk.volumes)
             tables["sizes"].append(_row("paper", about, one, volume, trial.measured(volume, name, desk.threads)))
             if job.subject == config.ablation:
-                lengths = ablation.of_paper(volume, weights) | _unrounded(volume, trainee, neighbourhood)
+                lengths = ablation.of_paper(volume, weights) | unrounded(volume, trainee, neighbourhood)
                 tables["sizes"] += _lengths(lengths, about, one, volume)
             tell(0.2 / len(tested))
     tables["epochs"] = [row for epoch in sorted(history, key=int) for row in history[epoch]]
@@ -112,7 +112,7 @@ def _followed(desk: Desk, job: Job, trainee: published.Trainee, epoch: int, test
     return found
 
 
-def _unrounded(volume: np.ndarray, trainee: published.Trainee, neighbourhood: Any) -> dict[str, float]:
+def unrounded(volume: np.ndarray, trainee: published.Trainee, neighbourhood: Any) -> dict[str, float]:
     """Code lengths under one table of what the network misses in floats, as it was trained and with weights that were
     never rounded: what the integers cost."""
     source = published.source_of(volume, neighbourhood)

@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("fast", "base", "paper"),
         default="base",
         help="default: base, the smaller files; paper is the published predictor, kept to be compared with: "
-        "some thirty times as slow, in both directions, and its files are larger",
+        "slow in both directions, with a step of its LSTM for every neighbour of every voxel, and larger files",
     )
     coding.add_argument(
         "--effort",
