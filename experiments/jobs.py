@@ -9,9 +9,9 @@ from volcomp.training.paper import neighbourhood_of
 from .config import Config
 from .data import series_of, split
 
-# CPU time on one core of the machine that `cpu.toml` was planned on (four-year-old server cores with AMX, other work
-# beside it), to weigh jobs against each other and to say how long is left. Steps are of the LSTM for one voxel, in
-# microseconds: sequences from some sixty voxels on keep more for the backward pass than caches hold.
+# CPU time on one core of the machine that `cpu.toml` was planned on, measured while it was busy: to weigh jobs against
+# each other and to say how long is left. Steps are of the LSTM for one voxel, in microseconds: sequences from some
+# sixty voxels on keep more for the backward pass than caches hold.
 SHORT, SHORT_STEP, LONG_STEP = 40, 4.3, 6.2
 CODING_STEP, SEQUENTIAL_STEP = 1.2, 12.2
 # In seconds.
@@ -69,7 +69,7 @@ def plan(config: Config) -> list[Job]:
     for shape in config.decoder_shapes:
         length = len(neighbourhood_of(shape))
         small, large = _size(config.decoder_small), _size(config.decoder_large)
-        microseconds = length * (2 * SEQUENTIAL_STEP * small + 6 * CODING_STEP * large)  # two runs each, and the coding
+        microseconds = length * (SEQUENTIAL_STEP * small + 4 * CODING_STEP * large)
         jobs.append(Job("decoders", 0, shape, microseconds / 1e6, alone=True))
     return [*jobs, Job("views", 0, "phantom", 10.0, alone=True)]
 

@@ -6,6 +6,8 @@ of whole files, and code lengths under one table of what the network misses
 - in integers, as the codec has it;
 - in floats with the weights that the integers stand for: what the arithmetic costs;
 - in floats with weights that were never rounded: what the weights' integers cost.
+
+`python -m experiments.released --decoders` writes results/released/decoders.csv: the three decoders on a made volume.
 """
 
 from __future__ import annotations
@@ -21,20 +23,27 @@ from volcomp import models
 from volcomp.lstm.cpu import one_thread_each
 from volcomp.training import corpus, paper
 
-from . import ablation, trial
+from . import ablation, decoders, report, results, trial
+from . import config as configuration
 from .data import middle
 from .work import unrounded
 
 CROP = (12, 96, 96)
 COLUMNS = ("series", "voxels", "paper", "fast", "base", "integers", "floats", "floats_weights_too")
-RELEASED = Path(__file__).parent / "results" / "released"
+HERE = Path(__file__).parent
+RELEASED = HERE / "results" / "released"
 
 
 def main() -> None:
     """Parse arguments, measure, write."""
     parser = argparse.ArgumentParser(prog="python -m experiments.released", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of the training that the model was made by")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--checkpoint", type=Path, help="of the training that the model was made by")
+    what.add_argument("--decoders", action="store_true", help="time the decoders instead")
     args = parser.parse_args()
+    if args.decoders:
+        _decoders()
+        return
     weights = models.paper(models.CURRENT["paper"])
     trainee = paper.Trainee(0, 1)
     trainee.load(args.checkpoint)
@@ -47,6 +56,14 @@ def main() -> None:
     rows.append({"series": "mean", "voxels": ""} | means)
     write_rows(RELEASED / "sizes.csv", COLUMNS, rows)
     write_machine(RELEASED / "sizes.csv", [])
+
+
+def _decoders() -> None:
+    config = configuration.load(HERE / "configs" / "cpu.toml")
+    rows = [row for shape in config.decoder_shapes for row in decoders.measure(config, shape)]
+    write_rows(RELEASED / "decoders.csv", results.COLUMNS["decoders"], rows)
+    write_machine(RELEASED / "decoders.csv", [])
+    report.publish_decoders(RELEASED)
 
 
 def _row(name: str, trainee: paper.Trainee) -> dict[str, str]:

@@ -41,6 +41,12 @@ def publish(config: Config, folder: Path) -> None:
             README.write_text(readme, encoding="utf-8")
 
 
+def publish_decoders(folder: Path) -> None:
+    """The table of the decoders alone, for README.md."""
+    content = decoders(read_rows(folder / "decoders.csv"))
+    README.write_text(insert(README.read_text(encoding="utf-8"), "released:decoders", content), encoding="utf-8")
+
+
 def tables(config: Config, folder: Path) -> dict[str, str]:
     """All tables by name."""
     sizes = read_rows(folder / "sizes.csv")
@@ -175,12 +181,15 @@ def answers(config: Config, sizes: Sequence[Row], best: str) -> str:
     whole = [shape for shape in ct if ct[shape] and not shape.endswith("/left-free")]
     ranked = sorted(whole, key=lambda shape: sum(ct[shape].values()))
     if ranked:
-        verdict = "confirmed" if ranked[0].startswith("pyramid") else "not found here"
-        lines.append(["the best neighbourhood is a pyramid", "13²/9²/5²/1²", f"`{ranked[0]}`", verdict])
+        lines.append(["the best neighbourhood", "pyramid 13²/9²/5²/1²", f"`{ranked[0]}`", ""])
     if len(ranked) > 1:
         gap = paired(ct[ranked[1]], ct[ranked[0]])
-        sure = "yes" if gap and gap.low > 0 else "no: the interval holds 0"
-        lines.append(["is the first apart from the second", "", f"`{ranked[1]}` {_said(gap)} bpv", sure])
+        lines.append(["the second, to the best", "", f"`{ranked[1]}` {_said(gap)} bpv", _apart(gap)])
+    pyramids, cubes = ([shape for shape in ranked if shape.startswith(kind)] for kind in ("pyramid", "cube"))
+    if pyramids and cubes:
+        gap = paired(ct[pyramids[0]], ct[cubes[0]])
+        said = f"`{pyramids[0]}` to `{cubes[0]}` {_said(gap)} bpv"
+        lines.append(["the best pyramid, to the best cube", "smaller", said, _smaller(gap) if gap else ""])
     price = paired(ct.get(left_free(best), {}), ct.get(best, {}))
     if price:
         found = [_said(price) + " bpv", _verdict(price, PAPERS["left"])]
@@ -196,12 +205,22 @@ def answers(config: Config, sizes: Sequence[Row], best: str) -> str:
     return table(["", "publications", "here, mean [95 % interval]", ""], lines)
 
 
+def _smaller(found: Interval) -> str:
+    if found.holds(0):
+        return "undecided: the interval holds 0"
+    return "confirmed" if found.mean < 0 else "contradicted: the other way round"
+
+
+def _apart(found: Interval | None) -> str:
+    return "apart" if found and not found.holds(0) else "not apart: the interval holds 0"
+
+
 def _verdict(found: Interval, stated: float) -> str:
-    """Confirmed where the interval holds what is stated; else whether at least the sign is the same."""
+    """Confirmed where the interval holds what is stated and not 0; else whether at least the sign is the same."""
+    if found.holds(0):
+        return "undecided: the interval holds both" if found.holds(stated) else "contradicted: not apart from 0"
     if found.holds(stated):
         return "confirmed"
-    if found.low <= 0 <= found.high:
-        return "contradicted: no effect that is apart from 0"
     if (found.mean > 0) != (stated > 0):
         return "contradicted: the other way round"
     return "confirmed in sign, more" if abs(found.mean) > abs(stated) else "confirmed in sign, less"

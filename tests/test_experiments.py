@@ -24,6 +24,7 @@ from experiments import (  # noqa: E402
     decoders,
     jobs,
     orderzero,
+    report,
     results,
     statistics,
     work,
@@ -240,3 +241,13 @@ def _reports_from_csv_alone(cache: Path, folder: Path) -> None:
     assert (folder / "report.md").read_text() == first
     assert sorted(path.name for path in folder.glob("*.png")) == figures
     assert "hevc" in first or shutil.which("ffmpeg")
+
+
+def test_verdicts_do_not_say_more_than_intervals() -> None:
+    sure, unsure = statistics.Interval(-12.5, -14, -11), statistics.Interval(-5.0, -14, 4)
+    assert report._verdict(sure, -12.0) == "confirmed"
+    assert report._verdict(sure, -17.0) == "confirmed in sign, less"
+    assert report._verdict(sure, 5.0).startswith("contradicted")
+    assert report._verdict(unsure, -12.0).startswith("undecided")
+    assert report._verdict(unsure, -17.0).startswith("contradicted")
+    assert report._smaller(unsure).startswith("undecided") and report._smaller(sure) == "confirmed"
