@@ -12,7 +12,7 @@ PY  := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check ratio speed train golden fuzz clean
+.PHONY: help setup demo test check ratio speed train study golden fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv a
 
 train: $(VENV)/.setup ## train MODEL=fast|base on the corpus' train split and export it
 	$(PY) -m volcomp.training --model $(MODEL) $(ARGS)
+
+study: $(VENV)/.setup ## the published experiments on neighbourhoods, about two hours; ARGS='--config … --report'
+	$(PY) -m experiments.cross_validation $(ARGS)
 
 golden: $(VENV)/.setup ## add the golden files of this version; never overwrites one
 	$(PY) -m tests.golden
