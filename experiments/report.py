@@ -192,16 +192,16 @@ def answers(config: Config, sizes: Sequence[Row], best: str) -> str:
         lines.append(["the best pyramid, to the best cube", "smaller", said, _smaller(gap) if gap else ""])
     price = paired(ct.get(left_free(best), {}), ct.get(best, {}))
     if price:
-        found = [_said(price) + " bpv", _verdict(price, PAPERS["left"])]
-        lines.append([f"left-free sequences cost, `{best}`", "+0.2 bpv", *found])
+        priced = [_said(price) + " bpv", _verdict(price, PAPERS["left"])]
+        lines.append([f"left-free sequences cost, `{best}`", "+0.2 bpv", *priced])
     for modality in ("CT", "MR"):
         gain = paired(
             by_series(sizes, "paper", best, modality), by_series(sizes, "jpegls", "", modality), relative=True
         )
         if gain:
             stated = PAPERS[modality]
-            said = [f"to JPEG-LS, {modality}", f"{stated:.0f} %", _said(gain, 1, " %"), _verdict(gain, stated)]
-            lines.append(said)
+            found = [_said(gain, 1, " %"), _verdict(gain, stated)]
+            lines.append([f"to JPEG-LS, {modality}", f"{stated:.0f} %", *found])
     return table(["", "publications", "here, mean [95 % interval]", ""], lines)
 
 
