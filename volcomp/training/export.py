@@ -49,13 +49,15 @@ def slopes(shape: Shape) -> np.ndarray:
 
 
 def metric(covariance: np.ndarray, rate: float) -> np.ndarray:
-    """`rate` times the inverse of what the head sees on average, float64 [n, n] in (1/128)², as int16 [n, n]."""
+    """`rate` times the inverse of what the head sees on average, float64 [n, n] in (1/128)², as int16 [n, n]. Where
+    much of that hardly varies, as in a network that has not learned much, the ridge is what makes it fit."""
     ridge = RIDGE * np.trace(covariance) / len(covariance)
-    inverse = rate * np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
-    integers = np.rint(inverse * (1 << learning.METRIC_BITS))
-    if np.abs(integers).max() > 32767:
-        raise ValueError(f"the metric reaches {np.abs(integers).max():.0f}, beyond 16 bits: a larger ridge helps")
-    return integers.astype(np.int16)
+    while True:
+        inverse = rate * np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+        integers = np.rint(inverse * (1 << learning.METRIC_BITS))
+        if np.abs(integers).max() <= 32767:
+            return integers.astype(np.int16)
+        ridge *= 2
 
 
 def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
