@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from volcomp import features, least_squares, linear, models, residual  # noqa: E402
 from volcomp.lstm import learning, reference  # noqa: E402
 from volcomp.lstm.weights import Weights  # noqa: E402
-from volcomp.slab import Slab  # noqa: E402
+from volcomp.slab import Slab, lay_out  # noqa: E402
 from volcomp.training import augment, data, density, evaluate, export, model  # noqa: E402
 
 
@@ -49,9 +49,10 @@ def test_the_forward_pass_is_the_codecs(name: str) -> None:
     r = linear.RADIUS
     levels = prepared.known.reshape(depth, height + 2 * r, -1)[:, r : r + height, r : r + width]
     fitted = least_squares.fit_by_effort(levels, 0, 5)
-    slab, network = Slab(prepared.shape, int(levels.max()), fitted, weights), reference.Network(weights)
+    layout = lay_out(prepared.shape, fitted)
+    slab, network = Slab(layout, int(levels.max()), fitted, weights), reference.Network(weights)
     network.learn = lambda *_: None  # type: ignore[method-assign]
-    for t, lo, hi in slab.ranges():
+    for t, lo, hi in layout.fronts:
         slab.predict(network, t, lo, hi)
         z, y, x = np.unravel_index(slab.places(t, lo, hi), (depth, height + 2 * r, width + 2 * r))
         assert np.array_equal(slab._state.inputs[lo:hi], seen[x - r, z, y - r, 0])

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Slabs = Mapping[int, int]  # voxels by number
-# What a voxel of a slab takes of a GPU's memory, known or not: half as much again as in slices of 512², since margins
-# weigh more in small ones.
-GIVEN_BYTES, OPENED_BYTES = 28, 18
+# What a voxel of a slab takes of a GPU's memory, known or not, in slices of 128² with `base` and a support that reaches
+# far; in slices of 512², where margins and what rows pass on weigh less, it is half of that.
+GIVEN_BYTES, OPENED_BYTES = 40, 30
 GROUP_VOXELS = 1 << 27  # a GPU walks over at once, at most: 16 slabs of 32 slices of 512², 10^4 to 10^5 in a front
 
 

@@ -106,16 +106,30 @@ def _look(
 
 @njit(nogil=True, cache=True)
 def _take_along(t: int, lo: int, hi: int, rows: Rows, width: int, passed: np.ndarray, inputs: np.ndarray) -> None:
-    """What neighbouring rows have passed on (`State.passed`) into the inputs int8 [r, …] of rows lo … hi-1: first from
-    the row above, then from the slice before; AHEAD voxels further right, or at their end."""
-    times, _, shared = passed.shape
-    for v in range(lo, hi):
-        x = min(t - rows.start[v] + AHEAD, width - 1)
-        at = FEATURES
-        for source in (rows.above[v], rows.before[v]):
+    """What neighbouring rows have passed on into the inputs of rows lo … hi-1: first from the row above, then from the
+    slice before; AHEAD voxels further right, or at their end. Both arrays in words of eight (`State`)."""
+    times, _, words = passed.shape
+    for k, sources in enumerate((rows.above, rows.before)):
+        at = FEATURES // 8 + k * words
+        time, slot = np.int64(-1), np.int64(0)  # of the row before: the same in all but those that are at their end
+        for v in range(lo, hi):
+            source = sources[v]
             if source >= 0:
-                inputs[v, at : at + shared] = passed[(rows.start[source] + x) % times, source]
-            at += shared
+                wanted = rows.start[source] + min(t - rows.start[v] + AHEAD, width - 1)
+                if wanted != time:
+                    time, slot = wanted, wanted % times
+                for j in range(words):
+                    inputs[v, at + j] = passed[slot, source, j]
+
+
+@njit(nogil=True, cache=True)
+def _pass_on(t: int, lo: int, hi: int, passed: np.ndarray, inputs: np.ndarray) -> None:
+    """What rows lo … hi-1 pass on, the first of their hidden outputs; in words of eight as well."""
+    times, _, words = passed.shape
+    hidden = FEATURES // 8 + 2 * words
+    for v in range(lo, hi):
+        for j in range(words):
+            passed[t % times, v, j] = inputs[v, hidden + j]
 
 
 @njit(nogil=True, cache=True)
@@ -239,9 +253,10 @@ class Slab:
         )  # fmt: skip
         state = self._state
         if state.passed.size:
-            _take_along(t, lo, hi, self._rows, self.shape[2], state.passed, state.inputs)
+            _take_along(t, lo, hi, self._rows, self.shape[2], state.passed, state.words)
         offset, octaves = network.step(state, lo, hi)
-        state.passed[t % len(state.passed), lo:hi] = state.hidden[lo:hi, : state.passed.shape[2]]
+        if state.passed.size:
+            _pass_on(t, lo, hi, state.passed, state.words)
         _mean_and_class(lo, hi, self._room, offset, octaves, self.limit, self.mean, self.classes)
 
     def contexts(self, t: int, lo: int, hi: int, value: int) -> np.ndarray:

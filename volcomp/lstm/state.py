@@ -17,8 +17,10 @@ class State:
 
     inputs int8 [rows, inputs + h]  the left part is filled by the caller before each step; the right part, `hidden`, is
                                     the output of the voxel before, so that one matrix product serves both
-    passed int8 [times, rows, s]    the `shared` hidden outputs of as many times, for the rows that are AHEAD or more
-                                    behind: those of time t at t modulo `times`
+    passed int64 [times, rows, s]   the `shared` hidden outputs of so many times, eight to a word: those of time t at t
+                                    modulo `times`
+    words int64 [rows, …]           the inputs, eight to a word: how what is passed on is copied; of no columns where
+                                    nothing is
     cell int16 [rows, h]            in 1/4096
     offset, octaves int32 [rows]    what the head said last
     head float32 [2, n]             integers: the head's weights, which start as the model's and may learn
@@ -30,7 +32,8 @@ class State:
     def __init__(self, weights: Weights, rows: int, times: int = 1) -> None:
         self.inputs = np.zeros((rows, weights.inputs + weights.hidden), np.int8)
         self.hidden = self.inputs[:, weights.inputs :]
-        self.passed = np.zeros((times, rows, weights.shared), np.int8)
+        self.passed = np.zeros((times, rows, weights.shared // 8), np.int64)
+        self.words = self.inputs.view(np.int64) if weights.shared else np.empty((rows, 0), np.int64)
         self.cell = np.zeros((rows, weights.hidden), np.int16)
         self.offset, self.octaves = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
         self.head = np.ascontiguousarray(weights.head, np.float32)  # strided, sums would not run on vector units
