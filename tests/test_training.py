@@ -59,12 +59,19 @@ def test_the_forward_pass_is_the_codecs(name: str) -> None:
         slab.perceive(network, t, lo, hi, prepared.known[slab.places(t, lo, hi)], None)
 
 
-def test_the_backward_pass_is_the_gradient_of_the_smooth_network() -> None:
-    """Downhill for each part of the weights, as measured on the network without its roundings."""
+@pytest.mark.parametrize("of", ["everything", "what the last row says", "what the last row is told"])
+def test_the_backward_pass_is_the_gradient_of_the_smooth_network(of: str) -> None:
+    """Downhill for each part of the weights, as measured on the network without its roundings. What only the last row
+    says or is told depends on the others through what they pass on, which is given weight."""
     trainee = model.Trainee("fast", 1)
+    with torch.no_grad():
+        trainee.lstm.weights[features.INPUTS : -trainee.lstm.hidden] *= 4
     lstm, h, s = trainee.lstm, trainee.lstm.hidden, trainee.lstm.shared
     inputs = np.random.default_rng(0).integers(-90, 90, (6, 3, 4, 5, features.INPUTS)).astype(np.int8)
     target = torch.randn(6, 3, 4, 5, 2 * s + h, generator=torch.Generator().manual_seed(2))
+    if of != "everything":
+        target[:, :2] = target[:, :, :3] = 0
+        target[..., slice(2 * s) if of == "what the last row says" else slice(2 * s, None)] = 0
     lstm.forward(inputs)
     lstm.backward(target)
     gradient, start, step = lstm.weights.grad, lstm.weights.detach().clone(), 1e-2
@@ -165,6 +172,14 @@ def test_a_trainee_starts_as_a_released_model(released: int) -> None:
         assert np.abs(got[-h:] - wanted[-h:]).max() < 1e-6
         assert not got[own:-h].any()
         assert np.array_equal(got[:own], wanted[:own]) if len(wanted) > h else not got[:own].any()
+
+
+def test_heads_are_exported_within_their_limit() -> None:
+    trainee = model.Trainee("fast", 1)
+    with torch.no_grad():
+        trainee.head[0] = 5
+    weights = integers(trainee)
+    assert weights.head[:, 0].tolist() == [weights.head_limit] * 2
 
 
 def test_slopes_are_those_of_the_code_length() -> None:

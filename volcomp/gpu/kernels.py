@@ -346,8 +346,7 @@ def perceive(
 ):  # fmt: skip
     """Take in the voxels of the front that the clock says, from `known` where they are GIVEN and else from `voxel`,
     with their residuals and the margins that begin or end with them; let rows pass on what they do, and collect what
-    heads learn from. Grid: (blocks
-    of rows, slabs)."""
+    heads learn from. Grid: (blocks of rows, slabs)."""
     s = tl.program_id(1)
     front = tl.load(clock)
     entry = fronts + (front * slabs_n + s) * 4

@@ -56,8 +56,8 @@ class Weights:
         h, n = gates // 4, self.head.shape[-1]
         shapes = [(4 * h,), (2, n), (2,)]
         found = [a.shape for a in (self.shift, self.head, self.bias)]
-        words = self.shared % 8 or (self.shared and h % 8)  # what is passed on is copied eight at a time
-        if gates % 4 or rows <= h or n not in (h, rows) or found != shapes or words:
+        uneven = self.shared % 8 or (self.shared and h % 8)  # what is passed on is copied eight at a time
+        if gates % 4 or rows <= h or n not in (h, rows) or found != shapes or uneven:
             raise DamagedError(f"model {self.name}: the shapes of its arrays do not belong together")
         if self.shift.min() < 0 or self.shift.max() > 7 or np.abs(self.weights.astype(int)).max() > 64:
             raise DamagedError(f"model {self.name}: weights must be within ±64 and shifts within 0 … 7")
