@@ -14,7 +14,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu check ratio speed speed-gpu train golden fuzz clean
+.PHONY: help setup demo test test-gpu check ratio speed speed-gpu train study golden fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ speed-gpu: $(GPU_SETUP) ## MB/s on a GPU and what the card could do -> benchmark
 
 check: $(VENV)/.setup ## ruff, mypy, and who may import whom
 	$(PY) -m ruff check
-	$(PY) -m mypy volcomp neighbourhoods benchmarks
+	$(PY) -m mypy volcomp neighbourhoods benchmarks experiments
 	$(VENV)/bin/lint-imports
 
 ratio: $(VENV)/.setup ## sizes on the corpus' valid split -> benchmarks/ratio.csv and the README; measures what is missing
@@ -62,6 +62,9 @@ speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv a
 
 train: $(VENV)/.setup ## train MODEL=fast|base on the corpus' train split and export it
 	$(PY) -m volcomp.training --model $(MODEL) $(ARGS)
+
+study: $(VENV)/.setup ## the published experiments on neighbourhoods, about two hours; ARGS='--config … --report'
+	$(PY) -m experiments.cross_validation $(ARGS)
 
 golden: $(VENV)/.setup ## add the golden files of this version; never overwrites one
 	$(PY) -m tests.golden

@@ -9,11 +9,14 @@ import itertools
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from . import stranger_paper
+
 MODELS = Path(__file__).parents[1] / "volcomp" / "models"
-NAMES = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3"}
+NAMES = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 16: "paper-1"}
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
 TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"]
 Offset = tuple[int, int, int]
@@ -149,7 +152,10 @@ def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
     check(flags < 2, "flags of a later version")
     header = Reader(section.data[33:])
     number, dtype = header.number(1), np.dtype(TYPES[header.number(1)])
-    model = Model(number % 128, header.take(8))
+    if number == 16:
+        model: Any = stranger_paper.Model(MODELS / f"{NAMES[number]}.npz", header.take(8))
+    else:
+        model = Model(number % 128, header.take(8))
     if number >= 128:
         model.fit(header.string())
     depth, height, width, slabs = (header.varint() for _ in range(4))
@@ -162,11 +168,24 @@ def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
         part = volume[k * depth // slabs : (k + 1) * depth // slabs]
         payload = Reader(found[b"SLAB", 0, k])
         wanted = payload.take(8)
-        slab = Slab(payload, model, part.shape, len(values) - 1, Counter() if seen is None else seen)
-        part[:] = np.array(values, dtype)[slab.decode()].reshape(part.shape)
+        counter = Counter() if seen is None else seen
+        if number == 16:
+            ranks = paper_slab(payload, model, part.shape, len(values) - 1, counter)
+        else:
+            ranks = Slab(payload, model, part.shape, len(values) - 1, counter).decode()
+        part[:] = np.array(values, dtype)[ranks].reshape(part.shape)
         check(hashlib.sha256(header.data + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
     check(hashlib.sha256(volume.tobytes()).digest() == sha, "SHA-256 of the voxels")
     return volume[0] if flags else volume
+
+
+def paper_slab(data: Reader, model: Any, shape: tuple[int, int, int], limit: int, seen: Counter) -> list[int]:
+    """`paper` models: a slab, and that nothing is left of it."""
+    ans = Ans([data.number(4) for _ in range(data.varint())])
+    ranks = stranger_paper.ranks(data, ans, model, shape, limit, seen)
+    check(ans.state == 0 and not ans.words, "words are left")
+    data.end()
+    return ranks
 
 
 class Model:

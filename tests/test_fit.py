@@ -148,7 +148,7 @@ def test_damaged_differences_are_noticed(made: tuple[np.ndarray, bytes]) -> None
             codec.read_header(header[:size])
 
 
-@pytest.mark.parametrize("model", codec.MODELS)
+@pytest.mark.parametrize("model", [name for name, number in models.CURRENT.items() if number not in models.PUBLISHED])
 def test_more_effort_is_never_larger(model: str) -> None:
     pytest.importorskip("torch")
     voxels = scan()

@@ -104,6 +104,16 @@ def test_the_stranger_decodes_the_base_model(name: str) -> None:
     assert decoded_alike(CASES[name][0], "base")["passed"]
 
 
+@pytest.mark.parametrize("name", ["one", "smooth", "zeros", "extremes", "image", "row", "column", "sparse"])
+def test_the_stranger_decodes_the_published_model(name: str) -> None:
+    decoded_alike(CASES[name][0], "paper")
+
+
+def test_the_stranger_decodes_escapes_of_the_published_model() -> None:
+    seen = decoded_alike(np.random.default_rng(1).integers(0, 60000, (2, 8, 9)).astype("u2"), "paper")
+    assert seen["paper escape"] > 20 and seen["paper table"] > 0
+
+
 def test_the_stranger_decodes_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small slabs have one group of weights after the first slice's; the format allows more."""
     monkeypatch.setattr("volcomp.least_squares._group_height", lambda shape, support: 3)

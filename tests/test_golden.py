@@ -32,6 +32,7 @@ def test_a_golden_file_decodes(file: str) -> None:
 def test_the_encoder_still_writes_it(file: str) -> None:
     """While this version is the one that wrote it first; later ones may write other files, and must read it."""
     entry, data = ENTRIES[file], (FOLDER / file).read_bytes()
-    if not file.startswith(f"{WRITER}-") or "effort" in entry:
+    changed = not file.startswith(f"{WRITER}-") and entry["model"] != "paper"  # whose encoder has been changed by none
+    if changed or "effort" in entry:
         return
     assert volcomp.compress(volumes()[entry["volume"]], model=entry["model"]) == data

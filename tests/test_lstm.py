@@ -121,7 +121,7 @@ def test_constants_are_those_of_the_other_stages() -> None:
     assert learning.CLASSES == residual.CLASSES and list(learning.QUARTERS) == spike.QUARTERS.tolist()
 
 
-@pytest.mark.parametrize("number", models.RELEASED)
+@pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
 @pytest.mark.parametrize("make_product", PRODUCTS)
 def test_released_models_on_many_rows(number: int, make_product: cpu.Product) -> None:
     weights = models.weights(number)
@@ -137,7 +137,7 @@ def test_released_models_on_many_rows(number: int, make_product: cpu.Product) ->
     assert np.array_equal(a.inputs, b.inputs) and np.array_equal(a.cell, b.cell)
 
 
-@pytest.mark.parametrize("number", models.RELEASED)
+@pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
 def test_no_sum_of_a_released_model_reaches_the_limit(number: int) -> None:
     """Computed here once more, from the weights themselves, with the inputs that would drive each column furthest."""
     weights = models.weights(number)
@@ -206,4 +206,4 @@ def test_what_is_passed_on_is_there_in_time() -> None:
     """The features look as far to the right in both rows that pass on, so every schedule has them ready."""
     assert FEATURES == features.INPUTS
     assert {(0, -1, AHEAD), (-1, 0, AHEAD)} <= {*features.LEVELS}
-    assert [models.weights(number).shared for number in sorted(models.RELEASED)] == [0, 0, 0, 0, 16, 32]
+    assert [models.weights(number).shared for number in range(1, 7)] == [0, 0, 0, 0, 16, 32]

@@ -75,7 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     work = argparse.ArgumentParser(add_help=False, parents=[where])
     work.add_argument("--threads", type=_positive, metavar="N", help="how many threads to use (default: all cores)")
     coding = argparse.ArgumentParser(add_help=False)
-    coding.add_argument("--model", choices=("fast", "base"), default="base", help="default: base, the smaller files")
+    coding.add_argument(
+        "--model",
+        choices=("fast", "base", "paper"),
+        default="base",
+        help="default: base, the smaller files; paper is the published predictor, kept to be compared with: "
+        "slow in both directions, with a step of its LSTM for every neighbour of every voxel, and larger files",
+    )
     coding.add_argument(
         "--effort",
         type=int,

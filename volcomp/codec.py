@@ -15,7 +15,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,9 @@ from .engines import Engine, OnDevice, OnThreads, Slabs, Workers
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .lstm.weights import Weights
+from .paper import cpu as paper_cpu
+from .paper import reference as published
+from .paper import slab as paper_slab
 from .slab import lay_out
 from .walk import Done, Given, Network, Opened
 
@@ -42,8 +45,9 @@ SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves,
-LARGE = 1 << 23  # and for fewer than these getting a GPU to work, a matter of seconds
+# Voxels; for fewer, importing torch takes longer than it saves. A `paper` model has a step for every neighbour.
+SMALL, PUBLISHED_SMALL = 1 << 20, 1 << 14
+LARGE = 1 << 23  # for fewer, getting a GPU to work takes longer, a matter of seconds
 EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
@@ -86,7 +90,7 @@ def _write_header(
     first = runs[0]
     fields = [*shape, slabs, len(found.runs), -2 * first - 1 if first < 0 else 2 * first]
     model = number + (models.FITTED if changed else 0)
-    head = bytes([model, DTYPES.index(dtype.str.replace("|", ""))]) + models.weights(number).digest()[:DIGEST]
+    head = bytes([model, DTYPES.index(dtype.str.replace("|", ""))]) + models.digest(number)[:DIGEST]
     head += string(changed) if changed else b""
     return head + b"".join(varint(field) for field in fields) + rice.encode(np.diff(runs) - 1)
 
@@ -142,9 +146,25 @@ def _network(number: int, changed: bytes, backend: str, without_torch: bool) -> 
     return cpu.Network(weights, cpu.float_product if without_torch else None)
 
 
-def _leave_torch(voxels: int) -> bool:
+def _leave_torch(voxels: int, small: int = SMALL) -> bool:
     """Whether importing torch would take longer than it saves."""
-    return voxels < SMALL and "torch" not in sys.modules
+    return voxels < small and "torch" not in sys.modules
+
+
+@lru_cache(maxsize=8)
+def _published(number: int, backend: str, without_torch: bool) -> published.Network:
+    """As `_network`, for a model of the published kind."""
+    weights = models.paper(number)
+    if backend == "reference":
+        return published.Network(weights)
+    return paper_cpu.Network(weights, cpu.float_product if without_torch else None)
+
+
+def _reader(number: int, device: str, backend: str, voxels: int) -> published.Network:
+    """Who predicts so many voxels under a model of the published kind: the CPU alone."""
+    if _takes_gpu(device, 0):
+        raise UnsupportedError(f"model {models.RELEASED[number]} runs on the CPU alone; use --device cpu")
+    return _published(number, backend, _leave_torch(voxels, PUBLISHED_SMALL))
 
 
 def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
@@ -238,15 +258,29 @@ def encode(
     if model not in models.CURRENT:
         raise UnsupportedError(f"model {model!r} is not known; take one of {', '.join(MODELS)}")
     number = models.CURRENT[model]
+    if effort > EFFORT and number in models.PUBLISHED:
+        raise UnsupportedError(f"model {model} cannot be fitted to a volume: take an effort of 1 to {EFFORT}")
     found = mapping.find(voxels)
     count = _slab_count(depth, voxels.size, effort)
     ranges = _slab_ranges(depth, count)
     voxels_of = {k: (b - a) * height * width for k, (a, b) in enumerate(ranges)}
     stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
 
+    def published_slabs(header: bytes, workers: Workers) -> Iterator[bytes]:
+        network, done = _reader(number, device, backend, voxels.size), workers.telling(progress)
+
+        def job(k: int) -> bytes:
+            a, b = ranges[k]
+            payload = paper_slab.encode(found.forward(voxels[a:b]), found.limit, network, workers.team.share, done)
+            return _digest(header, k, voxels[a:b]) + payload
+
+        return workers.in_order([partial(job, k) for k in range(count)])
+
     def coded(changed: bytes, workers: Workers) -> tuple[bytes, list[bytes]]:
-        engine = _engine(number, changed, device, backend, voxels_of, workers, workers.telling(progress))
         header = _write_header(shape, voxels.dtype, number, changed, count, found)
+        if number in models.PUBLISHED:
+            return header, list(published_slabs(header, workers))
+        engine = _engine(number, changed, device, backend, voxels_of, workers, workers.telling(progress))
 
         def begin(k: int) -> Given:
             a, b = ranges[k]
@@ -325,16 +359,36 @@ def decode_slabs(
         symbols = coding.Reader(models.tables(h.number), reader, h.mapping.limit, longest)
         return Opened(layout, symbols, h.mapping.limit, fitted)
 
-    def end(k: int, opened: Opened, levels: np.ndarray) -> np.ndarray:
+    def checked(k: int, levels: np.ndarray) -> np.ndarray:
         voxels = h.mapping.backward(levels, h.dtype)
         if _digest(header, k, voxels) != payloads[k][:DIGEST]:
             raise DamagedError("its voxels do not have the checksum that it states")
         return voxels
 
+    def end(k: int, opened: Opened, levels: np.ndarray) -> np.ndarray:
+        return checked(k, levels)
+
+    def published_slabs(workers: Workers, done: Done) -> Iterator[np.ndarray | DamagedError]:
+        network = _reader(h.number, device, backend, sum(voxels_of.values()))
+
+        def job(k: int) -> np.ndarray | DamagedError:
+            reader, shape = Cursor(payloads[k][DIGEST:], "what it holds"), (depths[k], *h.shape[1:])
+            try:
+                levels = paper_slab.decode(reader, shape, h.mapping.limit, network, workers.team.share, done)
+                return checked(k, levels)
+            except DamagedError as error:
+                return error
+
+        return workers.in_order([partial(job, k) for k in numbers])
+
     with Workers(threads, len(numbers)) as workers:
         done = workers.telling(progress)
-        engine = _engine(h.number, h.differences, device, backend, voxels_of, workers, done)
-        for k, result in zip(numbers, engine.restore(voxels_of, begin, end), strict=True):
+        if h.number in models.PUBLISHED:
+            results = published_slabs(workers, done)
+        else:
+            engine = _engine(h.number, h.differences, device, backend, voxels_of, workers, done)
+            results = engine.restore(voxels_of, begin, end)
+        for k, result in zip(numbers, results, strict=True):
             if isinstance(result, DamagedError):
                 first, past = h.slabs[k]
                 result = DamagedError(f"slab {k} (slices {first} to {past - 1}) is damaged: {result}")

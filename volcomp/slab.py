@@ -10,6 +10,7 @@ what is between them is a few calls per front on arrays that are there from the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -290,6 +291,15 @@ class Team:
 
     def __init__(self, executor: Executor | None, members: int) -> None:
         self._executor, self._members = executor, members
+
+    def share(self, work: Callable[[int, int], None], count: int) -> None:
+        """Have work(lo, hi) done for all of 0 … count, a part by every member; for heavy work on few things."""
+        members = self._members if self._executor is not None and count >= 64 else 1
+        cuts = [count * k // members for k in range(members + 1)]
+        others = [self._executor.submit(work, a, b) for a, b in pairwise(cuts[1:])] if self._executor else []
+        work(cuts[0], cuts[1])
+        for other in others:
+            other.result()
 
     def predict(self, slab: Slab, network: Network, t: int, lo: int, hi: int) -> None:
         """`Slab.predict`, with a part of the rows for every member."""

@@ -77,7 +77,8 @@ def main() -> None:
     parser.add_argument("--model", choices=sorted(HIDDEN), required=True)
     parser.add_argument("--steps", type=int, help="default: as many as the released model had")
     parser.add_argument("--rate", type=float, help="highest learning rate; default: as the released model had it")
-    starts = [*sorted(models.RELEASED.values()), "nothing"]
+    names = [name for number, name in models.RELEASED.items() if number not in models.PUBLISHED]
+    starts = [*sorted(names), "nothing"]
     parser.add_argument("--start", choices=starts, help="model to go on from; default: as the released model did")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)

@@ -28,6 +28,8 @@ class Series:
     modality: str  # "CT" or "MR"
     split: str  # "train" may teach a model, "valid" is what sizes are quoted on
     extent: str  # "series", or "run" for a few neighbouring slices
+    fold: int = 0  # of the cross-validation over twelve CT series, 1 to 4; 0 for the others
+    subject: str = ""  # who, or what, was scanned; whoever learns must not be tested on the same
 
 
 def home() -> Path:
@@ -41,7 +43,10 @@ def home() -> Path:
 def splits() -> list[Series]:
     """All series, in the order of splits.csv."""
     with (home() / "splits.csv").open(newline="") as lines:
-        return [Series(row["name"], row["modality"], row["split"], row["extent"]) for row in csv.DictReader(lines)]
+        return [
+            Series(row["name"], row["modality"], row["split"], row["extent"], int(row["fold"] or 0), row["subject"])
+            for row in csv.DictReader(lines)
+        ]
 
 
 def unpack(name: str) -> Path:

@@ -1,0 +1,70 @@
+"""The codecs of the tables: those of `benchmarks.rivals`, and gzip and HEVC, which the publications have as well."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from benchmarks.rivals import RIVALS, Codec, Shape, from_zero
+
+_HEVC_LIMIT = 4095  # x265 takes 12 bits at most
+
+
+@dataclass(frozen=True)
+class Program(Codec):
+    """A codec that is a program on the path, not a package."""
+
+    @property
+    def installed(self) -> bool:
+        return shutil.which(self.package) is not None
+
+    @cached_property
+    def _said(self) -> str:
+        return subprocess.run([self.package, "-version"], capture_output=True, text=True).stdout.split("\n")[0]
+
+    @property
+    def version(self) -> str:
+        return " ".join(self._said.split()[:3])
+
+
+def _gzip_encode(volume: np.ndarray, threads: int) -> list[bytes]:
+    """Deflate at level 9, without gzip's 12 bytes around it."""
+    return [zlib.compress(np.ascontiguousarray(volume, "<u2").tobytes(), 9)]
+
+
+def _gzip_decode(streams: list[bytes], shape: Shape, threads: int) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(streams[0]), "<u2").reshape(shape)
+
+
+def _ffmpeg(data: bytes, *arguments: str) -> bytes:
+    return subprocess.run(["ffmpeg", "-v", "error", *arguments], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def _raw(shape: Shape) -> tuple[str, ...]:
+    return ("-f", "rawvideo", "-pix_fmt", "gray12le", "-s", f"{shape[2]}x{shape[1]}")
+
+
+def _hevc_encode(volume: np.ndarray, threads: int) -> list[bytes]:
+    """Slices as the frames of a film, losslessly by x265; ValueError for values beyond 12 bits."""
+    if volume.max() > _HEVC_LIMIT:
+        raise ValueError(f"values up to {volume.max()}: x265 takes 12 bits")
+    options = ("-c:v", "libx265", "-preset", "veryslow", "-x265-params", f"lossless=1:log-level=error:pools={threads}")
+    return [_ffmpeg(volume.astype("<u2").tobytes(), *_raw(volume.shape), "-i", "-", *options, "-f", "hevc", "-")]
+
+
+def _hevc_decode(streams: list[bytes], shape: Shape, threads: int) -> np.ndarray:
+    back = _ffmpeg(streams[0], "-f", "hevc", "-i", "-", "-f", "rawvideo", "-pix_fmt", "gray12le", "-")
+    return np.frombuffer(back, "<u2").reshape(shape)
+
+
+__all__ = ["CODECS", "from_zero"]
+
+CODECS: dict[str, Codec] = {codec.name: codec for codec in RIVALS} | {
+    "gzip-9": Codec("gzip-9", "gzip, level 9", "zlib", _gzip_encode, _gzip_decode),
+    "hevc": Program("hevc", "HEVC lossless (x265, veryslow)", "ffmpeg", _hevc_encode, _hevc_decode),
+}

@@ -1,0 +1,252 @@
+"""Train `paper`, the published predictor: `python -m volcomp.training.paper --neighbourhood pyramid:5,3,1`.
+
+Nagoor et al. 2022 ("Sampling strategies for learning-based 3D medical image compression") and Yuvaraj et al. 2023: one
+LSTM layer of 128 units reads the causal neighbourhood of a voxel, one voxel a step, and a linear output says the voxel.
+Values are scaled to −1 … 1 by the volume's least and greatest, borders are padded with its least.
+
+The loss is MAE + λ(1 − |PCC|) with λ = 1, PCC being Pearson's correlation of predictions and voxels over the batch. The
+text of 2023 prints MAE + λ|PCC|; minimised as printed, that would reward predictions which do not correlate with the
+voxels. The authors' papers of 2020 have λ(1 − |PCC|), and that is what is taken.
+
+Three things are not published. The recurrent weights are rounded to the codec's integers in the forward pass from the
+first step on, and gradients pass straight through the rounding (Bengio et al. 2013), so that the integer model is the
+one that was trained. For the first `WARM_UP` steps λ is 0: PCC does not see the scale of the predictions, and its
+gradient grows as they shrink, so that from the start on they collapse to a hundredth of the voxels' spread, perfectly
+correlated, where MAE can no longer move them (`docs/decisions.md`). And the rate may begin higher than the published
+1e-4 and fall to it, for trainings that are far shorter than the published ones.
+
+Nothing here depends on the device: `--device cuda` runs the same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from neighbourhoods import Neighbourhood, Voxels, cube, gather, margins, pyramid
+
+from .. import mapping
+from ..paper.sequence import in_order, padded
+from ..paper.weights import UNITS, WEIGHT_LIMIT, Weights
+from ..paper.weights import from_real as integers_of
+from . import corpus
+
+RATE, BETAS, BATCH, LAMBDA = 1e-4, (0.9, 0.98), 128, 1.0  # as published
+FIRST_RATE = 1e-3  # of short trainings; it falls to RATE
+WARM_UP = 1000  # steps with the MAE alone
+BLOCK = 64  # batches that are gathered at once
+EVERY = 1000  # steps between checkpoints and lines of the log
+SHIFT_LIMIT = 10
+
+
+def loss_of(predicted: torch.Tensor, voxel: torch.Tensor, weight: float = LAMBDA) -> torch.Tensor:
+    """MAE + λ(1 − |PCC|) of predictions and voxels [B] in −1 … 1; PCC is 0 where either is constant."""
+    p, v = predicted - predicted.mean(), voxel - voxel.mean()
+    correlation = (p * v).sum() / (p.norm() * v.norm()).clamp(min=1e-12)
+    return (predicted - voxel).abs().mean() + weight * (1 - correlation.abs())
+
+
+def rounded(weights: torch.Tensor) -> torch.Tensor:
+    """Recurrent weights [4h, h] as the codec has them: integers within ±64, as fine as the largest of each gate's
+    column allows; the gradient passes through."""
+    with torch.no_grad():
+        largest = weights.abs().amax(1, keepdim=True).clamp(min=1e-6)
+        unit = torch.exp2(-torch.floor(torch.log2(WEIGHT_LIMIT / largest)).clamp(0, SHIFT_LIMIT))
+        change = torch.round(weights / unit).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) * unit - weights
+    return weights + change
+
+
+class Predictor(torch.nn.Module):
+    """The published network: sequences float32 [K, B] in −1 … 1 to predictions [B]."""
+
+    lstm: torch.nn.LSTM
+    output: torch.nn.Linear
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.lstm, self.output = torch.nn.LSTM(1, UNITS), torch.nn.Linear(UNITS, 1)
+        # As Keras begins, from where predictions get their scale within a few hundred steps: torch's smaller weights
+        # and half-shut forget gates take four times as many.
+        with torch.no_grad():
+            entrance, recurrent, bias, other_bias = self.lstm.parameters()
+            torch.nn.init.xavier_uniform_(entrance)
+            torch.nn.init.orthogonal_(recurrent)
+            torch.nn.init.xavier_uniform_(self.output.weight)
+            for zeros in (bias, other_bias, self.output.bias):
+                zeros.zero_()
+            bias[UNITS : 2 * UNITS] = 1  # of the forget gates
+
+    def forward(self, sequence: torch.Tensor, real: bool = False) -> torch.Tensor:
+        """With `real`, the weights are taken as they are, not as their integers."""
+        weights: dict[str, torch.Tensor] = dict(self.lstm.named_parameters())
+        if not real:
+            weights["weight_hh_l0"] = rounded(weights["weight_hh_l0"])
+        states, _ = torch.func.functional_call(self.lstm, weights, (sequence.unsqueeze(-1),))
+        return self.output(states[-1]).squeeze(-1)
+
+    def integers(self, name: str, neighbourhood: Neighbourhood) -> Weights:
+        """The model as the codec uses it."""
+        arrays = {key: value.detach().cpu().double().numpy() for key, value in self.named_parameters()}
+        recurrent = rounded(dict(self.lstm.named_parameters())["weight_hh_l0"].detach()).cpu().double().numpy()
+        bias = arrays["lstm.bias_ih_l0"] + arrays["lstm.bias_hh_l0"]
+        entrance, head = arrays["lstm.weight_ih_l0"][:, 0], arrays["output.weight"][0]
+        return integers_of(name, neighbourhood, recurrent, entrance, bias, head, float(arrays["output.bias"][0]))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A volume to sample from: its ranks [before + Z, radius + Y + radius, radius + X + radius] within margins of 0."""
+
+    ranks: np.ndarray
+    shape: tuple[int, int, int]
+    limit: int
+
+
+def source_of(volume: np.ndarray, neighbourhood: Neighbourhood) -> Source:
+    """Map a volume [Z, Y, X] of u1, i1, u2 or i2 to ranks and pad it."""
+    found = mapping.find(volume)
+    z, y, x = volume.shape
+    return Source(padded(found.forward(volume), neighbourhood, found.limit), (z, y, x), max(found.limit, 1))
+
+
+class Sampler:
+    """Batches of single voxels, drawn evenly from all sources, wherever in them."""
+
+    def __init__(self, sources: Sequence[Source], neighbourhood: Neighbourhood, seed: int) -> None:
+        self.sources, self.neighbourhood = sources, in_order(neighbourhood)
+        self.random = np.random.default_rng(seed)
+
+    def block(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """`count` sequences float32 [K, count] and their voxels [count], in −1 … 1."""
+        owner = self.random.integers(0, len(self.sources), count)
+        sequence, voxel = np.empty((len(self.neighbourhood), count), np.float32), np.empty(count, np.float32)
+        for s in np.unique(owner):
+            source, mine = self.sources[s], np.flatnonzero(owner == s)
+            z, y, x = (self.random.integers(0, size, mine.size) for size in source.shape)
+            sequence[:, mine], voxel[mine] = self.at(source, (z, y, x))
+        return sequence, voxel
+
+    def at(self, source: Source, voxels: Voxels) -> tuple[np.ndarray, np.ndarray]:
+        """The same for the voxels z, y, x of one source, int64 [n] each."""
+        offsets = (*self.neighbourhood, (0, 0, 0))
+        found = gather(source.ranks, voxels, offsets, *margins(self.neighbourhood))
+        values = (found * (2.0 / source.limit) - 1.0).astype(np.float32)
+        return np.ascontiguousarray(values[:, :-1].T), values[:, -1].copy()
+
+
+class Trainee:
+    """A predictor while it is being trained; all that a checkpoint holds."""
+
+    def __init__(self, seed: int, steps: int, device: str = "cpu", first_rate: float = FIRST_RATE) -> None:
+        """`steps` is how long training will be: the rate falls from `first_rate` to the published one until then."""
+        self.device, self.step, self.seconds, self.seed = device, 0, 0.0, seed
+        self.steps, self.first_rate = steps, first_rate
+        self.predictor = Predictor(seed).to(device)
+        self.optimiser = torch.optim.Adam(self.predictor.parameters(), lr=first_rate, betas=BETAS)
+
+    def update(self, sequence: torch.Tensor, voxel: torch.Tensor) -> torch.Tensor:
+        """One step of Adam; returns the loss, on the device, so that nothing waits for it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.first_rate * (RATE / self.first_rate) ** min(self.step / self.steps, 1.0)
+        self.optimiser.zero_grad()
+        loss = loss_of(self.predictor(sequence), voxel, LAMBDA if self.step >= min(WARM_UP, self.steps // 4) else 0.0)
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        return loss.detach()
+
+    def train(self, sources: Sequence[Source], neighbourhood: Neighbourhood, upto: int,
+              done: Callable[[int], Any] = lambda steps: None) -> float:  # fmt: skip
+        """Go on until step `upto`; returns the mean loss on the way. Blocks of voxels are drawn by seed and step alone,
+        so that it makes no difference where training was interrupted between them."""
+        began, losses = time.monotonic(), []
+        while self.step < upto:
+            batches = min(BLOCK, upto - self.step)
+            sampler = Sampler(sources, neighbourhood, self.seed * 1_000_003 + self.step)
+            sequence, voxel = (torch.from_numpy(part).to(self.device) for part in sampler.block(batches * BATCH))
+            for k in range(batches):
+                part = slice(k * BATCH, (k + 1) * BATCH)
+                losses.append(self.update(sequence[:, part].contiguous(), voxel[part]))
+            done(batches)
+        self.seconds += time.monotonic() - began
+        return float(torch.stack(losses).mean()) if losses else float("nan")
+
+    def save(self, path: pathlib.Path) -> None:
+        """Write a checkpoint beside its target and rename it, so that an interrupt leaves a whole one."""
+        state = {
+            "step": self.step, "seconds": self.seconds, "seed": self.seed,
+            "predictor": self.predictor.state_dict(), "optimiser": self.optimiser.state_dict(),
+        }  # fmt: skip
+        temporary = path.with_suffix(".part")
+        torch.save(state, temporary)
+        temporary.replace(path)
+
+    def load(self, path: pathlib.Path) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        self.step, self.seconds, self.seed = state["step"], state["seconds"], state["seed"]
+        self.predictor.load_state_dict(state["predictor"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+def neighbourhood_of(text: str) -> Neighbourhood:
+    """The neighbourhood of a name: "pyramid:13,9,5,1" or "cube:5" (the length of its edge), then "/2d" or "/1d" for
+    fewer dimensions and "/left-free" for none of the voxels to the left in the row. ValueError for another."""
+    try:
+        family, *options = text.split("/")
+        kind, _, numbers = family.partition(":")
+        sizes = tuple(map(int, numbers.split(",")))
+        known = {"1d", "2d", "3d", "left-free"}
+        if kind not in ("pyramid", "cube") or not set(options) <= known or (kind == "cube" and len(sizes) != 1):
+            raise ValueError
+        coverage = next((int(option[0]) for option in options if option[0] in "123"), 3)
+        shape: Any = pyramid(sizes, coverage, "left-free" not in options)
+        return shape if kind == "pyramid" else cube(sizes[0] // 2, coverage, "left-free" not in options)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no neighbourhood such as pyramid:13,9,5,1 or cube:5/2d/left-free") from error
+
+
+def main() -> None:
+    """Parse arguments, train, export."""
+    description = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m volcomp.training.paper", description=description)
+    parser.add_argument("--neighbourhood", default="pyramid:5,3,1")
+    parser.add_argument("--steps", type=int, default=100_000, help="of 128 voxels each")
+    parser.add_argument("--rate", type=float, default=FIRST_RATE, help=f"at first; it falls to {RATE}")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, or whatever else torch has")
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/paper"), help="checkpoint and log")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    neighbourhood = neighbourhood_of(args.neighbourhood)
+    names = [s.name for s in corpus.splits() if s.split == "train"]
+    sources = [source_of(volume, neighbourhood) for name in tqdm(names, "series") for volume in corpus.volumes(name)]
+    trainee = Trainee(args.seed, args.steps, args.device, args.rate)
+    checkpoint, log = args.folder / "checkpoint.pt", args.folder / "log.csv"
+    if checkpoint.exists():
+        trainee.load(checkpoint)
+    else:
+        log.write_text("step,seconds,loss\n")
+    with tqdm(total=args.steps, initial=trainee.step, unit="step") as bar:
+        while trainee.step < args.steps:
+            loss = trainee.train(sources, neighbourhood, min(trainee.step + EVERY, args.steps), bar.update)
+            with log.open("a", newline="") as file:
+                csv.writer(file).writerow([trainee.step, f"{trainee.seconds:.0f}", f"{loss:.5f}"])
+            trainee.save(checkpoint)
+    trainee.predictor.integers("paper", neighbourhood).save(args.folder / "paper.npz")
+
+
+if __name__ == "__main__":
+    main()
