@@ -352,11 +352,12 @@ def test_only_a_batch_that_asks_for_a_gpu_takes_one(tmp_path, monkeypatch):
     assert taken == ["cpu", "cpu", "cuda"]
 
 
-def test_one_process_for_every_gpu(tmp_path, monkeypatch):
+def test_one_process_for_every_gpu_unless_more_are_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, 3")
-    machine = Machine(how(tmp_path, device="cuda"), None, 1, lambda job, threads: 1)
-    assert (machine._count, machine._gpus) == (2, ["0", "3"])
-    assert Machine(how(tmp_path, device="cuda"), 8, 1, lambda job, threads: 1)._count == 2
+    for count, expected in ((None, ["0", "3"]), (1, ["0"]), (5, ["0", "3", "0", "3", "0"])):
+        machine = Machine(how(tmp_path, device="cuda"), count, 1, lambda job, threads: 1)
+        assert (machine._count, machine._gpus) == (len(expected), expected)
+    assert Machine(how(tmp_path, device="cpu"), 3, 1, lambda job, threads: 1)._gpus == [None] * 3
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")

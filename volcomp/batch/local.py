@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import cycle, islice
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -35,8 +35,9 @@ class Machine:
         self._how, self._memory, self._need = how, memory, need
         gpus = visible_gpus() if how.device == "cuda" else []
         self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._count = min(count or len(gpus) or self._cores, len(gpus) or 1 << 10)
-        self._gpus: list[str | None] = [*gpus[: self._count]] or [None] * self._count
+        self._count = count or len(gpus) or self._cores
+        # Of each process; several share one where more are asked for than there are.
+        self._gpus: list[str | None] = [*islice(cycle(gpus or [None]), self._count)]
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
         self.started: Callable[[], None] = lambda: None  # is called when `running` has changed
