@@ -31,7 +31,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/.torch
 	touch $@
 
 $(VENV)/.setup: pyproject.toml | $(VENV)/.torch
-	$(PIP) -e '.[cpu,dev,bench,train]'
+	$(PIP) -e '.[cpu,dev,bench,train,study]'
 	touch $@ $(VENV)/.demo
 
 setup: $(VENV)/.setup ## build .venv with everything: CPU torch, volcomp, tests, rivals, training
