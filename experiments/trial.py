@@ -46,8 +46,7 @@ def trial(weights: Weights | published.Weights) -> Iterator[str]:
     finally:
         models.PUBLISHED.discard(NUMBER)
         del models.TRIALS[NUMBER], models.RELEASED[NUMBER], models.CURRENT[name], models.RUNS[name]
-        for remembered in (models.weights, models.paper, models.tables, codec._weights, codec._network):
-            remembered.cache_clear()
+        codec.forget_models()
 
 
 def encoded(voxels: np.ndarray, model: str, threads: int) -> bytes:

@@ -27,11 +27,15 @@ from experiments import (  # noqa: E402
     report,
     results,
     statistics,
+    trial,
     work,
 )
 from experiments.rivals import CODECS  # noqa: E402
 from neighbourhoods import is_causal  # noqa: E402
+from volcomp import codec, models  # noqa: E402
 from volcomp.lstm.cpu import one_thread_each  # noqa: E402
+from volcomp.paper import reference  # noqa: E402
+from volcomp.paper import slab as paper_slab  # noqa: E402
 from volcomp.training import export, paper  # noqa: E402
 from volcomp.training import model as row_model  # noqa: E402
 from volcomp.training.corpus import ROOT, Series  # noqa: E402
@@ -213,6 +217,27 @@ def test_rivals_give_back_what_they_were_given(name: str, shape: tuple[int, int,
     if name == "hevc":
         with pytest.raises(ValueError, match="12 bits"):
             codec.encode(volume + np.uint16(4096), 1)
+
+
+def test_every_trial_is_of_its_own_model() -> None:
+    """Of two models of a kind, one after the other: sizes are those of the network that is on trial."""
+    neighbourhood = paper.neighbourhood_of("cube:3/2d")
+    volume = data._made("made_ct_2")
+    sizes = []
+    for seed in (1, 2):
+        weights = paper.Predictor(seed).integers("made", neighbourhood)
+        with trial.trial(weights) as name:
+            sizes.append(trial.measured(volume, name, 1).size)
+            _, (payload,) = codec.encode(volume, model=name, threads=1)
+        ranks, limit = ablation.ranks_of(volume)
+        assert payload[codec.DIGEST :] == paper_slab.encode(ranks, limit, reference.Network(weights))
+    assert sizes[0] != sizes[1]
+    of_rows = [models.weights(number) for number in (3, 5)]
+    sizes = []
+    for weights in of_rows:
+        with trial.trial(weights) as name:
+            sizes.append(trial.measured(volume, name, 1).size)
+    assert sizes[0] != sizes[1]
 
 
 def test_three_decoders_are_three(tmp_path: Path) -> None:

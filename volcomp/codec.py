@@ -167,6 +167,13 @@ def _reader(number: int, device: str, backend: str, voxels: int) -> published.Ne
     return _published(number, backend, _leave_torch(voxels, PUBLISHED_SMALL))
 
 
+def forget_models() -> None:
+    """Drop the models that are kept in memory, for a number that is to stand for another one (experiments try models
+    that were never released)."""
+    for kept in (models.weights, models.paper, models.tables, _weights, _network, _published, _on_device):
+        kept.cache_clear()
+
+
 def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
     """What slab k is checked by. The header and the number are part of it: a slab of another volume, in another's
     place, or under a header that was altered is as damaged as one whose voxels are wrong."""
