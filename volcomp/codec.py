@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import coding, differences, least_squares, linear, mapping, models, rice, spike
+from . import coding, differences, linear, mapping, models, rice, spike
 from .coding import Survey
 from .cursor import Cursor, string, varint
 from .engines import Engine, OnDevice, OnThreads, Slabs, Workers
@@ -286,7 +286,7 @@ def encode(
             a, b = ranges[k]
             levels = found.forward(voxels[a:b])
             if k not in stages:
-                stages[k] = least_squares.fit_by_effort(levels, models.RUNS[model], effort)
+                stages[k] = engine.fit(levels, models.RUNS[model], effort)
             # Learning passes over a grey level that flags may take out of the network's hands.
             common = spike.candidate(levels.ravel(), found.limit)
             quiet = common if models.weights(number).learns else None

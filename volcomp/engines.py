@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from . import walk
+from . import least_squares, linear, walk
 from .coding import Survey
 from .errors import DamagedError
 from .lstm import cpu
@@ -82,6 +82,10 @@ class Workers:
 class Engine(Protocol):
     """Begins, walks over and ends every slab; the results in ascending order."""
 
+    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+        """As `least_squares.fit_by_effort`; on a thread that begins a slab."""
+        ...
+
     def survey(
         self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
     ) -> Iterator[Result]:
@@ -100,6 +104,10 @@ class OnThreads:
 
     def __init__(self, network: walk.Network, workers: Workers, done: Done) -> None:
         self._network, self._workers, self._done = network, workers, done
+
+    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+        """As `Engine` says."""
+        return least_squares.fit_by_effort(levels, widest, effort)
 
     def survey(
         self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
@@ -130,6 +138,12 @@ class OnDevice:
 
     def __init__(self, network: Network, workers: Workers, done: Done) -> None:
         self._network, self._workers, self._done = network, workers, done
+
+    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+        """As `Engine` says."""
+        from .gpu import equations
+
+        return equations.fit(levels, widest, effort, self._network.device)
 
     def survey(
         self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]

@@ -172,7 +172,7 @@ def _errors(design: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _squares(design: np.ndarray) -> int:
+def _squares(design: np.ndarray) -> Any:
     """The sum of squares of all that is no voxel itself."""
     total = np.int64(0)
     for b in range(design.shape[0]):

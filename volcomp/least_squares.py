@@ -90,17 +90,15 @@ def _robust(equations: Equations, voxels: int = 0) -> tuple[np.ndarray, np.ndarr
             equations.reweigh()
         solved = np.stack([_solved(products) for products in equations.products(thinning)]) * UNIT
         missed = equations.miss(np.clip(np.rint(solved), -WEIGHT_LIMIT, WEIGHT_LIMIT)) / UNIT
-    shifts = np.zeros(len(solved), np.uint8)
+    shifts = np.zeros(len(solved), np.int64)
     if voxels:
         # Squares of the units, in steps of 1 / UNIT.
         certain = (UNCERTAIN * (missed + 0.2)) ** 2 / (voxels * equations.spread() + 1e-3) * UNIT**2
-        for c in range(len(solved)):
-            while shifts[c] < SHIFT_LIMIT and 2 * 4 ** int(shifts[c]) < certain[c]:
-                shifts[c] += 1
-    unit = (1 << shifts.astype(np.int64))[:, None]
+        shifts = np.searchsorted(2 * 4 ** np.arange(SHIFT_LIMIT), certain)
+    unit = 1 << shifts[:, None]
     most = WEIGHT_LIMIT // unit
     weights = np.clip(np.rint(solved / unit), -most, most) * unit
-    return weights.astype(np.int16), shifts, missed
+    return weights.astype(np.int16), shifts.astype(np.uint8), missed
 
 
 def _solved(products: np.ndarray) -> np.ndarray:
@@ -121,7 +119,7 @@ def _fit_group(
     size = flat.size
     thresholds, chosen = _classes(activities(known, index, flat, in_slice), classes)
     weights, shifts = np.zeros((classes, size), np.int16), np.zeros(classes, np.uint8)
-    some = np.unique(chosen)  # of the classes have voxels
+    some = np.unique(chosen)  # those that have voxels
     members = [index[chosen == c] for c in some]
     fitted_on = [_thinned(m, CLASS_SAMPLES) for m in members]
     weights[some], shifts[some], errors = _robust(take(fitted_on, flat), voxels)
@@ -224,14 +222,14 @@ def _choose(
     # Errors count by their size relative to what is usual where they occur, as bits do, and large ones less.
     near = np.array([pool.offsets.index(o) for o in named("narrow").offsets if -o[0] <= depth])
     _, chosen = _classes(activities(known, index, flat, pool.in_slice), 16)
-    members = [np.flatnonzero(chosen == c) for c in np.unique(chosen)]
-    equations = take([index[m] for m in members], flat[near])
+    classes = [np.flatnonzero(chosen == c) for c in np.unique(chosen)]
+    equations = take([index[of_class] for of_class in classes], flat[near])
     _robust(equations)
     importance = np.zeros(index.size)
-    for m, missed in zip(members, equations.errors(), strict=True):
+    for of_class, missed in zip(classes, equations.errors(), strict=True):
         error = missed / UNIT
         usual = np.partition(error, error.size // 2)[error.size // 2] + 0.5
-        importance[m] = 1 / np.sqrt((error + usual) * usual)
+        importance[of_class] = 1 / np.sqrt((error + usual) * usual)
     importance /= np.partition(importance, importance.size // 2)[importance.size // 2]
     equations = take([index], flat)
     equations.weigh([np.rint(np.minimum(USUAL * importance, HEAVY))])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from .. import least_squares
+from .. import least_squares, linear
 from ..coding import Reader, Survey
 from ..errors import UnsupportedError
 from ..lstm import reference
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 INSTEAD = "use --device cpu, which gives the same bytes"
 # Slabs that are tried, and their largest grey levels: one is through before the other, and both learn.
 _SHAPES = (((6, 9, 11), 900), ((3, 9, 11), 30_000))
+_FIT = 8, 1  # how their linear stage is fitted: runs, effort
 
 
 def missing() -> str | None:
@@ -77,8 +78,9 @@ def network(weights: Weights, device: str = "cuda", way: str = "") -> Network:
 
 
 def check(made: Network) -> None:
-    """Walk over small slabs there and back; raises RuntimeError where the reference says otherwise."""
-    from . import walk
+    """Fit the linear stage of small slabs and walk over them there and back; raises RuntimeError where the reference
+    says otherwise."""
+    from . import equations, walk
 
     slabs = [_slab(shape, largest, made.weights) for shape, largest in _SHAPES]
     numpy = reference.Network(made.weights)
@@ -93,6 +95,8 @@ def check(made: Network) -> None:
     pairs = [pair for one in zip(found, expected, strict=True) for pair in zip(*one, strict=True)]
     same = [a is not None and b is not None and np.array_equal(a, b) for a, b in pairs]
     same += [isinstance(a, np.ndarray) and np.array_equal(a, b.levels) for a, b in zip(back, slabs, strict=True)]
+    fits = [(equations.fit(one.levels, *_FIT, made.device), one.fitted) for one in slabs]
+    same += [linear.to_bytes(a) == linear.to_bytes(b) for a, b in fits]
     if not all(same) or not all(replay.same for replay in replays):
         raise RuntimeError("it does not give the reference's numbers here")
 
@@ -103,7 +107,7 @@ def _slab(shape: tuple[int, int, int], largest: int, weights: Weights) -> Given:
     z, y, x = np.indices(shape)
     levels = largest * (0.5 + 0.3 * np.sin(0.3 * x + 0.2 * y + 0.5 * z)) + random.normal(0, 0.02 * largest, shape)
     levels = np.where(random.random(shape) < 0.2, largest // 3, levels).round().clip(0, largest).astype(np.int32)
-    fitted = least_squares.fit_by_effort(levels, 8, 1)
+    fitted = least_squares.fit_by_effort(levels, *_FIT)
     quiet = largest // 3 if weights.learns else None
     return Given(lay_out(shape, fitted), levels, largest, fitted, largest // 3, quiet)
 
