@@ -1,10 +1,12 @@
 """The encoder's fit of the linear stage: that it finds what is there, and the same bits in every order of sums."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from volcomp import least_squares, linear, supports
-from volcomp.equations import UNIT, on_cpu
+from volcomp.equations import UNIT, Equations, Take, on_cpu
 from volcomp.slab import padded
 
 from .test_linear import some_levels
@@ -115,3 +117,33 @@ def test_the_fit_does_not_depend_on_the_order_of_sums(monkeypatch: pytest.Monkey
     forth = least_squares.fit(known, index, strides, 12)
     back = least_squares.fit(known, np.ascontiguousarray(index[:, ::-1]), strides, 12)
     assert forth.support == back.support and np.array_equal(forth.weights, back.weights)
+
+
+def test_no_class_is_fitted_on_more_voxels_than_sums_are_exact_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(least_squares, "CLASS_SAMPLES", 500)
+    sizes = []
+
+    def noted(known: np.ndarray) -> Take:
+        def take(members: Sequence[np.ndarray], flat: np.ndarray) -> Equations:
+            sizes.extend(places.size for places in members)
+            return on_cpu(known)(members, flat)
+
+        return take
+
+    known, index, strides = padded(some_levels((4, 60, 50)))
+    least_squares.fit(known, index, strides, 0, maker=noted)
+    assert 250 < max(sizes) <= 500
+
+
+def test_runs_are_chosen_by_errors_relative_to_what_is_usual() -> None:
+    """A loud part is predicted from one voxel, the quiet rest from another: squares alone would choose for the loud."""
+    random = np.random.default_rng(5)
+    levels = random.integers(0, 60, (16, 48, 48))
+    levels[:, :24] = random.integers(0, 2000, (16, 24, 48))
+    for z in range(5, 16):
+        levels[z, :24] = levels[z - 5, :24]
+        levels[z, 24:] = levels[z - 4, 24:]
+    known, index, strides = padded(levels)
+    sample = index[5:].ravel()
+    first, second = least_squares._choose(known, on_cpu(known), sample, strides, 5, 8)[len(least_squares.FIRST) :][:2]
+    assert {first[0], second[0]} == {-5, -4}
