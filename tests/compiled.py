@@ -1,5 +1,6 @@
-"""Compile the kernels for sm_90 without a GPU, as `gpu/launch.py` launches them; print what each takes, and fail where
-registers are spilled. Run by `test_kernels.py`; `python -m tests.compiled` prints the table."""
+"""Compile the kernels for sm_90 without a GPU, as `gpu/launch.py` and `gpu/paper/launch.py` launch them; print what
+each takes, and fail where registers are spilled. Run by `test_kernels.py`; `python -m
+tests.compiled` prints the table."""
 
 import re
 import subprocess
@@ -12,6 +13,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from volcomp.gpu import kernels
+from volcomp.gpu.paper import kernels as paper
 
 _TYPES = {
     "*i8": "matrix inputs alongs passed hidden slopes",
@@ -22,17 +24,25 @@ _TYPES = {
     "*i64": "fronts slabs base reciprocals slope count exact",
 }
 _TYPE = {name: kind for kind, names in _TYPES.items() for name in names.split()}
+_PAPER_TYPES = {
+    "*i8": "matrix",
+    "*i16": "entrance table head",
+    "*i32": "known shift bias head_bias predicted",
+    "*i64": "steps places",
+}
 _SHARED = 113 << 10  # bytes: so that two programs fit on a processor
 
 
-def build(kernel: JITFunction, known: str, **constants: object) -> tuple[int, int, int]:
+def build(
+    kernel: JITFunction, types: dict[str, str], options: dict[str, object], **constants: object
+) -> tuple[int, int, int]:
     """Registers of a thread, bytes of them that are spilled, bytes of shared memory."""
     names = kernel.arg_names
-    kinds = _TYPE | dict.fromkeys(constants, "constexpr") | {"known": known, "voxel": known}
+    kinds = types | dict.fromkeys(constants, "constexpr")
     signature = {name: kinds.get(name, "i32") for name in names}
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name].startswith("*")}
     source = ASTSource(kernel, signature, {(names.index(k),): v for k, v in constants.items()}, aligned)
-    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(kernels.OPTIONS))
+    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(options))
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(built.asm["cubin"])
         file.flush()
@@ -57,11 +67,18 @@ def main() -> int:
             (kernels.perceive, "*i32", {**sizes, "GIVEN": False, "LEARNS": False}),
             (kernels.learn, "*i16", {"N": n, "ROOM": room, "ROWS": kernels.ROWS, "LEARNS": True}),
         ):
-            registers, spilled, shared = build(kernel, known, **constants)
             name = f"{kernel.fn.__name__} {known[1:]} {constants}"
-            print(f"{name}: {registers} registers, {spilled} bytes spilled, {shared} bytes shared")
-            bad += spilled > 0 or shared > _SHARED
+            usage = build(kernel, _TYPE | {"known": known, "voxel": known}, kernels.OPTIONS, **constants)
+            bad += _told(name, *usage)
+    types = {name: kind for kind, names in _PAPER_TYPES.items() for name in names.split()}
+    bad += _told("paper.predict", *build(paper.predict, types, paper.OPTIONS, BLOCK=paper.BLOCK))
     return min(bad, 1)
+
+
+def _told(name: str, registers: int, spilled: int, shared: int) -> bool:
+    """Print a line; whether the kernel spills, or leaves no room for another program."""
+    print(f"{name}: {registers} registers, {spilled} bytes spilled, {shared} bytes shared")
+    return spilled > 0 or shared > _SHARED
 
 
 if __name__ == "__main__":

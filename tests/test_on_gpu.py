@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 import volcomp
+from neighbourhoods import Neighbourhood
 from volcomp import cli, codec, models
 from volcomp.container import SLAB, SectionId
 from volcomp.errors import UnsupportedError
@@ -26,6 +27,8 @@ from .golden import FOLDER
 from .helpers import contents, series
 from .test_codec import decode, scan, volumes
 from .test_gpu import nothing, same_survey, slabs_of_all_kinds
+from .test_gpu_paper import DEEP, FAR, check_walks, slabs_of
+from .test_paper import LEFT_FREE, SMALL, made
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,6 +39,13 @@ pytestmark = [
 def ways() -> list[Callable[..., object]]:
     """Those of a machine with a GPU, if this is one."""
     return device.ways("cuda") if device.missing() is None else []
+
+
+def ways_of_paper() -> list[Callable[..., object]]:
+    """As `ways`, of `paper`."""
+    from volcomp.gpu.paper import device as of_paper
+
+    return of_paper.ways("cuda") if device.missing() is None else []
 
 
 def both_ways(voxels: np.ndarray, **options: object) -> None:
@@ -63,6 +73,34 @@ def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> No
 def test_the_fastest_way_is_taken() -> None:
     """That it is left aside would be a warning, and so an error here."""
     assert device.network(models.weights(4)).steps is ways()[0]
+
+
+@pytest.mark.parametrize("neighbourhood", [SMALL, LEFT_FREE, DEEP, FAR])
+@pytest.mark.parametrize("way", ways_of_paper(), ids=lambda way: way.__module__.rpartition(".")[2])
+def test_every_way_of_paper_equals_the_reference(way: Callable[..., object], neighbourhood: Neighbourhood) -> None:
+    """Gates at their limits and not, ranks beyond int16; slabs of several programs and of a part of one."""
+    from volcomp.gpu.paper.network import Network
+
+    for size, limit in ((0.1, 4095), (3.0, 65535)):
+        weights = made(neighbourhood, size)
+        shapes = [(4, 13, 11), (1, 13, 11), (5, 13, 11)]
+        check_walks(weights, slabs_of(shapes, limit), Network(weights, "cuda", way))  # type: ignore[arg-type]
+
+
+def test_the_fastest_way_of_paper_is_taken() -> None:
+    made_there = device.network(models.paper(models.CURRENT["paper"]))
+    assert made_there.make is ways_of_paper()[0]  # type: ignore[union-attr]
+
+
+@settings(max_examples=25)
+@given(voxels=volumes)
+def test_any_volume_with_paper(voxels: np.ndarray) -> None:
+    both_ways(voxels, model="paper")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 300), (130, 1, 1), (67, 33, 65)])
+def test_odd_shapes_with_paper(shape: tuple[int, int, int]) -> None:
+    both_ways(scan(shape), model="paper")
 
 
 @pytest.mark.parametrize("model", models.RUNS)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..coding import Reader, Survey
 from ..errors import UnsupportedError
 from ..lstm import reference
 from ..lstm.weights import Weights
+from ..paper import weights as published
 from ..slab import Team, lay_out
 from ..walk import Given, Opened
 from ..walk import survey as definition
@@ -22,6 +24,9 @@ from ..walk import survey as definition
 if TYPE_CHECKING:
     from .group import Group
     from .network import Network, Steps
+    from .paper import network as paper
+
+    AnyNetwork = Network | paper.Network
 
 INSTEAD = "use --device cpu, which gives the same bytes"
 # Slabs that are tried, and their largest grey levels: one is through before the other, and both learn.
@@ -54,26 +59,41 @@ def ways(device: str) -> list[Callable[[Group], Steps]]:
     return [launch.Graphs, launch.Steps, plain.Steps]
 
 
-def network(weights: Weights, device: str = "cuda", way: str = "") -> Network:
+def network(weights: Weights | published.Weights, device: str = "cuda", way: str = "") -> AnyNetwork:
     """The model on that device, with "torch" or "triton" in that way alone. Raises UnsupportedError where nothing there
     gives the reference's numbers."""
-    from . import plain
-    from .network import Network
+    make: Any  # of this kind of model:
+    holds: Any
+    of_device: Any
+    if isinstance(weights, published.Weights):
+        from .paper.device import check as holds
+        from .paper.device import ways as of_device
+        from .paper.network import Network as make
+    else:
+        from .network import Network as make
 
-    tried: list[Callable[[Group], Steps]] = [plain.Steps] if way == "torch" else ways(device)
-    if way == "triton":
-        from . import launch
-
-        tried = [launch.Steps]
-    for steps in tried:
+        holds, of_device = check, ways
+    tried: list[Any] = {"torch": of_device("cpu"), "triton": of_device("cuda")[-2:-1]}.get(way) or of_device(device)
+    for candidate in tried:
         try:
-            made = Network(weights, device, steps)
-            check(made)
+            made = make(weights, device, candidate)
+            holds(made)
             return made
         except Exception as error:  # of a driver, a compiler, the device: whatever it is, another way may do
-            name = f"{steps.__module__.rpartition('.')[2]}.{getattr(steps, '__name__', '')}"
+            name = f"{candidate.__module__.rpartition('.')[2]}.{getattr(candidate, '__name__', '')}"
             warnings.warn(f"{name} is left aside: {error}", RuntimeWarning, stacklevel=2)
     raise UnsupportedError(f"this GPU does not give the numbers that {weights.name} is defined by: {INSTEAD}")
+
+
+def walks(network: AnyNetwork) -> ModuleType:
+    """Who walks over slabs with this network: has `survey` and `restore`."""
+    if isinstance(network.weights, published.Weights):
+        from .paper import walk as of_published
+
+        return of_published
+    from . import walk
+
+    return walk
 
 
 def check(made: Network) -> None:

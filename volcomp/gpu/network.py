@@ -12,11 +12,10 @@ from .. import features
 from ..lstm import learning
 from ..lstm.weights import Weights
 from . import plan
+from .memory import free
 
 if TYPE_CHECKING:
     from .group import Group
-
-_FREE_SHARE = 0.8  # of the memory that is free now
 
 
 class Steps(Protocol):
@@ -72,8 +71,4 @@ class Network:
 
     def free(self) -> int:
         """Bytes of memory that slabs may take."""
-        if self.device.type != "cuda":
-            return 1 << 40
-        free, _ = torch.cuda.mem_get_info(self.device)
-        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        return int(_FREE_SHARE * (free + kept))
+        return free(self.device)
