@@ -125,9 +125,7 @@ def test_paper_of_any_range_and_any_network(size: float, limit: int) -> None:
     check_walks(weights, slabs_of([(2, 2, 4), (1, 2, 4)], limit), by_kernel(weights))
 
 
-@pytest.mark.parametrize(
-    ("neighbourhood", "shape"), [(LEFT_FREE, (2, 2, 6)), (DEEP, (2, 2, 1)), (FAR, (4, 1, 7))]
-)
+@pytest.mark.parametrize(("neighbourhood", "shape"), [(LEFT_FREE, (2, 2, 6)), (DEEP, (2, 2, 1)), (FAR, (4, 1, 7))])
 def test_paper_of_any_neighbourhood(neighbourhood: Neighbourhood, shape: tuple[int, int, int]) -> None:
     weights = made(neighbourhood)
     check_walks(weights, slabs_of([shape, (1, *shape[1:])], 900), by_kernel(weights))
