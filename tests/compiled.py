@@ -12,6 +12,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from volcomp.gpu import kernels
+from volcomp.tensors import kernels as parts
 
 _TYPES = {
     "*i8": "matrix inputs alongs passed hidden slopes",
@@ -50,8 +51,8 @@ def main() -> int:
         n = 64 + passed + hidden
         room = triton.next_power_of_2(n)
         for kernel, known, constants in (
-            (kernels.predict, "*i16", {**sizes, "K": kernels.depth_of(hidden)}),
-            (kernels.predict, "*i32", {**sizes, "K": kernels.depth_of(hidden)}),
+            (kernels.predict, "*i16", {**sizes, "K": parts.depth_of(hidden)}),
+            (kernels.predict, "*i32", {**sizes, "K": parts.depth_of(hidden)}),
             (kernels.perceive, "*i16", {**sizes, "GIVEN": True, "LEARNS": True}),
             (kernels.perceive, "*i16", {**sizes, "GIVEN": False, "LEARNS": True}),
             (kernels.perceive, "*i32", {**sizes, "GIVEN": False, "LEARNS": False}),

@@ -12,6 +12,7 @@ from neighbourhoods import pad
 from ..lstm import learning
 from ..lstm.weights import Weights
 from ..slab import RADIUS, Layout, level_type, unpadded
+from ..tensors.lanes import LANES
 from . import plan
 from .network import Network
 from .plan import Part
@@ -69,7 +70,7 @@ class Group:
         self.known = torch.from_numpy(known).to(device)
         self.error = torch.zeros(p.size, dtype=torch.int32, device=device)
         self.prediction = torch.zeros(rows, dtype=torch.int32, device=device)
-        self.inputs = torch.zeros((rows, plan.LANES), dtype=torch.int8, device=device)
+        self.inputs = torch.zeros((rows, LANES), dtype=torch.int8, device=device)
         self.along = torch.zeros((rows, 2 * n.shared), dtype=torch.int8, device=device)
         self.passed = torch.zeros((p.span, rows, n.shared), dtype=torch.int8, device=device)
         self.hidden = torch.zeros((2, rows, n.hidden), dtype=torch.int8, device=device)
@@ -101,5 +102,5 @@ def need(layout: Layout, limit: int, model: Weights, given: bool) -> int:
     """Bytes of the device's memory that a slab takes in a group, known or not, with this model."""
     depth, height, width = layout.shape
     padded = layout.size * (np.dtype(level_type(limit)).itemsize + 4)
-    rows = depth * height * (plan.LANES + 4 * model.hidden + (2 + layout.span) * model.shared + 40)
+    rows = depth * height * (LANES + 4 * model.hidden + (2 + layout.span) * model.shared + 40)
     return padded + rows + (depth * height * width * 10 if given else 0)
