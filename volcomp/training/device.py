@@ -96,7 +96,7 @@ class OnDevice:
         """Fill all arrays but the inputs."""
         # Exact: the sums stay below 2^24, and torch leaves the bits of float32 alone unless it is told otherwise.
         matrix = integers.to(torch.float32)
-        s, last = self.shared, len(a.z)
+        s, last, blocks = self.shared, len(a.z), a.z.shape[2]
         for t in range(self._times()):
             row, voxel, sources = self._rows(t)
             end = (voxel + self.lag).clamp(max=last)
@@ -107,9 +107,9 @@ class OnDevice:
             z = clip((accumulator * 8) >> shift, 8192)
             cell, hidden = step(z, a.cells[voxel, row].flatten(0, 1).to(torch.int32))
             a.passed[voxel, row] = passed
-            a.z[voxel, row] = z.to(torch.int16).reshape(len(row), -1, 4 * self.hidden)
-            a.cells[voxel + 1, row] = cell.to(torch.int16).reshape(len(row), -1, self.hidden)
-            a.hidden[voxel + 1, row] = hidden.to(torch.int8).reshape(len(row), -1, self.hidden)
+            a.z[voxel, row] = z.to(torch.int16).reshape(len(row), blocks, 4 * self.hidden)
+            a.cells[voxel + 1, row] = cell.to(torch.int16).reshape(len(row), blocks, self.hidden)
+            a.hidden[voxel + 1, row] = hidden.to(torch.int8).reshape(len(row), blocks, self.hidden)
 
     def _backward(self, a: Arrays, given: Tensor, recurrent: Tensor) -> Tensor:
         """The gradient of the pre-activations, bfloat16 [T, R, B, 4h], given that of what was passed on and of the
@@ -169,7 +169,7 @@ def _tanh_slope(z: Tensor) -> Tensor:
 
 def ways(device: str) -> list[Callable[[int, int, str], OnDevice]]:
     """How a device may compute the passes, fastest first."""
-    if device != "cuda" or not importlib.util.find_spec("triton"):
+    if not device.startswith("cuda") or not importlib.util.find_spec("triton"):
         return [OnDevice]
     from .launch import Kernels
 
@@ -177,8 +177,8 @@ def ways(device: str) -> list[Callable[[int, int, str], OnDevice]]:
 
 
 def passes(hidden: int, shared: int, device: str) -> Passes:
-    """The passes on "cpu", or on a device as torch names it: the first way there that gives the CPU's numbers. Raises
-    RuntimeError where none does."""
+    """The passes of the CPU for "cpu", else of a device as torch names it ("cuda"; "cpu:0" is the processor as torch
+    sees it, for tests): the first way there that gives the CPU's numbers. Raises RuntimeError where none does."""
     if device == "cpu":
         return OnCpu(hidden, shared)
     for way in ways(device):
