@@ -13,6 +13,7 @@ from triton.runtime.jit import JITFunction
 
 from volcomp.gpu import kernels
 from volcomp.tensors import kernels as parts
+from volcomp.training import kernels as training
 
 _TYPES = {
     "*i8": "matrix inputs alongs passed hidden slopes",
@@ -20,20 +21,28 @@ _TYPES = {
     "*i16": "weights cell metric",
     "*i32": "clock depth sets sources start last back flat bounds seen active scales shift head bias error mean"
     " predictions",
-    "*i64": "fronts slabs base reciprocals slope count exact",
+    "*i64": "fronts slabs base reciprocals slope count exact places",
 }
+# Of training's kernels, where a name means another array.
+_TRAINING = {
+    "cells": "*i16", "z": "*i16", "given": "*fp32", "recurrent": "*bf16", "dz": "*bf16", "d_hidden": "*fp32",
+    "d_cell": "*fp32", "told": "*fp32", "residual": "*i32", "error": "*fp32", "scale": "*i32", "depth": "i32",
+}  # fmt: skip
 _TYPE = {name: kind for kind, names in _TYPES.items() for name in names.split()}
 _SHARED = 113 << 10  # bytes: so that two programs fit on a processor
+_FEW = 16  # bytes of a thread that training's passes may spill, of 255 registers
 
 
-def build(kernel: JITFunction, known: str, **constants: object) -> tuple[int, int, int]:
+def build(
+    kernel: JITFunction, kinds: dict[str, str], options: dict[str, object], constants: dict[str, int]
+) -> tuple[int, int, int]:
     """Registers of a thread, bytes of them that are spilled, bytes of shared memory."""
     names = kernel.arg_names
-    kinds = _TYPE | dict.fromkeys(constants, "constexpr") | {"known": known, "voxel": known}
+    kinds = _TYPE | dict.fromkeys(constants, "constexpr") | kinds
     signature = {name: kinds.get(name, "i32") for name in names}
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name].startswith("*")}
     source = ASTSource(kernel, signature, {(names.index(k),): v for k, v in constants.items()}, aligned)
-    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(kernels.OPTIONS))
+    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(options))
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(built.asm["cubin"])
         file.flush()
@@ -58,11 +67,27 @@ def main() -> int:
             (kernels.perceive, "*i32", {**sizes, "GIVEN": False, "LEARNS": False}),
             (kernels.learn, "*i16", {"N": n, "ROOM": room, "ROWS": kernels.ROWS, "LEARNS": True}),
         ):
-            registers, spilled, shared = build(kernel, known, **constants)
-            name = f"{kernel.fn.__name__} {known[1:]} {constants}"
-            print(f"{name}: {registers} registers, {spilled} bytes spilled, {shared} bytes shared")
-            bad += spilled > 0 or shared > _SHARED
+            bad += not fits(kernel, {"known": known, "voxel": known}, kernels.OPTIONS, constants)
+    # Two blocks of a fit, one of training, a band that candidates are compared on.
+    for hidden, passed, rows, blocks in ((128, 64, 16, 2), (128, 64, 32, 1), (128, 64, 64, 1), (32, 32, 16, 2)):
+        units = min(parts.depth_of(hidden), training.UNIT_ELEMENTS // rows)
+        sizes = {"H": hidden, "P": passed, "PER": blocks, "ROWS": rows, "UNITS": units}
+        depth = {"COLUMNS": min(64, parts.depth_of(passed + hidden)), "K": parts.depth_of(4 * hidden)}
+        bad += not fits(training.forward, _TRAINING, training.OPTIONS, sizes | {"K": parts.depth_of(hidden)}, _FEW)
+        bad += not fits(training.backward, _TRAINING, training.OPTIONS, sizes | depth, _FEW)
+    sizes = {"PLACES": training.PLACES, "BLOCK": training.BLOCK}
+    bad += not fits(training.observe, _TRAINING | {"known": "*i16"}, training.OBSERVING, sizes)
     return min(bad, 1)
+
+
+def fits(
+    kernel: JITFunction, kinds: dict[str, str], options: dict[str, object], constants: dict[str, int], most: int = 0
+) -> bool:
+    """Whether it spills so many bytes at most, and leaves room for another program; prints what it takes."""
+    registers, spilled, shared = build(kernel, kinds, options, constants)
+    name = f"{kernel.fn.__name__} {kinds.get('known', '')} {constants}"
+    print(f"{name}: {registers} registers, {spilled} bytes spilled, {shared} bytes shared")
+    return spilled <= most and shared <= _SHARED
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Training as a GPU does it, by plain torch on the CPU: the integers of the CPU's passes, its gradients but for rounding,
-the same blocks, the same training. The kernels have `test_kernels.py`; `test_on_gpu.py` has a real GPU."""
+"""Training as a GPU does it, by plain torch on the CPU: the integers of the CPU's passes, its gradients but for
+rounding, the same blocks, the same training. The kernels have `test_kernels.py`; `test_on_gpu.py` has a real GPU."""
 
 from pathlib import Path
 
@@ -119,9 +119,7 @@ def test_batches_are_the_cpus() -> None:
             assert np.array_equal(a, b.numpy())
 
 
-def trained(
-    where: str, steps: int, name: str = "fast", start: Path | None = None
-) -> tuple[model.Trainee, list[float]]:
+def trained(where: str, steps: int, name: str = "fast", start: Path | None = None) -> tuple[model.Trainee, list[float]]:
     """A trainee after some steps on that device, from a checkpoint or from nothing, and its losses."""
     trainee = model.Trainee(name, 5, where)
     if start:
@@ -169,5 +167,8 @@ def test_what_is_wrong_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(RuntimeWarning, match="left aside: it does not give the CPU's"):
         assert type(device.passes(32, 16, DEVICE)) is device.OnDevice
     monkeypatch.setattr(device, "ways", lambda where: [Steep])
-    with pytest.warns(RuntimeWarning, match="gradients"), pytest.raises(RuntimeError, match="does not give the numbers"):
+    with (
+        pytest.warns(RuntimeWarning, match="gradients"),
+        pytest.raises(RuntimeError, match="does not give the numbers"),
+    ):
         device.passes(32, 16, DEVICE)

@@ -12,20 +12,26 @@ import pytest
 from hypothesis import given, settings
 
 import volcomp
-from volcomp import cli, codec, models
+from volcomp import cli, codec, fit, models
 from volcomp.container import SLAB, SectionId
 from volcomp.errors import UnsupportedError
 from volcomp.gpu import device
 from volcomp.lstm import cpu
 from volcomp.slab import Team
 from volcomp.training import corpus
+from volcomp.training import device as training
+from volcomp.training.blocks import Slabs
+from volcomp.training.network import Passes
 from volcomp.volume import Reader, read_volume
 from volcomp.walk import survey
 
 from .golden import FOLDER
 from .helpers import contents, series
 from .test_codec import decode, scan, volumes
-from .test_gpu import nothing, same_survey, slabs_of_all_kinds
+from .test_device_training import assert_same_blocks, assert_same_passes, assert_same_training, slabs_of_all_kinds
+from .test_fit import scan as unseen
+from .test_gpu import nothing, same_survey
+from .test_gpu import slabs_of_all_kinds as given_of_all_kinds
 
 pytestmark = [
     pytest.mark.gpu,
@@ -55,7 +61,7 @@ def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> No
 
     network = Network(models.weights(number), "cuda", way)  # type: ignore[arg-type]
     device.check(network)
-    slabs, backend = slabs_of_all_kinds(number), cpu.Network(models.weights(number))
+    slabs, backend = given_of_all_kinds(number), cpu.Network(models.weights(number))
     for slab, found in zip(slabs, on_device(slabs, network, nothing), strict=True):
         assert same_survey(found, survey(slab, backend, Team(None, 1), nothing))
 
@@ -92,6 +98,57 @@ def test_a_fitted_model() -> None:
     coded = codec.encode(voxels, model="fast", device="cuda", effort=6)
     assert np.array_equal(decode(*coded, device="cpu"), voxels)
     assert np.array_equal(decode(*coded, device="cuda"), voxels)
+
+
+# -------------------------------------------------------------------------------------------------------- training
+
+
+def ways_of_training() -> list[Callable[..., object]]:
+    """Those of a machine with a GPU, if this is one."""
+    return training.ways("cuda") if device.missing() is None else []
+
+
+@pytest.mark.parametrize(("hidden", "shared"), [(32, 16), (128, 32), (32, 0)])
+@pytest.mark.parametrize("shape", [(64, 3, 6, 57), (64, 2, 4, 32), (70, 4, 16, 3), (1, 2, 3, 2), (3, 3, 1, 400)])
+@pytest.mark.parametrize("way", ways_of_training(), ids=lambda way: way.__name__)
+def test_every_way_of_training_has_the_cpus_passes(
+    way: Callable[..., Passes], shape: tuple[int, int, int, int], hidden: int, shared: int
+) -> None:
+    assert_same_passes(way(hidden, shared, "cuda"), shape, hidden, shared, where="cuda", tolerance=0.02)
+
+
+def test_the_fastest_way_of_training_is_taken() -> None:
+    assert type(training.passes(128, 32, "cuda")) is ways_of_training()[0]
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("block", [(3, 6, 16), (2, 4, 64), (1, 1, 1)])
+def test_blocks_are_the_cpus(block: tuple[int, int, int], kernels: bool) -> None:
+    slabs = [slab for slab in slabs_of_all_kinds() if slab.shape[0] >= block[0]]
+    held = Slabs(slabs, "cuda")
+    held.kernels = kernels
+    assert_same_blocks(held, slabs, "cuda", block)
+
+
+@pytest.mark.parametrize("model", models.RUNS)
+def test_the_training_is_the_cpus(model: str, tmp_path: Path) -> None:
+    """And goes on on the other, from either's checkpoint."""
+    assert_same_training("cuda", tmp_path, model)
+
+
+@pytest.mark.parametrize("model", models.RUNS)
+def test_a_fit_pays(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device alone, recorded or not (that it failed there would be a warning, and so an error here)."""
+    voxels = unseen((16, 128, 128))
+    plain = codec.encode(voxels, model=model, device="cpu")
+    ours = codec.encode(voxels, model=model, device="cpu", effort=9)
+    theirs = codec.encode(voxels, model=model, device="cuda", effort=9)
+    assert codec._size(theirs) < codec._size(plain)
+    assert codec._size(theirs) == pytest.approx(codec._size(ours), rel=0.01)
+    assert np.array_equal(decode(*theirs, device="cpu"), voxels)
+    monkeypatch.setattr(fit, "UNRECORDED", 1 << 30)
+    unrecorded = codec.encode(voxels, model=model, device="cuda", effort=9)
+    assert codec._size(theirs) == pytest.approx(codec._size(unrecorded), rel=0.002)
 
 
 def valid_series() -> list[str]:

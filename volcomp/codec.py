@@ -52,7 +52,8 @@ EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
-LIKE_A_GPU = ("torch", "triton")  # backends that do on the CPU what a GPU does, for tests
+# Backends that do on the CPU what a GPU does, for tests, and what a fit takes for the device there.
+LIKE_A_GPU = {"torch": "cpu:0", "triton": "cpu:0"}
 Progress = Callable[[int], None]
 
 
@@ -304,7 +305,9 @@ def encode(
         best = coded(b"", workers)
         if effort > EFFORT:
             done = workers.telling(progress)
-            changed = _fit(voxels, found, ranges, stages, model, VISITS[effort], workers.threads, done)
+            there = backend == "cpu" and _takes_gpu(device, voxels.size)
+            where = "cuda" if there else LIKE_A_GPU.get(backend, "cpu")
+            changed = _fit(voxels, found, ranges, stages, model, VISITS[effort], workers.threads, done, where)
             if changed:
                 best = min(best, coded(changed, workers), key=_size)
             else:
@@ -319,9 +322,9 @@ def _size(coded: tuple[bytes, list[bytes]]) -> int:
 
 def _fit(
     voxels: np.ndarray, found: mapping.Mapping, ranges: tuple[tuple[int, int], ...], stages: dict[int, linear.Weights],
-    model: str, visits: float, threads: int, done: Done,
+    model: str, visits: float, threads: int, done: Done, device: str,
 ) -> bytes:  # fmt: skip
-    """The differences of a model fitted to the volume; empty where it does not pay."""
+    """The differences of a model fitted to the volume, on that device; empty where it does not pay."""
     from . import fit
     from .training import data
 
@@ -331,8 +334,7 @@ def _fit(
         for k, (a, b) in enumerate(ranges)
         if k % step == step // 2
     ]
-
-    return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, threads, done)
+    return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, threads, done, device)
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding

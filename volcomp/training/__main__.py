@@ -1,7 +1,7 @@
 """Train `fast` or `base` on the corpus' train split: `python -m volcomp.training --model base`.
 
-Seeded, resumable (it goes on from its last checkpoint, on whatever device), with a log of loss against steps as CSV. The
-released model is written by `--export`, from the last checkpoint, at any time.
+Seeded, resumable (it goes on from its last checkpoint, on whatever device), with a log of loss against steps as CSV.
+The released model is written by `--export`, from the last checkpoint, at any time.
 """
 
 from __future__ import annotations

@@ -95,12 +95,13 @@ class Sampler:
     def batch(self, blocks: int) -> Batch:
         """So many blocks."""
         places = self.places(blocks)
-        taken = np.unique(places[:, 0]).tolist()
-        parts = [blocks_of(self.slabs[k], *places[places[:, 0] == k, 1:].T, self.block) for k in taken]
+        of_slab = [(k, places[:, 0] == k) for k in np.unique(places[:, 0]).tolist()]
+        z, y, x = (places[:, column] for column in (1, 2, 3))
+        parts = [blocks_of(self.slabs[k], z[mine], y[mine], x[mine], self.block) for k, mine in of_slab]
         return Batch(*(np.concatenate(arrays, axis=3) for arrays in zip(*parts, strict=True)))
 
     def places(self, blocks: int) -> np.ndarray:
-        """Where so many blocks begin, int64 [B, 4]: the number of the slab among `slabs`, ascending; slice, row, voxel."""
+        """Where so many blocks begin, int64 [B, 4]: number of the slab among `slabs`, ascending; slice, row, voxel."""
         parts = []
         owner = np.sort(self.random.integers(0, len(self.series), blocks))
         first = np.cumsum([0, *map(len, self.series)])

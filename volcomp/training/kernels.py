@@ -15,7 +15,8 @@ from ..tensors import kernels as parts
 from ..tensors import lanes
 
 # Of the passes. Loads are not to be moved before the stores of the step before, as pipelining would move them.
-OPTIONS = {"num_warps": 8, "num_stages": 1}
+OPTIONS = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": True}
+OBSERVING = {"num_warps": 8, "enable_fp_fusion": False}  # of `observe`, where there is nothing to fuse
 BLOCK = 64  # voxels of a program of `observe`
 UNIT_ELEMENTS = 2048  # of a tile of rows and units: four gates of theirs fit into registers
 PLACES = 4  # columns of a block's place: slab, slice, row, voxel

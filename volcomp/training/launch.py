@@ -69,6 +69,6 @@ def observe(
     grid = (len(places), triton.cdiv(voxels * depth * height, kernels.BLOCK))
     kernels.observe[grid](
         known, residual, slabs, places, *lanes, inputs, error, scale, voxels, depth, height, len(places),
-        PLACES=kernels.PLACES, BLOCK=kernels.BLOCK, num_warps=8,
+        PLACES=kernels.PLACES, BLOCK=kernels.BLOCK, **kernels.OBSERVING,
     )  # fmt: skip
     return inputs, error, scale
