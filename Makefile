@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 VENV   ?= .venv
 MODEL  ?= base
-# Where `make train` trains: cpu, or cuda with PY=… as below.
+# Where `make train` trains: cpu, or cuda with a PY=… whose torch has CUDA.
 DEVICE ?= cpu
 ARGS   ?=
 # Where PyTorch's CPU build comes from, when the configured registry would hand out the CUDA one:
@@ -44,7 +44,8 @@ demo: $(VENV)/.demo ## the main job on a built-in scene: compress, restore, comp
 test: $(VENV)/.setup ## all tests; ARGS='-m "not slow" -k name' narrows them
 	$(PY) -m pytest $(ARGS)
 
-# The two below take PY=…, a Python whose torch has CUDA, since the one of .venv is the CPU build.
+# The two below take PY=…, a Python whose torch has CUDA, since the one of .venv is the CPU build; so does train with
+# DEVICE=cuda.
 test-gpu: $(GPU_SETUP) ## the tests that need a GPU: PY=python names one with CUDA torch, Triton and pytest
 	$(PY) -m pytest -m gpu tests/test_on_gpu.py $(ARGS)
 
