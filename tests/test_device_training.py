@@ -1,6 +1,8 @@
 """Training as a GPU does it, by plain torch on the CPU: the integers of the CPU's passes, its gradients but for
 rounding, the same blocks, the same training. The kernels have `test_kernels.py`; `test_on_gpu.py` has a real GPU."""
 
+import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from volcomp import features  # noqa: E402
+from volcomp.lstm.weights import load  # noqa: E402
+from volcomp.training import __main__ as command  # noqa: E402
 from volcomp.training import data, device, model, network  # noqa: E402
 from volcomp.training.blocks import DeviceSampler, Slabs  # noqa: E402
 
 DEVICE = "cpu:0"  # the processor as torch sees it
-Place = tuple[int, int, int, int]
 
 
 def slabs_of_all_kinds() -> list[data.Slab]:
@@ -21,11 +24,11 @@ def slabs_of_all_kinds() -> list[data.Slab]:
     random = np.random.default_rng(3)
     made = [
         random.integers(0, 200, (5, 9, 20)).cumsum(axis=2),
-        random.integers(0, 65536, (3, 7, 11)),
         np.full((4, 6, 5), 7),
         random.normal(900, 2, (9, 8, 70)).round().astype(int),
     ]
-    return [slab for levels in made for slab in data.slabs_of(levels.astype("<u2"), 4)]
+    small = [slab for levels in made for slab in data.slabs_of(levels.astype("<u2"), 4)]
+    return [*small, data.prepare(random.integers(0, 65536, (3, 7, 11)).astype(np.int32), 4)]
 
 
 def random_pass(
@@ -59,6 +62,8 @@ def assert_same_passes(
         for part in (slice(own), slice(own, own + s), slice(own + s, own + 2 * s), slice(own + 2 * s, None)):
             size = gradient[part].norm()
             assert (other[part] - gradient[part]).norm() <= tolerance * size, (kind, part)
+            along = (other[part] * gradient[part]).sum()  # roundings meet all, so that they hardly change the scale
+            assert abs(along - size**2) <= tolerance / 2 * size**2, (kind, part)
 
 
 @pytest.mark.parametrize(("hidden", "shared"), [(32, 16), (128, 32), (32, 0), (24, 8)])
@@ -104,7 +109,7 @@ def assert_same_blocks(made: Slabs, slabs: list[data.Slab], where: str, block: d
 def test_blocks_are_the_cpus(block: data.Block) -> None:
     slabs = [slab for slab in slabs_of_all_kinds() if slab.shape[0] >= block[0]]
     assert_same_blocks(Slabs(slabs, DEVICE), slabs, DEVICE, block)
-    small = [slabs[0], slabs[2]]  # whose grey levels are kept in 16 bits
+    small = [slab for slab in slabs if slab.known.max() < 1 << 15]  # which is kept in 16 bits
     assert Slabs(small, DEVICE).known.dtype == torch.int16
     assert_same_blocks(Slabs(small, DEVICE), small, DEVICE, block)
 
@@ -149,6 +154,26 @@ def assert_same_training(where: str, folder: Path, name: str = "fast") -> None:
 
 def test_the_training_is_the_cpus(tmp_path: Path) -> None:
     assert_same_training(DEVICE, tmp_path)
+
+
+def test_the_command_goes_on_on_another_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two steps as a GPU does them, one on the CPU; the model is exported after either."""
+    (tmp_path / "slabs.pickle").write_bytes(pickle.dumps([slabs_of_all_kinds()]))
+    for name, value in {"EVERY": 1, "BATCHES": 1, "BLOCK": (2, 3, 8)}.items():
+        monkeypatch.setattr(command, name, value)
+    begin = ["training", "--model", "fast", "--start", "nothing", "--folder", str(tmp_path), "--threads", "1"]
+    for steps, where in ((2, DEVICE), (3, "cpu")):
+        monkeypatch.setattr(sys, "argv", [*begin, "--steps", str(steps), "--device", where, "--blocks", "5"])
+        command.main()
+        assert load(tmp_path / "fast.npz", "fast").shared == 16
+    assert [line.split(",")[0] for line in (tmp_path / "log.csv").read_text().split()] == ["step", "1", "2", "3"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", [*begin, "--device", "cuda"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "torch finds no GPU here" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:

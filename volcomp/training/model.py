@@ -12,7 +12,7 @@ from ..features import INPUTS
 from ..lstm.weights import Weights
 from .density import Shape
 from .device import passes
-from .network import RowLstm
+from .network import OnCpu, RowLstm
 
 HIDDEN = {"fast": 32, "base": 128}
 SHARED = {"fast": 16, "base": 32}  # hidden outputs that rows pass on to the row below and to the next slice
@@ -105,7 +105,7 @@ class Trainee:
 
     def on_cpu(self) -> Trainee:
         """The same on the CPU, where models are exported."""
-        if self.bias.device.type == "cpu":
+        if isinstance(self.lstm.passes, OnCpu):
             return self
         other = Trainee(self.name, self.seed)
         other.take(self.state())
