@@ -11,7 +11,13 @@ import torch
 from volcomp.training import device, launch
 from volcomp.training.blocks import Slabs
 
-from .test_device_training import DEVICE, assert_same_blocks, assert_same_passes, slabs_of_all_kinds
+from .test_device_training import (
+    DEVICE,
+    assert_same_blocks,
+    assert_same_passes,
+    assert_same_when_saturated,
+    slabs_of_all_kinds,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +35,7 @@ def test_the_passes_are_the_cpus(hidden: int, shared: int, shape: tuple[int, int
 
 
 def test_weights_that_saturate() -> None:
-    from volcomp.training.network import OnCpu
-
-    from .test_device_training import random_pass
-
-    inputs, integers, shift, _ = random_pass((9, 1, 2, 2), 32, 16, shifts=(0, 3))
-    expected = OnCpu(32, 16).forward(inputs.numpy(), integers, shift)
-    assert torch.equal(launch.Kernels(32, 16, "cpu").forward(inputs, integers, shift), expected)
+    assert_same_when_saturated(launch.Kernels(32, 16, "cpu"), (4, 1, 2, 3), 32, 16)
 
 
 def test_it_passes_the_check_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
