@@ -3,6 +3,8 @@
 PYTHON ?= python3.11
 VENV   ?= .venv
 MODEL  ?= base
+# Where `make train` trains: cpu, or cuda with a PY=… whose torch has CUDA.
+DEVICE ?= cpu
 ARGS   ?=
 # Where PyTorch's CPU build comes from, when the configured registry would hand out the CUDA one:
 #   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -42,7 +44,8 @@ demo: $(VENV)/.demo ## the main job on a built-in scene: compress, restore, comp
 test: $(VENV)/.setup ## all tests; ARGS='-m "not slow" -k name' narrows them
 	$(PY) -m pytest $(ARGS)
 
-# The two below take PY=…, a Python whose torch has CUDA, since the one of .venv is the CPU build.
+# The two below take PY=…, a Python whose torch has CUDA, since the one of .venv is the CPU build; so does train with
+# DEVICE=cuda.
 test-gpu: $(GPU_SETUP) ## the tests that need a GPU: PY=python names one with CUDA torch, Triton and pytest
 	$(PY) -m pytest -m gpu tests/test_on_gpu.py $(ARGS)
 
@@ -60,8 +63,8 @@ ratio: $(VENV)/.setup ## sizes on the corpus' valid split -> benchmarks/ratio.cs
 speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv and the README
 	$(PY) -m benchmarks.speed $(ARGS)
 
-train: $(VENV)/.setup ## train MODEL=fast|base on the corpus' train split and export it
-	$(PY) -m volcomp.training --model $(MODEL) $(ARGS)
+train: $(GPU_SETUP) ## train MODEL=fast|base on the corpus' train split and export it; DEVICE=cuda takes a GPU
+	$(PY) -m volcomp.training --model $(MODEL) --device $(DEVICE) $(ARGS)
 
 study: $(VENV)/.setup ## the published experiments on neighbourhoods, about two hours; ARGS='--config … --report'
 	$(PY) -m experiments.cross_validation $(ARGS)

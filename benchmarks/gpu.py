@@ -1,21 +1,27 @@
 """Speeds on a GPU: MB/s of encoding and decoding a tall CT, and how far they are from what the card could do.
 
-    python -m benchmarks.gpu                            # 256 slices of 512², both models, three rounds -> gpu.csv
+    python -m benchmarks.gpu                            # 256 slices of 512², all models, three rounds -> gpu.csv
     python -m benchmarks.gpu --models fast --rounds 5
+    python -m benchmarks.gpu --models paper --neighbourhood pyramid:13,9,5,1
 
 The volume is made of a corpus series, there and back again along z until it is tall enough. Of each step, the best of
 the rounds after a first one, which is for compilers. Encoding is measured as a whole and for what the device does of
 it alone (`survey`), since the linear stage is fitted on the CPU. Beside each stand the operations and bytes that the
 device cannot do without, and the seconds that they take at the rates that this card reaches, measured in the same run:
 an int8 matrix product for the one, a copy for the other. MB are 10^6 bytes of 16-bit voxels.
+
+With `--neighbourhood`, the released `paper` reads that one instead of its own: the steps are as many as there are
+neighbours, whatever they say, so that speeds are those of a model that was trained with it. Sizes are not.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +30,7 @@ from unittest import mock
 import numpy as np
 
 import volcomp
+from neighbourhoods import farthest_first
 from volcomp import codec
 from volcomp.gpu.device import missing
 from volcomp.training import corpus
@@ -63,10 +70,36 @@ class Needs:
 
 def needs(model: str) -> Needs:
     """Of the model that this name means today."""
-    weights = codec.models.weights(codec.models.CURRENT[model])
+    number = codec.models.CURRENT[model]
+    if number in codec.models.PUBLISHED:
+        paper = codec.models.paper(number)
+        again = len(paper.offsets) - 1  # at the first step there is nothing to multiply
+        return Needs(
+            2 * paper.recurrent.size * again + paper.head.size, 4 + 8 + 4
+        )  # two halves; rank, place, predicted
+    weights = codec.models.weights(number)
     h, n = weights.hidden, weights.weights.shape[0]
     state = 2 * (h + 2 * h) + 3 * weights.shared  # hidden int8, cells int16, there and back; passed on
     return Needs(4 * h * n + 2 * n, state + 2 + 4 + 6)  # a grey level, a residual; mean, class and context
+
+
+@contextmanager
+def reading(shape: str) -> Iterator[None]:
+    """Meanwhile, `paper` is the released one before the neighbourhood of that name, if one is given."""
+    if not shape:
+        yield
+        return
+    from volcomp.training.paper import neighbourhood_of
+
+    number = codec.models.CURRENT["paper"]
+    offsets = np.array(farthest_first(neighbourhood_of(shape)), np.int8)
+    changed = replace(codec.models.paper(number), name=shape, neighbourhood=offsets)
+    remembered = (codec.models.paper, codec._weights, codec._network, codec._on_device)
+    with mock.patch.dict(codec.models.TRIALS, {number: changed}), ExitStack() as stack:
+        for cache in remembered:
+            cache.cache_clear()
+            stack.callback(cache.cache_clear)
+        yield
 
 
 def tall(volume: np.ndarray, depth: int) -> np.ndarray:
@@ -105,8 +138,7 @@ def _best(work: Callable[[], Any], device: str, rounds: int) -> float:
 def measure(volume: np.ndarray, model: str, rounds: int, device: str = "cuda") -> dict[str, float]:
     """Seconds of `encode`, of the `survey` that is a part of it, and of `decode`; AssertionError where a voxel is not
     what it was."""
-    from volcomp.gpu import walk
-
+    walk = importlib.import_module(f"volcomp.gpu{'.paper' if model == 'paper' else ''}.walk")
     seconds: dict[str, list[float]] = {"encode": [], "survey": [], "decode": []}
     survey, surveys = walk.survey, []
 
@@ -161,9 +193,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     volume = tall(corpus.volumes(options.series)[0], options.slices)
     measured = []
     for model in options.models:
-        measured += rows(card, model, volume, measure(volume, model, options.rounds), most)
+        with reading(options.neighbourhood if model == "paper" else ""):
+            measured += rows(card, model, volume, measure(volume, model, options.rounds), most)
+        if model == "paper" and options.neighbourhood:
+            measured[-3:] = [row | {"model": f"paper {options.neighbourhood}"} for row in measured[-3:]]
         print(report.table(COLUMNS, [[row[column] for column in COLUMNS] for row in measured[-3:]]))
-    kept = [row for row in report.read_rows(CSV) if row["card"] != card or row["model"] not in options.models]
+    anew = {(row["card"], row["model"]) for row in measured}
+    kept = [row for row in report.read_rows(CSV) if (row["card"], row["model"]) not in anew]
     report.write_rows(CSV, COLUMNS, kept + measured)
     return 0
 
@@ -173,6 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--series", default="ct_fuzun_a", metavar="NAME")
     parser.add_argument("--slices", type=int, default=256, metavar="N")
     parser.add_argument("--models", nargs="+", choices=codec.MODELS, default=list(codec.MODELS))
+    parser.add_argument("--neighbourhood", default="", metavar="SHAPE", help="of `paper`, as pyramid:13,9,5,1")
     parser.add_argument("--rounds", type=int, default=3)
     return parser
 

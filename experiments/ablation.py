@@ -37,7 +37,7 @@ def of_paper(voxels: np.ndarray, weights: published.Weights) -> dict[str, float]
     """Bits per voxel of the residuals of a `paper` model."""
     ranks, limit = ranks_of(voxels)
     network = paper_cpu.Network(weights)
-    predicted = paper_slab.predictions(ranks, limit, network, paper_slab.in_one_piece, lambda count: None)
+    predicted = paper_slab.survey(paper_slab.Given(ranks, limit), network, paper_slab.Alone(), lambda count: None)
     residual = ranks - predicted.reshape(ranks.shape)
     return {
         "paper, order-0": orderzero.bits(residual.reshape(-1), limit) / ranks.size,

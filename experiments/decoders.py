@@ -45,7 +45,7 @@ def with_neighbourhood(weights: Weights, shape: str) -> Weights:
 
 def schedules(network: Network, shape: tuple[int, int, int], left: bool) -> dict[str, Schedule]:
     """The decoders by name that a network has, with the voxels to the left or without."""
-    smallest = slab.schedule_of(network)
+    smallest = slab.schedule_of(network.weights)
     if not left:
         assert smallest.a == 0  # whole rows
         return {BATCH: smallest}

@@ -1,5 +1,6 @@
-"""Compile the kernels for sm_90 without a GPU, as `gpu/launch.py` launches them; print what each takes, and fail where
-registers are spilled. Run by `test_kernels.py`; `python -m tests.compiled` prints the table."""
+"""Compile the kernels for sm_90 without a GPU, as `gpu/launch.py` and `gpu/paper/launch.py` launch them; print what
+each takes, and fail where registers are spilled. Run by `test_kernels.py`; `python -m
+tests.compiled` prints the table."""
 
 import re
 import subprocess
@@ -12,6 +13,9 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from volcomp.gpu import kernels
+from volcomp.gpu.paper import kernels as paper
+from volcomp.tensors import kernels as parts
+from volcomp.training import kernels as training
 
 _TYPES = {
     "*i8": "matrix inputs alongs passed hidden slopes",
@@ -19,20 +23,32 @@ _TYPES = {
     "*i16": "weights cell metric",
     "*i32": "clock depth sets sources start last back flat bounds seen active scales shift head bias error mean"
     " predictions",
-    "*i64": "fronts slabs base reciprocals slope count exact",
+    "*i64": "fronts slabs base reciprocals slope count exact places",
 }
+# Of training's kernels, where a name means another array.
+_TRAINING = {
+    "cells": "*i16", "z": "*i16", "given": "*fp32", "recurrent": "*bf16", "dz": "*bf16", "d_hidden": "*fp32",
+    "d_cell": "*fp32", "told": "*fp32", "residual": "*i32", "error": "*fp32", "scale": "*i32", "depth": "i32",
+}  # fmt: skip
 _TYPE = {name: kind for kind, names in _TYPES.items() for name in names.split()}
+# Nor are those of `paper` the others'.
+_PAPER_TYPE = dict.fromkeys(["known", "shift", "bias", "head_bias", "predicted"], "*i32") | {
+    "matrix": "*i8", "entrance": "*i16", "table": "*i16", "head": "*i16", "steps": "*i64", "places": "*i64",
+}  # fmt: skip
 _SHARED = 113 << 10  # bytes: so that two programs fit on a processor
+_FEW = 16  # bytes of a thread that training's passes may spill, of 255 registers
 
 
-def build(kernel: JITFunction, known: str, **constants: object) -> tuple[int, int, int]:
+def build(
+    kernel: JITFunction, kinds: dict[str, str], options: dict[str, object], constants: dict[str, int]
+) -> tuple[int, int, int]:
     """Registers of a thread, bytes of them that are spilled, bytes of shared memory."""
     names = kernel.arg_names
-    kinds = _TYPE | dict.fromkeys(constants, "constexpr") | {"known": known, "voxel": known}
+    kinds = kinds | dict.fromkeys(constants, "constexpr")
     signature = {name: kinds.get(name, "i32") for name in names}
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name].startswith("*")}
     source = ASTSource(kernel, signature, {(names.index(k),): v for k, v in constants.items()}, aligned)
-    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(kernels.OPTIONS))
+    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(options))
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(built.asm["cubin"])
         file.flush()
@@ -50,18 +66,36 @@ def main() -> int:
         n = 64 + passed + hidden
         room = triton.next_power_of_2(n)
         for kernel, known, constants in (
-            (kernels.predict, "*i16", {**sizes, "K": kernels.depth_of(hidden)}),
-            (kernels.predict, "*i32", {**sizes, "K": kernels.depth_of(hidden)}),
+            (kernels.predict, "*i16", {**sizes, "K": parts.depth_of(hidden)}),
+            (kernels.predict, "*i32", {**sizes, "K": parts.depth_of(hidden)}),
             (kernels.perceive, "*i16", {**sizes, "GIVEN": True, "LEARNS": True}),
             (kernels.perceive, "*i16", {**sizes, "GIVEN": False, "LEARNS": True}),
             (kernels.perceive, "*i32", {**sizes, "GIVEN": False, "LEARNS": False}),
             (kernels.learn, "*i16", {"N": n, "ROOM": room, "ROWS": kernels.ROWS, "LEARNS": True}),
         ):
-            registers, spilled, shared = build(kernel, known, **constants)
-            name = f"{kernel.fn.__name__} {known[1:]} {constants}"
-            print(f"{name}: {registers} registers, {spilled} bytes spilled, {shared} bytes shared")
-            bad += spilled > 0 or shared > _SHARED
+            bad += not fits(kernel, _TYPE | {"known": known, "voxel": known}, kernels.OPTIONS, constants)
+    # Two blocks of a fit, one of training, a band that candidates are compared on.
+    for hidden, passed, rows, blocks in ((128, 64, 16, 2), (128, 64, 32, 1), (128, 64, 64, 1), (32, 32, 16, 2)):
+        units = min(parts.depth_of(hidden), training.UNIT_ELEMENTS // rows)
+        sizes = {"H": hidden, "P": passed, "PER": blocks, "ROWS": rows, "UNITS": units}
+        depth = {"COLUMNS": min(64, parts.depth_of(passed + hidden)), "K": parts.depth_of(4 * hidden)}
+        forwards = sizes | {"K": parts.depth_of(hidden)}
+        bad += not fits(training.forward, _TYPE | _TRAINING, training.OPTIONS, forwards, _FEW)
+        bad += not fits(training.backward, _TYPE | _TRAINING, training.OPTIONS, sizes | depth, _FEW)
+    sizes = {"PLACES": training.PLACES, "BLOCK": training.BLOCK}
+    bad += not fits(training.observe, _TYPE | _TRAINING | {"known": "*i16"}, training.OBSERVING, sizes)
+    bad += not fits(paper.predict, _PAPER_TYPE, paper.OPTIONS, {"BLOCK": paper.BLOCK})
     return min(bad, 1)
+
+
+def fits(
+    kernel: JITFunction, kinds: dict[str, str], options: dict[str, object], constants: dict[str, int], most: int = 0
+) -> bool:
+    """Whether it spills so many bytes at most, and leaves room for another program; prints what it takes."""
+    registers, spilled, shared = build(kernel, kinds, options, constants)
+    name = f"{kernel.fn.__module__}.{kernel.fn.__name__} {kinds.get('known', '')} {constants}"
+    print(f"{name}: {registers} registers, {spilled} bytes spilled, {shared} bytes shared")
+    return spilled <= most and shared <= _SHARED
 
 
 if __name__ == "__main__":

@@ -8,28 +8,42 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+import triton
+import triton.language as tl
 
+from neighbourhoods import Neighbourhood
 from volcomp.lstm import learning, reference
 
 learning.ENOUGH = 40  # before the kernels take it over; compiled code on the CPU would not hear of it
 
 from volcomp import codec, models  # noqa: E402
 from volcomp.coding import Survey  # noqa: E402
-from volcomp.gpu import device, kernels, launch, walk  # noqa: E402
+from volcomp.gpu import device, kernels, launch, turns, walk  # noqa: E402
 from volcomp.gpu.network import Network  # noqa: E402
+from volcomp.gpu.paper import device as paper_device  # noqa: E402
+from volcomp.gpu.paper import kernels as paper_kernels  # noqa: E402
+from volcomp.gpu.paper import launch as paper_launch  # noqa: E402
+from volcomp.gpu.paper import network as paper  # noqa: E402
+from volcomp.paper import reference as published_reference  # noqa: E402
+from volcomp.paper import weights as published  # noqa: E402
 from volcomp.slab import Team  # noqa: E402
 from volcomp.walk import survey  # noqa: E402
 
 from .test_codec import decode, scan  # noqa: E402
 from .test_gpu import comes_back, nothing, same_survey, slab_of, slabs_of_all_kinds  # noqa: E402
+from .test_gpu_paper import DEEP, FAR, check_walks, slabs_of  # noqa: E402
 from .test_lstm import some_weights  # noqa: E402
+from .test_paper import LEFT_FREE, made  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter serves one thread at a time."""
-    monkeypatch.setattr(walk, "TURNS", 1)
+    monkeypatch.setattr(turns, "TURNS", 1)
     monkeypatch.setattr(device, "check", nothing)
+    monkeypatch.setattr(paper_device, "check", nothing)
+    monkeypatch.setattr(paper_kernels, "BLOCK", 4)  # fronts of several programs
 
 
 def equal(slabs: list, network: Network) -> list[Survey]:
@@ -95,3 +109,48 @@ def test_widths_that_the_kernels_do_not_serve() -> None:
     slab = slab_of(np.zeros((1, 3, 3), np.int32), 9, 4)
     with pytest.raises(ValueError, match="multiple of 32 hidden units, not 48"):
         walk.survey([slab], network, nothing)
+
+
+# ------------------------------------------------------------------------------------------------------------- `paper`
+
+
+def by_kernel(weights: published.Weights) -> paper.Network:
+    return paper.Network(weights, "cpu", paper_launch.Predictor)
+
+
+@pytest.mark.parametrize(("size", "limit"), [(0.1, 65535), (3.0, 4095), (0.5, 0)])
+def test_paper_of_any_range_and_any_network(size: float, limit: int) -> None:
+    """Gates and cells at their limits, ranks beyond int16, and the only one that there is."""
+    weights = made(size=size)
+    check_walks(weights, slabs_of([(2, 2, 4), (1, 2, 4)], limit), by_kernel(weights))
+
+
+@pytest.mark.parametrize(("neighbourhood", "shape"), [(LEFT_FREE, (2, 2, 6)), (DEEP, (2, 2, 1)), (FAR, (4, 1, 7))])
+def test_paper_of_any_neighbourhood(neighbourhood: Neighbourhood, shape: tuple[int, int, int]) -> None:
+    weights = made(neighbourhood)
+    check_walks(weights, slabs_of([shape, (1, *shape[1:])], 900), by_kernel(weights))
+
+
+def test_paper_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The released model; escapes."""
+    monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
+    voxels = slabs_of([(4, 1, 3)], 65535)[0].ranks.astype("<u2")
+    expected = codec.encode(voxels, model="paper", backend="reference")
+    assert len(expected[1]) == 2
+    assert codec.encode(voxels, model="paper", backend="triton") == expected
+    assert np.array_equal(decode(*expected, backend="triton"), voxels)
+
+
+@triton.jit
+def looked_up(z, table, out, N: tl.constexpr):  # type: ignore[no-untyped-def]
+    i = tl.arange(0, N)
+    tl.store(out + i, tl.reshape(paper_kernels._sigmoid(tl.load(z + i)[None, :], table), [N]))
+
+
+def test_paper_looks_up_every_entry() -> None:
+    """Of the table, and beyond both of its ends."""
+    network = by_kernel(made())
+    z = torch.arange(-(1 << 14), 1 << 14, dtype=torch.int32)
+    found = torch.zeros_like(z)
+    looked_up[(1,)](z, network.table, found, N=len(z))
+    assert np.array_equal(found.numpy(), published_reference.Network(made())._sigmoid(z.numpy()))

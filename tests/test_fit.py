@@ -169,6 +169,67 @@ def test_a_fit_finds_what_the_model_does_not_know() -> None:
     assert len(header) + sum(map(len, payloads)) < len(plain[0]) + sum(map(len, plain[1]))
 
 
+def test_a_fit_as_a_gpu_does_it() -> None:
+    """By plain torch: the file is no larger than without a fit, hardly another than the CPU's, and it decodes."""
+    pytest.importorskip("torch")
+    voxels = scan((16, 128, 128))
+    done: list[int] = []
+    fitted = codec.encode(voxels, model="fast", effort=6, backend="torch", progress=done.append)
+    assert sum(done) == codec.progress_of(voxels.size, 6)
+    assert fitted[0][0] == models.FITTED + models.CURRENT["fast"]
+    plain, ours = codec.encode(voxels, model="fast"), codec.encode(voxels, model="fast", effort=6)
+    saved = [codec._size(plain) - codec._size(coded) for coded in (fitted, ours)]
+    assert saved[0] > 0 and saved[0] == pytest.approx(saved[1], rel=0.15)
+    payloads = dict(enumerate(fitted[1]))
+    back = np.concatenate([part for _, part in codec.decode_slabs(fitted[0], payloads)])
+    assert np.array_equal(back, voxels)
+
+
+def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the work; what is told of progress is told once, and the caller may still end it."""
+    pytest.importorskip("torch")
+    import torch
+
+    from volcomp import fit
+    from volcomp.training import data, device
+
+    class Small(device.OnDevice):
+        steps = 0
+
+        def _backward(self, *arguments: object) -> torch.Tensor:
+            self.steps += 1
+            if self.steps == 5:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+            return super()._backward(*arguments)  # type: ignore[arg-type]
+
+    slabs = data.slabs_of(scan(), 4)
+    monkeypatch.setattr(fit, "STEPS", 8)
+    expected = fit.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, lambda visited: None)
+    monkeypatch.setattr(device, "ways", lambda where: [Small])
+    done: list[int] = []
+    with pytest.warns(RuntimeWarning, match=r"fitted on the CPU, for cpu:0 failed: CUDA out of memory"):
+        found = fit.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, done.append, "cpu:0")
+    assert found == expected and sum(done) == fit.visits(scan().size, 0.1)
+
+    def enough(visited: int) -> None:
+        raise RuntimeError("the caller has gone")
+
+    with pytest.raises(RuntimeError, match="the caller has gone"):
+        fit.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, enough, "cpu:0")
+
+
+def test_the_weights_of_a_step_are_those_that_would_be_sent() -> None:
+    """Also where gains and weights are at their limits."""
+    torch = pytest.importorskip("torch")
+    from volcomp import fit
+
+    state, random = fit._Fit(models.CURRENT["fast"], 1 << 22, "cpu"), torch.Generator().manual_seed(1)
+    for k, size in enumerate((0.4, 0.4, 0.01, 0.01, 30.0)):
+        state.parameters[k] += size * torch.randn(state.parameters[k].shape, generator=random)
+    sent = differences.apply(RELEASED, state.differences()).weights
+    assert np.abs(sent).max() == 64 and np.array_equal(state.now().numpy(), sent)
+
+
 @settings(max_examples=10)
 @given(seed=st.integers(0, 99))
 def test_low_efforts_come_back(seed: int) -> None:

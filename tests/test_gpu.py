@@ -24,9 +24,10 @@ from .test_codec import decode, scan, volumes
 
 torch = pytest.importorskip("torch")
 
-from volcomp.gpu import device, group, plain, plan  # noqa: E402
+from volcomp.gpu import device, group, plain  # noqa: E402
 from volcomp.gpu import network as networks  # noqa: E402
 from volcomp.gpu import walk as gpu_walk  # noqa: E402
+from volcomp.tensors import lanes  # noqa: E402
 
 
 def on_torch(number: int) -> networks.Network:
@@ -194,8 +195,8 @@ def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
     for support in (*map(supports.named, supports.DISCS), supports.of_runs({(0, 0, -8), (0, -1, -4), (0, -2, -4)})):
         assert [levels.index(offset) for offset in support.offsets[: supports.BASE]] == [0, 1, 2, 3]
         assert {*support.offsets[: supports.ACTIVITY_IN_SLICE]} == {*levels[: features.LEVELS_IN_SLICE]}
-    roles = plan.lanes().seen[3]
-    assert [int(((roles & role) > 0).sum()) for role in (plan.BASE, plan.ACTIVITY, plan.SPIKED)] == [4, 19, 7]
+    roles = lanes.lanes().seen[3]
+    assert [int(((roles & role) > 0).sum()) for role in (lanes.BASE, lanes.ACTIVITY, lanes.SPIKED)] == [4, 19, 7]
 
 
 def test_progress_adds_up_and_a_caller_may_go_away() -> None:

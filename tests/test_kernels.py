@@ -19,9 +19,9 @@ def run(environment: dict[str, str], *command: str) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
 
 
-def test_interpreted_they_equal_the_cpu() -> None:
-    """`interpreted.py` has the cases."""
-    run({"TRITON_INTERPRET": "1"}, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/interpreted.py")
+@pytest.mark.parametrize("cases", ["interpreted.py", "interpreted_training.py"])
+def test_interpreted_they_equal_the_cpu(cases: str) -> None:
+    run({"TRITON_INTERPRET": "1"}, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{cases}")
 
 
 def test_they_compile_for_a_gpu_without_spilling() -> None:

@@ -1,9 +1,12 @@
 """The encoder's fit of the linear stage: that it finds what is there, and the same bits in every order of sums."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from volcomp import least_squares, linear, supports
+from volcomp.equations import UNIT, Equations, Take, on_cpu
 from volcomp.slab import padded
 
 from .test_linear import some_levels
@@ -17,7 +20,7 @@ def test_the_fit_is_that_of_least_squares() -> None:
     for z in range(1, 4):
         levels[z] = 0.5 * levels[z - 1] + 0.5 * np.roll(levels[z - 1], -1, axis=1)
     known, index, strides = padded(levels.round().astype(int))
-    fitted = least_squares._fitted(known, index, strides, supports.named("small"), 1, 1 << 18)
+    fitted = least_squares._fitted(known, on_cpu(known), index, strides, supports.named("small"), 1, 1 << 18)
     dz, dy, dx = np.array(fitted.support.offsets).T
     expected = np.where((dz == -1) & (dy == 0) & ((dx == 0) | (dx == 1)), 2048, 0)
     assert np.abs(fitted.weights[1].astype(int) - expected).max() < 400, "but for the ridge"
@@ -51,17 +54,46 @@ def test_slabs_of_few_slices_get_what_decoders_take(depth: int) -> None:
     assert set(support.offsets) >= supports.CORE and (not support.begins or support.reach <= max(depth - 1, 1))
 
 
+class Made:
+    """The equations of one class whose differences float64 [v, n] are made up, and what they should predict [v]; all
+    voxels count alike."""
+
+    def __init__(self, design: np.ndarray, target: np.ndarray) -> None:
+        self._all = np.column_stack([design, target])
+        self._missed = target
+
+    def products(self, thinning: int) -> np.ndarray:
+        rows = self._all[::thinning]
+        return (rows.T @ rows)[None]
+
+    def miss(self, weights: np.ndarray) -> np.ndarray:
+        self._missed = np.abs(self._all[:, -1] * UNIT - self._all[:, :-1] @ weights[0])
+        return np.array([self._missed.mean()])
+
+    def errors(self) -> list[np.ndarray]:
+        return [self._missed]
+
+    def reweigh(self) -> None:
+        pass
+
+    def weigh(self, importance: list[np.ndarray]) -> None:
+        pass
+
+    def spread(self) -> np.ndarray:
+        return np.array([np.square(self._all[:, :-1]).mean()])
+
+
 def test_units_are_as_coarse_as_weights_are_uncertain() -> None:
     """A set that few voxels tell gets coarser weights than one that many do, and its multiples of the unit."""
     random = np.random.default_rng(4)
     design = random.integers(-99, 99, (4000, 30)).astype(float)
     target = np.rint(design @ random.normal(0, 0.1, 30) + random.normal(0, 20, 4000))
-    _, shift, error = least_squares._robust(design, target)
+    _, (shift,), (error,) = least_squares._robust(Made(design, target))
     assert shift == 0
     shifts = []
     for voxels in (1 << 10, 1 << 14, 1 << 20):
-        weights, shift, _ = least_squares._robust(design, target, voxels)
-        assert not (weights & ((1 << shift) - 1)).any()
+        (weights,), (shift,), _ = least_squares._robust(Made(design, target), voxels)
+        assert not (weights & ((1 << int(shift)) - 1)).any()
         missed = np.abs(target - design @ weights / 4096).mean()
         assert missed < error * (1 + 60 / voxels), "no more than so few voxels leave unknown"
         shifts.append(shift)
@@ -85,3 +117,33 @@ def test_the_fit_does_not_depend_on_the_order_of_sums(monkeypatch: pytest.Monkey
     forth = least_squares.fit(known, index, strides, 12)
     back = least_squares.fit(known, np.ascontiguousarray(index[:, ::-1]), strides, 12)
     assert forth.support == back.support and np.array_equal(forth.weights, back.weights)
+
+
+def test_no_class_is_fitted_on_more_voxels_than_sums_are_exact_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(least_squares, "CLASS_SAMPLES", 500)
+    sizes = []
+
+    def noted(known: np.ndarray) -> Take:
+        def take(members: Sequence[np.ndarray], flat: np.ndarray) -> Equations:
+            sizes.extend(places.size for places in members)
+            return on_cpu(known)(members, flat)
+
+        return take
+
+    known, index, strides = padded(some_levels((4, 60, 50)))
+    least_squares.fit(known, index, strides, 0, maker=noted)
+    assert 250 < max(sizes) <= 500
+
+
+def test_runs_are_chosen_by_errors_relative_to_what_is_usual() -> None:
+    """A loud part is predicted from one voxel, the quiet rest from another: squares alone would choose for the loud."""
+    random = np.random.default_rng(5)
+    levels = random.integers(0, 60, (16, 48, 48))
+    levels[:, :24] = random.integers(0, 2000, (16, 24, 48))
+    for z in range(5, 16):
+        levels[z, :24] = levels[z - 5, :24]
+        levels[z, 24:] = levels[z - 4, 24:]
+    known, index, strides = padded(levels)
+    sample = index[5:].ravel()
+    first, second = least_squares._choose(known, on_cpu(known), sample, strides, 5, 8)[len(least_squares.FIRST) :][:2]
+    assert {first[0], second[0]} == {-5, -4}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from neighbourhoods import pad
 from volcomp import least_squares, linear, supports
 from volcomp.cursor import Cursor
+from volcomp.equations import on_cpu
 from volcomp.errors import DamagedError
 from volcomp.padded import DEPTHS
 from volcomp.slab import padded
@@ -75,7 +76,7 @@ SUPPORTS = {
 def test_predictions_are_those_of_the_description(name: str, scale: int) -> None:
     levels = some_levels((11, 9, 11)) * scale
     known, index, strides = padded(levels)
-    fitted = least_squares._fitted(known, index, strides, SUPPORTS[name], 4, 1 << 18)._replace(height=2)
+    fitted = least_squares._fitted(known, on_cpu(known), index, strides, SUPPORTS[name], 4, 1 << 18)._replace(height=2)
     again = linear.groups_of(len(levels), 2, fitted.support)
     fitted = fitted._replace(  # as many groups as that height asks for
         thresholds=fitted.thresholds[np.minimum(np.arange(again.max() + 1), len(fitted.thresholds) - 1)],

@@ -12,20 +12,29 @@ import pytest
 from hypothesis import given, settings
 
 import volcomp
-from volcomp import cli, codec, models
+from neighbourhoods import Neighbourhood
+from volcomp import cli, codec, fit, models
 from volcomp.container import SLAB, SectionId
 from volcomp.errors import UnsupportedError
 from volcomp.gpu import device
 from volcomp.lstm import cpu
 from volcomp.slab import Team
 from volcomp.training import corpus
+from volcomp.training import device as training
+from volcomp.training.blocks import Slabs
+from volcomp.training.network import Passes
 from volcomp.volume import Reader, read_volume
 from volcomp.walk import survey
 
 from .golden import FOLDER
 from .helpers import contents, series
 from .test_codec import decode, scan, volumes
-from .test_gpu import nothing, same_survey, slabs_of_all_kinds
+from .test_device_training import assert_same_blocks, assert_same_passes, assert_same_training, slabs_of_all_kinds
+from .test_fit import scan as unseen
+from .test_gpu import nothing, same_survey
+from .test_gpu import slabs_of_all_kinds as given_of_all_kinds
+from .test_gpu_paper import DEEP, FAR, check_walks, slabs_of
+from .test_paper import LEFT_FREE, SMALL, made
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,6 +45,13 @@ pytestmark = [
 def ways() -> list[Callable[..., object]]:
     """Those of a machine with a GPU, if this is one."""
     return device.ways("cuda") if device.missing() is None else []
+
+
+def ways_of_paper() -> list[Callable[..., object]]:
+    """As `ways`, of `paper`."""
+    from volcomp.gpu.paper import device as of_paper
+
+    return of_paper.ways("cuda") if device.missing() is None else []
 
 
 def both_ways(voxels: np.ndarray, **options: object) -> None:
@@ -55,7 +71,7 @@ def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> No
 
     network = Network(models.weights(number), "cuda", way)  # type: ignore[arg-type]
     device.check(network)
-    slabs, backend = slabs_of_all_kinds(number), cpu.Network(models.weights(number))
+    slabs, backend = given_of_all_kinds(number), cpu.Network(models.weights(number))
     for slab, found in zip(slabs, on_device(slabs, network, nothing), strict=True):
         assert same_survey(found, survey(slab, backend, Team(None, 1), nothing))
 
@@ -63,6 +79,34 @@ def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> No
 def test_the_fastest_way_is_taken() -> None:
     """That it is left aside would be a warning, and so an error here."""
     assert device.network(models.weights(4)).steps is ways()[0]
+
+
+@pytest.mark.parametrize("neighbourhood", [SMALL, LEFT_FREE, DEEP, FAR])
+@pytest.mark.parametrize("way", ways_of_paper(), ids=lambda way: way.__module__.rpartition(".")[2])
+def test_every_way_of_paper_equals_the_reference(way: Callable[..., object], neighbourhood: Neighbourhood) -> None:
+    """Gates at their limits and not, ranks beyond int16; slabs of several programs and of a part of one."""
+    from volcomp.gpu.paper.network import Network
+
+    for size, limit in ((0.1, 4095), (3.0, 65535)):
+        weights = made(neighbourhood, size)
+        shapes = [(4, 13, 11), (1, 13, 11), (5, 13, 11)]
+        check_walks(weights, slabs_of(shapes, limit), Network(weights, "cuda", way))  # type: ignore[arg-type]
+
+
+def test_the_fastest_way_of_paper_is_taken() -> None:
+    made_there = device.network(models.paper(models.CURRENT["paper"]))
+    assert made_there.make is ways_of_paper()[0]  # type: ignore[union-attr]
+
+
+@settings(max_examples=25)
+@given(voxels=volumes)
+def test_any_volume_with_paper(voxels: np.ndarray) -> None:
+    both_ways(voxels, model="paper")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 300), (130, 1, 1), (67, 33, 65)])
+def test_odd_shapes_with_paper(shape: tuple[int, int, int]) -> None:
+    both_ways(scan(shape), model="paper")
 
 
 @pytest.mark.parametrize("model", models.RUNS)
@@ -92,6 +136,57 @@ def test_a_fitted_model() -> None:
     coded = codec.encode(voxels, model="fast", device="cuda", effort=6)
     assert np.array_equal(decode(*coded, device="cpu"), voxels)
     assert np.array_equal(decode(*coded, device="cuda"), voxels)
+
+
+# -------------------------------------------------------------------------------------------------------- training
+
+
+def ways_of_training() -> list[Callable[..., object]]:
+    """Those of a machine with a GPU, if this is one."""
+    return training.ways("cuda") if device.missing() is None else []
+
+
+@pytest.mark.parametrize(("hidden", "shared"), [(32, 16), (128, 32), (32, 0)])
+@pytest.mark.parametrize("shape", [(64, 3, 6, 57), (64, 2, 4, 32), (70, 4, 16, 3), (1, 2, 3, 2), (3, 3, 1, 400)])
+@pytest.mark.parametrize("way", ways_of_training(), ids=lambda way: way.__name__)
+def test_every_way_of_training_has_the_cpus_passes(
+    way: Callable[..., Passes], shape: tuple[int, int, int, int], hidden: int, shared: int
+) -> None:
+    assert_same_passes(way(hidden, shared, "cuda"), shape, hidden, shared, where="cuda", tolerance=0.02)
+
+
+def test_the_fastest_way_of_training_is_taken() -> None:
+    assert type(training.passes(128, 32, "cuda")) is ways_of_training()[0]
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("block", [(3, 6, 16), (2, 4, 64), (1, 1, 1)])
+def test_blocks_are_the_cpus(block: tuple[int, int, int], kernels: bool) -> None:
+    slabs = [slab for slab in slabs_of_all_kinds() if slab.shape[0] >= block[0]]
+    held = Slabs(slabs, "cuda")
+    held.kernels = kernels
+    assert_same_blocks(held, slabs, "cuda", block)
+
+
+@pytest.mark.parametrize("model", models.RUNS)
+def test_the_training_is_the_cpus(model: str, tmp_path: Path) -> None:
+    """And goes on on the other, from either's checkpoint."""
+    assert_same_training("cuda", tmp_path, model)
+
+
+@pytest.mark.parametrize("model", models.RUNS)
+def test_a_fit_pays(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device alone, recorded or not (that it failed there would be a warning, and so an error here)."""
+    voxels = unseen((16, 128, 128))
+    plain = codec.encode(voxels, model=model, device="cpu")
+    ours = codec.encode(voxels, model=model, device="cpu", effort=9)
+    theirs = codec.encode(voxels, model=model, device="cuda", effort=9)
+    assert codec._size(theirs) < codec._size(plain)
+    assert codec._size(theirs) == pytest.approx(codec._size(ours), rel=0.01)
+    assert np.array_equal(decode(*theirs, device="cpu"), voxels)
+    monkeypatch.setattr(fit, "UNRECORDED", 1 << 30)
+    unrecorded = codec.encode(voxels, model=model, device="cuda", effort=9)
+    assert codec._size(theirs) == pytest.approx(codec._size(unrecorded), rel=0.002)
 
 
 def valid_series() -> list[str]:

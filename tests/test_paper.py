@@ -107,7 +107,7 @@ def test_three_decoders_give_the_same_voxels(shape: tuple[int, int, int], left: 
     """One voxel after the other, all rows that are ready (without the voxels to the left), and the hyperplanes."""
     ranks = scan(shape)
     network = cpu.Network(made(SMALL if left else LEFT_FREE))
-    smallest = slab.schedule_of(network)
+    smallest = slab.schedule_of(network.weights)
     assert (smallest.a == 0) == (not left)
     for schedule in (smallest, Schedule(1, shape[2], shape[1] * shape[2]), Schedule(1, 5, 30)):
         data = slab.encode(ranks, 900, network, schedule=schedule)
@@ -116,7 +116,7 @@ def test_three_decoders_give_the_same_voxels(shape: tuple[int, int, int], left: 
 
 
 def test_the_left_free_decoder_takes_rows_of_all_slices_that_are_ready() -> None:
-    schedule = slab.schedule_of(cpu.Network(made(LEFT_FREE)))
+    schedule = slab.schedule_of(made(LEFT_FREE))
     z, y, _ = max(schedule.walk((6, 8, 5)), key=lambda front: front[0].size)
     rows = set(zip(z.tolist(), y.tolist(), strict=True))
     assert len(rows) > 1 and len({row[0] for row in rows}) == len(rows) and z.size == 5 * len(rows)

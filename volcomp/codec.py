@@ -15,26 +15,26 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import coding, differences, least_squares, linear, mapping, models, rice, spike
-from .coding import Survey
+from . import coding, differences, linear, mapping, models, rice, spike, walk
 from .cursor import Cursor, string, varint
 from .engines import Engine, OnDevice, OnThreads, Slabs, Workers
 from .errors import DamagedError, UnsupportedError
 from .lstm import cpu, reference
 from .lstm.weights import Weights
 from .paper import cpu as paper_cpu
-from .paper import reference as published
+from .paper import reference as paper_reference
 from .paper import slab as paper_slab
+from .paper import weights as published
 from .slab import lay_out
-from .walk import Done, Given, Network, Opened
+from .walk import Done, Given, Opened
 
 if TYPE_CHECKING:
-    from .gpu import network as gpu
+    from .gpu import device as gpu
 
 MODELS = tuple(models.CURRENT)
 # Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
@@ -45,14 +45,15 @@ SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-# Voxels; for fewer, importing torch takes longer than it saves. A `paper` model has a step for every neighbour.
-SMALL, PUBLISHED_SMALL = 1 << 20, 1 << 14
-LARGE = 1 << 23  # for fewer, getting a GPU to work takes longer, a matter of seconds
+SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves,
+LARGE = 1 << 23  # and getting a GPU to work, a matter of seconds,
+PUBLISHED_COST = 32  # and a voxel of a `paper` model, which has a step for every neighbour, is as much work as so many
 EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
-LIKE_A_GPU = ("torch", "triton")  # backends that do on the CPU what a GPU does, for tests
+# Backends that do on the CPU what a GPU does, for tests, and what a fit takes for the device there.
+LIKE_A_GPU = {"torch": "cpu:0", "triton": "cpu:0"}
 Progress = Callable[[int], None]
 
 
@@ -131,46 +132,32 @@ def read_header(data: bytes) -> VolumeHeader:
 
 
 @lru_cache(maxsize=8)
-def _weights(number: int, changed: bytes) -> Weights:
+def _weights(number: int, changed: bytes) -> Weights | published.Weights:
     """A released model, or what differences make of it; DamagedError where these are not sound."""
+    if number in models.PUBLISHED and not changed:
+        return models.paper(number)
     released = models.weights(number)
     return differences.apply(released, differences.from_bytes(changed, released)) if changed else released
 
 
 @lru_cache(maxsize=8)
-def _network(number: int, changed: bytes, backend: str, without_torch: bool) -> Network:
-    """The backend of this name with a model loaded."""
-    weights = _weights(number, changed)
-    if backend == "reference":
-        return reference.Network(weights)
-    return cpu.Network(weights, cpu.float_product if without_torch else None)
+def _network(number: int, changed: bytes, backend: str, without_torch: bool) -> object:
+    """The backend of this name with a model loaded: of `lstm`, or of `paper`."""
+    weights, product = _weights(number, changed), cpu.float_product if without_torch else None
+    if isinstance(weights, published.Weights):
+        return paper_reference.Network(weights) if backend == "reference" else paper_cpu.Network(weights, product)
+    return reference.Network(weights) if backend == "reference" else cpu.Network(weights, product)
 
 
-def _leave_torch(voxels: int, small: int = SMALL) -> bool:
+def _leave_torch(work: int) -> bool:
     """Whether importing torch would take longer than it saves."""
-    return voxels < small and "torch" not in sys.modules
-
-
-@lru_cache(maxsize=8)
-def _published(number: int, backend: str, without_torch: bool) -> published.Network:
-    """As `_network`, for a model of the published kind."""
-    weights = models.paper(number)
-    if backend == "reference":
-        return published.Network(weights)
-    return paper_cpu.Network(weights, cpu.float_product if without_torch else None)
-
-
-def _reader(number: int, device: str, backend: str, voxels: int) -> published.Network:
-    """Who predicts so many voxels under a model of the published kind: the CPU alone."""
-    if _takes_gpu(device, 0):
-        raise UnsupportedError(f"model {models.RELEASED[number]} runs on the CPU alone; use --device cpu")
-    return _published(number, backend, _leave_torch(voxels, PUBLISHED_SMALL))
+    return work < SMALL and "torch" not in sys.modules
 
 
 def forget_models() -> None:
     """Drop the models that are kept in memory, for a number that is to stand for another one (experiments try models
     that were never released)."""
-    for kept in (models.weights, models.paper, models.tables, _weights, _network, _published, _on_device):
+    for kept in (models.weights, models.paper, models.tables, _weights, _network, _on_device):
         kept.cache_clear()
 
 
@@ -183,7 +170,7 @@ def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _on_device(number: int, changed: bytes, device: str, way: str) -> gpu.Network | UnsupportedError:
+def _on_device(number: int, changed: bytes, device: str, way: str) -> gpu.AnyNetwork | UnsupportedError:
     """A model on a device as torch names it; the error where it does not compute there as it should."""
     from .gpu import device as gpu
 
@@ -197,8 +184,9 @@ def _engine(
     number: int, changed: bytes, device: str, backend: str, slabs: Slabs, workers: Workers, done: Done
 ) -> Engine:
     """Who is to walk over slabs of so many voxels."""
-    voxels = sum(slabs.values())
-    on_gpu = backend == "cpu" and _takes_gpu(device, voxels)
+    is_published = number in models.PUBLISHED
+    work = sum(slabs.values()) * (PUBLISHED_COST if is_published else 1)
+    on_gpu = backend == "cpu" and _takes_gpu(device, work)
     if on_gpu or backend in LIKE_A_GPU:
         network = _on_device(number, changed, *(("cuda", "") if on_gpu else ("cpu", backend)))
         free = on_gpu and device == "auto"  # to take the CPU instead
@@ -208,14 +196,15 @@ def _engine(
                 return engine
         elif not free:
             raise network
-    return OnThreads(_network(number, changed, backend, _leave_torch(voxels)), workers, done)
+    network_here = _network(number, changed, backend, _leave_torch(work))
+    return OnThreads(paper_slab if is_published else walk, network_here, workers, done)
 
 
-def _takes_gpu(device: str, voxels: int) -> bool:
-    """Whether so many voxels should go to a GPU: for `auto` where there is one, and enough for it to do."""
+def _takes_gpu(device: str, work: int) -> bool:
+    """Whether the work on so many voxels should go to a GPU: for `auto` where there is one, and enough for it to do."""
     if device not in ("auto", "cpu", "cuda"):
         raise UnsupportedError(f"device {device!r} is not known; take auto, cpu or cuda")
-    if device == "cpu" or (device == "auto" and voxels < LARGE):
+    if device == "cpu" or (device == "auto" and work < LARGE):
         return False
     from .gpu.device import missing
 
@@ -273,37 +262,30 @@ def encode(
     voxels_of = {k: (b - a) * height * width for k, (a, b) in enumerate(ranges)}
     stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
 
-    def published_slabs(header: bytes, workers: Workers) -> Iterator[bytes]:
-        network, done = _reader(number, device, backend, voxels.size), workers.telling(progress)
-
-        def job(k: int) -> bytes:
-            a, b = ranges[k]
-            payload = paper_slab.encode(found.forward(voxels[a:b]), found.limit, network, workers.team.share, done)
-            return _digest(header, k, voxels[a:b]) + payload
-
-        return workers.in_order([partial(job, k) for k in range(count)])
-
     def coded(changed: bytes, workers: Workers) -> tuple[bytes, list[bytes]]:
         header = _write_header(shape, voxels.dtype, number, changed, count, found)
-        if number in models.PUBLISHED:
-            return header, list(published_slabs(header, workers))
         engine = _engine(number, changed, device, backend, voxels_of, workers, workers.telling(progress))
 
-        def begin(k: int) -> Given:
+        def begin(k: int) -> Given | paper_slab.Given:
             a, b = ranges[k]
             levels = found.forward(voxels[a:b])
+            if number in models.PUBLISHED:
+                return paper_slab.Given(levels, found.limit)
             if k not in stages:
-                stages[k] = least_squares.fit_by_effort(levels, models.RUNS[model], effort)
+                stages[k] = engine.fit(levels, models.RUNS[model], effort)
             # Learning passes over a grey level that flags may take out of the network's hands.
             common = spike.candidate(levels.ravel(), found.limit)
             quiet = common if models.weights(number).learns else None
             layout = lay_out((b - a, height, width), stages[k])
             return Given(layout, levels, found.limit, stages[k], common, quiet)
 
-        def end(k: int, given: Given, survey: Survey) -> bytes:
+        def end(k: int, given: Given | paper_slab.Given, survey: Any) -> bytes:
             a, b = ranges[k]
+            checksum = _digest(header, k, voxels[a:b])
+            if isinstance(given, paper_slab.Given):
+                return checksum + paper_slab.write(given, survey, paper_slab.schedule_of(models.paper(number)))
             payload = coding.write(models.tables(number), survey, given.limit, given.common, given.quiet is not None)
-            return _digest(header, k, voxels[a:b]) + linear.to_bytes(given.fitted) + payload
+            return checksum + linear.to_bytes(given.fitted) + payload
 
         return header, list(engine.survey(voxels_of, begin, end))
 
@@ -311,7 +293,9 @@ def encode(
         best = coded(b"", workers)
         if effort > EFFORT:
             done = workers.telling(progress)
-            changed = _fit(voxels, found, ranges, stages, model, VISITS[effort], workers.threads, done)
+            there = backend == "cpu" and _takes_gpu(device, voxels.size)
+            where = "cuda" if there else LIKE_A_GPU.get(backend, "cpu")
+            changed = _fit(voxels, found, ranges, stages, model, VISITS[effort], workers.threads, done, where)
             if changed:
                 best = min(best, coded(changed, workers), key=_size)
             else:
@@ -326,9 +310,9 @@ def _size(coded: tuple[bytes, list[bytes]]) -> int:
 
 def _fit(
     voxels: np.ndarray, found: mapping.Mapping, ranges: tuple[tuple[int, int], ...], stages: dict[int, linear.Weights],
-    model: str, visits: float, threads: int, done: Done,
+    model: str, visits: float, threads: int, done: Done, device: str,
 ) -> bytes:  # fmt: skip
-    """The differences of a model fitted to the volume; empty where it does not pay."""
+    """The differences of a model fitted to the volume, on that device; empty where it does not pay."""
     from . import fit
     from .training import data
 
@@ -338,8 +322,7 @@ def _fit(
         for k, (a, b) in enumerate(ranges)
         if k % step == step // 2
     ]
-
-    return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, threads, done)
+    return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, threads, done, device)
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding
@@ -358,43 +341,25 @@ def decode_slabs(
     depths = {k: h.slabs[k][1] - h.slabs[k][0] for k in numbers}
     voxels_of = {k: depth * h.shape[1] * h.shape[2] for k, depth in depths.items()}
 
-    def begin(k: int) -> Opened:
-        reader = Cursor(payloads[k][DIGEST:], "what it holds")
+    def begin(k: int) -> Opened | paper_slab.Opened:
+        reader, shape = Cursor(payloads[k][DIGEST:], "what it holds"), (depths[k], *h.shape[1:])
+        if h.number in models.PUBLISHED:
+            return paper_slab.Opened(shape, paper_slab.Reader(reader, h.mapping.limit), h.mapping.limit)
         fitted = linear.from_bytes(reader, depths[k])
-        layout = lay_out((depths[k], *h.shape[1:]), fitted)
+        layout = lay_out(shape, fitted)
         longest = max(hi - lo for _, lo, hi in layout.fronts)
         symbols = coding.Reader(models.tables(h.number), reader, h.mapping.limit, longest)
         return Opened(layout, symbols, h.mapping.limit, fitted)
 
-    def checked(k: int, levels: np.ndarray) -> np.ndarray:
+    def end(k: int, opened: Opened | paper_slab.Opened, levels: np.ndarray) -> np.ndarray:
         voxels = h.mapping.backward(levels, h.dtype)
         if _digest(header, k, voxels) != payloads[k][:DIGEST]:
             raise DamagedError("its voxels do not have the checksum that it states")
         return voxels
 
-    def end(k: int, opened: Opened, levels: np.ndarray) -> np.ndarray:
-        return checked(k, levels)
-
-    def published_slabs(workers: Workers, done: Done) -> Iterator[np.ndarray | DamagedError]:
-        network = _reader(h.number, device, backend, sum(voxels_of.values()))
-
-        def job(k: int) -> np.ndarray | DamagedError:
-            reader, shape = Cursor(payloads[k][DIGEST:], "what it holds"), (depths[k], *h.shape[1:])
-            try:
-                levels = paper_slab.decode(reader, shape, h.mapping.limit, network, workers.team.share, done)
-                return checked(k, levels)
-            except DamagedError as error:
-                return error
-
-        return workers.in_order([partial(job, k) for k in numbers])
-
     with Workers(threads, len(numbers)) as workers:
-        done = workers.telling(progress)
-        if h.number in models.PUBLISHED:
-            results = published_slabs(workers, done)
-        else:
-            engine = _engine(h.number, h.differences, device, backend, voxels_of, workers, done)
-            results = engine.restore(voxels_of, begin, end)
+        engine = _engine(h.number, h.differences, device, backend, voxels_of, workers, workers.telling(progress))
+        results = engine.restore(voxels_of, begin, end)
         for k, result in zip(numbers, results, strict=True):
             if isinstance(result, DamagedError):
                 first, past = h.slabs[k]

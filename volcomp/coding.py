@@ -151,8 +151,9 @@ class Reader:
 
     def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """The voxels int32 [v] of the next front, until the next call; contexts are needed where there is a spike."""
+        contexts = _NONE if self.spike is None or context is None else context
         self._position = _take(
-            mean, classes, self._corrections, _NONE if context is None else context, self._codes, self.spike or 0,
+            mean, classes, self._corrections, contexts, self._codes, self.spike or 0,
             self._stream, self._quantiles, self._raw, self._position, self._limit.bit_length(),
             self._limit, self._room,
         )  # fmt: skip

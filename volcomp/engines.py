@@ -12,24 +12,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from . import walk
-from .coding import Survey
+from . import least_squares, linear
 from .errors import DamagedError
 from .lstm import cpu
 from .slab import Team
-from .walk import Done, Given, Opened, Stopped
+from .walk import Done, Stopped
 
 if TYPE_CHECKING:
-    from .gpu.network import Network
+    from .gpu.device import AnyNetwork
 
 Result = TypeVar("Result")
+Given = TypeVar("Given")  # a slab on its way there, and
+Survey = TypeVar("Survey")  # what the walk has found of it;
+Opened = TypeVar("Opened")  # a slab on its way back
 Slabs = Mapping[int, int]  # voxels by number
 # What a voxel of a slab takes of a GPU's memory, known or not, in slices of 128² with `base` and a support that reaches
-# far; in slices of 512², where margins and what rows pass on weigh less, it is half of that.
+# far; in slices of 512², where margins and what rows pass on weigh less, it is half of that, and less with `paper`.
 GIVEN_BYTES, OPENED_BYTES = 40, 30
 GROUP_VOXELS = 1 << 27  # a GPU walks over at once, at most: 16 slabs of 32 slices of 512², 10^4 to 10^5 in a front
 
@@ -82,6 +84,10 @@ class Workers:
 class Engine(Protocol):
     """Begins, walks over and ends every slab; the results in ascending order."""
 
+    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+        """As `least_squares.fit_by_effort`; on a thread that begins a slab."""
+        ...
+
     def survey(
         self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
     ) -> Iterator[Result]:
@@ -95,11 +101,29 @@ class Engine(Protocol):
         ...
 
 
+class Walks(Protocol):
+    """How a kind of model walks over a slab on the CPU: `volcomp.walk`, or `volcomp.paper.slab`."""
+
+    @property
+    def survey(self) -> Callable[..., Any]:
+        """There, from (given, network, team, done)."""
+        ...
+
+    @property
+    def restore(self) -> Callable[..., np.ndarray]:
+        """Back, from (opened, network, team, done)."""
+        ...
+
+
 class OnThreads:
     """The `Engine` of the CPU: every slab goes all its way on one thread."""
 
-    def __init__(self, network: walk.Network, workers: Workers, done: Done) -> None:
-        self._network, self._workers, self._done = network, workers, done
+    def __init__(self, walks: Walks, network: object, workers: Workers, done: Done) -> None:
+        self._walks, self._network, self._workers, self._done = walks, network, workers, done
+
+    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+        """As `Engine` says."""
+        return least_squares.fit_by_effort(levels, widest, effort)
 
     def survey(
         self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
@@ -108,7 +132,7 @@ class OnThreads:
 
         def job(k: int) -> Result:
             given = begin(k)
-            return end(k, given, walk.survey(given, self._network, self._workers.team, self._done))
+            return end(k, given, self._walks.survey(given, self._network, self._workers.team, self._done))
 
         return self._workers.in_order([partial(job, k) for k in slabs])
 
@@ -119,7 +143,7 @@ class OnThreads:
 
         def job(k: int) -> Result:
             opened = begin(k)
-            return end(k, opened, walk.restore(opened, self._network, self._workers.team, self._done))
+            return end(k, opened, self._walks.restore(opened, self._network, self._workers.team, self._done))
 
         return self._workers.in_order([partial(attempt, job, k) for k in slabs])
 
@@ -128,18 +152,25 @@ class OnDevice:
     """The `Engine` of a GPU: it walks over as many slabs at once as its memory has room for; threads begin and end
     them."""
 
-    def __init__(self, network: Network, workers: Workers, done: Done) -> None:
+    def __init__(self, network: AnyNetwork, workers: Workers, done: Done) -> None:
         self._network, self._workers, self._done = network, workers, done
+
+    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+        """As `Engine` says."""
+        from .gpu import equations
+
+        return equations.fit(levels, widest, effort, self._network.device)
 
     def survey(
         self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
     ) -> Iterator[Result]:
         """As `Engine` says."""
-        from .gpu import walk
+        from .gpu import device
 
+        walks = device.walks(self._network)
         for numbers in self._groups(slabs, GIVEN_BYTES):
             given = [*self._workers.in_order([partial(begin, k) for k in numbers])]
-            surveys = walk.survey(given, self._network, self._done)
+            surveys = walks.survey(given, self._network, self._done)
             ended = zip(numbers, given, surveys, strict=True)
             yield from self._workers.in_order([partial(end, *one) for one in ended])
 
@@ -147,18 +178,20 @@ class OnDevice:
         self, slabs: Slabs, begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
     ) -> Iterator[Result | DamagedError]:
         """As `Engine` says."""
-        from .gpu import walk
+        from .gpu import device
 
+        walks = device.walks(self._network)
         for numbers in self._groups(slabs, OPENED_BYTES):
             opened = [*self._workers.in_order([partial(attempt, begin, k) for k in numbers])]
-            whole = [one for one in opened if isinstance(one, Opened)]
-            levels = iter(walk.restore(whole, self._network, self._done) if whole else [])
-            walked = [(one, next(levels)) if isinstance(one, Opened) else (one, one) for one in opened]
+            whole = [one for one in opened if not isinstance(one, DamagedError)]
+            levels = iter(walks.restore(whole, self._network, self._done) if whole else [])
+            walked = [(one, one if isinstance(one, DamagedError) else next(levels)) for one in opened]
 
             def finish(k: int, one: Opened | DamagedError, found: np.ndarray | DamagedError) -> Result:
+                if isinstance(one, DamagedError):
+                    raise one
                 if isinstance(found, DamagedError):
                     raise found
-                assert isinstance(one, Opened)
                 return end(k, one, found)
 
             jobs = [partial(attempt, finish, k, *pair) for k, pair in zip(numbers, walked, strict=True)]

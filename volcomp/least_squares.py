@@ -6,6 +6,7 @@ integers that float64 holds exactly, and what is solved from them is solved in a
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,15 @@ from numba import njit
 
 from neighbourhoods import Offset
 
-from .linear import SHIFT_LIMIT, WEIGHT_BITS, WEIGHT_LIMIT, Weights, groups_of
+from .equations import UNIT, Equations, Maker, Take, activities, on_cpu
+from .linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
 from .padded import LANES
 from .slab import padded
-from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, REACH, Support, named, of_runs, voxels_of
+from .supports import REACH, Support, named, of_runs, voxels_of
 
 CLASS_SAMPLES = 1 << 16  # at most so many voxels one class of a group is fitted on,
 PRICED = 1 << 16  # so many what a support or a number of classes would cost,
 CHOSEN_ON = 1 << 15  # and so many a support is chosen on
-# So that sums of CLASS_SAMPLES weighted products stay below 2^53, and float64 holds them exactly.
-DIFFERENCE_LIMIT = 1 << 14
-HEAVIEST = 5  # of the factors that rows of a fit are multiplied with, integers from 0
 # Relative to the mean square difference. Smooth images need long filters that all but cancel, and a ridge forbids them.
 RIDGE = 1e-6
 UNCERTAIN = 3.0  # unit of the weights of v voxels: so many times their mean error over their differences · √v
@@ -52,47 +51,6 @@ FIRST = ((0, 0, LEFT), *((-back, dy, MIDDLE) for back, dy in ((0, -1), (0, -2), 
 RUN_COUNTS = (8, 12, 16, 24)  # how many runs are tried
 FEWEST = 1 << 14  # voxels; fewer do not tell which runs to choose
 HEAVY, USUAL = 64, 8  # factors that rows of the choice are multiplied with: the largest, and the median
-PRODUCT_LIMIT = 1 << 17  # of such rows, so that sums of CHOSEN_ON products of two stay below 2^53
-
-
-@njit(nogil=True, cache=True, inline="always")
-def gather(known: np.ndarray, at: int, row: np.ndarray, used: int, in_slice: int, near: np.ndarray) -> tuple[Any, Any]:
-    """Differences of the first `used` neighbours from the base, into `near` int32; returns base and activity."""
-    for i in range(used):
-        near[i] = known[np.uint64(at + row[i])]
-    base = np.int64(near[0] + near[1] + near[2] + near[3] + 2) >> 2
-    for i in range(used):
-        near[i] -= np.int32(base)
-    activity = np.int64(0)
-    for i in range(ACTIVITY_IN_SLICE):
-        activity += abs(near[i])
-    if used == in_slice:
-        return base, (activity * 19) // 10  # as if the nine neighbours before were like the ten in the slice
-    for i in range(in_slice, in_slice + ACTIVITY_BEFORE):
-        activity += abs(near[i])
-    return base, activity
-
-
-@njit(nogil=True, cache=True)
-def _activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, used: int, in_slice: int) -> np.ndarray:
-    out, near = np.empty(index.shape[0], np.int64), np.empty(row.shape[0], np.int32)
-    for v in range(index.shape[0]):
-        out[v] = gather(known, index[v], row, used, in_slice, near)[1]
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _design(
-    known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int, design: np.ndarray, target: np.ndarray
-) -> None:
-    """Differences from the base: of the neighbours into `design` [v, used], of the voxel itself into `target` [v]."""
-    used = design.shape[1]
-    near = np.empty(used, np.int32)
-    for v in range(index.shape[0]):
-        base = gather(known, index[v], row, used, in_slice, near)[0]
-        for i in range(used):
-            design[v, i] = min(max(near[i], -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
-        target[v] = min(max(known[index[v]] - base, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
 
 
 @njit(nogil=True, cache=True)
@@ -118,40 +76,40 @@ def solve_positive_definite(matrix: np.ndarray, right: np.ndarray) -> np.ndarray
     return x
 
 
-def _robust(design: np.ndarray, target: np.ndarray, voxels: int = 0) -> tuple[np.ndarray, int, float]:
-    """Weights int16 [n] that predict `target` [v] from `design` [v, n], their shift, and their mean absolute error.
+def _robust(equations: Equations, voxels: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights int16 [c, n] of several classes, their shifts uint8 [c], and their mean absolute errors [c].
 
     Iteratively reweighted least squares (Holland & Welsch 1977): a voxel that is predicted badly counts less in the
     next round, down to what the logarithm of a Laplacian's or a logistic's density would give it, so that edges do not
     spoil the prediction of what lies between them. The weights are rounded to a unit about as large as they are
-    uncertain when so many voxels tell them: finer ones cost more than they save. 0 voxels ask for the finest.
+    uncertain when so many voxels of a class tell them: finer ones cost more than they save. 0 voxels ask for the
+    finest.
     """
-    importance, unit = np.ones(len(target)), 1 << WEIGHT_BITS
-    for thinning in THINNING:
-        # Sums of integers below 2^53, so exact whatever the order or the threads; of an array by itself, so in half the
-        # time.
-        rows = design[::thinning] * importance[::thinning, None]
-        gram = rows.T @ rows
-        right = rows.T @ (target[::thinning] * importance[::thinning])
-        gram[np.diag_indices(len(gram))] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
-        solved = solve_positive_definite(gram, right) * unit
-        weights = np.clip(np.rint(solved), -WEIGHT_LIMIT, WEIGHT_LIMIT)
-        error = np.abs(target * unit - design @ weights)  # integers as well
-        usual = np.partition(error, error.size // 2)[error.size // 2] + unit // 2
-        importance = np.rint(HEAVIEST * np.sqrt(usual / (error + usual)))
-    missed, shift = float(error.mean()) / unit, 0
+    for k, thinning in enumerate(THINNING):
+        if k:
+            equations.reweigh()
+        solved = np.stack([_solved(products) for products in equations.products(thinning)]) * UNIT
+        missed = equations.miss(np.clip(np.rint(solved), -WEIGHT_LIMIT, WEIGHT_LIMIT)) / UNIT
+    shifts = np.zeros(len(solved), np.int64)
     if voxels:
-        spread = float((design * design).mean())
-        certain = (UNCERTAIN * (missed + 0.2)) ** 2 / (voxels * spread + 1e-3) * unit**2  # square of the unit, in steps
-        while shift < SHIFT_LIMIT and 2 * 4**shift < certain:
-            shift += 1
-        most = WEIGHT_LIMIT >> shift
-        weights = np.clip(np.rint(solved / (1 << shift)), -most, most) * (1 << shift)
-    return weights.astype(np.int16), shift, missed
+        # Squares of the units, in steps of 1 / UNIT.
+        certain = (UNCERTAIN * (missed + 0.2)) ** 2 / (voxels * equations.spread() + 1e-3) * UNIT**2
+        shifts = np.searchsorted(2 * 4 ** np.arange(SHIFT_LIMIT), certain)
+    unit = 1 << shifts[:, None]
+    most = WEIGHT_LIMIT // unit
+    weights = np.clip(np.rint(solved / unit), -most, most) * unit
+    return weights.astype(np.int16), shifts.astype(np.uint8), missed
+
+
+def _solved(products: np.ndarray) -> np.ndarray:
+    """The weights float64 [n] that these sums of products [n + 1, n + 1] ask for, 1.0 as 1."""
+    gram, right = products[:-1, :-1].copy(), products[:-1, -1].copy()
+    gram[np.diag_indices(len(gram))] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
+    return solve_positive_definite(gram, right)
 
 
 def _fit_group(
-    known: np.ndarray, index: np.ndarray, flat: np.ndarray, in_slice: int, classes: int, samples: int
+    known: np.ndarray, take: Take, index: np.ndarray, flat: np.ndarray, in_slice: int, classes: int, samples: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Thresholds [classes - 1], weights [classes, neighbours], shifts [classes], and what a voxel of the group would
     cost in bits if its residual were Laplacian in every class; the neighbours are those at `flat` int64 [n], relative
@@ -159,19 +117,17 @@ def _fit_group(
     voxels = index.size // classes  # in each class
     index = _thinned(index, samples)
     size = flat.size
-    activity = _activities(known, index, flat, size, in_slice)
-    thresholds, chosen = _classes(activity, classes)
+    thresholds, chosen = _classes(activities(known, index, flat, in_slice), classes)
     weights, shifts = np.zeros((classes, size), np.int16), np.zeros(classes, np.uint8)
+    some = np.unique(chosen)  # those that have voxels
+    members = [index[chosen == c] for c in some]
+    fitted_on = [_thinned(m, CLASS_SAMPLES) for m in members]
+    weights[some], shifts[some], errors = _robust(take(fitted_on, flat), voxels)
     bits = 0.0
-    for c in range(classes):
-        members = index[chosen == c]
-        if members.size == 0:
-            continue
-        design, target = _designed(known, _thinned(members, CLASS_SAMPLES), flat, in_slice)
-        weights[c], shifts[c], error = _robust(design, target, voxels)
+    for m, on, error in zip(members, fitted_on, errors, strict=True):
         # What the same weights would miss on other voxels (the final prediction error: Akaike 1969).
-        error *= np.sqrt((target.size + size) / max(target.size - size, 1))
-        bits += members.size * np.log2(2 * np.e * (error + 0.2))
+        missed = error * np.sqrt((on.size + size) / max(on.size - size, 1))
+        bits += m.size * np.log2(2 * np.e * (missed + 0.2))
     return thresholds, weights, shifts, bits / index.size
 
 
@@ -185,13 +141,6 @@ def _classes(activity: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray
     ranks = (np.arange(1, classes) * activity.size) // classes
     thresholds = np.partition(activity, ranks)[ranks]
     return thresholds, np.searchsorted(thresholds, activity, side="right")
-
-
-def _designed(known: np.ndarray, index: np.ndarray, flat: np.ndarray, in_slice: int) -> tuple[np.ndarray, np.ndarray]:
-    """`_design` into new arrays."""
-    design, target = np.empty((index.size, flat.size)), np.empty(index.size)
-    _design(known, index, flat, in_slice, design, target)
-    return design, target
 
 
 @njit(nogil=True, cache=True)
@@ -260,7 +209,9 @@ def _pool(depth: int) -> list[Offset]:
     return [*FIRST, *(run for run in runs if run not in FIRST)]
 
 
-def _choose(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], depth: int, count: int) -> list[Offset]:
+def _choose(
+    known: np.ndarray, take: Take, index: np.ndarray, strides: tuple[int, int], depth: int, count: int
+) -> list[Offset]:
     """Runs to predict these voxels from, which lie in slices with `depth` before them: the best first, after those that
     every support has."""
     runs = _pool(depth)
@@ -268,24 +219,21 @@ def _choose(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], dept
     used = sum(-dz <= depth for dz, _, _ in pool.offsets)
     index = _thinned(index, CHOSEN_ON)
     flat = pool.flat(strides)[depth, :used]
-    design, target = _designed(known, index, flat, pool.in_slice)
     # Errors count by their size relative to what is usual where they occur, as bits do, and large ones less.
     near = np.array([pool.offsets.index(o) for o in named("narrow").offsets if -o[0] <= depth])
-    _, chosen = _classes(_activities(known, index, flat, flat.size, pool.in_slice), 16)
+    _, chosen = _classes(activities(known, index, flat, pool.in_slice), 16)
+    classes = [np.flatnonzero(chosen == c) for c in np.unique(chosen)]
+    equations = take([index[of_class] for of_class in classes], flat[near])
+    _robust(equations)
     importance = np.zeros(index.size)
-    for c in np.unique(chosen):
-        members = np.flatnonzero(chosen == c)
-        weights, _, _ = _robust(design[np.ix_(members, near)], target[members])
-        error = np.abs(target[members] - design[np.ix_(members, near)] @ weights / (1 << WEIGHT_BITS))
+    for of_class, missed in zip(classes, equations.errors(), strict=True):
+        error = missed / UNIT
         usual = np.partition(error, error.size // 2)[error.size // 2] + 0.5
-        importance[members] = 1 / np.sqrt((error + usual) * usual)
+        importance[of_class] = 1 / np.sqrt((error + usual) * usual)
     importance /= np.partition(importance, importance.size // 2)[importance.size // 2]
-    importance = np.rint(np.minimum(USUAL * importance, HEAVY))
-    for part in (design, target[:, None]):  # in place: these are the largest arrays of an encoder
-        part *= importance[:, None]
-        np.clip(part, -PRODUCT_LIMIT, PRODUCT_LIMIT, out=part)
-    right = design.T @ target
-    gram = np.block([[design.T @ design, right[:, None]], [right, target @ target]])
+    equations = take([index], flat)
+    equations.weigh([np.rint(np.minimum(USUAL * importance, HEAVY))])
+    gram = equations.products(1)[0]
     gram[np.diag_indices(flat.size)] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
     place = {offset: i for i, offset in enumerate(pool.offsets[:used])}
     members = np.full((len(runs), LANES), -1)
@@ -295,15 +243,15 @@ def _choose(known: np.ndarray, index: np.ndarray, strides: tuple[int, int], dept
     return [runs[r] for r in _greedy(gram, members, len(FIRST), min(count, len(runs)))]
 
 
-def fit_by_effort(levels: np.ndarray, widest: int, effort: int) -> Weights:
+def fit_by_effort(levels: np.ndarray, widest: int, effort: int, maker: Maker = on_cpu) -> Weights:
     """Fitted to a slab [Z, Y, X], with no more than `widest` runs in its support."""
     runs, bits, counts = SEARCH[effort]
-    return fit(*padded(levels), min(runs, widest), 1 << bits, counts)
+    return fit(*padded(levels), min(runs, widest), 1 << bits, counts, maker)
 
 
 def fit(
     known: np.ndarray, index: np.ndarray, strides: tuple[int, int], widest: int, samples: int = 1 << 18,
-    counts: tuple[int, ...] = (2, 4, 8),
+    counts: tuple[int, ...] = (2, 4, 8), maker: Maker = on_cpu,
 ) -> Weights:  # fmt: skip
     """Fit the weights of one slab, with that support and that number of classes which cost least.
 
@@ -313,7 +261,9 @@ def fit(
     widest               the most runs that a support may have; 0 for a named one without a search
     samples              voxels that one group is fitted on
     counts               numbers of classes to try; the last is that which supports are compared with
+    maker                who adds up what the fit is solved from
     """
+    take = maker(known)
     # Supports are compared on the same voxels: a quarter of the slab at most is what they may look back on.
     depth = min(REACH, max(2, len(index) // 4), len(index) - 1)
     sample = _thinned(index[depth:].ravel(), PRICED)
@@ -321,24 +271,29 @@ def fit(
     if index.size < 1 << 20:
         tried.append(named("small"))
     if widest and sample.size >= FEWEST:
-        runs = _choose(known, sample, strides, depth, widest)
+        runs = _choose(known, take, sample, strides, depth, widest)
         tried += [of_runs(runs[:n]) for n in RUN_COUNTS if n <= widest]
 
-    def price(support: Support, classes: int, cost: float) -> float:
+    @cache
+    def bits(support: Support, classes: int) -> float:
         flat = support.flat(strides)[depth, : support.in_slice if depth == 0 else None]
+        return _fit_group(known, take, sample, flat, support.in_slice, classes, PRICED)[3]
+
+    def price(support: Support, classes: int, cost: float) -> float:
         groups = int(groups_of(len(index), _group_height(index.shape, support), support).max()) + 1
         sent = classes * sum(support.used(g) for g in range(groups))
-        return _fit_group(known, sample, flat, support.in_slice, classes, PRICED)[3] + cost * sent / index.size
+        return bits(support, classes) + cost * sent / index.size
 
     usual = counts[-1]
     support = min(tried, key=lambda s: price(s, usual, NEIGHBOUR_COST)) if len(tried) > 1 else tried[0]
     classes = min(counts, key=lambda c: price(support, c, CLASS_COST)) if len(counts) > 1 else usual
-    return _fitted(known, index, strides, support, classes, samples)
+    return _fitted(known, take, index, strides, support, classes, samples)
 
 
 def _fitted(
-    known: np.ndarray, index: np.ndarray, strides: tuple[int, int], support: Support, classes: int, samples: int
-) -> Weights:
+    known: np.ndarray, take: Take, index: np.ndarray, strides: tuple[int, int], support: Support, classes: int,
+    samples: int,
+) -> Weights:  # fmt: skip
     """The weights of every group of a slab."""
     height = _group_height(index.shape, support)
     groups = groups_of(len(index), height, support)
@@ -354,7 +309,7 @@ def _fitted(
         depth = min(int(slices.max()), -support.offsets[used - 1][0])
         members = index[slices[slices >= depth]].ravel()
         thresholds[g], weights[g, :, :used], shifts[g], _ = _fit_group(
-            known, members, flat[depth, :used], support.in_slice, classes, samples
+            known, take, members, flat[depth, :used], support.in_slice, classes, samples
         )
     return Weights(support, height, thresholds, weights, shifts)
 

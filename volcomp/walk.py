@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neighbourhoods import pad
+from neighbourhoods import Shape, pad
 
 from . import coding, linear
 from .lstm import cpu, reference
@@ -43,6 +43,11 @@ class Given(NamedTuple):
     common: int | None
     quiet: int | None
 
+    @property
+    def shape(self) -> Shape:
+        """Z, Y, X."""
+        return self.layout.shape
+
 
 class Opened(NamedTuple):
     """A slab on its way back: as `Given`, with the symbols instead of the levels."""
@@ -51,6 +56,11 @@ class Opened(NamedTuple):
     symbols: coding.Reader
     limit: int
     fitted: linear.Weights
+
+    @property
+    def shape(self) -> Shape:
+        """Z, Y, X."""
+        return self.layout.shape
 
 
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:

@@ -6,15 +6,17 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from .. import least_squares
+from .. import least_squares, linear
 from ..coding import Reader, Survey
 from ..errors import UnsupportedError
 from ..lstm import reference
 from ..lstm.weights import Weights
+from ..paper import weights as published
 from ..slab import Team, lay_out
 from ..walk import Given, Opened
 from ..walk import survey as definition
@@ -22,10 +24,14 @@ from ..walk import survey as definition
 if TYPE_CHECKING:
     from .group import Group
     from .network import Network, Steps
+    from .paper import network as paper
+
+    AnyNetwork = Network | paper.Network
 
 INSTEAD = "use --device cpu, which gives the same bytes"
 # Slabs that are tried, and their largest grey levels: one is through before the other, and both learn.
 _SHAPES = (((6, 9, 11), 900), ((3, 9, 11), 30_000))
+_FIT = 8, 1  # how their linear stage is fitted: runs, effort
 
 
 def missing() -> str | None:
@@ -54,31 +60,47 @@ def ways(device: str) -> list[Callable[[Group], Steps]]:
     return [launch.Graphs, launch.Steps, plain.Steps]
 
 
-def network(weights: Weights, device: str = "cuda", way: str = "") -> Network:
+def network(weights: Weights | published.Weights, device: str = "cuda", way: str = "") -> AnyNetwork:
     """The model on that device, with "torch" or "triton" in that way alone. Raises UnsupportedError where nothing there
     gives the reference's numbers."""
-    from . import plain
-    from .network import Network
+    make: Any  # of this kind of model:
+    holds: Any
+    of_device: Any
+    if isinstance(weights, published.Weights):
+        from .paper.device import check as holds
+        from .paper.device import ways as of_device
+        from .paper.network import Network as make
+    else:
+        from .network import Network as make
 
-    tried: list[Callable[[Group], Steps]] = [plain.Steps] if way == "torch" else ways(device)
-    if way == "triton":
-        from . import launch
-
-        tried = [launch.Steps]
-    for steps in tried:
+        holds, of_device = check, ways
+    tried: list[Any] = {"torch": of_device("cpu"), "triton": of_device("cuda")[-2:-1]}.get(way) or of_device(device)
+    for candidate in tried:
         try:
-            made = Network(weights, device, steps)
-            check(made)
+            made = make(weights, device, candidate)
+            holds(made)
             return made
         except Exception as error:  # of a driver, a compiler, the device: whatever it is, another way may do
-            name = f"{steps.__module__.rpartition('.')[2]}.{getattr(steps, '__name__', '')}"
+            name = f"{candidate.__module__.rpartition('.')[2]}.{getattr(candidate, '__name__', '')}"
             warnings.warn(f"{name} is left aside: {error}", RuntimeWarning, stacklevel=2)
     raise UnsupportedError(f"this GPU does not give the numbers that {weights.name} is defined by: {INSTEAD}")
 
 
-def check(made: Network) -> None:
-    """Walk over small slabs there and back; raises RuntimeError where the reference says otherwise."""
+def walks(network: AnyNetwork) -> ModuleType:
+    """Who walks over slabs with this network: has `survey` and `restore`."""
+    if isinstance(network.weights, published.Weights):
+        from .paper import walk as of_published
+
+        return of_published
     from . import walk
+
+    return walk
+
+
+def check(made: Network) -> None:
+    """Fit the linear stage of small slabs and walk over them there and back; raises RuntimeError where the reference
+    says otherwise."""
+    from . import equations, walk
 
     slabs = [_slab(shape, largest, made.weights) for shape, largest in _SHAPES]
     numpy = reference.Network(made.weights)
@@ -93,6 +115,8 @@ def check(made: Network) -> None:
     pairs = [pair for one in zip(found, expected, strict=True) for pair in zip(*one, strict=True)]
     same = [a is not None and b is not None and np.array_equal(a, b) for a, b in pairs]
     same += [isinstance(a, np.ndarray) and np.array_equal(a, b.levels) for a, b in zip(back, slabs, strict=True)]
+    fits = [(equations.fit(one.levels, *_FIT, made.device), one.fitted) for one in slabs]
+    same += [linear.to_bytes(a) == linear.to_bytes(b) for a, b in fits]
     if not all(same) or not all(replay.same for replay in replays):
         raise RuntimeError("it does not give the reference's numbers here")
 
@@ -103,7 +127,7 @@ def _slab(shape: tuple[int, int, int], largest: int, weights: Weights) -> Given:
     z, y, x = np.indices(shape)
     levels = largest * (0.5 + 0.3 * np.sin(0.3 * x + 0.2 * y + 0.5 * z)) + random.normal(0, 0.02 * largest, shape)
     levels = np.where(random.random(shape) < 0.2, largest // 3, levels).round().clip(0, largest).astype(np.int32)
-    fitted = least_squares.fit_by_effort(levels, 8, 1)
+    fitted = least_squares.fit_by_effort(levels, *_FIT)
     quiet = largest // 3 if weights.learns else None
     return Given(lay_out(shape, fitted), levels, largest, fitted, largest // 3, quiet)
 

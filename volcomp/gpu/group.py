@@ -11,7 +11,9 @@ from neighbourhoods import pad
 
 from ..lstm import learning
 from ..lstm.weights import Weights
-from ..slab import RADIUS, Layout, level_type, unpadded
+from ..slab import RADIUS, level_type, unpadded
+from ..tensors.lanes import LANES
+from ..walk import Given, Opened
 from . import plan
 from .network import Network
 from .plan import Part
@@ -34,6 +36,11 @@ class Trace:
         self.said = torch.zeros(6 * room, dtype=torch.uint8, device=device, pin_memory=pinned)
         self.mean = self.said[: 4 * room].view(torch.int32)[:size]
         self.classes, self.context = self.said[4 * room :][:size], self.said[5 * room :][:size]
+        self.parts = (self.voxel, self.mean, self.classes, self.context)
+
+    def on_host(self) -> Trace:
+        """As much room on the CPU, from where a GPU may copy while Python goes on."""
+        return Trace(len(self.voxel), self.voxel.dtype, torch.device("cpu"), pinned=self.voxel.device.type == "cuda")
 
 
 class Group:
@@ -69,7 +76,7 @@ class Group:
         self.known = torch.from_numpy(known).to(device)
         self.error = torch.zeros(p.size, dtype=torch.int32, device=device)
         self.prediction = torch.zeros(rows, dtype=torch.int32, device=device)
-        self.inputs = torch.zeros((rows, plan.LANES), dtype=torch.int8, device=device)
+        self.inputs = torch.zeros((rows, LANES), dtype=torch.int8, device=device)
         self.along = torch.zeros((rows, 2 * n.shared), dtype=torch.int8, device=device)
         self.passed = torch.zeros((p.span, rows, n.shared), dtype=torch.int8, device=device)
         self.hidden = torch.zeros((2, rows, n.hidden), dtype=torch.int8, device=device)
@@ -91,15 +98,22 @@ class Group:
         fronts[:, :, plan.PLACE] += p.first[:-1, None]
         self.fronts = n.put(fronts)
 
+    @property
+    def pieces(self) -> np.ndarray:
+        """Which voxels of a front are a slab's: from one, up to another, int64 [f, s, 2]."""
+        fronts = self.plan.fronts
+        begin = fronts[:, :, plan.PLACE]
+        return np.stack([begin, begin + fronts[:, :, plan.HIGH] - fronts[:, :, plan.LOW]], axis=2)
+
     def levels(self, s: int) -> np.ndarray:
         """The grey levels [Z, Y, X] of slab s, once it is through: on the CPU."""
         layout, offset = self._layouts[s], int(self.plan.offsets[s])
         return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)
 
 
-def need(layout: Layout, limit: int, model: Weights, given: bool) -> int:
+def need(model: Weights, slab: Given | Opened) -> int:
     """Bytes of the device's memory that a slab takes in a group, known or not, with this model."""
-    depth, height, width = layout.shape
-    padded = layout.size * (np.dtype(level_type(limit)).itemsize + 4)
-    rows = depth * height * (plan.LANES + 4 * model.hidden + (2 + layout.span) * model.shared + 40)
-    return padded + rows + (depth * height * width * 10 if given else 0)
+    depth, height, width = slab.shape
+    padded = slab.layout.size * (np.dtype(level_type(slab.limit)).itemsize + 4)
+    rows = depth * height * (LANES + 4 * model.hidden + (2 + slab.layout.span) * model.shared + 40)
+    return padded + rows + (depth * height * width * 10 if isinstance(slab, Given) else 0)

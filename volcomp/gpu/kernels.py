@@ -1,9 +1,9 @@
 """The kernels, in Triton: `predict` is all that comes before a front's voxels are known, `perceive` what comes after,
 and `learn` ends the front. A program of the first two serves BLOCK rows of one slab; a program of the last one slab.
 
-Integers throughout, as the other stages define them (`features.py`, `linear.py`, `spike.py`, `lstm/cell.py`,
-`lstm/learning.py`); the numbers are theirs. Nothing a front writes is read in the same launch but by the row that wrote
-it, so that the order of programs cannot matter; sums of integers meet in atomics, whose order cannot either.
+Integers throughout, as the other stages define them (`linear.py`, `spike.py`, `lstm/learning.py`; inputs and gates are
+those of `tensors/kernels.py`); the numbers are theirs. Nothing a front writes is read in the same launch but by the row
+that wrote it, so that the order of programs cannot matter; sums of integers meet in atomics, whose order cannot either.
 
 Triton's division of integers rounds towards zero and its shift to the right rounds down.
 """
@@ -13,9 +13,10 @@ import triton
 import triton.language as tl
 
 from .. import features, linear, residual, spike, supports
-from ..lstm import cell as cells
 from ..lstm import learning
 from ..lstm import state as states
+from ..tensors import kernels as parts
+from ..tensors import lanes
 from . import plan
 
 BLOCK = 64  # rows of a program
@@ -25,33 +26,23 @@ ROWS = 16  # of a metric
 OPTIONS = {"num_warps": 8, "num_stages": 2, "enable_fp_fusion": False}  # there is nothing to fuse
 
 
-def depth_of(hidden: int) -> int:
-    """How many hidden units are summed up at a time: the largest power of two, up to 128, that divides them."""
-    return min(hidden & -hidden, 128)
-
-
-_LANES = tl.constexpr(plan.LANES)
-_ACTIVE_LANES = tl.constexpr(plan.ACTIVE_LANES)
+_LANES = tl.constexpr(lanes.LANES)
 _CHUNK = tl.constexpr(plan.CHUNK)
 _PLANE, _ROW, _WIDTH = tl.constexpr(plan.PLANE), tl.constexpr(plan.ROW), tl.constexpr(plan.WIDTH)
 _LIMIT, _SPIKE, _QUIET = tl.constexpr(plan.LIMIT), tl.constexpr(plan.SPIKE), tl.constexpr(plan.QUIET)
 _FIELDS = tl.constexpr(plan.FIELDS)
 _TIME, _LOW, _HIGH, _PLACE = (tl.constexpr(column) for column in (plan.TIME, plan.LOW, plan.HIGH, plan.PLACE))
-_BASE, _ACTIVITY, _SPIKED = (tl.constexpr(role) for role in (plan.BASE, plan.ACTIVITY, plan.SPIKED))
+_BASE, _ACTIVITY, _SPIKED = (tl.constexpr(role) for role in (lanes.BASE, lanes.ACTIVITY, lanes.SPIKED))
 
 _LEVELS = tl.constexpr(len(features.LEVELS))
-_LEVELS_IN_SLICE = tl.constexpr(features.LEVELS_IN_SLICE)
 _REST = tl.constexpr(len(features.LEVELS) + len(features.RESIDUALS))  # the first input that is no neighbour
-_SCALE_FLOOR = tl.constexpr(features.SCALE_FLOOR)
 _SCALE_INDICES = tl.constexpr(features.SCALE_INDICES)
-_INPUT_LIMIT = tl.constexpr(features.INPUT_LIMIT)
 
 _MARGIN = tl.constexpr(supports.RADIUS)
 _FRACTION_BITS = tl.constexpr(linear.FRACTION_BITS)
 _WEIGHT_SHIFT = tl.constexpr(linear.WEIGHT_BITS - linear.FRACTION_BITS)
 _WEIGHT_HALF = tl.constexpr(1 << (linear.WEIGHT_BITS - linear.FRACTION_BITS - 1))
 _AHEAD = tl.constexpr(states.AHEAD)
-_CELL_LIMIT, _OUTPUT_LIMIT = tl.constexpr(cells.CELL_LIMIT), tl.constexpr(cells.OUTPUT_LIMIT)
 _CLASSES, _CLASS_ORIGIN = tl.constexpr(residual.CLASSES), tl.constexpr(residual.CLASS_ORIGIN)
 _STEPS = tl.constexpr(len(spike.STEPS))
 _STEP_VALUES = tl.constexpr(tuple(spike.STEPS.tolist()))
@@ -64,37 +55,6 @@ _STEP_SHIFT = tl.constexpr(learning.STEP_SHIFT)
 
 # Of any value: no kernel for each.
 _TALLIES = ["slabs_n", "rows_n", "lanes_n", "sets_n", "classes_n", "span", "head_limit"]
-
-
-@triton.jit
-def _clip(value, limit):
-    return tl.minimum(tl.maximum(value, -limit), limit)
-
-
-@triton.jit
-def _scale_index(scale):
-    """Four bits after the leading one of an int64, and its place: what a float64 begins with, less its bias."""
-    return ((scale.to(tl.float64).to(tl.int64, bitcast=True) >> 48) - ((1023 + 6) << 4)).to(tl.int32)
-
-
-@triton.jit
-def _squash(units):
-    """A difference in 1/1024 of the scale, within ±8192, as an input."""
-    return tl.minimum((units - ((units * tl.abs(units)) >> 14) + 16) >> 5, _INPUT_LIMIT)
-
-
-@triton.jit
-def _sigmoid(accumulator, shift):
-    """1/2 + z/4 − z|z|/32 in 1/32768."""
-    z = _clip((accumulator * 8) >> shift, 4096)
-    return 16384 + 8 * z - ((z * tl.abs(z)) >> 10)
-
-
-@triton.jit
-def _tanh(z):
-    """z − z|z|/4 in 1/32768, from z in 1/1024."""
-    z = _clip(z, 2048)
-    return 32 * z - ((z * tl.abs(z)) >> 7)
 
 
 @triton.jit
@@ -128,47 +88,6 @@ def _linear(
 
 
 @triton.jit
-def _activity(error, active, at, depth, later, taken, plane, row):
-    """Weighted sums int64 [v] of the residuals nearby, in the slice and in the one before; 0 there in a first slice."""
-    lane = tl.arange(0, _ACTIVE_LANES)
-    back = tl.load(active + lane)
-    flat = tl.load(active + _ACTIVE_LANES + lane) * row + tl.load(active + 2 * _ACTIVE_LANES + lane)
-    first = tl.load(active + 3 * _ACTIVE_LANES + lane)
-    weight = tl.load(active + 4 * _ACTIVE_LANES + lane)
-    used = taken[:, None] & ((back == 0)[None, :] | later[:, None])
-    place = at[:, None] - tl.minimum(back[None, :], depth[:, None]) * plane + flat[None, :]
-    size = tl.abs(tl.load(error + place, mask=used, other=0)).to(tl.int64)
-    size *= tl.where(later[:, None], weight[None, :], first[None, :]).to(tl.int64)
-    in_slice = (back == 0)[None, :]
-    return tl.sum(tl.where(in_slice, size, 0), axis=1), tl.sum(tl.where(in_slice, 0, size), axis=1)
-
-
-@triton.jit
-def _inputs(levels, errors, prediction, near, before, later, lane_back, scales):
-    """The inputs int32 [v, LANES] and the index of the scale int32 [v]."""
-    k = _scale_index(((near + before) >> 8) + _SCALE_FLOOR)
-    reciprocal = tl.load(scales + _SCALE_INDICES + k)
-    bound = tl.load(scales + 2 * _SCALE_INDICES + k)
-    lane = tl.arange(0, _LANES)[None, :]
-    d = tl.where(lane < _LEVELS, levels * 16 - prediction[:, None], errors)
-    units = (_clip(d, bound[:, None]) * reciprocal[:, None]) >> 14
-    x = _squash(_clip(units, 8192))
-    x = tl.where((lane < _REST) & ((lane_back == 0)[None, :] | later[:, None]), x, 0)
-    spread = tl.sum(tl.where(lane < _LEVELS_IN_SLICE, tl.abs(d), 0), axis=1).to(tl.int64)
-    ratio = _scale_index((near >> 8) + _SCALE_FLOOR) - _scale_index(((before * 15) >> 10) + _SCALE_FLOOR)
-    wide = _scale_index(spread * 8 // 5 + _SCALE_FLOOR) - k
-    level = tl.minimum((prediction.to(tl.int64) * reciprocal) >> 14, 8192).to(tl.int32)
-    x = tl.where(lane == _REST, _clip(k - 96, _INPUT_LIMIT)[:, None], x)
-    x = tl.where(lane == _REST + 1, (((prediction & 15) - 8) << 3)[:, None], x)
-    x = tl.where(lane == _REST + 2, tl.where(later, 64, 0)[:, None], x)
-    x = tl.where(lane == _REST + 3, tl.where(later, _clip(ratio, _INPUT_LIMIT), 0)[:, None], x)
-    x = tl.where(lane == _REST + 4, _clip(wide, _INPUT_LIMIT)[:, None], x)
-    x = tl.where(lane == _REST + 5, _squash(level)[:, None], x)
-    x = tl.where(lane == _REST + 6, 64, x)
-    return x, k
-
-
-@triton.jit
 def _told(sources, start, rows, taken, x, span, rows_n):
     """Where in `passed` rows find what their sources had at x, in rows of it: int32 [v], −1 for no source."""
     source = tl.load(sources + rows, mask=taken, other=-1)
@@ -191,24 +110,6 @@ def _passed_on(passed, sources, start, rows, taken, time, width, span, rows_n, P
 
 
 @triton.jit
-def _gate(x, along, hidden, rows, taken, matrix, column, H: tl.constexpr, K: tl.constexpr, P: tl.constexpr):
-    """The accumulators int32 [v, UNITS] of a gate's units, whose columns of the product these are. `matrix` is
-    transposed: what is summed up lies side by side."""
-    width: tl.constexpr = _LANES + P + H
-    lane = tl.arange(0, _LANES)
-    acc = tl.dot(x, tl.load(matrix + column[None, :] * width + lane[:, None]), out_dtype=tl.int32)
-    if P > 0:
-        lane = _LANES + tl.arange(0, P)
-        acc = tl.dot(along, tl.load(matrix + column[None, :] * width + lane[:, None]), acc, out_dtype=tl.int32)
-    for first in tl.static_range(0, H, K):
-        unit = first + tl.arange(0, K)
-        part = tl.load(hidden + rows[:, None] * H + unit[None, :], mask=taken[:, None], other=0)
-        of_unit = matrix + column[None, :] * width + _LANES + P + unit[:, None]
-        acc = tl.dot(part, tl.load(of_unit), acc, out_dtype=tl.int32)
-    return acc
-
-
-@triton.jit
 def _lstm(
     x, along, rows, taken, before, after, cell, matrix, shift, head,
     H: tl.constexpr, K: tl.constexpr, P: tl.constexpr, UNITS: tl.constexpr,
@@ -227,19 +128,19 @@ def _lstm(
         second_sum += tl.sum(wide * tl.load(head + width + lane)[None, :], axis=1)
     for first in range(0, H, UNITS):
         unit = first + tl.arange(0, UNITS)
-        i = _gate(x, along, before, rows, taken, matrix, unit, H, K, P)
-        i = _sigmoid(i, tl.load(shift + unit)[None, :])
-        f = _gate(x, along, before, rows, taken, matrix, H + unit, H, K, P)
-        f = _sigmoid(f, tl.load(shift + H + unit)[None, :])
-        o = _gate(x, along, before, rows, taken, matrix, 2 * H + unit, H, K, P)
-        o = _sigmoid(o, tl.load(shift + 2 * H + unit)[None, :])
-        g = _gate(x, along, before, rows, taken, matrix, 3 * H + unit, H, K, P)
-        g = _tanh((g * 8) >> tl.load(shift + 3 * H + unit)[None, :])
+        i = parts.gate(x, along, before, rows, taken, matrix, unit, H, K, P)
+        i = parts.sigmoid((i * 8) >> tl.load(shift + unit)[None, :])
+        f = parts.gate(x, along, before, rows, taken, matrix, H + unit, H, K, P)
+        f = parts.sigmoid((f * 8) >> tl.load(shift + H + unit)[None, :])
+        o = parts.gate(x, along, before, rows, taken, matrix, 2 * H + unit, H, K, P)
+        o = parts.sigmoid((o * 8) >> tl.load(shift + 2 * H + unit)[None, :])
+        g = parts.gate(x, along, before, rows, taken, matrix, 3 * H + unit, H, K, P)
+        g = parts.tanh((g * 8) >> tl.load(shift + 3 * H + unit)[None, :])
         place = rows[:, None] * H + unit[None, :]
         c = tl.load(cell + place, mask=taken[:, None], other=0).to(tl.int32)
-        c = _clip((f * c + ((i * g) >> 3) + (1 << 14)) >> 15, _CELL_LIMIT)
+        c = parts.next_cell(i, f, g, c)
         tl.store(cell + place, c.to(tl.int16), mask=taken[:, None])
-        out = tl.minimum((o * _tanh(c >> 2) + (1 << 22)) >> 23, _OUTPUT_LIMIT)
+        out = parts.output(o, c)
         tl.store(after + place, out.to(tl.int8), mask=taken[:, None])
         first_sum += tl.sum(out * tl.load(head + _LANES + P + unit)[None, :], axis=1)
         second_sum += tl.sum(out * tl.load(head + width + _LANES + P + unit)[None, :], axis=1)
@@ -300,8 +201,8 @@ def predict(
         known, levels, lane_back, role, at, of_depth, later, taken, set_at, plane, limit, back, flat, weights, bounds,
         lanes_n, classes_n, s,
     )  # fmt: skip
-    near, before = _activity(error, active, at, of_depth, later, taken, plane, stride)
-    x, k = _inputs(levels, errors, prediction, near, before, later, lane_back, scales)
+    near, before = parts.activity(error, active, at, of_depth, later, taken, plane, stride)
+    x, k = parts.inputs(levels, errors, prediction, near, before, later, lane_back, scales)
     x = x.to(tl.int8)
     tl.store(predictions + rows, prediction, mask=taken)
     tl.store(inputs + rows[:, None] * _LANES + lane[None, :], x, mask=taken[:, None])
@@ -318,7 +219,7 @@ def predict(
         x, along, rows, taken, hidden + half, hidden + other_half, cell, matrix, shift, head + s * 2 * (_LANES + P + H),
         H, K, P, UNITS,
     )  # fmt: skip
-    offset = _clip((first_sum + tl.load(bias)) >> 5, 8192)
+    offset = parts.clip((first_sum + tl.load(bias)) >> 5, 8192)
     octaves = (second_sum + tl.load(bias + 1)) >> 11
     moved = (offset.to(tl.int64) * tl.load(scales + k) + (1 << 13)) >> 14
     of_mean = tl.minimum(tl.maximum(prediction + moved, 0), limit << _FRACTION_BITS).to(tl.int32)
@@ -442,7 +343,7 @@ def learn(
                     part = tl.load(metric + i[:, None] * N + j[None, :], mask=inside, other=0).to(tl.int64)
                     total = tl.sum(part * mean[None, :], axis=1)
                     moved = tl.load(exact + mine + i, mask=i < N, other=0) - (total >> _STEP_SHIFT)
-                    moved = _clip(moved, limit)
+                    moved = parts.clip(moved, limit)
                     tl.store(exact + mine + i, moved, mask=i < N)
                     rounded = (moved + _EXACT_HALF) >> _EXACT_BITS
                     tl.store(head + mine + i, rounded.to(tl.int32), mask=i < N)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import triton
 
+from ..tensors import kernels as parts
 from . import kernels
 from .group import Group
 
@@ -46,7 +47,7 @@ class Steps:
             n.active, n.scales, self._transposed, n.shift, g.head, self._bias, g.known, g.error, g.prediction, g.inputs,
             g.start, g.sources, g.passed, g.along, g.hidden, g.cell, t.mean, t.classes, t.context, len(g.count),
             len(g.base), g.back.shape[1], g.weights.shape[1], g.weights.shape[2], g.plan.span,
-            **self._constants, K=kernels.depth_of(n.hidden), **kernels.OPTIONS,
+            **self._constants, K=parts.depth_of(n.hidden), **kernels.OPTIONS,
         )  # fmt: skip
 
     def perceive(self) -> None:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from .. import features
 from ..lstm import learning
 from ..lstm.weights import Weights
-from . import plan
+from ..tensors.lanes import lanes
+from .memory import free
 
 if TYPE_CHECKING:
     from .group import Group
-
-_FREE_SHARE = 0.8  # of the memory that is free now
 
 
 class Steps(Protocol):
@@ -44,12 +42,11 @@ class Network:
     metric int16 [N, N]                and so here: a head never learns to see what it does not
     slopes int8 [2, CLASSES, BINS]     zeros where it does not learn
     reciprocals int64 [CLASSES]        of `learning`
-    seen, active, scales int32         `plan.Lanes`
+    seen, active, scales int32         `tensors.lanes.Lanes`
     """
 
     def __init__(self, weights: Weights, device: str, steps: Callable[[Group], Steps]) -> None:
         """On a device as torch names it, where `steps` computes."""
-        assert features.INPUTS == plan.LANES  # a tile of lanes is the row of inputs
         self.weights, self.device, self.steps = weights, torch.device(device), steps
         self.shared = weights.shared
         self.hidden, self.width = weights.hidden, weights.inputs + weights.hidden
@@ -64,7 +61,7 @@ class Network:
         self.head, self.metric, self.slopes = self.put(head), self.put(metric), self.put(slopes)
         self.bias = [int(value) for value in weights.bias]
         self.reciprocals = self.put(learning.RECIPROCALS)
-        self.seen, self.active, self.scales = map(self.put, plan.lanes())
+        self.seen, self.active, self.scales = map(self.put, lanes())
 
     def put(self, array: np.ndarray) -> torch.Tensor:
         """A copy of an array on the device."""
@@ -72,8 +69,4 @@ class Network:
 
     def free(self) -> int:
         """Bytes of memory that slabs may take."""
-        if self.device.type != "cuda":
-            return 1 << 40
-        free, _ = torch.cuda.mem_get_info(self.device)
-        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        return int(_FREE_SHARE * (free + kept))
+        return free(self.device)

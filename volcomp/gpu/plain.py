@@ -9,43 +9,15 @@ from __future__ import annotations
 
 import torch
 
-from .. import features, linear, residual, spike
+from .. import linear, residual, spike
 from ..lstm import learning
 from ..lstm.state import AHEAD
+from ..tensors.lanes import ACTIVITY, BASE, SPIKED
+from ..tensors.plain import REST, clip, observe, step
 from . import plan
 from .group import Group
 
-_L, _S = features.LEVELS_IN_SLICE, len(features.LEVELS)
-_BEFORE = [*range(_L, _S), *range(_S + features.RESIDUALS_IN_SLICE, _S + len(features.RESIDUALS))]  # not of the slice
-_REST = _S + len(features.RESIDUALS)  # the first input that is no neighbour
 Tensor = torch.Tensor
-
-
-def clip(value: Tensor, limit: int) -> Tensor:
-    """Within ±limit."""
-    return value.clamp(-limit, limit)
-
-
-def scale_index(scale: Tensor) -> Tensor:
-    """As `features.scale_index`: what a float64 begins with, less its bias."""
-    return (scale.to(torch.float64).view(torch.int64) >> 48) - ((1023 + 6) << 4)
-
-
-def squash(units: Tensor) -> Tensor:
-    """As `features._squash`."""
-    return ((units - ((units * units.abs()) >> 14) + 16) >> 5).clamp(max=features.INPUT_LIMIT)
-
-
-def sigmoid(z: Tensor) -> Tensor:
-    """As `lstm.reference.sigmoid`."""
-    z = clip(z, 4096)
-    return 16384 + 8 * z - ((z * z.abs()) >> 10)
-
-
-def tanh(z: Tensor) -> Tensor:
-    """As `lstm.reference.tanh`."""
-    z = clip(z, 2048)
-    return 32 * z - ((z * z.abs()) >> 7)
 
 
 class Steps:
@@ -71,11 +43,13 @@ class Steps:
         g = self._g
         self._look_up()
         n = self._near(self._back, self._dy, self._dx)  # [v, LANES], of which LEVELS are grey levels
-        known = g.known[n].to(torch.int64)
+        known, error = g.known[n].to(torch.int64), g.error[n[:, :REST]].to(torch.int64)
         self._linear(known)
-        inputs, k = self._inputs(known, g.error[n[:, :_REST]].to(torch.int64))
+        back, dy, dx, _, _ = self._n.active.to(torch.int64)
+        nearby = g.error[self._near(back, dy, dx)].to(torch.int64)
+        inputs, k = observe(known, error, nearby, self._prediction, self._later, self._n.active, self._n.scales)
         offset, octaves = self._network(inputs)
-        mean = self._prediction + ((offset * self._scales(k)[0] + (1 << 13)) >> 14)
+        mean = self._prediction + ((offset * self._n.scales[0, k].to(torch.int64) + (1 << 13)) >> 14)
         mean = mean.clamp(min=0).minimum(self._of[plan.LIMIT] << linear.FRACTION_BITS)
         classes = ((k + octaves + residual.CLASS_ORIGIN) >> 2).clamp(0, residual.CLASSES - 1)
         g.trace.mean[self._places] = mean.to(torch.int32)
@@ -130,8 +104,8 @@ class Steps:
     def _linear(self, known: Tensor) -> None:
         """The prediction, from the neighbours that make base and activity among LEVELS [v, LANES], and all others."""
         g, later = self._g, self._later
-        base = (known[:, (self._role & plan.BASE) > 0].sum(dim=1) + 2) >> 2
-        counts = ((self._role & plan.ACTIVITY) > 0) & ((self._back == 0) | later[:, None])
+        base = (known[:, (self._role & BASE) > 0].sum(dim=1) + 2) >> 2
+        counts = ((self._role & ACTIVITY) > 0) & ((self._back == 0) | later[:, None])
         activity = ((known - base[:, None]).abs() * counts).sum(dim=1)
         activity = torch.where(later, activity, activity * 19 // 10)
         sets = g.sets[self._rows].to(torch.int64)
@@ -145,48 +119,14 @@ class Steps:
         limit = self._of[plan.LIMIT] << linear.FRACTION_BITS
         self._prediction = torch.minimum(value.clamp(min=0), limit)
 
-    def _scales(self, k: Tensor) -> Tensor:
-        return self._n.scales[:, k].to(torch.int64)
-
-    def _inputs(self, known: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs int8 [v, LANES], from LEVELS and from the errors at LEVELS and RESIDUALS; the scales' indices."""
-        g, p, later = self._g, self._prediction, self._later
-        back, dy, dx, first, weight = self._n.active.to(torch.int64)
-        size = torch.where(later[:, None], weight, first) * g.error[self._near(back, dy, dx)].abs()  # int64
-        near, before = (size * (back == 0)).sum(dim=1), (size * (back > 0)).sum(dim=1)
-        floor = features.SCALE_FLOOR
-        k = scale_index(((near + before) >> 8) + floor)
-        _, reciprocal, bound = self._scales(k)
-        d = torch.cat([(known[:, :_S] << 4) - p[:, None], error[:, _S:]], dim=1)
-        units = d.minimum(bound[:, None]).maximum(-bound[:, None]) * reciprocal[:, None] >> 14
-        x = torch.zeros_like(known)
-        x[:, :_REST] = squash(clip(units, 8192))
-        x[:, _BEFORE] *= later[:, None]
-        spread = d[:, :_L].abs().sum(dim=1)
-        ratio = scale_index((near >> 8) + floor) - scale_index((before * 15 >> 10) + floor)
-        limit = features.INPUT_LIMIT
-        rest = (
-            clip(k - 96, limit),
-            ((p & 15) - 8) << 3,
-            64 * later,
-            clip(ratio, limit) * later,
-            clip(scale_index(spread * 8 // 5 + floor) - k, limit),
-            squash(((p * reciprocal) >> 14).clamp(max=8192)),
-            torch.full_like(k, 64),
-        )
-        x[:, _REST : _REST + len(rest)] = torch.stack(rest, dim=1)
-        return x.to(torch.int8), k
-
     def _network(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Offset and octaves int64 [v], as `lstm.reference.Network.step` has them; the state moves on."""
-        g, n, h = self._g, self._n, self._n.hidden
+        g, n = self._g, self._n
         inputs = torch.cat([inputs, self._passed()], dim=1)
         seen = torch.cat([inputs, g.hidden[0, self._rows]], dim=1)
         accumulator = (seen.to(torch.float32) @ self._matrix).to(torch.int64)
-        z = (accumulator * 8) >> n.shift
-        i, f, o = (sigmoid(z[:, gate * h : (gate + 1) * h]) for gate in range(3))
-        c = clip((f * g.cell[self._rows] + ((i * tanh(z[:, 3 * h :])) >> 3) + (1 << 14)) >> 15, 32767)
-        hidden = ((o * tanh(c >> 2) + (1 << 22)) >> 23).clamp(max=127).to(torch.int8)
+        c, hidden = step((accumulator * 8) >> n.shift, g.cell[self._rows])
+        hidden = hidden.to(torch.int8)
         g.cell[self._rows] = c.to(torch.int16)
         g.hidden[0, self._rows] = hidden
         g.passed[self._time % g.plan.span, self._rows] = hidden[:, : n.shared]
@@ -207,7 +147,7 @@ class Steps:
     def _contexts(self, known: Tensor, mean: Tensor, classes: Tensor) -> Tensor:
         """As `spike.contexts`, 0 in slabs without one."""
         value = self._of[plan.SPIKE]
-        counts = ((self._role & plan.SPIKED) > 0) & ((self._back == 0) | self._later[:, None])
+        counts = ((self._role & SPIKED) > 0) & ((self._back == 0) | self._later[:, None])
         same = ((known == value[:, None]) & counts).sum(dim=1)
         scale = self._quarters[classes & 3] << (classes >> 2)
         distance = (mean - 16 * value).abs() << 14

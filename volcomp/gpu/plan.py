@@ -1,7 +1,7 @@
 """What a group of slabs is told before it sets out: where its rows lie, when each is at work, what neighbours weigh.
 
-Plain arrays of integers, laid out as kernels like to read them: for every row, every slab, or every lane of a tile of
-neighbours. The slabs may be of several volumes, if these have the same model.
+Plain arrays of integers, laid out as kernels like to read them: for every row or every slab. The slabs may be of
+several volumes, if these have the same model.
 """
 
 from __future__ import annotations
@@ -11,19 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import features, linear, spike, supports
+from .. import linear
 from ..slab import Layout, Rows
 
 CHUNK = 32  # neighbours of the linear stage that are weighed at a time
-LANES = 64  # of the tile from which the inputs are made
-ACTIVE_LANES = 32  # of the tile that makes the scale
 # Columns of `Plan.slabs`.
 PLANE, ROW, WIDTH, LIMIT, SPIKE, QUIET, FIELDS = range(7)
 NO_LEVEL = -1  # no spike, nothing quiet
 # Columns of `Plan.fronts`.
 TIME, LOW, HIGH, PLACE = range(4)
-# Roles of a lane of LEVELS, as bits.
-BASE, ACTIVITY, SPIKED = 1, 2, 4
 
 
 class Part(NamedTuple):
@@ -163,32 +159,3 @@ def _linear(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
         weights[s, :g, :c, : len(order)] = stage.weights[:, :, order]
         bounds[s, :g, : c - 1] = stage.thresholds.clip(reached.min, reached.max)
     return back, flat, weights, bounds
-
-
-class Lanes(NamedTuple):
-    """The neighbours that the inputs are made of, the same in every slab; int32 each.
-
-    seen [4, LANES]            how many slices back, dy, dx, and roles, of LEVELS, then RESIDUALS
-    active [5, ACTIVE_LANES]   the same three of ACTIVE, with their weights in the first and in later slices
-    scales [3, SCALE_INDICES]  every scale in 1/256 of a grey level, 2^28 / scale, and the difference that is 8 scales
-    """
-
-    seen: np.ndarray
-    active: np.ndarray
-    scales: np.ndarray
-
-
-def lanes() -> Lanes:
-    """The lanes; the first four of LEVELS are the linear stage's base, and its activity is of some of them."""
-    seen = np.zeros((4, LANES), np.int32)
-    offsets = (*features.LEVELS, *features.RESIDUALS)
-    seen[:3, : len(offsets)] = np.array(offsets).T * np.array([[-1], [1], [1]])
-    roles = {BASE: supports.named("small").offsets[: supports.BASE], ACTIVITY: supports.CORE, SPIKED: spike.NEIGHBOURS}
-    for role, wanted in roles.items():
-        assert {*wanted} <= {*features.LEVELS}
-        for offset in wanted:
-            seen[3, features.LEVELS.index(offset)] |= role
-    active = np.zeros((5, ACTIVE_LANES), np.int32)
-    active[:3, : len(features.ACTIVE)] = np.array(features.ACTIVE).T * np.array([[-1], [1], [1]])
-    active[3:, : len(features.ACTIVE)] = features.ACTIVITY_WEIGHTS
-    return Lanes(seen, active, np.stack([features.SCALES, features.RECIPROCALS, features.BOUNDS]).astype(np.int32))

@@ -1,7 +1,7 @@
 """Train `fast` or `base` on the corpus' train split: `python -m volcomp.training --model base`.
 
-Seeded, resumable (it goes on from its last checkpoint), with a log of loss against steps as CSV. The released model is
-written by `--export`, from the last checkpoint, at any time.
+Seeded, resumable (it goes on from its last checkpoint, on whatever device), with a log of loss against steps as CSV.
+The released model is written by `--export`, from the last checkpoint, at any time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from .. import models
 from . import corpus, data, export
+from .blocks import DeviceSampler
 from .model import HIDDEN, VARIATIONS, Trainee
 
 # As the released models had it: how many steps, from which model on, and the highest learning rate.
@@ -25,7 +26,7 @@ STEPS = {"fast": 3000, "base": 3000}
 START = {"fast": "fast-2", "base": "base-2"}
 RATES = {"fast": 2e-3, "base": 1.5e-3}
 BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
-BLOCKS = 57  # in a step: 65,664 voxels
+BLOCKS = 57  # in a step: 65,664 voxels, as the released models had it
 CLIP = 1.0  # of the gradient's norm
 BATCHES = 12  # that the head's covariance is measured on
 EVERY = 250  # steps between checkpoints and lines of the log
@@ -49,7 +50,9 @@ def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[d
     return slabs
 
 
-def train(trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: int, highest: float) -> None:
+def train(
+    trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: int, highest: float, blocks: int = BLOCKS
+) -> None:
     """Run until `steps`, from wherever the trainee stands; writes checkpoint.pt and log.csv into `folder`."""
     log = folder / "log.csv"
     if trainee.step == 0:
@@ -58,7 +61,7 @@ def train(trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: 
     began = time.monotonic()
     while trainee.step < steps:
         rate = rate_at(trainee.step, steps, highest)
-        running.append(trainee.update(*sampler.batch(BLOCKS), rate, CLIP))
+        running.append(trainee.update(*sampler.batch(blocks), rate, CLIP))
         if trainee.step % EVERY == 0:
             trainee.seconds += time.monotonic() - began
             began = time.monotonic()
@@ -82,6 +85,8 @@ def main() -> None:
     parser.add_argument("--start", choices=starts, help="model to go on from; default: as the released model did")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda: the same training, with all data on a GPU")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="in a step; a GPU has room for more")
     parser.add_argument("--folder", type=pathlib.Path, help="checkpoints and log; default runs/MODEL")
     parser.add_argument("--limit", type=int, help="use only so many series (to try the command out)")
     parser.add_argument("--export", action="store_true", help="only write the model from the last checkpoint")
@@ -90,17 +95,22 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     folder = args.folder or pathlib.Path("runs") / args.model
     folder.mkdir(parents=True, exist_ok=True)
-    trainee = Trainee(args.model, args.seed)
+    on_gpu = args.device != "cpu"
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.exit(1, "torch finds no GPU here: take --device cpu, or a torch with CUDA and a driver that works\n")
+    trainee = Trainee(args.model, args.seed, args.device)
     start = args.start or START[args.model]
     if start != "nothing":
         trainee.start(models.weights({name: number for number, name in models.RELEASED.items()}[start]))
     if (folder / "checkpoint.pt").exists():
         trainee.load(folder / "checkpoint.pt")
-    sampler = data.Sampler(prepared(folder, args.model, args.limit), BLOCK, args.seed + trainee.step)
+    slabs, seed = prepared(folder, args.model, args.limit), args.seed + trainee.step
+    sampler = data.Sampler(slabs, BLOCK, seed)
     if not args.export:
-        train(trainee, sampler, folder, args.steps or STEPS[args.model], args.rate or RATES[args.model])
+        there = DeviceSampler(slabs, BLOCK, seed, args.device) if on_gpu else sampler
+        train(trainee, there, folder, args.steps or STEPS[args.model], args.rate or RATES[args.model], args.blocks)
     batches = (sampler.batch(BLOCKS).inputs for _ in range(BATCHES))
-    export.write(trainee, batches, args.to or folder / f"{args.model}.npz")
+    export.write(trainee.on_cpu(), batches, args.to or folder / f"{args.model}.npz")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -67,16 +67,17 @@ Block = tuple[int, int, int]  # slices, rows, voxels of a row
 
 
 class Batch(NamedTuple):
-    """Blocks of rows that lie beside each other, as the network meets them.
+    """Blocks of rows that lie beside each other, as the network meets them: arrays, or tensors where they are on a
+    device (`blocks.py`).
 
     inputs int8 [T, Z, Y, B, INPUTS]
     error float32 [T, Z, Y, B]       of the linear stage, in grey levels
     scale int32 [T, Z, Y, B]         its scale indices
     """
 
-    inputs: np.ndarray
-    error: np.ndarray
-    scale: np.ndarray
+    inputs: Any
+    error: Any
+    scale: Any
 
 
 class Sampler:
@@ -87,24 +88,34 @@ class Sampler:
     def __init__(self, series: list[list[Slab]], block: Block, seed: int) -> None:
         deep = [[slab for slab in slabs if slab.shape[0] >= block[0] and slab.shape[1] >= block[1]] for slabs in series]
         self.series = [slabs for slabs in deep if slabs]
+        self.slabs = [slab for slabs in self.series for slab in slabs]
         self.block = block
         self.random = np.random.default_rng(seed)
 
     def batch(self, blocks: int) -> Batch:
         """So many blocks."""
+        places = self.places(blocks)
+        of_slab = [(k, places[:, 0] == k) for k in np.unique(places[:, 0]).tolist()]
+        z, y, x = (places[:, column] for column in (1, 2, 3))
+        parts = [blocks_of(self.slabs[k], z[mine], y[mine], x[mine], self.block) for k, mine in of_slab]
+        return Batch(*(np.concatenate(arrays, axis=3) for arrays in zip(*parts, strict=True)))
+
+    def places(self, blocks: int) -> np.ndarray:
+        """Where so many blocks begin, int64 [B, 4]: number of the slab among `slabs`, ascending; slice, row, voxel."""
         parts = []
         owner = np.sort(self.random.integers(0, len(self.series), blocks))
+        first = np.cumsum([0, *map(len, self.series)])
         for s in np.unique(owner):
             slabs = self.series[s]
             share = np.array([slab.shape[0] for slab in slabs], float)
             which = np.sort(self.random.choice(len(slabs), np.count_nonzero(owner == s), p=share / share.sum()))
-            parts += [self._blocks(slabs[k], int(np.count_nonzero(which == k))) for k in np.unique(which)]
-        return Batch(*(np.concatenate(arrays, axis=3) for arrays in zip(*parts, strict=True)))
-
-    def _blocks(self, slab: Slab, count: int) -> Batch:
-        room = np.subtract(slab.shape, self.block)
-        z, y, x = (self.random.integers(0, max(1, r + 1), count) for r in room)
-        return blocks_of(slab, z, y, x * (self.random.random(count) > 0.125), self.block)
+            for k in np.unique(which):
+                count = int(np.count_nonzero(which == k))
+                room = np.subtract(slabs[k].shape, self.block)
+                z, y, x = (self.random.integers(0, max(1, r + 1), count) for r in room)
+                x = x * (self.random.random(count) > 0.125)
+                parts.append(np.stack([np.full(count, first[s] + k), z, y, x], axis=1))
+        return np.concatenate(parts)
 
 
 def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Block) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ import torch
 from ..features import INPUTS
 from ..lstm.weights import Weights
 from .density import Shape
-from .network import RowLstm
+from .device import passes
+from .network import OnCpu, RowLstm
 
 HIDDEN = {"fast": 32, "base": 128}
 SHARED = {"fast": 16, "base": 32}  # hidden outputs that rows pass on to the row below and to the next slice
@@ -21,25 +23,30 @@ SCALE_OCTAVES = 16.0  # a scale index counts sixteenths of an octave …
 SCALE_ORIGIN = -2.0  # … from a quarter of a grey level
 
 
-def ideal_bits(shape: Shape, outputs: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:
-    """Mean ideal bits per voxel for the head's outputs […, 2], errors and scale indices […]."""
+def ideal_bits(shape: Shape, outputs: torch.Tensor, error: Any, scale: Any) -> torch.Tensor:
+    """Mean ideal bits per voxel for the head's outputs […, 2], errors and scale indices […]: arrays, or tensors where
+    the outputs are on a device."""
     offset, octaves = outputs.unbind(-1)
-    log_scale = torch.from_numpy(scale.astype(np.float32) / SCALE_OCTAVES + SCALE_ORIGIN)
-    missed = torch.from_numpy(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
+    log_scale = torch.as_tensor(scale).float() / SCALE_OCTAVES + SCALE_ORIGIN
+    missed = torch.as_tensor(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
     return shape.bits(missed.ravel(), (log_scale + octaves).ravel()).mean()
 
 
 class Trainee:
-    """The parameters of a model while it is being trained."""
+    """The parameters of a model while it is being trained, on the CPU or on a device as torch names it. They begin the
+    same everywhere; checkpoints are of no device."""
 
-    def __init__(self, name: str, seed: int) -> None:
+    def __init__(self, name: str, seed: int, device: str = "cpu") -> None:
+        """`device` as `device.passes` takes it."""
         self.name, self.seed, self.step, self.seconds = name, seed, 0, 0.0
         generator = torch.Generator().manual_seed(seed)
-        self.lstm = RowLstm(HIDDEN[name], SHARED[name], generator)
+        self.lstm = RowLstm(HIDDEN[name], SHARED[name], generator, passes(HIDDEN[name], SHARED[name], device))
         # Offset in scales, log2 of the scale's correction; from all that the network sees and says, in 1/128.
         self.head = torch.zeros(len(self.lstm.weights), 2, requires_grad=True)
         self.bias = torch.tensor([0.0, -0.5], requires_grad=True)
         self.shape = Shape()
+        for parameter in self.parameters():
+            parameter.data = parameter.data.to(device)
         self.optimiser = torch.optim.Adam(self.parameters(), betas=BETAS)
 
     def parameters(self) -> list[torch.Tensor]:
@@ -62,12 +69,12 @@ class Trainee:
                     mine[INPUTS:own] = theirs[INPUTS:own]
             self.bias.copy_(torch.from_numpy(released.bias.astype(np.float32)) / (HEAD_UNIT * 128))
 
-    def bits(self, seen: torch.Tensor, error: np.ndarray, scale: np.ndarray) -> torch.Tensor:
+    def bits(self, seen: torch.Tensor, error: Any, scale: Any) -> torch.Tensor:
         """`ideal_bits` with the head and the distributions as they are."""
         return ideal_bits(self.shape, seen @ self.head + self.bias, error, scale)
 
-    def update(self, inputs: np.ndarray, error: np.ndarray, scale: np.ndarray, rate: float, clip: float) -> float:
-        """One step of Adam; returns the batch's bits per voxel."""
+    def update(self, inputs: Any, error: Any, scale: Any, rate: float, clip: float) -> float:
+        """One step of Adam on a batch; returns its bits per voxel."""
         seen = (self.lstm.forward(inputs).float() / 128).requires_grad_()
         self.optimiser.zero_grad()
         loss = self.bits(seen, error, scale)
@@ -81,23 +88,38 @@ class Trainee:
         self.step += 1
         return float(loss.detach())
 
-    def save(self, path: pathlib.Path) -> None:
-        """Write a checkpoint beside its target and rename it, so that an interrupt leaves a whole one."""
-        state = {
+    def state(self) -> dict[str, Any]:
+        """All of it, for a checkpoint or for a trainee on another device."""
+        return {
             "name": self.name, "seed": self.seed, "step": self.step, "seconds": self.seconds,
             "parameters": [p.detach() for p in self.parameters()], "optimiser": self.optimiser.state_dict(),
         }  # fmt: skip
-        temporary = path.with_suffix(".part")
-        torch.save(state, temporary)
-        temporary.replace(path)
 
-    def load(self, path: pathlib.Path) -> None:
-        """Go on from a checkpoint of the same model."""
-        state = torch.load(path, weights_only=True)
-        if state["name"] != self.name:
-            raise ValueError(f"{path} is a checkpoint of {state['name']}, not of {self.name}")
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
         self.seed, self.step, self.seconds = state["seed"], state["step"], state["seconds"]
         with torch.no_grad():
             for parameter, saved in zip(self.parameters(), state["parameters"], strict=True):
                 parameter.copy_(saved)
         self.optimiser.load_state_dict(state["optimiser"])
+
+    def on_cpu(self) -> Trainee:
+        """The same on the CPU, where models are exported."""
+        if isinstance(self.lstm.passes, OnCpu):
+            return self
+        other = Trainee(self.name, self.seed)
+        other.take(self.state())
+        return other
+
+    def save(self, path: pathlib.Path) -> None:
+        """Write a checkpoint beside its target and rename it, so that an interrupt leaves a whole one."""
+        temporary = path.with_suffix(".part")
+        torch.save(self.state(), temporary)
+        temporary.replace(path)
+
+    def load(self, path: pathlib.Path) -> None:
+        """Go on from a checkpoint of the same model, of whatever device."""
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        if state["name"] != self.name:
+            raise ValueError(f"{path} is a checkpoint of {state['name']}, not of {self.name}")
+        self.take(state)

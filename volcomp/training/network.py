@@ -8,7 +8,7 @@ are several times as fast on a CPU as float32. Master weights are float32. Real 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -93,31 +93,48 @@ def quantise(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     doubled = weights.clone()
     doubled[:INPUTS] *= 2
     largest = doubled.abs().amax(0).clamp(min=1e-6)
-    shift = torch.floor(torch.log2(WEIGHT_LIMIT / largest)).clamp(0, SHIFT_LIMIT)
-    integers = torch.round(doubled * torch.exp2(shift)).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+    # Of powers of two alone, exactly, so that every device gives the same integers.
+    shift = (torch.frexp(WEIGHT_LIMIT / largest).exponent - 1).clamp(0, SHIFT_LIMIT)
+    integers = torch.round(doubled * (1 << shift)).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
     return integers.to(torch.int8), shift.to(torch.int32)
 
 
-class RowLstm:
-    """Master weights [INPUTS + 2·shared + h, 4h] float32, gates in the order i, f, o, g, and their hand-written passes.
+class Passes(Protocol):
+    """Both passes of the LSTM over *blocks* of neighbouring rows [Z, Y], somewhere (`OnCpu`, `device.OnDevice`).
 
-    It runs over *blocks* of neighbouring rows [Z, Y] as the codec does over a slab: to a voxel the row above and the
-    slice before pass on the first `shared` hidden outputs that they had AHEAD voxels further right, so that every row
-    is AHEAD + 1 steps behind them. At a block's upper and front edge these are zeros, as they are at a slab's.
+    It runs over them as the codec does over a slab: to a voxel the row above and the slice before pass on the first
+    `shared` hidden outputs that they had AHEAD voxels further right, so that every row is AHEAD + 1 steps behind them.
+    At a block's upper and front edge these are zeros, as they are at a slab's.
+    """
+
+    def forward(self, inputs: Any, integers: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        """What the head sees, int8 [T, Z, Y, B, INPUTS + 2·shared + h] (inputs, what neighbours pass on, hidden outputs
+        after this voxel), for inputs int8 [T, Z, Y, B, INPUTS], from a state of zeros.
+
+        integers int8 [INPUTS + 2·shared + h, 4h]   the weights, gates in the order i, f, o, g
+        shift int32 [4h]                            of their columns
+        """
+        ...
+
+    def backward(self, d_seen: torch.Tensor) -> torch.Tensor:
+        """The gradient of the real weights, float32 [INPUTS + 2·shared + h, 4h], given that of what `forward` returned
+        last, beyond the inputs: float32 [T, Z, Y, B, 2·shared + h] per unit of 1/128."""
+        ...
+
+
+def real(integers: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """What integer weights stand for, float32, where they meet what is in 1/128."""
+    return integers.float() / (1 << shift)
+
+
+class OnCpu:
+    """The `Passes` of the CPU, in int8 and bfloat16 by torch and numba.
 
     Autograd would keep and convert every intermediate of every step; this keeps two small integer arrays.
     """
 
-    def __init__(self, hidden: int, shared: int, generator: torch.Generator) -> None:
+    def __init__(self, hidden: int, shared: int) -> None:
         self.hidden, self.shared = hidden, shared
-        rows = INPUTS + 2 * shared + hidden
-        self.weights = (torch.rand(rows, 4 * hidden, generator=generator) * 2 - 1) * rows**-0.5
-        self.weights[INPUTS - 2, hidden : 2 * hidden] = 1.0  # the constant input starts the forget gates open
-        self.weights.requires_grad_()
-
-    def integers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weights that `forward` uses, int8 [INPUTS + 2·shared + h, 4h], and their columns' shifts, int32 [4h]."""
-        return quantise(self.weights.detach())
 
     def _sources(self) -> Iterator[tuple[int, int, int, int, int]]:
         """For every row (z, y) of a block and either neighbour that it has in it: the row, the neighbour and the first
@@ -128,18 +145,16 @@ class RowLstm:
             if z:
                 yield z, y, z - 1, y, INPUTS + self.shared
 
-    def forward(self, inputs: np.ndarray) -> torch.Tensor:
-        """What the head sees, int8 [T, Z, Y, B, INPUTS + 2·shared + h] (inputs, what neighbours pass on, hidden outputs
-        after this voxel), for inputs int8 [T, Z, Y, B, INPUTS], from a state of zeros."""
+    def forward(self, inputs: np.ndarray, integers: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        """As `Passes` says."""
         voxels, depth, height, blocks, _ = inputs.shape
         h, own, s = self.hidden, INPUTS + 2 * self.shared, self.shared
         self._block, self._voxels = (depth, height), voxels
         lag = AHEAD + 1 if s else 0
         steps = voxels + lag * (depth + height - 2)
         rows = depth * height * blocks
-        integers, shift = self.integers()
         columns = integers.t().contiguous().t()
-        self._real = integers.float() * torch.exp2(-shift.float())
+        self._real = real(integers, shift)
         x = self._x = np.zeros((steps + 1, depth, height, blocks, own + h), np.int8)
         begin = self._begin = lag * np.add.outer(np.arange(depth), np.arange(height))
         for z, y in np.ndindex(depth, height):
@@ -163,9 +178,8 @@ class RowLstm:
             seen[:, z, y, :, own:] = x[b + 1 : b + 1 + voxels, z, y, :, own:]
         return torch.from_numpy(seen)
 
-    def backward(self, d_seen: torch.Tensor) -> None:
-        """Add the gradient of the weights, given that of what `forward` returned beyond the inputs: float32 [T, Z, Y,
-        B, 2·shared + h] per unit of 1/128."""
+    def backward(self, d_seen: torch.Tensor) -> torch.Tensor:
+        """As `Passes` says."""
         (depth, height), voxels, h, s = self._block, self._voxels, self.hidden, self.shared
         begin, blocks = self._begin, d_seen.shape[3]
         steps, rows = len(self._z), depth * height * blocks
@@ -195,4 +209,30 @@ class RowLstm:
         gradient = (x.t() @ torch.from_numpy(dz.reshape(steps * rows, -1)).to(torch.bfloat16)).float()
         gradient[:INPUTS] /= 64
         gradient[INPUTS:] /= 128
-        self.weights.grad = gradient
+        return gradient
+
+
+class RowLstm:
+    """Master weights [INPUTS + 2·shared + h, 4h] float32, gates in the order i, f, o, g, and the passes that they go
+    through."""
+
+    def __init__(self, hidden: int, shared: int, generator: torch.Generator, passes: Passes | None = None) -> None:
+        """`passes`: those of the device that the weights will be on; default the CPU's."""
+        self.hidden, self.shared = hidden, shared
+        self.passes = passes or OnCpu(hidden, shared)
+        rows = INPUTS + 2 * shared + hidden
+        self.weights = (torch.rand(rows, 4 * hidden, generator=generator) * 2 - 1) * rows**-0.5
+        self.weights[INPUTS - 2, hidden : 2 * hidden] = 1.0  # the constant input starts the forget gates open
+        self.weights.requires_grad_()
+
+    def integers(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weights that `forward` uses, int8 [INPUTS + 2·shared + h, 4h], and their columns' shifts, int32 [4h]."""
+        return quantise(self.weights.detach())
+
+    def forward(self, inputs: Any) -> torch.Tensor:
+        """As `Passes` says."""
+        return self.passes.forward(inputs, *self.integers())
+
+    def backward(self, d_seen: torch.Tensor) -> None:
+        """As `Passes` says, into the weights' `grad`."""
+        self.weights.grad = self.passes.backward(d_seen)

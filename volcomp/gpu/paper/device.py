@@ -1,0 +1,83 @@
+"""How a device may compute `paper`, and whether it gives the reference's numbers there."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+
+from ...paper import reference
+from ...paper.slab import Alone, Given, Opened, Reader, Shape, fronts_of, schedule_of
+from ...paper.slab import survey as definition
+from ...paper.weights import Weights
+from . import plain, walk
+from .network import Network, Predictor
+
+# Slabs that are tried: one is through before the other, and neither fills the programs of its fronts. With as many
+# grey levels as a scanner gives, and with as many as there can be.
+_SHAPES, _LIMITS = ((2, 7, 9), (1, 7, 9)), (4095, 65535)
+
+
+def ways(device: str) -> list[Callable[[Network], Predictor]]:
+    """How a device may compute, fastest first."""
+    if device != "cuda" or not importlib.util.find_spec("triton"):
+        return [plain.Predictor]
+    from . import launch
+
+    return [launch.Predictor, plain.Predictor]
+
+
+def check(made: Network) -> None:
+    """Walk over small slabs there and back; raises RuntimeError where the reference says otherwise."""
+    for limit in _LIMITS:
+        slabs = [Given(_ranks(shape, limit), limit) for shape in _SHAPES]
+        numpy = reference.Network(made.weights)
+        expected = [definition(given, numpy, Alone(), _nothing) for given in slabs]
+        found = walk.survey(slabs, made, _nothing)
+        same = [np.array_equal(a, b) for a, b in zip(found, expected, strict=True)]
+        replays = [Replay(*one, made.weights) for one in zip(slabs, expected, strict=True)]
+        opened = [Opened(shape, cast(Reader, replay), limit) for shape, replay in zip(_SHAPES, replays, strict=True)]
+        back = walk.restore(opened, made, _nothing)
+        same += [
+            isinstance(a, np.ndarray) and np.array_equal(a, b.ranks) and replay.through
+            for a, b, replay in zip(back, slabs, replays, strict=True)
+        ]
+        if not all(same):
+            raise RuntimeError("it does not give the reference's numbers here")
+
+
+def _ranks(shape: Shape, limit: int) -> np.ndarray:
+    """Noise of all sizes, and a part of it at the ends of the range, where gates are as far as they go."""
+    random = np.random.default_rng(limit)
+    ranks = random.integers(0, limit + 1, shape)
+    return np.where(random.random(shape) < 0.3, random.choice([0, limit], shape), ranks).astype(np.int32)
+
+
+class Replay:
+    """Stands for a `paper.slab.Reader` of a slab that is known, and notes whether it is told what it should be."""
+
+    def __init__(self, given: Given, predicted: np.ndarray, weights: Weights) -> None:
+        order, _ = fronts_of(schedule_of(weights), given.shape)
+        self._voxel, self._predicted = given.ranks.reshape(-1)[order], predicted[order]
+        self._begin, self._same = 0, True
+
+    def take(self, predicted: np.ndarray) -> np.ndarray:
+        """As `Reader.take`."""
+        here = slice(self._begin, self._begin + predicted.size)
+        self._begin = here.stop
+        self._same &= np.array_equal(predicted, self._predicted[here])
+        return self._voxel[here]
+
+    def finish(self) -> None:
+        """As `Reader.finish`."""
+
+    @property
+    def through(self) -> bool:
+        """Whether all was asked for, and rightly."""
+        return self._same and self._begin == self._voxel.size
+
+
+def _nothing(done: int) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,27 @@
+"""What a network predicts, by the kernel: one launch for a front, or for many voxels that are known."""
+
+from __future__ import annotations
+
+import torch
+import triton
+
+from . import kernels
+from .network import Network
+
+
+class Predictor:
+    """As `network.Predictor`."""
+
+    def __init__(self, network: Network) -> None:
+        self._n = network
+        self._transposed = network.recurrent.T.contiguous()
+
+    def predict(
+        self, known: torch.Tensor, steps: torch.Tensor, places: torch.Tensor, begin: int, limit: int, out: torch.Tensor
+    ) -> None:
+        """As `network.Predictor` says."""
+        n = self._n
+        kernels.predict[(triton.cdiv(len(out), kernels.BLOCK),)](
+            known, steps, places, self._transposed, n.shift, n.entrance, n.bias, n.table, n.head, n.head_bias, out,
+            begin, len(out), len(steps), limit, BLOCK=kernels.BLOCK, **kernels.OPTIONS,
+        )  # fmt: skip

@@ -1,0 +1,223 @@
+"""Groups of slabs on a device, of whatever kind of model: they get smaller where memory is short, and on the way back
+two take turns.
+
+There, nothing is waited for: the device works through all fronts. Back, every front waits for the entropy coder, a
+thread to each slab: while one group is on the device, the symbols of the other are decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from ..errors import DamagedError, UnsupportedError
+from ..lstm import cpu
+from ..walk import Done, Stopped
+
+TURNS = 2  # groups that take turns on the device
+
+
+class Slab(Protocol):
+    """A slab on its way."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Z, Y, X."""
+        ...
+
+
+class Opened(Slab, Protocol):
+    """A slab on its way back."""
+
+    @property
+    def symbols(self) -> Any:
+        """Has `take`, which is given what a trace says of a front and returns its voxels, and `finish`."""
+        ...
+
+
+class Trace(Protocol):
+    """What goes to and fro for every voxel of a front."""
+
+    voxel: torch.Tensor
+    said: torch.Tensor  # all the rest, in one piece
+
+    @property
+    def parts(self) -> tuple[torch.Tensor, ...]:
+        """The voxels, and one after the other what is said of them."""
+        ...
+
+    def on_host(self) -> Trace:
+        """As much room on the CPU."""
+        ...
+
+
+class Group(Protocol):
+    """Slabs [s] at work; pieces int64 [f, s, 2] say which voxels of a front are a slab's: from one, up to another."""
+
+    @property
+    def trace(self) -> Trace:
+        """Of a front."""
+        ...
+
+    @property
+    def pieces(self) -> np.ndarray:
+        """As above."""
+        ...
+
+    def levels(self, s: int) -> np.ndarray:
+        """The grey levels [Z, Y, X] of slab s, once it is through: on the CPU."""
+        ...
+
+
+class Steps(Protocol):
+    """What computes: both steps of one front after the other."""
+
+    def predict(self) -> None:
+        """What is said of the next front into the trace."""
+        ...
+
+    def perceive(self) -> None:
+        """Take in the front's voxels from the trace."""
+        ...
+
+
+AnySlab = TypeVar("AnySlab", bound=Slab)
+AnyOpened = TypeVar("AnyOpened", bound=Opened)
+Walked = TypeVar("Walked")
+Begin = Callable[[Sequence[AnyOpened]], tuple[Group, Steps]]
+
+
+def restore(
+    slabs: Sequence[AnyOpened], begin: Begin[AnyOpened], device: torch.device, need: Callable[[AnyOpened], int],
+    done: Done,
+) -> list[np.ndarray | DamagedError]:  # fmt: skip
+    """The grey levels [Z, Y, X] of slabs from their symbols; a DamagedError where these cannot be. `begin` puts a group
+    to work, and `need` says how many bytes of memory a slab takes."""
+    stop = Event()
+
+    def going_on(voxels: int) -> None:
+        if stop.is_set():
+            raise Stopped
+        done(voxels)
+
+    def walk(group: Sequence[AnyOpened]) -> list[np.ndarray | DamagedError]:
+        with _own_stream(device):
+            return _restore(group, begin, device, going_on)
+
+    cuts = [len(slabs) * turn // TURNS for turn in range(TURNS + 1)]
+    halves = [slabs[a:b] for a, b in pairwise(cuts) if a < b]
+    with ThreadPoolExecutor(TURNS, initializer=cpu.alone) as pool:
+        turns = [pool.submit(fitting, walk, half, need) for half in halves]
+        try:
+            return [result for turn in turns for result in turn.result()]
+        except BaseException:
+            stop.set()  # the other half need not come to its end
+            raise
+
+
+def _own_stream(device: torch.device) -> AbstractContextManager[object]:
+    """What this thread begins on the device does not wait for what others have begun."""
+    return torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
+
+
+def _restore(
+    slabs: Sequence[AnyOpened], begin: Begin[AnyOpened], device: torch.device, done: Done
+) -> list[np.ndarray | DamagedError]:
+    group, steps = begin(slabs)
+    host = group.trace.on_host()
+    with _Takers(slabs, group.pieces, host) as takers:
+        for front, size in enumerate(group.pieces[:, -1, 1].tolist()):
+            steps.predict()
+            host.said.copy_(group.trace.said, non_blocking=True)
+            if device.type == "cuda":
+                torch.cuda.current_stream(device).synchronize()  # that the last voxels have left `host` as well
+            takers.take(front)
+            group.trace.voxel.copy_(host.voxel, non_blocking=True)
+            steps.perceive()
+            done(size)
+    return [takers.errors[s] or group.levels(s) for s in range(len(slabs))]
+
+
+class _Takers:
+    """A thread for every slab, which takes the voxels of its part of a front off its symbols. Python's lock is held
+    only to pass the number of a front on: the rest is compiled."""
+
+    def __init__(self, slabs: Sequence[Opened], pieces: np.ndarray, host: Trace) -> None:
+        self.errors: list[DamagedError | None] = [None] * len(slabs)
+        self._slabs, self._pieces = slabs, pieces
+        self._arrays = [tensor.numpy() for tensor in host.parts]
+        self._asked: list[SimpleQueue[int | None]] = [SimpleQueue() for _ in slabs]
+        self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._threads = [Thread(target=self._serve, args=(s,), daemon=True) for s in range(len(slabs))]
+
+    def __enter__(self) -> _Takers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        for asked in self._asked:
+            asked.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def take(self, front: int) -> None:
+        """The voxels of all slabs in that front, from what is said of them."""
+        for asked in self._asked:
+            asked.put(front)
+        for answer in [self._answers.get() for _ in self._asked]:
+            if answer is not None:
+                raise answer
+
+    def _serve(self, s: int) -> None:
+        last = len(self._pieces) - 1
+        for front in iter(self._asked[s].get, None):
+            try:
+                self._take(s, front)
+                if front == last and self.errors[s] is None:
+                    self._slabs[s].symbols.finish()
+            except DamagedError as error:
+                self.errors[s] = error
+            except BaseException as error:  # whoever waits must not wait for ever
+                self._answers.put(error)
+                continue
+            self._answers.put(None)
+
+    def _take(self, s: int, front: int) -> None:
+        begin, end = self._pieces[front, s].tolist()
+        voxel, *said = (array[begin:end] for array in self._arrays)
+        voxel[:] = 0  # of a slab that is damaged: whatever may be read of it, only it suffers
+        if begin < end and self.errors[s] is None:
+            voxel[:] = self._slabs[s].symbols.take(*said)
+
+
+def fitting(
+    walk: Callable[[Sequence[AnySlab]], list[Walked]], slabs: Sequence[AnySlab], need: Callable[[AnySlab], int]
+) -> list[Walked]:
+    """Walk over a group of slabs, or in two halves of it where the device has too little memory for all."""
+    try:
+        return walk(slabs)
+    except RuntimeError as error:  # as torch says all that goes amiss on a device
+        if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
+            reason = str(error).partition("\n")[0]
+            raise UnsupportedError(
+                f"the GPU failed ({reason}): use --device cpu, which gives the same bytes"
+            ) from error
+    # Outside of the clause, so that nothing of what has failed is held any longer.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(slabs) == 1:
+        raise UnsupportedError(
+            f"the GPU has not the {-(-need(slabs[0]) >> 20)} MB free that a slab of {slabs[0].shape} needs; "
+            "use --device cpu, which gives the same bytes, or try again when the GPU has less to do"
+        )
+    half = len(slabs) // 2
+    return fitting(walk, slabs[:half], need) + fitting(walk, slabs[half:], need)
