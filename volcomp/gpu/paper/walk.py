@@ -34,7 +34,8 @@ def _predictions(given: Given, network: Network, done: Done) -> np.ndarray:
     known = torch.from_numpy(padded(given.ranks, offsets, given.limit).astype(np.int32)).to(network.device)
     steps = network.put(flat_offsets(offsets, tuple(known.shape)))
     places = torch.arange(known.numel(), device=network.device).view(known.shape)
-    places = places[before:, radius : radius + height, radius : radius + width].flatten()
+    # A kernel reads it in one piece, which `flatten` alone does not promise.
+    places = places[before:, radius : radius + height, radius : radius + width].flatten().contiguous()
     predicted = np.empty(depth * height * width, np.int32)
     for a in range(0, predicted.size, PART):
         out = torch.empty(min(PART, predicted.size - a), dtype=torch.int32, device=network.device)
