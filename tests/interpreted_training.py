@@ -31,7 +31,7 @@ from .test_device_training import (
     ],
 )
 def test_the_passes_are_the_cpus(hidden: int, shared: int, shape: tuple[int, int, int, int]) -> None:
-    assert_same_passes(launch.Kernels(hidden, shared, "cpu"), shape, hidden, shared, tolerance=0.03, shifts=(6, 8))
+    assert_same_passes(launch.Kernels(hidden, shared, "cpu"), shape, hidden, shared, tolerance=0.04, shifts=(6, 8))
 
 
 def test_weights_that_saturate() -> None:
