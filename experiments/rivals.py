@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.rivals import RIVALS, Codec, Shape, from_zero
 
-_HEVC_LIMIT = 4095  # x265 takes 12 bits at most
+_HEVC_LIMIT, _HEVC_SIDE = 4095, 16  # x265 takes 12 bits at most, and sides of so many pixels at least
 
 
 @cache
@@ -57,9 +57,13 @@ def _raw(shape: Shape) -> tuple[str, ...]:
 
 
 def _hevc_encode(volume: np.ndarray, threads: int) -> list[bytes]:
-    """Slices as the frames of a film, losslessly by x265; ValueError for values beyond 12 bits."""
+    """Slices as the frames of a film, losslessly by x265; ValueError for what that does not take."""
     if volume.max() > _HEVC_LIMIT:
         raise ValueError(f"values up to {volume.max()}: x265 takes 12 bits")
+    if min(volume.shape[1:]) < _HEVC_SIDE:
+        raise ValueError(
+            f"slices of {volume.shape[1]}×{volume.shape[2]}: x265 takes {_HEVC_SIDE}×{_HEVC_SIDE} and more"
+        )
     options = ("-c:v", "libx265", "-preset", "veryslow", "-x265-params", f"lossless=1:log-level=error:pools={threads}")
     return [_ffmpeg(volume.astype("<u2").tobytes(), *_raw(volume.shape), "-i", "-", *options, "-f", "hevc", "-")]
 

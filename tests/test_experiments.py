@@ -207,7 +207,7 @@ def test_intervals_are_those_of_the_bootstrap() -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip-9", "hevc"])
-@pytest.mark.parametrize("shape", [(1, 40, 40), (3, 35, 61)])
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 35, 61)])
 def test_rivals_give_back_what_they_were_given(name: str, shape: tuple[int, int, int]) -> None:
     codec = CODECS[name]
     if not codec.installed:
@@ -217,6 +217,8 @@ def test_rivals_give_back_what_they_were_given(name: str, shape: tuple[int, int,
     if name == "hevc":
         with pytest.raises(ValueError, match="12 bits"):
             codec.encode(volume + np.uint16(4096), 1)
+        with pytest.raises(ValueError, match="16×16 and more"):
+            codec.encode(volume[:, :15], 1)
 
 
 def test_every_trial_is_of_its_own_model() -> None:
@@ -280,7 +282,7 @@ def _reports_from_csv_alone(cache: Path, folder: Path) -> None:
     assert cross_validation.main(["--config", str(SMOKE), "--results", str(folder), "--report"]) == 0
     assert (folder / "report.md").read_text() == first
     assert sorted(path.name for path in folder.glob("*.png")) == figures
-    assert ("HEVC lossless" in first) == CODECS["hevc"].installed
+    assert "Missing: hevc (" in first  # its slices are too small for it
 
 
 def test_verdicts_do_not_say_more_than_intervals() -> None:
