@@ -1,4 +1,4 @@
-"""The released `paper` beside its float self and the other released models, on the middle of every valid series.
+"""The released `paper` beside its float self, other released models and rivals, on the middle of every valid series.
 
 `python -m experiments.released --checkpoint runs/paper/checkpoint.pt` writes results/released/sizes.csv: bits per voxel
 of whole files, and code lengths under one table of what the network misses
@@ -26,10 +26,12 @@ from volcomp.training import corpus, paper
 from . import ablation, decoders, report, results, trial
 from . import config as configuration
 from .data import middle
+from .rivals import CODECS, from_zero
 from .work import unrounded
 
 CROP = (12, 96, 96)
-COLUMNS = ("series", "voxels", "paper", "fast", "base", "integers", "floats", "floats_weights_too")
+RIVALS = ("jpegls", "jpegxl-e9", "tomoz")
+COLUMNS = ("series", "voxels", "paper", "fast", "base", *RIVALS, "integers", "floats", "floats_weights_too")
 HERE = Path(__file__).parent
 RELEASED = HERE / "results" / "released"
 
@@ -70,6 +72,7 @@ def _row(name: str, trainee: paper.Trainee) -> dict[str, str]:
     volume = middle(max(corpus.volumes(name), key=np.size), CROP)
     weights = models.paper(models.CURRENT["paper"])
     files = [8 * len(trial.encoded(volume, model, 1)) / volume.size for model in ("paper", "fast", "base")]
+    files += [8 * trial.timed_codec(CODECS[name], from_zero(volume), 1).size / volume.size for name in RIVALS]
     one_table = ablation.of_paper(volume, weights)["paper, order-0"]
     lengths = one_table, *unrounded(volume, trainee, weights.offsets).values()
     values = dict(zip(COLUMNS[2:], (*files, *lengths), strict=True))
