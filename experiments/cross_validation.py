@@ -11,6 +11,7 @@ checkpoints. `--report` makes tables and figures anew from the CSV files alone; 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import queue
@@ -18,8 +19,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from .config import Config, ConfigError
 from .jobs import Job, plan
 
 HERE = Path(__file__).parent
+WORKERS = "workers.lock"  # in a cache, is held by all processes that write there
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.report:
             cache = options.cache or ROOT / ".cache" / "experiments" / config.name
             _claim(config, cache)
-            run_all(config, cache, folder, options.jobs, options.device)
+            with _alone(cache):
+                run_all(config, cache, folder, options.jobs, options.device)
         _report(config, folder)
     except KeyboardInterrupt:
         print("experiments: stopped; the same command goes on from here", file=sys.stderr)
@@ -82,6 +86,20 @@ def _claim(config: Config, cache: Path) -> None:
             "configuration another name"
         )
     mark.write_text(json.dumps({"name": config.name, "fingerprint": config.fingerprint()}))
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Keep a cache to one run. Processes of one that was killed end within a second or so, and are waited for: they
+    write where this one will."""
+    with (cache / "run.lock").open("w") as run, (cache / WORKERS).open("w") as workers:
+        try:
+            fcntl.flock(run, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"another run is at work in {cache}: wait for it, or give another --cache") from error
+        fcntl.flock(workers, fcntl.LOCK_EX)
+        fcntl.flock(workers, fcntl.LOCK_UN)
+        yield
 
 
 def run_all(config: Config, cache: Path, folder: Path, jobs: int, device: str) -> None:
@@ -141,11 +159,14 @@ def _show(bar: Any, told: Any, left: int) -> None:
 
 _desk: Any = None  # of this process, with its queue
 _told: Any = None
+_lock: Any = None
 
 
 def _begin(config: Config, cache: Path, threads: int, devices: Any, told: Any, parent: int) -> None:
     """Set a process up: one device for all its jobs, and an end when the command that began it is gone."""
-    global _desk, _told
+    global _desk, _told, _lock
+    _lock = (cache / WORKERS).open("w")  # until the process ends
+    fcntl.flock(_lock, fcntl.LOCK_SH)
     from .work import Desk
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself says when to stop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -262,7 +263,7 @@ def _lengths(lengths: dict[str, float], about: Row, one: Series, volume: np.ndar
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    """Whole or not at all."""
-    temporary = path.with_suffix(f"{path.suffix}.part")
+    """Whole or not at all; other processes may write the same at the same time."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     temporary.replace(path)

@@ -272,6 +272,13 @@ def test_a_killed_run_goes_on_and_reports_from_csv_alone(tmp_path: Path) -> None
     assert cross_validation.main(["--config", str(tmp_path / "other.toml"), "--cache", str(cache)]) == 1
 
 
+def test_two_runs_do_not_share_a_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--config", str(SMOKE), "--cache", str(tmp_path), "--results", str(tmp_path / "results")]
+    with cross_validation._alone(tmp_path):
+        assert cross_validation.main(line) == 1
+    assert "another run is at work" in capsys.readouterr().err and not (tmp_path / "done").exists()
+
+
 def _reports_from_csv_alone(cache: Path, folder: Path) -> None:
     first = (folder / "report.md").read_text()
     figures = sorted(path.name for path in folder.glob("*.png"))
