@@ -125,26 +125,25 @@ _BAR = "{desc}: {percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} s of work, {elaps
 def _work_off(config: Config, group: list[Job], cache: Path, jobs: int, device: str, threads: int, bar: Any) -> None:
     """Do jobs, some at a time, each in a process of its own kind, and show how far they are."""
     context = get_context("spawn")  # not fork: torch and numba have threads
-    with context.Manager() as manager:
-        told, devices = manager.Queue(), manager.Queue()
-        for k in range(jobs):
-            devices.put(_device(device, k))
-        begin = (config, cache, threads, devices, told, os.getpid())
-        with ProcessPoolExecutor(min(jobs, len(group)), context, _begin, begin) as pool:
-            try:
-                waiting: dict[Future[None], Job] = {pool.submit(_do, job): job for job in group}
-                while waiting:
-                    finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                    _show(bar, told, len(waiting))
-                    for future in finished:
-                        waiting.pop(future)
-                        future.result()
-                _show(bar, told, 0)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for child in active_children():
-                    child.terminate()
-                raise
+    told, devices = context.Queue(), context.Queue()
+    for k in range(jobs):
+        devices.put(_device(device, k))
+    begin = (config, cache, threads, devices, told, os.getpid())
+    with ProcessPoolExecutor(min(jobs, len(group)), context, _begin, begin) as pool:
+        try:
+            waiting: dict[Future[None], Job] = {pool.submit(_do, job): job for job in group}
+            while waiting:
+                finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                _show(bar, told, len(waiting))
+                for future in finished:
+                    waiting.pop(future)
+                    future.result()
+            _show(bar, told, 0)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():
+                child.terminate()
+            raise
 
 
 def _show(bar: Any, told: Any, left: int) -> None:

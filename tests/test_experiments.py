@@ -254,7 +254,7 @@ def test_a_killed_run_goes_on_and_reports_from_csv_alone(tmp_path: Path) -> None
     line = [sys.executable, "-m", "experiments.cross_validation", "--config", str(SMOKE), "--jobs", "2"]
     line += ["--cache", str(cache), "--results", str(folder)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL) as first:
+    with subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL, start_new_session=True) as first:
         for _ in range(2400):
             if list((cache / "done").glob("*.json")) or first.poll() is not None:
                 break
@@ -264,12 +264,24 @@ def test_a_killed_run_goes_on_and_reports_from_csv_alone(tmp_path: Path) -> None
     planned = jobs.plan(config.load(SMOKE))
     assert 0 < len(done) < len(planned)
     subprocess.run(line, env=environment, check=True, stderr=subprocess.DEVNULL)
+    _ends(first.pid)
     assert all(path.stat().st_mtime_ns == before for path, before in done.items())  # what was done was not done again
     assert all(results.finished(cache, job) for job in planned)
     _reports_from_csv_alone(cache, folder)
     text = SMOKE.read_text().replace("epochs = 2", "epochs = 3")
     (tmp_path / "other.toml").write_text(text)
     assert cross_validation.main(["--config", str(tmp_path / "other.toml"), "--cache", str(cache)]) == 1
+
+
+def _ends(group: int) -> None:
+    """Nothing that a killed run has begun outlives it for long."""
+    for _ in range(200):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("processes of a killed run are still there")
 
 
 def test_two_runs_do_not_share_a_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
