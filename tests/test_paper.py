@@ -14,7 +14,7 @@ from volcomp.cursor import Cursor
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.lstm.cpu import float_product, one_thread_each, products
 from volcomp.paper import adaptive, cpu, reference, sequence, slab
-from volcomp.paper.weights import ACCUMULATOR_LIMIT, HIDDEN_LIMIT, UNITS, WEIGHT_LIMIT, Weights, from_real, load
+from volcomp.paper.weights import UNITS, WEIGHT_LIMIT, Weights, from_real, load
 
 NUMBER = models.CURRENT["paper"]
 SMALL = ((-1, 0, 0), (-1, 1, 1), (0, -1, -1), (0, -1, 0), (0, -1, 1), (0, 0, -1))
@@ -44,8 +44,8 @@ def scan(shape: tuple[int, int, int] = (5, 14, 17), limit: int = 900, seed: int 
 
 def test_the_released_model_is_sound_and_small() -> None:
     weights = models.paper(NUMBER)
-    sums = HIDDEN_LIMIT * np.abs(weights.recurrent.astype(np.int64)).sum(axis=0)
-    assert sums.max() < ACCUMULATOR_LIMIT and np.abs(weights.recurrent.astype(int)).max() <= WEIGHT_LIMIT
+    sums = 128 * np.abs(weights.recurrent.astype(np.int64)).sum(axis=0)
+    assert sums.max() < 1 << 24 and np.abs(weights.recurrent.astype(int)).max() <= WEIGHT_LIMIT  # exact in float32
     floats = 4 * (weights.recurrent.size + weights.entrance.size + weights.bias.size + weights.head.size + 1)
     assert 260_000 < floats < 280_000  # as published, about 276 kB
     assert sequence.in_order(weights.offsets) == weights.offsets and weights.offsets[-1] == (0, 0, -1)
@@ -226,6 +226,8 @@ def test_it_cannot_be_fitted() -> None:
     [
         ("recurrent", np.full((UNITS, 4 * UNITS), 65, np.int8), "within ±64"),
         ("shift", np.full(4 * UNITS, 12, np.int32), "shifts"),
+        ("shift", np.full(4 * UNITS, -1, np.int32), "shifts"),
+        ("bias", np.full(4 * UNITS, (1 << 30) + 1, np.int32), "biases within"),
         ("neighbourhood", np.array([[0, 0, 1]], np.int8), "not known yet"),
         ("neighbourhood", np.array([[0, 0, -1], [0, 0, -1]], np.int8), "twice"),
         ("neighbourhood", np.zeros((0, 3), np.int8), "shapes or types"),

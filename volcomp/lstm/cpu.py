@@ -92,6 +92,20 @@ def products() -> list[Callable[[np.ndarray], Product]]:
     return [torch_product, float_product] if importlib.util.find_spec("torch") else [float_product]
 
 
+def take_exact(
+    matrix: np.ndarray, make_product: Callable[[np.ndarray], Product] | None, take: Callable[[Product], None], name: str
+) -> None:
+    """Offer products of this matrix, made in that way or in those of this machine, until `take` takes one, which raises
+    RuntimeError where a product is not exact; UnsupportedError, for the model of that name, if it takes none."""
+    for candidate in [make_product] if make_product else products():
+        try:
+            take(candidate(matrix))
+            return
+        except (ImportError, AttributeError, RuntimeError, TypeError) as error:
+            warnings.warn(f"{candidate.__name__} is left aside: {error}", RuntimeWarning, stacklevel=3)
+    raise UnsupportedError(f"no matrix product here is exact, as {name} needs: reinstall numpy and torch")
+
+
 def alone() -> None:
     """Keep torch's products on the calling thread. Every thread must say so for itself: OpenMP counts by thread, and
     what another one has set holds only for those that it had not yet met."""
@@ -123,14 +137,7 @@ class Network:
         self._metric = weights.metric.astype(np.float64)
         self.chunk = CHUNK_BYTES // (16 * weights.hidden)  # rows at a time
         self._room = threading.local()  # accumulators int32 [chunk, 4h] for every thread that calls
-        for candidate in [make_product] if make_product else products():
-            try:
-                self._product = candidate(weights.weights)
-                self._check()
-                return
-            except (ImportError, AttributeError, RuntimeError, TypeError) as error:
-                warnings.warn(f"{candidate.__name__} is left aside: {error}", RuntimeWarning, stacklevel=2)
-        raise UnsupportedError(f"no matrix product here is exact, as {weights.name} needs: reinstall numpy and torch")
+        take_exact(weights.weights, make_product, self._take, weights.name)
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
         """As `reference.Network.step`."""
@@ -155,8 +162,9 @@ class Network:
             learning.collect(state.inputs, lo, hi, w.unseen, missed, classes, w.slopes, state.slope, state.count)
             learning.step(self._metric, w.head_limit, state.exact, state.head, state.slope, state.count)
 
-    def _check(self) -> None:
-        """A few steps against the reference, extremes among them; raises RuntimeError where they differ."""
+    def _take(self, product: Product) -> None:
+        """Compute with this product, if a few steps, extremes among them, equal the reference's; else RuntimeError."""
+        self._product = product
         random = np.random.default_rng(0)
         mine, theirs = State(self.weights, 40), State(self.weights, 40)
         definition = reference.Network(self.weights)

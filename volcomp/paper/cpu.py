@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from ..errors import UnsupportedError
 from ..lstm.cell import next_cell
-from ..lstm.cpu import Product, products
+from ..lstm.cpu import Product, take_exact
 from . import reference
 from .reference import GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_SHIFT, rank_of, value_of
 from .weights import SIGMOID_STEPS, UNITS, Weights
@@ -74,14 +72,7 @@ class Network(reference.Network):
         self._table = np.concatenate([GATE_ONE - right[:0:-1], right]).astype(np.int16)
         self._head = weights.head.astype(np.int64)
         self._room = threading.local()  # for every thread that calls
-        for candidate in [make_product] if make_product else products():
-            try:
-                self._product = candidate(weights.recurrent)
-                self._check()
-                return
-            except (ImportError, AttributeError, RuntimeError, TypeError) as error:
-                warnings.warn(f"{candidate.__name__} is left aside: {error}", RuntimeWarning, stacklevel=2)
-        raise UnsupportedError(f"no matrix product here is exact, as {weights.name} needs: reinstall numpy and torch")
+        take_exact(weights.recurrent, make_product, self._take, weights.name)
 
     def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:
         """As `reference.Network.predict`."""
@@ -107,8 +98,10 @@ class Network(reference.Network):
             _advance(sums, rows, value, w.shift, self._entrance, w.bias, self._table, cell, halves, hidden)
         output[:] = hidden[:rows].astype(np.int64) @ self._head + w.head_bias[0]
 
-    def _check(self) -> None:
-        """Some sequences against the reference, extremes among them; raises RuntimeError where they differ."""
+    def _take(self, product: Product) -> None:
+        """Compute with this product, if some sequences, extremes among them, give what the reference gives; else
+        RuntimeError."""
+        self._product = product
         random = np.random.default_rng(0)
         ranks = random.integers(0, 4096, (40, min(len(self.weights.offsets), 16)))
         ranks[:8] = random.choice([0, 4095], (8, ranks.shape[1]))
