@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from . import stranger_paper
+from .stranger_bits import Ans, Binary, Reader, check, clip, unzigzag, varint
+from .stranger_factors import Factors
 
 MODELS = Path(__file__).parents[1] / "volcomp" / "models"
 NAMES = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 16: "paper-1"}
@@ -29,7 +31,7 @@ def disc(dz: int, radius2: int) -> list[Offset]:
     return [(dz, *o) for o in within if dz < 0 or o < (0, 0)]
 
 
-def chosen(data: "Reader") -> list[Offset]:
+def chosen(data: Reader) -> list[Offset]:
     """Slab: the support of the runs that it lists."""
     runs = [(-data.number(1), data.number(1) - 7, data.number(1) - 8) for _ in range(data.number(1))]
     check(runs == sorted(set(runs)), "runs")
@@ -59,71 +61,9 @@ SAME = [(0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1),
 STEPS, Q = [1, 2, 4, 6, 8, 12, 16, 24, 32], [1093, 1299, 1545, 1838]
 
 
-def check(holds: bool, what: str) -> None:
-    if not holds:
-        raise ValueError(what)
-
-
-def clip(v: int, high: int, low: int | None = None) -> int:
-    """Numbers; or within low … high."""
-    return min(max(v, -high if low is None else low), high)
-
-
-class Reader:
-    """Numbers: the fields of sections, read one after the other; bits from the least significant of a byte on."""
-
-    def __init__(self, data: bytes):
-        self.data, self.at = data, 0  # at: in bits
-
-    def bits(self, n: int) -> int:
-        begin, self.at = self.at, self.at + n
-        check(self.at <= 8 * len(self.data), "too short")
-        return int.from_bytes(self.data[begin // 8 : -(-self.at // 8)], "little") >> begin % 8 & ((1 << n) - 1)
-
-    def number(self, n: int) -> int:
-        return self.bits(8 * n)
-
-    def take(self, n: int) -> bytes:
-        return self.number(n).to_bytes(n, "little")
-
-    def varint(self) -> int:
-        value = 0
-        for i in range(9):
-            byte = self.number(1)
-            value |= (byte & 127) << 7 * i
-            if byte < 128:
-                check(byte > 0 or i == 0, "varint is not the shortest")
-                return value
-        raise ValueError("varint is too long")
-
-    def string(self) -> "Reader":
-        return Reader(self.take(self.varint()))
-
-    def rice(self, n: int) -> list[int]:
-        k, values = self.number(1), []
-        for _ in range(n):
-            ones = 0
-            while self.bits(1):
-                ones += 1
-            values.append(unzigzag(ones << k | self.bits(k)))
-        self.end()
-        return values
-
-    def end(self) -> None:
-        check(self.bits(-self.at % 8) == 0 and self.at == 8 * len(self.data), "nothing may follow but padding")
-
-
-def unzigzag(v: int) -> int:
-    return -(v + 1) // 2 if v & 1 else v // 2
-
-
-def varint(value: int) -> bytes:
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
-
-
 def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
     """Container: the payloads of a file by tag and numbers."""
-    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8:12] in (b"\1\0\0\0", b"\2\0\0\0"), "not such a file")
+    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8:12] in (b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0"), "not such a file")
     check(data[-4:] == b"\nvcz", "no end")
     start = len(data) - 12 - int.from_bytes(data[-12:-8], "little")
     check(zlib.crc32(data[:12] + data[start:-8]) == int.from_bytes(data[-8:-4], "little"), "CRC of the index")
@@ -263,54 +203,6 @@ class Model:
         return 32 * z - (z * abs(z) >> 7)
 
 
-class Binary:
-    """Fitted models: the binary arithmetic coder."""
-
-    def __init__(self, data: bytes):
-        self.low, self.high, self.code, self.rest = 0, 2**32 - 1, 0, data
-        for _ in range(4):
-            self.shift()
-
-    def shift(self) -> None:
-        self.code = (self.code << 8) % 2**32 + (self.rest[0] if self.rest else 0)
-        self.rest = self.rest[1:]
-
-    def bit(self, p: int) -> int:
-        middle = self.low + (self.high - self.low >> 16) * p
-        bit = int(self.code <= middle)
-        self.low, self.high = (self.low, middle) if bit else (middle + 1, self.high)
-        while self.low >> 24 == self.high >> 24:
-            self.low, self.high = (self.low << 8) % 2**32, (self.high << 8) % 2**32 + 255
-            self.shift()
-        return bit
-
-    def adaptive(self, counts: list[int]) -> int:
-        bit = self.bit(clip(2**16 * counts[1] // sum(counts), 65472, 64))
-        counts[bit] += 1
-        return bit
-
-
-class Ans:
-    """Entropy coder."""
-
-    def __init__(self, words: list[int]):
-        self.words, self.state = words, 0
-        self.refill()
-
-    def refill(self) -> None:
-        while self.state < 2**32 and self.words:
-            self.state = self.state << 32 | self.words.pop()
-
-    def symbol(self, counts: list[int]) -> int:
-        totals = enumerate(itertools.accumulate([0, *counts]))
-        edges = [(total * (2**24 - len(counts)) >> 20) + j for j, total in totals]
-        low = self.state % 2**24
-        j = sum(edge <= low for edge in edges) - 1
-        self.state = (self.state >> 24) * (edges[j + 1] - edges[j]) + low - edges[j]
-        self.refill()
-        return j
-
-
 def schedule(support: list[Offset]) -> tuple[int, int]:
     """The order of voxels: b and c of x + b·y + c·z (a is 1, for the voxel on the left to be earlier)."""
     needed = [*support, *LEVELS, *RESIDUALS, *NEAR, *BEFORE, *SAME]
@@ -356,6 +248,11 @@ class Slab:
                 self.weights[g].append([(next(listed) + (b + 2**s // 2 >> s)) * 2**s for b in before])
             del self.weights[g][0]
         corrections, spike = data.string(), data.string()
+        self.factors = None
+        if corrections.data[:1] == b"\xff":
+            corrections = Reader(corrections.data[1:])
+            self.factors = Factors(data.string(), limit)
+            seen["factors"] += 1
         self.classes = np.arange(76) + (corrections.rice(76) if corrections.data else 0)
         check(self.classes.min() >= 0 and self.classes.max() < 76, "class does not exist")
         self.spike, self.codes = (spike.varint(), spike.data[spike.at // 8 :]) if spike.data else (-1, b"")
@@ -480,12 +377,16 @@ class Slab:
             shift = q - nearest * SHIFTS[c]
             places[v] = (FIRST_TABLE[c] + abs(shift), c, nearest, -1 if shift < 0 else 1)
         others = sorted((v for v in voxels if not settled.get(v)), key=lambda v: places[v][0])
-        tokens = {v: self.ans.symbol(self.model.tables[places[v][0]]) for v in others}
+        tokens = {} if self.factors else {v: self.ans.symbol(self.model.tables[places[v][0]]) for v in others}
         for v in voxels:
             _, c, nearest, sign = places[v]
             low = max(c // 4 - 9, 0)
-            if v not in tokens:
+            if settled.get(v):
                 rank = self.spike
+            elif self.factors:
+                table = self.model.tables[places[v][0]]
+                rank, escaped = self.factors.rank(self.ans, self.data, table, nearest, sign, low, self.limit)
+                self.seen.update({"escape": escaped, "low bits": low > 0})
             elif tokens[v] == 2 * REACHES[c]:
                 rank = self.data.bits(self.limit.bit_length())
                 self.seen["escape"] += 1

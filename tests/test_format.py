@@ -31,6 +31,12 @@ def echo(shape: tuple[int, int, int], offset: tuple[int, int, int]) -> np.ndarra
     return voxels.astype("u2")
 
 
+def comb(shape: tuple[int, int, int], noise: float) -> np.ndarray:
+    """Rescaled noise, of which every second value hardly occurs, clipped below."""
+    even = (noisy(shape, 60, noise) / 2).round() * 2
+    return (even + (np.random.default_rng(3).random(shape) < 0.05) - 1000).clip(0, None).astype("u2")
+
+
 def halves(shape: tuple[int, int, int]) -> np.ndarray:
     """Weak noise that repeats itself along x, below it strong noise that does along y: each needs its own weights."""
     random = np.random.default_rng(2)
@@ -71,6 +77,7 @@ def cases() -> dict[str, tuple[np.ndarray, set[str]]]:
         "sparse": (random.choice(np.array([0, 3, 17, 900, 901, 905, 60000], "u2"), (4, 9, 10)), set()),
         "rescaled": (noisy((4, 9, 10), 300, 5).round().astype("i2") * 7 - 2000, set()),
         "classes": (halves((4, 20, 50)), {"classes"}),
+        "comb": (comb((5, 20, 30), 12), {"factors", "flag"}),
         "narrow": (echo((12, 16, 16), (-2, 0, 1)), {"support 1", "shifts"}),
     }
 
@@ -99,7 +106,14 @@ def test_the_stranger_decodes_a_chosen_support() -> None:
     assert seen["support 5"] == 1 and seen["shifts"] and seen["later groups"] == 2
 
 
-@pytest.mark.parametrize("name", ["smooth", "padded", "masked", "image"])
+def test_the_stranger_decodes_low_bits_and_escapes_with_factors() -> None:
+    voxels = comb((5, 20, 30), 40)
+    voxels[np.random.default_rng(4).random(voxels.shape) < 0.005] = 60000
+    seen = decoded_alike(voxels, "fast")
+    assert seen["factors"] and seen["low bits"] and seen["escape"]
+
+
+@pytest.mark.parametrize("name", ["smooth", "padded", "masked", "image", "comb"])
 def test_the_stranger_decodes_the_base_model(name: str) -> None:
     assert decoded_alike(CASES[name][0], "base")["passed"]
 

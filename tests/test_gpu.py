@@ -37,7 +37,7 @@ def on_torch(number: int) -> networks.Network:
 def slab_of(levels: np.ndarray, limit: int, number: int, fitted: linear.Weights | None = None) -> walk.Given:
     """As the codec begins one, at the least effort: its fronts are fewest."""
     fitted = fitted or least_squares.fit_by_effort(levels, models.RUNS["base"], 1)
-    common = spike.candidate(levels.ravel(), limit)
+    common = spike.candidate(levels, limit)
     quiet = common if models.weights(number).learns else None
     return walk.Given(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
 

@@ -65,11 +65,31 @@ def test_a_spike_is_found_and_paid_for_by_its_entropy(monkeypatch: pytest.Monkey
     voxels = masked_noise()
     header, payloads = codec.encode(voxels, model="fast")
     assert np.array_equal(decode(header, payloads), voxels)
-    monkeypatch.setattr(spike, "candidate", lambda voxel, limit: None)
+    monkeypatch.setattr(spike, "candidate", lambda levels, limit: None)
     without = codec.encode(voxels, model="fast")
     assert np.array_equal(decode(*without), voxels)
     saved = len(without[1][0]) - len(payloads[0])
     assert saved > 0.05 * len(payloads[0]), f"{saved} of {len(payloads[0])} bytes"
+
+
+def test_clipped_air_is_tried_before_padding() -> None:
+    """As in many a CT: padding around the circle is the most frequent level, but its voxels are among their like."""
+    random = np.random.default_rng(3)
+    z, y, x = np.indices((4, 64, 64))
+    air = random.normal(4, 8, z.shape).round().clip(1, None)
+    levels = np.where(
+        (y - 32) ** 2 + (x - 32) ** 2 > 700, 0, np.where(x < 32, air, 500 + random.integers(0, 60, z.shape))
+    )
+    counts = np.bincount(levels.astype(int).ravel())
+    assert counts.argmax() == 0 and spike.candidate(levels.astype(np.int32), int(levels.max())) == 1
+
+
+def test_without_a_level_that_stands_out_the_most_frequent_is_tried() -> None:
+    levels = np.zeros((2, 40, 40), np.int32)
+    levels[:, :20] = 3
+    assert spike.candidate(levels, 5) == 0
+    noise = np.random.default_rng(1).integers(0, 4096, (4, 40, 40)).astype(np.int32)
+    assert spike.candidate(noise, 4095) is None
 
 
 def test_no_flags_where_they_do_not_pay() -> None:

@@ -274,7 +274,7 @@ def encode(
             if k not in stages:
                 stages[k] = engine.fit(levels, models.RUNS[model], effort)
             # Learning passes over a grey level that flags may take out of the network's hands.
-            common = spike.candidate(levels.ravel(), found.limit)
+            common = spike.candidate(levels, found.limit)
             quiet = common if models.weights(number).learns else None
             layout = lay_out((b - a, height, width), stages[k])
             return Given(layout, levels, found.limit, stages[k], common, quiet)
@@ -284,7 +284,10 @@ def encode(
             checksum = _digest(header, k, voxels[a:b])
             if isinstance(given, paper_slab.Given):
                 return checksum + paper_slab.write(given, survey, paper_slab.schedule_of(models.paper(number)))
-            payload = coding.write(models.tables(number), survey, given.limit, given.common, given.quiet is not None)
+            worthwhile = models.WORTHWHILE[model]
+            payload = coding.write(
+                models.tables(number), survey, given.limit, given.common, given.quiet is not None, worthwhile
+            )
             return checksum + linear.to_bytes(given.fitted) + payload
 
         return header, list(engine.survey(voxels_of, begin, end))

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from . import entropy, residual, rice, spike
+from . import entropy, histogram, residual, rice, spike, weighted
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
+WEIGHTED = b"\xff"  # before the corrections of a slab whose grey levels have factors
 _NONE = np.empty(0, np.uint8)
 
 
@@ -34,12 +35,15 @@ class Survey(NamedTuple):
     context: np.ndarray | None
 
 
-def write(tables: entropy.Tables, survey: Survey, limit: int, common: int | None, quiet: bool) -> bytes:
+def write(
+    tables: entropy.Tables, survey: Survey, limit: int, common: int | None, quiet: bool, worthwhile: float
+) -> bytes:
     """Code the voxels of a slab.
 
     `limit` is the largest grey level that a voxel can have, `common` one that may be a spike (`spike.candidate`), and
-    `quiet` says that the network has not learned from it, so that the decoder must know it. Here the classes are
-    corrected for the slab, and its spike found.
+    `quiet` says that the network has not learned from it, so that the decoder must know it; `worthwhile` is the share
+    of a slab that factors of grey levels must save. Here the classes are corrected for the slab, and its spike and
+    factors found.
     """
     sizes, voxel, mean, classes, context = survey
     width = limit.bit_length()
@@ -52,6 +56,30 @@ def write(tables: entropy.Tables, survey: Survey, limit: int, common: int | None
         settled = (flag > 0) & (voxel == found.value)
         corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
     classes = corrected(classes, corrections)
+    factors = histogram.find(voxel, mean, classes, settled, tables.ordered, tables.escape, limit, worthwhile)
+    if factors is None:
+        words, raw = _plain(tables, voxel, mean, classes, flag, settled, sizes, width)
+    else:
+        blocks = histogram.blocks(factors)
+        words, raw = weighted.encode(tables, blocks, voxel, mean, classes, flag, settled, sizes, width)
+    level = b"" if common is None else varint(common)
+    steps = rice.encode(corrections) if corrections.any() else b""
+    parts = [
+        string(steps if factors is None else WEIGHTED + steps),
+        string(level + found.codes.tobytes() if found else level if quiet else b""),
+        b"" if factors is None else string(histogram.to_bytes(factors)),
+        varint(words.size),
+        words.astype("<u4").tobytes(),
+        raw.tobytes(),
+    ]
+    return b"".join(parts)
+
+
+def _plain(
+    tables: entropy.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray,
+    settled: np.ndarray, sizes: np.ndarray, width: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Words uint32 and raw bits uint8 of a slab whose grey levels have no factors; as `weighted.encode`."""
     table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
     residual.to_symbols(voxel, mean, classes, table, token)
     table += entropy.FLAGS
@@ -59,15 +87,7 @@ def write(tables: entropy.Tables, survey: Survey, limit: int, common: int | None
     size = residual.raw_bits(voxel, mean, classes, token, settled, width, np.empty(0, np.uint8))
     raw = np.zeros(-(-size // 8), np.uint8)
     residual.raw_bits(voxel, mean, classes, token, settled, width, raw)
-    level = b"" if common is None else varint(common)
-    parts = [
-        string(rice.encode(corrections) if corrections.any() else b""),
-        string(level + found.codes.tobytes() if found else level if quiet else b""),
-        varint(words.size),
-        words.astype("<u4").tobytes(),
-        raw.tobytes(),
-    ]
-    return b"".join(parts)
+    return words, raw
 
 
 def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
@@ -105,25 +125,36 @@ class _Room(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _take(
-    mean: np.ndarray, classes: np.ndarray, corrections: np.ndarray, context: np.ndarray, codes: np.ndarray, spike: int,
-    stream: entropy.Stream, quantiles: entropy.Quantiles, raw: np.ndarray, position: int, bits: int, limit: int,
+def _take_flags(
+    context: np.ndarray, codes: np.ndarray, spike: int, stream: entropy.Stream, quantiles: entropy.Quantiles,
     room: _Room,
-) -> int:  # fmt: skip
-    """The voxels of a front into `room`: flags, where there is a context uint8 [v] for every voxel, then symbols, then
-    raw bits. Returns the position in the raw bits, or −1, as `residual.to_voxels` does."""
-    size = mean.shape[0]
-    table, token, settled, voxel = room.table[:size], room.token[:size], room.settled[:size], room.voxel[:size]
-    coded = room.classes[:size]
-    settled[:] = False
-    if context.shape[0]:
+) -> None:  # fmt: skip
+    """The flags of a front into `room`, where there is a context uint8 [v] for every voxel."""
+    size = context.shape[0]
+    room.settled[:] = False
+    if size:
+        table, token = room.table[:size], room.token[:size]
         token[:] = 0
         for v in range(size):
             table[v] = codes[context[v]]
         entropy.take(stream, quantiles, table, token)
         for v in range(size):
-            settled[v] = token[v] == 1
-            voxel[v] = spike
+            room.settled[v] = token[v] == 1
+            room.voxel[v] = spike
+
+
+@njit(nogil=True, cache=True)
+def _take(
+    mean: np.ndarray, classes: np.ndarray, corrections: np.ndarray, context: np.ndarray, codes: np.ndarray, spike: int,
+    stream: entropy.Stream, quantiles: entropy.Quantiles, raw: np.ndarray, position: int, bits: int, limit: int,
+    room: _Room,
+) -> int:  # fmt: skip
+    """The voxels of a front into `room`: flags, then symbols, then raw bits. Returns the position in the raw bits, or
+    −1, as `residual.to_voxels` does."""
+    size = mean.shape[0]
+    table, token, settled, voxel = room.table[:size], room.token[:size], room.settled[:size], room.voxel[:size]
+    coded = room.classes[:size]
+    _take_flags(context, codes, spike, stream, quantiles, room)
     for v in range(size):
         coded[v] = corrections[classes[v]]
     residual.locate(mean, coded, table)
@@ -131,6 +162,23 @@ def _take(
         table[v] = 0 if settled[v] else table[v] + entropy.FLAGS
     entropy.take(stream, quantiles, table, token)
     return residual.to_voxels(mean, coded, token, settled, raw, position, bits, limit, voxel)
+
+
+@njit(nogil=True, cache=True)
+def _take_weighted(
+    mean: np.ndarray, classes: np.ndarray, corrections: np.ndarray, context: np.ndarray, codes: np.ndarray, spike: int,
+    stream: entropy.Stream, quantiles: entropy.Quantiles, raw: np.ndarray, position: int, bits: int, limit: int,
+    room: _Room, ordered: np.ndarray, escape: np.ndarray, blocks: histogram.Blocks,
+) -> int:  # fmt: skip
+    """The same where grey levels have factors."""
+    size = mean.shape[0]
+    coded = room.classes[:size]
+    _take_flags(context, codes, spike, stream, quantiles, room)
+    for v in range(size):
+        coded[v] = corrections[classes[v]]
+    return weighted.take(
+        mean, coded, room.settled[:size], stream, ordered, escape, blocks, raw, position, bits, limit, room.voxel[:size]
+    )
 
 
 class Reader:
@@ -141,8 +189,14 @@ class Reader:
         """Takes all that is left of `data`; voxels are 0 … limit, and the longest front has so many. DamagedError where
         it is not what `write` writes."""
         self._limit, self._position = limit, 0
-        self._corrections = _read_corrections(data.string())
+        steps = data.string()
+        has_factors = steps.startswith(WEIGHTED)
+        self._corrections = _read_corrections(steps[len(WEIGHTED) :] if has_factors else steps)
         self.quiet, self._codes = _read_spike(data.string(), limit)
+        self._factors: tuple[np.ndarray, np.ndarray, histogram.Blocks] | None = None
+        if has_factors:
+            blocks = histogram.blocks(histogram.from_bytes(data.string(), limit))
+            self._factors = tables.ordered, tables.escape, blocks
         self.spike = self.quiet if self._codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         self._stream, self._quantiles = entropy.stream(tables, words, longest), tables.quantiles
@@ -152,11 +206,12 @@ class Reader:
     def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """The voxels int32 [v] of the next front, until the next call; contexts are needed where there is a spike."""
         contexts = _NONE if self.spike is None or context is None else context
-        self._position = _take(
+        arguments = (
             mean, classes, self._corrections, contexts, self._codes, self.spike or 0,
             self._stream, self._quantiles, self._raw, self._position, self._limit.bit_length(),
             self._limit, self._room,
         )  # fmt: skip
+        self._position = _take_weighted(*arguments, *self._factors) if self._factors else _take(*arguments)
         if self._position < 0:
             raise DamagedError("it decodes to voxels that the volume cannot have")
         return self._room.voxel[: mean.size]

@@ -15,7 +15,7 @@ from .cursor import Cursor, varint
 from .errors import DamagedError, UnsupportedError
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
-FORMAT_VERSION = 2  # 2 since 0.3.0: supports of runs, weights with shifts
+FORMAT_VERSION = 3  # 3 since 0.6.0: factors of grey levels; 2 since 0.3.0: supports of runs, weights with shifts
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"

@@ -9,6 +9,7 @@ because constriction's holds the lock of Python's interpreter, and threads would
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import constriction
@@ -81,6 +82,22 @@ class Tables:
         self.code_length = np.full((len(counts), int(self.sizes.max())), 99, np.float32)
         for row, table in zip(self.code_length, counts, strict=True):
             row[: len(table)] = TABLE_BITS - np.log2(table)
+        self._counts = counts
+
+    @cached_property
+    def ordered(self) -> np.ndarray:
+        """Counts of the model's tables without their last symbol, an escape, and the same mirrored: uint32 [tables, 2,
+        longest], zeros where a table is shorter."""
+        ordered = np.zeros((len(self._counts), 2, int(self.sizes.max()) - 1), np.uint32)
+        for both, table in zip(ordered, self._counts, strict=True):
+            both[0, : len(table) - 1] = table[:-1]
+            both[1, : len(table) - 1] = table[-2::-1]
+        return ordered
+
+    @cached_property
+    def escape(self) -> np.ndarray:
+        """The counts of the last symbols: uint32 [tables]."""
+        return np.array([table[-1] for table in self._counts], np.uint32)
 
 
 @njit(nogil=True, cache=True)

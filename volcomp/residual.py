@@ -55,6 +55,14 @@ def place(mean: Any, c: Any) -> tuple[int, int, int]:
     return nearest, 1, FIRST_TABLE[c] + shift
 
 
+@njit(nogil=True, cache=True, inline="always")
+def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
+    """The same for tokens in the order of the grey levels that they stand for: the first level of token `reach`,
+    whether (0, 1) the table is mirrored, and the table."""
+    nearest, sign, table = place(mean, c)
+    return (nearest, 0, table) if sign > 0 else (nearest + 1, 1, table)
+
+
 @njit(nogil=True, cache=True)
 def locate(mean: np.ndarray, classes: np.ndarray, table: np.ndarray) -> None:
     """The table of every voxel: mean int32 [v], classes uint8 [v], table uint16 [v] out."""

@@ -1,0 +1,218 @@
+"""The entropy coder of slabs whose grey levels have factors (`histogram.py`): every voxel has probabilities of its own.
+
+They are the counts of its table, each multiplied by the mean factor of the levels that the token stands for; symbols
+are numbered by ascending level, the escape last. The low bits of a level follow as symbols as well, highest first, by
+the factors of both halves of what is left. The code is that of `entropy.py`, in which a front comes as all its flags,
+and then voxel by voxel. (constriction would want the probabilities of every voxel as floats; in tests it says what this
+must write where all factors are 1.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from . import residual
+from .entropy import FLAGS, PRECISION, Quantiles, Stream, Tables
+from .histogram import UNIT, Blocks, start, weigh
+
+_u64 = np.uint64
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
+    """The edge between both halves of `size` levels from `begin` on, in 2^PRECISION."""
+    last = sums.shape[0] - 1
+    below = sums[min(max(begin, 0), last)]
+    left = sums[min(max(begin + (size >> 1), 0), last)] - below
+    both = sums[min(max(begin + size, 0), last)] - below
+    return 1 + (left * ((1 << PRECISION) - 2)) // both if both else 1 << (PRECISION - 1)
+
+
+@njit(nogil=True, cache=True)
+def _push(words: np.ndarray, state: np.ndarray, begin: Any, end: Any) -> None:
+    """The symbol between these edges. state uint64 [2]: the coder's, and how many words there are."""
+    s, size = state[0], _u64(end - begin)
+    if s >> _u64(64 - PRECISION) >= size:
+        words[np.int64(state[1])] = s & _u64(0xFFFFFFFF)
+        state[1] += _u64(1)
+        s >>= _u64(32)
+    state[0] = (s // size) << _u64(PRECISION) | (_u64(begin) + s % size)
+
+
+@njit(nogil=True, cache=True)
+def _flags_of(flag: np.ndarray, place: np.ndarray, order: np.ndarray) -> None:
+    """The voxels of a front that have a flag, by its code, into `order`; `place` [FLAGS] comes to where those of each
+    code end."""
+    place[:] = 0
+    for code in flag:
+        place[code] += 1
+    place[0] = 0
+    for code in range(1, FLAGS):
+        place[code] += place[code - 1]
+    for code in range(FLAGS - 1, 0, -1):
+        place[code] = place[code - 1]
+    for v in range(flag.shape[0]):
+        if flag[v]:
+            order[place[flag[v]]] = v
+            place[flag[v]] += 1
+
+
+@njit(nogil=True, cache=True)
+def _encode(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray, settled: np.ndarray, sizes: np.ndarray,
+    ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, blocks: Blocks, words: np.ndarray,
+) -> int:  # fmt: skip
+    """Push everything in reverse; returns how many words there are."""
+    state = np.zeros(2, np.uint64)
+    products = np.empty(ordered.shape[2], np.uint32)
+    place, order = np.empty(FLAGS, np.int64), np.empty(sizes.max(), np.int64)
+    end = voxel.shape[0]
+    for f in range(sizes.shape[0] - 1, -1, -1):
+        first = end - sizes[f]
+        for v in range(end - 1, first - 1, -1):
+            if settled[v]:
+                continue
+            c = np.int64(classes[v])
+            begin, mirrored, table = residual.ascending(np.int64(mean[v]), c)
+            low, reach = residual.LOW_BITS[c], residual.REACH[c]
+            size, at = 2 * reach, start(begin, c, blocks)
+            below, above = weigh(ordered[table, mirrored], blocks.factors, at, reach, products)
+            total = below + above + np.int64(escape[table]) * UNIT
+            scale = (1 << PRECISION) - (size + 1)
+            i = ((voxel[v] - begin) >> low) + reach
+            if 0 <= i < size:
+                level = begin + ((i - reach) << low)
+                for k in range(low):
+                    half = (voxel[v] - level) >> (k + 1) << (k + 1)
+                    edge = _middle(blocks.sums, level + half, 2 << k)
+                    if (voxel[v] - level) >> k & 1:
+                        _push(words, state, edge, 1 << PRECISION)
+                    else:
+                        _push(words, state, 0, edge)
+                for count in products[i:reach]:
+                    below -= np.int64(count)
+                for count in products[reach:i]:
+                    below += np.int64(count)
+                past = below + np.int64(products[i])
+                _push(words, state, below * scale // total + i, past * scale // total + i + 1)
+            else:
+                _push(words, state, (below + above) * scale // total + size, 1 << PRECISION)
+        _flags_of(flag[first:end], place, order)
+        for n in range(place[FLAGS - 1] - 1, -1, -1):
+            v = first + order[n]
+            k = quantiles.first[flag[v]] + np.uint32(settled[v])
+            _push(words, state, np.int64(quantiles.edges[k]), np.int64(quantiles.edges[k + np.uint32(1)]))
+        end = first
+    while state[0]:
+        words[np.int64(state[1])] = state[0] & _u64(0xFFFFFFFF)
+        state[1] += _u64(1)
+        state[0] >>= _u64(32)
+    return int(state[1])
+
+
+def encode(
+    tables: Tables, blocks: Blocks, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray,
+    settled: np.ndarray, sizes: np.ndarray, bits: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Code a slab's voxels, in fronts of the given sizes int64 [f]; returns words uint32 and raw bits uint8: the ranks,
+    of so many bits, of voxels that escape.
+
+    voxel, mean int32 [v]; classes uint8 [v], those whose tables are used
+    flag uint8 [v]       the code of every voxel's flag, 0 for none
+    settled bool [v]     whether the flag is yes, so that no token follows
+    """
+    low = residual.LOW_BITS[classes]
+    symbols = int(np.count_nonzero(flag) + (low + 1)[~settled].sum(dtype=np.int64))
+    words = np.empty(symbols + 2, np.uint32)
+    used = _encode(
+        voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, blocks, words
+    )
+    return words[:used].copy(), _raw(voxel[_escapes(voxel, mean, classes, settled)], bits)
+
+
+@njit(nogil=True, cache=True)
+def _escapes(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray) -> np.ndarray:
+    """Which voxels are farther from their mean than their table reaches."""
+    out = np.zeros(voxel.shape[0], np.bool_)
+    for v in range(voxel.shape[0]):
+        c = np.int64(classes[v])
+        begin, _, _ = residual.ascending(np.int64(mean[v]), c)
+        i = ((voxel[v] - begin) >> residual.LOW_BITS[c]) + residual.REACH[c]
+        out[v] = not settled[v] and not 0 <= i < 2 * residual.REACH[c]
+    return out
+
+
+def _raw(ranks: np.ndarray, bits: int) -> np.ndarray:
+    """Ranks in so many bits each, least significant first, in bytes."""
+    return np.packbits((ranks[:, None] >> np.arange(bits)) & 1, bitorder="little")
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _pop(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tuple[Any, Any]:
+    """The state uint64 once the symbol between these edges has been taken, and how many words are left then."""
+    low = state & _u64((1 << PRECISION) - 1)
+    state = (state >> _u64(PRECISION)) * _u64(end - begin) + (low - _u64(begin))
+    if state < _u64(1 << 32) and left > 0:
+        left -= 1
+        state = state << _u64(32) | _u64(words[left])
+    return state, left
+
+
+@njit(nogil=True, cache=True)
+def take(
+    mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, stream: Stream, ordered: np.ndarray,
+    escape: np.ndarray, blocks: Blocks, raw: np.ndarray, position: int, bits: int, limit: int, voxel: np.ndarray,
+) -> int:  # fmt: skip
+    """Decode the voxels int32 [v] of a front, where they are not settled bool [v]. Returns the position in the raw bits
+    after them, or −1, as `residual.to_voxels` does."""
+    products = np.empty(ordered.shape[2], np.uint32)
+    state, left = stream.state[0], np.int64(stream.state[1])
+    mask = _u64((1 << PRECISION) - 1)
+    for v in range(mean.shape[0]):
+        if settled[v]:
+            continue
+        c = np.int64(classes[v])
+        begin, mirrored, table = residual.ascending(np.int64(mean[v]), c)
+        low, reach = residual.LOW_BITS[c], residual.REACH[c]
+        size, at = 2 * reach, start(begin, c, blocks)
+        below, above = weigh(ordered[table, mirrored], blocks.factors, at, reach, products)
+        total = below + above + np.int64(escape[table]) * UNIT
+        scale, quantile = (1 << PRECISION) - (size + 1), np.int64(state & mask)
+        # Symbol i, with so much below it, begins at below · scale // total + i, which is not beyond the quantile if
+        # below · scale < (quantile − i + 1) · total.
+        i: Any = reach
+        while i > 0 and below * scale >= (quantile - i + 1) * total:
+            i -= 1
+            below -= np.int64(products[i])
+        while i < size and (below + np.int64(products[i])) * scale < (quantile - i) * total:
+            below += np.int64(products[i])
+            i += 1
+        first = below * scale // total + i
+        if i == size:
+            state, left = _pop(stream.words, state, left, first, 1 << PRECISION)
+            if position + bits > raw.shape[0] << 3:
+                return -1
+            level: Any = np.int64(0)
+            for k in range(bits):
+                level |= np.int64((raw[(position + k) >> 3] >> ((position + k) & 7)) & 1) << k
+            position += bits
+        else:
+            state, left = _pop(
+                stream.words, state, left, first, (below + np.int64(products[i])) * scale // total + i + 1
+            )
+            level = begin + ((i - reach) << low)
+            for k in range(low - 1, -1, -1):
+                edge = _middle(blocks.sums, level, 2 << k)
+                if np.int64(state & mask) < edge:
+                    state, left = _pop(stream.words, state, left, 0, edge)
+                else:
+                    state, left = _pop(stream.words, state, left, edge, 1 << PRECISION)
+                    level += 1 << k
+        if level < 0 or level > limit:
+            return -1
+        voxel[v] = level
+    stream.state[0], stream.state[1] = state, _u64(left)
+    return position
