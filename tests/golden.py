@@ -37,6 +37,7 @@ def volumes() -> dict[str, np.ndarray]:
         "masked": np.where(noise % 3 == 0, 0, scan)[:5].astype(np.uint16),
         "extremes": np.where(noise % 2 == 0, -128, 127)[:2].astype(np.int8),
         "flat": np.full((3, 9, 50), 65535, np.uint16),
+        "comb": np.where(scan < 500, 0, scan & ~1 | (noise % 13 == 0))[8:18].astype(np.uint16),
     }
 
 
