@@ -1,7 +1,8 @@
 """From means and classes to bytes and back: spike flags, symbols, raw bits, and what the encoder sends along with them.
 
 `write` and `Reader` mirror each other. A front is coded as all its flags, then the symbols of all voxels that no flag
-has settled; each table by table, each table's in the order of the voxels.
+has settled; each table by table, each table's in the order of the voxels. Where grey levels have factors, every voxel
+has a table of its own, and the symbols follow voxel by voxel (`weighted.py`).
 """
 
 from __future__ import annotations
