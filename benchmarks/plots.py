@@ -1,7 +1,7 @@
 """The project's figures, drawn again from its committed CSV files: `python -m benchmarks.plots`.
 
-    benchmarks/size_speed.png       size against decoding speed, all codecs
-    volcomp/models/training.png     loss against voxels seen, all released models
+benchmarks/size_speed.png       size against decoding speed, all codecs
+volcomp/models/training.png     loss against voxels seen, all released models
 """
 
 from __future__ import annotations

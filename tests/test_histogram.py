@@ -93,6 +93,22 @@ def test_a_comb_is_found_as_strong_as_it_is() -> None:
     assert find(voxel, mean, classes, 800, 0.9) is None, "not worth while, if nine tenths must be saved"
 
 
+def test_no_exponent_that_does_not_pay() -> None:
+    voxel, mean, classes = survey(4000, 9.0)
+    by_chance = find(voxel, mean, classes, 4000, -1)
+    assert by_chance is not None and by_chance.astype(bool).mean() < 0.02
+    # Levels below 1200 hardly occur, which is worth stating; one far above is somewhat rarer than it should be.
+    voxel = np.where(voxel < 1200, voxel | 1, voxel)
+    alone = np.where((voxel == 2900) & (np.random.default_rng(3).random(voxel.size) < 0.6), 2901, voxel)
+    exponents = find(alone, mean, classes, 4000, 1e-9)
+    assert exponents is not None and exponents[1101] > exponents[1100] and not exponents[1300:].any()
+
+
+def test_factors_of_a_few_voxels_do_not_pay() -> None:
+    voxel, mean, classes = (array[:60] for array in survey(65535, 900.0))
+    assert find(voxel, mean, classes, 65535, 0.0) is None
+
+
 def test_nothing_is_spent_beyond_the_levels_that_there_are() -> None:
     """Means of 0: half of every density lies below, which is a bit a voxel, and next to nothing is stated."""
     voxel, mean, classes = survey(4000, 9.0)

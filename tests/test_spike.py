@@ -84,12 +84,13 @@ def test_clipped_air_is_tried_before_padding() -> None:
     assert counts.argmax() == 0 and spike.candidate(levels.astype(np.int32), int(levels.max())) == 1
 
 
-def test_without_a_level_that_stands_out_the_most_frequent_is_tried() -> None:
-    levels = np.zeros((2, 40, 40), np.int32)
-    levels[:, :20] = 3
-    assert spike.candidate(levels, 5) == 0
-    noise = np.random.default_rng(1).integers(0, 4096, (4, 40, 40)).astype(np.int32)
-    assert spike.candidate(noise, 4095) is None
+def test_a_peak_is_no_spike() -> None:
+    random = np.random.default_rng(1)
+    peak = random.normal(40, 3, (4, 60, 60)).round().astype(np.int32)
+    assert spike.candidate(peak, 80) is None
+    levels = np.where(random.random(peak.shape) < 0.05, 52, peak).astype(np.int32)
+    assert spike.candidate(levels, 80) == 52
+    assert spike.candidate(np.full((3, 9, 9), 7, np.int32), 9) is None, "among its like alone"
 
 
 def test_no_flags_where_they_do_not_pay() -> None:

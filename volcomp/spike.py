@@ -21,8 +21,9 @@ STEPS = np.array([1, 2, 4, 6, 8, 12, 16, 24, 32], np.int64)
 CONTEXTS = (len(NEIGHBOURS) + 1) * (len(STEPS) + 1)
 # 1024 · 2^((4k + 1.5)/16) for k = 0 … 3: scales within an octave, of the classes of `residual`.
 QUARTERS = np.array([1093, 1299, 1545, 1838], np.int64)
-STANDING_OUT = 1 / 1024  # by so much of a slab a grey level must exceed those beside it,
-RARE = 1 / 512  # or else occur that often, to be tried
+# A level is tried if it exceeds those beside it by so much of a slab, and of itself: the peak of a smooth histogram
+# exceeds them by an eighth at most.
+RARE, PEAK = 1 / 4096, 1 / 6
 
 
 class Spike(NamedTuple):
@@ -56,15 +57,14 @@ def contexts(
 
 
 @njit(nogil=True, cache=True)
-def _count(levels: np.ndarray, counts: np.ndarray, edges: np.ndarray) -> None:
-    """How often every grey level of [Z, Y, X] occurs, and how often where the voxel to the left, above or in the slice
-    before has another."""
+def _count_edges(levels: np.ndarray, counts: np.ndarray) -> None:
+    """How often every grey level of [Z, Y, X] occurs where the voxel to the left, above or in the slice before has
+    another."""
     for z in range(levels.shape[0]):
         for y in range(levels.shape[1]):
             for x in range(levels.shape[2]):
                 level = levels[z, y, x]
-                counts[level] += 1
-                edges[level] += (
+                counts[level] += (
                     (x > 0 and levels[z, y, x - 1] != level)
                     or (y > 0 and levels[z, y - 1, x] != level)
                     or (z > 0 and levels[z - 1, y, x] != level)
@@ -74,16 +74,14 @@ def _count(levels: np.ndarray, counts: np.ndarray, edges: np.ndarray) -> None:
 def candidate(levels: np.ndarray, limit: int) -> int | None:
     """The grey level of a slab [Z, Y, X] of 0 … limit that may be a spike: that which is farthest above both levels on
     either side of it, counted among other voxels alone. (Padding is the most frequent level of many a CT, but costs
-    next to nothing; what its air is clipped to lies in the midst of noise.) Where none is, the most frequent."""
-    counts, edges = np.zeros(limit + 1, np.int64), np.zeros(limit + 5, np.int64)
-    _count(levels, counts, edges[2:-2])
-    beside = np.maximum.reduce([edges[:-4], edges[1:-3], edges[3:-1], edges[4:]])
-    excess = edges[2:-2] - beside
+    next to nothing; what its air is clipped to lies in the midst of noise.) None where no level stands out."""
+    edges = np.zeros(limit + 5, np.int64)
+    own = edges[2:-2]
+    _count_edges(levels, own)
+    excess = own - np.maximum.reduce([edges[:-4], edges[1:-3], edges[3:-1], edges[4:]])
+    excess[(excess <= RARE * levels.size) | (excess <= PEAK * own)] = 0
     value = int(excess.argmax())
-    if excess[value] > STANDING_OUT * levels.size:
-        return value
-    value = int(counts.argmax())
-    return value if counts[value] > RARE * levels.size else None
+    return value if excess[value] else None
 
 
 @njit(nogil=True, cache=True)
