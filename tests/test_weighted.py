@@ -104,4 +104,4 @@ def test_any_words_give_voxels_that_exist_or_none(seed: int, words: list[int], l
         limit, voxel,
     )  # fmt: skip
     assert -1 <= position <= 8 * raw.size
-    assert 0 <= voxel.min() and voxel.max() <= limit
+    assert voxel.min() >= 0 and voxel.max() <= limit
