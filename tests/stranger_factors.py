@@ -40,7 +40,6 @@ class Factors:
         while size > 1:
             size //= 2
             lower, upper = self.sum(rank, size), self.sum(rank + size, size)
-            both = lower + upper
-            if ans.between([0, 1 + lower * (2**24 - 2) // both if both else 2**23, 2**24]):
+            if ans.between([0, 1 + lower * (2**24 - 2) // max(lower + upper, 1), 2**24]):
                 rank += size
         return rank, False

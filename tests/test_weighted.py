@@ -91,6 +91,18 @@ def test_a_voxel_costs_what_its_factors_say() -> None:
         assert abs(saved - (2 - np.log2(1 + 3 / 64))) < 0.02
 
 
+def test_an_escape_without_its_rank_is_refused() -> None:
+    limit, sizes = 50_000, [8]
+    voxel, mean = np.full(8, 49_000, np.int32), np.full(8, 16 * 300, np.int32)
+    classes, none = np.full(8, 30, np.uint8), np.zeros(8, np.uint8)
+    blocks = histogram.blocks(np.zeros(limit + 1, np.int64))
+    words, raw = weighted.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array(sizes), 16)
+    assert raw.size == 16
+    back = restored(words, raw, blocks, mean, classes, none, 0, sizes, limit)
+    assert back is not None and np.array_equal(back, voxel)
+    assert restored(words, raw[:-1], blocks, mean, classes, none, 0, sizes, limit) is None
+
+
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**32 - 1), max_size=60), st.integers(0, 9000))
 def test_any_words_give_voxels_that_exist_or_none(seed: int, words: list[int], limit: int) -> None:
     random = np.random.default_rng(seed)

@@ -28,7 +28,7 @@ def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
     below = sums[min(max(begin, 0), last)]
     left = sums[min(max(begin + (size >> 1), 0), last)] - below
     both = sums[min(max(begin + size, 0), last)] - below
-    return 1 + (left * ((1 << PRECISION) - 2)) // both if both else 1 << (PRECISION - 1)
+    return 1 + left * ((1 << PRECISION) - 2) // max(both, 1)
 
 
 @njit(nogil=True, cache=True)
