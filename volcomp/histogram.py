@@ -54,11 +54,12 @@ def blocks(exponents: np.ndarray) -> Blocks:
     parts = []
     for low in range(LOW):
         count = PAD + ((exponents.size + 1) >> low) + TAIL
-        edges = np.add.outer(np.arange(1 << low), (np.arange(count + 1) - PAD) << low).clip(0, exponents.size)
-        parts.append(np.diff(sums[edges], axis=1) >> low)
+        before, after = PAD << low, ((count + 1 - PAD) << low) - sums.size
+        edges = np.concatenate([np.zeros(before, np.int64), sums, np.full(after, sums[-1])]).reshape(-1, 1 << low)
+        parts.append(np.ascontiguousarray((np.diff(edges, axis=0) >> low).T, np.uint16))
     first = np.cumsum([0, *(part.size for part in parts[:-1])])
     length = np.array([part.shape[1] for part in parts])
-    return Blocks(np.concatenate([part.ravel() for part in parts]).astype(np.uint16), first, length, sums)
+    return Blocks(np.concatenate([part.ravel() for part in parts]), first, length, sums)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -173,6 +174,8 @@ def _spread(expected: np.ndarray, blocks: Blocks, levels: int) -> np.ndarray:
     for low in range(LOW):
         count = int(blocks.length[low])
         part = expected[int(blocks.first[low]) :][: count << low].reshape(1 << low, count)
+        if not part.any():
+            continue
         edges = np.add.outer(np.arange(1 << low), (np.arange(count + 1) - PAD) << low).clip(0, levels)
         begin, end = edges[:, :-1], edges[:, 1:]
         share = part // np.maximum(end - begin, 1)
@@ -195,6 +198,8 @@ def find(
     settled bool [v]                           those that have no symbol
     worthwhile                                 the share of its bits that factors must save, for they take time
     """
+    if voxel.size < limit:  # too few to say anything of most levels
+        return None
     step = max(1, voxel.size // SAMPLE)
     arrays = (voxel, mean, classes, settled, step, ordered, escape)
     even = blocks(np.zeros(limit + 1, np.int64))
