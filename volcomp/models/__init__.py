@@ -15,8 +15,8 @@ from ..paper import weights as published
 
 FITTED = 128  # added to the number of a released model where differences to it follow
 # Number in the file -> name of the .npz here.
-RELEASED = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 16: "paper-1"}
-CURRENT = {"fast": 5, "base": 6, "paper": 16}  # what `--model` means today
+RELEASED = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 16: "paper-1"}
+CURRENT = {"fast": 5, "base": 7, "paper": 16}  # what `--model` means today
 PUBLISHED = {16}  # those of the published kind (`paper`)
 # Models that were never released, by numbers that no file has: experiments put them here, and into the tables above.
 TRIALS: dict[int, Weights | published.Weights] = {}

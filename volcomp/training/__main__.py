@@ -22,8 +22,8 @@ from .blocks import DeviceSampler
 from .model import HIDDEN, VARIATIONS, Trainee
 
 # As the released models had it: how many steps, from which model on, and the highest learning rate.
-STEPS = {"fast": 3000, "base": 3000}
-START = {"fast": "fast-2", "base": "base-2"}
+STEPS = {"fast": 3000, "base": 2400}
+START = {"fast": "fast-2", "base": "base-3"}
 RATES = {"fast": 2e-3, "base": 1.5e-3}
 BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
 BLOCKS = 57  # in a step: 65,664 voxels, as the released models had it
