@@ -38,14 +38,15 @@ def trial(weights: Weights | published.Weights) -> Iterator[str]:
     """A name by which the codec knows these weights in the meantime; one at a time in a process."""
     name = "trial"
     models.TRIALS[NUMBER], models.RELEASED[NUMBER], models.CURRENT[name] = weights, name, NUMBER
-    models.RUNS[name] = models.RUNS["base"]
+    models.RUNS[name], models.WORTHWHILE[name] = models.RUNS["base"], models.WORTHWHILE["base"]
     if isinstance(weights, published.Weights):
         models.PUBLISHED.add(NUMBER)
     try:
         yield name
     finally:
         models.PUBLISHED.discard(NUMBER)
-        del models.TRIALS[NUMBER], models.RELEASED[NUMBER], models.CURRENT[name], models.RUNS[name]
+        del models.TRIALS[NUMBER], models.RELEASED[NUMBER], models.CURRENT[name]
+        del models.RUNS[name], models.WORTHWHILE[name]
         codec.forget_models()
 
 

@@ -165,7 +165,7 @@ def rows(desk: Desk, job: Job, tell: Tell) -> Tables:
     taught = {"series": len(teachers), "voxels": steps * VOXELS, "seconds": ""}
     tables: Tables = {"sizes": [], "training": [{"method": job.subject, **about, **taught}]}
     with trial.trial(weights) as name:
-        models.RUNS[name] = models.RUNS[kind]
+        models.RUNS[name], models.WORTHWHILE[name] = models.RUNS[kind], models.WORTHWHILE[kind]
         for one in tested:
             volume = test_volume(config, one, desk.volumes)
             tables["sizes"].append(_row(job.subject, about, one, volume, trial.measured(volume, name, desk.threads)))
