@@ -124,25 +124,29 @@ def encode(
     flag uint8 [v]       the code of every voxel's flag, 0 for none
     settled bool [v]     whether the flag is yes, so that no token follows
     """
-    low = residual.LOW_BITS[classes]
-    symbols = int(np.count_nonzero(flag) + (low + 1)[~settled].sum(dtype=np.int64))
-    words = np.empty(symbols + 2, np.uint32)
+    escapes = np.zeros(voxel.size, bool)
+    symbols = np.count_nonzero(flag) + _count(voxel, mean, classes, settled, escapes)
+    words = np.empty(symbols * PRECISION // 32 + 3, np.uint32)  # if each cost as much as one can
     used = _encode(
         voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, blocks, words
     )
-    return words[:used].copy(), _raw(voxel[_escapes(voxel, mean, classes, settled)], bits)
+    return words[:used].copy(), _raw(voxel[escapes], bits)
 
 
 @njit(nogil=True, cache=True)
-def _escapes(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray) -> np.ndarray:
-    """Which voxels are farther from their mean than their table reaches."""
-    out = np.zeros(voxel.shape[0], np.bool_)
+def _count(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, escapes: np.ndarray) -> int:
+    """How many symbols the voxels have, and into bool [v] which of them are farther from their means than their tables
+    reach."""
+    symbols = 0
     for v in range(voxel.shape[0]):
+        if settled[v]:
+            continue
         c = np.int64(classes[v])
         begin, _, _ = residual.ascending(np.int64(mean[v]), c)
         i = ((voxel[v] - begin) >> residual.LOW_BITS[c]) + residual.REACH[c]
-        out[v] = not settled[v] and not 0 <= i < 2 * residual.REACH[c]
-    return out
+        escapes[v] = not 0 <= i < 2 * residual.REACH[c]
+        symbols += 1 + (0 if escapes[v] else residual.LOW_BITS[c])
+    return symbols
 
 
 def _raw(ranks: np.ndarray, bits: int) -> np.ndarray:
