@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import stranger_paper
-from .stranger_bits import Ans, Binary, Reader, check, clip, unzigzag, varint
+from .stranger_bits import Ans, Binary, Reader, check, clip, odds, unzigzag, varint
 from .stranger_factors import Factors
 
 MODELS = Path(__file__).parents[1] / "volcomp" / "models"
@@ -215,13 +215,6 @@ def index(s: int) -> int:
     """Scale and inputs."""
     e = s.bit_length() - 1
     return 16 * (e - 6) + (s >> e - 4 & 15)
-
-
-def odds(m: int) -> list[int]:
-    """Spike: the counts of no and yes under a code."""
-    larger, smaller = 9 ** abs(m - 128), 8 ** abs(m - 128)
-    likelier = min(2**20 * larger // (larger + smaller), 2**20 - 1)
-    return [2**20 - likelier, likelier] if m >= 128 else [likelier, 2**20 - likelier]
 
 
 class Slab:

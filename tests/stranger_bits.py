@@ -114,3 +114,10 @@ class Ans:
         self.state = (self.state >> 24) * (edges[j + 1] - edges[j]) + low - edges[j]
         self.refill()
         return j
+
+
+def odds(m: int) -> list[int]:
+    """Spike: the counts of no and yes under a code."""
+    larger, smaller = 9 ** abs(m - 128), 8 ** abs(m - 128)
+    likelier = min(2**20 * larger // (larger + smaller), 2**20 - 1)
+    return [2**20 - likelier, likelier] if m >= 128 else [likelier, 2**20 - likelier]

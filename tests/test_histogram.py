@@ -52,8 +52,8 @@ def test_blocks_are_means_of_the_factors(seed: int, limit: int) -> None:
     assert np.array_equal(np.diff(blocks.sums), factors)
     for c in random.integers(0, residual.CLASSES, 20).tolist():
         low, reach = int(residual.LOW_BITS[c]), int(residual.REACH[c])
-        begin = int(random.integers(0, limit + 2))
-        at = histogram.start.py_func(begin, c, blocks)
+        mean, products = int(random.integers(0, 16 * limit + 1)), np.empty(TABLES.ordered.shape[2], np.uint32)
+        begin, at, *_ = histogram.weigh.py_func(mean, c, TABLES.ordered, TABLES.escape, blocks, products)
         for token in random.integers(0, 2 * reach, 5).tolist():
             first = begin + ((token - reach) << low)
             within = factors[max(first, 0) : max(first + (1 << low), 0)]

@@ -63,27 +63,29 @@ def blocks(exponents: np.ndarray) -> Blocks:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def start(begin: Any, c: Any, blocks: Blocks) -> Any:
-    """Where the factors of a voxel's tokens begin, whose token `reach` begins at level `begin`, in class c."""
-    low = residual.LOW_BITS[c]
+def weigh(
+    mean: Any, c: Any, ordered: np.ndarray, escape: np.ndarray, blocks: Blocks, products: np.ndarray
+) -> tuple[Any, Any, Any, Any, Any]:
+    """The weighted counts of a voxel with this mean and class, as `entropy.Tables` has counts: those of its tokens by
+    ascending level into `products` uint32, for 2^20 counts with factors below 2^12 fit 32 bits.
+
+    Returns the level at which token `reach` begins, which is near the mean; where the tokens' factors begin in
+    `blocks`; and the sums of what lies below token `reach`, of all tokens, and of these and the escape.
+    """
+    begin, mirrored, table = residual.ascending(np.int64(mean), c)
+    low, reach = residual.LOW_BITS[c], residual.REACH[c]
     phase = begin & ((1 << low) - 1)
-    return blocks.first[low] + phase * blocks.length[low] + (begin >> low) - residual.REACH[c] + PAD
-
-
-@njit(nogil=True, cache=True, inline="always")
-def weigh(density: np.ndarray, factors: np.ndarray, at: int, reach: Any, products: np.ndarray) -> tuple[Any, Any]:
-    """A voxel's weighted counts into `products` uint32: those of its table, ascending, by the factors from `at` on. And
-    the sums of those below token `reach`, which is near the mean, and of the others. 2^20 counts with factors below
-    2^12 fit 32 bits."""
-    counts, weights, out = density[: 2 * reach], factors[at : at + 2 * reach], products[: 2 * reach]
+    at = blocks.first[low] + phase * blocks.length[low] + (begin >> low) - reach + PAD
+    counts, factors = ordered[table, mirrored, : 2 * reach], blocks.factors[at : at + 2 * reach]
+    out = products[: 2 * reach]
     for i in range(out.shape[0]):
-        out[i] = np.uint32(counts[i] * np.uint32(weights[i]))
+        out[i] = np.uint32(counts[i] * np.uint32(factors[i]))
     below, above = np.int64(0), np.int64(0)
     for count in products[:reach]:
         below += np.int64(count)
     for count in products[reach : 2 * reach]:
         above += np.int64(count)
-    return below, above
+    return begin, at, below, below + above, below + above + np.int64(escape[table]) * UNIT
 
 
 def to_bytes(exponents: np.ndarray) -> bytes:
@@ -133,11 +135,9 @@ def _expect(
             continue
         counts[voxel[v]] += 1
         c = np.int64(classes[v])
-        begin, mirrored, table = residual.ascending(np.int64(mean[v]), c)
-        reach, at = residual.REACH[c], start(begin, c, blocks)
-        below, above = weigh(ordered[table, mirrored], blocks.factors, at, reach, products)
-        scale = (1 << 40) // (below + above + np.int64(escape[table]) * UNIT)
-        out = expected[at : at + 2 * reach]
+        _, at, _, _, total = weigh(mean[v], c, ordered, escape, blocks, products)
+        scale = (1 << 40) // total
+        out = expected[at : at + 2 * residual.REACH[c]]
         for i in range(out.shape[0]):
             out[i] += np.int64(products[i]) * scale
 
@@ -154,17 +154,16 @@ def _prices(
         if settled[v]:
             continue
         c = np.int64(classes[v])
-        begin, mirrored, table = residual.ascending(np.int64(mean[v]), c)
+        begin, _, _, _, total = weigh(mean[v], c, ordered, escape, blocks, products)
+        _, mirrored, table = residual.ascending(np.int64(mean[v]), c)
         reach = residual.REACH[c]
-        below, above = weigh(ordered[table, mirrored], blocks.factors, start(begin, c, blocks), reach, products)
-        total = float(below + above + np.int64(escape[table]) * UNIT)
         i = ((np.int64(voxel[v]) - begin) >> residual.LOW_BITS[c]) + reach
         own, factor = np.int64(escape[table]), UNIT
         if 0 <= i < 2 * reach:
             # As many levels as the token has, with the voxel's factor: the low bits are in that.
             own, factor = np.int64(ordered[table, mirrored, i]), blocks.sums[voxel[v] + 1] - blocks.sums[voxel[v]]
         plain -= np.log2(own / (1 << entropy.TABLE_BITS))
-        weighted -= np.log2(own * factor / total)
+        weighted -= np.log2(own * factor / float(total))
     return plain, weighted
 
 

@@ -16,7 +16,7 @@ from numba import njit
 
 from . import residual
 from .entropy import FLAGS, PRECISION, Quantiles, Stream, Tables
-from .histogram import UNIT, Blocks, start, weigh
+from .histogram import Blocks, weigh
 
 _u64 = np.uint64
 
@@ -76,12 +76,9 @@ def _encode(
             if settled[v]:
                 continue
             c = np.int64(classes[v])
-            begin, mirrored, table = residual.ascending(np.int64(mean[v]), c)
             low, reach = residual.LOW_BITS[c], residual.REACH[c]
-            size, at = 2 * reach, start(begin, c, blocks)
-            below, above = weigh(ordered[table, mirrored], blocks.factors, at, reach, products)
-            total = below + above + np.int64(escape[table]) * UNIT
-            scale = (1 << PRECISION) - (size + 1)
+            begin, _, below, tokens, total = weigh(mean[v], c, ordered, escape, blocks, products)
+            size, scale = 2 * reach, (1 << PRECISION) - (2 * reach + 1)
             i = ((voxel[v] - begin) >> low) + reach
             if 0 <= i < size:
                 level = begin + ((i - reach) << low)
@@ -99,7 +96,7 @@ def _encode(
                 past = below + np.int64(products[i])
                 _push(words, state, below * scale // total + i, past * scale // total + i + 1)
             else:
-                _push(words, state, (below + above) * scale // total + size, 1 << PRECISION)
+                _push(words, state, tokens * scale // total + size, 1 << PRECISION)
         _flags_of(flag[first:end], place, order)
         for n in range(place[FLAGS - 1] - 1, -1, -1):
             v = first + order[n]
@@ -179,12 +176,9 @@ def take(
         if settled[v]:
             continue
         c = np.int64(classes[v])
-        begin, mirrored, table = residual.ascending(np.int64(mean[v]), c)
         low, reach = residual.LOW_BITS[c], residual.REACH[c]
-        size, at = 2 * reach, start(begin, c, blocks)
-        below, above = weigh(ordered[table, mirrored], blocks.factors, at, reach, products)
-        total = below + above + np.int64(escape[table]) * UNIT
-        scale, quantile = (1 << PRECISION) - (size + 1), np.int64(state & mask)
+        begin, _, below, _, total = weigh(mean[v], c, ordered, escape, blocks, products)
+        size, scale, quantile = 2 * reach, (1 << PRECISION) - (2 * reach + 1), np.int64(state & mask)
         # Symbol i, with so much below it, begins at below · scale // total + i, which is not beyond the quantile if
         # below · scale < (quantile − i + 1) · total.
         i: Any = reach
