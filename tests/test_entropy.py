@@ -1,5 +1,7 @@
 """The entropy coder: symbols come back, and the bits are the ones that docs/format.md describes."""
 
+from typing import Any
+
 import constriction
 import numpy as np
 import pytest
@@ -40,6 +42,13 @@ def take(tables: entropy.Tables, stream: entropy.Stream, table: np.ndarray) -> n
     token = np.full(table.size, 12345, np.uint16)
     entropy.take(stream, tables.quantiles, table, token)
     return token
+
+
+def of_constriction(counts: list[np.ndarray]) -> list[Any]:
+    """Its models, by the numbers of tables; number 0 is no table."""
+    flags = [entropy.flag_counts(code) for code in range(1, entropy.FLAGS)]
+    everything = [*flags[:1], *flags, *counts]
+    return [constriction.stream.model.Categorical(table / float(TOTAL), perfect=False) for table in everything]
 
 
 def ans_decode(words: list[int], tables: list[np.ndarray], order: list[int]) -> list[int]:
@@ -91,14 +100,37 @@ def test_any_words_give_what_constriction_makes_of_them(seed: int, words: list[i
         with pytest.raises(DamagedError):
             entropy.stream(tables, stack, count)
         return
-    stream = entropy.stream(tables, stack, count)
-    expected = [coder.decode(tables.models[k]) for k in table.tolist()]
+    stream, known = entropy.stream(tables, stack, count), of_constriction(counts)
+    expected = [coder.decode(known[k]) for k in table.tolist()]
     assert take(tables, stream, table).tolist() == expected
     if coder.is_empty():
         entropy.finish(stream)
     else:
         with pytest.raises(DamagedError, match="more than its voxels"):
             entropy.finish(stream)
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 90), min_size=1, max_size=8).filter(any))
+def test_what_is_written_is_what_constriction_writes(seed: int, sizes: list[int]) -> None:
+    """Front by front flags and then tokens, by table; in reverse, as it is a stack."""
+    counts = some_tables(seed, 5)
+    tables, known = entropy.Tables(counts), of_constriction(counts)
+    random = np.random.default_rng(seed)
+    flag = random.choice([0, 0, 1, 130, 255], sum(sizes)).astype(np.uint8)
+    settled = (flag > 0) & (random.random(flag.size) < 0.5)
+    table = (entropy.FLAGS + random.integers(0, len(counts), flag.size)).astype(np.uint16)
+    token = (random.integers(0, 1 << 30, flag.size) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
+    pushed: list[tuple[int, int]] = []
+    for voxels in np.split(np.arange(flag.size), np.cumsum(sizes)[:-1]):
+        for numbers, symbols, coded in ((flag, settled, flag > 0), (table, token, ~settled)):
+            taken = voxels[coded[voxels]]
+            taken = taken[numbers[taken].argsort(kind="stable")]
+            pushed += zip(numbers[taken].tolist(), symbols[taken].tolist(), strict=True)
+    coder = constriction.stream.stack.AnsCoder()
+    for k, symbol in reversed(pushed):
+        coder.encode_reverse(np.array([symbol], np.int32), known[k])
+    words = entropy.encode(tables, flag, settled, table, token, np.array(sizes))
+    assert np.array_equal(words, coder.get_compressed())
 
 
 def test_no_words_are_the_code_of_nothing() -> None:

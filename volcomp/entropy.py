@@ -2,17 +2,16 @@
 
 A coder of this kind is a stack. The decoder takes the symbols of a front table by table, in ascending order, each
 table's in the order of the voxels; the encoder pushes all of it in reverse. Tables hold counts of 2^20, which
-constriction gets as exact binary fractions. It is the encoder and, in tests, the reference; the decoder is our own,
-because constriction's holds the lock of Python's interpreter, and threads would wait for each other.
+constriction gets as exact binary fractions. It is the reference, in tests; both directions here are our own, because
+constriction's hold the lock of Python's interpreter, and threads would wait for each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import constriction
 import numpy as np
 from numba import njit
 
@@ -22,8 +21,6 @@ TABLE_BITS = 20
 PRECISION = 24  # of the probabilities that constriction makes of the counts
 LOOKUP_BITS = 10  # so many leading bits of a quantile say where to begin the search for its symbol
 FLAGS = 256  # tables of this number on are the model's; those before are of yes and no (0 is none)
-_AnsCoder = constriction.stream.stack.AnsCoder
-_Categorical = constriction.stream.model.Categorical
 
 
 def flag_counts(code: int) -> np.ndarray:
@@ -66,7 +63,7 @@ def quantiles(tables: Sequence[np.ndarray]) -> Quantiles:
 
 
 class Tables:
-    """The probability tables of one model, as coder models, as quantiles and as code lengths."""
+    """The probability tables of one model, as quantiles, as counts and as code lengths."""
 
     def __init__(self, counts: Sequence[np.ndarray]) -> None:
         """counts: for each table uint32 [symbols], at least 2 of them, each at least 1, summing to 2^20. They get the
@@ -77,7 +74,6 @@ class Tables:
         self.sizes = np.array([len(table) for table in counts])
         flags = [flag_counts(code) for code in range(1, FLAGS)]
         everything = [*flags[:1], *flags, *counts]  # number 0 is never used
-        self.models = [_Categorical(table / float(1 << TABLE_BITS), perfect=False) for table in everything]
         self.quantiles = quantiles(everything)
         self.code_length = np.full((len(counts), int(self.sizes.max())), 99, np.float32)
         for row, table in zip(self.code_length, counts, strict=True):
@@ -101,39 +97,81 @@ class Tables:
 
 
 @njit(nogil=True, cache=True)
-def _sort_fronts(
-    flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray, tables: int,
-    out: np.ndarray, runs: np.ndarray,
+def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
+    """The voxels of a front by their tables uint8 or uint16 [v], into `order`, those of each table in their own order.
+    `place`, with room for all tables, is for counting. Returns how many have table 0, and so come first."""
+    place[:] = 0
+    for v in range(table.shape[0]):
+        place[table[v]] += 1
+    none, end = int(place[0]), place[0] * 0
+    for k in range(place.shape[0]):
+        end += place[k]
+        place[k] = end - place[k]
+    for v in range(table.shape[0]):
+        order[place[table[v]]] = v
+        place[table[v]] += 1
+    return none
+
+
+@njit(nogil=True, cache=True)
+def push(words: np.ndarray, state: np.ndarray, begin: Any, end: Any) -> None:
+    """The symbol between these edges. state uint64 [2]: the coder's, and how many words uint32 there are."""
+    s, size = state[0], np.uint64(end - begin)
+    if s >> np.uint64(64 - PRECISION) >= size:
+        words[np.int64(state[1])] = s & np.uint64(0xFFFFFFFF)
+        state[1] += np.uint64(1)
+        s >>= np.uint64(32)
+    state[0] = (s // size) << np.uint64(PRECISION) | (np.uint64(begin) + s % size)
+
+
+@njit(nogil=True, cache=True)
+def push_flags(
+    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: np.ndarray,
+    place: np.ndarray, order: np.ndarray,
+) -> None:  # fmt: skip
+    """The flags of a front, by the code uint8 [v] of each, 0 for none; whether it says yes, bool [v]."""
+    for n in range(flag.shape[0] - 1, by_table(flag, place, order) - 1, -1):
+        v = order[n]
+        edge = quantiles.first[flag[v]] + np.uint32(settled[v])
+        push(words, state, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
+
+
+@njit(nogil=True, cache=True)
+def flush(words: np.ndarray, state: np.ndarray) -> int:
+    """The last words, from the state; returns how many there are altogether."""
+    while state[0]:
+        words[np.int64(state[1])] = state[0] & np.uint64(0xFFFFFFFF)
+        state[1] += np.uint64(1)
+        state[0] >>= np.uint64(32)
+    return int(state[1])
+
+
+@njit(nogil=True, cache=True)
+def _encode(
+    flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
+    quantiles: Quantiles, words: np.ndarray,
 ) -> int:  # fmt: skip
-    """All symbols in the order of coding: int32 `out`; and the runs (front by front: table, length) as int32 [n, 2].
-    Returns how many runs there are; with an empty `runs` it only counts them."""
-    begin, end, n = 0, 0, 0
-    count = np.zeros(tables, np.int64)
-    place = np.zeros(tables, np.int64)
-    for size in sizes:
-        count[:] = 0
-        for v in range(begin, begin + size):
-            count[flag[v]] += 1
-            if not settled[v]:
-                count[table[v]] += 1
-        for k in range(1, tables):  # 0 is no flag
-            place[k] = end
-            end += count[k]
-            if count[k]:
-                if runs.shape[0]:
-                    runs[n, 0] = k
-                    runs[n, 1] = count[k]
-                n += 1
-        if runs.shape[0]:
-            for v in range(begin, begin + size):
-                if flag[v]:
-                    out[place[flag[v]]] = settled[v]
-                    place[flag[v]] += 1
-                if not settled[v]:
-                    out[place[table[v]]] = token[v]
-                    place[table[v]] += 1
-        begin += size
-    return n
+    """Push everything in reverse; returns how many words there are."""
+    state, longest = np.zeros(2, np.uint64), sizes.max()
+    place, order = np.empty(quantiles.first.shape[0], np.int32), np.empty(longest, np.int32)
+    own = np.empty(longest, np.uint16)
+    end = table.shape[0]
+    for f in range(sizes.shape[0] - 1, -1, -1):
+        first = end - sizes[f]
+        for v in range(first, end):
+            own[v - first] = 0 if settled[v] else table[v]
+        for n in range(end - first - 1, by_table(own[: end - first], place, order) - 1, -1):
+            v = first + order[n]
+            edge = quantiles.first[table[v]] + np.uint32(token[v])
+            push(words, state, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
+        push_flags(flag[first:end], settled[first:end], quantiles, words, state, place[:FLAGS], order)
+        end = first
+    return flush(words, state)
+
+
+def room(symbols: int) -> np.ndarray:
+    """Room for the words of so many symbols, if each cost as much as one can."""
+    return np.empty(symbols * PRECISION // 32 + 3, np.uint32)
 
 
 def encode(
@@ -145,18 +183,8 @@ def encode(
     settled bool [v]          whether the flag is yes, so that no token follows
     table, token uint16 [v]   of the others
     """
-    symbols = np.empty(np.count_nonzero(flag) + np.count_nonzero(~settled), np.int32)
-    size = len(tables.models)
-    count = _sort_fronts(flag, settled, table, token, sizes, size, symbols, np.empty((0, 2), np.int32))
-    runs = np.empty((count, 2), np.int32)
-    _sort_fronts(flag, settled, table, token, sizes, size, symbols, runs)
-    coder = _AnsCoder()
-    end = symbols.size
-    models = tables.models
-    for k, length in reversed(runs.tolist()):
-        coder.encode_reverse(symbols[end - length : end], models[k])
-        end -= length
-    return coder.get_compressed()
+    words = room(int(np.count_nonzero(flag) + np.count_nonzero(~settled)))
+    return words[: _encode(flag, settled, table, token, sizes, tables.quantiles, words)].copy()
 
 
 class Stream(NamedTuple):
@@ -183,7 +211,7 @@ def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
     while left and state < 1 << 32:
         left -= 1
         state = state << 32 | int(words[left])
-    place = np.empty(len(tables.models), np.int32)
+    place = np.empty(tables.quantiles.first.size, np.int32)
     return Stream(words, np.array([state, left], np.uint64), place, np.empty(longest, np.int32))
 
 
@@ -191,19 +219,10 @@ def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
 def take(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
     """Decode the next symbols of a front into token uint16 [v], for voxels that have the tables uint16 [v]; a voxel of
     table 0 has no symbol, and its token stays. Any words give some symbols of these tables."""
-    place, order = stream.place, stream.order
-    place[:] = 0
-    for v in range(table.shape[0]):
-        place[table[v]] += 1
-    end = np.int32(0)
-    for k in range(place.shape[0]):
-        end += place[k]
-        place[k] = end - place[k]
-    for v in range(table.shape[0]):
-        order[place[table[v]]] = v
-        place[table[v]] += 1
+    order = stream.order
+    none = by_table(table, stream.place, order)
     state, left, one = stream.state[0], stream.state[1], np.uint64(1)  # numba makes floats of other sums with uint64
-    for n in range(place[0], table.shape[0]):  # `place` has come to where each table ends
+    for n in range(none, table.shape[0]):
         v = order[n]
         k = table[v]
         low = state & np.uint64((1 << PRECISION) - 1)

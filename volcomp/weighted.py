@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from . import residual
-from .entropy import FLAGS, PRECISION, Quantiles, Stream, Tables
+from .entropy import FLAGS, PRECISION, Quantiles, Stream, Tables, flush, push, push_flags, room
 from .histogram import Blocks, weigh
 
 _u64 = np.uint64
@@ -32,35 +32,6 @@ def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _push(words: np.ndarray, state: np.ndarray, begin: Any, end: Any) -> None:
-    """The symbol between these edges. state uint64 [2]: the coder's, and how many words there are."""
-    s, size = state[0], _u64(end - begin)
-    if s >> _u64(64 - PRECISION) >= size:
-        words[np.int64(state[1])] = s & _u64(0xFFFFFFFF)
-        state[1] += _u64(1)
-        s >>= _u64(32)
-    state[0] = (s // size) << _u64(PRECISION) | (_u64(begin) + s % size)
-
-
-@njit(nogil=True, cache=True)
-def _flags_of(flag: np.ndarray, place: np.ndarray, order: np.ndarray) -> None:
-    """The voxels of a front that have a flag, by its code, into `order`; `place` [FLAGS] comes to where those of each
-    code end."""
-    place[:] = 0
-    for code in flag:
-        place[code] += 1
-    place[0] = 0
-    for code in range(1, FLAGS):
-        place[code] += place[code - 1]
-    for code in range(FLAGS - 1, 0, -1):
-        place[code] = place[code - 1]
-    for v in range(flag.shape[0]):
-        if flag[v]:
-            order[place[flag[v]]] = v
-            place[flag[v]] += 1
-
-
-@njit(nogil=True, cache=True)
 def _encode(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray, settled: np.ndarray, sizes: np.ndarray,
     ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, blocks: Blocks, words: np.ndarray,
@@ -68,7 +39,7 @@ def _encode(
     """Push everything in reverse; returns how many words there are."""
     state = np.zeros(2, np.uint64)
     products = np.empty(ordered.shape[2], np.uint32)
-    place, order = np.empty(FLAGS, np.int64), np.empty(sizes.max(), np.int64)
+    place, order = np.empty(FLAGS, np.int32), np.empty(sizes.max(), np.int32)
     end = voxel.shape[0]
     for f in range(sizes.shape[0] - 1, -1, -1):
         first = end - sizes[f]
@@ -86,28 +57,20 @@ def _encode(
                     half = (voxel[v] - level) >> (k + 1) << (k + 1)
                     edge = _middle(blocks.sums, level + half, 2 << k)
                     if (voxel[v] - level) >> k & 1:
-                        _push(words, state, edge, 1 << PRECISION)
+                        push(words, state, edge, 1 << PRECISION)
                     else:
-                        _push(words, state, 0, edge)
+                        push(words, state, 0, edge)
                 for count in products[i:reach]:
                     below -= np.int64(count)
                 for count in products[reach:i]:
                     below += np.int64(count)
                 past = below + np.int64(products[i])
-                _push(words, state, below * scale // total + i, past * scale // total + i + 1)
+                push(words, state, below * scale // total + i, past * scale // total + i + 1)
             else:
-                _push(words, state, tokens * scale // total + size, 1 << PRECISION)
-        _flags_of(flag[first:end], place, order)
-        for n in range(place[FLAGS - 1] - 1, -1, -1):
-            v = first + order[n]
-            k = quantiles.first[flag[v]] + np.uint32(settled[v])
-            _push(words, state, np.int64(quantiles.edges[k]), np.int64(quantiles.edges[k + np.uint32(1)]))
+                push(words, state, tokens * scale // total + size, 1 << PRECISION)
+        push_flags(flag[first:end], settled[first:end], quantiles, words, state, place, order)
         end = first
-    while state[0]:
-        words[np.int64(state[1])] = state[0] & _u64(0xFFFFFFFF)
-        state[1] += _u64(1)
-        state[0] >>= _u64(32)
-    return int(state[1])
+    return flush(words, state)
 
 
 def encode(
@@ -122,8 +85,8 @@ def encode(
     settled bool [v]     whether the flag is yes, so that no token follows
     """
     escapes = np.zeros(voxel.size, bool)
-    symbols = np.count_nonzero(flag) + _count(voxel, mean, classes, settled, escapes)
-    words = np.empty(symbols * PRECISION // 32 + 3, np.uint32)  # if each cost as much as one can
+    symbols = int(np.count_nonzero(flag)) + _count(voxel, mean, classes, settled, escapes)
+    words = room(symbols)
     used = _encode(
         voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, blocks, words
     )
