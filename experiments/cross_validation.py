@@ -29,6 +29,7 @@ from typing import Any
 from tqdm import tqdm
 
 from volcomp.errors import VolcompError
+from volcomp.handover import cores
 from volcomp.training.corpus import ROOT
 
 from . import config as configuration
@@ -115,7 +116,7 @@ def run_all(config: Config, cache: Path, folder: Path, jobs: int, device: str) -
         bar.update(sum(job.seconds for job in planned if job.name in done))
         for group, at_a_time in zip(todo, (jobs, 1), strict=True):
             if group:
-                _work_off(config, group, cache, at_a_time, device, max(1, _cores() // at_a_time), bar)
+                _work_off(config, group, cache, at_a_time, device, max(1, cores() // at_a_time), bar)
             results.collect(planned, cache, folder)
 
 
@@ -198,10 +199,6 @@ def _device(device: str, k: int) -> str:
     return f"cuda:{k % torch.cuda.device_count()}"
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _interrupt(number: int, frame: Any) -> None:
     """SIGTERM ends the work as Ctrl-C does."""
     raise KeyboardInterrupt
@@ -218,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     lines = (__doc__ or "").split("\n")
     parser = argparse.ArgumentParser(prog="python -m experiments.cross_validation", description=lines[0])
     parser.add_argument("--config", type=Path, default=HERE / "configs" / "cpu.toml", metavar="TOML")
-    parser.add_argument("--jobs", type=int, default=_cores(), metavar="N", help="at a time (default: one per core)")
+    parser.add_argument("--jobs", type=int, default=cores(), metavar="N", help="at a time (default: one per core)")
     parser.add_argument("--device", default="cpu", help="of trainings: cpu (default), or cuda for all GPUs in turn")
     parser.add_argument("--cache", type=Path, help="for what is not done yet (default: .cache/experiments/NAME)")
     parser.add_argument("--results", type=Path, help="for CSV and figures (default: experiments/results/NAME)")

@@ -15,6 +15,7 @@ from volcomp.arrays import _opened
 from volcomp.coding import Reader, Survey
 from volcomp.container import SLAB, SectionId
 from volcomp.errors import DamagedError, UnsupportedError
+from volcomp.handover import ByCalls
 from volcomp.lstm import cpu
 from volcomp.slab import Team, lay_out
 from volcomp.volume import read_volume
@@ -278,6 +279,22 @@ def test_other_failures_of_the_device_are_not_taken_for_little_memory(monkeypatc
     with pytest.raises(
         UnsupportedError, match=r"failed \(an illegal memory access was encountered\): use --device cpu"
     ):
+        decode(*coded, backend="torch")
+
+
+def test_a_thread_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
+    coded = codec.encode(scan((40, 5, 6)), model="fast")
+
+    def broken(self: Reader, *arguments: object) -> bool:
+        raise ZeroDivisionError("in a thread")
+
+    monkeypatch.setattr(device, "check", nothing)
+    monkeypatch.setattr(Reader, "serve", broken)
+    with pytest.raises(ZeroDivisionError, match="in a thread"):
+        decode(*coded, backend="torch")
+    monkeypatch.setattr(Reader, "take", broken)  # or at its first front
+    monkeypatch.setattr(Reader, "serve", ByCalls.serve)
+    with pytest.raises(ZeroDivisionError, match="in a thread"):
         decode(*coded, backend="torch")
 
 

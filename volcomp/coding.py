@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from . import entropy, histogram, residual, rice, spike, weighted
+from . import entropy, handover, histogram, residual, rice, spike, weighted
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
 WEIGHTED = b"\xff"  # before the corrections of a slab whose grey levels have factors
 _NONE = np.empty(0, np.uint8)
+Factors = tuple[np.ndarray, np.ndarray, histogram.Blocks]  # `ordered` and `escape` of the tables, and the factors
 
 
 class Survey(NamedTuple):
@@ -125,61 +126,84 @@ class _Room(NamedTuple):
     voxel: np.ndarray
 
 
+class _Slab(NamedTuple):
+    """What the symbols of a slab are decoded with, but for factors of grey levels.
+
+    corrections uint8 [CLASSES]   the class whose tables serve every class
+    codes, spike                  of the flags; no codes where there are none
+    raw uint8 [bytes]             raw bits
+    limit, bits                   the largest grey level, and what one takes as raw bits
+    """
+
+    corrections: np.ndarray
+    codes: np.ndarray
+    spike: int
+    stream: entropy.Stream
+    quantiles: entropy.Quantiles
+    raw: np.ndarray
+    limit: int
+    bits: int
+    room: _Room
+
+
 @njit(nogil=True, cache=True)
-def _take_flags(
-    context: np.ndarray, codes: np.ndarray, spike: int, stream: entropy.Stream, quantiles: entropy.Quantiles,
-    room: _Room,
-) -> None:  # fmt: skip
-    """The flags of a front into `room`, where there is a context uint8 [v] for every voxel."""
-    size = context.shape[0]
+def _take_flags(context: np.ndarray, slab: _Slab) -> None:
+    """The flags of a front into the slab's room, where there is a context uint8 [v] for every voxel."""
+    size, room = context.shape[0], slab.room
     room.settled[:] = False
     if size:
         table, token = room.table[:size], room.token[:size]
         token[:] = 0
         for v in range(size):
-            table[v] = codes[context[v]]
-        entropy.take(stream, quantiles, table, token)
+            table[v] = slab.codes[context[v]]
+        entropy.take(slab.stream, slab.quantiles, table, token)
         for v in range(size):
             room.settled[v] = token[v] == 1
-            room.voxel[v] = spike
+            room.voxel[v] = slab.spike
 
 
 @njit(nogil=True, cache=True)
 def _take(
-    mean: np.ndarray, classes: np.ndarray, corrections: np.ndarray, context: np.ndarray, codes: np.ndarray, spike: int,
-    stream: entropy.Stream, quantiles: entropy.Quantiles, raw: np.ndarray, position: int, bits: int, limit: int,
-    room: _Room,
-) -> int:  # fmt: skip
-    """The voxels of a front into `room`: flags, then symbols, then raw bits. Returns the position in the raw bits, or
-    −1, as `residual.to_voxels` does."""
-    size = mean.shape[0]
+    mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab, factors: Factors | None, position: int
+) -> int:
+    """The voxels of a front into the slab's room: flags, then symbols, then raw bits, of which `position` have been
+    taken. Returns how many have been then, or −1, as `residual.to_voxels` does."""
+    size, room = mean.shape[0], slab.room
     table, token, settled, voxel = room.table[:size], room.token[:size], room.settled[:size], room.voxel[:size]
     coded = room.classes[:size]
-    _take_flags(context, codes, spike, stream, quantiles, room)
+    _take_flags(context, slab)
     for v in range(size):
-        coded[v] = corrections[classes[v]]
-    residual.locate(mean, coded, table)
-    for v in range(size):
-        table[v] = 0 if settled[v] else table[v] + entropy.FLAGS
-    entropy.take(stream, quantiles, table, token)
-    return residual.to_voxels(mean, coded, token, settled, raw, position, bits, limit, voxel)
+        coded[v] = slab.corrections[classes[v]]
+    if factors is None:
+        residual.locate(mean, coded, table)
+        for v in range(size):
+            table[v] = 0 if settled[v] else table[v] + entropy.FLAGS
+        entropy.take(slab.stream, slab.quantiles, table, token)
+        return residual.to_voxels(mean, coded, token, settled, slab.raw, position, slab.bits, slab.limit, voxel)
+    ordered, escape, blocks = factors
+    return weighted.take(
+        mean, coded, settled, slab.stream, ordered, escape, blocks, slab.raw, position, slab.bits, slab.limit, voxel
+    )
 
 
 @njit(nogil=True, cache=True)
-def _take_weighted(
-    mean: np.ndarray, classes: np.ndarray, corrections: np.ndarray, context: np.ndarray, codes: np.ndarray, spike: int,
-    stream: entropy.Stream, quantiles: entropy.Quantiles, raw: np.ndarray, position: int, bits: int, limit: int,
-    room: _Room, ordered: np.ndarray, escape: np.ndarray, blocks: histogram.Blocks,
-) -> int:  # fmt: skip
-    """The same where grey levels have factors."""
-    size = mean.shape[0]
-    coded = room.classes[:size]
-    _take_flags(context, codes, spike, stream, quantiles, room)
-    for v in range(size):
-        coded[v] = corrections[classes[v]]
-    return weighted.take(
-        mean, coded, room.settled[:size], stream, ordered, escape, blocks, raw, position, bits, limit, room.voxel[:size]
-    )
+def _serve(
+    taker: handover.Taker, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab,
+    factors: Factors | None,
+) -> tuple[bool, int]:  # fmt: skip
+    """As `handover.ByCalls.serve`, all compiled; returns what the last `_take` did as well."""
+    position = 0
+    for begin, end in taker.pieces:
+        handover.wait(taker.asked, taker.patience)
+        if taker.over[0]:
+            return False, position
+        if position >= 0 and begin < end:
+            position = _take(mean[begin:end], classes[begin:end], context[begin:end], slab, factors, position)
+            voxel[begin:end] = slab.room.voxel[: end - begin]
+        if position < 0:
+            voxel[begin:end] = 0
+        handover.release(taker.answered)
+    return True, position
 
 
 class Reader:
@@ -189,38 +213,48 @@ class Reader:
     def __init__(self, tables: entropy.Tables, data: Cursor, limit: int, longest: int) -> None:
         """Takes all that is left of `data`; voxels are 0 … limit, and the longest front has so many. DamagedError where
         it is not what `write` writes."""
-        self._limit, self._position = limit, 0
+        self._position = 0
         steps = data.string()
         has_factors = steps.startswith(WEIGHTED)
-        self._corrections = _read_corrections(steps[len(WEIGHTED) :] if has_factors else steps)
-        self.quiet, self._codes = _read_spike(data.string(), limit)
-        self._factors: tuple[np.ndarray, np.ndarray, histogram.Blocks] | None = None
+        corrections = _read_corrections(steps[len(WEIGHTED) :] if has_factors else steps)
+        self.quiet, codes = _read_spike(data.string(), limit)
+        self._factors: Factors | None = None
         if has_factors:
             blocks = histogram.blocks(histogram.from_bytes(data.string(), limit))
             self._factors = tables.ordered, tables.escape, blocks
-        self.spike = self.quiet if self._codes.size else None
+        self.spike = self.quiet if codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
-        self._stream, self._quantiles = entropy.stream(tables, words, longest), tables.quantiles
-        self._raw = np.frombuffer(data.rest(), np.uint8)
-        self._room = _Room(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
+        stream = entropy.stream(tables, words, longest)
+        room = _Room(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
+        self._slab = _Slab(
+            corrections, codes, self.spike or 0, stream, tables.quantiles, np.frombuffer(data.rest(), np.uint8), limit,
+            limit.bit_length(), room,
+        )  # fmt: skip
 
     def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """The voxels int32 [v] of the next front, until the next call; contexts are needed where there is a spike."""
         contexts = _NONE if self.spike is None or context is None else context
-        arguments = (
-            mean, classes, self._corrections, contexts, self._codes, self.spike or 0,
-            self._stream, self._quantiles, self._raw, self._position, self._limit.bit_length(),
-            self._limit, self._room,
-        )  # fmt: skip
-        self._position = _take_weighted(*arguments, *self._factors) if self._factors else _take(*arguments)
-        if self._position < 0:
+        self._check(_take(mean, classes, contexts, self._slab, self._factors, self._position))
+        return self._slab.room.voxel[: mean.size]
+
+    def serve(
+        self, taker: handover.Taker, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray
+    ) -> bool:
+        """As `handover.ByCalls.serve`, without Python: from means int32, classes and contexts uint8."""
+        contexts = _NONE if self.spike is None else context
+        is_through, position = _serve(taker, voxel, mean, classes, contexts, self._slab, self._factors)
+        self._check(position)
+        return is_through
+
+    def _check(self, position: int) -> None:
+        self._position = position
+        if position < 0:
             raise DamagedError("it decodes to voxels that the volume cannot have")
-        return self._room.voxel[: mean.size]
 
     def finish(self) -> None:
         """DamagedError unless exactly what was written has been taken."""
-        entropy.finish(self._stream)
-        if -(-self._position // 8) != self._raw.size:
+        entropy.finish(self._slab.stream)
+        if -(-self._position // 8) != self._slab.raw.size:
             raise DamagedError("it holds more raw bits than its voxels have")
 
 

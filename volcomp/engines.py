@@ -6,7 +6,6 @@ it need not know who does the walk.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 
 from . import least_squares, linear
 from .errors import DamagedError
+from .handover import cores
 from .lstm import cpu
 from .slab import Team
 from .walk import Done, Stopped
@@ -40,8 +40,7 @@ class Workers:
     """Threads for slabs, and for the rows of a front where there are fewer slabs than threads."""
 
     def __init__(self, threads: int | None, slabs: int) -> None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = max(1, threads or available)
+        self.threads = max(1, threads or cores())
         self.slabs = max(1, min(self.threads, slabs))
         self._stop = threading.Event()
         self._helpers = self.threads // self.slabs  # threads for each slab at work

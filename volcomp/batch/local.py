@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ..errors import UnsupportedError
+from ..handover import cores
 from .jobs import Job
 from .memory import PROCESS
 from .report import FAILED, Row
@@ -34,7 +35,7 @@ class Machine:
     def __init__(self, how: How, count: int | None, memory: int, need: Callable[[Job, int], int]) -> None:
         self._how, self._memory, self._need = how, memory, need
         gpus = visible_gpus() if how.device == "cuda" else []
-        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._cores = cores()
         self._count = count or len(gpus) or self._cores
         # Of each process; several share one where more are asked for than there are.
         self._gpus: list[str | None] = [*islice(cycle(gpus or [None]), self._count)]

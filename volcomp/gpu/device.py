@@ -14,6 +14,7 @@ import numpy as np
 from .. import least_squares, linear
 from ..coding import Reader, Survey
 from ..errors import UnsupportedError
+from ..handover import ByCalls
 from ..lstm import reference
 from ..lstm.weights import Weights
 from ..paper import weights as published
@@ -132,7 +133,7 @@ def _slab(shape: tuple[int, int, int], largest: int, weights: Weights) -> Given:
     return Given(lay_out(shape, fitted), levels, largest, fitted, largest // 3, quiet)
 
 
-class _Replay:
+class _Replay(ByCalls):
     """Stands for a `coding.Reader` of a slab that is known: it notes whether what it is told is what it should be."""
 
     def __init__(self, given: Given, survey: Survey) -> None:

@@ -2,7 +2,7 @@
 two take turns.
 
 There, nothing is waited for: the device works through all fronts. Back, every front waits for the entropy coder, a
-thread to each slab: while one group is on the device, the symbols of the other are decoded.
+thread to each slab (`handover.py`): while one group is on the device, the symbols of the other are decoded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from ..errors import DamagedError, UnsupportedError
+from ..handover import Handover, release
 from ..lstm import cpu
 from ..walk import Done, Stopped
 
@@ -39,7 +39,7 @@ class Opened(Slab, Protocol):
 
     @property
     def symbols(self) -> Any:
-        """Has `take`, which is given what a trace says of a front and returns its voxels, and `finish`."""
+        """Has `serve`, which takes the voxels of all fronts, and `finish`."""
         ...
 
 
@@ -134,12 +134,12 @@ def _restore(
     group, steps = begin(slabs)
     host = group.trace.on_host()
     with _Takers(slabs, group.pieces, host) as takers:
-        for front, size in enumerate(group.pieces[:, -1, 1].tolist()):
+        for size in group.pieces[:, -1, 1].tolist():
             steps.predict()
             host.said.copy_(group.trace.said, non_blocking=True)
             if device.type == "cuda":
                 torch.cuda.current_stream(device).synchronize()  # that the last voxels have left `host` as well
-            takers.take(front)
+            takers.take()
             group.trace.voxel.copy_(host.voxel, non_blocking=True)
             steps.perceive()
             done(size)
@@ -147,15 +147,13 @@ def _restore(
 
 
 class _Takers:
-    """A thread for every slab, which takes the voxels of its part of a front off its symbols. Python's lock is held
-    only to pass the number of a front on: the rest is compiled."""
+    """A thread for every slab, which takes the voxels of its part of every front off its symbols."""
 
     def __init__(self, slabs: Sequence[Opened], pieces: np.ndarray, host: Trace) -> None:
-        self.errors: list[DamagedError | None] = [None] * len(slabs)
-        self._slabs, self._pieces = slabs, pieces
-        self._arrays = [tensor.numpy() for tensor in host.parts]
-        self._asked: list[SimpleQueue[int | None]] = [SimpleQueue() for _ in slabs]
-        self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
+        self.errors: list[DamagedError | None] = [None] * len(slabs)  # once all threads are through
+        self._slabs, self._arrays = slabs, [tensor.numpy() for tensor in host.parts]
+        self._handover = Handover(pieces, TURNS * (1 + len(slabs)))
+        self._failure: BaseException | None = None
         self._threads = [Thread(target=self._serve, args=(s,), daemon=True) for s in range(len(slabs))]
 
     def __enter__(self) -> _Takers:
@@ -164,39 +162,27 @@ class _Takers:
         return self
 
     def __exit__(self, *details: object) -> None:
-        for asked in self._asked:
-            asked.put(None)
+        self._handover.end()
         for thread in self._threads:
             thread.join()
+        self._handover.free()
 
-    def take(self, front: int) -> None:
-        """The voxels of all slabs in that front, from what is said of them."""
-        for asked in self._asked:
-            asked.put(front)
-        for answer in [self._answers.get() for _ in self._asked]:
-            if answer is not None:
-                raise answer
+    def take(self) -> None:
+        """The voxels of all slabs in the next front, from what is said of them."""
+        self._handover.ask()
+        if self._failure is not None:
+            raise self._failure
 
     def _serve(self, s: int) -> None:
-        last = len(self._pieces) - 1
-        for front in iter(self._asked[s].get, None):
-            try:
-                self._take(s, front)
-                if front == last and self.errors[s] is None:
-                    self._slabs[s].symbols.finish()
-            except DamagedError as error:
-                self.errors[s] = error
-            except BaseException as error:  # whoever waits must not wait for ever
-                self._answers.put(error)
-                continue
-            self._answers.put(None)
-
-    def _take(self, s: int, front: int) -> None:
-        begin, end = self._pieces[front, s].tolist()
-        voxel, *said = (array[begin:end] for array in self._arrays)
-        voxel[:] = 0  # of a slab that is damaged: whatever may be read of it, only it suffers
-        if begin < end and self.errors[s] is None:
-            voxel[:] = self._slabs[s].symbols.take(*said)
+        taker, symbols = self._handover.takers[s], self._slabs[s].symbols
+        try:
+            if symbols.serve(taker, *self._arrays):
+                symbols.finish()
+        except DamagedError as error:  # raised once every front has been answered: only this slab suffers
+            self.errors[s] = error
+        except BaseException as error:  # before it was answered, and whoever asks must not wait for ever
+            self._failure = error
+            release(taker.answered)
 
 
 def fitting(

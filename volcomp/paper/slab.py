@@ -18,6 +18,7 @@ from neighbourhoods import Schedule, gather, margins
 
 from ..cursor import Cursor, varint
 from ..errors import DamagedError
+from ..handover import ByCalls
 from . import adaptive
 from .reference import Network
 from .sequence import kind_of, padded
@@ -117,7 +118,7 @@ def write(given: Given, predicted: np.ndarray, schedule: Schedule) -> bytes:
 # -------------------------------------------------------------------------------------------------------------- back
 
 
-class Reader:
+class Reader(ByCalls):
     """What `write` wrote, front by front: residuals and escapes."""
 
     def __init__(self, data: Cursor, limit: int) -> None:

@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from ...handover import ByCalls
 from ...paper import reference
 from ...paper.slab import Alone, Given, Opened, Reader, Shape, fronts_of, schedule_of
 from ...paper.slab import survey as definition
@@ -55,7 +56,7 @@ def _ranks(shape: Shape, limit: int) -> np.ndarray:
     return np.where(random.random(shape) < 0.3, random.choice([0, limit], shape), ranks).astype(np.int32)
 
 
-class Replay:
+class Replay(ByCalls):
     """Stands for a `paper.slab.Reader` of a slab that is known, and notes whether it is told what it should be."""
 
     def __init__(self, given: Given, predicted: np.ndarray, weights: Weights) -> None:

@@ -1,0 +1,100 @@
+"""Threads that hand work to and fro: every front once and in order, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numba import njit
+
+from volcomp import handover
+from volcomp.errors import DamagedError
+from volcomp.handover import ByCalls, Handover, Taker
+
+FRONTS, SLABS, VOXELS = 300, 5, 7  # one of the slabs has nothing in every third front
+
+
+@njit(nogil=True)
+def _serve(taker: Taker, voxel: np.ndarray, said: np.ndarray) -> bool:
+    for n, (begin, end) in enumerate(taker.pieces):
+        handover.wait(taker.asked, taker.patience)
+        if taker.over[0]:
+            return False
+        voxel[begin:end] = said[begin:end] * 3 + n
+        handover.release(taker.answered)
+    return True
+
+
+class Compiled:
+    """Takes fronts as a coder does."""
+
+    def serve(self, taker: Taker, voxel: np.ndarray, said: np.ndarray) -> bool:
+        return bool(_serve(taker, voxel, said))
+
+
+class Called(ByCalls):
+    """The same by calls; damaged from a front on, if so asked."""
+
+    def __init__(self, damaged: int = FRONTS) -> None:
+        self.fronts, self.damaged = 0, damaged
+
+    def take(self, said: np.ndarray) -> np.ndarray:
+        if self.fronts == self.damaged:
+            raise DamagedError("as asked")
+        self.fronts += 1
+        return said * 3 + self.fronts - 1
+
+
+def _pieces(fronts: int = FRONTS) -> np.ndarray:
+    sizes = np.full((fronts, SLABS), VOXELS)
+    sizes[::3, 2] = 0
+    ends = sizes.cumsum(axis=1)
+    return np.stack([ends - sizes, ends], axis=2)
+
+
+@pytest.mark.parametrize("threads", [1, 10_000])  # fewer than cores, and more
+def test_all_fronts_are_taken_in_order(threads: int) -> None:
+    pieces = _pieces()
+    voxel, said = np.zeros((2, SLABS * VOXELS), np.int32)
+    between = Handover(pieces, threads)
+    assert {taker.patience for taker in between.takers} == {handover.PATIENCE if threads == 1 else 0}
+    takers = [Compiled(), Called(), Compiled(), Compiled(), Called()]
+    with ThreadPoolExecutor(SLABS) as pool:
+        found = [pool.submit(one.serve, taker, voxel, said) for one, taker in zip(takers, between.takers, strict=True)]
+        for n in range(FRONTS):
+            end = pieces[n, -1, 1]
+            said[:end] = np.arange(end) + n
+            between.ask()
+            assert voxel[:end].tolist() == (said[:end] * 3 + n).tolist()
+        assert all(future.result(timeout=60) for future in found)
+    between.end()
+    between.free()
+
+
+def test_who_still_waits_is_sent_home() -> None:
+    between = Handover(_pieces(), 1)
+    voxel = np.zeros((2, SLABS * VOXELS), np.int32)
+    with ThreadPoolExecutor(SLABS) as pool:
+        found = [pool.submit((Compiled if s % 2 else Called)().serve, t, *voxel) for s, t in enumerate(between.takers)]
+        between.ask()
+        between.end()
+        assert [future.result(timeout=60) for future in found] == [False] * SLABS
+    between.free()
+
+
+def test_damage_is_told_in_the_end_and_leaves_zeros() -> None:
+    between = Handover(_pieces(4), 1)
+    voxel, said = np.ones((2, SLABS * VOXELS), np.int32)
+    with ThreadPoolExecutor(SLABS) as pool:
+        found = [pool.submit(Called(2 if s == 3 else 4).serve, t, voxel, said) for s, t in enumerate(between.takers)]
+        for n in range(4):
+            between.ask()
+            begin, end = between.takers[3].pieces[n]
+            assert voxel[begin:end].any() == (n < 2)
+            assert not found[3].done() or n == 3
+        with pytest.raises(DamagedError, match="as asked"):
+            found[3].result(timeout=60)
+        assert all(found[s].result(timeout=60) for s in (0, 1, 4))
+    between.end()
+    between.free()
