@@ -170,12 +170,12 @@ def _digest(header: bytes, k: int, voxels: np.ndarray) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _on_device(number: int, changed: bytes, device: str, way: str) -> gpu.AnyNetwork | UnsupportedError:
+def _on_device(number: int, changed: bytes, device: str, way: str) -> gpu.Walks | UnsupportedError:
     """A model on a device as torch names it; the error where it does not compute there as it should."""
     from .gpu import device as gpu
 
     try:
-        return gpu.network(_weights(number, changed), device, way)
+        return gpu.Walks(gpu.network(_weights(number, changed), device, way))
     except UnsupportedError as error:
         return error
 
@@ -188,14 +188,14 @@ def _engine(
     work = sum(slabs.values()) * (PUBLISHED_COST if is_published else 1)
     on_gpu = backend == "cpu" and _takes_gpu(device, work)
     if on_gpu or backend in LIKE_A_GPU:
-        network = _on_device(number, changed, *(("cuda", "") if on_gpu else ("cpu", backend)))
+        walks = _on_device(number, changed, *(("cuda", "") if on_gpu else ("cpu", backend)))
         free = on_gpu and device == "auto"  # to take the CPU instead
-        if not isinstance(network, UnsupportedError):
-            engine = OnDevice(network, workers, done)
+        if not isinstance(walks, UnsupportedError):
+            engine = OnDevice(walks, workers, done)
             if not free or engine.has_room(slabs):
                 return engine
         elif not free:
-            raise network
+            raise walks
     network_here = _network(number, changed, backend, _leave_torch(work))
     return OnThreads(paper_slab if is_published else walk, network_here, workers, done)
 

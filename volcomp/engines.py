@@ -23,17 +23,14 @@ from .slab import Team
 from .walk import Done, Stopped
 
 if TYPE_CHECKING:
-    from .gpu.device import AnyNetwork
+    from .gpu.device import Walks as DeviceWalks
 
 Result = TypeVar("Result")
 Given = TypeVar("Given")  # a slab on its way there, and
 Survey = TypeVar("Survey")  # what the walk has found of it;
 Opened = TypeVar("Opened")  # a slab on its way back
 Slabs = Mapping[int, int]  # voxels by number
-# What a voxel of a slab takes of a GPU's memory, known or not, in slices of 128² with `base` and a support that reaches
-# far; in slices of 512², where margins and what rows pass on weigh less, it is half of that, and less with `paper`.
-GIVEN_BYTES, OPENED_BYTES = 40, 30
-GROUP_VOXELS = 1 << 27  # a GPU walks over at once, at most: 16 slabs of 32 slices of 512², 10^4 to 10^5 in a front
+GROUP_VOXELS = 1 << 27  # of a volume that a GPU walks over at once, at most: 16 slabs of 32 slices of 512²
 
 
 class Workers:
@@ -151,25 +148,24 @@ class OnDevice:
     """The `Engine` of a GPU: it walks over as many slabs at once as its memory has room for; threads begin and end
     them."""
 
-    def __init__(self, network: AnyNetwork, workers: Workers, done: Done) -> None:
-        self._network, self._workers, self._done = network, workers, done
+    def __init__(self, walks: DeviceWalks, workers: Workers, done: Done) -> None:
+        self._walks, self._workers, self._done = walks, workers, done
 
     def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
         """As `Engine` says."""
         from .gpu import equations
 
-        return equations.fit(levels, widest, effort, self._network.device)
+        return equations.fit(levels, widest, effort, self._walks.network.device)
 
     def survey(
         self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
     ) -> Iterator[Result]:
         """As `Engine` says."""
-        from .gpu import device
+        from .gpu.device import GIVEN_BYTES
 
-        walks = device.walks(self._network)
         for numbers in self._groups(slabs, GIVEN_BYTES):
             given = [*self._workers.in_order([partial(begin, k) for k in numbers])]
-            surveys = walks.survey(given, self._network, self._done)
+            surveys = self._walks.survey(given, self._done)
             ended = zip(numbers, given, surveys, strict=True)
             yield from self._workers.in_order([partial(end, *one) for one in ended])
 
@@ -177,13 +173,12 @@ class OnDevice:
         self, slabs: Slabs, begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
     ) -> Iterator[Result | DamagedError]:
         """As `Engine` says."""
-        from .gpu import device
+        from .gpu.device import OPENED_BYTES
 
-        walks = device.walks(self._network)
         for numbers in self._groups(slabs, OPENED_BYTES):
             opened = [*self._workers.in_order([partial(attempt, begin, k) for k in numbers])]
             whole = [one for one in opened if not isinstance(one, DamagedError)]
-            levels = iter(walks.restore(whole, self._network, self._done) if whole else [])
+            levels = iter(self._walks.restore(whole, self._done) if whole else [])
             walked = [(one, one if isinstance(one, DamagedError) else next(levels)) for one in opened]
 
             def finish(k: int, one: Opened | DamagedError, found: np.ndarray | DamagedError) -> Result:
@@ -198,11 +193,13 @@ class OnDevice:
 
     def has_room(self, slabs: Slabs) -> bool:
         """Whether the device's memory has room for each of the slabs now."""
-        return max(slabs.values()) * GIVEN_BYTES <= self._network.free()
+        from .gpu.device import GIVEN_BYTES
+
+        return max(slabs.values()) <= self._walks.room(GIVEN_BYTES)
 
     def _groups(self, slabs: Slabs, bytes_per_voxel: int) -> Iterator[list[int]]:
         """Numbers of slabs that are walked over at once."""
-        room = min(self._network.free() // bytes_per_voxel, GROUP_VOXELS)
+        room = self._walks.room(bytes_per_voxel, GROUP_VOXELS)
         group: list[int] = []
         voxels = 0
         for k, size in slabs.items():

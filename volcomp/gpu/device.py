@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from types import ModuleType
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 INSTEAD = "use --device cpu, which gives the same bytes"
 # Slabs that are tried, and their largest grey levels: one is through before the other, and both learn.
 _SHAPES = (((6, 9, 11), 900), ((3, 9, 11), 30_000))
+# What a voxel of a slab takes of a GPU's memory, known or not, in slices of 128² with `base` and a support that reaches
+# far; in slices of 512², where margins and what rows pass on weigh less, it is half of that, and less with `paper`.
+GIVEN_BYTES, OPENED_BYTES = 40, 30
+CONVOY_VOXELS = 1 << 28  # of several volumes, at most: 32 slabs of 32 slices of 512²
 _FIT = 8, 1  # how their linear stage is fitted: runs, effort
 
 
@@ -87,15 +91,30 @@ def network(weights: Weights | published.Weights, device: str = "cuda", way: str
     raise UnsupportedError(f"this GPU does not give the numbers that {weights.name} is defined by: {INSTEAD}")
 
 
-def walks(network: AnyNetwork) -> ModuleType:
-    """Who walks over slabs with this network: has `survey` and `restore`."""
-    if isinstance(network.weights, published.Weights):
-        from .paper import walk as of_published
+class Walks:
+    """Walks over slabs with a network: `survey` there, `restore` back, each called with slabs and with whom to tell of
+    voxels that are done. Slabs of several volumes walk together, but for models whose voxels need no company."""
 
-        return of_published
-    from . import walk
+    survey: Callable[..., list[Any]]
+    restore: Callable[..., list[Any]]
 
-    return walk
+    def __init__(self, network: AnyNetwork) -> None:
+        self.network = network
+        if isinstance(network.weights, published.Weights):
+            from .paper import walk as alone
+
+            self.survey = lambda slabs, done: alone.survey(slabs, network, done)
+            self.restore = lambda slabs, done: alone.restore(slabs, network, done)
+            return
+        from . import walk
+        from .convoy import Convoy
+
+        self.survey = Convoy(lambda slabs, done: walk.survey(slabs, network, done), partial(self.room, GIVEN_BYTES))
+        self.restore = Convoy(lambda slabs, done: walk.restore(slabs, network, done), partial(self.room, OPENED_BYTES))
+
+    def room(self, bytes_per_voxel: int, most: int = CONVOY_VOXELS) -> int:
+        """How many voxels may walk at once now."""
+        return min(self.network.free() // bytes_per_voxel, most)
 
 
 def check(made: Network) -> None:

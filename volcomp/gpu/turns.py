@@ -109,7 +109,7 @@ def restore(
         done(voxels)
 
     def walk(group: Sequence[AnyOpened]) -> list[np.ndarray | DamagedError]:
-        with _own_stream(device):
+        with own_stream(device):
             return _restore(group, begin, device, going_on)
 
     cuts = [len(slabs) * turn // TURNS for turn in range(TURNS + 1)]
@@ -123,9 +123,13 @@ def restore(
             raise
 
 
-def _own_stream(device: torch.device) -> AbstractContextManager[object]:
-    """What this thread begins on the device does not wait for what others have begun."""
-    return torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
+def own_stream(device: torch.device) -> AbstractContextManager[object]:
+    """What this thread begins on the device meanwhile does not wait for what others begin."""
+    if device.type != "cuda":
+        return nullcontext()
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))  # on which the network came there
+    return torch.cuda.stream(stream)
 
 
 def _restore(

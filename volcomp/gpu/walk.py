@@ -22,9 +22,10 @@ def survey(slabs: Sequence[Given], network: Network, done: Done) -> list[Survey]
 
     def walk(group: Sequence[Given]) -> list[Survey]:
         parts = [Part(given.layout, given.limit, given.fitted, given.common, given.quiet) for given in group]
-        at_work = Group(network, parts, [given.levels for given in group])
-        network.steps(at_work).walk()
-        found = _surveys(at_work, [given.common is not None for given in group])
+        with turns.own_stream(network.device):
+            at_work = Group(network, parts, [given.levels for given in group])
+            network.steps(at_work).walk()
+            found = _surveys(at_work, [given.common is not None for given in group])
         done(sum(given.levels.size for given in group))
         return found
 

@@ -1,0 +1,175 @@
+"""Calls that walk together: everybody gets what is his, is told of his own, and may leave without harm to the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+from time import monotonic
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from volcomp import codec
+from volcomp.walk import Stopped
+
+from .test_codec import decode, scan
+
+pytest.importorskip("torch")
+
+from volcomp.gpu import device
+from volcomp.gpu import walk as gpu_walk
+from volcomp.gpu.convoy import Convoy
+
+
+class Slab(NamedTuple):
+    """Stands for any."""
+
+    name: str
+    shape: tuple[int, int, int] = (1, 2, 5)
+
+
+class Road:
+    """A walk that goes on when it may; notes who walked together."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.companies: list[str] = []
+        self.begun, self.may_go_on = Event(), Event()
+        self.convoy: Convoy[Slab, str] = Convoy(self.walk, lambda: room)
+        self.pool, self.alone = ThreadPoolExecutor(8), True
+
+    def walk(self, slabs: Sequence[Slab], done: Callable[[int], None]) -> list[str]:
+        self.companies.append("".join(slab.name for slab in slabs))
+        self.begun.set()
+        assert self.may_go_on.wait(60)
+        for _ in range(5):
+            done(2 * len(slabs))
+        return [slab.name.upper() for slab in slabs]
+
+    def call(self, names: str, done: Callable[[int], None] = lambda voxels: None) -> Future[list[str]]:
+        """Once whoever calls is waiting."""
+        waiting = len(self.convoy._waiting)
+        future = self.pool.submit(self.convoy, [Slab(name) for name in names], done)
+        deadline = monotonic() + 60
+        while not self.may_go_on.is_set() and monotonic() < deadline:
+            if not waiting and self.begun.wait(0.001) and self.alone:
+                self.alone = False
+                break
+            if len(self.convoy._waiting) > waiting:
+                break
+        return future
+
+
+def test_who_waits_is_taken_along() -> None:
+    road, told = Road(), [[], [], []]  # type: tuple[Road, list[list[int]]]
+    calls = [road.call(names, told[n].append) for n, names in enumerate(("ab", "c", "def"))]
+    road.may_go_on.set()
+    assert [call.result(60) for call in calls] == [["A", "B"], ["C"], ["D", "E", "F"]]
+    assert road.companies == ["ab", "cdef"]
+    assert [sum(one) for one in told] == [20, 10, 30] and all(min(one) >= 0 for one in told)
+    assert road.call("g").result(60) == ["G"] and road.companies[2:] == ["g"], "and again, once all have gone"
+
+
+def test_no_more_are_taken_along_than_there_is_room_for() -> None:
+    road = Road(room=30)
+    calls = [road.call(names) for names in ("a", "bc", "d", "efghi", "j")]
+    road.may_go_on.set()
+    assert [len(call.result(60)) for call in calls] == [1, 2, 1, 5, 1]
+    assert road.companies == ["a", "bcd", "efghi", "j"], (
+        "in the order of the calls; one has more than there is room for"
+    )
+
+
+def test_who_leaves_does_not_harm_the_others() -> None:
+    def leave(voxels: int) -> None:
+        raise KeyError("gone")
+
+    road = Road()
+    calls = [road.call("a"), road.call("b", leave), road.call("c")]
+    road.may_go_on.set()
+    with pytest.raises(KeyError, match="gone"):
+        calls[1].result(60)
+    assert calls[0].result(60) == ["A"] and calls[2].result(60) == ["C"]
+
+
+def test_a_walk_that_all_have_left_ends() -> None:
+    ended: list[BaseException] = []
+
+    def walk(slabs: Sequence[Slab], done: Callable[[int], None]) -> list[str]:
+        try:
+            done(1)
+        except BaseException as error:
+            ended.append(error)
+            raise
+        return []
+
+    def leave(voxels: int) -> None:
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError, match="gone"):
+        Convoy(walk, lambda: 100)([Slab("a")], leave)
+    assert [type(error) for error in ended] == [Stopped]
+
+
+def test_a_walk_that_fails_fails_for_all_of_it_and_no_more() -> None:
+    road = Road()
+    calls = [road.call("a"), road.call("b"), road.call("c")]
+    walk = road.convoy._walk
+
+    def broken(slabs: Sequence[Slab], done: Callable[[int], None]) -> list[str]:
+        raise ValueError("broken")
+
+    road.convoy._walk = broken
+    road.may_go_on.set()
+    assert calls[0].result(60) == ["A"]
+    for call in calls[1:]:
+        with pytest.raises(ValueError, match="broken"):
+            call.result(60)
+    road.convoy._walk = walk
+    assert road.call("d").result(60) == ["D"]
+
+
+@pytest.mark.parametrize("model", ["fast", "base"])
+def test_volumes_walk_together_and_are_what_they_are_alone(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """Of several shapes, depths, ranges and types, in both directions at once."""
+    random = np.random.default_rng(0)
+    volumes = [
+        scan((5, 9, 14)),
+        scan((12, 6, 5))[::-1] // 7,
+        random.integers(0, 60_000, (3, 4, 5)).astype("<u2"),
+        random.integers(-5, 90, (1, 11, 3)).astype("i1"),
+    ]
+    expected = [codec.encode(voxels, model=model, device="cpu") for voxels in volumes]
+    companies: dict[str, list[int]] = {"survey": [], "restore": []}
+
+    def noting(way: str) -> Callable[..., Any]:
+        walk = getattr(gpu_walk, way)
+
+        def noted(slabs: Sequence[Any], *rest: Any) -> Any:
+            companies[way].append(len(slabs))
+            return walk(slabs, *rest)
+
+        return noted
+
+    monkeypatch.setattr(device, "check", lambda made: None)
+    for way in companies:
+        monkeypatch.setattr(gpu_walk, way, noting(way))
+    told = [0] * 8
+
+    def work(n: int) -> None:
+        def tell(voxels: int) -> None:
+            told[n] += voxels
+
+        k = n // 2
+        if n % 2:
+            back = decode(*expected[k], backend="torch", progress=tell)
+            assert back.dtype == volumes[k].dtype and np.array_equal(back, volumes[k])
+        else:
+            assert codec.encode(volumes[k], model=model, backend="torch", progress=tell) == expected[k]
+
+    for _ in range(4):  # who comes when is chance
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+    assert told == [4 * volumes[n // 2].size for n in range(8)]
+    assert all(max(sizes) > 1 for sizes in companies.values()), "some walked together"
