@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     batch.add_argument("dest", type=Path, metavar="DEST", help="folder for the archives, which is made if need be")
     batch.add_argument("--decompress", action="store_true", help="the way back: SOURCE holds archives")
     batch.add_argument(
-        "--jobs", type=_positive, metavar="N", help="series at a time (default: one per core, with cuda one per GPU)"
+        "--jobs", type=_positive, metavar="N", help="series at a time (default: one per core, with cuda four per GPU)"
     )
     batch.add_argument(
         "--memory", type=_bytes, metavar="SIZE", help="such as 16G: begin no series that would take more altogether"
