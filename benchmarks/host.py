@@ -1,0 +1,201 @@
+"""What is left for the CPU when a GPU walks over the slabs, and so how fast that can be at best.
+
+    python -m benchmarks.host                       # a slab of a chest CT, three rounds -> host.csv
+    python -m benchmarks.host --series ct_chestpe_ge16 --model base
+
+No GPU is needed: the walk is done once by the CPU, and what it says is handed to the coder as a GPU would hand it,
+front by front, as if that took no time. The best of the rounds counts. MB are 10^6 bytes of 16-bit voxels; a thread
+serves each slab.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numba import njit
+
+from volcomp import coding, equations, least_squares, mapping, models, spike
+from volcomp.codec import EFFORT, SLAB_HEIGHT
+from volcomp.cursor import Cursor
+from volcomp.handover import ByCalls, Handover, Taker, release, wait
+from volcomp.lstm import cpu
+from volcomp.slab import Team, lay_out
+from volcomp.training import corpus
+from volcomp.walk import Given, survey
+
+from . import report
+from .command import timed
+
+CSV = Path(__file__).with_name("host.csv")
+COLUMNS = ("series", "model", "step", "slabs", "value", "unit")
+FRONTS = 2000  # that are handed over with next to nothing in them
+SLABS = (1, 8, 32)
+Row = dict[str, str]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write the CSV file."""
+    options = _parser().parse_args(arguments)
+    volume = corpus.volumes(options.series)[0][:SLAB_HEIGHT]
+    given, fits = _begun(volume, options.model, options.rounds)
+    measured = [*fits, *_coded(given, options.model, options.rounds)]
+    rows = [{"series": options.series, "model": options.model} | row for row in measured]
+    rows += [{"series": "", "model": ""} | row for row in _handed_over(options.rounds)]
+    print(report.table(COLUMNS[2:], [[row[column] for column in COLUMNS[2:]] for row in rows]))
+    anew = {(row["series"], row["model"]) for row in rows}
+    kept = [row for row in report.read_rows(CSV) if (row["series"], row["model"]) not in anew]
+    report.write_rows(CSV, COLUMNS, kept + rows)
+    report.write_machine(CSV, [])
+
+
+def _row(step: str, slabs: int, value: float, unit: str) -> Row:
+    return {"step": step, "slabs": str(slabs), "value": f"{value:.1f}", "unit": unit}
+
+
+def _best(work: Callable[[], Any], rounds: int) -> float:
+    """Seconds of the fastest round after a first one, which is for compilers."""
+    return min([timed(work)[1] for _ in range(rounds + 1)][1:])
+
+
+def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[Given, list[Row]]:
+    """A slab on its way, and how fast its linear stage is fitted: as a whole, and without the sums that a GPU makes."""
+    found = mapping.find(volume)
+    levels = found.forward(volume)
+    sums: list[float] = []  # seconds
+
+    def counted(name: str) -> Callable[..., Any]:
+        method = getattr(equations.OnCpu, name)
+
+        def call(*arguments: Any) -> Any:
+            result, took = timed(lambda: method(*arguments))
+            sums.append(took)
+            return result
+
+        return call
+
+    parts = ("__init__", "products", "miss", "errors", "reweigh", "weigh", "spread")
+    with ExitStack() as stack:
+        for name in parts:
+            stack.enter_context(mock.patch.object(equations.OnCpu, name, counted(name)))
+        times = []
+        for _ in range(rounds + 1):
+            sums.clear()
+            fitted, took = timed(lambda: least_squares.fit_by_effort(levels, models.RUNS[model], EFFORT))
+            times.append((took, took - sum(sums)))
+    whole, rest = (volume.size * 2e-6 / min(seconds_of) for seconds_of in zip(*times[1:], strict=True))
+    common = spike.candidate(levels, found.limit)
+    quiet = common if models.weights(models.CURRENT[model]).learns else None
+    given = Given(lay_out(levels.shape, fitted), levels, found.limit, fitted, common, quiet)
+    return given, [_row("linear stage", 1, whole, "MB/s"), _row("linear stage but for sums", 1, rest, "MB/s")]
+
+
+def _coded(given: Given, model: str, rounds: int) -> list[Row]:
+    """How fast symbols are written, and taken: of one slab, and of eight by as many threads."""
+    number = models.CURRENT[model]
+    tables = models.tables(number)
+    walked = survey(given, cpu.Network(models.weights(number)), Team(None, 1), lambda done: None)
+    size = 2e-6 * walked.voxel.size
+
+    def write() -> bytes:
+        worthwhile = models.WORTHWHILE[model]
+        return coding.write(tables, walked, given.limit, given.common, given.quiet is not None, worthwhile)
+
+    def take(slabs: int) -> None:
+        pieces, arrays = _as_handed(walked, slabs)
+        longest = int(walked.sizes.max())
+        readers = [coding.Reader(tables, Cursor(data, ""), given.limit, longest) for _ in range(slabs)]
+        voxel = np.zeros(slabs * longest, np.int32)
+        between = Handover(pieces, slabs + 1)
+        with ThreadPoolExecutor(slabs) as pool:
+            served = [
+                pool.submit(reader.serve, taker, voxel, *arrays)
+                for reader, taker in zip(readers, between.takers, strict=True)
+            ]
+            end = 0
+            for n in walked.sizes.tolist():
+                begin, end = end, end + n
+                for array, source in zip(arrays, (walked.mean, walked.classes, walked.context), strict=True):
+                    if source is not None:
+                        array[: slabs * n].reshape(slabs, n)[:] = source[begin:end]
+                between.ask()
+                assert np.array_equal(voxel[:n], walked.voxel[begin:end])
+            assert all(one.result() for one in served)
+        for reader in readers:
+            reader.finish()
+        between.end()
+        between.free()
+
+    data = write()
+    return [
+        _row("symbols written", 1, size / _best(write, rounds), "MB/s"),
+        *(_row("symbols taken", n, n * size / _best(partial(take, n), rounds), "MB/s") for n in (1, 8)),
+    ]
+
+
+def _as_handed(walked: coding.Survey, slabs: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The pieces of so many slabs that are all this one, int64 [f, s, 2], and room for what is said of a front."""
+    begins = np.multiply.outer(walked.sizes, np.arange(slabs))
+    pieces = np.stack([begins, begins + walked.sizes[:, None]], axis=2)
+    room = slabs * int(walked.sizes.max())
+    return pieces, [np.zeros(room, kind) for kind in (np.int32, np.uint8, np.uint8)]
+
+
+class _Nothing(ByCalls):
+    """Takes fronts without any work."""
+
+    def take(self, said: np.ndarray) -> np.ndarray:
+        return said
+
+
+def _handed_over(rounds: int) -> list[Row]:
+    """Microseconds from asking for a front to having it, when it holds a voxel of each slab: by compiled threads, and
+    by threads that come back to Python for it."""
+    rows = []
+    for step, by_calls in (("", False), (" by calls", True)):
+        for slabs in SLABS:
+            seconds = _best(partial(_hand_over, slabs, by_calls), rounds) / FRONTS
+            rows.append(_row(f"a front handed over{step}", slabs, 1e6 * seconds, "µs"))
+    return rows
+
+
+def _hand_over(slabs: int, by_calls: bool) -> None:
+    begins = np.broadcast_to(np.arange(slabs), (FRONTS, slabs))
+    between = Handover(np.stack([begins, begins + 1], axis=2), slabs + 1)
+    voxel, said = np.zeros((2, slabs), np.int32)
+    with ThreadPoolExecutor(slabs) as pool:
+        for taker in between.takers:
+            pool.submit(*((_Nothing().serve, taker, voxel, said) if by_calls else (_copy, taker, voxel, said)))
+        for n in range(FRONTS):
+            said[:] = n
+            between.ask()
+            assert voxel[-1] == n
+    between.free()
+
+
+@njit(nogil=True, cache=True)
+def _copy(taker: Taker, voxel: np.ndarray, said: np.ndarray) -> None:
+    """What `_Nothing` does, compiled."""
+    for begin, end in taker.pieces:
+        wait(taker.asked, taker.patience)
+        voxel[begin:end] = said[begin:end]
+        release(taker.answered)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.host", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--series", default="ct_fuzun_a", metavar="NAME")
+    parser.add_argument("--model", choices=("fast", "base"), default="base")
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
