@@ -6,7 +6,8 @@
 
 The volume is made of a corpus series, there and back again along z until it is tall enough. Of each step, the best of
 the rounds after a first one, which is for compilers. Encoding is measured as a whole and for what the device does of
-it alone (`survey`), since the linear stage is fitted on the CPU. Beside each stand the operations and bytes that the
+it alone (`survey`), since much of the rest is left to the CPU; and both directions for four volumes at once, which walk
+together, as in a batch. Beside each stand the operations and bytes that the
 device cannot do without, and the seconds that they take at the rates that this card reaches, measured in the same run:
 an int8 matrix product for the one, a copy for the other. MB are 10^6 bytes of 16-bit voxels.
 
@@ -20,11 +21,12 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -40,11 +42,12 @@ from .command import timed
 
 CSV = Path(__file__).with_name("gpu.csv")
 COLUMNS = (
-    "card", "model", "step", "shape", "seconds", "mb_s", "products_per_voxel", "bytes_per_voxel", "ceiling_seconds",
-    "share",
+    "card", "model", "step", "volumes", "shape", "seconds", "mb_s", "products_per_voxel", "bytes_per_voxel",
+    "ceiling_seconds", "share",
 )  # fmt: skip
 SIDE = 8192  # of the matrices whose product is timed
 COPIED = 1 << 30  # bytes
+TOGETHER = 4  # volumes at once
 
 
 @dataclass(frozen=True)
@@ -135,11 +138,19 @@ def _best(work: Callable[[], Any], device: str, rounds: int) -> float:
     return min(timed(whole)[1] for _ in range(rounds))
 
 
-def measure(volume: np.ndarray, model: str, rounds: int, device: str = "cuda") -> dict[str, float]:
-    """Seconds of `encode`, of the `survey` that is a part of it, and of `decode`; AssertionError where a voxel is not
-    what it was."""
+class Measured(NamedTuple):
+    """Seconds that a step took for so many volumes at once."""
+
+    step: str
+    volumes: int
+    seconds: float
+
+
+def measure(volume: np.ndarray, model: str, rounds: int, device: str = "cuda", most: int = TOGETHER) -> list[Measured]:
+    """`encode`, the `survey` that is a part of it, and `decode` of one volume; both directions of `most` at once.
+    AssertionError where a voxel is not what it was."""
     walk = importlib.import_module(f"volcomp.gpu{'.paper' if model == 'paper' else ''}.walk")
-    seconds: dict[str, list[float]] = {"encode": [], "survey": [], "decode": []}
+    seconds: dict[tuple[str, int], list[float]] = {}
     survey, surveys = walk.survey, []
 
     def timed_survey(*arguments: Any) -> Any:
@@ -147,36 +158,51 @@ def measure(volume: np.ndarray, model: str, rounds: int, device: str = "cuda") -
         surveys.append(took)
         return found
 
-    with mock.patch.object(walk, "survey", timed_survey):
+    def encode(_: int = 0) -> bytes:
+        return volcomp.compress(volume, model, device=device, verify=False)
+
+    def check(data: bytes) -> None:
+        assert np.array_equal(volcomp.decompress(data, device=device), volume), f"{model} is not lossless"
+
+    with mock.patch.object(walk, "survey", timed_survey), ThreadPoolExecutor(most) as pool:
         for _ in range(rounds + 1):
             surveys.clear()
-            data, encoding = timed(lambda: volcomp.compress(volume, model, device=device, verify=False))
-            back, decoding = timed(partial(volcomp.decompress, data, device=device))
-            assert np.array_equal(back, volume), f"{model} is not lossless"
-            for step, took in (("encode", encoding), ("survey", sum(surveys)), ("decode", decoding)):
-                seconds[step].append(took)
-    return {step: min(took[1:]) for step, took in seconds.items()}
+            data, encoding = timed(encode)
+            took = {("encode", 1): encoding, ("survey", 1): sum(surveys)}
+            _, took["decode", 1] = timed(partial(check, data))
+            if most > 1:
+                _, took["encode", most] = timed(lambda: [*pool.map(encode, range(most))])
+                _, took["decode", most] = timed(partial(lambda data: [*pool.map(check, [data] * most)], data))
+            for step, one in took.items():
+                seconds.setdefault(step, []).append(one)
+    return [Measured(*step, min(took[1:])) for step, took in seconds.items()]
 
 
-def rows(card: str, model: str, volume: np.ndarray, seconds: dict[str, float], most: Ceilings) -> list[dict[str, str]]:
+def rows(
+    card: str, model: str, volume: np.ndarray, measured: Sequence[Measured], most: Ceilings
+) -> list[dict[str, str]]:
     """Lines of the CSV file."""
     need = needs(model)
-    least = volume.size * max(need.products / most.products, need.bytes / most.bytes)
-    return [
-        {
-            "card": card,
-            "model": model,
-            "step": step,
-            "shape": "x".join(map(str, volume.shape)),
-            "seconds": f"{took:.3f}",
-            "mb_s": f"{2 * volume.size / 1e6 / took:.1f}",
-            "products_per_voxel": str(need.products),
-            "bytes_per_voxel": str(need.bytes),
-            "ceiling_seconds": f"{least:.4f}",
-            "share": f"{least / took:.4f}",
-        }
-        for step, took in seconds.items()
-    ]
+    lines = []
+    for step, volumes, took in measured:
+        voxels = volumes * volume.size
+        least = voxels * max(need.products / most.products, need.bytes / most.bytes)
+        lines.append(
+            {
+                "card": card,
+                "model": model,
+                "step": step,
+                "volumes": str(volumes),
+                "shape": "x".join(map(str, volume.shape)),
+                "seconds": f"{took:.3f}",
+                "mb_s": f"{2 * voxels / 1e6 / took:.1f}",
+                "products_per_voxel": str(need.products),
+                "bytes_per_voxel": str(need.bytes),
+                "ceiling_seconds": f"{least:.4f}",
+                "share": f"{least / took:.4f}",
+            }
+        )
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -191,13 +217,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     most = ceilings("cuda")
     print(f"{card}: {most.products / 1e12:.0f} tera-products of int8 and {most.bytes / 1e9:.0f} GB a second")
     volume = tall(corpus.volumes(options.series)[0], options.slices)
-    measured = []
+    measured: list[dict[str, str]] = []
     for model in options.models:
         with reading(options.neighbourhood if model == "paper" else ""):
-            measured += rows(card, model, volume, measure(volume, model, options.rounds), most)
+            together = 1 if model == "paper" else TOGETHER  # its volumes do not walk together
+            lines = rows(card, model, volume, measure(volume, model, options.rounds, most=together), most)
         if model == "paper" and options.neighbourhood:
-            measured[-3:] = [row | {"model": f"paper {options.neighbourhood}"} for row in measured[-3:]]
-        print(report.table(COLUMNS, [[row[column] for column in COLUMNS] for row in measured[-3:]]))
+            lines = [row | {"model": f"paper {options.neighbourhood}"} for row in lines]
+        print(report.table(COLUMNS, [[row[column] for column in COLUMNS] for row in lines]))
+        measured += lines
     anew = {(row["card"], row["model"]) for row in measured}
     kept = [row for row in report.read_rows(CSV) if (row["card"], row["model"]) not in anew]
     report.write_rows(CSV, COLUMNS, kept + measured)

@@ -393,11 +393,14 @@ def test_the_benchmark_measures_and_compares_with_what_could_be(pretended: None)
     volume = gpu_speed.tall(scan((5, 16, 16)), 12)
     assert np.array_equal(volume[:, 0, 0], volume[[0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2, 3], 0, 0]) and len(volume) == 12
     assert gpu_speed.needs("base").products == 256 * 512 + 2 * 256
-    seconds = gpu_speed.measure(volume, "fast", 1)
-    assert seconds["encode"] > seconds["survey"] > 0
+    measured = gpu_speed.measure(volume, "fast", 1, most=2)
+    seconds = {(step, volumes): took for step, volumes, took in measured}
+    assert seconds["encode", 1] > seconds["survey", 1] > 0
+    assert [*seconds] == [("encode", 1), ("survey", 1), ("decode", 1), ("encode", 2), ("decode", 2)]
     most = gpu_speed.ceilings("cpu", 64, 1 << 16, 1)
-    (encode, *_) = gpu_speed.rows("a card", "fast", volume, seconds, most)
+    encode, *_, both = gpu_speed.rows("a card", "fast", volume, measured, most)
     assert set(encode) == set(gpu_speed.COLUMNS) and encode["shape"] == "12x16x16"
+    assert float(both["ceiling_seconds"]) >= float(encode["ceiling_seconds"]) and both["volumes"] == "2"
 
 
 def test_the_benchmark_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

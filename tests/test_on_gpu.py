@@ -14,6 +14,7 @@ from hypothesis import given, settings
 import volcomp
 from neighbourhoods import Neighbourhood
 from volcomp import cli, codec, fit, models
+from volcomp.batch.run import run as run_batch
 from volcomp.container import SLAB, SectionId
 from volcomp.errors import UnsupportedError
 from volcomp.gpu import device
@@ -28,7 +29,10 @@ from volcomp.walk import survey
 
 from .golden import FOLDER
 from .helpers import contents, series
+from .test_batch import check as check_batch
+from .test_batch import tree
 from .test_codec import decode, scan, volumes
+from .test_convoy import check_together
 from .test_device_training import assert_same_blocks, assert_same_passes, assert_same_training, slabs_of_all_kinds
 from .test_fit import scan as unseen
 from .test_gpu import nothing, same_survey
@@ -129,6 +133,24 @@ def test_golden_files(path: Path) -> None:
         payloads = [reader.read(SectionId(SLAB, 0, k)) for k in range(len(volume.layout.slabs))]
     expected = decode(volume.codec_header, payloads, device="cpu")
     assert np.array_equal(decode(volume.codec_header, payloads, device="cuda"), expected)
+
+
+@pytest.mark.parametrize("model", models.RUNS)
+def test_volumes_together(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """Eight threads, four in each direction."""
+    check_together(monkeypatch, model, 20, device="cuda")
+
+
+def test_a_batch_on_one_gpu(tmp_path: Path) -> None:
+    """Forty small series, four at a time in one process, there and back."""
+    source = tree(tmp_path / "in", 40)
+    there = run_batch(source, tmp_path / "out", model="fast", device="cuda", jobs=4)
+    assert (there.series, there.done, there.failed) == (40, 40, 0)
+    check_batch(source, tmp_path / "out", {f"p{i // 2}/s{i}" for i in range(40)})
+    back = run_batch(tmp_path / "out", tmp_path / "back", decompress=True, device="cuda", jobs=4)
+    assert (back.done, back.failed) == (40, 0)
+    (tmp_path / "back" / "batch.csv").unlink()
+    assert contents(tmp_path / "back") == contents(source)
 
 
 def test_a_fitted_model() -> None:
