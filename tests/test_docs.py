@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from volcomp import cli
+from volcomp import cli, models
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +31,12 @@ def test_every_command_and_option_is_documented(capsys: pytest.CaptureFixture[st
             cli.main([command, "--help"])
         for option in set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}:
             assert option in README, f"volcomp {command} {option}"
+
+
+@pytest.mark.parametrize("model", models.RUNS)
+def test_the_readme_states_how_large_the_models_are(model: str) -> None:
+    file = Path(models.__file__).with_name(f"{models.RELEASED[models.CURRENT[model]]}.npz")
+    assert f"`{model}` {file.stat().st_size / 1000:.0f} kB" in README
 
 
 @pytest.mark.parametrize("name", re.findall(r"`((?:docs|volcomp|benchmarks)/[\w/]+\.\w+)`", README))
