@@ -27,6 +27,7 @@ from . import differences, models
 from .differences import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, Differences
 from .features import INPUTS
 from .lstm.weights import Weights
+from .tensors.graphs import recorded
 from .training.blocks import Slabs
 from .training.data import Batch, Block, Sampler, Slab, blocks_of
 from .training.density import Shape
@@ -219,11 +220,10 @@ def _fit(
     members = [state.passes() for _ in range(threads)]
     held = None if device == "cpu" else Slabs(slabs, device)
     with ThreadPoolExecutor(threads) as pool:
-        done = (
-            _on_threads(state, members, slabs, blocks, steps, pool)
-            if held is None
-            else (_on_device(state, members[0], slabs, held, blocks, steps))
-        )
+        if held is None:
+            done = _on_threads(state, members, slabs, blocks, steps, pool)
+        else:
+            done = _on_device(state, members[0], slabs, held, blocks, steps)
         for _ in done:
             progress(blocks * math.prod(BLOCK))
         sample = _sample(slabs, min(SAMPLE, voxels), held)
@@ -306,14 +306,11 @@ def _on_device(state: _Fit, passes: Passes, slabs: list[Slab], held: Slabs, bloc
 
 def _recorded(work: Callable[[], None]) -> Callable[[], None]:
     """What a piece of work begins on a GPU, to be begun again with one call; where it cannot be recorded, the work."""
-    graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            work()
+        return recorded(work).replay
     except RuntimeError as error:
         warnings.warn(f"a step of the fit cannot be recorded: {error}", RuntimeWarning, stacklevel=2)
         return work
-    return graph.replay
 
 
 def _within(block: Block, slabs: list[Slab]) -> Block:

@@ -3,19 +3,17 @@ says which front it is. So a handful of fronts can be recorded once, as a CUDA g
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from threading import Lock
 from typing import Any
 
 import torch
 import triton
 
 from ..tensors import kernels as parts
+from ..tensors.graphs import recorded
 from . import kernels
 from .group import Group
 
 RECORDED = 16  # fronts in a graph; the Python of a replay is spread over them
-_recording = Lock()
 
 
 class Steps:
@@ -81,22 +79,12 @@ class Graphs(Steps):
         super().perceive()
         self.clock.zero_()
         if group.given:
-            self._walk = _recorded(lambda: (super(Graphs, self).predict(), super(Graphs, self).perceive()), RECORDED)
+            self._walk = recorded(lambda: (super(Graphs, self).predict(), super(Graphs, self).perceive()), RECORDED)
         else:
-            self.predict = _recorded(super().predict).replay  # type: ignore[method-assign]
-            self.perceive = _recorded(super().perceive).replay  # type: ignore[method-assign]
+            self.predict = recorded(super().predict).replay  # type: ignore[method-assign]
+            self.perceive = recorded(super().perceive).replay  # type: ignore[method-assign]
 
     def walk(self) -> None:
         """As `network.Steps` says."""
         for _ in range(0, self._fronts, RECORDED):
             self._walk.replay()
-
-
-def _recorded(work: Callable[[], object], times: int = 1) -> torch.cuda.CUDAGraph:
-    """What a piece of work begins on the device, so many times over."""
-    graph = torch.cuda.CUDAGraph()
-    # One recording at a time, which does not mind what other threads begin meanwhile.
-    with _recording, torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        for _ in range(times):
-            work()
-    return graph
