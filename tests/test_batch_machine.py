@@ -87,12 +87,13 @@ def test_only_a_batch_that_asks_for_a_gpu_takes_one(tmp_path, monkeypatch):
     assert taken == ["cpu", "cpu", "cuda"]
 
 
-def test_series_on_one_gpu_share_a_process(tmp_path):
-    """Three lanes of a process: all at work at once, and what is lost with it is lost alone."""
+@pytest.mark.parametrize("most", [3, 2])  # at a time; else one of the lanes rests
+def test_series_on_one_gpu_share_a_process(tmp_path, most):
+    """Three lanes of a process: at work at once, and what is lost with it is lost alone."""
     source, target = tree(tmp_path / "in", 9), tmp_path / "out"
     target.mkdir()
     jobs = find(source, target, decompress=False)
-    with Machine(how(target), 3, 10, lambda job, threads: 1) as machine:
+    with Machine(how(target), 3, most, lambda job, threads: 1) as machine:
         machine._planned = [(None, 3)]
         together, processes = set(), set()
 
@@ -106,13 +107,23 @@ def test_series_on_one_gpu_share_a_process(tmp_path):
         machine.started = started
         found = {row.path: row for row in machine.run(jobs)}
     lost = {name for name, row in found.items() if row.status == FAILED}
-    assert len(found) == 9 and max(together) == 3 and len(processes) == 2
-    assert jobs[4].name in lost and len(lost) <= 3
+    assert len(found) == 9 and max(together) == most and len(processes) == 2
+    assert jobs[4].name in lost and len(lost) <= most
     assert all("ended with signal 9" in found[name].error for name in lost)
     claims.sweep(target)
     with Machine(how(target), 3, 10, lambda job, threads: 1) as machine:
         machine._planned = [(None, 3)]
         assert {row.status for row in machine.run(jobs)} == {DONE}
+
+
+def test_no_gpu_is_shared_while_another_is_idle(tmp_path):
+    source, target = tree(tmp_path / "in", 4), tmp_path / "out"
+    target.mkdir()
+    with Machine(how(target), 4, 10, lambda job, threads: 1) as machine:
+        machine._planned, seen = [(None, 2), (None, 2)], []
+        machine.started = lambda: seen.append([lane.process for lane in machine._busy.values()])
+        assert {row.status for row in machine.run(find(source, target, decompress=False))} == {DONE}
+    assert len(seen[1]) == len({*seen[1]}) == 2
 
 
 def test_a_process_for_every_gpu(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,29 +35,26 @@ class Road:
 
     def __init__(self, room: int = 1000) -> None:
         self.companies: list[str] = []
-        self.begun, self.may_go_on = Event(), Event()
+        self.may_go_on = Event()
         self.convoy: Convoy[Slab, str] = Convoy(self.walk, lambda: room)
-        self.pool, self.alone = ThreadPoolExecutor(8), True
+        self.pool = ThreadPoolExecutor(8)
 
     def walk(self, slabs: Sequence[Slab], done: Callable[[int], None]) -> list[str]:
         self.companies.append("".join(slab.name for slab in slabs))
-        self.begun.set()
         assert self.may_go_on.wait(60)
         for _ in range(5):
             done(2 * len(slabs))
         return [slab.name.upper() for slab in slabs]
 
     def call(self, names: str, done: Callable[[int], None] = lambda voxels: None) -> Future[list[str]]:
-        """Once whoever calls is waiting."""
-        waiting = len(self.convoy._waiting)
+        """Once the first of all has set out, and another one waits."""
+        first, waiting = not self.companies, len(self.convoy._waiting)
         future = self.pool.submit(self.convoy, [Slab(name) for name in names], done)
         deadline = monotonic() + 60
         while not self.may_go_on.is_set() and monotonic() < deadline:
-            if not waiting and self.begun.wait(0.001) and self.alone:
-                self.alone = False
+            if len(self.companies) == 1 if first else len(self.convoy._waiting) > waiting:
                 break
-            if len(self.convoy._waiting) > waiting:
-                break
+            sleep(0.001)
         return future
 
 
@@ -82,7 +79,10 @@ def test_no_more_are_taken_along_than_there_is_room_for() -> None:
 
 
 def test_who_leaves_does_not_harm_the_others() -> None:
+    left = []
+
     def leave(voxels: int) -> None:
+        left.append(voxels)
         raise KeyError("gone")
 
     road = Road()
@@ -91,6 +91,7 @@ def test_who_leaves_does_not_harm_the_others() -> None:
     with pytest.raises(KeyError, match="gone"):
         calls[1].result(60)
     assert calls[0].result(60) == ["A"] and calls[2].result(60) == ["C"]
+    assert len(left) == 1, "and is told no more"
 
 
 def test_a_walk_that_all_have_left_ends() -> None:

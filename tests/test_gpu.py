@@ -242,6 +242,14 @@ def test_a_damaged_slab_leaves_the_others_whole(low_slabs: None) -> None:
         assert isinstance(results[k], DamagedError) and str(results[k]) == str(expected[k])
 
 
+def test_what_a_slab_holds_beyond_its_voxels_is_damage(low_slabs: None) -> None:
+    header, payloads = codec.encode(scan((40, 5, 6)), model="fast")
+    longer = {k: data + bytes(3) * (k == 1) for k, data in enumerate(payloads)}
+    results = dict(codec.decode_slabs(header, longer, backend="torch"))
+    assert [k for k, found in results.items() if isinstance(found, DamagedError)] == [1]
+    assert "more raw bits than its voxels" in str(results[1])
+
+
 class OutOfMemory(group.Group):
     """A device with room for so many slabs."""
 
