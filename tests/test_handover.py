@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numba import njit
 
-from volcomp import handover
+from volcomp import coding, handover, models
+from volcomp.cursor import Cursor
 from volcomp.errors import DamagedError
 from volcomp.handover import ByCalls, Handover, Taker
 
+TABLES = models.tables(models.CURRENT["fast"])
 FRONTS, SLABS, VOXELS = 300, 5, 7  # one of the slabs has nothing in every third front
 
 
@@ -81,6 +83,35 @@ def test_who_still_waits_is_sent_home() -> None:
         between.end()
         assert [future.result(timeout=60) for future in found] == [False] * SLABS
     between.free()
+
+
+def test_a_coder_that_finds_damage_takes_nothing_more() -> None:
+    """Three fronts: without raw bits, with a voxel whose rank is cut off, and with low bits that would be there."""
+    sizes = np.array([6, 1, 6])
+    classes = np.repeat([20, 20, 40], sizes).astype(np.uint8)  # the last have one low bit each
+    mean = np.full(13, 16 * 1000, np.int32)
+    voxel = np.array([1000] * 6 + [4000] + [1001] * 6, np.int32)
+    walked = coding.Survey(sizes, voxel, mean, classes, None)
+    data = coding.write(TABLES, walked, 4095, None, False, 1.0)
+    pieces = np.stack([np.zeros(3, np.int64), sizes], axis=1)[:, None]
+    for cut, expected in ((0, voxel), (2, np.where(np.arange(13) < 6, voxel, 0))):
+        reader = coding.Reader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
+        between, found = Handover(pieces, 1), []
+        shown, *said = np.full(6, 7, np.int32), mean[:6].copy(), np.zeros(6, np.uint8), np.zeros(6, np.uint8)
+        with ThreadPoolExecutor(1) as pool:
+            served = pool.submit(reader.serve, between.takers[0], shown, *said)
+            for front in np.split(classes, sizes.cumsum()[:-1]):
+                said[1][: front.size] = front
+                between.ask()
+                found += shown[: front.size].tolist()
+        assert found == expected.tolist()
+        if cut:
+            with pytest.raises(DamagedError, match="voxels that the volume cannot have"):
+                served.result(timeout=60)
+        else:
+            assert served.result(timeout=60)
+            reader.finish()
+        between.free()
 
 
 def test_damage_is_told_in_the_end_and_leaves_zeros() -> None:
