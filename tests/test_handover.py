@@ -90,12 +90,13 @@ def test_a_coder_that_finds_damage_takes_nothing_more() -> None:
     sizes = np.array([6, 1, 6])
     classes = np.repeat([20, 20, 40], sizes).astype(np.uint8)  # the last have one low bit each
     mean = np.full(13, 16 * 1000, np.int32)
-    voxel = np.array([1000] * 6 + [4000] + [1001] * 6, np.int32)
+    voxel = np.array([1000, 1001, 999, 1000, 1000, 1001, 4000, 1017, 983, 1030, 995, 1010, 976], np.int32)
     walked = coding.Survey(sizes, voxel, mean, classes, None)
     data = coding.write(TABLES, walked, 4095, None, False, 1.0)
     pieces = np.stack([np.zeros(3, np.int64), sizes], axis=1)[:, None]
     for cut, expected in ((0, voxel), (2, np.where(np.arange(13) < 6, voxel, 0))):
         reader = coding.Reader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
+        assert reader._slab.raw.size == 3 - cut  # 12 bits, and six of one
         between, found = Handover(pieces, 1), []
         shown, *said = np.full(6, 7, np.int32), mean[:6].copy(), np.zeros(6, np.uint8), np.zeros(6, np.uint8)
         with ThreadPoolExecutor(1) as pool:
