@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
@@ -129,6 +129,25 @@ def test_a_walk_that_fails_fails_for_all_of_it_and_no_more() -> None:
             call.result(60)
     road.convoy._walk = walk
     assert road.call("d").result(60) == ["D"]
+
+
+def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the device cannot be asked for room, or no thread be had."""
+    road = Road()
+
+    def broken() -> int:
+        raise RuntimeError("no device")
+
+    road.convoy._room = broken
+    calls = [road.call(name) for name in "abc"]
+    road.may_go_on.set()
+    assert [call.result(60) for call in calls] == [["A"], ["B"], ["C"]] and road.companies == ["a", "b", "c"]
+
+    def none_left(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", none_left)
+    assert road.convoy([Slab("d")], lambda voxels: None) == ["D"]
 
 
 def check_together(monkeypatch: pytest.MonkeyPatch, model: str, times: int, **there: str) -> None:

@@ -3,6 +3,7 @@ what becomes of a device that is not there, too small or wrong. The kernels have
 
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import cast
 
 import numpy as np
@@ -25,7 +26,7 @@ from .test_codec import decode, scan, volumes
 
 torch = pytest.importorskip("torch")
 
-from volcomp.gpu import device, group, plain  # noqa: E402
+from volcomp.gpu import device, group, plain, turns  # noqa: E402
 from volcomp.gpu import network as networks  # noqa: E402
 from volcomp.gpu import walk as gpu_walk  # noqa: E402
 from volcomp.tensors import lanes  # noqa: E402
@@ -304,6 +305,25 @@ def test_a_thread_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(Reader, "serve", ByCalls.serve)
     with pytest.raises(ZeroDivisionError, match="in a thread"):
         decode(*coded, backend="torch")
+
+
+def test_without_a_thread_for_every_slab_none_waits(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
+    coded = codec.encode(scan((80, 5, 6)), model="fast")
+    started: list[Thread] = []
+
+    class Rare(Thread):
+        def start(self) -> None:
+            if started:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(device, "check", nothing)
+    monkeypatch.setattr(turns, "TURNS", 1)
+    monkeypatch.setattr(turns, "Thread", Rare)
+    with pytest.raises(UnsupportedError, match="can't start new thread"):
+        decode(*coded, backend="torch")
+    assert not started[0].is_alive()
 
 
 def test_groups_are_as_large_as_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

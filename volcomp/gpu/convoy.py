@@ -58,8 +58,11 @@ class Convoy(Generic[AnySlab, Walked]):
             self._waiting.append(call)
             sets_out, self._under_way = not self._under_way, True
         if sets_out:
-            # Not on the caller's thread, who may be interrupted, and others are not to suffer for that.
-            Thread(target=self._serve).start()
+            try:
+                # Not on the caller's thread, who may be interrupted, and others are not to suffer for that;
+                Thread(target=self._serve).start()
+            except RuntimeError:  # unless there cannot be another one
+                self._serve()
         return call.result.result()
 
     def _serve(self) -> None:
@@ -72,7 +75,10 @@ class Convoy(Generic[AnySlab, Walked]):
         with self._lock:
             calls: list[_Call[AnySlab, Walked]] = []
             voxels = 0
-            room = self._room() if self._waiting else 0
+            try:
+                room = self._room() if len(self._waiting) > 1 else 0
+            except RuntimeError:  # of the device, as the walk will say as well
+                room = 0
             while self._waiting and (not calls or voxels + self._waiting[0].voxels <= room):
                 calls.append(self._waiting.popleft())
                 voxels += calls[-1].voxels

@@ -161,14 +161,19 @@ class _Takers:
         self._threads = [Thread(target=self._serve, args=(s,), daemon=True) for s in range(len(slabs))]
 
     def __enter__(self) -> _Takers:
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:  # there are too many
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *details: object) -> None:
         self._handover.end()
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():
+                thread.join()
         self._handover.free()
 
     def take(self) -> None:
