@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from ..errors import UnsupportedError
 from ..handover import cores
 from .jobs import Job
-from .memory import PROCESS
+from .memory import PROCESS, of_process
 from .processes import Lane, Process
 from .report import Row
 from .work import How
@@ -71,10 +71,13 @@ class Machine:
 
     def _fits(self, need: int) -> bool:
         """Whether it may start now; what exceeds the memory by itself may do so alone."""
-        return not self._busy or self._taken() + need <= self._memory
+        shares = not self._planned and all(lane.process.busy for lane in self._idle)  # as `_lane` will choose
+        return not self._busy or self._taken() + need - shares * of_process(self._how) <= self._memory
 
     def _taken(self) -> int:
-        return sum(lane.need for lane in self._busy.values())
+        """Bytes that those at work need; what their process takes is part of each one's need, and is counted once."""
+        again = len(self._busy) - len({lane.process for lane in self._busy.values()})
+        return sum(lane.need for lane in self._busy.values()) - again * of_process(self._how)
 
     def _start(self, job: Job, need: int, threads: int) -> None:
         lane = self._lane()

@@ -27,6 +27,11 @@ _CUDA = 3 << 30  # an allowance for what CUDA itself takes; not measured
 _FREE_SHARE = 0.8  # of the free memory, where nothing else is said
 
 
+def of_process(how: How) -> int:
+    """What a process takes by itself, which series that share one need but once."""
+    return PROCESS + _CUDA * (how.device == "cuda")
+
+
 def need_of(how: How, job: Job, threads: int) -> int:
     """Bytes of memory that a job may take at its peak, the process around it included."""
     try:
