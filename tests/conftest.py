@@ -1,4 +1,4 @@
-"""Profiles for hypothesis: the usual one, and the many examples of `make fuzz`."""
+"""Profiles for hypothesis, the usual one and the many examples of `make fuzz`; and what several files of tests share."""
 
 from collections.abc import Iterator
 
@@ -19,3 +19,17 @@ def low_slabs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codec, "SLAB_HEIGHT", 20)
         yield
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if torch's CPU were a GPU, and nothing too small for it."""
+    from volcomp.gpu import device
+
+    genuine = device.network
+    monkeypatch.setattr(device, "missing", lambda: None)
+    monkeypatch.setattr(device, "network", lambda weights, where, way: genuine(weights, "cpu", "torch"))
+    monkeypatch.setattr(codec, "LARGE", 0)
+    codec._on_device.cache_clear()
+    yield
+    codec._on_device.cache_clear()

@@ -1,9 +1,7 @@
-"""What a GPU does, by plain torch on the CPU: the same bytes as the CPU backend, whoever coded and whoever decodes; and
-what becomes of a device that is not there, too small or wrong. The kernels have `test_kernels.py`."""
+"""What a GPU does, by plain torch on the CPU: the same bytes as the CPU backend, whoever coded and whoever decodes.
+What goes amiss has `test_gpu_failures.py`, the kernels `test_kernels.py`."""
 
-import sys
 from pathlib import Path
-from threading import Thread
 from typing import cast
 
 import numpy as np
@@ -11,12 +9,10 @@ import pytest
 from hypothesis import given, settings
 
 from benchmarks import gpu as gpu_speed
-from volcomp import codec, differences, engines, features, least_squares, linear, models, spike, supports, walk
+from volcomp import codec, differences, features, least_squares, linear, models, spike, supports, walk
 from volcomp.arrays import _opened
 from volcomp.coding import Reader, Survey
 from volcomp.container import SLAB, SectionId
-from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.handover import ByCalls
 from volcomp.lstm import cpu
 from volcomp.slab import Team, lay_out
 from volcomp.volume import read_volume
@@ -26,7 +22,7 @@ from .test_codec import decode, scan, volumes
 
 torch = pytest.importorskip("torch")
 
-from volcomp.gpu import device, group, plain, turns  # noqa: E402
+from volcomp.gpu import device, group, plain  # noqa: E402
 from volcomp.gpu import network as networks  # noqa: E402
 from volcomp.gpu import walk as gpu_walk  # noqa: E402
 from volcomp.tensors import lanes  # noqa: E402
@@ -225,193 +221,6 @@ def test_an_interrupt_ends_both_halves() -> None:
     with pytest.raises(KeyboardInterrupt):
         list(codec.decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, backend="torch"))
     assert sum(calls) < voxels.size  # the other half may have been through before it could notice
-
-
-# -------------------------------------------------------------------------------------------------- what goes amiss
-
-
-def test_a_damaged_slab_leaves_the_others_whole(low_slabs: None) -> None:
-    voxels = scan((80, 10, 12))
-    header, payloads = codec.encode(voxels, model="fast")
-    assert len(payloads) == 4
-    short, garbled, *_ = payloads
-    damaged = {0: short[:20], 1: garbled[:-40] + bytes(40), 2: payloads[2], 3: payloads[2]}
-    results = dict(codec.decode_slabs(header, damaged, backend="torch"))
-    expected = dict(codec.decode_slabs(header, damaged))
-    assert np.array_equal(results[2], voxels[40:60])
-    for k in (0, 1, 3):
-        assert isinstance(results[k], DamagedError) and str(results[k]) == str(expected[k])
-
-
-def test_what_a_slab_holds_beyond_its_voxels_is_damage(low_slabs: None) -> None:
-    header, payloads = codec.encode(scan((40, 5, 6)), model="fast")
-    longer = {k: data + bytes(3) * (k == 1) for k, data in enumerate(payloads)}
-    results = dict(codec.decode_slabs(header, longer, backend="torch"))
-    assert [k for k, found in results.items() if isinstance(found, DamagedError)] == [1]
-    assert "more raw bits than its voxels" in str(results[1])
-
-
-class OutOfMemory(group.Group):
-    """A device with room for so many slabs."""
-
-    room = 1
-
-    def __init__(self, network, parts, levels):  # type: ignore[no-untyped-def]
-        if len(parts) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        super().__init__(network, parts, levels)
-
-
-def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
-    voxels = scan((100, 6, 9))
-    expected = codec.encode(voxels, model="fast")
-    assert len(expected[1]) == 5
-    monkeypatch.setattr(gpu_walk, "Group", OutOfMemory)
-    monkeypatch.setattr(device, "check", nothing)
-    assert codec.encode(voxels, model="fast", backend="torch") == expected
-    assert np.array_equal(decode(*expected, backend="torch"), voxels)
-    monkeypatch.setattr(OutOfMemory, "room", 0)
-    with pytest.raises(UnsupportedError, match=r"MB free that a slab of .* needs; use --device cpu"):
-        codec.encode(voxels, model="fast", backend="torch")
-    with pytest.raises(UnsupportedError, match="use --device cpu"):
-        decode(*expected, backend="torch")
-
-
-def test_other_failures_of_the_device_are_not_taken_for_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    coded = codec.encode(scan((2, 5, 6)), model="fast")
-
-    def broken(*arguments: object) -> None:
-        raise RuntimeError("an illegal memory access was encountered")
-
-    monkeypatch.setattr(device, "check", nothing)
-    monkeypatch.setattr(gpu_walk, "Group", broken)
-    with pytest.raises(
-        UnsupportedError, match=r"failed \(an illegal memory access was encountered\): use --device cpu"
-    ):
-        decode(*coded, backend="torch")
-
-
-def test_a_thread_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
-    coded = codec.encode(scan((40, 5, 6)), model="fast")
-
-    def broken(self: Reader, *arguments: object) -> bool:
-        raise ZeroDivisionError("in a thread")
-
-    monkeypatch.setattr(device, "check", nothing)
-    monkeypatch.setattr(Reader, "serve", broken)
-    with pytest.raises(ZeroDivisionError, match="in a thread"):
-        decode(*coded, backend="torch")
-    monkeypatch.setattr(Reader, "take", broken)  # or at its first front
-    monkeypatch.setattr(Reader, "serve", ByCalls.serve)
-    with pytest.raises(ZeroDivisionError, match="in a thread"):
-        decode(*coded, backend="torch")
-
-
-def test_without_a_thread_for_every_slab_none_waits(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
-    coded = codec.encode(scan((80, 5, 6)), model="fast")
-    started: list[Thread] = []
-
-    class Rare(Thread):
-        def start(self) -> None:
-            if started:
-                raise RuntimeError("can't start new thread")
-            started.append(self)
-            super().start()
-
-    monkeypatch.setattr(device, "check", nothing)
-    monkeypatch.setattr(turns, "TURNS", 1)
-    monkeypatch.setattr(turns, "Thread", Rare)
-    with pytest.raises(UnsupportedError, match="can't start new thread"):
-        decode(*coded, backend="torch")
-    assert not started[0].is_alive()
-
-
-def test_groups_are_as_large_as_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = on_torch(3)
-    engine = engines.OnDevice(device.Walks(network), None, nothing)  # type: ignore[arg-type]
-    slabs = dict.fromkeys(range(5), 1000)
-    monkeypatch.setattr(network, "free", lambda: 100 * 2500)
-    assert [*engine._groups(slabs, 100)] == [[0, 1], [2, 3], [4]] and engine.has_room(slabs)
-    monkeypatch.setattr(network, "free", lambda: 100)
-    assert [*engine._groups(slabs, 100)] == [[0], [1], [2], [3], [4]] and not engine.has_room(slabs)
-
-
-class OffByOne(plain.Steps):
-    """Wrong from its hundredth voxel on."""
-
-    def predict(self) -> None:
-        super().predict()
-        self._g.trace.mean[100:101] += 1
-
-
-def test_a_device_that_gives_other_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "ways", lambda where: [OffByOne])
-    with pytest.warns(RuntimeWarning, match="OffByOne is left aside"), pytest.raises(UnsupportedError, match="fast-2"):
-        device.network(models.weights(3), "cpu")
-    monkeypatch.setattr(device, "ways", lambda where: [OffByOne, plain.Steps])
-    with pytest.warns(RuntimeWarning, match="OffByOne is left aside"):
-        assert device.network(models.weights(3), "cpu").steps is plain.Steps
-
-
-@pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """As if torch's CPU were a GPU, and nothing too small for it."""
-    genuine = device.network
-    monkeypatch.setattr(device, "missing", lambda: None)
-    monkeypatch.setattr(device, "network", lambda weights, where, way: genuine(weights, "cpu", "torch"))
-    monkeypatch.setattr(codec, "LARGE", 0)
-    codec._on_device.cache_clear()
-    yield
-    codec._on_device.cache_clear()
-
-
-def test_auto_takes_a_gpu_and_leaves_one_that_is_wrong_or_full(
-    pretended: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    voxels, taken = scan((3, 9, 11)), []
-
-    class Noted(engines.OnDevice):
-        def survey(self, *arguments):  # type: ignore[no-untyped-def]
-            taken.append(True)
-            return super().survey(*arguments)
-
-    monkeypatch.setattr(codec, "OnDevice", Noted)
-    expected = codec.encode(voxels, device="cpu")
-    assert codec.encode(voxels) == expected and taken == [True]
-    assert codec.encode(voxels, device="cuda") == expected and taken == [True] * 2
-    monkeypatch.setattr(networks.Network, "free", lambda self: 1000)
-    assert codec.encode(voxels) == expected and taken == [True] * 2
-
-
-def test_a_wrong_gpu_is_refused_or_left(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    voxels = scan((3, 9, 11))
-
-    def refused(*arguments: object) -> networks.Network:
-        raise UnsupportedError("this GPU does not give the numbers")
-
-    monkeypatch.setattr(device, "network", refused)
-    assert codec.encode(voxels) == codec.encode(voxels, device="cpu")
-    with pytest.raises(UnsupportedError, match="does not give the numbers"):
-        codec.encode(voxels, device="cuda")
-
-
-def test_without_a_gpu_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    voxels = scan((2, 5, 5))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.version, "cuda", None)
-    with pytest.raises(UnsupportedError, match=r"build for the CPU: install one with CUDA, or use --device cpu"):
-        codec.encode(voxels, device="cuda")
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    with pytest.raises(UnsupportedError, match="nvidia-smi"):
-        codec.encode(voxels, device="cuda")
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: True)
-    with pytest.raises(UnsupportedError, match="cannot be loaded"):
-        codec.encode(voxels, device="cuda")
-    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UnsupportedError, match=r"not installed: pip install 'volcomp\[gpu\]'"):
-        codec.encode(voxels, device="cuda")
-    assert device.ways("cuda") == [plain.Steps]  # without Triton
 
 
 # ------------------------------------------------------------------------------------------------------ the benchmark

@@ -13,7 +13,7 @@ from volcomp.paper.slab import Alone, Given, Opened, schedule_of, survey, write
 from volcomp.paper.weights import Weights
 
 from .test_codec import decode
-from .test_gpu import nothing, pretended  # noqa: F401
+from .test_gpu import nothing
 from .test_paper import LEFT_FREE, made, scan
 
 torch = pytest.importorskip("torch")
@@ -195,7 +195,7 @@ def test_a_device_that_gives_other_numbers_on_the_way_back_is_refused() -> None:
     device.check(on_torch(made()))
 
 
-def test_auto_takes_a_gpu(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_auto_takes_a_gpu(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((3, 6, 7)).astype("<u2")
     expected = codec.encode(voxels, model="paper", device="cpu")
     monkeypatch.setattr(codec, "OnThreads", None)
@@ -219,7 +219,7 @@ def test_auto_weighs_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [30 * codec.PUBLISHED_COST, 30] and codec.PUBLISHED_COST << 18 >= codec.LARGE
 
 
-def test_the_benchmark_measures_any_neighbourhood(pretended: None) -> None:  # noqa: F811
+def test_the_benchmark_measures_any_neighbourhood(pretended: None) -> None:
     volume = scan((2, 5, 6)).astype("<u2")
     assert gpu_speed.needs("paper") == gpu_speed.Needs(21 * 2 * 65536 + 128, 16)
     with gpu_speed.reading("cube:3"):
