@@ -1,4 +1,4 @@
-"""Profiles for hypothesis, the usual one and the many examples of `make fuzz`; and what several files of tests share."""
+"""Profiles for hypothesis, the usual one and the many examples of `make fuzz`; and what several test files share."""
 
 from collections.abc import Iterator
 
