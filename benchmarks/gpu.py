@@ -146,8 +146,10 @@ class Measured(NamedTuple):
     seconds: float
 
 
-def measure(volume: np.ndarray, model: str, rounds: int, device: str = "cuda", most: int = TOGETHER) -> list[Measured]:
-    """`encode`, the `survey` that is a part of it, and `decode` of one volume; both directions of `most` at once.
+def measure(
+    volume: np.ndarray, model: str, rounds: int, device: str = "cuda", together: int = TOGETHER
+) -> list[Measured]:
+    """`encode`, the `survey` that is a part of it, and `decode` of one volume; both directions of `together` volumes.
     AssertionError where a voxel is not what it was."""
     walk = importlib.import_module(f"volcomp.gpu{'.paper' if model == 'paper' else ''}.walk")
     seconds: dict[tuple[str, int], list[float]] = {}
@@ -164,15 +166,15 @@ def measure(volume: np.ndarray, model: str, rounds: int, device: str = "cuda", m
     def check(data: bytes) -> None:
         assert np.array_equal(volcomp.decompress(data, device=device), volume), f"{model} is not lossless"
 
-    with mock.patch.object(walk, "survey", timed_survey), ThreadPoolExecutor(most) as pool:
+    with mock.patch.object(walk, "survey", timed_survey), ThreadPoolExecutor(together) as pool:
         for _ in range(rounds + 1):
             surveys.clear()
             data, encoding = timed(encode)
             took = {("encode", 1): encoding, ("survey", 1): sum(surveys)}
             _, took["decode", 1] = timed(partial(check, data))
-            if most > 1:
-                _, took["encode", most] = timed(lambda: [*pool.map(encode, range(most))])
-                _, took["decode", most] = timed(partial(lambda data: [*pool.map(check, [data] * most)], data))
+            if together > 1:
+                _, took["encode", together] = timed(lambda: [*pool.map(encode, range(together))])
+                _, took["decode", together] = timed(partial(lambda data: [*pool.map(check, [data] * together)], data))
             for step, one in took.items():
                 seconds.setdefault(step, []).append(one)
     return [Measured(*step, min(took[1:])) for step, took in seconds.items()]
@@ -221,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for model in options.models:
         with reading(options.neighbourhood if model == "paper" else ""):
             together = 1 if model == "paper" else TOGETHER  # its volumes do not walk together
-            lines = rows(card, model, volume, measure(volume, model, options.rounds, most=together), most)
+            lines = rows(card, model, volume, measure(volume, model, options.rounds, together=together), most)
         if model == "paper" and options.neighbourhood:
             lines = [row | {"model": f"paper {options.neighbourhood}"} for row in lines]
         print(report.table(COLUMNS, [[row[column] for column in COLUMNS] for row in lines]))

@@ -230,7 +230,7 @@ def test_the_benchmark_measures_and_compares_with_what_could_be(pretended: None)
     volume = gpu_speed.tall(scan((5, 16, 16)), 12)
     assert np.array_equal(volume[:, 0, 0], volume[[0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2, 3], 0, 0]) and len(volume) == 12
     assert gpu_speed.needs("base").products == 256 * 512 + 2 * 256
-    measured = gpu_speed.measure(volume, "fast", 1, most=2)
+    measured = gpu_speed.measure(volume, "fast", 1, together=2)
     seconds = {(step, volumes): took for step, volumes, took in measured}
     assert seconds["encode", 1] > seconds["survey", 1] > 0
     assert [*seconds] == [("encode", 1), ("survey", 1), ("decode", 1), ("encode", 2), ("decode", 2)]

@@ -224,7 +224,7 @@ def test_the_benchmark_measures_any_neighbourhood(pretended: None) -> None:
     assert gpu_speed.needs("paper") == gpu_speed.Needs(21 * 2 * 65536 + 128, 16)
     with gpu_speed.reading("cube:3"):
         assert gpu_speed.needs("paper").products == 12 * 2 * 65536 + 128
-        measured = gpu_speed.measure(volume, "paper", 1, most=1)
+        measured = gpu_speed.measure(volume, "paper", 1, together=1)
     assert [one.step for one in measured] == ["encode", "survey", "decode"]
     assert min(one.seconds for one in measured) > 0 and len(models.paper(models.CURRENT["paper"]).offsets) == 22
 

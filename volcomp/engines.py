@@ -17,8 +17,8 @@ import numpy as np
 
 from . import least_squares, linear
 from .errors import DamagedError
-from .handover import cores
 from .lstm import cpu
+from .processors import cores
 from .slab import Team
 from .walk import Done, Stopped
 

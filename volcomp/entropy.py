@@ -129,7 +129,8 @@ def push_flags(
     flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: np.ndarray,
     place: np.ndarray, order: np.ndarray,
 ) -> None:  # fmt: skip
-    """The flags of a front, by the code uint8 [v] of each, 0 for none; whether it says yes, bool [v]."""
+    """The flags of a front in reverse, by table: the code uint8 [v] of each voxel's, 0 for none, and whether it says
+    yes, bool [v]. `place` and `order` as for `by_table`."""
     for n in range(flag.shape[0] - 1, by_table(flag, place, order) - 1, -1):
         v = order[n]
         edge = quantiles.first[flag[v]] + np.uint32(settled[v])

@@ -9,7 +9,6 @@ interpreter exports them.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from llvmlite import binding
 from numba import njit, types
 
 from .errors import DamagedError
+from .processors import cores
 
 PATIENCE = 2000  # times that a lock is asked for before its thread sleeps, where every thread has a core: some 30 µs
 
@@ -28,11 +28,6 @@ for _name in ("PyThread_acquire_lock", "PyThread_release_lock"):
     binding.add_symbol(_name, _address)
 _acquire: Any = types.ExternalFunction("PyThread_acquire_lock", types.int32(types.intp, types.int32))
 _release: Any = types.ExternalFunction("PyThread_release_lock", types.void(types.intp))
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @njit(nogil=True, cache=True)
@@ -64,7 +59,7 @@ class Taker(NamedTuple):
     asked, answered       addresses of the locks that he waits for, and releases
     over uint8 [1]        not 0 once nothing more will be asked
     pieces int64 [f, 2]   what his part of every front is: from one voxel, up to another
-    patience              of his
+    patience              how often he asks for a lock before he sleeps
     """
 
     asked: int
