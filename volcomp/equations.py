@@ -12,11 +12,15 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+from llvmlite import ir
 from numba import njit
+from numba.core import cgutils
 
+from . import vectors
 from .compiled import entry, part
 from .linear import WEIGHT_BITS
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
+from .vectors import I16, I32, I64, Lanes, load
 
 UNIT = 1 << WEIGHT_BITS  # of weights, and so of errors
 # So that sums of 2^16 weighted products stay below 2^53, and float64 holds them exactly.
@@ -25,6 +29,8 @@ HEAVIEST = 5  # of the factors that rows of a fit are multiplied with, integers 
 PRODUCT_LIMIT = 1 << 17  # of a row after that, beyond what HEAVIEST makes: sums of 2^15 products are below 2^53 as well
 BLOCK = 512  # voxels at a time: 190 neighbours of so many in float64 stay in the second-level cache
 TILE = 4  # rows by rows at a time, whose sums stay in registers
+PIECE = 128  # voxels whose products are summed in 32 bits, in eight lanes or more,
+SMALL = 11585  # where no row is larger than this: 16 products stay below 2^31
 
 
 class Equations(Protocol):
@@ -115,7 +121,7 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, out: np.ndarr
             out[b, i, size:] = 0
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True, fastmath={"reassoc", "contract"}, no_cpython_wrapper=True)
 def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
     """Add the products of the first `size` columns of rows [n, BLOCK] with each other to [n, n], all on and below its
     diagonal of tiles; n is a multiple of TILE."""
@@ -135,21 +141,97 @@ def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
                     total[i + k, j + m] += sums[m]
 
 
+_ACROSS = 4 if vectors.units() == 16 else 2  # columns of a tile whose sums fit the registers
+_LANES = 2 * vectors.units()  # int16 at a time
+
+
+@vectors.kernel(5)
+def _tile(b: Any, first: Any, second: Any, stride: Any, size: Any, out: Any) -> None:
+    """Sums of products of TILE rows int16 with _ACROSS others, over `size` voxels, a multiple of PIECE, to
+    int64 [TILE, _ACROSS]; rows lie `stride` bytes apart."""
+    short, long = (ir.VectorType(kind, _LANES // 2) for kind in (I32, I64))
+    places = [(i, j) for i in range(TILE) for j in range(_ACROSS)]
+    sums, totals = ([cgutils.alloca_once(b, kind) for _ in places] for kind in (short, long))
+    for total in totals:
+        b.store(ir.Constant(long, [0] * long.count), total)
+
+    def rows(address: Any, count: int, at: Any) -> list[Lanes]:
+        return [load(b, address, b.add(at, b.mul(stride, ir.Constant(I64, k))), I16, _LANES) for k in range(count)]
+
+    with cgutils.for_range(b, b.sdiv(size, ir.Constant(I64, PIECE)), intp=I64) as piece:
+        for place in sums:
+            b.store(ir.Constant(short, [0] * short.count), place)
+        begin = b.mul(piece.index, ir.Constant(I64, 2 * PIECE))
+        with cgutils.for_range(b, ir.Constant(I64, PIECE // _LANES), intp=I64) as loop:
+            at = b.add(begin, b.mul(loop.index, ir.Constant(I64, 2 * _LANES)))
+            columns = rows(second, _ACROSS, at)
+            for i, x in enumerate(rows(first, TILE, at)):
+                for place, y in zip(sums[i * _ACROSS :], columns, strict=False):
+                    b.store((Lanes(b, b.load(place)) + vectors.add_pairs(x, y)).value, place)
+        for place, total in zip(sums, totals, strict=True):
+            b.store((Lanes(b, b.load(total)) + Lanes(b, b.load(place)).widened(I64)).value, total)
+    for k, total in enumerate(totals):
+        b.store(Lanes(b, b.load(total)).total(), vectors.place(b, out, ir.Constant(I64, 8 * k), I64))
+
+
+@part
+def _add_small_products(rows: np.ndarray, size: int, short: np.ndarray, sums: np.ndarray, total: np.ndarray) -> None:
+    """As `_add_products` from integers within ±SMALL. `short` int16 [n, BLOCK] and `sums` int64 [TILE, _ACROSS] are
+    room to work in."""
+    whole = -(-size // PIECE) * PIECE
+    for i in range(rows.shape[0]):
+        for v in range(whole):
+            short[i, v] = rows[i, v] if v < size else 0
+    begin, stride, out = np.int64(short.ctypes.data), 2 * BLOCK, np.int64(sums.ctypes.data)
+    for i in range(0, rows.shape[0], TILE):
+        for j in range(0, i + TILE, _ACROSS):
+            _tile(begin + i * stride, begin + j * stride, stride, whole, out)
+            for k in range(TILE):
+                for m in range(_ACROSS):
+                    total[i + k, j + m] += sums[k, m]
+
+
+@part
+def _largest(rows: np.ndarray, size: int) -> Any:
+    """The largest absolute value of the first `size` columns."""
+    largest = np.int32(0)
+    for i in range(rows.shape[0]):
+        for v in range(size):
+            largest = max(largest, abs(rows[i, v]))
+    return largest
+
+
+@part
+def _add_rows(
+    rows: np.ndarray, size: int, real: np.ndarray, short: np.ndarray, sums: np.ndarray, total: np.ndarray
+) -> None:
+    """Add the products of the first `size` columns of rows int32 [n, BLOCK], in whatever way holds their sums."""
+    if _largest(rows, size) <= SMALL:
+        _add_small_products(rows, size, short, sums, total)
+        return
+    for i in range(rows.shape[0]):
+        for v in range(size):
+            real[i, v] = rows[i, v]
+    _add_products(real, size, total)
+
+
 @entry
 def _products(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.ndarray:
     """As `Equations.products`, of one class. BLOCK is a multiple of `thinning`."""
     size = design.shape[1]
     whole = -(-size // TILE) * TILE
-    rows, total, filled = np.zeros((whole, BLOCK)), np.zeros((whole, whole)), 0
+    rows, filled = np.zeros((whole, BLOCK), np.int32), 0
+    real, total = np.zeros((whole, BLOCK)), np.zeros((whole, whole))
+    short, sums = np.zeros((whole, BLOCK), np.int16), np.zeros((TILE, _ACROSS), np.int64)
     for b in range(design.shape[0]):
         factor = importance[b * BLOCK : (b + 1) * BLOCK : thinning]
         for i in range(size):
             row, thinned = rows[i, filled:], design[b, i, ::thinning]
             for v in range(factor.shape[0]):
-                row[v] = min(max(thinned[v] * factor[v], -PRODUCT_LIMIT), PRODUCT_LIMIT)
+                row[v] = min(max(np.int32(thinned[v]) * np.int32(factor[v]), -PRODUCT_LIMIT), PRODUCT_LIMIT)
         filled += factor.shape[0]
         if filled + BLOCK // thinning > BLOCK or b == design.shape[0] - 1:
-            _add_products(rows, filled, total)
+            _add_rows(rows, filled, real, short, sums, total)
             filled = 0
     for i in range(size):
         for j in range(i):

@@ -169,7 +169,8 @@ def spread(b: Builder, number: Any, count: int) -> Lanes:
     return Lanes(b, b.shuffle_vector(first, undefined, zeros))
 
 
-def _place(b: Builder, address: Any, at: Any, kind: Any) -> Any:
+def place(b: Builder, address: Any, at: Any, kind: Any) -> Any:
+    """A pointer to a number of this type, `at` bytes after an address."""
     pointer = b.inttoptr(address, I8.as_pointer())
     at = ir.Constant(I64, at) if isinstance(at, int) else at
     return b.bitcast(b.gep(pointer, [at]), kind.as_pointer())
@@ -177,21 +178,21 @@ def _place(b: Builder, address: Any, at: Any, kind: Any) -> Any:
 
 def load(b: Builder, address: Any, at: Any, kind: Any, count: int) -> Lanes:
     """So many numbers from `at` bytes after an address, wherever that lies."""
-    value = b.load(_place(b, address, at, ir.VectorType(kind, count)))
+    value = b.load(place(b, address, at, ir.VectorType(kind, count)))
     value.align = 1
     return Lanes(b, value)
 
 
 def load_one(b: Builder, address: Any, at: Any, kind: Any) -> Any:
     """One number, as LLVM's."""
-    value = b.load(_place(b, address, at, kind))
+    value = b.load(place(b, address, at, kind))
     value.align = 1
     return value
 
 
 def store(b: Builder, lanes: Lanes, address: Any, at: Any) -> None:
     """The inverse of `load`."""
-    b.store(lanes.value, _place(b, address, at, lanes.value.type)).align = 1
+    b.store(lanes.value, place(b, address, at, lanes.value.type)).align = 1
 
 
 def _call(b: Builder, name: str, result: Any, arguments: Sequence[Any]) -> Any:
