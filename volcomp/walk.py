@@ -29,7 +29,7 @@ class Given(NamedTuple):
     """A slab on its way there.
 
     layout
-    levels       its grey levels [Z, Y, X], 0 … limit
+    levels       its grey levels int16 or int32 [Z, Y, X], 0 … limit
     limit
     fitted       its linear stage
     common       the grey level that may be a spike, or None
@@ -67,7 +67,8 @@ def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Sur
     """Walk over a slab that is known."""
     slab = Slab(given.layout, given.limit, given.fitted, network.weights)
     known = pad(given.levels, 0, RADIUS).reshape(-1)
-    voxel, mean, classes = (np.empty(given.levels.size, kind) for kind in (np.int32, np.int32, np.uint8))
+    kinds = (known.dtype, np.int32, np.uint8)
+    voxel, mean, classes = (np.empty(given.levels.size, kind) for kind in kinds)
     context = None if given.common is None else np.empty(given.levels.size, np.uint8)
     sizes = []
     end = 0
