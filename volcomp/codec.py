@@ -14,7 +14,8 @@ import hashlib
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ from . import coding, linear, mapping, models, spike, walk
 from .cursor import Cursor, varint
 from .engines import Checked, Engine, OnDevice, OnThreads, Slabs, Workers
 from .errors import DamagedError, UnsupportedError
-from .header import DIGEST, DTYPES, SLAB_VOXELS, SLICE_VOXELS, VolumeHeader, read_header, slab_ranges, write_header
+from .header import DIGEST, SLAB_VOXELS, SLICE_VOXELS, read_header, slab_ranges, write_header
+from .header import DTYPES as DTYPES
 from .header import weights_of as _weights
 from .lstm import cpu, reference
 from .paper import cpu as paper_cpu
@@ -38,22 +40,6 @@ from .walk import Done, Given, Opened
 
 if TYPE_CHECKING:
     from .gpu import device as gpu
-
-__all__ = [
-    "DIGEST",
-    "DTYPES",
-    "EFFORT",
-    "MODELS",
-    "Progress",
-    "VolumeHeader",
-    "check_effort",
-    "decode_slabs",
-    "encode",
-    "encode_slabs",
-    "forget_models",
-    "progress_of",
-    "read_header",
-]
 
 MODELS = tuple(models.CURRENT)
 # Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
@@ -190,7 +176,7 @@ def encode(
 def encode_slabs(
     source: Source, *, model: str = "base", threads: int | None = None, device: str = "auto",
     progress: Progress | None = None, backend: str = "cpu", effort: int = EFFORT, check: bool = False,
-) -> tuple[bytes, Iterator[tuple[bytes, np.ndarray | None]]]:  # fmt: skip
+) -> tuple[bytes, Generator[tuple[bytes, np.ndarray | None]]]:  # fmt: skip
     """Code a volume; returns its header section, and an iterator over the slabs: each one's payload, and with `check`
     the voxels [z, Y, X] that the payload has been decoded to. Raises DamagedError, from the iterator, where one cannot
     be decoded.
@@ -219,7 +205,15 @@ def encode_slabs(
     decoded = decode_slabs(
         header, dict(enumerate(payloads)), threads=threads, device=device, progress=progress, backend=backend
     )
-    return header, ((payload, _sound(next(decoded)[1])) for payload in payloads)
+    return header, _beside(payloads, decoded)
+
+
+def _beside(
+    payloads: list[bytes], decoded: Generator[tuple[int, np.ndarray | DamagedError]]
+) -> Generator[tuple[bytes, np.ndarray | None]]:
+    with closing(decoded):
+        for payload in payloads:
+            yield payload, _sound(next(decoded)[1])
 
 
 class _Encoder:
@@ -242,7 +236,7 @@ class _Encoder:
 
     def slabs(
         self, threads: int | None, progress: Progress | None, check: bool
-    ) -> Iterator[tuple[bytes, np.ndarray | None]]:
+    ) -> Generator[tuple[bytes, np.ndarray | None]]:
         """Each one's payload under the released model, and what it decodes to, as soon as both are there."""
         with Workers(threads, len(self._ranges)) as workers:
             for coded in self._coded(b"", workers, workers.telling(progress), check):
@@ -371,7 +365,7 @@ class _Back:
 def decode_slabs(
     header: bytes, payloads: Mapping[int, bytes], *, threads: int | None = None, device: str = "auto",
     progress: Progress | None = None, backend: str = "cpu",
-) -> Iterator[tuple[int, np.ndarray | DamagedError]]:  # fmt: skip
+) -> Generator[tuple[int, np.ndarray | DamagedError]]:  # fmt: skip
     """Decode the slabs given by number; yields (number, voxels [z, Y, X] of the header's dtype), or the error where a
     payload is damaged, in ascending order. No more slabs are in memory at a time than there are threads, and a payload
     is asked for when its turn comes, by whatever thread; a DamagedError is then the slab's."""

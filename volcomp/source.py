@@ -11,7 +11,7 @@ from . import mapping
 
 
 class Source(Protocol):
-    """A volume [Z, Y, X] of u1, i1, u2 or i2 (little-endian), of which no more needs to be in memory than is asked for."""
+    """A volume [Z, Y, X] of u1, i1, u2 or i2 (little-endian) that need not be in memory as a whole."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
