@@ -26,7 +26,7 @@ class Survey(NamedTuple):
 
     sizes int64 [f]            voxels of each front
     voxel int16 or int32 [v]   grey levels
-    mean int32 [v]             in sixteenths of one
+    mean uint16 or int32 [v]   in sixteenths of one
     classes uint8 [v]          how sure the network was
     context uint8 [v] or None  of the spike's flags, if the slab has a grey level that may be one
     """

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import least_squares, linear
 from .errors import DamagedError
+from .heap import give_back
 from .processors import cores
 from .products import alone, one_thread_each
 from .slab import Team
@@ -142,13 +143,22 @@ class OnThreads:
         """As `Engine` says."""
 
         def there(k: int) -> bytes:  # a call of its own, so that what it needs is gone before the way back begins
-            return end(k, self._walks.survey(begin(k), self._network, self._workers.team, self._done))
+            return end(k, self._walks.survey(self._begun(k, begin), self._network, self._workers.team, self._done))
 
         def job(k: int) -> tuple[bytes, Checked]:
             payload = there(k)
-            return payload, attempt(self._back, k, payload, back) if back else None
+            give_back()
+            checked = attempt(self._back, k, payload, back) if back else None
+            give_back()
+            return payload, checked
 
         return self._workers.in_order(partial(job, k) for k in slabs)
+
+    @staticmethod
+    def _begun(k: int, begin: Callable[[int], Given]) -> Given:
+        given = begin(k)
+        give_back()
+        return given
 
     def _back(self, k: int, payload: bytes, back: Back) -> np.ndarray:
         opened = back.begin(k, payload)
@@ -160,6 +170,7 @@ class OnThreads:
         """As `Engine` says."""
 
         def job(k: int) -> Result:
+            give_back()
             opened = begin(k)
             return end(k, opened, self._walks.restore(opened, self._network, self._workers.team, self._done))
 

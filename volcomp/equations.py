@@ -56,10 +56,10 @@ class Equations(Protocol):
         ...
 
 
-# The equations of classes of voxels, each int64 [v] places in a padded slab, and of neighbours at int64 [n] relative to
+# The equations of classes of voxels, each int32 [v] places in a padded slab, and of neighbours at int64 [n] relative to
 # these. The first BASE neighbours make the base.
 Take = Callable[[Sequence[np.ndarray], np.ndarray], Equations]
-Maker = Callable[[np.ndarray], Take]  # given a slab int32, padded and flat
+Maker = Callable[[np.ndarray], Take]  # given a slab of integers, padded and flat
 
 
 def on_cpu(known: np.ndarray) -> Take:

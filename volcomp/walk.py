@@ -25,6 +25,12 @@ class Stopped(Exception):
     """Raised in a walk when its caller has gone away."""
 
 
+def mean_type(limit: int) -> type[np.integer]:
+    """What sixteenths of grey levels 0 … limit are stored as while a whole slab of them waits: the smaller one that
+    holds them."""
+    return np.uint16 if limit << 4 < 1 << 16 else np.int32
+
+
 class Given(NamedTuple):
     """A slab on its way there.
 
@@ -66,20 +72,21 @@ class Opened(NamedTuple):
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
     """Walk over a slab that is known."""
     slab = Slab(given.layout, given.limit, given.fitted, network.weights)
-    known = pad(given.levels, 0, RADIUS).reshape(-1)
-    kinds = (known.dtype, np.int32, np.uint8)
-    voxel, mean, classes = (np.empty(given.levels.size, kind) for kind in kinds)
-    context = None if given.common is None else np.empty(given.levels.size, np.uint8)
+    slab.known, size = pad(given.levels, 0, RADIUS).reshape(-1), given.levels.size  # whole, of which it reads the past
+    fronts, common, quiet = given.layout.fronts, given.common, given.quiet
+    voxel, mean, classes = (np.empty(size, kind) for kind in (given.levels.dtype, mean_type(given.limit), np.uint8))
+    del given  # and with it the levels, which are in the slab now
+    context = None if common is None else np.empty(size, np.uint8)
     sizes = []
     end = 0
-    for t, lo, hi in given.layout.fronts:
+    for t, lo, hi in fronts:
         begin, end = end, end + hi - lo
         team.predict(slab, network, t, lo, hi)
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
-        if context is not None and given.common is not None:
-            context[begin:end] = slab.contexts(t, lo, hi, given.common)
-        np.take(known, slab.places(t, lo, hi), out=voxel[begin:end])
-        slab.perceive(network, t, lo, hi, voxel[begin:end], given.quiet)
+        if context is not None and common is not None:
+            context[begin:end] = slab.contexts(t, lo, hi, common)
+        np.take(slab.known, slab.places(t, lo, hi), out=voxel[begin:end])
+        slab.perceive(network, t, lo, hi, voxel[begin:end], quiet)
         sizes.append(hi - lo)
         done(hi - lo)
     return coding.Survey(np.array(sizes), voxel, mean, classes, context)
