@@ -213,7 +213,11 @@ def _beside(
 ) -> Generator[tuple[bytes, np.ndarray | None]]:
     with closing(decoded):
         for payload in payloads:
-            yield payload, _sound(next(decoded)[1])
+            _, voxels = next(decoded)
+            if isinstance(voxels, DamagedError):
+                raise voxels
+            yield payload, voxels
+            del voxels  # or they would be here until the next ones come
 
 
 class _Encoder:
@@ -239,9 +243,13 @@ class _Encoder:
     ) -> Generator[tuple[bytes, np.ndarray | None]]:
         """Each one's payload under the released model, and what it decodes to, as soon as both are there."""
         with Workers(threads, len(self._ranges)) as workers:
-            for coded in self._coded(b"", workers, workers.telling(progress), check):
-                yield coded[0], _sound(coded[1])
-                del coded  # or it would be here until the next one comes
+            coded = self._coded(b"", workers, workers.telling(progress), check)
+            for k, slices in enumerate(self._ranges):
+                payload, voxels = next(coded)
+                if isinstance(voxels, DamagedError):
+                    raise _located(k, slices, voxels)
+                yield payload, voxels
+                del payload, voxels  # or they would be here until the next ones come
 
     def fitted(self, threads: int | None, progress: Progress | None) -> tuple[bytes, list[bytes]]:
         """Header and payloads under a model that is fitted to the volume, or the released one, whichever is less."""
@@ -301,11 +309,9 @@ class _Encoder:
 _NO_LEVELS = np.empty((0, 0, 0), np.int16)
 
 
-def _sound(decoded: Checked) -> np.ndarray | None:
-    """What a payload decoded to, if it did."""
-    if isinstance(decoded, DamagedError):
-        raise decoded
-    return decoded
+def _located(k: int, slices: tuple[int, int], error: DamagedError) -> DamagedError:
+    """What is wrong with slab k."""
+    return DamagedError(f"slab {k} (slices {slices[0]} to {slices[1] - 1}) is damaged: {error}")
 
 
 def _size(coded: tuple[bytes, list[bytes]]) -> int:
@@ -380,7 +386,6 @@ def decode_slabs(
         for k in numbers:
             result = next(results)
             if isinstance(result, DamagedError):
-                first, past = h.slabs[k]
-                result = DamagedError(f"slab {k} (slices {first} to {past - 1}) is damaged: {result}")
+                result = _located(k, h.slabs[k], result)
             yield k, result
-            del result  # or it would be here until the next one comes
+            del result
