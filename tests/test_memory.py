@@ -166,6 +166,18 @@ def test_progress_adds_up(low_slabs, check, times):
     assert sum(done) == times * voxels.size
 
 
+@pytest.mark.parametrize("options", [{"effort": 6}, {"backend": "torch"}])
+def test_other_ways_to_code_are_verified_as_well(low_slabs, options):
+    """After a fit, when it is known which payloads are kept; on a device, group by group."""
+    pytest.importorskip("torch")
+    voxels, done = scan((40, 12, 14)), []
+    header, slabs = codec.encode_slabs(Held(voxels), model="fast", progress=done.append, check=True, **options)
+    payloads, decoded = zip(*slabs, strict=True)
+    assert np.array_equal(np.concatenate(decoded), voxels)
+    assert sum(done) == codec.progress_of(voxels.size, options.get("effort", 5)) + voxels.size
+    assert (header, [*payloads]) == codec.encode(voxels, model="fast", **options)
+
+
 # ----------------------------------------------------------------------------------------------------- verification
 
 
@@ -206,6 +218,15 @@ def test_bytes_around_pixels_that_are_lost_are_missed(tmp_path, monkeypatch):
     monkeypatch.setattr(KeptWriter, "add", lambda self, before, after: add(self, before[:-1] + b"x", after))
     with pytest.raises(VerificationError, match="around the pixels"):
         compress([series(tmp_path / "in", 2)], tmp_path / "x.vcz")
+
+
+def test_files_that_are_kept_whole_are_compared(tmp_path, monkeypatch):
+    genuine = pack.pack_blob
+    monkeypatch.setattr(pack, "pack_blob", lambda raw: genuine(raw[::-1]))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "note").write_text("note")
+    with pytest.raises(VerificationError, match="note is damaged: its SHA-256 does not fit"):
+        compress([tmp_path / "in"], tmp_path / "x.vcz")
 
 
 def test_a_manifest_that_says_something_else_is_noticed(tmp_path, monkeypatch):
