@@ -20,7 +20,7 @@ from .jobs import Job
 from .work import How
 
 PROCESS = 500 << 20  # Python, numba and torch
-_SLAB = 27  # bytes for every voxel of a slab at work, while it is coded; and of one that waits to be written
+_SLAB = 24  # bytes for every voxel of a slab at work, while it is coded; and of one that waits to be written
 # Or before, while its linear stage is fitted: bytes for every voxel, and for those that the search looks at.
 _LEVELS, _SEARCH, _SEARCHED = 16, 1100, 1 << 16
 _FIT, _FIT_VOXEL = 900 << 20, 16  # what a fit of the model takes besides, and for every voxel that it learns from
