@@ -22,6 +22,7 @@ from statistics import median
 
 import numpy as np
 
+from volcomp.heap import give_back_at_once
 from volcomp.training import corpus
 
 from . import report
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def turn(codec: Codec, volume: np.ndarray, threads: int) -> Turn:
     """Encode and decode a volume once; AssertionError where it does not come back."""
+    give_back_at_once()  # as the command does
     volume = from_zero(volume)
     piece = np.ascontiguousarray(volume[:5])  # large enough for everything to be loaded that the volume will need
     codec.decode(codec.encode(piece, threads), piece.shape, threads)

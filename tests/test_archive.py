@@ -16,6 +16,7 @@ from volcomp.archive import pack, packing
 from volcomp.archive.describe import as_text, describe
 from volcomp.archive.restore import restore, verify
 from volcomp.container import KEPT, Reader
+from volcomp.mapping import Mapping
 
 
 def round_trip(folder, tmp_path, **options):
@@ -231,8 +232,8 @@ def test_an_archive_does_not_swallow_itself(tmp_path):
 
 def test_a_codec_that_errs_leaves_no_archive(tmp_path, monkeypatch):
     folder = series(tmp_path / "in", 3)
-    encode = pack.write_volume.__globals__["codec"].encode
-    monkeypatch.setattr("volcomp.codec.encode", lambda voxels, **options: encode(voxels // 2, **options))
+    forward = Mapping.forward
+    monkeypatch.setattr(Mapping, "forward", lambda found, voxels, kind: forward(found, voxels, kind) // 2)
     with pytest.raises(VerificationError, match="does not decode to what was read"):
         compress([folder], tmp_path / "x.vcz")
     assert os.listdir(tmp_path) == ["in"]

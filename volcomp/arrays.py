@@ -14,7 +14,8 @@ import numpy as np
 from . import codec
 from .container import MANIFEST, Reader, SectionId, Writer
 from .errors import DamagedError, UnsupportedError, VerificationError
-from .volume import Volume, decode, read_volume, slabs_of, volume_numbers, write_volume
+from .source import Held
+from .volume import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers, write_volume
 
 _DTYPES = ("u1", "i1", "u2", "i2")
 
@@ -61,17 +62,30 @@ def compress(
         raise UnsupportedError(f"there is no model {model!r}; choose one of {', '.join(codec.MODELS)}")
     codec.check_effort(effort)
     file = io.BytesIO()
-    writer = Writer(file)
-    write_volume(
-        writer, 0, voxels, model=model, threads=threads, device=device, effort=effort, two_dimensional=two_dimensional
-    )
-    writer.finish()
-    data = file.getvalue()
-    if verify:
-        try:
-            decompress(data, threads=threads, device=device)  # compares the SHA-256 of the voxels
-        except DamagedError as error:
-            raise VerificationError(f"what was coded does not decode to what was given: {error}") from error
+    writer, source = Writer(file), Held(voxels)
+    try:
+        volume, slabs = write_volume(
+            writer,
+            0,
+            source,
+            model=model,
+            threads=threads,
+            device=device,
+            effort=effort,
+            two_dimensional=two_dimensional,
+            check=verify,
+        )
+        sha = _sha256(slabs)
+        writer.finish()
+        data = file.getvalue()
+        if verify:
+            if sha != volume.sha256:
+                raise DamagedError("the SHA-256 of its voxels does not fit")
+            reader = Reader(io.BytesIO(data))
+            reader.compare(writer.digests)
+            read_volume(reader, 0)
+    except DamagedError as error:
+        raise VerificationError(f"what was coded does not decode to what was given: {error}") from error
     return data
 
 
@@ -150,6 +164,17 @@ def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:
     return (voxels[None], True) if array.ndim == 2 else (voxels, False)
 
 
+def _sha256(slabs: Iterator[Decoded]) -> bytes:
+    """Of the voxels of all slabs; raises the error of the first damaged one."""
+    sha = hashlib.sha256()
+    for _, voxels in slabs:
+        if isinstance(voxels, DamagedError):
+            raise voxels
+        sha.update(np.ascontiguousarray(voxels).data)
+        del voxels  # or they would be here until the next ones come
+    return sha.digest()
+
+
 @contextmanager
 def _opened(data: bytes | os.PathLike[str] | str) -> Iterator[Reader]:
     if isinstance(data, str | os.PathLike):
@@ -185,6 +210,7 @@ def _decode_slices(reader: Reader, volume: Volume, wanted: range, threads: int |
             voxels = np.empty(shape, volume.layout.dtype)
         a, b = volume.layout.slabs[k]
         voxels[a - first : b - first] = slab
+        del slab
     if voxels is None:
         return np.empty((0, *volume.layout.shape[1:]), volume.layout.dtype)
     start, step = (wanted.start - first, wanted.step)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .errors import VolcompError
+from .heap import give_back_at_once
 from .progress import printable
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a name or a "×" must not fail on a terminal that lacks the character
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    give_back_at_once()
     try:
         code: int = options.run(options)
         sys.stdout.flush()  # here, where a closed pipe can still be answered

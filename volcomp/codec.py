@@ -12,25 +12,29 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import coding, differences, features, linear, mapping, models, rice, spike, walk
-from .cursor import Cursor, string, varint
-from .engines import Engine, OnDevice, OnThreads, Slabs, Workers
+from . import coding, features, linear, mapping, models, spike, walk
+from .cursor import Cursor, varint
+from .engines import Checked, Engine, OnDevice, OnThreads, Slabs, Workers
 from .errors import DamagedError, UnsupportedError
+from .header import DIGEST, SLAB_VOXELS, SLICE_VOXELS, read_header, slab_ranges, write_header
+from .header import DTYPES as DTYPES
+from .header import weights_of as _weights
 from .lstm import cpu, reference
-from .lstm.weights import Weights
 from .paper import cpu as paper_cpu
 from .paper import reference as paper_reference
 from .paper import slab as paper_slab
 from .paper import weights as published
-from .slab import lay_out
+from .slab import lay_out, level_type
+from .source import Held, Source
 from .walk import Done, Given, Opened
 
 if TYPE_CHECKING:
@@ -40,11 +44,6 @@ MODELS = tuple(models.CURRENT)
 # Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
 # than the others. The highest effort takes taller ones.
 SLAB_HEIGHT, TALL_SLAB_HEIGHT = 32, 64
-SLAB_VOXELS = 1 << 26  # a slab takes about 25 bytes of memory per voxel, whatever a header says
-SLICE_VOXELS = 1 << 27
-SLABS = 1 << 16
-DTYPES = ("u1", "i1", "<u2", "<i2")
-DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves,
 LARGE = 1 << 23  # and getting a GPU to work, a matter of seconds,
 PUBLISHED_COST = 32  # and a voxel of a `paper` model, which has a step for every neighbour, is as much work as so many
@@ -57,87 +56,13 @@ LIKE_A_GPU = {"torch": "cpu:0", "triton": "cpu:0"}
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class VolumeHeader:
-    """What the header section of a volume says."""
-
-    shape: tuple[int, int, int]  # Z, Y, X
-    dtype: np.dtype  # u1, i1, little-endian u2 or i2
-    model: str  # name of the released model, as "base-1"
-    number: int  # its number in the file
-    slabs: tuple[tuple[int, int], ...]  # first and past-the-end slice of every slab
-    mapping: mapping.Mapping
-    differences: bytes = b""  # of the model that was fitted to the volume, if one was
-
-
-# ---------------------------------------------------------------------------------------------------------- the header
-
-
 def _slab_count(depth: int, voxels: int, effort: int) -> int:
     height = SLAB_HEIGHT if effort < 9 else TALL_SLAB_HEIGHT
     count = 1 if 2 * depth <= 3 * height else -(-depth // height)
     return max(count, min(depth, -(-voxels // SLAB_VOXELS)))
 
 
-def _slab_ranges(depth: int, count: int) -> tuple[tuple[int, int], ...]:
-    """`count` slabs as equal as can be."""
-    return tuple((depth * k // count, depth * (k + 1) // count) for k in range(count))
-
-
-def _write_header(
-    shape: tuple[int, ...], dtype: np.dtype, number: int, changed: bytes, slabs: int, found: mapping.Mapping
-) -> bytes:
-    runs = found.runs.ravel().tolist()
-    first = runs[0]
-    fields = [*shape, slabs, len(found.runs), -2 * first - 1 if first < 0 else 2 * first]
-    model = number + (models.FITTED if changed else 0)
-    head = bytes([model, DTYPES.index(dtype.str.replace("|", ""))]) + models.digest(number)[:DIGEST]
-    head += string(changed) if changed else b""
-    return head + b"".join(varint(field) for field in fields) + rice.encode(np.diff(runs) - 1)
-
-
-def read_header(data: bytes) -> VolumeHeader:
-    """Parse a header section; raises DamagedError, or UnsupportedError for a model that this version does not know."""
-    reader = Cursor(data, "the volume's header")
-    number, code = reader.take(2)
-    if code >= len(DTYPES):
-        raise DamagedError(f"the volume's header has pixel type {code}; 0 to {len(DTYPES) - 1} are known")
-    dtype = np.dtype(DTYPES[code])
-    fitted, number = divmod(number, models.FITTED)
-    models.check(number, reader.take(DIGEST))
-    changed = reader.string() if fitted else b""
-    if fitted:
-        _weights(number, changed)  # so that a file with an unsound model is refused here
-    z, y, x, slabs = (reader.varint() for _ in range(4))
-    if not (0 < slabs <= min(z, SLABS) and z < 1 << 31 and 0 < y * x <= SLICE_VOXELS):
-        raise DamagedError(f"the volume's header has an impossible shape: {z} × {y} × {x} in {slabs} slabs")
-    ranges = _slab_ranges(z, slabs)
-    tallest = max(b - a for a, b in (ranges[0], ranges[-1]))
-    if tallest > 255 or (tallest > 1 and tallest * y * x > 2 * SLAB_VOXELS):
-        raise DamagedError(f"the volume's header has slabs of {tallest} × {y} × {x} voxels, more than a file may have")
-    count = reader.varint()
-    if not 0 < count <= 1 << 16:
-        raise DamagedError(f"the volume's header maps {count} runs of values; 1 to 65536 are possible")
-    zigzag = reader.varint()
-    lengths = rice.decode(reader.rest(), 2 * count - 1) + 1
-    first = -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
-    info = np.iinfo(dtype)
-    if lengths.min() < 1 or first < info.min or first + int(lengths.sum()) > info.max + 1:
-        raise DamagedError(f"the volume's header maps values that {dtype} does not have")
-    runs = np.cumsum([first, *lengths.tolist()]).reshape(count, 2)
-    return VolumeHeader((z, y, x), dtype, models.RELEASED[number], number, ranges, mapping.Mapping(runs), changed)
-
-
 # ----------------------------------------------------------------------------------------------------- both directions
-
-
-@lru_cache(maxsize=8)
-def _weights(number: int, changed: bytes) -> Weights | published.Weights:
-    """A released model, or what differences make of it; DamagedError where these are not sound."""
-    if number in models.PUBLISHED and not changed:
-        return models.paper(number)
-    released = models.weights(number)
-    return differences.apply(released, differences.from_bytes(changed, released)) if changed else released
 
 
 @lru_cache(maxsize=8)
@@ -242,70 +167,152 @@ def encode(
     voxels: np.ndarray, *, model: str = "base", threads: int | None = None, device: str = "auto",
     progress: Progress | None = None, backend: str = "cpu", effort: int = EFFORT,
 ) -> tuple[bytes, list[bytes]]:  # fmt: skip
-    """Code a volume [Z, Y, X] of u1, i1, u2 or i2 (little-endian); returns its header section and one payload per slab.
+    """`encode_slabs` of an array [Z, Y, X] in C order, all at once: its header section and one payload per slab."""
+    header, slabs = encode_slabs(
+        Held(voxels), model=model, threads=threads, device=device, progress=progress, backend=backend, effort=effort
+    )
+    return header, [payload for payload, _ in slabs]
 
+
+def encode_slabs(
+    source: Source, *, model: str = "base", threads: int | None = None, device: str = "auto",
+    progress: Progress | None = None, backend: str = "cpu", effort: int = EFFORT, check: bool = False,
+) -> tuple[bytes, Generator[tuple[bytes, np.ndarray | None]]]:  # fmt: skip
+    """Code a volume; returns its header section, and an iterator over the slabs: each one's payload, and with `check`
+    the voxels [z, Y, X] that the payload has been decoded to. Raises DamagedError, from the iterator, where one cannot
+    be decoded.
+
+    A slab is read when its turn comes, and no more of them are in memory at a time than there are threads.
     Up to effort 5 the result depends on voxels, model and effort alone: not on threads, device, backend or machine.
-    Above, the model is fitted to the volume, in floats, so that two machines may write two files that decode alike.
-    `progress` is called with the number of voxels done since the last call, `progress_of` them altogether. `backend` is
-    for tests: "reference", or one of LIKE_A_GPU.
+    Above, the model is fitted to the volume, in floats, so that two machines may write two files that decode alike;
+    and all is coded before the first payload comes. `progress` is called with the number of voxels done since the last
+    call, `progress_of` them altogether, and with `check` once more all of them. `backend` is for tests: "reference", or
+    one of LIKE_A_GPU.
     """
     check_effort(effort)
-    depth, height, width = shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
+    depth, height, width = source.shape
     if not 0 < height * width <= SLICE_VOXELS or not depth:
         raise UnsupportedError(f"a volume of {depth} × {height} × {width} voxels has no slices of 1 to 2^27 voxels")
     if model not in models.CURRENT:
         raise UnsupportedError(f"model {model!r} is not known; take one of {', '.join(MODELS)}")
-    number = models.CURRENT[model]
-    if effort > EFFORT and number in models.PUBLISHED:
+    if effort > EFFORT and models.CURRENT[model] in models.PUBLISHED:
         raise UnsupportedError(f"model {model} cannot be fitted to a volume: take an effort of 1 to {EFFORT}")
-    found = mapping.find(voxels)
-    count = _slab_count(depth, voxels.size, effort)
-    ranges = _slab_ranges(depth, count)
-    voxels_of = {k: (b - a) * height * width for k, (a, b) in enumerate(ranges)}
-    stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
+    encoder = _Encoder(source, model, effort, device, backend)
+    if effort <= EFFORT:
+        return encoder.header(b""), encoder.slabs(threads, progress, check)
+    header, payloads = encoder.fitted(threads, progress)
+    if not check:
+        return header, ((payload, None) for payload in payloads)
+    decoded = decode_slabs(
+        header, dict(enumerate(payloads)), threads=threads, device=device, progress=progress, backend=backend
+    )
+    return header, _beside(payloads, decoded)
 
-    def coded(changed: bytes, workers: Workers) -> tuple[bytes, list[bytes]]:
-        header = _write_header(shape, voxels.dtype, number, changed, count, found)
-        engine = _engine(number, changed, device, backend, voxels_of, workers, workers.telling(progress))
+
+def _beside(
+    payloads: list[bytes], decoded: Generator[tuple[int, np.ndarray | DamagedError]]
+) -> Generator[tuple[bytes, np.ndarray | None]]:
+    with closing(decoded):
+        for payload in payloads:
+            _, voxels = next(decoded)
+            if isinstance(voxels, DamagedError):
+                raise voxels
+            yield payload, voxels
+            del voxels  # or they would be here until the next ones come
+
+
+class _Encoder:
+    """A volume on its way there: what all its slabs share."""
+
+    def __init__(self, source: Source, model: str, effort: int, device: str, backend: str) -> None:
+        self._source, self._model, self._effort, self._device, self._backend = source, model, effort, device, backend
+        self._number = models.CURRENT[model]
+        self._found = mapping.of_histogram(*source.histogram())
+        depth, height, width = source.shape
+        self._size = depth * height * width
+        self._ranges = slab_ranges(depth, _slab_count(depth, self._size, effort))
+        self._voxels_of = {k: (b - a) * height * width for k, (a, b) in enumerate(self._ranges)}
+        self._stages: dict[int, linear.Weights] = {}  # of the slabs, from the first time that they are coded
+
+    def header(self, changed: bytes) -> bytes:
+        """The header section, with the differences of a model."""
+        source = self._source
+        return write_header(source.shape, source.dtype, self._number, changed, len(self._ranges), self._found)
+
+    def slabs(
+        self, threads: int | None, progress: Progress | None, check: bool
+    ) -> Generator[tuple[bytes, np.ndarray | None]]:
+        """Each one's payload under the released model, and what it decodes to, as soon as both are there."""
+        with Workers(threads, len(self._ranges)) as workers:
+            coded = self._coded(b"", workers, workers.telling(progress), check)
+            for k, slices in enumerate(self._ranges):
+                payload, voxels = next(coded)
+                if isinstance(voxels, DamagedError):
+                    raise _located(k, slices, voxels)
+                yield payload, voxels
+                del payload, voxels  # or they would be here until the next ones come
+
+    def fitted(self, threads: int | None, progress: Progress | None) -> tuple[bytes, list[bytes]]:
+        """Header and payloads under a model that is fitted to the volume, or the released one, whichever is less."""
+
+        def coded(changed: bytes) -> tuple[bytes, list[bytes]]:
+            return self.header(changed), [payload for payload, _ in self._coded(changed, workers, done, False)]
+
+        with Workers(threads, len(self._ranges)) as workers:
+            done = workers.telling(progress)
+            best = coded(b"")
+            there = self._backend == "cpu" and _takes_gpu(self._device, self._size)
+            where = "cuda" if there else LIKE_A_GPU.get(self._backend, "cpu")
+            changed = _fit(
+                self._source, self._found, self._ranges, self._stages, self._model, VISITS[self._effort],
+                workers.threads, done, where,
+            )  # fmt: skip
+            if changed:
+                return min(best, coded(changed), key=_size)
+            done(self._size)
+        return best
+
+    def _coded(self, changed: bytes, workers: Workers, done: Done, check: bool) -> Iterator[tuple[bytes, Checked]]:
+        """Each slab's payload under the released model or one that differs, and what it decodes to."""
+        header, number, model, limit = self.header(changed), self._number, self._model, self._found.limit
+        engine = _engine(number, changed, self._device, self._backend, self._voxels_of, workers, done)
+        begun: dict[int, tuple[bytes, Given | paper_slab.Given]] = {}  # their checksums, and what their ends need
 
         def begin(k: int) -> Given | paper_slab.Given:
-            a, b = ranges[k]
-            levels = found.forward(voxels[a:b])
+            voxels = self._source.slices(*self._ranges[k])
+            checksum, levels = _digest(header, k, voxels), self._found.forward(voxels, level_type(limit))
+            del voxels  # which takes as much as the levels
             if number in models.PUBLISHED:
-                return paper_slab.Given(levels, found.limit)
-            if k not in stages:
-                stages[k] = engine.fit(levels, models.RUNS[model], effort)
+                begun[k] = checksum, paper_slab.Given(levels, limit)
+                return paper_slab.Given(levels, limit)
+            if k not in self._stages:
+                self._stages[k] = engine.fit(levels, models.RUNS[model], self._effort)
             # Learning passes over a grey level that flags may take out of the network's hands.
-            common = spike.candidate(levels, found.limit)
+            common = spike.candidate(levels, limit)
             quiet = common if models.weights(number).learns else None
-            layout = lay_out((b - a, height, width), stages[k])
-            return Given(layout, levels, found.limit, stages[k], common, quiet)
+            stage = self._stages[k]
+            given = Given(lay_out(levels.shape, stage), levels, limit, stage, common, quiet)
+            begun[k] = checksum, given._replace(levels=_NO_LEVELS)  # the walk is all that needs them
+            return given
 
-        def end(k: int, given: Given | paper_slab.Given, survey: Any) -> bytes:
-            a, b = ranges[k]
-            checksum = _digest(header, k, voxels[a:b])
+        def end(k: int, survey: Any) -> bytes:
+            checksum, given = begun.pop(k)
             if isinstance(given, paper_slab.Given):
                 return checksum + paper_slab.write(given, survey, paper_slab.schedule_of(models.paper(number)))
-            worthwhile = models.WORTHWHILE[model]
             payload = coding.write(
-                models.tables(number), survey, given.limit, given.common, given.quiet is not None, worthwhile
+                models.tables(number), survey, limit, given.common, given.quiet is not None, models.WORTHWHILE[model]
             )
             return checksum + linear.to_bytes(given.fitted) + payload
 
-        return header, list(engine.survey(voxels_of, begin, end))
+        return engine.survey(self._voxels_of, begin, end, _Back(header) if check else None)
 
-    with Workers(threads, count) as workers:
-        best = coded(b"", workers)
-        if effort > EFFORT:
-            done = workers.telling(progress)
-            there = backend == "cpu" and _takes_gpu(device, voxels.size)
-            where = "cuda" if there else LIKE_A_GPU.get(backend, "cpu")
-            changed = _fit(voxels, found, ranges, stages, model, VISITS[effort], workers.threads, done, where)
-            if changed:
-                best = min(best, coded(changed, workers), key=_size)
-            else:
-                done(voxels.size)
-    return best
+
+_NO_LEVELS = np.empty((0, 0, 0), np.int16)
+
+
+def _located(k: int, slices: tuple[int, int], error: DamagedError) -> DamagedError:
+    """What is wrong with slab k."""
+    return DamagedError(f"slab {k} (slices {slices[0]} to {slices[1] - 1}) is damaged: {error}")
 
 
 def _size(coded: tuple[bytes, list[bytes]]) -> int:
@@ -314,59 +321,72 @@ def _size(coded: tuple[bytes, list[bytes]]) -> int:
 
 
 def _fit(
-    voxels: np.ndarray, found: mapping.Mapping, ranges: tuple[tuple[int, int], ...], stages: dict[int, linear.Weights],
+    source: Source, found: mapping.Mapping, ranges: tuple[tuple[int, int], ...], stages: dict[int, linear.Weights],
     model: str, visits: float, threads: int, done: Done, device: str,
 ) -> bytes:  # fmt: skip
     """The differences of a model fitted to the volume, on that device; empty where it does not pay."""
     from . import fit
     from .training import data
 
-    step = max(1, voxels.size // FIT_VOXELS)
+    voxels = math.prod(source.shape)
+    step = max(1, voxels // FIT_VOXELS)
     slabs = [
-        data.prepare(found.forward(voxels[a:b]), models.RUNS[model], stages[k])
+        data.prepare(found.forward(source.slices(a, b)), models.RUNS[model], stages[k])
         for k, (a, b) in enumerate(ranges)
         if k % step == step // 2
     ]
-    return fit.fit(models.CURRENT[model], slabs, voxels.size, visits, threads, done, device)
+    return fit.fit(models.CURRENT[model], slabs, voxels, visits, threads, done, device)
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding
 
 
-def decode_slabs(
-    header: bytes, payloads: Mapping[int, bytes], *, threads: int | None = None, device: str = "auto",
-    progress: Progress | None = None, backend: str = "cpu",
-) -> Iterator[tuple[int, np.ndarray | DamagedError]]:  # fmt: skip
-    """Decode the slabs given by number; yields (number, voxels [z, Y, X] of the header's dtype), or the error where a
-    payload is damaged, in ascending order. No more slabs are in memory at a time than there are threads."""
-    h = read_header(header)
-    numbers = sorted(payloads)
-    if numbers and not 0 <= numbers[0] <= numbers[-1] < len(h.slabs):
-        raise DamagedError(f"the volume has {len(h.slabs)} slabs, and is given one of number {numbers[-1]}")
-    depths = {k: h.slabs[k][1] - h.slabs[k][0] for k in numbers}
-    voxels_of = {k: depth * h.shape[1] * h.shape[2] for k, depth in depths.items()}
+class _Back:
+    """The two ends of a slab's way back, under a header."""
 
-    def begin(k: int) -> Opened | paper_slab.Opened:
-        reader, shape = Cursor(payloads[k][DIGEST:], "what it holds"), (depths[k], *h.shape[1:])
+    def __init__(self, header: bytes) -> None:
+        self._header, self.layout = header, read_header(header)
+        self._checksums: dict[int, bytes] = {}  # that payloads state
+
+    def begin(self, k: int, payload: bytes) -> Opened | paper_slab.Opened:
+        """What the walk begins with."""
+        h, (first, past) = self.layout, self.layout.slabs[k]
+        self._checksums[k] = payload[:DIGEST]
+        reader, shape = Cursor(payload[DIGEST:], "what it holds"), (past - first, *h.shape[1:])
         if h.number in models.PUBLISHED:
             return paper_slab.Opened(shape, paper_slab.Reader(reader, h.mapping.limit), h.mapping.limit)
-        fitted = linear.from_bytes(reader, depths[k])
+        fitted = linear.from_bytes(reader, past - first)
         layout = lay_out(shape, fitted)
         longest = max(hi - lo for _, lo, hi in layout.fronts)
         symbols = coding.Reader(models.tables(h.number), reader, h.mapping.limit, longest)
         return Opened(layout, symbols, h.mapping.limit, fitted)
 
-    def end(k: int, opened: Opened | paper_slab.Opened, levels: np.ndarray) -> np.ndarray:
-        voxels = h.mapping.backward(levels, h.dtype)
-        if _digest(header, k, voxels) != payloads[k][:DIGEST]:
+    def end(self, k: int, opened: Opened | paper_slab.Opened, levels: np.ndarray) -> np.ndarray:
+        """The voxels, if the payload states their checksum."""
+        voxels = self.layout.mapping.backward(levels, self.layout.dtype)
+        if _digest(self._header, k, voxels) != self._checksums.pop(k):
             raise DamagedError("its voxels do not have the checksum that it states")
         return voxels
 
+
+def decode_slabs(
+    header: bytes, payloads: Mapping[int, bytes], *, threads: int | None = None, device: str = "auto",
+    progress: Progress | None = None, backend: str = "cpu",
+) -> Generator[tuple[int, np.ndarray | DamagedError]]:  # fmt: skip
+    """Decode the slabs given by number; yields (number, voxels [z, Y, X] of the header's dtype), or the error where a
+    payload is damaged, in ascending order. No more slabs are in memory at a time than there are threads, and a payload
+    is asked for when its turn comes, by whatever thread; a DamagedError is then the slab's."""
+    back = _Back(header)
+    h, numbers = back.layout, sorted(payloads)
+    if numbers and not 0 <= numbers[0] <= numbers[-1] < len(h.slabs):
+        raise DamagedError(f"the volume has {len(h.slabs)} slabs, and is given one of number {numbers[-1]}")
+    voxels_of = {k: (h.slabs[k][1] - h.slabs[k][0]) * h.shape[1] * h.shape[2] for k in numbers}
     with Workers(threads, len(numbers)) as workers:
         engine = _engine(h.number, h.differences, device, backend, voxels_of, workers, workers.telling(progress))
-        results = engine.restore(voxels_of, begin, end)
-        for k, result in zip(numbers, results, strict=True):
+        results = engine.restore(voxels_of, lambda k: back.begin(k, payloads[k]), back.end)
+        for k in numbers:
+            result = next(results)
             if isinstance(result, DamagedError):
-                first, past = h.slabs[k]
-                result = DamagedError(f"slab {k} (slices {first} to {past - 1}) is damaged: {result}")
+                result = _located(k, h.slabs[k], result)
             yield k, result
+            del result

@@ -25,7 +25,8 @@ class Survey(NamedTuple):
     """All voxels of a slab in the order of coding, and what the network said of them before it knew them.
 
     sizes int64 [f]            voxels of each front
-    voxel, mean int32 [v]      grey levels; means in sixteenths of one
+    voxel int16 or int32 [v]   grey levels
+    mean uint16 or int32 [v]   in sixteenths of one
     classes uint8 [v]          how sure the network was
     context uint8 [v] or None  of the spike's flags, if the slab has a grey level that may be one
     """

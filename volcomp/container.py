@@ -6,9 +6,12 @@ carriage return and two line feeds, so that a transfer that changes line ends or
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Mapping
+from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 from .cursor import Cursor, varint
@@ -60,10 +63,14 @@ def _head(section: SectionId, size: int) -> bytes:
 
 
 class Writer:
-    """Appends sections to a binary file that it neither seeks nor reads, so an archive may be larger than memory."""
+    """Appends sections to a binary file that it neither seeks nor reads, so an archive may be larger than memory.
+
+    `digests` has the SHA-256 of every payload, for `Reader.compare`.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self.digests: dict[SectionId, bytes] = {}
         self._header = _HEADER.pack(SIGNATURE, FORMAT_VERSION, 0)
         self._index: list[bytes] = []
         self.size = file.write(self._header)  # bytes written so far
@@ -76,6 +83,7 @@ class Writer:
             self._file.write(part)
         length = len(head) + len(payload) + _CRC.size
         self.size += length
+        self.digests[section] = hashlib.sha256(payload).digest()
         kind = bytes([_KINDS.index(section.tag)]) if section.tag in _KINDS else bytes([_OTHER_KIND]) + section.tag
         self._index.append(kind + varint(section.major) + varint(section.minor) + varint(length))
 
@@ -89,14 +97,14 @@ class Writer:
 
 
 class Reader:
-    """Random access to the sections of a seekable binary file.
+    """Random access to the sections of a seekable binary file, for several threads at once.
 
     With `salvage` a lost header or index is no error: the sections are then found by walking over the file.
     `places` maps the sections in file order; `damage` holds a sentence where the salvage began.
     """
 
     def __init__(self, file: BinaryIO, *, salvage: bool = False) -> None:
-        self._file = file
+        self._file, self._lock = file, Lock()
         self.size = file.seek(0, os.SEEK_END)
         self.damage: str | None = None
         try:
@@ -112,8 +120,9 @@ class Reader:
     def _bytes(self, offset: int, count: int) -> bytes:
         """Exactly `count` bytes from `offset`; both are inside the file already."""
         try:
-            self._file.seek(offset)
-            data = self._file.read(count)
+            with self._lock:
+                self._file.seek(offset)
+                data = self._file.read(count)
         except OSError as error:
             raise DamagedError(f"the file cannot be read: {error.strerror}") from error
         if len(data) != count:
@@ -176,6 +185,14 @@ class Reader:
         if found is None or found[0] != section:
             raise DamagedError(f"{section} is damaged: its checksum does not fit")
         return found[1]
+
+    def compare(self, digests: Mapping[SectionId, bytes]) -> None:
+        """Read every section; DamagedError unless these are they, and their payloads have these SHA-256."""
+        if self.places.keys() != digests.keys():
+            raise DamagedError("the file holds other sections than were written")
+        for section, digest in digests.items():
+            if hashlib.sha256(self.read(section)).digest() != digest:
+                raise DamagedError(f"{section} is not what was written")
 
     def payload_size(self, section: SectionId) -> int:
         """Bytes that a section takes in the file, its head and checksum included."""

@@ -7,7 +7,7 @@ it need not know who does the walk.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -17,6 +17,7 @@ import numpy as np
 
 from . import least_squares, linear
 from .errors import DamagedError
+from .heap import give_back
 from .processors import cores
 from .products import alone, one_thread_each
 from .slab import Team
@@ -55,8 +56,8 @@ class Workers:
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
-    def in_order(self, jobs: Sequence[Callable[[], Result]]) -> Iterator[Result]:
-        """The results of jobs, in order, with few of them waiting to be fetched."""
+    def in_order(self, jobs: Iterable[Callable[[], Result]]) -> Iterator[Result]:
+        """The results of jobs, in order, with few of them waiting to be fetched, and none that has been held here."""
         waiting: list[Future[Result]] = []
         for job in jobs:
             waiting.append(self.pool.submit(job))
@@ -77,6 +78,21 @@ class Workers:
         return done
 
 
+class Back(Protocol):
+    """The two ends of a slab's way back, for an encoder that goes it at once."""
+
+    def begin(self, k: int, payload: bytes) -> Any:
+        """What the walk begins with."""
+        ...
+
+    def end(self, k: int, opened: Any, levels: np.ndarray) -> np.ndarray:
+        """The voxels of the levels that it has found; DamagedError where they are not what the payload states."""
+        ...
+
+
+Checked = np.ndarray | DamagedError | None  # what a payload decodes to, where that was asked for
+
+
 class Engine(Protocol):
     """Begins, walks over and ends every slab; the results in ascending order."""
 
@@ -85,9 +101,9 @@ class Engine(Protocol):
         ...
 
     def survey(
-        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
-    ) -> Iterator[Result]:
-        """There: from slabs that are known."""
+        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Survey], bytes], back: Back | None
+    ) -> Iterator[tuple[bytes, Checked]]:
+        """There, from slabs that are known to their payloads, and straight back again where that is asked for."""
         ...
 
     def restore(
@@ -122,15 +138,31 @@ class OnThreads:
         return least_squares.fit_by_effort(levels, widest, effort)
 
     def survey(
-        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
-    ) -> Iterator[Result]:
+        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Survey], bytes], back: Back | None
+    ) -> Iterator[tuple[bytes, Checked]]:
         """As `Engine` says."""
 
-        def job(k: int) -> Result:
-            given = begin(k)
-            return end(k, given, self._walks.survey(given, self._network, self._workers.team, self._done))
+        def there(k: int) -> bytes:  # a call of its own, so that what it needs is gone before the way back begins
+            return end(k, self._walks.survey(self._begun(k, begin), self._network, self._workers.team, self._done))
 
-        return self._workers.in_order([partial(job, k) for k in slabs])
+        def job(k: int) -> tuple[bytes, Checked]:
+            payload = there(k)
+            give_back()
+            checked = attempt(self._back, k, payload, back) if back else None
+            give_back()
+            return payload, checked
+
+        return self._workers.in_order(partial(job, k) for k in slabs)
+
+    @staticmethod
+    def _begun(k: int, begin: Callable[[int], Given]) -> Given:
+        given = begin(k)
+        give_back()
+        return given
+
+    def _back(self, k: int, payload: bytes, back: Back) -> np.ndarray:
+        opened = back.begin(k, payload)
+        return back.end(k, opened, self._walks.restore(opened, self._network, self._workers.team, self._done))
 
     def restore(
         self, slabs: Slabs, begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
@@ -138,10 +170,11 @@ class OnThreads:
         """As `Engine` says."""
 
         def job(k: int) -> Result:
+            give_back()
             opened = begin(k)
             return end(k, opened, self._walks.restore(opened, self._network, self._workers.team, self._done))
 
-        return self._workers.in_order([partial(attempt, job, k) for k in slabs])
+        return self._workers.in_order(partial(attempt, job, k) for k in slabs)
 
 
 class OnDevice:
@@ -158,16 +191,21 @@ class OnDevice:
         return equations.fit(levels, widest, effort, self._walks.network.device)
 
     def survey(
-        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Given, Survey], Result]
-    ) -> Iterator[Result]:
+        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Survey], bytes], back: Back | None
+    ) -> Iterator[tuple[bytes, Checked]]:
         """As `Engine` says."""
         from .gpu.device import GIVEN_BYTES
 
         for numbers in self._groups(slabs, GIVEN_BYTES):
-            given = [*self._workers.in_order([partial(begin, k) for k in numbers])]
+            given = [*self._workers.in_order(partial(begin, k) for k in numbers)]
             surveys = self._walks.survey(given, self._done)
-            ended = zip(numbers, given, surveys, strict=True)
-            yield from self._workers.in_order([partial(end, *one) for one in ended])
+            del given
+            payloads = self._workers.in_order(partial(end, *one) for one in zip(numbers, surveys, strict=True))
+            if not back:
+                yield from ((payload, None) for payload in payloads)
+                continue
+            coded = dict(zip(numbers, payloads, strict=True))
+            yield from zip(coded.values(), self._restore(numbers, partial(_reopen, back, coded), back.end), strict=True)
 
     def restore(
         self, slabs: Slabs, begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
@@ -176,20 +214,26 @@ class OnDevice:
         from .gpu.device import OPENED_BYTES
 
         for numbers in self._groups(slabs, OPENED_BYTES):
-            opened = [*self._workers.in_order([partial(attempt, begin, k) for k in numbers])]
-            whole = [one for one in opened if not isinstance(one, DamagedError)]
-            levels = iter(self._walks.restore(whole, self._done) if whole else [])
-            walked = [(one, one if isinstance(one, DamagedError) else next(levels)) for one in opened]
+            yield from self._restore(numbers, begin, end)
 
-            def finish(k: int, one: Opened | DamagedError, found: np.ndarray | DamagedError) -> Result:
-                if isinstance(one, DamagedError):
-                    raise one
-                if isinstance(found, DamagedError):
-                    raise found
-                return end(k, one, found)
+    def _restore(
+        self, numbers: list[int], begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
+    ) -> Iterator[Result | DamagedError]:
+        """`restore` of a group."""
+        opened = [*self._workers.in_order(partial(attempt, begin, k) for k in numbers)]
+        whole = [one for one in opened if not isinstance(one, DamagedError)]
+        levels = iter(self._walks.restore(whole, self._done) if whole else [])
+        walked = [(one, one if isinstance(one, DamagedError) else next(levels)) for one in opened]
 
-            jobs = [partial(attempt, finish, k, *pair) for k, pair in zip(numbers, walked, strict=True)]
-            yield from self._workers.in_order(jobs)
+        def finish(k: int, one: Opened | DamagedError, found: np.ndarray | DamagedError) -> Result:
+            if isinstance(one, DamagedError):
+                raise one
+            if isinstance(found, DamagedError):
+                raise found
+            return end(k, one, found)
+
+        jobs = [partial(attempt, finish, k, *pair) for k, pair in zip(numbers, walked, strict=True)]
+        yield from self._workers.in_order(jobs)
 
     def has_room(self, slabs: Slabs) -> bool:
         """Whether the device's memory has room for each of the slabs now."""
@@ -210,6 +254,10 @@ class OnDevice:
             voxels += size
         if group:
             yield group
+
+
+def _reopen(back: Back, payloads: Mapping[int, bytes], k: int) -> Any:
+    return back.begin(k, payloads[k])
 
 
 def attempt(work: Callable[..., Result], *arguments: object) -> Result | DamagedError:

@@ -63,10 +63,10 @@ class Equations(Protocol):
         ...
 
 
-# The equations of classes of voxels, each int64 [v] places in a padded slab, and of neighbours at int64 [n] relative to
+# The equations of classes of voxels, each int32 [v] places in a padded slab, and of neighbours at int64 [n] relative to
 # these. The first BASE neighbours make the base.
 Take = Callable[[Sequence[np.ndarray], np.ndarray], Equations]
-Maker = Callable[[np.ndarray], Take]  # given a slab int32, padded and flat
+Maker = Callable[[np.ndarray], Take]  # given a slab of integers, padded and flat
 
 
 def on_cpu(known: np.ndarray) -> Take:
@@ -121,7 +121,7 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, out: np.ndarr
             out[b, i, size:] = 0
 
 
-@njit(nogil=True, fastmath={"reassoc", "contract"}, no_cpython_wrapper=True)
+@njit(nogil=True, fastmath={"reassoc", "contract"})
 def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
     """Add the products of the first `size` columns of rows [n, BLOCK] with each other to [n, n], all on and below its
     diagonal of tiles; n is a multiple of TILE."""

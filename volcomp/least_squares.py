@@ -122,7 +122,9 @@ def _fit_group(
     some = np.unique(chosen)  # those that have voxels
     members = [index[chosen == c] for c in some]
     fitted_on = [_thinned(m, CLASS_SAMPLES) for m in members]
-    weights[some], shifts[some], errors = _robust(take(fitted_on, flat), voxels)
+    errors = np.zeros(len(some))
+    for k, c in enumerate(some.tolist()):  # one after the other, for all at once would take eight times the memory
+        weights[c : c + 1], shifts[c : c + 1], errors[k : k + 1] = _robust(take(fitted_on[k : k + 1], flat), voxels)
     bits = 0.0
     for m, on, error in zip(members, fitted_on, errors, strict=True):
         # What the same weights would miss on other voxels (the final prediction error: Akaike 1969).
@@ -255,8 +257,8 @@ def fit(
 ) -> Weights:  # fmt: skip
     """Fit the weights of one slab, with that support and that number of classes which cost least.
 
-    known int32 [n]      the padded slab, flat, whole
-    index int64 [z, v]   the place of every voxel, slice by slice
+    known int [n]        the padded slab, flat, whole
+    index int32 [z, v]   the place of every voxel, slice by slice
     strides              elements from slice to slice and from row to row
     widest               the most runs that a support may have; 0 for a named one without a search
     samples              voxels that one group is fitted on

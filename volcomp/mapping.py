@@ -33,11 +33,11 @@ class Mapping:
         """The value of every rank: int64 [limit + 1]."""
         return np.concatenate([np.arange(first, end) for first, end in self.runs])
 
-    def forward(self, voxels: np.ndarray) -> np.ndarray:
-        """Ranks of voxels, int32 of the same shape; every voxel must have one."""
-        table = np.zeros(int(self.runs[-1, 1] - self.runs[0, 0]), np.int32)
+    def forward(self, voxels: np.ndarray, kind: type[np.signedinteger] = np.int32) -> np.ndarray:
+        """Ranks of voxels, of the same shape and a type that holds the largest; every voxel must have one."""
+        table = np.zeros(int(self.runs[-1, 1] - self.runs[0, 0]), kind)
         table[self.values() - self.runs[0, 0]] = np.arange(self.limit + 1)
-        ranks = np.empty(voxels.shape, np.int32)
+        ranks = np.empty(voxels.shape, kind)
         _look_up(np.ravel(voxels), int(self.runs[0, 0]), table, ranks.reshape(-1))
         return ranks
 
@@ -75,15 +75,19 @@ def _pays(used: np.ndarray, voxels: int) -> bool:
 
 
 def find(voxels: np.ndarray) -> Mapping:
-    """The mapping to use for a volume of u1, i1, u2 or i2: all values from its least to its greatest, or without the
-    long gaps, or, where even the core of the histogram has holes, the values that occur and no others."""
-    low, counts = histogram(voxels)
+    """The mapping to use for a volume of u1, i1, u2 or i2."""
+    return of_histogram(*histogram(voxels))
+
+
+def of_histogram(low: int, counts: np.ndarray) -> Mapping:
+    """The same for a volume with this `histogram`: all values from its least to its greatest, or without the long gaps,
+    or, where even the core of the histogram has holes, the values that occur and no others."""
     used = np.flatnonzero(counts)
     body = max(np.split(used, np.flatnonzero(np.diff(used) > LONG_GAP) + 1), key=len)  # without padding and metal
     share = counts[body] / counts[body].sum()
     upto = np.cumsum(share)
     core = body[(upto > CORE) & (upto - share < 1 - CORE)]
-    sparse = core.size > 1 and core.size < DENSE * (core[-1] - core[0] + 1) and _pays(used, voxels.size)
+    sparse = core.size > 1 and core.size < DENSE * (core[-1] - core[0] + 1) and _pays(used, int(counts.sum()))
     breaks = np.flatnonzero(np.diff(used) > (1 if sparse else LONG_GAP))
     first = used[np.concatenate([[0], breaks + 1])]
     end = used[np.concatenate([breaks, [used.size - 1]])] + 1

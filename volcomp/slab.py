@@ -357,11 +357,11 @@ def level_type(limit: int) -> type[np.signedinteger]:
 
 
 def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Levels [Z, Y, X] within their margins, int32, flat; where they lie in that, int64 [Z, Y·X]; the strides."""
+    """Levels [Z, Y, X] within their margins, flat; where they lie in that, int32 [Z, Y·X]; the strides."""
     _, origin, (plane, row) = geometry(levels.shape)
-    z, y, x = np.ogrid[: levels.shape[0], : levels.shape[1], : levels.shape[2]]
-    index = (z * plane + y * row + x + origin).reshape(levels.shape[0], -1)
-    return pad(levels.astype(np.int32, copy=False), 0, RADIUS).reshape(-1), index, (plane, row)
+    z, y, x = (np.arange(size, dtype=np.int32) for size in levels.shape)
+    index = (z[:, None, None] * plane + y[:, None] * row + (x + origin)).reshape(levels.shape[0], -1)
+    return pad(levels, 0, RADIUS).reshape(-1), index, (plane, row)
 
 
 class Slab:

@@ -6,8 +6,8 @@ the codec.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,15 +16,17 @@ from . import codec
 from .codec import EFFORT, check_effort, progress_of
 from .container import SLAB, VOLUME_HEADER, Reader, SectionId, Writer
 from .errors import DamagedError, UnsupportedError
+from .header import VolumeHeader, read_header
+from .source import Source
 
 __all__ = ["EFFORT", "Progress", "Volume", "check_effort", "progress_of", "read_volume", "write_volume"]
 
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
 
+Decoded = tuple[int, np.ndarray | DamagedError]  # number of a slab, and its voxels or what is wrong with it
+
 _TWO_DIMENSIONAL = 1  # flag: the array was given as (y, x)
 _SHA_BYTES = 32
-# Payloads read ahead of the decoder; many slabs at once keep all threads busy, and this bounds the memory for it.
-_BATCH_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Volume:
 
     number: int
     codec_header: bytes
-    layout: codec.VolumeHeader
+    layout: VolumeHeader
     sha256: bytes  # of the voxels, little-endian in C order
     two_dimensional: bool
 
@@ -47,7 +49,7 @@ class Volume:
 def write_volume(
     writer: Writer,
     number: int,
-    voxels: np.ndarray,
+    source: Source,
     *,
     model: str,
     threads: int | None,
@@ -55,14 +57,33 @@ def write_volume(
     effort: int = EFFORT,
     two_dimensional: bool = False,
     progress: Progress | None = None,
-) -> None:
-    """Code `voxels` [Z,Y,X] of u1, i1, <u2 or <i2, C order, and append VHDR and the SLABs."""
-    header, slabs = codec.encode(voxels, model=model, threads=threads, device=device, progress=progress, effort=effort)
-    sha = hashlib.sha256(voxels.data).digest()
-    flags = bytes([_TWO_DIMENSIONAL if two_dimensional else 0])
+    check: bool = False,
+) -> tuple[Volume, Generator[Decoded]]:
+    """Append VHDR; returns it as a reader sees it, and an iterator that codes the slabs and appends each SLAB in turn.
+
+    It yields what `decode` would yield of each, or with `check` what has been decoded of its payload, and else nothing;
+    where a payload cannot be decoded it raises DamagedError.
+    """
+    header, slabs = codec.encode_slabs(
+        source, model=model, threads=threads, device=device, progress=progress, effort=effort, check=check
+    )
+    flags, sha = bytes([_TWO_DIMENSIONAL if two_dimensional else 0]), source.sha256
     writer.add(SectionId(VOLUME_HEADER, number), flags + sha + header)
-    for k, payload in enumerate(slabs):
-        writer.add(SectionId(SLAB, number, k), payload)
+    volume = Volume(number, header, read_header(header), sha, two_dimensional)
+    return volume, _write_slabs(writer, volume, slabs)
+
+
+def _write_slabs(
+    writer: Writer, volume: Volume, slabs: Generator[tuple[bytes, np.ndarray | None]]
+) -> Generator[Decoded]:
+    with closing(slabs):  # whatever ends this ends the work at once
+        for k in range(len(volume.layout.slabs)):
+            payload, voxels = next(slabs)
+            writer.add(SectionId(SLAB, volume.number, k), payload)
+            del payload  # or it would be here until the next one comes, as would the voxels
+            if voxels is not None:
+                yield k, voxels
+            del voxels
 
 
 def read_volume(reader: Reader, number: int) -> Volume:
@@ -73,7 +94,7 @@ def read_volume(reader: Reader, number: int) -> Volume:
     if payload[0] & ~_TWO_DIMENSIONAL:
         raise UnsupportedError(f"volume {number} has the unknown flags {payload[0]:#04x}; upgrade volcomp")
     header = payload[1 + _SHA_BYTES :]
-    layout = codec.read_header(header)
+    layout = read_header(header)
     slabs = sum(section.tag == SLAB and section.major == number for section in reader.places)
     if slabs != len(layout.slabs) and reader.damage is None:  # so a lying shape is bounded by the size of the file
         raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")
@@ -98,39 +119,36 @@ def decode(
     threads: int | None,
     device: str,
     progress: Progress | None = None,
-) -> Iterator[tuple[int, np.ndarray | DamagedError]]:
-    """Decode the given slabs (increasing numbers); yields (number, voxels [z,Y,X] or the error) in the same order."""
-    for batch in _batches(reader, volume.number, slabs):
-        payloads: dict[int, bytes] = {}
-        broken: dict[int, DamagedError] = {}
-        for k in batch:
-            try:
-                payloads[k] = reader.read(SectionId(SLAB, volume.number, k))
-            except DamagedError as error:
-                broken[k] = error
-        decoded = codec.decode_slabs(volume.codec_header, payloads, threads=threads, device=device, progress=progress)
-        for k in batch:
-            if k in broken:
-                yield k, broken[k]
-                continue
-            number, voxels = next(decoded)
-            assert number == k
-            if isinstance(voxels, DamagedError):
-                voxels = DamagedError(f"volume {volume.number}, {voxels}")
-            yield k, voxels
+) -> Generator[Decoded]:
+    """Decode the given slabs (increasing numbers); yields (number, voxels [z,Y,X] or the error) in the same order. Each
+    is read when its turn comes."""
+    payloads = _Payloads(reader, volume.number, slabs)
+    for k, voxels in codec.decode_slabs(
+        volume.codec_header, payloads, threads=threads, device=device, progress=progress
+    ):
+        if isinstance(voxels, DamagedError):
+            voxels = payloads.lost.get(k) or DamagedError(f"volume {volume.number}, {voxels}")
+        yield k, voxels
+        del voxels  # or they would be here until the next ones come
 
 
-def _batches(reader: Reader, number: int, slabs: list[int]) -> Iterator[list[int]]:
-    """Runs of slabs whose payloads together stay below _BATCH_BYTES."""
-    batch: list[int] = []
-    size = 0
-    for k in slabs:
-        place = reader.places.get(SectionId(SLAB, number, k))
-        length = place.length if place else 0
-        if batch and size + length > _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(k)
-        size += length
-    if batch:
-        yield batch
+class _Payloads(Mapping[int, bytes]):
+    """The payloads of slabs by number, each read when it is asked for; `lost` has the errors of those that cannot be
+    read."""
+
+    def __init__(self, reader: Reader, volume: int, slabs: list[int]) -> None:
+        self._reader, self._volume, self._slabs = reader, volume, slabs
+        self.lost: dict[int, DamagedError] = {}
+
+    def __getitem__(self, k: int) -> bytes:
+        try:
+            return self._reader.read(SectionId(SLAB, self._volume, k))
+        except DamagedError as error:
+            self.lost[k] = error
+            raise
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._slabs)
+
+    def __len__(self) -> int:
+        return len(self._slabs)

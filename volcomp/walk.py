@@ -25,11 +25,17 @@ class Stopped(Exception):
     """Raised in a walk when its caller has gone away."""
 
 
+def mean_type(limit: int) -> type[np.integer]:
+    """What sixteenths of grey levels 0 … limit are stored as while a whole slab of them waits: the smaller one that
+    holds them."""
+    return np.uint16 if limit << 4 < 1 << 16 else np.int32
+
+
 class Given(NamedTuple):
     """A slab on its way there.
 
     layout
-    levels       its grey levels [Z, Y, X], 0 … limit
+    levels       its grey levels int16 or int32 [Z, Y, X], 0 … limit
     limit
     fitted       its linear stage
     common       the grey level that may be a spike, or None
@@ -66,19 +72,22 @@ class Opened(NamedTuple):
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
     """Walk over a slab that is known."""
     slab = Slab(given.layout, given.limit, given.fitted, network.weights, given.common)
-    known = pad(given.levels, 0, RADIUS).reshape(-1)
-    voxel, mean, classes = (np.empty(given.levels.size, kind) for kind in (np.int32, np.int32, np.uint8))
-    context = None if given.common is None else np.empty(given.levels.size, np.uint8)
+    slab.known, size = pad(given.levels, 0, RADIUS).reshape(-1), given.levels.size  # whole, of which it reads the past
+    fronts, common, quiet = given.layout.fronts, given.common, given.quiet
+    voxel, mean, classes = (np.empty(size, kind) for kind in (given.levels.dtype, mean_type(given.limit), np.uint8))
+    del given  # and with it the levels, which are in the slab now
+    context = None if common is None else np.empty(size, np.uint8)
     sizes = []
     end = 0
-    for t, lo, hi in given.layout.fronts:
+    for t, lo, hi in fronts:
         begin, end = end, end + hi - lo
         team.predict(slab, network, t, lo, hi)
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         if context is not None:
             context[begin:end] = slab.context[lo:hi]
-        np.take(known, slab.places(t, lo, hi), out=voxel[begin:end])
-        slab.perceive(network, t, lo, voxel[begin:end], given.quiet)
+        front = np.take(slab.known, slab.places(t, lo, hi)).astype(np.int32)  # as a decoder gives it
+        voxel[begin:end] = front
+        slab.perceive(network, t, lo, front, quiet)
         sizes.append(hi - lo)
         done(hi - lo)
     return coding.Survey(np.array(sizes), voxel, mean, classes, context)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ..container import BLOB, Reader, SectionId, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
@@ -19,7 +18,8 @@ from .files import check_target, new_file
 from .kept import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
 from .packing import CHUNK_BYTES, pack_blob
-from .restore import verify_open
+from .restore import verify_images, verify_rest
+from .stack import Around, Stack
 from .tree import Source, Tree, collect, source_errors
 
 
@@ -53,24 +53,25 @@ def compress(
         raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
     stacks = volumes(_images(tree.files))
     with new_file(output, force=force) as (file, temporary):
-        packer = _Packer(Writer(file))
+        packer = _Packer(Writer(file), check)
         sizes = [sum(image.rows * image.columns * image.frames for image in stack) for stack in stacks]
         voxels = sum(sizes)
-        label = "compressing" if effort <= EFFORT else "fitting, compressing"
-        with progress_bar(label, sum(progress_of(size, effort) for size in sizes)) as progress:
-            for stack in stacks:
-                packer.add_volume(stack, model, threads, device, effort, progress)
-        coded = {image.name for stack in stacks for image in stack}
-        packer.finish(tree, [source for source in tree.files if source.name not in coded])
-        file.close()
-        if check:
-            try:
+        label = ("compressing" if effort <= EFFORT else "fitting, compressing") + (", verifying" if check else "")
+        work = sum(progress_of(size, effort) + size * check for size in sizes)
+        try:
+            with progress_bar(label, work) as progress:
+                for stack in stacks:
+                    packer.add_volume(stack, model, threads, device, effort, progress)
+            coded = {image.name for stack in stacks for image in stack}
+            packer.finish(tree, [source for source in tree.files if source.name not in coded])
+            file.close()
+            if check:
                 with temporary.open("rb") as written:
-                    verify_open(Reader(written), threads=threads, device=device)
-            except DamagedError as error:
-                raise VerificationError(
-                    f"what was coded does not decode to what was read, so nothing was written: {error}"
-                ) from error
+                    packer.verify(Reader(written))
+        except DamagedError as error:
+            raise VerificationError(
+                f"what was coded does not decode to what was read, so nothing was written: {error}"
+            ) from error
         size = temporary.stat().st_size
     return Summary(len(tree.files), packer.raw_bytes, size, voxels, 8 * packer.volume_bytes / max(voxels, 1))
 
@@ -85,67 +86,62 @@ def _images(sources: list[Source]) -> Iterator[Image]:
 
 
 class _Packer:
-    """Writes the sections of one archive and gathers its manifest."""
+    """Writes the sections of one archive, gathers its manifest, and with `check` what a verification goes by."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: Writer, check: bool) -> None:
+        self._writer, self._check = writer, check
         self._kept = KeptWriter(writer)
-        self._volumes: list[list[Entry]] = []
+        self._manifest = Manifest("", [], [], [], [])
+        self._records: list[bytes] = []  # SHA-256 of the bytes around every image's pixels
         self.raw_bytes = 0  # of all files read
         self.volume_bytes = 0  # of VHDR and SLAB sections
 
     def add_volume(
-        self, stack: list[Image], model: str, threads: int | None, device: str, effort: int, progress: Progress
+        self, images: list[Image], model: str, threads: int | None, device: str, effort: int, progress: Progress
     ) -> None:
-        """Read the images of one volume, code their voxels and keep the bytes around them."""
-        wide = stack[0].bits == 16
-        slices = sum(image.frames for image in stack)
-        voxels = np.empty((slices, stack[0].rows, stack[0].columns), "<u2" if wide else "u1")  # [Z, Y, X]
-        entries, first = [], 0
-        for image in stack:
-            frames = voxels[first : first + image.frames]
-            entries.append(self._read(image, frames))
-            if wide and image.big_endian:
-                frames.byteswap(inplace=True)
-            first += image.frames
+        """Keep the bytes around the pixels of one volume's images and code their voxels, slab by slab, each of which is
+        verified while others are still being coded."""
+        stack, entries = Stack(images), []
+        around: list[Around] = []  # as long as the images are verified
+        for entry, (before, after) in stack.files():
+            self._kept.add(before, after)
+            self.raw_bytes += entry.size
+            entries.append(entry)
+            if self._check:
+                around.append((before, after))
+                self._records.append(hashlib.sha256(before + after).digest())
         start = self._writer.size
-        write_volume(
+        volume, slabs = write_volume(
             self._writer,
-            len(self._volumes),
-            _interpreted(voxels, stack[0].signed),
+            len(self._manifest.volumes),
+            stack,
             model=model,
             threads=threads,
             device=device,
             effort=effort,
             progress=progress,
+            check=self._check,
         )
+        with closing(slabs):
+            if self._check:
+                verify_images(volume, entries, around, slabs)
+            for _ in slabs:
+                pass
         self.volume_bytes += self._writer.size - start
-        self._volumes.append(entries)
+        self._manifest.volumes.append(entries)
         self._kept.end_volume()
-
-    def _read(self, image: Image, frames: np.ndarray) -> Entry:
-        """Read a file once: its pixels into `frames`, the rest to the kept bytes, all of it into its SHA-256."""
-        pixels = frames.view(np.uint8).reshape(-1).data
-        with source_errors(image.path), image.path.open("rb") as file:
-            before = file.read(image.start)
-            count = file.readinto(pixels)
-            after = file.read(image.size)
-        size = len(before) + count + len(after)
-        if size != image.size or count != len(pixels):
-            raise UnsupportedError(f"{image.path} changed while it was being read; try again when it is at rest")
-        sha = hashlib.sha256(before)
-        sha.update(pixels)
-        sha.update(after)
-        self.raw_bytes += size
-        self._kept.add(before, after)
-        return Entry(image.name, size, sha.digest(), image.frames, len(before), image.big_endian and image.bits == 16)
 
     def finish(self, tree: Tree, whole: list[Source]) -> None:
         """Keep the files that are no volumes, then write manifest and index."""
         self._kept.flush()
         entries = self._add_blobs(whole)
-        write_manifest(self._writer, Manifest(tree.root, self._volumes, self._kept.records, entries, tree.folders))
+        self._manifest = Manifest(tree.root, self._manifest.volumes, self._kept.records, entries, tree.folders)
+        write_manifest(self._writer, self._manifest)
         self._writer.finish()
+
+    def verify(self, reader: Reader) -> None:
+        """Raise DamagedError where the finished archive does not hold what was written and verified."""
+        verify_rest(reader, self._writer.digests, self._manifest, self._records)
 
     def _add_blobs(self, sources: list[Source]) -> list[Entry]:
         """Store files one after another in BLOB sections of CHUNK_BYTES raw; a large file spans several."""
@@ -166,14 +162,3 @@ class _Packer:
         if chunk:
             self._writer.add(SectionId(BLOB, number), pack_blob(bytes(chunk)))
         return entries
-
-
-def _interpreted(words: np.ndarray, signed: bool) -> np.ndarray:
-    """The words as signed or unsigned, whichever has the smaller range of values; on a tie as the header says.
-
-    Where unused bits hold rubbish, or a writer has not extended the sign, the header's type may span far more values.
-    """
-    other = words.view(words.dtype.str.replace("u", "i"))
-    ranges = {array.dtype.kind: int(array.max()) - int(array.min()) for array in (words, other)}
-    use_signed = ranges["i"] < ranges["u"] or (ranges["i"] == ranges["u"] and signed)
-    return other if use_signed else words

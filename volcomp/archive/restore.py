@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ import numpy as np
 from ..container import MANIFEST, Reader, SectionId
 from ..errors import DamagedError, UnsupportedError
 from ..progress import progress_bar
-from ..volume import Volume, decode, read_volume, slabs_of, volume_numbers
+from ..volume import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers
 from .files import new_tree
 from .manifest import Entry, Manifest, read_manifest
 from .stored import Blobs, Records
@@ -25,7 +25,7 @@ from .tree import check_name, check_names
 
 Bytes = bytes | memoryview
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
-Decoder = Callable[..., Iterator[tuple[int, np.ndarray | DamagedError]]]  # volume.decode, with threads and device
+Decoder = Callable[..., Iterator[Decoded]]  # volume.decode, with threads and device
 
 
 @dataclass
@@ -98,6 +98,34 @@ def verify_open(reader: Reader, *, threads: int | None = None, device: str = "au
     return _verify_arrays(reader, decoder)
 
 
+def verify_images(
+    volume: Volume, entries: list[Entry], around: list[tuple[bytes, bytes]], slabs: Iterator[Decoded]
+) -> None:
+    """Compare the SHA-256 of a volume's images with what they are restored to from decoded slabs and the bytes around
+    their pixels, each as soon as its slabs are there. Raises DamagedError."""
+    decoded, first = _Slices(volume, slabs), 0
+    for entry, (before, after) in zip(entries, around, strict=True):
+        _emit(entry, _splice(entry, before + after, decoded, first, first + entry.frames), None)
+        first += entry.frames
+
+
+def verify_rest(reader: Reader, digests: Mapping[SectionId, bytes], manifest: Manifest, records: list[bytes]) -> None:
+    """What `verify_images` leaves to prove once an archive is written: that it holds the sections with these SHA-256,
+    those of the slabs that were decoded among them, this manifest, these SHA-256 of the bytes around pixels, and all
+    files that are kept whole. Raises DamagedError."""
+    reader.compare(digests)
+    if manifest_of(reader) != manifest:
+        raise DamagedError("the manifest says something else than was written")
+    for number, entries in enumerate(manifest.volumes):
+        _check_depth(read_volume(reader, number), entries)
+    kept = Records(reader, manifest.tables)
+    for record, digest in enumerate(records):
+        if hashlib.sha256(kept.get(record)).digest() != digest:
+            raise DamagedError("the bytes around the pixels of an image are not what was read")
+    for entry, _, pieces in _whole(reader, manifest):
+        _emit(entry, pieces, None)
+
+
 def _run(
     reader: Reader,
     manifest: Manifest,
@@ -112,7 +140,7 @@ def _run(
     outcome.voxels = sum(math.prod(layout.shape) for layout in layouts)
     with progress_bar("decoding", outcome.voxels) as progress:
         contents = _Contents(reader, manifest, partial(decoder, progress=progress))
-        files = contents.images(slices) if slices else chain(contents.images(None), contents.whole())
+        files = contents.images(slices) if slices else chain(contents.images(None), _whole(reader, manifest))
         for entry, where, pieces in files:
             try:
                 _emit(entry, pieces, folder)
@@ -177,6 +205,7 @@ def _emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
                 sha.update(piece)
                 size += len(piece)
                 file.write(piece)
+                del piece  # which holds its slab
         if size != entry.size or sha.digest() != entry.sha256:
             raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
     except DamagedError:
@@ -198,8 +227,7 @@ class _Contents:
         for number, entries in enumerate(self._manifest.volumes):
             try:
                 volume = read_volume(self._reader, number)
-                if sum(entry.frames for entry in entries) != volume.layout.shape[0]:
-                    raise DamagedError(f"volume {number} has another number of slices than its files")
+                _check_depth(volume, entries)
             except DamagedError as error:
                 yield from ((entry, f"volume {number}", _failing(error)) for entry in entries)
             else:
@@ -220,26 +248,37 @@ class _Contents:
         decoded = _Slices(volume, self._decoder(self._reader, volume, slabs))
         for entry, i, first, end in spans:
             where = f"slice {first}" if end == first + 1 else f"slices {first} to {end - 1}"
-            yield entry, f"{where} of volume {volume.number}", self._splice(entry, i, decoded, first, end)
+            yield entry, f"{where} of volume {volume.number}", self._image(entry, i, decoded, first, end)
 
-    def _splice(self, entry: Entry, record: int, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
-        """The bytes before the pixels, the pixels of slices first to end - 1, the bytes after."""
-        kept = self._records.get(record)
-        if entry.before > len(kept):
-            raise DamagedError(f"{entry.name} is damaged: fewer bytes were kept of it than the manifest says")
-        yield kept[: entry.before]
-        for voxels in decoded.blocks(first, end):
-            words = voxels.byteswap() if entry.big_endian else np.ascontiguousarray(voxels)
-            yield words.view(np.uint8).reshape(-1).data
-        yield kept[entry.before :]
+    def _image(self, entry: Entry, record: int, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
+        yield from _splice(entry, self._records.get(record), decoded, first, end)
 
-    def whole(self) -> Iterator[Item]:
-        """The files that are kept whole."""
-        blobs = Blobs(self._reader, sum(entry.size for entry in self._manifest.whole))
-        start = 0
-        for entry in self._manifest.whole:
-            yield entry, "stored files", blobs.pieces(start, start + entry.size)
-            start += entry.size
+
+def _whole(reader: Reader, manifest: Manifest) -> Iterator[Item]:
+    """The files that are kept whole."""
+    blobs = Blobs(reader, sum(entry.size for entry in manifest.whole))
+    start = 0
+    for entry in manifest.whole:
+        yield entry, "stored files", blobs.pieces(start, start + entry.size)
+        start += entry.size
+
+
+def _check_depth(volume: Volume, entries: list[Entry]) -> None:
+    if sum(entry.frames for entry in entries) != volume.layout.shape[0]:
+        raise DamagedError(f"volume {volume.number} has another number of slices than its files")
+
+
+def _splice(entry: Entry, kept: bytes, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
+    """The bytes before the pixels, the pixels of slices first to end - 1, the bytes after; `kept` is both around."""
+    if entry.before > len(kept):
+        raise DamagedError(f"{entry.name} is damaged: fewer bytes were kept of it than the manifest says")
+    yield kept[: entry.before]
+    for voxels in decoded.blocks(first, end):
+        words = voxels.byteswap() if entry.big_endian else np.ascontiguousarray(voxels)
+        del voxels  # or its slab would be here until the next one comes
+        yield words.view(np.uint8).reshape(-1).data
+        del words
+    yield kept[entry.before :]
 
 
 def _failing(error: DamagedError) -> Iterator[Bytes]:
@@ -250,22 +289,25 @@ def _failing(error: DamagedError) -> Iterator[Bytes]:
 class _Slices:
     """Decoded slabs, from which runs of slices are taken in increasing order."""
 
-    def __init__(self, volume: Volume, slabs: Iterator[tuple[int, np.ndarray | DamagedError]]) -> None:
+    def __init__(self, volume: Volume, slabs: Iterator[Decoded]) -> None:
         self._ranges, self._slabs = volume.layout.slabs, slabs
         self._first, self._end = 0, 0  # slices of the current slab
-        self._current: np.ndarray | DamagedError = np.empty(0)
+        self._current: np.ndarray | DamagedError | None = None
 
     def blocks(self, first: int, end: int) -> Iterator[np.ndarray]:
         """The slices first to end - 1 [z,Y,X], in as many blocks as there are slabs; raises a damaged slab's error."""
         while first < end:
             while first >= self._end:
-                decoded = next(self._slabs, None)
-                if decoded is None:
+                self._current = None  # whose memory the next one may take
+                following = next(self._slabs, None)
+                if following is None:
                     raise DamagedError("its volume could not be decoded so far")
-                k, self._current = decoded
+                k, self._current = following
+                del following
                 self._first, self._end = self._ranges[k]
             if isinstance(self._current, DamagedError):
                 raise self._current
+            assert self._current is not None
             stop = min(end, self._end)
             yield self._current[first - self._first : stop - self._first]
             first = stop

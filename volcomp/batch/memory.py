@@ -20,8 +20,9 @@ from .jobs import Job
 from .work import How
 
 PROCESS = 500 << 20  # Python, numba and torch
-_SLAB = 27  # bytes for every voxel of a slab at work, while it is coded
-_SEARCH, _SEARCHED = 550, 1 << 19  # or before, while its linear stage is fitted: bytes for every voxel, so many at most
+_SLAB = 24  # bytes for every voxel of a slab at work, while it is coded; and of one that waits to be written
+# Or before, while its linear stage is fitted: bytes for every voxel, and for those that the search looks at.
+_LEVELS, _SEARCH, _SEARCHED = 16, 1100, 1 << 16
 _FIT, _FIT_VOXEL = 900 << 20, 16  # what a fit of the model takes besides, and for every voxel that it learns from
 _CUDA = 3 << 30  # an allowance for what CUDA itself takes; not measured
 _FREE_SHARE = 0.8  # of the free memory, where nothing else is said
@@ -55,8 +56,11 @@ def _compressing(job: Job, threads: int, effort: int, on_gpu: bool) -> int:
     slab = min(height * image.rows * image.columns, voxels, SLAB_VOXELS)
     at_work = min(threads, -(-voxels // slab))
     walked = min(voxels, GROUP_VOXELS) if on_gpu else at_work * slab
-    need = PROCESS + 2 * volume + max(_SLAB * walked, at_work * _SEARCH * min(slab, _SEARCHED))
-    return need if effort <= EFFORT else need + _FIT + _FIT_VOXEL * min(voxels, 2 * FIT_VOXELS)
+    need = PROCESS + max(_SLAB * walked, at_work * (_LEVELS * slab + _SEARCH * min(slab, _SEARCHED)))
+    if effort <= EFFORT:
+        return need
+    # What is coded twice is held until it is known which is smaller.
+    return need + 2 * volume + _FIT + _FIT_VOXEL * min(voxels, 2 * FIT_VOXELS)
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from ..heap import give_back_at_once
 from .jobs import Job
 from .report import FAILED, Row
 from .work import How, perform
@@ -109,6 +110,7 @@ def _deaf() -> Iterator[None]:
 
 def _serve(pipes: Sequence[Connection], how: How, gpu: str | None) -> None:
     """A process' life: job after job, until it is terminated or whoever leads the batch is gone."""
+    give_back_at_once()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before anything asks which there are
     if len(pipes) == 1:

@@ -9,7 +9,7 @@ from .dicom import Image, along_normal
 
 # Smaller parts than a slab stay in one volume, one after another: a volume of their own would cost more than it saves.
 _SMALLEST_SPLIT = 32
-# Voxels of one volume are held in memory while it is coded; longer series become several volumes.
+# A volume can be had as one array (`arrays.decompress`); longer series become several.
 MAX_VOLUME_BYTES = 1 << 30
 
 

@@ -1,0 +1,312 @@
+"""What is in memory at once does not grow with the depth of a volume; and what is verified early is verified well."""
+
+import hashlib
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import volcomp
+from tests.helpers import compress, contents, image, noise, series
+from tests.test_codec import scan
+from volcomp import DamagedError, UnsupportedError, VerificationError, codec
+from volcomp.archive import pack
+from volcomp.archive.kept import KeptWriter
+from volcomp.archive.restore import restore, verify
+from volcomp.archive.stack import Stack
+from volcomp.container import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
+from volcomp.engines import OnThreads
+from volcomp.mapping import Mapping
+from volcomp.source import Held
+
+THREADS = 2
+
+
+class Living:
+    """Counts arrays that are in use, and how many were at once."""
+
+    def __init__(self):
+        self.now = self.most = self.all = 0
+
+    def born(self, array):
+        self.now += 1
+        self.all += 1
+        self.most = max(self.most, self.now)
+        weakref.finalize(array, self._gone)
+        return array
+
+    def _gone(self):
+        self.now -= 1
+
+    def counting(self, function):
+        """The same function, whose results are counted."""
+        return lambda *arguments: self.born(function(*arguments))
+
+
+@pytest.fixture
+def living(monkeypatch, low_slabs):
+    """Voxels that were read, their levels, and voxels that were decoded, each as many slabs."""
+    counts = {name: Living() for name in ("read", "levels", "decoded")}
+    held, stack = Held.slices, Stack.slices
+    monkeypatch.setattr(Held, "slices", counts["read"].counting(lambda *a: held(*a).copy()))
+    monkeypatch.setattr(Stack, "slices", counts["read"].counting(stack))
+    monkeypatch.setattr(Mapping, "forward", counts["levels"].counting(Mapping.forward))
+    monkeypatch.setattr(Mapping, "backward", counts["decoded"].counting(Mapping.backward))
+    return counts
+
+
+def few(counts, slabs, *names):
+    """Each slab was there once, and never more of them than are at work, wait to be fetched, or are being used."""
+    for name in names:
+        assert counts[name].all == slabs and counts[name].now == 0
+        assert counts[name].most <= (THREADS if name != "decoded" else 2 * THREADS + 2), name
+
+
+@pytest.mark.parametrize("model", ["fast", "paper"])
+def test_encoder_and_decoder_have_few_slabs_in_memory(living, model):
+    voxels = scan((400, 6, 7))
+    header, slabs = codec.encode_slabs(Held(voxels), model=model, threads=THREADS, check=True)
+    payloads = []
+    for payload, decoded in slabs:
+        assert np.array_equal(decoded, voxels[20 * len(payloads) :][:20])
+        payloads.append(payload)
+        del decoded
+    few(living, 20, "read", "levels", "decoded")
+    assert (header, payloads) == codec.encode(voxels, model=model)
+    living["decoded"].all = 0
+    for _, part in codec.decode_slabs(header, dict(enumerate(payloads)), threads=THREADS):
+        del part
+    few(living, 20, "decoded")
+
+
+@pytest.fixture
+def impatient(monkeypatch, low_slabs):
+    """Fails where anybody still holds a slab while the next one is waited for; counts slabs."""
+    passed = []
+
+    def watched(results):
+        before = None
+        while True:
+            assert before is None or before() is None, "somebody holds a slab that is done with"
+            following = next(results, None)
+            if following is None:
+                return
+            before = weakref.ref(following[1] if isinstance(following, tuple) else following)
+            passed.append(before)
+            yield following
+            del following
+
+    for way in ("survey", "restore"):
+        genuine = getattr(OnThreads, way)
+        monkeypatch.setattr(
+            OnThreads, way, lambda engine, *arguments, genuine=genuine: watched(genuine(engine, *arguments))
+        )
+    return passed
+
+
+@pytest.mark.parametrize("frames", [1, 200])
+def test_no_slab_outlives_its_use(impatient, tmp_path, frames):
+    if frames == 1:
+        series(tmp_path / "in", 200, size=6)
+    else:
+        image(tmp_path / "in" / "all", noise((frames, 6, 6)))
+    compress([tmp_path / "in"], tmp_path / "x.vcz")
+    restore(tmp_path / "x.vcz", tmp_path / "out", threads=1)
+    verify(tmp_path / "x.vcz", threads=1)
+    voxels = volcomp.decompress(volcomp.compress(noise((200, 6, 6)), threads=1), threads=1)
+    assert len(impatient) == 5 * 10 and len(voxels) == 200
+
+
+@pytest.mark.parametrize("frames", [1, 200])
+def test_archives_have_few_slabs_in_memory(living, tmp_path, frames):
+    """In single images, and where one file is the whole volume."""
+    if frames == 1:
+        series(tmp_path / "in", 200, size=6)
+    else:
+        image(tmp_path / "in" / "all", noise((frames, 6, 6)))
+    compress([tmp_path / "in"], tmp_path / "x.vcz", threads=THREADS)
+    few(living, 10, "read", "levels", "decoded")
+    living["decoded"].all = 0
+    restore(tmp_path / "x.vcz", tmp_path / "out", threads=THREADS)
+    few(living, 10, "decoded")
+    assert contents(tmp_path / "out") == contents(tmp_path / "in")
+
+
+def test_payloads_are_asked_for_in_turn(low_slabs):
+    header, payloads = codec.encode(scan((400, 6, 7)), model="fast")
+    asked = []
+
+    class Lazy(dict):
+        def __getitem__(self, k):
+            asked.append(k)
+            return super().__getitem__(k)
+
+    for k, _ in codec.decode_slabs(header, Lazy(enumerate(payloads)), threads=THREADS):
+        assert len(asked) <= k + THREADS + 2
+    assert sorted(asked) == [*range(20)]
+
+
+def test_slabs_are_not_coded_far_ahead(low_slabs):
+    done = []
+    _, slabs = codec.encode_slabs(Held(scan((400, 6, 7))), model="fast", threads=1, progress=done.append)
+    assert not done
+    next(slabs)
+    slabs.close()
+    assert 0 < sum(done) < 100 * 6 * 7
+
+
+@pytest.mark.parametrize(("check", "times"), [(False, 1), (True, 2)])
+def test_progress_adds_up(low_slabs, check, times):
+    voxels, done = scan((60, 12, 12)), []
+    _, slabs = codec.encode_slabs(Held(voxels), model="fast", progress=done.append, check=check)
+    assert all((decoded is not None) == check for _, decoded in slabs)
+    assert sum(done) == times * voxels.size
+
+
+@pytest.mark.parametrize("options", [{"effort": 6}, {"backend": "torch"}])
+def test_other_ways_to_code_are_verified_as_well(low_slabs, options):
+    """After a fit, when it is known which payloads are kept; on a device, group by group."""
+    pytest.importorskip("torch")
+    voxels, done = scan((40, 12, 14)), []
+    header, slabs = codec.encode_slabs(Held(voxels), model="fast", progress=done.append, check=True, **options)
+    payloads, decoded = zip(*slabs, strict=True)
+    assert np.array_equal(np.concatenate(decoded), voxels)
+    assert sum(done) == codec.progress_of(voxels.size, options.get("effort", 5)) + voxels.size
+    assert (header, [*payloads]) == codec.encode(voxels, model="fast", **options)
+
+
+# ----------------------------------------------------------------------------------------------------- verification
+
+
+@pytest.mark.parametrize("tag", [VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST])
+def test_what_is_on_disk_is_verified_in_the_end(tmp_path, monkeypatch, tag):
+    """Bytes that change on their way to the disk, whose checksum is right: all that was decoded were others."""
+    series(tmp_path / "in", 3)
+    (tmp_path / "in" / "note").write_text("note" * 100)
+
+    class Faulty(Writer):
+        def add(self, section, payload):
+            if section.tag != tag:
+                super().add(section, payload)
+                return
+            super().add(section, payload[:-1] + bytes([payload[-1] ^ 1]))
+            self.digests[section] = hashlib.sha256(payload).digest()
+
+    monkeypatch.setattr(pack, "Writer", Faulty)
+    with pytest.raises(VerificationError, match=r"so nothing was written: .* not what was written"):
+        compress([tmp_path / "in"], tmp_path / "x.vcz")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    compress([tmp_path / "in"], tmp_path / "x.vcz", check=False)
+
+
+def test_a_section_that_was_not_written_is_missed(tmp_path, monkeypatch):
+    add = Writer.add
+    monkeypatch.setattr(pack, "Writer", type("Lossy", (Writer,), {
+        "add": lambda self, section, payload: (
+            self.digests.update({section: b""}) if section.tag == BLOB else add(self, section, payload))}))  # fmt: skip
+    series(tmp_path / "in", 2)
+    (tmp_path / "in" / "note").write_text("note")
+    with pytest.raises(VerificationError, match="other sections than were written"):
+        compress([tmp_path / "in"], tmp_path / "x.vcz")
+
+
+def test_bytes_around_pixels_that_are_lost_are_missed(tmp_path, monkeypatch):
+    add = KeptWriter.add
+    monkeypatch.setattr(KeptWriter, "add", lambda self, before, after: add(self, before[:-1] + b"x", after))
+    with pytest.raises(VerificationError, match="around the pixels"):
+        compress([series(tmp_path / "in", 2)], tmp_path / "x.vcz")
+
+
+def test_files_that_are_kept_whole_are_compared(tmp_path, monkeypatch):
+    genuine = pack.pack_blob
+    monkeypatch.setattr(pack, "pack_blob", lambda raw: genuine(raw[::-1]))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "note").write_text("note")
+    with pytest.raises(VerificationError, match="note is damaged: its SHA-256 does not fit"):
+        compress([tmp_path / "in"], tmp_path / "x.vcz")
+
+
+def test_a_manifest_that_says_something_else_is_noticed(tmp_path, monkeypatch):
+    write = pack.write_manifest
+    monkeypatch.setattr(pack, "write_manifest", lambda writer, manifest: write(
+        writer, pack.Manifest("other", *[getattr(manifest, name) for name in ("volumes", "tables", "whole", "folders")])
+    ))  # fmt: skip
+    with pytest.raises(VerificationError, match="manifest says something else"):
+        compress([series(tmp_path / "in", 2)], tmp_path / "x.vcz")
+
+
+@pytest.mark.parametrize("lie", [{"frames": 2}, {"before": 5}, {"sha256": bytes(32)}, {"big_endian": True}])
+def test_images_that_would_not_be_restored_are_noticed(tmp_path, monkeypatch, lie):
+    """Whatever the manifest is going to say wrongly of them."""
+    from dataclasses import replace
+
+    files = Stack.files
+    monkeypatch.setattr(
+        Stack, "files", lambda stack: ((replace(entry, **lie), around) for entry, around in files(stack))
+    )
+    with pytest.raises(VerificationError, match="nothing was written"):
+        compress([series(tmp_path / "in", 2)], tmp_path / "x.vcz")
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_pixels_that_change_between_two_readings(tmp_path, monkeypatch, check, frames):
+    """With the file's size as it was."""
+    folder = tmp_path / "in"
+    path = image(folder / "x", noise((frames, 8, 8)))
+    slices = Stack.slices
+
+    def change_then_read(stack, first, end):
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        return slices(stack, first, end)
+
+    monkeypatch.setattr(Stack, "slices", change_then_read)
+    with pytest.raises(UnsupportedError, match="x changed while it was being read"):
+        compress([folder], tmp_path / "x.vcz", check=check)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_slab_that_does_not_decode_is_said_to_be(tmp_path, monkeypatch):
+    def fail(self, k, payload):
+        raise DamagedError("it is odd")
+
+    monkeypatch.setattr(codec._Back, "begin", fail)
+    with pytest.raises(VerificationError, match=r"nothing was written: slab 0 .* is damaged: it is odd"):
+        compress([series(tmp_path / "in", 3)], tmp_path / "x.vcz")
+
+
+# ---------------------------------------------------------------------------------------------------------- allocator
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux what is resident")
+@pytest.mark.parametrize("function", ["give_back", "give_back_at_once"])
+def test_what_is_freed_is_given_back(function):
+    """Two arrays of 24 MB, of which glibc would keep the second one's memory."""
+    code = f"""
+import sys
+import numpy as np
+from volcomp import heap
+
+def resident():
+    lines = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(lines["VmRSS"].split()[0]) >> 10
+
+if heap._glibc() is None:
+    sys.exit()
+if {function == "give_back_at_once"}:
+    heap.give_back_at_once()
+before = resident()
+for _ in range(3):
+    array = np.ones(24 << 20, np.uint8)
+    above = np.ones(1 << 16, np.uint8)  # what is in use above it
+    del array
+if {function == "give_back"}:
+    heap.give_back()
+assert resident() < before + 8, (before, resident())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
