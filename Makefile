@@ -16,7 +16,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu check ratio speed speed-gpu train study golden fuzz clean
+.PHONY: help setup demo test test-gpu check ratio speed efforts speed-gpu train study golden fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ ratio: $(VENV)/.setup ## sizes on the corpus' valid split -> benchmarks/ratio.cs
 
 speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv and the README
 	$(PY) -m benchmarks.speed $(ARGS)
+
+efforts: $(VENV)/.setup ## sizes and MB/s of efforts 1 to 5 -> benchmarks/efforts.csv and the README
+	$(PY) -m benchmarks.efforts $(ARGS)
 
 train: $(GPU_SETUP) ## train MODEL=fast|base on the corpus' train split and export it; DEVICE=cuda takes a GPU
 	$(PY) -m volcomp.training --model $(MODEL) --device $(DEVICE) $(ARGS)

@@ -24,6 +24,7 @@ import numpy as np
 import zstandard
 
 import volcomp
+from volcomp import codec as ours
 
 
 def _optional(package: str) -> Any:
@@ -61,14 +62,17 @@ class Codec:
     @property
     def versions(self) -> tuple[str, ...]:
         """Packages and versions, as in ("tomoz 0.2.0",)."""
-        return tuple(map(_versioned, self.packages))
+        return tuple(map(versioned, self.packages))
 
 
-def _versioned(package: str) -> str:
+def versioned(package: str) -> str:
+    """A distribution and its version, as in "tomoz 0.2.0"."""
+    if package == "volcomp":
+        return f"volcomp {volcomp.__version__}"  # of this checkout, whatever is installed
     try:
         return f"{package} {version(package)}"
-    except PackageNotFoundError:  # run from a checkout that nobody installed
-        return f"{package} unreleased"
+    except PackageNotFoundError:  # of ffmpeg and zlib, for example
+        return f"{package} unknown"
 
 
 def from_zero(voxels: np.ndarray) -> np.ndarray:
@@ -170,7 +174,8 @@ def _volcomp(model: str, effort: int | None = None) -> Codec:
     )
 
 
-OURS = (_volcomp("base", 9), _volcomp("base"), _volcomp("fast"))
+MODELS = tuple(model for model in ("base", "fast", "turbo") if model in ours.MODELS)  # the largest first
+OURS = (_volcomp("base", 9), *map(_volcomp, MODELS))
 
 # Strongest first: the order of the tables. Tomoz and zstd see the volume, the others its slices.
 RIVALS = (
@@ -197,3 +202,9 @@ RIVALS = (
 )
 
 CODECS = {codec.name: codec for codec in (*OURS, *RIVALS)}
+
+
+def named(name: str) -> Codec:
+    """One of CODECS, or a model of volcomp with an effort, as "fast-e1". KeyError for others."""
+    model, _, effort = name.partition("-e")
+    return _volcomp(model, int(effort)) if model in MODELS and effort.isdecimal() else CODECS[name]
