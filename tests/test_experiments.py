@@ -267,6 +267,7 @@ def test_three_decoders_are_three(tmp_path: Path) -> None:
     assert alone["voxels_per_front"] == "1.0" and alone["fronts"] == 2 * 8 * 8
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_and_reports_from_csv_alone(tmp_path: Path) -> None:
     cache, folder = tmp_path / "cache", tmp_path / "results"
     line = [sys.executable, "-m", "experiments.cross_validation", "--config", str(SMOKE), "--jobs", "2"]

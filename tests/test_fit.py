@@ -148,6 +148,7 @@ def test_damaged_differences_are_noticed(made: tuple[np.ndarray, bytes]) -> None
             codec.read_header(header[:size])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [name for name, number in models.CURRENT.items() if number not in models.PUBLISHED])
 def test_more_effort_is_never_larger(model: str) -> None:
     pytest.importorskip("torch")
@@ -178,6 +179,7 @@ def test_a_fit_finds_what_the_model_does_not_know(saved_by_the_cpu: int) -> None
     assert saved_by_the_cpu > 0
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("fit")  # in one process, so that the CPU fits once
 def test_a_fit_as_a_gpu_does_it(saved_by_the_cpu: int) -> None:
     """By plain torch: it saves at least half of what the CPU's fit does, and the file decodes.
