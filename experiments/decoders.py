@@ -23,11 +23,11 @@ from benchmarks import phantom
 from neighbourhoods import Schedule, gather, margins
 from volcomp import models
 from volcomp.cursor import Cursor
-from volcomp.lstm.cpu import one_thread_each
 from volcomp.paper import cpu, slab
 from volcomp.paper.reference import Network
 from volcomp.paper.sequence import in_order, padded
 from volcomp.paper.weights import Weights
+from volcomp.products import one_thread_each
 from volcomp.training.paper import neighbourhood_of
 
 from .config import Config

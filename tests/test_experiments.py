@@ -35,9 +35,9 @@ from experiments import (  # noqa: E402
 from experiments.rivals import CODECS  # noqa: E402
 from neighbourhoods import is_causal  # noqa: E402
 from volcomp import codec, models  # noqa: E402
-from volcomp.lstm.cpu import one_thread_each  # noqa: E402
 from volcomp.paper import reference  # noqa: E402
 from volcomp.paper import slab as paper_slab  # noqa: E402
+from volcomp.products import one_thread_each  # noqa: E402
 from volcomp.training import export, paper  # noqa: E402
 from volcomp.training import model as row_model  # noqa: E402
 from volcomp.training.corpus import ROOT, Series  # noqa: E402

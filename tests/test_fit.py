@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 import volcomp
 from tests import stranger
-from volcomp import arrays, codec, container, differences, models
+from volcomp import arrays, codec, container, differences, models, products
 from volcomp.cursor import string
 from volcomp.differences import Differences
 from volcomp.errors import DamagedError, UnsupportedError, VolcompError
-from volcomp.lstm import cpu
 
 RELEASED = models.weights(models.CURRENT["fast"])
 
@@ -107,7 +106,7 @@ def test_unsound_models_are_refused() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("backend", ["reference", *(product.__name__ for product in cpu.products())])
+@pytest.mark.parametrize("backend", ["reference", *(maker.__name__ for maker in products.makers())])
 def test_every_backend_decodes(
     made: tuple[np.ndarray, bytes], threads: int, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +117,7 @@ def test_every_backend_decodes(
     assert volume.codec_header[0] == models.FITTED + models.CURRENT["fast"]
     if backend != "reference":
         codec._network.cache_clear()
-        monkeypatch.setattr(cpu, "products", lambda: [getattr(cpu, backend)])
+        monkeypatch.setattr(products, "makers", lambda: [getattr(products, backend)])
     kind = "reference" if backend == "reference" else "cpu"
     ((_, back),) = codec.decode_slabs(volume.codec_header, payloads, threads=threads, backend=kind)
     codec._network.cache_clear()

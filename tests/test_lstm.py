@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import features, models, residual, spike
+from volcomp import features, models, products, residual, spike
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.lstm import cpu, learning, reference
 from volcomp.lstm.state import AHEAD, State
 from volcomp.lstm.weights import ACCUMULATOR_LIMIT, FEATURES, Weights
 
-PRODUCTS = cpu.products()
+PRODUCTS = products.makers()
 
 
 def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False, shared: int = 0) -> Weights:
@@ -37,7 +37,7 @@ def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False
 
 
 def pair(
-    weights: Weights, make_product: cpu.Product, rows: int
+    weights: Weights, make_product: products.Maker, rows: int
 ) -> tuple[tuple[cpu.Network, State], tuple[reference.Network, State]]:
     """The backend and the definition, each with a state of its own."""
     mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
@@ -46,7 +46,7 @@ def pair(
 
 @pytest.mark.parametrize("make_product", PRODUCTS)
 @given(hidden=st.sampled_from([8, 32, 48]), seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 70))
-def test_backends_equal_the_reference(make_product: cpu.Product, hidden: int, seed: int, rows: int) -> None:
+def test_backends_equal_the_reference(make_product: products.Maker, hidden: int, seed: int, rows: int) -> None:
     weights = some_weights(hidden, seed)
     (mine, a), (theirs, b) = pair(weights, make_product, rows)
     random = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def test_backends_equal_the_reference(make_product: cpu.Product, hidden: int, se
 
 @pytest.mark.parametrize("make_product", PRODUCTS)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 400), hard=st.booleans())
-def test_heads_learn_the_same_everywhere(make_product: cpu.Product, seed: int, rows: int, hard: bool) -> None:
+def test_heads_learn_the_same_everywhere(make_product: products.Maker, seed: int, rows: int, hard: bool) -> None:
     """Over several fronts of some of the rows; with the hardest metric, weights run into their limits."""
     weights = some_weights(8, seed, learns=True)
     if not hard:
@@ -123,7 +123,7 @@ def test_constants_are_those_of_the_other_stages() -> None:
 
 @pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
 @pytest.mark.parametrize("make_product", PRODUCTS)
-def test_released_models_on_many_rows(number: int, make_product: cpu.Product) -> None:
+def test_released_models_on_many_rows(number: int, make_product: products.Maker) -> None:
     weights = models.weights(number)
     mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
     rows = mine.chunk + 30  # more than one chunk
@@ -167,8 +167,8 @@ def test_weights_that_could_overflow_are_refused() -> None:
 
 
 def test_a_backend_that_gives_other_numbers_is_refused() -> None:
-    def off_by_one(weights: np.ndarray) -> cpu.Product:
-        exact = cpu.float_product(weights)
+    def off_by_one(weights: np.ndarray) -> products.Product:
+        exact = products.float_product(weights)
 
         def product(x: np.ndarray, out: np.ndarray) -> None:
             exact(x, out)
@@ -183,6 +183,7 @@ def test_a_backend_that_gives_other_numbers_is_refused() -> None:
 def test_a_torch_without_its_private_kernel_leaves_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.delattr(torch, "_int_mm")
+    products._seconds.cache_clear()
     with pytest.warns(RuntimeWarning, match="torch_product is left aside"):
         network = cpu.Network(models.weights(1))
     weights = models.weights(1)

@@ -12,9 +12,9 @@ from neighbourhoods import Schedule, margins
 from volcomp import codec, models
 from volcomp.cursor import Cursor
 from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.lstm.cpu import float_product, one_thread_each, products
 from volcomp.paper import adaptive, cpu, reference, sequence, slab
 from volcomp.paper.weights import UNITS, WEIGHT_LIMIT, Weights, from_real, load
+from volcomp.products import float_product, makers, one_thread_each
 
 NUMBER = models.CURRENT["paper"]
 SMALL = ((-1, 0, 0), (-1, 1, 1), (0, -1, -1), (0, -1, 0), (0, -1, 1), (0, 0, -1))
@@ -59,7 +59,7 @@ def test_backends_equal_the_reference(size: float, limit: int) -> None:
     ranks[:50] = np.random.default_rng(2).choice([0, limit], (50, len(SMALL)))
     expected = reference.Network(weights).predict(ranks, limit)
     assert expected.min() >= 0 and expected.max() <= limit
-    for make in products():
+    for make in makers():
         assert np.array_equal(cpu.Network(weights, make).predict(ranks, limit), expected)
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from . import least_squares, linear
 from .errors import DamagedError
-from .lstm import cpu
 from .processors import cores
+from .products import alone, one_thread_each
 from .slab import Team
 from .walk import Done, Stopped
 
@@ -44,10 +44,10 @@ class Workers:
         self._stack = ExitStack()
 
     def __enter__(self) -> Workers:
-        self._stack.enter_context(cpu.one_thread_each())
-        self.pool = self._stack.enter_context(ThreadPoolExecutor(self.slabs, initializer=cpu.alone))
+        self._stack.enter_context(one_thread_each())
+        self.pool = self._stack.enter_context(ThreadPoolExecutor(self.slabs, initializer=alone))
         helpers = self._helpers - 1
-        more = ThreadPoolExecutor(helpers * self.slabs, initializer=cpu.alone) if helpers else None
+        more = ThreadPoolExecutor(helpers * self.slabs, initializer=alone) if helpers else None
         self.team = Team(self._stack.enter_context(more) if more else None, self._helpers)
         self._stack.callback(self._stop.set)
         return self

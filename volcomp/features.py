@@ -17,6 +17,7 @@ from numba import njit
 from .padded import flat
 
 INPUTS = 64  # width of the network's input; the last ones are reserved and zero
+SPARED = slice(16, 40)  # inputs that the smallest networks do without: most neighbours in the slices before
 RADIUS = 2  # reach of every neighbour that is read here
 INPUT_LIMIT = 127
 

@@ -14,7 +14,7 @@ from math import prod
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
-from ..lstm import cpu
+from ..products import alone
 from ..walk import Done, Stopped
 from .turns import AnySlab
 
@@ -66,7 +66,7 @@ class Convoy(Generic[AnySlab, Walked]):
         return call.result.result()
 
     def _serve(self) -> None:
-        cpu.alone()
+        alone()
         while calls := self._next():
             self._answer(calls)
 

@@ -19,7 +19,7 @@ import torch
 
 from ..errors import DamagedError, UnsupportedError
 from ..handover import Handover, release
-from ..lstm import cpu
+from ..products import alone
 from ..walk import Done, Stopped
 
 TURNS = 2  # groups that take turns on the device
@@ -114,7 +114,7 @@ def restore(
 
     cuts = [len(slabs) * turn // TURNS for turn in range(TURNS + 1)]
     halves = [slabs[a:b] for a, b in pairwise(cuts) if a < b]
-    with ThreadPoolExecutor(TURNS, initializer=cpu.alone) as pool:
+    with ThreadPoolExecutor(TURNS, initializer=alone) as pool:
         turns = [pool.submit(fitting, walk, half, need) for half in halves]
         try:
             return [result for turn in turns for result in turn.result()]

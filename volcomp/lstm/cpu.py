@@ -1,32 +1,20 @@
-"""The CPU backend: an int8 matrix product from torch where there is torch, else float32 from numpy, and numba for the
-rest.
-
-Both products are exact, because no sum can reach 2^24 (`weights.py` proves it for every model), so both give the
-reference's bits.
-"""
+"""The CPU backend: the fastest exact matrix product that there is (`products.py`), and numba for the rest."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numba import njit
-from threadpoolctl import threadpool_limits
 
-from ..errors import UnsupportedError
+from ..products import Maker, Product, take_exact
 from . import cell, learning, reference
 from .state import State
 from .weights import Weights
 
 CHUNK_BYTES = 1 << 19  # accumulators at a time: they stay in a 2 MB second-level cache beside all that the rows read
 CACHE_LINE = 64  # bytes
-Product = Callable[[np.ndarray, np.ndarray], object]  # inputs int8 [v, k], accumulators int32 [v, n] out
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
@@ -62,77 +50,10 @@ def _accumulators(rows: int, columns: int) -> np.ndarray:
     return room[begin : begin + size].view(np.int32).reshape(rows, columns)
 
 
-def torch_product(weights: np.ndarray) -> Product:
-    """Through torch's int8 kernel. Raises RuntimeError or AttributeError where it has none:
-    the function is private to torch, so it may change."""
-    import torch
-
-    columns = torch.from_numpy(np.ascontiguousarray(weights.T)).t()
-    multiply = torch._int_mm
-    multiply(torch.zeros(32, weights.shape[0], dtype=torch.int8), columns)
-
-    def product(x: np.ndarray, out: np.ndarray) -> None:
-        multiply(torch.from_numpy(x), columns, out=torch.from_numpy(out))
-
-    return product
-
-
-def float_product(weights: np.ndarray) -> Product:
-    """The same through float32, which holds these integers exactly."""
-    real = weights.astype(np.float32)
-
-    def product(x: np.ndarray, out: np.ndarray) -> None:
-        out[:] = x.astype(np.float32) @ real
-
-    return product
-
-
-def products() -> list[Callable[[np.ndarray], Product]]:
-    """The products that this machine may have, fastest first."""
-    return [torch_product, float_product] if importlib.util.find_spec("torch") else [float_product]
-
-
-def take_exact(
-    matrix: np.ndarray, make_product: Callable[[np.ndarray], Product] | None, take: Callable[[Product], None], name: str
-) -> None:
-    """Offer products of this matrix, made in that way or in those of this machine, until `take` takes one, which raises
-    RuntimeError where a product is not exact; UnsupportedError, for the model of that name, if it takes none."""
-    for candidate in [make_product] if make_product else products():
-        try:
-            take(candidate(matrix))
-            return
-        except (ImportError, AttributeError, RuntimeError, TypeError) as error:
-            warnings.warn(f"{candidate.__name__} is left aside: {error}", RuntimeWarning, stacklevel=3)
-    raise UnsupportedError(f"no matrix product here is exact, as {name} needs: reinstall numpy and torch")
-
-
-def alone() -> None:
-    """Keep torch's products on the calling thread. Every thread must say so for itself: OpenMP counts by thread, and
-    what another one has set holds only for those that it had not yet met."""
-    torch = sys.modules.get("torch")
-    if torch:
-        torch.set_num_threads(1)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Keep matrix products on the thread that asks for them: the codec has its own threads, one to a slab, which begin
-    with `alone`."""
-    torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else 0
-    with threadpool_limits(1, user_api="blas"):
-        alone()
-        try:
-            yield
-        finally:
-            if torch:
-                torch.set_num_threads(before)
-
-
 class Network:
     """As `reference.Network`, bit for bit, and much faster."""
 
-    def __init__(self, weights: Weights, make_product: Callable[[np.ndarray], Product] | None = None) -> None:
+    def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
         self.weights = weights
         self._metric = weights.metric.astype(np.float64)
         self.chunk = CHUNK_BYTES // (16 * weights.hidden)  # rows at a time

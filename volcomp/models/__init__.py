@@ -21,9 +21,9 @@ PUBLISHED = {16}  # those of the published kind (`paper`)
 # Models that were never released, by numbers that no file has: experiments put them here, and into the tables above.
 TRIALS: dict[int, Weights | published.Weights] = {}
 # The most runs that a support of the linear stage may have, for they cost time in decoding too.
-RUNS = {"fast": 16, "base": 24}
+RUNS = {"turbo": 12, "fast": 16, "base": 24}
 # The share of a slab that factors of grey levels must save, for they take time as well: some 80 ns a voxel.
-WORTHWHILE = {"fast": 1 / 128, "base": 1 / 1024}
+WORTHWHILE = {"turbo": 1 / 64, "fast": 1 / 128, "base": 1 / 1024}
 
 
 @cache

@@ -1,16 +1,15 @@
-"""The CPU backend: the matrix products of `lstm.cpu`, int8 from torch or float32 from numpy, and numba for the rest."""
+"""The CPU backend: the fastest exact matrix product that there is (`products.py`), and numba for the rest."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from ..lstm.cell import next_cell
-from ..lstm.cpu import Product, take_exact
+from ..products import Maker, Product, take_exact
 from . import reference
 from .reference import GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_SHIFT, rank_of, value_of
 from .weights import SIGMOID_STEPS, UNITS, Weights
@@ -65,7 +64,7 @@ def _advance(
 class Network(reference.Network):
     """As `reference.Network`, bit for bit, and much faster."""
 
-    def __init__(self, weights: Weights, make_product: Callable[[np.ndarray], Product] | None = None) -> None:
+    def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
         super().__init__(weights)
         self._entrance = weights.entrance.astype(np.int32)
         right = weights.sigmoid.astype(np.int32)

@@ -72,15 +72,22 @@ def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
     sizes = np.array([len(c) for c in counts], np.int64)
     return Weights(
         trainee.name, weights.numpy(), shift.numpy(), head, bias, np.concatenate(counts), sizes, slopes(trainee.shape),
-        metric(covariance, RATE),
+        _blinded(metric(covariance, RATE), trainee.blind),
     )  # fmt: skip
+
+
+def _blinded(metric: np.ndarray, blind: slice) -> np.ndarray:
+    """The metric of a head that learns nothing from these inputs."""
+    metric[blind] = 0
+    metric[:, blind] = 0
+    return metric
 
 
 def covariance(trainee: Trainee, batches: Iterable[np.ndarray]) -> np.ndarray:
     """For `integers`, from batches of inputs int8 [T, B, INPUTS]."""
     total, count = np.zeros((len(trainee.head), len(trainee.head))), 0
     for inputs in batches:
-        seen = trainee.lstm.forward(inputs).reshape(-1, len(trainee.head)).numpy().astype(np.float64) / 128
+        seen = trainee.forward(inputs).reshape(-1, len(trainee.head)).numpy().astype(np.float64) / 128
         total += seen.T @ seen
         count += len(seen)
     return total / count

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from .. import features
 from ..features import INPUTS
 from ..lstm.weights import Weights
 from .density import Shape
 from .device import passes
 from .network import OnCpu, RowLstm
 
-HIDDEN = {"fast": 32, "base": 128}
-SHARED = {"fast": 16, "base": 32}  # hidden outputs that rows pass on to the row below and to the next slice
-VARIATIONS = {"fast": 2, "base": 2}  # of every series, see `augment`
+HIDDEN = {"turbo": 16, "fast": 32, "base": 128}
+SHARED = {"turbo": 8, "fast": 16, "base": 32}  # hidden outputs that rows pass on to the row below and to the next slice
+VARIATIONS = {"turbo": 2, "fast": 2, "base": 2}  # of every series, see `augment`
+BLIND = {"turbo": features.SPARED}  # inputs that the network does without: their weights are 0 in the released model
 BETAS = (0.9, 0.999)
 HEAD_UNIT = 256  # an integer head weight of 256 is 1.0
 SCALE_OCTAVES = 16.0  # a scale index counts sixteenths of an octave …
@@ -43,6 +45,8 @@ class Trainee:
         self.lstm = RowLstm(HIDDEN[name], SHARED[name], generator, passes(HIDDEN[name], SHARED[name], device))
         # Offset in scales, log2 of the scale's correction; from all that the network sees and says, in 1/128.
         self.head = torch.zeros(len(self.lstm.weights), 2, requires_grad=True)
+        self.blind = BLIND.get(name, slice(0))
+        self.lstm.weights.data[self.blind] = 0
         self.bias = torch.tensor([0.0, -0.5], requires_grad=True)
         self.shape = Shape()
         for parameter in self.parameters():
@@ -69,13 +73,18 @@ class Trainee:
                     mine[INPUTS:own] = theirs[INPUTS:own]
             self.bias.copy_(torch.from_numpy(released.bias.astype(np.float32)) / (HEAD_UNIT * 128))
 
+    def forward(self, inputs: Any) -> torch.Tensor:
+        """`RowLstm.forward`, of the inputs that this network sees; the others become 0, for good."""
+        inputs[..., self.blind] = 0
+        return self.lstm.forward(inputs)
+
     def bits(self, seen: torch.Tensor, error: Any, scale: Any) -> torch.Tensor:
         """`ideal_bits` with the head and the distributions as they are."""
         return ideal_bits(self.shape, seen @ self.head + self.bias, error, scale)
 
     def update(self, inputs: Any, error: Any, scale: Any, rate: float, clip: float) -> float:
         """One step of Adam on a batch; returns its bits per voxel."""
-        seen = (self.lstm.forward(inputs).float() / 128).requires_grad_()
+        seen = (self.forward(inputs).float() / 128).requires_grad_()
         self.optimiser.zero_grad()
         loss = self.bits(seen, error, scale)
         loss.backward()

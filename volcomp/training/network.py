@@ -1,19 +1,23 @@
 """The trainable twin of the integer LSTM: its forward pass *is* the integer one, its backward pass goes straight
 through the roundings (Bengio et al. 2013; quantisation-aware training).
 
-So nothing can differ between training and coding, and the products run in int8 forwards and bfloat16 backwards: both
-are several times as fast on a CPU as float32. Master weights are float32. Real values: input = x/64, hidden = h/128.
+So nothing can differ between training and coding. The products run in what this processor is fastest at: forwards in
+int8 where it has instructions for it, else in float32, with the same numbers; backwards in bfloat16 or in float32.
+Master weights are float32. Real values: input = x/64, hidden = h/128.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numba import njit
 
+from .. import products
 from ..features import INPUTS
 from ..lstm import cell as arithmetic
 from ..lstm.state import AHEAD
@@ -41,6 +45,19 @@ def _forward(
         for j in range(h):
             o = arithmetic.sigmoid(_i(z[v, 2 * h + j]))
             hidden[v, j] = arithmetic.output(o, arithmetic.tanh(_i(_i(next_cell[v, j]) >> _i(2))))
+
+
+@cache
+def _real_type() -> torch.dtype:
+    """What the products of the backward pass take: bfloat16 where that is faster here than float32."""
+    seconds = {}
+    for kind in (torch.bfloat16, torch.float32):
+        x, y = torch.ones(512, 256, dtype=kind), torch.ones(256, 128, dtype=kind)
+        x @ y
+        begin = time.perf_counter()
+        x @ y
+        seconds[kind] = time.perf_counter() - begin
+    return min(seconds, key=seconds.__getitem__)
 
 
 @njit(inline="always")
@@ -153,7 +170,8 @@ class OnCpu:
         lag = AHEAD + 1 if s else 0
         steps = voxels + lag * (depth + height - 2)
         rows = depth * height * blocks
-        columns = integers.t().contiguous().t()
+        shape = (integers.shape[0], integers.shape[1])
+        product = products.by_speed(shape)[0](integers.numpy())
         self._real = real(integers, shift)
         x = self._x = np.zeros((steps + 1, depth, height, blocks, own + h), np.int8)
         begin = self._begin = lag * np.add.outer(np.arange(depth), np.arange(height))
@@ -162,15 +180,15 @@ class OnCpu:
         self._z = np.empty((steps, rows, 4 * h), np.int16)
         self._cells = np.zeros((steps + 1, rows, h), np.int16)
         sources = [*self._sources()] if s else []
-        accumulator = torch.empty(rows, 4 * h, dtype=torch.int32)
+        accumulator = np.empty((rows, 4 * h), np.int32)
         for t in range(steps):
             for z, y, zz, yy, at in sources:
                 if begin[z, y] <= t < begin[z, y] + voxels:
                     x[t, z, y, :, at : at + s] = x[min(t, begin[zz, yy] + voxels), zz, yy, :, own : own + s]
             flat = x[t].reshape(rows, -1)
-            torch._int_mm(torch.from_numpy(flat), columns, out=accumulator)
+            product(flat, accumulator)
             out = x[t + 1].reshape(rows, -1)[:, own:]
-            _forward(accumulator.numpy(), shift.numpy(), self._cells[t], self._z[t], self._cells[t + 1], out)
+            _forward(accumulator, shift.numpy(), self._cells[t], self._z[t], self._cells[t + 1], out)
         seen = np.empty((voxels, depth, height, blocks, own + h), np.int8)
         for z, y in np.ndindex(depth, height):
             b = begin[z, y]
@@ -183,7 +201,8 @@ class OnCpu:
         (depth, height), voxels, h, s = self._block, self._voxels, self.hidden, self.shared
         begin, blocks = self._begin, d_seen.shape[3]
         steps, rows = len(self._z), depth * height * blocks
-        recurrent = self._real[INPUTS:].t().to(torch.bfloat16).contiguous()  # [4h, 2·shared + h]
+        real_type = _real_type()
+        recurrent = self._real[INPUTS:].t().to(real_type).contiguous()  # [4h, 2·shared + h]
         by_output = np.zeros((steps, depth, height, blocks, h), np.float32)
         by_passed = np.zeros((steps, depth, height, blocks, 2 * s), np.float32)
         given = d_seen.numpy()
@@ -196,7 +215,7 @@ class OnCpu:
         sources = [*self._sources()] if s else []
         for t in range(steps - 1, -1, -1):
             _backward(self._z[t], self._cells[t], self._cells[t + 1], by_output[t].reshape(rows, h), d_cell, dz[t])
-            carried = (torch.from_numpy(dz[t]).to(torch.bfloat16) @ recurrent).float().numpy()
+            carried = (torch.from_numpy(dz[t]).to(real_type) @ recurrent).float().numpy()
             carried = carried.reshape(depth, height, blocks, -1)
             if t:
                 by_output[t - 1] += carried[..., 2 * s :]
@@ -205,8 +224,8 @@ class OnCpu:
                     k = at - INPUTS
                     total = carried[z, y, :, k : k + s] + by_passed[t, z, y, :, k : k + s]
                     by_output[min(t, begin[zz, yy] + voxels) - 1, zz, yy, :, :s] += total
-        x = torch.from_numpy(self._x[:steps].reshape(steps * rows, -1)).to(torch.bfloat16)
-        gradient = (x.t() @ torch.from_numpy(dz.reshape(steps * rows, -1)).to(torch.bfloat16)).float()
+        x = torch.from_numpy(self._x[:steps].reshape(steps * rows, -1)).to(real_type)
+        gradient = (x.t() @ torch.from_numpy(dz.reshape(steps * rows, -1)).to(real_type)).float()
         gradient[:INPUTS] /= 64
         gradient[INPUTS:] /= 128
         return gradient
