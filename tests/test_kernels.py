@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("triton")
+pytestmark = pytest.mark.long
 
 
 def run(environment: dict[str, str], *command: str) -> None:
@@ -19,7 +20,6 @@ def run(environment: dict[str, str], *command: str) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("cases", ["interpreted.py", "interpreted_training.py"])
 def test_interpreted_they_equal_the_cpu(cases: str) -> None:
     run({"TRITON_INTERPRET": "1"}, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{cases}")
