@@ -72,9 +72,9 @@ def of_means(voxels: np.ndarray, weights: Weights) -> dict[str, float]:
     work, network = slab.Slab(layout, limit, fitted, weights), cpu.Network(weights)
     residual = []
     for t, lo, hi in layout.fronts:
-        work.predict(network, t, lo, hi)
+        work.predict(network, t)
         voxel = known[work.places(t, lo, hi)]
         residual.append(voxel - ((work.mean[lo:hi] + 8) >> 4))
-        work.perceive(network, t, lo, hi, voxel, None)
+        work.perceive(network, t, lo, voxel, None)
     side = 8 * len(linear.to_bytes(fitted))
     return {"base, order-0": (orderzero.bits(np.concatenate(residual), limit) + side) / ranks.size}

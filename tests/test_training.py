@@ -53,10 +53,10 @@ def test_the_forward_pass_is_the_codecs(name: str) -> None:
     slab, network = Slab(layout, int(levels.max()), fitted, weights), reference.Network(weights)
     network.learn = lambda *_: None  # type: ignore[method-assign]
     for t, lo, hi in layout.fronts:
-        slab.predict(network, t, lo, hi)
+        slab.predict(network, t)
         z, y, x = np.unravel_index(slab.places(t, lo, hi), (depth, height + 2 * r, width + 2 * r))
-        assert np.array_equal(slab._state.inputs[lo:hi], seen[x - r, z, y - r, 0])
-        slab.perceive(network, t, lo, hi, prepared.known[slab.places(t, lo, hi)], None)
+        assert np.array_equal(slab._state.inputs[z * height + y - r], seen[x - r, z, y - r, 0])
+        slab.perceive(network, t, lo, prepared.known[slab.places(t, lo, hi)], None)
 
 
 @pytest.mark.parametrize("of", ["everything", "what the last row says", "what the last row is told"])

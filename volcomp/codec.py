@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import coding, differences, linear, mapping, models, rice, spike, walk
+from . import coding, differences, features, linear, mapping, models, rice, spike, walk
 from .cursor import Cursor, string, varint
 from .engines import Engine, OnDevice, OnThreads, Slabs, Workers
 from .errors import DamagedError, UnsupportedError
@@ -30,7 +30,6 @@ from .paper import cpu as paper_cpu
 from .paper import reference as paper_reference
 from .paper import slab as paper_slab
 from .paper import weights as published
-from .products import float_product
 from .slab import lay_out
 from .walk import Done, Given, Opened
 
@@ -144,10 +143,12 @@ def _weights(number: int, changed: bytes) -> Weights | published.Weights:
 @lru_cache(maxsize=8)
 def _network(number: int, changed: bytes, backend: str, without_torch: bool) -> object:
     """The backend of this name with a model loaded: of `lstm`, or of `paper`."""
-    weights, product = _weights(number, changed), float_product if without_torch else None
+    weights, product = _weights(number, changed), None
     if isinstance(weights, published.Weights):
         return paper_reference.Network(weights) if backend == "reference" else paper_cpu.Network(weights, product)
-    return reference.Network(weights) if backend == "reference" else cpu.Network(weights, product)
+    if backend == "reference":
+        return reference.Network(weights)
+    return cpu.Network(weights.without(features.SPARED), product)
 
 
 def _leave_torch(work: int) -> bool:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from . import entropy, handover, histogram, residual, rice, spike, weighted
+from .compiled import entry
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
@@ -146,7 +146,7 @@ class _Slab(NamedTuple):
     room: _Room
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _take_flags(context: np.ndarray, slab: _Slab) -> None:
     """The flags of a front into the slab's room, where there is a context uint8 [v] for every voxel."""
     size, room = context.shape[0], slab.room
@@ -162,7 +162,7 @@ def _take_flags(context: np.ndarray, slab: _Slab) -> None:
             room.voxel[v] = slab.spike
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _take(
     mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab, factors: Factors | None, position: int
 ) -> int:
@@ -186,7 +186,7 @@ def _take(
     )
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _serve(
     taker: handover.Taker, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab,
     factors: Factors | None,

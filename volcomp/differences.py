@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from . import rice
+from .compiled import entry
 from .cursor import Cursor, string
 from .errors import DamagedError
 from .lstm.weights import Weights
@@ -102,7 +102,7 @@ LOW, HIGH, CODE, POSITION = range(4)  # of the coder's state int64 [4]
 TOP = 0xFFFFFFFF
 
 
-@njit(cache=True)
+@entry
 def _bit(bit: Any, chance: int, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
     """Write a bit, or read one, whose chance to be 1 is `chance` in 2^16; returns it. What lies after the data reads
     as zeros."""
@@ -125,7 +125,7 @@ def _bit(bit: Any, chance: int, state: np.ndarray, data: np.ndarray, writing: bo
     return bit
 
 
-@njit(cache=True)
+@entry
 def _counted(bit: Any, counts: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
     """The same, with the chance that `counts` int64 [2] of zeros and ones say; counts the bit."""
     chance = (counts[1] << 16) // (counts[0] + counts[1])
@@ -134,7 +134,7 @@ def _counted(bit: Any, counts: np.ndarray, state: np.ndarray, data: np.ndarray, 
     return bit
 
 
-@njit(cache=True)
+@entry
 def _walk(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> None:
     """All differences int64 [r, c] to `data` uint8, or from it: the same steps in both directions."""
     in_column = np.zeros(d.shape[1], np.int64)  # weights that differ, of each column,

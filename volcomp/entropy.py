@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from .compiled import entry
 from .errors import DamagedError
 
 TABLE_BITS = 20
@@ -96,7 +96,7 @@ class Tables:
         return np.array([table[-1] for table in self._counts], np.uint32)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
     """The voxels of a front by their tables uint8 or uint16 [v], into `order`, those of each table in their own order.
     `place`, with room for all tables, is for counting. Returns how many have table 0, and so come first."""
@@ -113,7 +113,7 @@ def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
     return none
 
 
-@njit(nogil=True, cache=True)
+@entry
 def push(words: np.ndarray, state: np.ndarray, begin: Any, end: Any) -> None:
     """The symbol between these edges. state uint64 [2]: the coder's, and how many words uint32 there are."""
     s, size = state[0], np.uint64(end - begin)
@@ -124,7 +124,7 @@ def push(words: np.ndarray, state: np.ndarray, begin: Any, end: Any) -> None:
     state[0] = (s // size) << np.uint64(PRECISION) | (np.uint64(begin) + s % size)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def push_flags(
     flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: np.ndarray,
     place: np.ndarray, order: np.ndarray,
@@ -137,7 +137,7 @@ def push_flags(
         push(words, state, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
 
 
-@njit(nogil=True, cache=True)
+@entry
 def flush(words: np.ndarray, state: np.ndarray) -> int:
     """The last words, from the state; returns how many there are altogether."""
     while state[0]:
@@ -147,7 +147,7 @@ def flush(words: np.ndarray, state: np.ndarray) -> int:
     return int(state[1])
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _encode(
     flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
     quantiles: Quantiles, words: np.ndarray,
@@ -216,7 +216,7 @@ def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
     return Stream(words, np.array([state, left], np.uint64), place, np.empty(longest, np.int32))
 
 
-@njit(nogil=True, cache=True)
+@entry
 def take(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
     """Decode the next symbols of a front into token uint16 [v], for voxels that have the tables uint16 [v]; a voxel of
     table 0 has no symbol, and its token stays. Any words give some symbols of these tables."""

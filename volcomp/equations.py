@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numba import njit
 
+from .compiled import entry, part
 from .linear import WEIGHT_BITS
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 
@@ -67,7 +68,7 @@ def on_cpu(known: np.ndarray) -> Take:
     return partial(OnCpu, known)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def base_of(known: np.ndarray, at: int, row: np.ndarray) -> Any:
     """The mean of the first four neighbours."""
     total = np.int64(2)
@@ -76,7 +77,7 @@ def base_of(known: np.ndarray, at: int, row: np.ndarray) -> Any:
     return total >> 2
 
 
-@njit(nogil=True, cache=True)
+@entry
 def activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int) -> np.ndarray:
     """The activity int64 [v] of voxels (`linear.predict`), whose neighbours lie at `row` relative to them; the first
     `in_slice` of these in the slice itself."""
@@ -96,7 +97,7 @@ def activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: 
     return out
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, out: np.ndarray) -> None:
     """Differences from the base, into int16 [blocks, n + 1, BLOCK]: of the neighbours, and last of the voxel itself.
     What is beyond the last voxel is 0."""
@@ -134,7 +135,7 @@ def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
                     total[i + k, j + m] += sums[m]
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _products(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.ndarray:
     """As `Equations.products`, of one class. BLOCK is a multiple of `thinning`."""
     size = design.shape[1]
@@ -171,7 +172,7 @@ def _errors(design: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
             part[v] = abs(missed[v])
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _squares(design: np.ndarray) -> Any:
     """The sum of squares of all that is no voxel itself."""
     total = np.int64(0)

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from .compiled import entry, part
 from .padded import flat
 
 INPUTS = 64  # width of the network's input; the last ones are reserved and zero
@@ -85,26 +85,46 @@ def neighbours(strides: tuple[int, int]) -> Neighbours:
     return Neighbours(flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def scale_index(scale: Any) -> Any:
     """Index of a scale of at least 64/256 grey levels, below 2^32: four bits after the leading one, and its place."""
     return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # what a float64 begins with, less its bias
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _squash(units: Any) -> Any:
+@part
+def squash(units: Any) -> Any:
     """An int32 difference in 1/1024 of the scale, within ±8192, as an input: u − u|u|/16 in 1/32, so that what is small
     stays fine and what is large stays apart."""
     curved = np.int32(np.int32(units * np.int32(abs(units))) >> np.int32(14))
     return min(np.int32(np.int32(units - curved) + np.int32(16)) >> np.int32(5), np.int32(INPUT_LIMIT))
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _clip(value: Any) -> Any:
+@part
+def clip(value: Any) -> Any:
     return min(max(value, -INPUT_LIMIT), INPUT_LIMIT)
 
 
-@njit(nogil=True, cache=True)
+@part
+def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, near: Any, before: Any, spread: Any) -> None:
+    """The inputs that are no neighbours, the last eight, from `rest` on.
+
+    k        the scale index
+    p        the prediction of the linear stage
+    near     the weighted sum of residuals in the slice, and before: in the slice before
+    spread   the sum of how far the grey levels in the slice lie from the prediction
+    """
+    ratio = scale_index((near >> 8) + SCALE_FLOOR) - scale_index((before * 15 >> 10) + SCALE_FLOOR)
+    x[rest] = clip(k - 96)
+    x[rest + 1] = ((p & 15) - 8) << 3
+    x[rest + 2] = 64 if later else 0
+    x[rest + 3] = clip(ratio) if later else 0
+    x[rest + 4] = clip(scale_index(spread * 8 // 5 + SCALE_FLOOR) - k)
+    x[rest + 5] = squash(np.int32(min((np.int64(p) * RECIPROCALS[k]) >> 14, 8192)))
+    x[rest + 6] = 64  # the biases' input
+    x[rest + 7] = 0
+
+
+@entry
 def observe(
     known: np.ndarray, residual: np.ndarray, index: np.ndarray, depth: np.ndarray, neighbours: Neighbours,
     prediction: np.ndarray, scale: np.ndarray, inputs: np.ndarray,
@@ -149,7 +169,7 @@ def observe(
         for i in range(rest):
             d = np.int32(min(max(gathered[i], np.int32(-bound)), bound))
             units = np.int32(np.int32(d * reciprocal) >> np.int32(14))
-            x[i] = _squash(np.int32(min(max(units, np.int32(-8192)), np.int32(8192))))
+            x[i] = squash(np.int32(min(max(units, np.int32(-8192)), np.int32(8192))))
         if not later:
             x[LEVELS_IN_SLICE:n_levels] = 0
             x[n_levels + RESIDUALS_IN_SLICE : rest] = 0
@@ -157,12 +177,4 @@ def observe(
         spread = np.int64(0)
         for i in range(LEVELS_IN_SLICE):
             spread += abs(gathered[i])
-        ratio = scale_index((near >> 8) + SCALE_FLOOR) - scale_index((before * 15 >> 10) + SCALE_FLOOR)
-        x[rest] = _clip(k - 96)
-        x[rest + 1] = ((p & 15) - 8) << 3
-        x[rest + 2] = 64 if later else 0
-        x[rest + 3] = _clip(ratio) if later else 0
-        x[rest + 4] = _clip(scale_index(spread * 8 // 5 + SCALE_FLOOR) - k)
-        x[rest + 5] = _squash(np.int32(min((np.int64(p) * RECIPROCALS[k]) >> 14, 8192)))
-        x[rest + 6] = 64  # the biases' input
-        x[rest + 7] = 0
+        describe(x, rest, k, p, later, near, before, spread)

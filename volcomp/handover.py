@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding
-from numba import njit, types
+from numba import types
 
+from .compiled import entry
 from .errors import DamagedError
 from .processors import cores
 
@@ -30,7 +31,7 @@ _acquire: Any = types.ExternalFunction("PyThread_acquire_lock", types.int32(type
 _release: Any = types.ExternalFunction("PyThread_release_lock", types.void(types.intp))
 
 
-@njit(nogil=True, cache=True)
+@entry
 def wait(lock: int, patience: int = 0) -> None:
     """Until somebody releases the lock, which is asked for so many times before the thread sleeps."""
     for _ in range(patience):
@@ -39,13 +40,13 @@ def wait(lock: int, patience: int = 0) -> None:
     _acquire(lock, 1)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def release(lock: int) -> None:
     """Let whoever waits for the lock go on."""
     _release(lock)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _ask(asked: np.ndarray, answered: np.ndarray, patience: int) -> None:
     for lock in asked:
         release(lock)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from . import entropy, residual, rice
+from .compiled import entry, part
 from .cursor import Cursor, varint
 from .errors import DamagedError
 
@@ -62,7 +62,7 @@ def blocks(exponents: np.ndarray) -> Blocks:
     return Blocks(np.concatenate([part.ravel() for part in parts]), first, length, sums)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def weigh(
     mean: Any, c: Any, ordered: np.ndarray, escape: np.ndarray, blocks: Blocks, products: np.ndarray
 ) -> tuple[Any, Any, Any, Any, Any]:
@@ -121,7 +121,7 @@ def from_bytes(data: bytes, limit: int) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------------- the encoder
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _expect(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, ordered: np.ndarray,
     escape: np.ndarray, blocks: Blocks, expected: np.ndarray, counts: np.ndarray,
@@ -142,7 +142,7 @@ def _expect(
             out[i] += np.int64(products[i]) * scale
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _prices(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, ordered: np.ndarray,
     escape: np.ndarray, blocks: Blocks,

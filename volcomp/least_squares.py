@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from neighbourhoods import Offset
 
+from .compiled import entry
 from .equations import UNIT, Equations, Maker, Take, activities, on_cpu
 from .linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
 from .padded import LANES
@@ -53,7 +53,7 @@ FEWEST = 1 << 14  # voxels; fewer do not tell which runs to choose
 HEAVY, USUAL = 64, 8  # factors that rows of the choice are multiplied with: the largest, and the median
 
 
-@njit(nogil=True, cache=True)
+@entry
 def solve_positive_definite(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Solve matrix · x = right by Cholesky, in an order of operations that is the same on every machine (LAPACK's is
     not): encoders everywhere then write the same bytes. `matrix` float64 [n, n], overwritten; `right` float64 [n]."""
@@ -143,7 +143,7 @@ def _classes(activity: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray
     return thresholds, np.searchsorted(thresholds, activity, side="right")
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _gain(gram: np.ndarray, run: np.ndarray, taken: np.ndarray) -> Any:
     """By how much the sum of squares would shrink if the members of a run that are not taken were."""
     size = 0
@@ -166,7 +166,7 @@ def _gain(gram: np.ndarray, run: np.ndarray, taken: np.ndarray) -> Any:
     return gain
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _greedy(gram: np.ndarray, members: np.ndarray, first: int, count: int) -> np.ndarray:
     """Orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993) by runs: the first ones as they are listed,
     then always that which shrinks the sum of squares most; int64 [count].

@@ -17,6 +17,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from neighbourhoods import Offset
+
 from . import rice, supports
 from .cursor import Cursor, string
 from .errors import DamagedError
@@ -54,10 +56,12 @@ class Fitted(NamedTuple):
     the others have weights of zero.
 
     runs int64 [DEPTHS, n]       where each run begins, in the padded slab and by depth, relative to the voxel
+    run_bytes int64 [DEPTHS, n]  the same in bytes of int16
     in_slice                     how many runs lie in the slice itself; they come first
     active [n·LANES]             1 for the neighbours that make the activity, else 0
     nearest int64 [BASE]         where the neighbours of the base lie, relative to the voxel
     thresholds int32 [g, c-1]    ascending; the class of a voxel is how many its activity reaches
+    steps int32 [g, 8·m]         the same, and then what no activity reaches
     weights [g, c, n·LANES]      4096 is 1.0
 
     `weights` are int16, and `active` with them, where differences fit in int16 and no sum of products can leave int32:
@@ -65,17 +69,19 @@ class Fitted(NamedTuple):
     """
 
     runs: np.ndarray
+    run_bytes: np.ndarray
     in_slice: int
     active: np.ndarray
     nearest: np.ndarray
     thresholds: np.ndarray
+    steps: np.ndarray
     weights: np.ndarray
 
 
 def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
     """For `predict`, of grey levels 0 … limit in a padded slab with these element strides (slice, row)."""
     s = weights.support
-    begins, lane = runs(s.offsets)
+    begins, lane = _in_pairs(*runs(s.offsets))
     largest = limit * int(np.abs(weights.weights.astype(np.int64)).sum(axis=2).max())  # no difference exceeds the limit
     kinds = (np.int16, np.int16) if limit < 1 << 15 and largest < 1 << 31 else (np.int32, np.float64)
     active = np.zeros(len(begins) * LANES, kinds[0])
@@ -84,10 +90,24 @@ def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
     spread[:, :, lane] = weights.weights
     in_slice = sum(dz == 0 for dz, _, _ in begins)
     reached = np.iinfo(np.int32)
+    places = flat(begins, strides)
+    thresholds = weights.thresholds.clip(reached.min, reached.max).astype(np.int32)
+    steps = np.full((len(thresholds), -(-max(1, thresholds.shape[1]) // LANES) * LANES), reached.max, np.int32)
+    steps[:, : thresholds.shape[1]] = thresholds
     return Fitted(
-        flat(begins, strides), in_slice, active, flat(s.offsets[:BASE], strides)[0],
-        weights.thresholds.clip(reached.min, reached.max).astype(np.int32), spread,
+        places, 2 * places, in_slice, active, flat(s.offsets[:BASE], strides)[0],
+        thresholds, steps, spread,
     )  # fmt: skip
+
+
+def _in_pairs(begins: list[Offset], lane: np.ndarray) -> tuple[list[Offset], np.ndarray]:
+    """Runs and lanes with an even number of runs in the slice, and altogether, for vector units take two at a time;
+    what is added repeats a run, and no neighbour is in it."""
+    in_slice = sum(dz == 0 for dz, _, _ in begins)
+    if in_slice % 2:
+        begins = [*begins[:in_slice], begins[in_slice - 1], *begins[in_slice:]]
+        lane = np.where(lane >= in_slice * LANES, lane + LANES, lane)
+    return [*begins, *begins[-1:]] if len(begins) % 2 else begins, lane
 
 
 def _weigh(weights: np.ndarray, near: np.ndarray, size: int) -> Any:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from .compiled import entry
 
 LONG_GAP = 256  # gaps at least this long are closed wherever they are: they are padding or metal, not noise
 DENSE = 0.95  # a core of the histogram that uses less than this of its values is closed up altogether
@@ -47,13 +48,13 @@ class Mapping:
         return voxels
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _count(values: np.ndarray, offset: int, counts: np.ndarray) -> None:
     for v in values:
         counts[np.int64(v) - offset] += 1
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _look_up(values: np.ndarray, offset: int, table: np.ndarray, out: np.ndarray) -> None:
     for v in range(values.shape[0]):
         out[v] = table[np.int64(values[v]) - offset]

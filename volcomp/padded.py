@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numba import njit
+
+from .compiled import part
 
 LANES = 8
 DEPTHS = 8  # slices of a slab that are told apart, for no neighbour lies more than seven slices back
@@ -31,7 +32,7 @@ def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, 
     return begins, np.array([lanes[offset] for offset in offsets])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def read(source: np.ndarray, at: int, lanes: np.ndarray, to: int) -> None:
     """Copy LANES values from place `at` to place `to`: all are read before any is written, or it would take as many
     instructions as values, because the compiler cannot know that the arrays do not overlap."""

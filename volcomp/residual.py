@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from .compiled import entry, part
 
 CLASSES = 76
 CLASS_ORIGIN = 64  # class 0 begins at scale index −64: 2^-6 grey levels
@@ -43,7 +44,7 @@ TABLES = int(FIRST_TABLE[-1] + SHIFTS[-1] // 2 + 1)
 CLASS_OF_TABLE = np.searchsorted(FIRST_TABLE, np.arange(TABLES), side="right") - 1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def place(mean: Any, c: Any) -> tuple[int, int, int]:
     """The grey level nearest to a mean in sixteenths, the sign (±1) of its mirror, and the table."""
     n = SHIFTS[c]
@@ -55,7 +56,7 @@ def place(mean: Any, c: Any) -> tuple[int, int, int]:
     return nearest, 1, FIRST_TABLE[c] + shift
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
     """The same for tokens in the order of the grey levels that they stand for: the first level of token `reach`,
     whether (0, 1) the table is mirrored, and the table."""
@@ -63,14 +64,14 @@ def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
     return (nearest, 0, table) if sign > 0 else (nearest + 1, 1, table)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def locate(mean: np.ndarray, classes: np.ndarray, table: np.ndarray) -> None:
     """The table of every voxel: mean int32 [v], classes uint8 [v], table uint16 [v] out."""
     for v in range(mean.shape[0]):
         table[v] = place(np.int64(mean[v]), classes[v])[2]
 
 
-@njit(nogil=True, cache=True)
+@entry
 def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: np.ndarray, token: np.ndarray) -> None:
     """Tables uint16 [v] and tokens uint16 [v] of voxels int32 [v]; escapes have the token 2 · reach."""
     for v in range(voxel.shape[0]):
@@ -80,7 +81,7 @@ def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: 
         token[v] = t if 0 <= t < 2 * REACH[c] else 2 * REACH[c]
 
 
-@njit(nogil=True, cache=True)
+@entry
 def prices(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int, out: np.ndarray
 ) -> None:
@@ -95,7 +96,7 @@ def prices(
             out[v] = code_length[table, 2 * REACH[c]] + bits
 
 
-@njit(nogil=True, cache=True)
+@entry
 def raw_bits(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, bits: int,
     out: np.ndarray,
@@ -124,7 +125,7 @@ def raw_bits(
     return position
 
 
-@njit(nogil=True, cache=True)
+@entry
 def to_voxels(
     mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, raw: np.ndarray, position: int,
     bits: int, limit: int, voxel: np.ndarray,
@@ -160,7 +161,7 @@ SPAN = 8  # a class may be coded with the tables of a class up to so many quarte
 SAMPLE = 1 << 18  # voxels that the encoder looks at to choose
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _prices(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, code_length: np.ndarray,
     bits: int, price: np.ndarray,

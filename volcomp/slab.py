@@ -1,8 +1,11 @@
-"""One slab on its way through the pipeline: its padded voxels, its rows in the order in which they start, its fronts.
+"""One slab on its way through the pipeline: its padded voxels, the state of its rows, its fronts.
 
 Encoder and decoder walk over the same fronts (`walk.py`) with the same two calls (after cmix's Predict and Perceive):
 `predict` says where the mean of every voxel of a front lies and how sure that is, `perceive` takes the voxels in.
 Nothing else is shared between them, and nothing else can differ.
+
+A front has one voxel of each of its rows. They are coded in the order in which rows start, in which slices alternate;
+they are worked on slice by slice, row by row, because what a row reads its neighbour has read just before.
 
 Threads work on different slabs, and must not wait for each other: the loops hold no lock of Python's interpreter, and
 what is between them is a few calls per front on arrays that are there from the start.
@@ -16,14 +19,15 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numba import njit
 
 from neighbourhoods import Schedule, pad
 
 from . import features, linear, residual, spike
-from .lstm import learning
-from .lstm.state import AHEAD, State
-from .lstm.weights import FEATURES, Weights
+from .compiled import entry, part
+from .look import NarrowNeighbours, Neighbours, Room, look, neighbours, scratch_for
+from .lstm import cpu, learning, vector
+from .lstm.state import AHEAD, Arrays, State
+from .lstm.weights import Weights
 from .padded import DEPTHS, flat
 
 RADIUS = linear.RADIUS
@@ -64,7 +68,9 @@ class Layout(NamedTuple):
     shape           Z, Y, X
     size            elements of the padded slab
     strides         of its slices and rows, in elements
+    lags            times from the start of a row to that of the next one, and of the same one in the next slice
     rows
+    order int64     [Z, Y]: the number of every row
     fronts          (time, first, past the last row) of every front that has voxels
     span            times from the start of a row to that of the row in the next slice, at most, and one more
     """
@@ -72,103 +78,237 @@ class Layout(NamedTuple):
     shape: tuple[int, int, int]
     size: int
     strides: tuple[int, int]
+    lags: tuple[int, int]
     rows: Rows
+    order: np.ndarray
     fronts: list[tuple[int, int, int]]
     span: int
 
 
-class _Room(NamedTuple):
-    """What is between the stages, for the voxel of each row at the time that is being coded.
+class Grid(NamedTuple):
+    """The rows of a slab, slice by slice [Z·Y], as the loops take them: a row's number is z · height + y.
 
-    place int64        where it lies in the padded slab
-    prediction int32   of the linear stage
-    scale int32        its index
-    missed int32       the voxel minus its mean, in sixteenths of a grey level; NOTHING for the quiet grey level
+    depth, height, width
+    next_row, next_slice   `Layout.lags`
+    origin, plane, line    where the first voxel lies in the padded slab, and its strides
+    rank int32 [Z·Y]       each row's number in the order of coding
+    group uint8 [Z]        which group of weight sets serves a slice
     """
 
-    place: np.ndarray
-    prediction: np.ndarray
-    scale: np.ndarray
-    missed: np.ndarray
+    depth: int
+    height: int
+    width: int
+    next_row: int
+    next_slice: int
+    origin: int
+    plane: int
+    line: int
+    rank: np.ndarray
+    group: np.ndarray
 
 
-@njit(nogil=True, cache=True)
-def _look(
-    t: int, lo: int, hi: int, rows: Rows, room: _Room, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted,
-    limit: int, neighbours: features.Neighbours, inputs: np.ndarray,
-) -> None:  # fmt: skip
-    """All that comes before the network, for rows lo … hi-1: into their `room` and their inputs int8 [r, …]."""
-    place, prediction = room.place[lo:hi], room.prediction[lo:hi]
-    place[:] = rows.base[lo:hi] + t
-    linear.predict(known, place, rows.depth[lo:hi], rows.group[lo:hi], fitted, limit, prediction)
-    features.observe(known, error, place, rows.depth[lo:hi], neighbours, prediction, room.scale[lo:hi], inputs[lo:hi])
+class Told(NamedTuple):
+    """What `Slab.predict` tells of every row [r], in the order of coding.
+
+    mean int32, classes uint8
+    context uint8            of the spike's flags
+    spike                    the grey level that may be a spike, or −1
+    neighbours int64 [DEPTHS, n]  of a voxel, which the contexts are made of
+    """
+
+    mean: np.ndarray
+    classes: np.ndarray
+    context: np.ndarray
+    spike: int
+    neighbours: np.ndarray
 
 
-@njit(nogil=True, cache=True)
-def _take_along(t: int, lo: int, hi: int, rows: Rows, width: int, passed: np.ndarray, inputs: np.ndarray) -> None:
-    """What neighbouring rows have passed on into the inputs of rows lo … hi-1: first from the row above, then from the
-    slice before; AHEAD voxels further right, or at their end. Both arrays in words of eight (`State`)."""
+@entry
+def _rows_at(t: int, z: int, grid: Grid) -> tuple[int, int]:
+    """The first row of slice z with a voxel at time t, and past the last one."""
+    since = t - z * grid.next_slice
+    if since < 0:
+        return 0, 0
+    first = max(since - grid.width + grid.next_row, 0) // grid.next_row
+    return min(first, grid.height), min(since // grid.next_row + 1, grid.height)
+
+
+@part
+def _take_along(
+    t: int, z: int, lo: int, hi: int, grid: Grid, passed: np.ndarray, inputs: np.ndarray, observed: int
+) -> None:
+    """What neighbouring rows have passed on into the inputs of rows lo … hi-1 of slice z: first from the row above,
+    then from the slice before; AHEAD voxels further right, or at their end. Both arrays in words of eight (`State`); so
+    many inputs come before."""
     times, _, words = passed.shape
-    for k, sources in enumerate((rows.above, rows.before)):
-        at = FEATURES // 8 + k * words
-        time, slot = np.int64(-1), np.int64(0)  # of the row before: the same in all but those that are at their end
-        for v in range(lo, hi):
-            source = sources[v]
-            if source >= 0:
-                wanted = rows.start[source] + min(t - rows.start[v] + AHEAD, width - 1)
-                if wanted != time:
-                    time, slot = wanted, wanted % times
+    at = observed // 8
+    for k, (lag, rows, has_any) in enumerate(((grid.next_row, 1, True), (grid.next_slice, grid.height, z > 0))):
+        usual = t + AHEAD - lag
+        slot = np.int64(usual % times)
+        x = t - z * grid.next_slice - (lo - z * grid.height) * grid.next_row
+        for v in range(lo, hi) if has_any else range(0):
+            if k or v > z * grid.height:
+                beyond = max(x + AHEAD - (grid.width - 1), 0)
+                source = slot if beyond == 0 else np.int64((usual - beyond) % times)
                 for j in range(words):
-                    inputs[v, at + j] = passed[slot, source, j]
+                    inputs[v, at + k * words + j] = passed[np.uint64(source), np.uint64(v - rows), j]
+            x -= grid.next_row
 
 
-@njit(nogil=True, cache=True)
-def _pass_on(t: int, lo: int, hi: int, passed: np.ndarray, inputs: np.ndarray) -> None:
+@part
+def _pass_on(t: int, lo: int, hi: int, passed: np.ndarray, inputs: np.ndarray, observed: int) -> None:
     """What rows lo … hi-1 pass on, the first of their hidden outputs; in words of eight as well."""
     times, _, words = passed.shape
-    hidden = FEATURES // 8 + 2 * words
+    hidden = observed // 8 + 2 * words
+    slot = t % times
     for v in range(lo, hi):
         for j in range(words):
-            passed[t % times, v, j] = inputs[v, hidden + j]
+            passed[slot, v, j] = inputs[v, hidden + j]
 
 
-@njit(nogil=True, cache=True)
-def _mean_and_class(
-    lo: int, hi: int, room: _Room, offset: np.ndarray, octaves: np.ndarray, limit: int, mean: np.ndarray,
-    classes: np.ndarray,
-) -> None:  # fmt: skip
-    """Means int32 [r] in sixteenths of a grey level and classes uint8 [r] of rows lo … hi-1, from both stages; the
-    network's offset and octaves are of these rows alone."""
+@part
+def _mean_and_class(lo: int, hi: int, room: Room, offset: np.ndarray, octaves: np.ndarray, limit: int) -> None:
+    """Means and classes of rows lo … hi-1 into the room, from both stages; the network's offset and octaves are of all
+    rows."""
     for v in range(lo, hi):
         k = room.scale[v]
-        m = room.prediction[v] + ((np.int64(offset[v - lo]) * features.SCALES[k] + (1 << 13)) >> 14)
-        mean[v] = min(max(m, 0), limit << 4)
-        c = (k + octaves[v - lo] + residual.CLASS_ORIGIN) >> 2
-        classes[v] = min(max(c, 0), residual.CLASSES - 1)
+        m = room.prediction[v] + ((np.int64(offset[v]) * features.SCALES[np.uint64(k)] + (1 << 13)) >> 14)
+        room.mean[v] = min(max(m, 0), limit << 4)
+        c = (k + octaves[v] + residual.CLASS_ORIGIN) >> 2
+        room.classes[v] = min(max(c, 0), residual.CLASSES - 1)
 
 
-@njit(nogil=True, cache=True)
-def _perceive(
-    t: int, lo: int, hi: int, rows: Rows, room: _Room, voxel: np.ndarray, mean: np.ndarray, quiet: int,
-    width: int, row_stride: int, known: np.ndarray, error: np.ndarray,
-) -> None:  # fmt: skip
-    """Write voxels int32 [hi - lo], how far they lie from their means, their residuals, and the margins that begin or
-    end with them (`neighbourhoods.borders`)."""
+@part
+def _tell(lo: int, hi: int, at: int, depth: int, grid: Grid, room: Room, known: np.ndarray, told: Told) -> None:
+    """What is known of rows lo … hi-1 of a slice, whose first voxel lies at `at`, to where it is in the order of
+    coding."""
+    has_spike = told.spike >= 0
+    near = told.neighbours[depth]
     for v in range(lo, hi):
-        at, value = room.place[v], voxel[v - lo]
-        e = (value << 4) - room.prediction[v]
-        known[at] = value
-        error[at] = e
-        room.missed[v] = (value << 4) - mean[v] if value != quiet else learning.NOTHING
-        x = t - rows.start[v]
-        if x == 0 and not rows.last[v]:
-            for m in range(at + row_stride - RADIUS, at + row_stride):
-                known[m] = value
-                error[m] = e
-        if x == width - 1:
-            for m in range(at + 1, at + 1 + RADIUS):
-                known[m] = value
-                error[m] = e
+        r, mean, c = grid.rank[v], room.mean[v], np.int64(room.classes[v])
+        told.mean[r] = mean
+        told.classes[r] = c
+        if has_spike:
+            place = at + (v - lo) * (grid.line - grid.next_row)
+            told.context[r] = spike.context(known, place, near, depth, told.spike, mean, c)
+
+
+@entry
+def _look_at(
+    t: int, grid: Grid, room: Room, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted, limit: int,
+    around: Neighbours | NarrowNeighbours, state: Arrays, observed: int, scratch: np.ndarray,
+) -> None:  # fmt: skip
+    """All that comes before the network, for a front."""
+    for z in range(grid.depth):
+        first, past = _rows_at(t, z, grid)
+        if first < past:
+            lo, hi = z * grid.height + first, z * grid.height + past
+            at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
+            depth, group = min(z, DEPTHS - 1), int(grid.group[z])
+            step = grid.line - grid.next_row
+            look(lo, hi, at, step, depth, group, room, known, error, fitted, limit, around, state.inputs, scratch)
+            if state.passed.shape[2]:
+                _take_along(t, z, lo, hi, grid, state.passed, state.words, observed)
+
+
+@entry
+def _conclude(
+    t: int, grid: Grid, room: Room, known: np.ndarray, limit: int, state: Arrays, observed: int, told: Told
+) -> None:
+    """All that comes after the network."""
+    for z in range(grid.depth):
+        first, past = _rows_at(t, z, grid)
+        lo, hi = z * grid.height + first, z * grid.height + past
+        if state.passed.shape[2]:
+            _pass_on(t, lo, hi, state.passed, state.words, observed)
+        _mean_and_class(lo, hi, room, state.offset, state.octaves, limit)
+        at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
+        _tell(lo, hi, at, min(z, DEPTHS - 1), grid, room, known, told)
+
+
+@entry
+def _predict(
+    t: int, begin: int, end: int, grid: Grid, room: Room, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted,
+    limit: int, around: Neighbours | NarrowNeighbours, state: Arrays, observed: int, packed: vector.Packed,
+    bias: np.ndarray, told: Told, scratch: np.ndarray,
+) -> None:  # fmt: skip
+    """All of `Slab.predict` for a network in vector instructions, and the voxels begin … end-1 of a front, slice by
+    slice."""
+    seen = 0
+    for z in range(grid.depth):
+        first, past = _rows_at(t, z, grid)
+        before, seen = seen, seen + past - first
+        first, past = first + max(begin - before, 0), past - max(seen - end, 0)
+        if first < past:
+            lo, hi = z * grid.height + first, z * grid.height + past
+            at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
+            depth, group = min(z, DEPTHS - 1), int(grid.group[z])
+            step = grid.line - grid.next_row
+            look(lo, hi, at, step, depth, group, room, known, error, fitted, limit, around, state.inputs, scratch)
+            if state.passed.shape[2]:
+                _take_along(t, z, lo, hi, grid, state.passed, state.words, observed)
+            vector.step(
+                lo, hi, packed, state.words, state.inputs, state.cell, state.head, bias, state.offset, state.octaves,
+                scratch,
+            )  # fmt: skip
+            if state.passed.shape[2]:
+                _pass_on(t, lo, hi, state.passed, state.words, observed)
+            _mean_and_class(lo, hi, room, state.offset, state.octaves, limit)
+            _tell(lo, hi, at, depth, grid, room, known, told)
+
+
+@part
+def _take_in(
+    t: int, front: int, grid: Grid, room: Room, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray
+) -> None:
+    """Write voxels int32 [v] of a front, which begins with the row of number `front`, how far they lie from their
+    means, their residuals, and the margins that begin or end with them (`neighbourhoods.borders`)."""
+    for z in range(grid.depth):
+        first, past = _rows_at(t, z, grid)
+        at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
+        x = t - z * grid.next_slice - first * grid.next_row
+        for y in range(first, past):
+            v = z * grid.height + y
+            value = voxel[grid.rank[v] - front]
+            e = (value << 4) - room.prediction[v]
+            known[at] = value
+            error[at] = e
+            room.missed[v] = (value << 4) - room.mean[v] if value != quiet else learning.NOTHING
+            if x == 0 and y < grid.height - 1:
+                for m in range(at + grid.line - RADIUS, at + grid.line):
+                    known[m] = value
+                    error[m] = e
+            if x == grid.width - 1:
+                for m in range(at + 1, at + 1 + RADIUS):
+                    known[m] = value
+                    error[m] = e
+            at += grid.line - grid.next_row
+            x -= grid.next_row
+
+
+@entry
+def _perceive(
+    t: int, front: int, grid: Grid, room: Room, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray
+) -> None:
+    """All of `Slab.perceive` but what the network learns."""
+    _take_in(t, front, grid, room, voxel, quiet, known, error)
+
+
+@entry
+def _perceive_and_learn(
+    t: int, front: int, grid: Grid, room: Room, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray,
+    state: Arrays, unseen: int, slopes: np.ndarray, metric: np.ndarray, head_limit: int,
+) -> None:  # fmt: skip
+    """All of `Slab.perceive`, for a network that computes here."""
+    _take_in(t, front, grid, room, voxel, quiet, known, error)
+    if metric.shape[0]:
+        for z in range(grid.depth):
+            first, past = _rows_at(t, z, grid)
+            lo, hi = z * grid.height + first, z * grid.height + past
+            learning.collect(
+                state.inputs, lo, hi, unseen, room.missed, room.classes, slopes, state.slope, state.collected
+            )
+        learning.step(metric, head_limit, state.exact, state.head, state.slope, state.collected)
 
 
 def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
@@ -207,7 +347,8 @@ def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
         order[rows.z - 1, rows.y],
     )
     fronts = [(t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b]
-    return Layout(shape, size, strides, ordered, fronts, schedule.c + 1)
+    lags = (schedule.b, schedule.c)
+    return Layout(shape, size, strides, lags, ordered, order[:-1, :-1], fronts, schedule.c + 1)
 
 
 def level_type(limit: int) -> type[np.signedinteger]:
@@ -227,55 +368,76 @@ class Slab:
     """One slab [Z, Y, X] of mapped grey levels 0 … limit while it is coded.
 
     known [n]          the padded slab, flat: the grey levels that have been coded
-    mean int32 [r]     what `predict` said last of each row: in sixteenths of a grey level,
-    classes uint8 [r]  and how sure it was
+    mean int32 [r]     what `predict` said last of each row, in the order of coding: in sixteenths of a grey level,
+    classes uint8 [r]  and how sure it was;
+    context uint8 [r]  of the spike's flags, where a grey level is given that may be one
     """
 
-    def __init__(self, layout: Layout, limit: int, fitted: linear.Weights, model: Weights) -> None:
+    def __init__(
+        self, layout: Layout, limit: int, fitted: linear.Weights, model: Weights, common: int | None = None
+    ) -> None:
         self.shape, self.limit = layout.shape, limit
         self.strides, self._rows = layout.strides, layout.rows
         self.known = np.zeros(layout.size, level_type(limit))
         self._error = np.zeros(layout.size, np.int32)
         self._fitted = linear.ready(fitted, self.strides, limit)
-        self._neighbours = features.neighbours(self.strides)
-        self._spike = flat(spike.NEIGHBOURS, self.strides)
-        count = len(self._rows.start)
-        self._room = _Room(*(np.empty(count, kind) for kind in (np.int64, np.int32, np.int32, np.int32)))
-        self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
+        self._neighbours = neighbours(self.strides, model.observed)
+        self._observed = model.observed
+        group = linear.groups_of(self.shape[0], fitted.height, fitted.support)
+        rank = layout.order.astype(np.int32).ravel()
+        self._grid = Grid(*self.shape, *layout.lags, geometry(self.shape)[1], *self.strides, rank, group)
+        count = rank.size
+        self._room = Room(*(np.empty(count, kind) for kind in (np.int32, np.int32, np.int32, np.uint8, np.int32)))
+        self.mean, self.classes, self.context = (np.empty(count, kind) for kind in (np.int32, np.uint8, np.uint8))
+        common = -1 if common is None else common
+        self._told = Told(self.mean, self.classes, self.context, common, flat(spike.NEIGHBOURS, self.strides))
         self._state = State(model, count, layout.span)
+        self._arrays = self._state.arrays
+        self._scratch = max(scratch_for(self._fitted), vector.scratch_for(self._state.inputs.shape[1]))
 
-    def predict(self, network: Network, t: int, lo: int, hi: int) -> None:
-        """Fill `mean` and `classes` of rows lo … hi-1 for their voxels of time t. May run on several threads at once
-        for different rows."""
-        _look(
-            t, lo, hi, self._rows, self._room, self.known, self._error, self._fitted, self.limit, self._neighbours,
-            self._state.inputs,
-        )  # fmt: skip
-        state = self._state
-        if state.passed.size:
-            _take_along(t, lo, hi, self._rows, self.shape[2], state.passed, state.words)
-        offset, octaves = network.step(state, lo, hi)
-        if state.passed.size:
-            _pass_on(t, lo, hi, state.passed, state.words)
-        _mean_and_class(lo, hi, self._room, offset, octaves, self.limit, self.mean, self.classes)
+    def is_shared(self, network: Network) -> bool:
+        """Whether parts of a front may be predicted on several threads at once."""
+        return isinstance(network, cpu.Network) and network.packed is not None
 
-    def contexts(self, t: int, lo: int, hi: int, value: int) -> np.ndarray:
-        """The spike's contexts uint8 [hi - lo] of that front, which `predict` has just been asked for."""
-        context = np.empty(hi - lo, np.uint8)
-        spike.contexts(
-            self.known, self.places(t, lo, hi), self._rows.depth[lo:hi], self._spike, value, self.mean[lo:hi],
-            self.classes[lo:hi], context,
+    def predict(self, network: Network, t: int, begin: int = 0, end: int = 1 << 62) -> None:
+        """Fill `mean`, `classes` and `context` of the rows that have a voxel at time t; of a network that `is_shared`,
+        only of the voxels begin … end-1, counted slice by slice."""
+        scratch = np.empty(self._scratch, np.int64)
+        if isinstance(network, cpu.Network) and network.packed is not None:
+            _predict(
+                t, begin, end, self._grid, self._room, self.known, self._error, self._fitted, self.limit,
+                self._neighbours, self._arrays, self._observed, network.packed, network.weights.bias, self._told,
+                scratch,
+            )  # fmt: skip
+            return
+        _look_at(
+            t, self._grid, self._room, self.known, self._error, self._fitted, self.limit, self._neighbours,
+            self._arrays, self._observed, scratch,
         )  # fmt: skip
-        return context
+        for lo, hi in self._ranges(t):
+            offset, octaves = network.step(self._state, lo, hi)
+            self._state.offset[lo:hi], self._state.octaves[lo:hi] = offset, octaves
+        _conclude(t, self._grid, self._room, self.known, self.limit, self._arrays, self._observed, self._told)
 
-    def perceive(self, network: Network, t: int, lo: int, hi: int, voxel: np.ndarray, quiet: int | None) -> None:
-        """Take in the voxels int32 [hi - lo] of that front, which `predict` has just been asked for, and let the
-        network learn from all that have not the grey level `quiet`."""
-        _perceive(
-            t, lo, hi, self._rows, self._room, voxel, self.mean, -1 if quiet is None else quiet, self.shape[2],
-            self.strides[1], self.known, self._error,
+    def _ranges(self, t: int) -> list[tuple[int, int]]:
+        """The rows of the grid that have a voxel at time t, first and past the last of every slice."""
+        height = self.shape[1]
+        found = [(z * height, _rows_at(t, z, self._grid)) for z in range(self.shape[0])]
+        return [(first + a, first + b) for first, (a, b) in found if a < b]
+
+    def perceive(self, network: Network, t: int, lo: int, voxel: np.ndarray, quiet: int | None) -> None:
+        """Take in the voxels int32 [v] of that front, which begins with the row of number lo and which `predict` has
+        just been asked for; let the network learn from all that have not the grey level `quiet`."""
+        arguments = (
+            t, lo, self._grid, self._room, voxel, -1 if quiet is None else quiet, self.known, self._error
         )  # fmt: skip
-        network.learn(self._state, lo, hi, self._room.missed, self.classes)
+        if isinstance(network, cpu.Network):
+            w = network.weights
+            _perceive_and_learn(*arguments, self._arrays, w.unseen, w.slopes, network.metric, w.head_limit)
+            return
+        self._room.missed[:] = learning.NOTHING  # of the rows that have no voxel now
+        _perceive(*arguments)
+        network.learn(self._state, 0, self.mean.size, self._room.missed, self._room.classes)
 
     def places(self, t: int, lo: int, hi: int) -> np.ndarray:
         """Where the voxels of rows lo … hi-1 at time t lie in the padded slab: int64 [hi - lo]."""
@@ -303,10 +465,10 @@ class Team:
 
     def predict(self, slab: Slab, network: Network, t: int, lo: int, hi: int) -> None:
         """`Slab.predict`, with a part of the rows for every member."""
-        if self._executor is None or hi - lo < 512:
-            slab.predict(network, t, lo, hi)
+        if self._executor is None or hi - lo < 512 or not slab.is_shared(network):
+            slab.predict(network, t)
             return
-        cuts = [lo + (hi - lo) * k // self._members for k in range(self._members + 1)]
+        cuts = [(hi - lo) * k // self._members for k in range(self._members + 1)]
         others = [self._executor.submit(slab.predict, network, t, a, b) for a, b in pairwise(cuts[1:])]
         slab.predict(network, t, cuts[0], cuts[1])
         for other in others:

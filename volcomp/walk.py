@@ -65,7 +65,7 @@ class Opened(NamedTuple):
 
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
     """Walk over a slab that is known."""
-    slab = Slab(given.layout, given.limit, given.fitted, network.weights)
+    slab = Slab(given.layout, given.limit, given.fitted, network.weights, given.common)
     known = pad(given.levels, 0, RADIUS).reshape(-1)
     voxel, mean, classes = (np.empty(given.levels.size, kind) for kind in (np.int32, np.int32, np.uint8))
     context = None if given.common is None else np.empty(given.levels.size, np.uint8)
@@ -75,10 +75,10 @@ def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Sur
         begin, end = end, end + hi - lo
         team.predict(slab, network, t, lo, hi)
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
-        if context is not None and given.common is not None:
-            context[begin:end] = slab.contexts(t, lo, hi, given.common)
+        if context is not None:
+            context[begin:end] = slab.context[lo:hi]
         np.take(known, slab.places(t, lo, hi), out=voxel[begin:end])
-        slab.perceive(network, t, lo, hi, voxel[begin:end], given.quiet)
+        slab.perceive(network, t, lo, voxel[begin:end], given.quiet)
         sizes.append(hi - lo)
         done(hi - lo)
     return coding.Survey(np.array(sizes), voxel, mean, classes, context)
@@ -86,13 +86,13 @@ def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Sur
 
 def restore(opened: Opened, network: Network, team: Team, done: Done) -> np.ndarray:
     """The grey levels [Z, Y, X] of a slab from its symbols; DamagedError where these cannot be."""
-    slab = Slab(opened.layout, opened.limit, opened.fitted, network.weights)
     symbols = opened.symbols
+    slab = Slab(opened.layout, opened.limit, opened.fitted, network.weights, symbols.spike)
     for t, lo, hi in opened.layout.fronts:
         team.predict(slab, network, t, lo, hi)
-        context = None if symbols.spike is None else slab.contexts(t, lo, hi, symbols.spike)
+        context = None if symbols.spike is None else slab.context[lo:hi]
         voxel = symbols.take(slab.mean[lo:hi], slab.classes[lo:hi], context)
-        slab.perceive(network, t, lo, hi, voxel, symbols.quiet)
+        slab.perceive(network, t, lo, voxel, symbols.quiet)
         done(hi - lo)
     symbols.finish()
     return slab.voxels()

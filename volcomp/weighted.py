@@ -12,16 +12,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from . import residual
+from .compiled import entry, part
 from .entropy import FLAGS, PRECISION, Quantiles, Stream, Tables, flush, push, push_flags, room
 from .histogram import Blocks, weigh
 
 _u64 = np.uint64
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
     """The edge between both halves of `size` levels from `begin` on, in 2^PRECISION."""
     last = sums.shape[0] - 1
@@ -31,7 +31,7 @@ def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
     return 1 + left * ((1 << PRECISION) - 2) // max(both, 1)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _encode(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray, settled: np.ndarray, sizes: np.ndarray,
     ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, blocks: Blocks, words: np.ndarray,
@@ -93,7 +93,7 @@ def encode(
     return words[:used].copy(), _raw(voxel[escapes], bits)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _count(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, escapes: np.ndarray) -> int:
     """How many symbols the voxels have, and into bool [v] which of them are farther from their means than their tables
     reach."""
@@ -114,7 +114,7 @@ def _raw(ranks: np.ndarray, bits: int) -> np.ndarray:
     return np.packbits((ranks[:, None] >> np.arange(bits)) & 1, bitorder="little")
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def _pop(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tuple[Any, Any]:
     """The state uint64 once the symbol between these edges has been taken, and how many words are left then."""
     low = state & _u64((1 << PRECISION) - 1)
@@ -125,7 +125,7 @@ def _pop(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tupl
     return state, left
 
 
-@njit(nogil=True, cache=True)
+@entry
 def take(
     mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, stream: Stream, ordered: np.ndarray,
     escape: np.ndarray, blocks: Blocks, raw: np.ndarray, position: int, bits: int, limit: int, voxel: np.ndarray,

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ..compiled import part
 
 GATE_ONE = 1 << 15
 CELL_LIMIT = 32767
@@ -22,40 +23,40 @@ OUTPUT_LIMIT = 127
 _i = np.int32  # numba widens int32 arithmetic to 64 bits; casting every result back lets the loops use 32-bit lanes
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def scaled(accumulator: Any, shift: Any) -> Any:
     """A pre-activation in 1/1024 from the accumulator, whose unit is 2^-(7 + shift), shift 0 … 7."""
     return _i(_i(accumulator * _i(8)) >> (shift & 7))  # saying that it is below 32 keeps the lanes at 32 bits
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def sigmoid(z: Any) -> Any:
     """1/2 + z/4 − z|z|/32 in 1/32768, from z in 1/1024: 16384 + 8z − (z|z| >> 10) in fewer instructions."""
     z = _i(min(max(z, _i(-4096)), _i(4096)))
     return _i(_i(_i(z * _i(_i(8192) - _i(abs(z)))) + _i((16384 << 10) + 1023)) >> _i(10))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def tanh(z: Any) -> Any:
     """z − z|z|/4 in 1/32768, from z in 1/1024: 32z − (z|z| >> 7) in fewer instructions."""
     z = _i(min(max(z, _i(-2048)), _i(2048)))
     return _i(_i(_i(z * _i(_i(4096) - _i(abs(z)))) + _i(127)) >> _i(7))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def next_cell(i: Any, f: Any, g: Any, cell: Any) -> Any:
     """f·cell + i·g, rounded, within ±8."""
     c = _i(_i(_i(f * cell) + _i(_i(_i(i * g) >> _i(3)) + _i(16384))) >> _i(15))
     return _i(min(max(c, _i(-CELL_LIMIT)), _i(CELL_LIMIT)))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def output(o: Any, squashed_cell: Any) -> Any:
     """o·tanh(cell), rounded to 1/128, within ±127."""
     return _i(min(_i(_i(_i(o * squashed_cell) + _i(1 << 22)) >> _i(23)), _i(OUTPUT_LIMIT)))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def step(z: Any, shift: Any, cell: Any, hidden: Any) -> None:
     """Gates, cell and output of one row.
 

@@ -1,15 +1,17 @@
-"""The CPU backend: the fastest exact matrix product that there is (`products.py`), and numba for the rest."""
+"""The CPU backend: one kernel in vector instructions (`vector.py`) where the processor has them, else the fastest exact
+matrix product that there is (`products.py`) and loops for the rest."""
 
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from ..products import Maker, Product, take_exact
-from . import cell, learning, reference
+from ..products import FAULTS, Maker, Product, take_exact
+from . import cell, learning, reference, vector
 from .state import State
 from .weights import Weights
 
@@ -35,8 +37,8 @@ def _advance(
         row = inputs[v, unseen:]
         a, b = np.float32(0), np.float32(0)
         for j in range(first.shape[0]):
-            a += np.float32(row[j]) * first[j]
-            b += np.float32(row[j]) * second[j]
+            a += np.float32(row[j]) * np.float32(first[j])
+            b += np.float32(row[j]) * np.float32(second[j])
         offset[v] = min(max((np.int32(a) + bias[0]) >> 5, -8192), 8192)
         octaves[v] = (np.int32(b) + bias[1]) >> 11
 
@@ -55,14 +57,26 @@ class Network:
 
     def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
         self.weights = weights
-        self._metric = weights.metric.astype(np.float64)
+        self.metric = weights.metric.astype(np.float64)
+        self.packed = vector.pack(weights) if make_product is None and vector.fits(weights) else None
         self.chunk = CHUNK_BYTES // (16 * weights.hidden)  # rows at a time
         self._room = threading.local()  # accumulators int32 [chunk, 4h] for every thread that calls
+        if self.packed is not None:
+            try:
+                self._prove()
+                return
+            except FAULTS as error:
+                warnings.warn(f"vector instructions are left aside: {error}", RuntimeWarning, stacklevel=2)
+                self.packed = None
         take_exact(weights.weights, make_product, self._take, weights.name)
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
         """As `reference.Network.step`."""
         w = self.weights
+        if self.packed is not None:
+            scratch = np.empty(vector.scratch_for(state.inputs.shape[1]), np.int64)
+            vector.step_alone(lo, hi, self.packed, state.arrays, w.bias, scratch)
+            return state.offset[lo:hi], state.octaves[lo:hi]
         try:
             accumulator = self._room.accumulator
         except AttributeError:
@@ -81,11 +95,15 @@ class Network:
         w = self.weights
         if w.learns:
             learning.collect(state.inputs, lo, hi, w.unseen, missed, classes, w.slopes, state.slope, state.count)
-            learning.step(self._metric, w.head_limit, state.exact, state.head, state.slope, state.count)
+            learning.step(self.metric, w.head_limit, state.exact, state.head, state.slope, state.count)
 
     def _take(self, product: Product) -> None:
-        """Compute with this product, if a few steps, extremes among them, equal the reference's; else RuntimeError."""
+        """Compute with this product, if it is exact; else RuntimeError."""
         self._product = product
+        self._prove()
+
+    def _prove(self) -> None:
+        """RuntimeError unless a few steps, extremes among them, equal the reference's."""
         random = np.random.default_rng(0)
         mine, theirs = State(self.weights, 40), State(self.weights, 40)
         definition = reference.Network(self.weights)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..compiled import entry, part
+
 CLASSES = 76  # as `residual.CLASSES`
 BINS = 64  # of distances, each an eighth of the scale of a class wide
 FINEST = 20  # classes below have the bins of this one, a quarter of a grey level
@@ -31,13 +33,13 @@ RECIPROCALS = np.array([(1 << 39) // (QUARTERS[c & 3] << (c >> 2)) for c in rang
 STEP_SHIFT = METRIC_BITS + MEAN_BITS + 5 + 7 - 8 - EXACT_BITS
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def bin_of(missed: Any, c: Any) -> Any:
     """The bin of a voxel that lies `missed` sixteenths of a grey level from the mean, in class c."""
     return min((abs(np.int64(missed)) * RECIPROCALS[max(c, FINEST)]) >> 24, BINS - 1)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def collect(
     inputs: np.ndarray, lo: int, hi: int, unseen: int, missed: np.ndarray, classes: np.ndarray, slopes: np.ndarray,
     slope: np.ndarray, count: np.ndarray,

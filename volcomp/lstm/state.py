@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from . import learning
@@ -12,6 +14,21 @@ from .weights import Weights
 AHEAD = 2
 
 
+class Arrays(NamedTuple):
+    """The arrays of a `State`, as compiled loops take them."""
+
+    inputs: np.ndarray
+    passed: np.ndarray
+    words: np.ndarray
+    cell: np.ndarray
+    offset: np.ndarray
+    octaves: np.ndarray
+    head: np.ndarray
+    exact: np.ndarray
+    slope: np.ndarray
+    collected: np.ndarray  # `State.count`
+
+
 class State:
     """State of `rows` rows, zero before their first voxel.
 
@@ -19,11 +36,10 @@ class State:
                                     the output of the voxel before, so that one matrix product serves both
     passed int64 [times, rows, s]   the `shared` hidden outputs of so many times, eight to a word: those of time t at t
                                     modulo `times`
-    words int64 [rows, …]           the inputs, eight to a word: how what is passed on is copied; of no columns where
-                                    nothing is
+    words int64 [rows, …]           the inputs, eight to a word; of no columns where they are no whole words
     cell int16 [rows, h]            in 1/4096
     offset, octaves int32 [rows]    what the head said last
-    head float32 [2, n]             integers: the head's weights, which start as the model's and may learn
+    head int16 [2, n]               the head's weights, which start as the model's and may learn
     exact int64 [2, n]              the same in 1/65536
     slope int64 [2, n]              what the voxels since the last step of learning say about them
     count int64 [1]                 how many voxels those are
@@ -33,10 +49,18 @@ class State:
         self.inputs = np.zeros((rows, weights.inputs + weights.hidden), np.int8)
         self.hidden = self.inputs[:, weights.inputs :]
         self.passed = np.zeros((times, rows, weights.shared // 8), np.int64)
-        self.words = self.inputs.view(np.int64) if weights.shared else np.empty((rows, 0), np.int64)
+        self.words = self.inputs.view(np.int64) if self.inputs.shape[1] % 8 == 0 else np.empty((rows, 0), np.int64)
         self.cell = np.zeros((rows, weights.hidden), np.int16)
         self.offset, self.octaves = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-        self.head = np.ascontiguousarray(weights.head, np.float32)  # strided, sums would not run on vector units
+        self.head = np.array(weights.head, np.int16, order="C")
         self.exact = weights.head.astype(np.int64) << learning.EXACT_BITS
         self.slope = np.zeros(weights.head.shape, np.int64)
         self.count = np.zeros(1, np.int64)
+
+    @property
+    def arrays(self) -> Arrays:
+        """All of them."""
+        return Arrays(
+            self.inputs, self.passed, self.words, self.cell, self.offset, self.octaves, self.head, self.exact,
+            self.slope, self.count,
+        )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ class Weights:
     sizes int64 [tables]           how many symbols each has
     slopes int8 [2, classes, BINS] how the head learns while a slab is coded (`learning.py`); of no classes where it
     metric int16 [n, n]            does not
+    observed                       how many of the inputs are observed: FEATURES, but for what `without` makes
     """
 
     name: str
@@ -50,6 +51,7 @@ class Weights:
     sizes: np.ndarray
     slopes: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, learning.BINS), np.int8))
     metric: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    observed: int = FEATURES
 
     def __post_init__(self) -> None:
         rows, gates = self.weights.shape
@@ -83,7 +85,7 @@ class Weights:
     @property
     def shared(self) -> int:
         """How many of its hidden outputs a row passes on to the row below, and as many to the next slice."""
-        return max(0, self.inputs - FEATURES) // 2
+        return max(0, self.inputs - self.observed) // 2
 
     @property
     def unseen(self) -> int:
@@ -97,8 +99,23 @@ class Weights:
 
     @property
     def head_limit(self) -> int:
-        """`head_limit` of this model."""
-        return head_limit(self.bias, self.head.shape[1])
+        """`head_limit` of this model, with all inputs that it was released with."""
+        spared = FEATURES - self.observed if self.unseen == 0 else 0
+        return head_limit(self.bias, self.head.shape[1] + spared)
+
+    def without(self, spared: slice) -> Weights:
+        """The same model without inputs that it makes nothing of; itself, if it makes something of them."""
+        head, metric = self.head, self.metric
+        if self.unseen == 0:
+            head = np.delete(self.head, spared, axis=1)
+            metric = np.delete(np.delete(self.metric, spared, axis=0), spared, axis=1) if self.learns else metric
+        less = np.delete(self.weights, spared, axis=0)
+        used = [*self.weights[spared].ravel(), *(self.head[:, spared].ravel() if self.unseen == 0 else ())]
+        moved = [*self.metric[spared].ravel(), *self.metric[:, spared].ravel()] if self.learns else []
+        if any(used) or any(moved):
+            return self
+        observed = self.observed - len(self.weights) + len(less)
+        return replace(self, weights=less, head=head, metric=metric, observed=observed)
 
     def tables(self) -> list[np.ndarray]:
         """The counts of every table."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..compiled import part
 from ..lstm.cell import next_cell
 from ..products import Maker, Product, take_exact
 from . import reference
@@ -23,7 +24,7 @@ _GATES = 4 * UNITS
 _LAST = 8 * SIGMOID_STEPS - 1  # of the table's entries
 
 
-@njit(nogil=True, cache=True, inline="always")
+@part
 def _sigmoid(z: Any, table: np.ndarray) -> Any:
     """From a table of both signs, which needs no decision: half the time of one of the positive half."""
     return _i(table[np.uint64(_i(min(max(z, _i(-_LAST)), _i(_LAST)) + _i(_LAST)))])

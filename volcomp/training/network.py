@@ -18,6 +18,7 @@ import torch
 from numba import njit
 
 from .. import products
+from ..compiled import part
 from ..features import INPUTS
 from ..lstm import cell as arithmetic
 from ..lstm.state import AHEAD
@@ -60,24 +61,24 @@ def _real_type() -> torch.dtype:
     return min(seconds, key=seconds.__getitem__)
 
 
-@njit(inline="always")
+@part
 def _sigmoid(z: Any) -> Any:
     z = min(max(z, np.float32(-4)), np.float32(4))
     return np.float32(0.5) + z * np.float32(0.25) - z * abs(z) * np.float32(0.03125)
 
 
-@njit(inline="always")
+@part
 def _sigmoid_slope(z: Any) -> Any:
     return max(np.float32(0.25) - abs(z) * np.float32(0.0625), np.float32(0))
 
 
-@njit(inline="always")
+@part
 def _tanh(z: Any) -> Any:
     z = min(max(z, np.float32(-2)), np.float32(2))
     return z - z * abs(z) * np.float32(0.25)
 
 
-@njit(inline="always")
+@part
 def _tanh_slope(z: Any) -> Any:
     return max(np.float32(1) - abs(z) * np.float32(0.5), np.float32(0))
 
