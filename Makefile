@@ -6,6 +6,8 @@ MODEL  ?= base
 # Where `make train` trains: cpu, or cuda with a PY=… whose torch has CUDA.
 DEVICE ?= cpu
 ARGS   ?=
+# How many tests run at a time.
+JOBS   ?= 2
 # Where PyTorch's CPU build comes from, when the configured registry would hand out the CUDA one:
 #   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
@@ -16,7 +18,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu check ratio speed speed-gpu train study golden fuzz clean
+.PHONY: help setup demo test test-all test-gpu check ratio speed efforts speed-gpu train study golden fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +43,14 @@ setup: $(VENV)/.setup ## build .venv with everything: CPU torch, volcomp, tests,
 demo: $(VENV)/.demo ## the main job on a built-in scene: compress, restore, compare, sizes beside the rivals
 	$(PY) -m benchmarks.demo
 
-test: $(VENV)/.setup ## all tests; ARGS='-m "not slow" -k name' narrows them
-	$(PY) -m pytest $(ARGS)
+# JOBS processes, each with one thread for torch (tests/conftest.py); JOBS=0 is pytest as it is, for a debugger.
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadgroup
+
+test: $(VENV)/.setup ## the tests but for those marked long; ARGS='-k name' narrows them
+	$(PYTEST) -m 'not long' $(ARGS)
+
+test-all: $(VENV)/.setup ## all tests, as .ci/run runs them
+	$(PYTEST) $(ARGS)
 
 # The two below take PY=…, a Python whose torch has CUDA, since the one of .venv is the CPU build; so does train with
 # DEVICE=cuda.
@@ -62,6 +70,9 @@ ratio: $(VENV)/.setup ## sizes on the corpus' valid split -> benchmarks/ratio.cs
 
 speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv and the README
 	$(PY) -m benchmarks.speed $(ARGS)
+
+efforts: $(VENV)/.setup ## sizes and MB/s of efforts 1 to 5 -> benchmarks/efforts.csv and the README
+	$(PY) -m benchmarks.efforts $(ARGS)
 
 train: $(GPU_SETUP) ## train MODEL=fast|base on the corpus' train split and export it; DEVICE=cuda takes a GPU
 	$(PY) -m volcomp.training --model $(MODEL) --device $(DEVICE) $(ARGS)

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             row = measure(series, codec, options.threads)
             print(f"{row['bpv']} bits per voxel", file=sys.stderr)
             rows[series.name, codec] = row
-            save(rows)
+            save(rows, codec)
     report.publish("ratio", summary(list(rows.values()), "valid"))
 
 
@@ -71,12 +71,13 @@ def measure(series: corpus.Series, codec: str, threads: int) -> Row:
     return row | sizes | {"encode_s": f"{encoding:.2f}", "decode_s": f"{decoding:.2f}", "verified": "yes"}
 
 
-def save(rows: dict[tuple[str, str], Row]) -> None:
-    """Write all rows: series in the order of their names, codecs in the order of the table."""
+def save(rows: dict[tuple[str, str], Row], measured: str) -> None:
+    """Write all rows: series in the order of their names, codecs in the order of the table. And the versions of the
+    codec that has just been measured: those of the others are not what their rows were made with."""
     order = list(CODECS)
     ordered = sorted(rows.values(), key=lambda row: (row["series"], order.index(row["codec"])))
     report.write_rows(CSV, COLUMNS, ordered)
-    report.write_machine(CSV, [CODECS[row["codec"]].version for row in ordered])
+    report.write_machine(CSV, CODECS[measured].versions)
 
 
 def summary(rows: Sequence[Row], split: str) -> str:
@@ -111,7 +112,8 @@ def _arrays(codec: Codec, volumes: Sequence[np.ndarray], threads: int) -> Measur
         streams, encoding = timed(partial(codec.encode, volume, threads))
         decoded, decoding = timed(partial(codec.decode, streams, volume.shape, threads))
         if decoded.dtype != volume.dtype or not np.array_equal(decoded, volume):
-            raise NotLossless(f"{codec.version}: {codec.name} does not give back the voxels of {volume.shape}")
+            by = " and ".join(codec.versions)
+            raise NotLossless(f"{by}: {codec.name} does not give back the voxels of {volume.shape}")
         total += sum(map(len, streams)), encoding, decoding
     return int(total[0]), total[1], total[2]
 

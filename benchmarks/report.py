@@ -12,6 +12,8 @@ from typing import Any
 
 from volcomp.training.corpus import ROOT
 
+from .machine import processor
+
 README = ROOT / "README.md"
 
 
@@ -42,7 +44,7 @@ def write_machine(path: Path, versions: Iterable[str]) -> None:
     known = json.loads(beside.read_text())["versions"] if beside.exists() else []
     packages = {line.split()[0]: line for line in [*known, *versions]}
     machine = {
-        "cpu": _cpu_model(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
@@ -74,13 +76,3 @@ def publish(mark: str, content: str) -> None:
     print(content)
     if README.exists():
         README.write_text(insert(README.read_text(), mark, content))
-
-
-def _cpu_model() -> str:
-    """The processor's name as the system gives it: on Linux from /proc/cpuinfo, which knows more than `platform`."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

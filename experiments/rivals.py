@@ -13,6 +13,8 @@ from benchmarks.rivals import RIVALS, Codec, Shape, from_zero
 
 _HEVC_LIMIT, _HEVC_SIDE = 4095, 16  # x265 takes 12 bits at most, and sides of so many pixels at least
 
+_HEVC = "lossless=1:info=0:log-level=error"
+
 
 @cache
 def _ffmpeg_path() -> str | None:
@@ -33,9 +35,9 @@ class Ffmpeg(Codec):
         return _ffmpeg_path() is not None
 
     @property
-    def version(self) -> str:
+    def versions(self) -> tuple[str, ...]:
         said = subprocess.run([str(_ffmpeg_path()), "-version"], capture_output=True, text=True).stdout
-        return " ".join(said.split()[:3])
+        return (" ".join(said.split()[:3]),)
 
 
 def _gzip_encode(volume: np.ndarray, threads: int) -> list[bytes]:
@@ -57,14 +59,18 @@ def _raw(shape: Shape) -> tuple[str, ...]:
 
 
 def _hevc_encode(volume: np.ndarray, threads: int) -> list[bytes]:
-    """Slices as the frames of a film, losslessly by x265; ValueError for what that does not take."""
+    """Slices as the frames of a film, losslessly by x265; ValueError for what that does not take.
+
+    Always in 12 bits: to say 10 where that is enough changes a size by 0.3 % at most, to either side. `info=0` leaves
+    out the coder's name and settings, 2 kB.
+    """
     if volume.max() > _HEVC_LIMIT:
         raise ValueError(f"values up to {volume.max()}: x265 takes 12 bits")
     if min(volume.shape[1:]) < _HEVC_SIDE:
         raise ValueError(
             f"slices of {volume.shape[1]}×{volume.shape[2]}: x265 takes {_HEVC_SIDE}×{_HEVC_SIDE} and more"
         )
-    options = ("-c:v", "libx265", "-preset", "veryslow", "-x265-params", f"lossless=1:log-level=error:pools={threads}")
+    options = ("-c:v", "libx265", "-preset", "veryslow", "-x265-params", f"{_HEVC}:pools={threads}")
     return [_ffmpeg(volume.astype("<u2").tobytes(), *_raw(volume.shape), "-i", "-", *options, "-f", "hevc", "-")]
 
 
@@ -76,6 +82,6 @@ def _hevc_decode(streams: list[bytes], shape: Shape, threads: int) -> np.ndarray
 __all__ = ["CODECS", "from_zero"]
 
 CODECS: dict[str, Codec] = {codec.name: codec for codec in RIVALS} | {
-    "gzip-9": Codec("gzip-9", "gzip, level 9", "zlib", _gzip_encode, _gzip_decode),
-    "hevc": Ffmpeg("hevc", "HEVC lossless (x265, veryslow)", "ffmpeg", _hevc_encode, _hevc_decode),
+    "gzip-9": Codec("gzip-9", "gzip, level 9", ("zlib",), _gzip_encode, _gzip_decode),
+    "hevc": Ffmpeg("hevc", "HEVC lossless (x265, veryslow)", ("ffmpeg",), _hevc_encode, _hevc_decode),
 }

@@ -86,5 +86,6 @@ def timed_codec(codec: Codec, volume: np.ndarray, threads: int) -> Measured:
     back = codec.decode(streams, volume.shape, threads)
     end = time.perf_counter()
     if not np.array_equal(back, volume):
-        raise NotLossless(f"{codec.version}: {codec.name} does not give back the voxels of {volume.shape}")
+        by = " and ".join(codec.versions)
+        raise NotLossless(f"{by}: {codec.name} does not give back the voxels of {volume.shape}")
     return Measured(sum(map(len, streams)), middle - begin, end - middle)

@@ -223,7 +223,7 @@ def rivals(desk: Desk, job: Job, tell: Tell) -> Tables:
     for name in desk.config.rivals:
         codec = CODECS[name]
         if not codec.installed:
-            tables["absent"].append({"codec": name, "why": f"{codec.package} is not installed"})
+            tables["absent"].append({"codec": name, "why": f"{' and '.join(codec.packages)} is not installed"})
             continue
         try:
             found = trial.timed_codec(codec, volume, desk.threads)

@@ -1,6 +1,11 @@
 """Profiles for hypothesis, the usual one and the many examples of `make fuzz`; and what several test files share."""
 
+import os
 from collections.abc import Iterator
+
+# Before anything imports torch, and for the processes that tests begin. Threads of OpenMP wait for each other in loops,
+# which takes ten times as long as the work itself where something else has the second core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
@@ -11,6 +16,14 @@ from volcomp import codec
 settings.register_profile("default", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=3000)
 settings.load_profile("default")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, one has all that read the corpus: it is unpacked when it is first read."""
+    for item in items:
+        if item.get_closest_marker("corpus"):
+            item.add_marker(pytest.mark.xdist_group("corpus"))
 
 
 @pytest.fixture(scope="module")

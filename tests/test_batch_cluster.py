@@ -11,6 +11,7 @@ from tests.test_batch import check, tree
 from volcomp.batch.run import run as run_batch
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default")  # what Dask says while a worker dies
 def test_a_cluster_that_loses_a_worker(tmp_path):
     from distributed import LocalCluster

@@ -54,7 +54,7 @@ def test_phantom_is_valid_dicom(scene, tmp_path):
 @pytest.mark.parametrize("top", [1, 3071, 65535])
 def test_rivals_are_lossless(codec, shape, top):
     if not codec.installed:
-        pytest.skip(f"{codec.package} is not installed")
+        pytest.skip(f"{codec.packages} are not installed")
     noise = np.random.default_rng(0).normal(0.5, 0.1, shape).cumsum(axis=1)
     volume = from_zero(np.rint(top * noise / noise.max()).astype(np.int32))
     for threads in (1, 2):
@@ -63,6 +63,32 @@ def test_rivals_are_lossless(codec, shape, top):
         decoded = codec.decode(streams, volume.shape, threads)
         assert decoded.dtype == np.uint16
         assert (decoded == volume).all()
+
+
+@pytest.mark.parametrize("bits", [2, 8, 9, 12, 16])
+def test_rivals_are_told_the_depth(bits):
+    """As their streams state it: JPEG-LS in its frame header, JPEG 2000 in SIZ; JPEG XL and HTJ2K are not asked."""
+    pytest.importorskip("imagecodecs")
+    pytest.importorskip("jpeg_ls")
+    volume = np.full((2, 24, 24), 1, np.uint16)
+    volume[0, 3, 4] = (1 << bits) - 1
+    for stream in CODECS["jpegls"].encode(volume, 1):
+        assert stream[:4] == b"\xff\xd8\xff\xf7"  # nothing before the frame header
+        assert stream[6] == bits
+    for stream in CODECS["jpeg2000"].encode(volume, 1):
+        siz = stream.index(b"\xff\x51")
+        assert stream[siz + 40] + 1 == bits
+
+
+@pytest.mark.parametrize("name", ["jpeg2000", "htj2k"])
+def test_streams_do_not_name_their_coder(name):
+    if not CODECS[name].installed:
+        pytest.skip("imagecodecs is not installed")
+    volume = np.random.default_rng(0).integers(0, 4096, (1, 64, 64)).astype(np.uint16)
+    (stream,) = CODECS[name].encode(volume, 1)
+    head = stream[: stream.index(b"\xff\x90")]
+    assert b"\xff\x64" not in head
+    assert head.startswith(b"\xff\x4f\xff\x51")
 
 
 def test_values_start_at_zero():

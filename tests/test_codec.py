@@ -1,14 +1,17 @@
 """The codec: every voxel comes back, whatever the volume, the threads, the backend; damage is always noticed."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from threadpoolctl import threadpool_info
 
 from neighbourhoods import pad
-from volcomp import codec, engines, models, slab, walk
+from volcomp import codec, slab, walk
 from volcomp.errors import DamagedError, UnsupportedError
 
 volumes = st.sampled_from(codec.DTYPES).flatmap(
@@ -190,12 +193,22 @@ def test_a_slab_more_only_where_it_is_needed(depth: int, effort: int, count: int
 
 
 def test_products_stay_on_the_threads_of_the_codec() -> None:
-    """By what OpenMP itself says in the thread, for torch's own count does not tell."""
+    """By what OpenMP itself says in the thread, for torch's own count does not tell. In a process whose OpenMP may have
+    four: those of the tests have one."""
     pytest.importorskip("torch")
-    codec._network(models.CURRENT["fast"], b"", "cpu", False)  # which has torch start its threads
+    program = """
+import torch
+from threadpoolctl import threadpool_info
+from volcomp import engines
 
-    def threads() -> list[int]:
-        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "openmp"]
+torch.ones(500, 500) @ torch.ones(500, 500)  # which has torch start its threads, as a fit would
 
-    with engines.Workers(2, 2) as workers:
-        assert set(workers.pool.submit(threads).result()) == {1}
+def threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "openmp"}
+
+with engines.Workers(2, 2) as workers:
+    print(workers.pool.submit(threads).result())
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "4"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "{1}"

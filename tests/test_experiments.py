@@ -16,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
+from benchmarks.report import read_rows, write_rows  # noqa: E402
 from experiments import (  # noqa: E402
     ablation,
     config,
@@ -24,6 +25,7 @@ from experiments import (  # noqa: E402
     decoders,
     jobs,
     orderzero,
+    remeasure,
     report,
     results,
     statistics,
@@ -211,7 +213,7 @@ def test_intervals_are_those_of_the_bootstrap() -> None:
 def test_rivals_give_back_what_they_were_given(name: str, shape: tuple[int, int, int]) -> None:
     codec = CODECS[name]
     if not codec.installed:
-        pytest.skip(f"{codec.package} is not installed")
+        pytest.skip(f"{codec.packages} are not installed")
     volume = np.random.default_rng(5).integers(0, 4096, shape).astype(np.uint16)
     assert np.array_equal(codec.decode(codec.encode(volume, 1), shape, 1), volume)
     if name == "hevc":
@@ -219,6 +221,22 @@ def test_rivals_give_back_what_they_were_given(name: str, shape: tuple[int, int,
             codec.encode(volume + np.uint16(4096), 1)
         with pytest.raises(ValueError, match="16×16 and more"):
             codec.encode(volume[:, :15], 1)
+
+
+def test_mended_codecs_replace_their_rows_alone(tmp_path: Path) -> None:
+    """Rows of the others stay as they are, times included, and so does the order."""
+    smoke = replace(config.load(SMOKE), rivals=("gzip-9", "zstd-19"))
+    one, two = (series.name for series in data.series_of(smoke)[:2])
+    about = dict.fromkeys(results.COLUMNS["sizes"], "") | {"bytes": "7"}
+    rows = [about | {"method": m, "series": s} for m, s in (("gzip-9", one), ("zstd-19", one), ("gzip-9", two))]
+    write_rows(tmp_path / "sizes.csv", results.COLUMNS["sizes"], rows)
+    write_rows(tmp_path / "absent.csv", results.COLUMNS["absent"], [{"codec": "hevc", "why": "no"}])
+    remeasure.rows(smoke, tmp_path, ["gzip-9"])
+    found = read_rows(tmp_path / "sizes.csv")
+    assert [(row["method"], row["series"]) for row in found] == [(row["method"], row["series"]) for row in rows]
+    assert found[1] == rows[1]
+    assert int(found[0]["bytes"]) > 7 and int(found[2]["bytes"]) > 7
+    assert read_rows(tmp_path / "absent.csv") == [{"codec": "hevc", "why": "no"}]
 
 
 def test_every_trial_is_of_its_own_model() -> None:
@@ -249,6 +267,7 @@ def test_three_decoders_are_three(tmp_path: Path) -> None:
     assert alone["voxels_per_front"] == "1.0" and alone["fronts"] == 2 * 8 * 8
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_and_reports_from_csv_alone(tmp_path: Path) -> None:
     cache, folder = tmp_path / "cache", tmp_path / "results"
     line = [sys.executable, "-m", "experiments.cross_validation", "--config", str(SMOKE), "--jobs", "2"]

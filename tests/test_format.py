@@ -100,6 +100,7 @@ def test_the_stranger_decodes(name: str, low_slabs: None) -> None:
     assert (seen["slab"] == 2) == (name == "slabs")
 
 
+@pytest.mark.long
 def test_the_stranger_decodes_a_chosen_support() -> None:
     """Its farthest slices have groups of their own."""
     seen = decoded_alike(echo((26, 28, 32), (-5, 0, 1)), "fast")

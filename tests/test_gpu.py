@@ -103,7 +103,12 @@ def test_hard_volumes_have_the_same_bytes(kind: str, dtype: str) -> None:
     assert np.array_equal(decode(*expected, backend="torch"), voxels)
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.vcz")), ids=lambda path: path.stem)
+def _of_their_length(path: Path) -> object:
+    """`paper` reads a voxel's neighbours one by one, here as there."""
+    return pytest.param(path, marks=pytest.mark.long if "paper-scan" in path.stem else (), id=path.stem)
+
+
+@pytest.mark.parametrize("path", [*map(_of_their_length, sorted(FOLDER.glob("*.vcz")))])
 def test_golden_files_decode(path: Path) -> None:
     """Of all releases: their supports, their models, and those that were fitted to a volume."""
     with _opened(path) as reader:

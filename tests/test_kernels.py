@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("triton")
+pytestmark = pytest.mark.long
 
 
 def run(environment: dict[str, str], *command: str) -> None:
