@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
-import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache
@@ -44,8 +43,7 @@ MODELS = tuple(models.CURRENT)
 # Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
 # than the others. The highest effort takes taller ones.
 SLAB_HEIGHT, TALL_SLAB_HEIGHT = 32, 64
-SMALL = 1 << 20  # voxels; for fewer, importing torch takes longer than it saves,
-LARGE = 1 << 23  # and getting a GPU to work, a matter of seconds,
+LARGE = 1 << 23  # voxels; for fewer, getting a GPU to work takes longer than it saves, a matter of seconds,
 PUBLISHED_COST = 32  # and a voxel of a `paper` model, which has a step for every neighbour, is as much work as so many
 EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
@@ -66,19 +64,12 @@ def _slab_count(depth: int, voxels: int, effort: int) -> int:
 
 
 @lru_cache(maxsize=8)
-def _network(number: int, changed: bytes, backend: str, without_torch: bool) -> object:
+def _network(number: int, changed: bytes, backend: str) -> object:
     """The backend of this name with a model loaded: of `lstm`, or of `paper`."""
-    weights, product = _weights(number, changed), None
+    weights = _weights(number, changed)
     if isinstance(weights, published.Weights):
-        return paper_reference.Network(weights) if backend == "reference" else paper_cpu.Network(weights, product)
-    if backend == "reference":
-        return reference.Network(weights)
-    return cpu.Network(weights.without(features.SPARED), product)
-
-
-def _leave_torch(work: int) -> bool:
-    """Whether importing torch would take longer than it saves."""
-    return work < SMALL and "torch" not in sys.modules
+        return paper_reference.Network(weights) if backend == "reference" else paper_cpu.Network(weights)
+    return reference.Network(weights) if backend == "reference" else cpu.Network(weights.without(features.SPARED))
 
 
 def forget_models() -> None:
@@ -123,7 +114,7 @@ def _engine(
                 return engine
         elif not free:
             raise walks
-    network_here = _network(number, changed, backend, _leave_torch(work))
+    network_here = _network(number, changed, backend)
     return OnThreads(paper_slab if is_published else walk, network_here, workers, done)
 
 

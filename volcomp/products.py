@@ -3,26 +3,34 @@
 No sum of a model can reach 2^24 (`lstm/weights.py` proves it for every one), so integers, and float32 that carries
 integers, give the same numbers in any order of summation. How fast each is differs from processor to processor by a
 hundred times: torch's int8 product runs at 170 GMAC/s a core where there are instructions for it (VNNI), and at 1.2
-where it falls back to a plain loop. So each is timed, for some milliseconds, before one is taken.
+where it falls back to a plain loop. So each is timed, for some milliseconds, before one is taken. Ours, in vector
+instructions, has been the fastest so far; torch is asked only where it has been imported for other reasons.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
 from threadpoolctl import threadpool_limits
 
+from . import vectors
+from .compiled import entry
 from .errors import UnsupportedError
+from .vectors import I8, I32, I64, Lanes
 
 Product = Callable[[np.ndarray, np.ndarray], object]  # x int8 [v, k], and int32 [v, n] out
 Maker = Callable[[np.ndarray], Product]  # of weights int8 [k, n]
+QUAD = 4  # bytes of one instruction
+FLIP = int(np.uint64(0x8080808080808080).view(np.int64))  # adds 128 to each of eight bytes
 TRIED_ROWS = 128  # of a product that is timed: so few that the slowest takes some milliseconds
 TRIES = 3
 FAULTS = (ImportError, AttributeError, RuntimeError, TypeError)  # of a product that is not to be had, or not exact
@@ -53,9 +61,109 @@ def float_product(weights: np.ndarray) -> Product:
     return product
 
 
+class Tiles(NamedTuple):
+    """Weights int8 [k, n] as the kernel reads them, for U sums at a time (`vectors.units`).
+
+    weights int8 [n/4U, k/4, 4, U, 4]   four vectors of sums, each of four inputs
+    begin int32 [n/4U, 4, U]            where sums begin: what is added to inputs, times the weights, taken off
+    flip                                what eight inputs are xored with, for instructions that want them unsigned
+    """
+
+    weights: np.ndarray
+    begin: np.ndarray
+    flip: int
+
+
+def tiles(weights: np.ndarray, order: np.ndarray) -> Tiles:
+    """Of the columns in this order, int64 [n/4U, 4, U]."""
+    size, columns = weights.shape
+    order = np.ascontiguousarray(order)
+    packed = weights.T[order].reshape(*order.shape, size // QUAD, QUAD).transpose(0, 3, 1, 2, 4)
+    is_signed = vectors.instructions() in vectors.SIGNED
+    begin = np.zeros(columns) if is_signed else -128 * weights.sum(axis=0, dtype=np.int64)
+    return Tiles(np.ascontiguousarray(packed), begin[order].astype(np.int32), 0 if is_signed else FLIP)
+
+
+def sums_of(
+    b: Any, rows: int, units: int, x: Any, stride: Any, quads: Any, weights: Any, begin: Any
+) -> list[list[Any]]:
+    """Part of a kernel: places of four vectors of sums for each of `rows` rows of bytes, `stride` apart from x on; they
+    stay in registers."""
+    size = 4 * units  # bytes of a vector of sums, and of the weights that serve it
+    starts = [vectors.load(b, begin, k * size, I32, units) for k in range(4)]
+    sums = [[cgutils.alloca_once(b, start.value.type) for start in starts] for _ in range(rows)]
+    for row in sums:
+        for place, start in zip(row, starts, strict=True):
+            b.store(start.value, place)
+    with cgutils.for_range(b, quads, intp=I64) as loop:
+        at = b.mul(loop.index, ir.Constant(I64, QUAD))
+        here = b.add(weights, b.mul(loop.index, ir.Constant(I64, 4 * size)))
+        tile = [vectors.load(b, here, k * size, I8, size) for k in range(4)]
+        for r, row in enumerate(sums):
+            four = vectors.load_one(b, x, b.add(at, b.mul(stride, ir.Constant(I64, r))), I32)
+            for place, part_of_tile in zip(row, tile, strict=True):
+                b.store(vectors.dot(Lanes(b, b.load(place)), four, part_of_tile).value, place)
+    return sums
+
+
+def _storing(rows: int) -> Any:
+    units = vectors.units()
+
+    @vectors.kernel(7)
+    def store(b: Any, x: Any, stride: Any, quads: Any, weights: Any, begin: Any, out: Any, out_stride: Any) -> None:
+        """Four vectors of sums for each row, to `out`."""
+        for r, row in enumerate(sums_of(b, rows, units, x, stride, quads, weights, begin)):
+            for k, place in enumerate(row):
+                at = b.add(b.mul(out_stride, ir.Constant(I64, r)), ir.Constant(I64, 4 * units * k))
+                vectors.store(b, Lanes(b, b.load(place)), out, at)
+
+    return store
+
+
+ROWS = {16: 4, 8: 2}[vectors.units()]  # whose sums fit the registers
+_store_rows, _store_one = _storing(ROWS), _storing(1)
+
+
+@entry
+def _multiply(words: np.ndarray, packed: Tiles, flipped: np.ndarray, out: np.ndarray) -> None:
+    """The product of bytes, eight to a word int64 [v, k/8], by weights, to int32 [v, n]; `flipped` as `words`, room."""
+    rows, eights = words.shape
+    for v in range(rows):
+        for j in range(eights):
+            flipped[v, j] = words[v, j] ^ packed.flip
+    size = 8 * eights
+    x, weights = np.int64(flipped.ctypes.data), np.int64(packed.weights.ctypes.data)
+    begins, width = np.int64(packed.begin.ctypes.data), 16 * packed.begin.shape[2]  # bytes of a group's sums
+    to, stride = np.int64(out.ctypes.data), 4 * out.shape[1]
+    for g in range(packed.begin.shape[0]):
+        w, begin = weights + g * (size // QUAD) * width, begins + g * width
+        tall = rows - rows % ROWS
+        for v in range(0, tall, ROWS):
+            _store_rows(x + v * size, size, size // QUAD, w, begin, to + v * stride + g * width, stride)
+        for v in range(tall, rows):
+            _store_one(x + v * size, size, size // QUAD, w, begin, to + v * stride + g * width, stride)
+
+
+def vector_product(weights: np.ndarray) -> Product:
+    """Through vector instructions for bytes; RuntimeError where the processor has none that are known here, or the
+    matrix is not one that fits them."""
+    size, columns = weights.shape
+    at_once = 4 * vectors.units()
+    if vectors.instructions() == vectors.NONE or size % 8 or columns % at_once or abs(weights.astype(int)).max() > 64:
+        raise RuntimeError(f"there are no vector instructions for a product by {size} × {columns} weights here")
+    packed = tiles(weights, np.arange(columns).reshape(-1, 4, vectors.units()))
+
+    def product(x: np.ndarray, out: np.ndarray) -> None:
+        words = np.ascontiguousarray(x).view(np.int64)
+        _multiply(words, packed, np.empty_like(words), out)
+
+    return product
+
+
 def makers() -> list[Maker]:
     """The products that this machine may have."""
-    return [torch_product, float_product] if importlib.util.find_spec("torch") else [float_product]
+    found = [] if vectors.instructions() == vectors.NONE else [vector_product]
+    return [*found, float_product, *([torch_product] if "torch" in sys.modules else [])]
 
 
 @cache
@@ -63,6 +171,7 @@ def _seconds(maker: Maker, shape: tuple[int, int]) -> float:
     """What a product by weights of this shape takes at best."""
     product = maker(np.ones(shape, np.int8))
     x, out = np.ones((TRIED_ROWS, shape[0]), np.int8), np.empty((TRIED_ROWS, shape[1]), np.int32)
+    product(x, out)  # once untimed, for what is compiled then
     best = np.inf
     with one_thread_each():
         for _ in range(TRIES):

@@ -16,30 +16,25 @@ from numba.core import cgutils
 
 from .. import vectors
 from ..compiled import entry, part
-from ..vectors import I8, I16, I32, I64, Lanes, load, load_one, store
+from ..products import QUAD, ROWS, Tiles, sums_of, tiles
+from ..vectors import I8, I16, I32, I64, Lanes, load, store
 from .cell import CELL_LIMIT, OUTPUT_LIMIT
 from .state import Arrays
 from .weights import Weights
 
 ROWS_AT_A_TIME = 32  # whose inputs stay in the first-level cache beside the weights of some units
 HEAD_LANES = 16
-QUAD = 4  # inputs of one instruction
-FLIP = int(np.uint64(0x8080808080808080).view(np.int64))  # adds 128 to each of eight bytes
 
 
 class Packed(NamedTuple):
     """A model as tiles read it, for U units at a time (`vectors.units`).
 
-    weights int8 [h/U, k/4, 4, U, 4]   gates before units before the four inputs
-    begin int32 [h/U, 4, U]            where sums begin
+    tiles                  `products.Tiles`, in which four vectors of sums are the gates of U units
     shift int32 [h/U, 4, U]
-    flip                               what eight inputs are xored with
     """
 
-    weights: np.ndarray
-    begin: np.ndarray
+    tiles: Tiles
     shift: np.ndarray
-    flip: int
 
 
 def fits(weights: Weights) -> bool:
@@ -49,17 +44,8 @@ def fits(weights: Weights) -> bool:
 
 def pack(weights: Weights) -> Packed:
     """For `step`."""
-    size, columns = weights.weights.shape
-    units = vectors.units()
-    order = np.ascontiguousarray(np.arange(columns).reshape(4, -1, units).transpose(1, 0, 2))  # [h/U, 4, U]
-    of_columns = weights.weights.T[order]  # [h/U, 4, U, k]
-    tiles = of_columns.reshape(*order.shape, size // QUAD, QUAD).transpose(0, 3, 1, 2, 4)
-    is_signed = vectors.instructions() in vectors.SIGNED
-    begin = np.zeros(columns) if is_signed else -128 * weights.weights.sum(axis=0, dtype=np.int64)
-    return Packed(
-        np.ascontiguousarray(tiles), begin[order].astype(np.int32), weights.shift[order].astype(np.int32),
-        0 if is_signed else FLIP,
-    )  # fmt: skip
+    order = np.arange(4 * weights.hidden).reshape(4, -1, vectors.units()).transpose(1, 0, 2)  # [h/U, 4, U]
+    return Packed(tiles(weights.weights, order), np.ascontiguousarray(weights.shift[order], np.int32))
 
 
 def _sigmoid(z: Lanes) -> Lanes:
@@ -88,21 +74,8 @@ def _tile(rows: int, units: int) -> Any:
         hidden: Any, hidden_stride: Any,
     ) -> None:  # fmt: skip
         """Advance rows whose inputs begin at x, cells at `cell` and hidden outputs at `hidden`; strides in bytes."""
-        size = 4 * units  # bytes of a vector of sums, and of the weights that serve it
-        starts = [load(b, begin, k * size, I32, units) for k in range(4)]
-        sums = [[cgutils.alloca_once_value(b, starts[k].value) for k in range(4)] for _ in range(rows)]
-        for row in sums:
-            for place, start in zip(row, starts, strict=True):
-                b.store(start.value, place)
-        with cgutils.for_range(b, quads, intp=I64) as loop:
-            at = b.mul(loop.index, ir.Constant(I64, QUAD))
-            from_w = b.mul(loop.index, ir.Constant(I64, 4 * size))
-            here = b.add(weights, from_w)
-            tile = [load(b, here, k * size, I8, size) for k in range(4)]
-            for r in range(rows):
-                four = load_one(b, x, b.add(at, b.mul(x_stride, ir.Constant(I64, r))), I32)
-                for k in range(4):
-                    b.store(vectors.dot(Lanes(b, b.load(sums[r][k])), four, tile[k]).value, sums[r][k])
+        size = 4 * units  # bytes of a vector of sums
+        sums = sums_of(b, rows, units, x, x_stride, quads, weights, begin)
         for r in range(rows):
             z = []
             for k in range(4):
@@ -115,8 +88,7 @@ def _tile(rows: int, units: int) -> Any:
     return advance
 
 
-_TALL = {16: 4, 8: 2}[vectors.units()]  # rows whose sums fit the registers
-_advance_tall, _advance_one = _tile(_TALL, vectors.units()), _tile(1, vectors.units())
+_advance_tall, _advance_one = _tile(ROWS, vectors.units()), _tile(1, vectors.units())
 
 
 @vectors.kernel(4, types.uint64)
@@ -152,23 +124,23 @@ def step(
     scratch int64 [SCRATCH of the inputs and more]
     """
     size, h, n = inputs.shape[1], cell.shape[1], head.shape[1]
-    units = packed.begin.shape[2]
+    units = packed.tiles.begin.shape[2]
     vector, quads = 4 * units, size // QUAD  # bytes of a vector of sums; sets of inputs
     # numba makes floats of sums of int64 with addresses, which are unsigned.
     x, all_inputs, cells = np.int64(scratch.ctypes.data), np.int64(inputs.ctypes.data), np.int64(cell.ctypes.data)
-    weights, begins = np.int64(packed.weights.ctypes.data), np.int64(packed.begin.ctypes.data)
+    weights, begins = np.int64(packed.tiles.weights.ctypes.data), np.int64(packed.tiles.begin.ctypes.data)
     shifts, first = np.int64(packed.shift.ctypes.data), np.int64(head.ctypes.data)
     for a in range(lo, hi, ROWS_AT_A_TIME):
         rows = min(ROWS_AT_A_TIME, hi - a)
         eights = words.shape[1]
         for v in range(rows):
             for j in range(eights):
-                scratch[v * eights + j] = words[a + v, j] ^ packed.flip
+                scratch[v * eights + j] = words[a + v, j] ^ packed.tiles.flip
         for g in range(h // units):
             w, begin, shift = weights + g * size * vector, begins + 4 * g * vector, shifts + 4 * g * vector
             own, hidden = cells + 2 * (a * h + g * units), all_inputs + a * size + size - h + g * units
-            tall = rows - rows % _TALL
-            for v in range(0, tall, _TALL):
+            tall = rows - rows % ROWS
+            for v in range(0, tall, ROWS):
                 to_cell, to_hidden = own + 2 * v * h, hidden + v * size
                 _advance_tall(x + v * size, size, quads, w, begin, shift, to_cell, 2 * h, to_hidden, size)
             for v in range(tall, rows):
