@@ -15,6 +15,7 @@ from volcomp import arrays, codec, models
 from volcomp.container import Writer
 from volcomp.lstm.weights import Weights
 from volcomp.paper import weights as published
+from volcomp.source import Held
 from volcomp.volume import write_volume
 
 NUMBER = 127  # no released model will ever have it: from 128 on numbers stand for fitted ones
@@ -55,7 +56,9 @@ def encoded(voxels: np.ndarray, model: str, threads: int) -> bytes:
     file = io.BytesIO()
     writer = Writer(file)
     plain = np.ascontiguousarray(voxels, voxels.dtype.newbyteorder("<"))
-    write_volume(writer, 0, plain, model=model, threads=threads, device="cpu")
+    _, slabs = write_volume(writer, 0, Held(plain), model=model, threads=threads, device="cpu")
+    for _ in slabs:  # each is written when it is asked for
+        pass
     writer.finish()
     return file.getvalue()
 

@@ -388,7 +388,8 @@ class Slab:
         self._grid = Grid(*self.shape, *layout.lags, geometry(self.shape)[1], *self.strides, rank, group)
         count = rank.size
         self._room = Room(*(np.empty(count, kind) for kind in (np.int32, np.int32, np.int32, np.uint8, np.int32)))
-        self.mean, self.classes, self.context = (np.empty(count, kind) for kind in (np.int32, np.uint8, np.uint8))
+        self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
+        self.context = np.empty(count, np.uint8)
         common = -1 if common is None else common
         self._told = Told(self.mean, self.classes, self.context, common, flat(spike.NEIGHBOURS, self.strides))
         self._state = State(model, count, layout.span)
