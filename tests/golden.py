@@ -59,7 +59,7 @@ def main() -> None:
     """Add what is missing."""
     FOLDER.mkdir(exist_ok=True)
     index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
-    for model in ("fast", "base"):
+    for model in ("turbo", "fast", "base"):
         for name, voxels in volumes().items():
             add(index, f"{volcomp.__version__}-{model}-{name}.vcz", model, name, voxels)
         # Fitted in floats, so that another machine may write another file: this one pins the decoder alone.

@@ -18,7 +18,10 @@ from .stranger_bits import Ans, Binary, Reader, check, clip, odds, unzigzag, var
 from .stranger_factors import Factors
 
 MODELS = Path(__file__).parents[1] / "volcomp" / "models"
-NAMES = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 16: "paper-1"}
+NAMES = {
+    1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 8: "turbo-1",
+    16: "paper-1",
+}  # fmt: skip
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
 TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"]
 Offset = tuple[int, int, int]

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from neighbourhoods import pad
-from volcomp import codec, slab, walk
+from volcomp import codec, coding, least_squares, models, slab, supports, walk
+from volcomp.cursor import Cursor
+from volcomp.equations import on_cpu
 from volcomp.errors import DamagedError, UnsupportedError
+from volcomp.lstm import cpu
+from volcomp.slab import Team, lay_out, padded
 
 volumes = st.sampled_from(codec.DTYPES).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3, max_side=9))
@@ -212,3 +216,23 @@ with engines.Workers(2, 2) as workers:
     environment = os.environ | {"OMP_NUM_THREADS": "4"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "{1}"
+
+
+def test_what_is_read_before_its_time_is_read_alike_both_ways() -> None:
+    """In a slab's second slice a neighbour two slices back is read from the first slice, where it may not have been
+    coded yet: the encoder, which knows it, must read what the decoder reads."""
+    random = np.random.default_rng(5)
+    levels = random.integers(0, 1000, (4, 40, 48)).astype(np.int16)
+    levels[2:] = np.roll(levels[:-2], (-2, -3), axis=(1, 2))  # so that (-2, 2, 3) tells all
+    known, index, strides = padded(levels)
+    support = supports.of_runs([*least_squares.FIRST, (-2, 2, -4)])
+    fitted = least_squares._fitted(known, on_cpu(known), index, strides, support, 1, 1 << 18)
+    layout = lay_out(levels.shape, fitted)
+    lag = 2 * layout.lags[0] + 3 - layout.lags[1]
+    assert lag > 0 and fitted.weights[1:, :, support.offsets.index((-2, 2, 3))].any(), "or it shows nothing"
+    network, team, tables = cpu.Network(models.weights(5)), Team(None, 1), models.tables(5)
+    survey = walk.survey(walk.Given(layout, levels, 999, fitted, None, None), network, team, lambda voxels: None)
+    payload = Cursor(coding.write(tables, survey, 999, None, False, 1 / 64), "it")
+    longest = max(hi - lo for _, lo, hi in layout.fronts)
+    opened = walk.Opened(layout, coding.Reader(tables, payload, 999, longest), 999, fitted)
+    assert np.array_equal(walk.restore(opened, network, team, lambda voxels: None), levels)

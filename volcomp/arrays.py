@@ -14,6 +14,7 @@ import numpy as np
 from . import codec
 from .container import MANIFEST, Reader, SectionId, Writer
 from .errors import DamagedError, UnsupportedError, VerificationError
+from .options import EFFORT, MODEL, MODELS
 from .source import Held
 from .volume import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers, write_volume
 
@@ -45,11 +46,11 @@ class Report:
 
 def compress(
     array: np.ndarray,
-    model: str = "base",
+    model: str = MODEL,
     threads: int | None = None,
     device: str = "auto",
     verify: bool = True,
-    effort: int = codec.EFFORT,
+    effort: int = EFFORT,
 ) -> bytes:
     """Code an array (z, y, x) or (y, x) of u1, i1, u2 or i2, in any byte order and with any strides, as a `.vcz`.
 
@@ -58,8 +59,8 @@ def compress(
     for any other shape, type or effort, and VerificationError should the comparison fail.
     """
     voxels, two_dimensional = _as_volume(array)
-    if model not in codec.MODELS:
-        raise UnsupportedError(f"there is no model {model!r}; choose one of {', '.join(codec.MODELS)}")
+    if model not in MODELS:
+        raise UnsupportedError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
     codec.check_effort(effort)
     file = io.BytesIO()
     writer, source = Writer(file), Held(voxels)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import __version__
 from .errors import VolcompError
 from .heap import give_back_at_once
+from .options import EFFORT, MODEL, MODELS
 from .progress import printable
 
 if TYPE_CHECKING:
@@ -79,15 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     coding = argparse.ArgumentParser(add_help=False)
     coding.add_argument(
         "--model",
-        choices=("fast", "base", "paper"),
-        default="base",
-        help="default: base, the smaller files; paper is the published predictor, kept to be compared with: "
-        "slow in both directions, with a step of its LSTM for every neighbour of every voxel, and larger files",
+        choices=MODELS,
+        default=MODEL,
+        help=f"from the fastest to the smallest files: turbo, fast, base; default: {MODEL}. paper is the published "
+        "predictor, kept to be compared with: slow in both directions, with a step of its LSTM for every neighbour of "
+        "every voxel, and larger files",
     )
     coding.add_argument(
         "--effort",
         type=int,
-        default=5,
+        default=EFFORT,
         metavar="1-9",
         help="1 to 4: less search, faster; 5: default; 6 to 9: fit the model to every volume, which takes up to ten "
         "times as long and needs torch (files are as fast to restore)",

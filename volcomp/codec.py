@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import coding, features, linear, mapping, models, spike, walk
+from . import coding, features, histogram, linear, mapping, models, spike, walk
 from .cursor import Cursor, varint
 from .engines import Checked, Engine, OnDevice, OnThreads, Slabs, Workers
 from .errors import DamagedError, UnsupportedError
@@ -28,6 +28,8 @@ from .header import DIGEST, SLAB_VOXELS, SLICE_VOXELS, read_header, slab_ranges,
 from .header import DTYPES as DTYPES
 from .header import weights_of as _weights
 from .lstm import cpu, reference
+from .options import EFFORT, MODEL
+from .options import MODELS as MODELS
 from .paper import cpu as paper_cpu
 from .paper import reference as paper_reference
 from .paper import slab as paper_slab
@@ -39,13 +41,11 @@ from .walk import Done, Given, Opened
 if TYPE_CHECKING:
     from .gpu import device as gpu
 
-MODELS = tuple(models.CURRENT)
 # Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
 # than the others. The highest effort takes taller ones.
 SLAB_HEIGHT, TALL_SLAB_HEIGHT = 32, 64
 LARGE = 1 << 23  # voxels; for fewer, getting a GPU to work takes longer than it saves, a matter of seconds,
 PUBLISHED_COST = 32  # and a voxel of a `paper` model, which has a step for every neighbour, is as much work as so many
-EFFORT = 5  # the default
 # How often a fit to the volume visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
@@ -155,7 +155,7 @@ def check_effort(effort: int) -> None:
 
 
 def encode(
-    voxels: np.ndarray, *, model: str = "base", threads: int | None = None, device: str = "auto",
+    voxels: np.ndarray, *, model: str = MODEL, threads: int | None = None, device: str = "auto",
     progress: Progress | None = None, backend: str = "cpu", effort: int = EFFORT,
 ) -> tuple[bytes, list[bytes]]:  # fmt: skip
     """`encode_slabs` of an array [Z, Y, X] in C order, all at once: its header section and one payload per slab."""
@@ -166,7 +166,7 @@ def encode(
 
 
 def encode_slabs(
-    source: Source, *, model: str = "base", threads: int | None = None, device: str = "auto",
+    source: Source, *, model: str = MODEL, threads: int | None = None, device: str = "auto",
     progress: Progress | None = None, backend: str = "cpu", effort: int = EFFORT, check: bool = False,
 ) -> tuple[bytes, Generator[tuple[bytes, np.ndarray | None]]]:  # fmt: skip
     """Code a volume; returns its header section, and an iterator over the slabs: each one's payload, and with `check`
@@ -277,7 +277,8 @@ class _Encoder:
                 begun[k] = checksum, paper_slab.Given(levels, limit)
                 return paper_slab.Given(levels, limit)
             if k not in self._stages:
-                self._stages[k] = engine.fit(levels, models.RUNS[model], self._effort)
+                haste = models.HASTE.get(model, 0) if self._effort <= EFFORT else 0
+                self._stages[k] = engine.fit(levels, models.RUNS[model], max(1, self._effort - haste))
             # Learning passes over a grey level that flags may take out of the network's hands.
             common = spike.candidate(levels, limit)
             quiet = common if models.weights(number).learns else None
@@ -291,8 +292,9 @@ class _Encoder:
             if isinstance(given, paper_slab.Given):
                 return checksum + paper_slab.write(given, survey, paper_slab.schedule_of(models.paper(number)))
             payload = coding.write(
-                models.tables(number), survey, limit, given.common, given.quiet is not None, models.WORTHWHILE[model]
-            )
+                models.tables(number), survey, limit, given.common, given.quiet is not None, models.WORTHWHILE[model],
+                models.LOOKED_AT.get(model, histogram.SAMPLE),
+            )  # fmt: skip
             return checksum + linear.to_bytes(given.fitted) + payload
 
         return engine.survey(self._voxels_of, begin, end, _Back(header) if check else None)

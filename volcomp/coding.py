@@ -39,14 +39,15 @@ class Survey(NamedTuple):
 
 
 def write(
-    tables: entropy.Tables, survey: Survey, limit: int, common: int | None, quiet: bool, worthwhile: float
-) -> bytes:
+    tables: entropy.Tables, survey: Survey, limit: int, common: int | None, quiet: bool, worthwhile: float,
+    sample: int = histogram.SAMPLE,
+) -> bytes:  # fmt: skip
     """Code the voxels of a slab.
 
     `limit` is the largest grey level that a voxel can have, `common` one that may be a spike (`spike.candidate`), and
     `quiet` says that the network has not learned from it, so that the decoder must know it; `worthwhile` is the share
-    of a slab that factors of grey levels must save. Here the classes are corrected for the slab, and its spike and
-    factors found.
+    of a slab that factors of grey levels must save, and `sample` how many voxels tell whether they do. Here the
+    classes are corrected for the slab, and its spike and factors found.
     """
     sizes, voxel, mean, classes, context = survey
     width = limit.bit_length()
@@ -59,7 +60,7 @@ def write(
         settled = (flag > 0) & (voxel == found.value)
         corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
     classes = corrected(classes, corrections)
-    factors = histogram.find(voxel, mean, classes, settled, tables.ordered, tables.escape, limit, worthwhile)
+    factors = histogram.find(voxel, mean, classes, settled, tables.ordered, tables.escape, limit, worthwhile, sample)
     if factors is None:
         words, raw = _plain(tables, voxel, mean, classes, flag, settled, sizes, width)
     else:

@@ -25,7 +25,7 @@ PERIODS = 16  # a level's exponent is told by that of the level so many before i
 LOW = int(residual.LOW_BITS.max()) + 1
 PAD = 320  # blocks before the first level, of which a table reaches 205
 TAIL = 288  # and after the last
-SAMPLE = 1 << 19  # voxels that the encoder looks at
+SAMPLE = 1 << 19  # voxels that the encoder looks at, unless it is told otherwise
 PRIOR = 3  # occurrences, as many as expected, that every level is given to begin with
 COST, LISTED = 8.0, 1.5  # bits that a level's exponent must save, and those of a level within the list that has none
 
@@ -189,17 +189,18 @@ _BETWEEN = 2.0 ** ((np.arange(LOWEST, HIGHEST) + 0.5) / 8)
 
 def find(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, ordered: np.ndarray,
-    escape: np.ndarray, limit: int, worthwhile: float,
+    escape: np.ndarray, limit: int, worthwhile: float, sample: int = SAMPLE,
 ) -> np.ndarray | None:  # fmt: skip
     """The exponents int64 [limit + 1] that make a slab smallest; None where factors do not pay.
 
     voxel, mean int32 [v], classes uint8 [v]   all voxels of the slab, and with which tables they are coded
     settled bool [v]                           those that have no symbol
     worthwhile                                 the share of its bits that factors must save, for they take time
+    sample                                     how many voxels are looked at, at least
     """
     if voxel.size < limit:  # too few to say anything of most levels
         return None
-    step = max(1, voxel.size // SAMPLE)
+    step = max(1, voxel.size // sample)
     arrays = (voxel, mean, classes, settled, step, ordered, escape)
     even = blocks(np.zeros(limit + 1, np.int64))
     expected, counts = np.zeros(even.factors.size, np.int64), np.zeros(limit + 1, np.int64)

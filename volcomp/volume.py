@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import codec
-from .codec import EFFORT, check_effort, progress_of
+from .codec import check_effort, progress_of
 from .container import SLAB, VOLUME_HEADER, Reader, SectionId, Writer
 from .errors import DamagedError, UnsupportedError
 from .header import VolumeHeader, read_header
+from .options import EFFORT
 from .source import Source
 
-__all__ = ["EFFORT", "Progress", "Volume", "check_effort", "progress_of", "read_volume", "write_volume"]
+__all__ = ["Progress", "Volume", "check_effort", "progress_of", "read_volume", "write_volume"]
 
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
 

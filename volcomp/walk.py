@@ -72,7 +72,9 @@ class Opened(NamedTuple):
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
     """Walk over a slab that is known."""
     slab = Slab(given.layout, given.limit, given.fitted, network.weights, given.common)
-    slab.known, size = pad(given.levels, 0, RADIUS).reshape(-1), given.levels.size  # whole, of which it reads the past
+    # The slab's own voxels come one front after the other, as in decoding: near its first slice some are read before
+    # their time comes, as 0 (docs/format.md).
+    known, size = pad(given.levels, 0, RADIUS).reshape(-1), given.levels.size
     fronts, common, quiet = given.layout.fronts, given.common, given.quiet
     voxel, mean, classes = (np.empty(size, kind) for kind in (given.levels.dtype, mean_type(given.limit), np.uint8))
     del given  # and with it the levels, which are in the slab now
@@ -85,7 +87,7 @@ def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Sur
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         if context is not None:
             context[begin:end] = slab.context[lo:hi]
-        front = np.take(slab.known, slab.places(t, lo, hi)).astype(np.int32)  # as a decoder gives it
+        front = np.take(known, slab.places(t, lo, hi)).astype(np.int32)  # as a decoder gives it
         voxel[begin:end] = front
         slab.perceive(network, t, lo, front, quiet)
         sizes.append(hi - lo)

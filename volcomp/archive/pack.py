@@ -12,8 +12,9 @@ from ..container import BLOB, Reader, SectionId, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
 from ..formats.dicom import Image, read_image
 from ..formats.series import volumes
+from ..options import EFFORT, MODEL
 from ..progress import progress_bar
-from ..volume import EFFORT, Progress, check_effort, progress_of, write_volume
+from ..volume import Progress, check_effort, progress_of, write_volume
 from .files import check_target, new_file
 from .kept import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
@@ -38,7 +39,7 @@ def compress(
     inputs: list[Path],
     output: Path,
     *,
-    model: str = "base",
+    model: str = MODEL,
     threads: int | None = None,
     device: str = "auto",
     effort: int = EFFORT,

@@ -15,7 +15,8 @@ from ..engines import GROUP_VOXELS
 from ..errors import VolcompError
 from ..formats.dicom import read_image
 from ..formats.series import MAX_VOLUME_BYTES
-from ..volume import EFFORT, read_volume, volume_numbers
+from ..options import EFFORT
+from ..volume import read_volume, volume_numbers
 from .jobs import Job
 from .work import How
 

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from ..archive.files import target_errors
+from ..options import EFFORT, MODEL
 from ..progress import series_bar
-from ..volume import EFFORT, check_effort
+from ..volume import check_effort
 from . import claims
 from .cluster import Cluster
 from .jobs import Job, find
@@ -41,7 +42,7 @@ def run(
     target: Path,
     *,
     decompress: bool = False,
-    model: str = "base",
+    model: str = MODEL,
     effort: int = EFFORT,
     device: str = "auto",
     jobs: int | None = None,

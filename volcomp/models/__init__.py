@@ -15,15 +15,22 @@ from ..paper import weights as published
 
 FITTED = 128  # added to the number of a released model where differences to it follow
 # Number in the file -> name of the .npz here.
-RELEASED = {1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 16: "paper-1"}
-CURRENT = {"fast": 5, "base": 7, "paper": 16}  # what `--model` means today
+RELEASED = {
+    1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 8: "turbo-1",
+    16: "paper-1",
+}  # fmt: skip
+CURRENT = {"turbo": 8, "fast": 5, "base": 7, "paper": 16}  # what `--model` means today
 PUBLISHED = {16}  # those of the published kind (`paper`)
 # Models that were never released, by numbers that no file has: experiments put them here, and into the tables above.
 TRIALS: dict[int, Weights | published.Weights] = {}
 # The most runs that a support of the linear stage may have, for they cost time in decoding too.
 RUNS = {"turbo": 12, "fast": 16, "base": 24}
+# How many efforts less than asked for the search for the linear stage takes, where it would take longer than all else.
+HASTE = {"turbo": 2}
 # The share of a slab that factors of grey levels must save, for they take time as well: some 80 ns a voxel.
 WORTHWHILE = {"turbo": 1 / 64, "fast": 1 / 128, "base": 1 / 1024}
+# How many voxels of a slab tell whether there are factors, where it is fewer than `histogram.SAMPLE`.
+LOOKED_AT = {"turbo": 1 << 16}
 
 
 @cache
