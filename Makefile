@@ -23,19 +23,23 @@ GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
 # Torch comes first and pinned, so that it is the CPU build wherever one is offered: left to its own choice, pip would
 # fetch gigabytes of CUDA for the sake of the extras.
-$(VENV)/.torch:
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+$(VENV)/.torch: | $(VENV)/.made
 	$(PIP) torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	touch $@
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/.torch
-	$(PIP) -e '.[cpu,bench]'
+# Compressing needs no torch.
+$(VENV)/.demo: pyproject.toml | $(VENV)/.made
+	$(PIP) -e '.[bench]'
 	touch $@
 
 $(VENV)/.setup: pyproject.toml | $(VENV)/.torch
-	$(PIP) -e '.[cpu,dev,bench,train,study]'
+	$(PIP) -e '.[fit,dev,bench,train,study]'
 	touch $@ $(VENV)/.demo
 
 setup: $(VENV)/.setup ## build .venv with everything: CPU torch, volcomp, tests, rivals, training

@@ -150,7 +150,7 @@ def check_effort(effort: int) -> None:
         raise UnsupportedError(f"effort {effort} is not known; take 1 (fastest) to 9 (smallest), 5 is the default")
     if effort > EFFORT and not importlib.util.find_spec("torch"):
         raise UnsupportedError(
-            f"effort {effort} fits the model to the volume, which needs torch: install volcomp[cpu], or take {EFFORT}"
+            f"effort {effort} fits the model to the volume, which needs torch: install volcomp[fit], or take {EFFORT}"
         )
 
 
