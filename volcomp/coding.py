@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import entropy, handover, histogram, residual, rice, spike, weighted
-from .compiled import entry
+from .compiled import entry, part
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
@@ -148,7 +148,7 @@ class _Slab(NamedTuple):
     room: _Room
 
 
-@entry
+@part
 def _take_flags(context: np.ndarray, slab: _Slab) -> None:
     """The flags of a front into the slab's room, where there is a context uint8 [v] for every voxel."""
     size, room = context.shape[0], slab.room

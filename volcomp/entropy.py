@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiled import entry
+from .compiled import entry, part
 from .errors import DamagedError
 
 TABLE_BITS = 20
@@ -96,7 +96,7 @@ class Tables:
         return np.array([table[-1] for table in self._counts], np.uint32)
 
 
-@entry
+@part
 def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
     """The voxels of a front by their tables uint8 or uint16 [v], into `order`, those of each table in their own order.
     `place`, with room for all tables, is for counting. Returns how many have table 0, and so come first."""
@@ -113,7 +113,7 @@ def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
     return none
 
 
-@entry
+@part
 def push(words: np.ndarray, state: np.ndarray, begin: Any, end: Any) -> None:
     """The symbol between these edges. state uint64 [2]: the coder's, and how many words uint32 there are."""
     s, size = state[0], np.uint64(end - begin)
@@ -124,7 +124,7 @@ def push(words: np.ndarray, state: np.ndarray, begin: Any, end: Any) -> None:
     state[0] = (s // size) << np.uint64(PRECISION) | (np.uint64(begin) + s % size)
 
 
-@entry
+@part
 def push_flags(
     flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: np.ndarray,
     place: np.ndarray, order: np.ndarray,
@@ -137,7 +137,7 @@ def push_flags(
         push(words, state, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
 
 
-@entry
+@part
 def flush(words: np.ndarray, state: np.ndarray) -> int:
     """The last words, from the state; returns how many there are altogether."""
     while state[0]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from neighbourhoods import Offset
 
-from .compiled import entry
+from .compiled import entry, part
 from .equations import UNIT, Equations, Maker, Take, activities, on_cpu
 from .linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
 from .padded import LANES
@@ -145,7 +145,7 @@ def _classes(activity: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray
     return thresholds, np.searchsorted(thresholds, activity, side="right")
 
 
-@entry
+@part
 def _gain(gram: np.ndarray, run: np.ndarray, taken: np.ndarray) -> Any:
     """By how much the sum of squares would shrink if the members of a run that are not taken were."""
     size = 0
