@@ -12,9 +12,8 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
 
-from .compiled import entry, part
+from .compiled import REORDERED, entry, part
 from .linear import WEIGHT_BITS
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 
@@ -115,7 +114,7 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, out: np.ndarr
             out[b, i, size:] = 0
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@entry(fastmath=REORDERED)
 def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
     """Add the products of the first `size` columns of rows [n, BLOCK] with each other to [n, n], all on and below its
     diagonal of tiles; n is a multiple of TILE."""
@@ -157,7 +156,7 @@ def _products(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.n
     return total[:size, :size].copy()
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@entry(fastmath=REORDERED)
 def _errors(design: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Absolute errors float64 [v] in units of 1 / UNIT."""
     missed = np.empty(BLOCK)

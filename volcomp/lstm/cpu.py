@@ -8,8 +8,8 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ..compiled import REORDERED, entry
 from ..products import FAULTS, Maker, Product, take_exact
 from . import cell, learning, reference, vector
 from .state import State
@@ -19,7 +19,7 @@ CHUNK_BYTES = 1 << 19  # accumulators at a time: they stay in a 2 MB second-leve
 CACHE_LINE = 64  # bytes
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@entry(fastmath=REORDERED)
 def _advance(
     accumulator: np.ndarray, lo: int, hi: int, shift: np.ndarray, cells: np.ndarray, inputs: np.ndarray,
     hidden: np.ndarray, head: np.ndarray, bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray,
