@@ -30,7 +30,8 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 REORDERED = frozenset({"reassoc", "contract"})  # sums in any order: for loops whose sums are exact in all of them
 _VERSION: str = sys.modules["volcomp"].__version__  # not imported, since what volcomp imports is above
 loops: list[Any] = []  # all that have code to keep, as numba's dispatchers
-_reasons: list[str] = []  # why code was not kept
+_reasons: list[str] = []  # why code is not kept
+_said: list[str] = []  # the warning, once it has been given
 
 
 @overload
@@ -98,6 +99,7 @@ def _kept(loop: Any, fastmath: Collection[str]) -> Any:
         except (RuntimeError, OSError):  # numba finds no folder, and says so already here
             reason = "no folder for it can be written"
     if made is None:
+        _reasons.append(reason)
         made = _njit(loop, fastmath)
     if hasattr(made, "_cache"):  # else numba does not compile at all, as NUMBA_DISABLE_JIT has it
         made._cache = _Cache(made._cache, reason)
@@ -144,9 +146,10 @@ class _Cache:
                 return
             except OSError as error:
                 reason = error.strerror or type(error).__name__
-        _reasons.append(reason)
-        if len(_reasons) == 1:
-            warnings.warn(str(unkept()), UnkeptWarning, stacklevel=2)
+            _reasons.append(reason)
+        if not _said:
+            _said.append(str(unkept()))
+            warnings.warn(_said[0], UnkeptWarning, stacklevel=1)
 
 
 class _Files(IndexDataCacheFile):

@@ -70,6 +70,11 @@ class Network:
                 self.packed = None
         take_exact(weights.weights, make_product, self._take, weights.name)
 
+    @property
+    def kernel(self) -> str:
+        """The name of what multiplies: `vector`, or the function that made the product."""
+        return "vector" if self.packed is not None else self._product.__qualname__.partition(".")[0]
+
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
         """As `reference.Network.step`."""
         w = self.weights
