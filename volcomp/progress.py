@@ -46,7 +46,7 @@ def progress_bar(label: str, voxels: int) -> Iterator[Callable[[int], None]]:
 
 
 class Wait:
-    """Says that something is going on, and for how long it has been, once that is a second: beside the progress bar,
+    """Says that something is going on, and for how long it has been, once that is a second: before the progress bar,
     or where there is none on a line of its own, which is gone when the work goes on. For a terminal.
 
     Used as a context. What is waited for may begin again before it is done, and on several threads.
@@ -59,6 +59,7 @@ class Wait:
         self._lock, self._over = Lock(), Event()
         self._depth, self._since, self._before = 0, 0.0, 0.0  # seconds that earlier waits took
         self._bar: Any = None  # that says so now
+        self._label = ""  # what it says at other times
         self._drawn = 0  # columns of the line
         self._thread = Thread(target=self._watch, daemon=True)
 
@@ -99,8 +100,9 @@ class Wait:
         if bar is not self._bar or (bar is not None and self._drawn):
             self._clear()
         if bar is not None:
-            self._bar = bar
-            bar.set_postfix_str(line)
+            if self._bar is None:
+                self._bar, self._label = bar, bar.desc
+            bar.set_description_str(line)
         else:
             sys.stderr.write("\r" + line.ljust(self._drawn))
             sys.stderr.flush()
@@ -115,7 +117,7 @@ class Wait:
                 bar.refresh()
         if self._bar is not None:
             if self._bar in _bars:
-                self._bar.set_postfix_str("")
+                self._bar.set_description_str(self._label)
             self._bar = None
 
 
