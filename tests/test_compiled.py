@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from numba.core import caching, event
+from numba.core import caching, config, event
 
 import volcomp
 from volcomp import cli, compiled, progress
@@ -174,6 +174,12 @@ def test_compilation_is_said_in_a_line_that_goes(slow_compilation, monkeypatch, 
 def test_it_is_not_said_in_a_pipe(slow_compilation, tmp_path, capsys):
     assert cli.main(["compress", str(tmp_path)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_without_compiling_a_command_is_one_sentence(slow_compilation, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(config, "DISABLE_JIT", 1)
+    assert cli.main(["compress", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("volcomp: NUMBA_DISABLE_JIT is set")
 
 
 def test_it_stands_before_the_bar_where_there_is_one(monkeypatch):

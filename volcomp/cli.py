@@ -63,6 +63,9 @@ def _working(options: argparse.Namespace) -> Iterator[None]:
     from . import compiled
     from .progress import Wait
 
+    if options.run is not _doctor:  # which says so and goes on
+        compiled.check()
+
     def what() -> str:
         return "compiling for this processor" + ("" if compiled.unkept() else ", once")
 
@@ -309,7 +312,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _batch(options: argparse.Namespace) -> int:
     from .batch.run import run
+    from .compiled import check
 
+    check()
     done = run(
         options.source,
         options.dest,

@@ -19,11 +19,11 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, overload
 
-from numba import njit
+from numba import config, njit
 from numba.core import event
 from numba.core.caching import IndexDataCacheFile
 
-from .errors import UnkeptWarning
+from .errors import UnkeptWarning, UnsupportedError
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
@@ -64,6 +64,13 @@ def unkept() -> str | None:
         f"compiled code cannot be kept ({_reasons[0]}), so that every start compiles it again: set NUMBA_CACHE_DIR to "
         "a folder that can be written and has room"
     )
+
+
+def check() -> None:
+    """UnsupportedError where numba has been told to leave loops as they are: those of vector instructions have no
+    other form."""
+    if getattr(config, "DISABLE_JIT", 0):
+        raise UnsupportedError("NUMBA_DISABLE_JIT is set, and volcomp does not work without compiling: unset it")
 
 
 @contextmanager

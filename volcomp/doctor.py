@@ -26,7 +26,6 @@ from . import __version__
 Facts = dict[str, Any]
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "constriction", "pydicom", "zstandard", "torch")
-_MODELS = ("fast", "base")
 _ROWS = 128  # of a step that is timed
 _ENOUGH_SECONDS, _TRIES = 0.01, 3  # for which it is
 _LOW_MEMORY = 2 << 30  # bytes that are free; a chest CT takes about 1 GB
@@ -113,7 +112,8 @@ def _processor_name() -> str:
 def _kernels() -> list[Facts]:
     from . import models
 
-    return [_of_model(name, models.weights(models.CURRENT[name])) for name in _MODELS]
+    numbers = {name: number for name, number in models.CURRENT.items() if number not in models.PUBLISHED}
+    return [_of_model(name, models.weights(number)) for name, number in numbers.items()]
 
 
 def _of_model(name: str, weights: Any) -> Facts:
@@ -205,7 +205,8 @@ def _home_as_tilde(path: str) -> str:
 def _is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 16))  # which a full disk refuses, other than an empty file
         return True
     except OSError:
         return False
@@ -225,7 +226,8 @@ def _settings() -> Facts:
     from numba import config
 
     names = ("DISABLE_JIT", "CPU_NAME", "CPU_FEATURES")
-    return {f"NUMBA_{name}": value for name in names if (value := getattr(config, name, None))}
+    told = {f"NUMBA_{name}": getattr(config, name, None) for name in names}
+    return {name: value for name, value in told.items() if value not in (None, 0)}
 
 
 def _advice(found: Facts) -> list[str]:
@@ -235,13 +237,11 @@ def _advice(found: Facts) -> list[str]:
     set_to: Facts = known.get("settings", {})
     if "NUMBA_DISABLE_JIT" in set_to:
         said.append(
-            "NUMBA_DISABLE_JIT is set, so that nothing is compiled: unset it, or all takes hundreds of times as long"
+            "NUMBA_DISABLE_JIT is set, so that nothing is compiled, and most of volcomp does not work: unset it"
         )
     if others := [name for name in set_to if name != "NUMBA_DISABLE_JIT"]:
-        said.append(
-            f"what code is compiled for is set by {' and '.join(others)}, where the name alone leaves this processor's "
-            "instructions in: unset that if it was not meant"
-        )
+        hint = ", which alone leaves this processor's instructions in" if others == ["NUMBA_CPU_NAME"] else ""
+        said.append(f"what code is compiled for is set by {' and '.join(others)}{hint}: unset that if it was not meant")
     if known.get("processor", {}).get("instructions") == "none":
         hint = "" if known.get("gpu", {}).get("torch") else ": pip install 'volcomp[cpu]' adds torch's"
         said.append(f"no vector instructions are known here for this processor, but products of matrices serve{hint}")
@@ -252,8 +252,8 @@ def _advice(found: Facts) -> list[str]:
         said.append(cache["fault"])
     elif cache.get("place") and not cache["writable"]:
         said.append(
-            "the folder for compiled code cannot be written: set NUMBA_CACHE_DIR to one that can, or what is compiled "
-            "is compiled again at every start"
+            "the folder for compiled code cannot be written, or its disk is full: set NUMBA_CACHE_DIR to another, or "
+            "every start compiles what is not there yet"
         )
     memory = known.get("memory", {})
     if any(memory[key] < _LOW_MEMORY for key in ("total", "available", "limit") if memory.get(key) is not None):

@@ -14,15 +14,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory_limits() -> Iterator[int]:
+def memory_limits(
+    groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
+) -> Iterator[int]:
     """What the control groups around this process (of a container, or of a job of SLURM) may take, bytes."""
-    groups = Path("/proc/self/cgroup")
     for line in groups.read_text().splitlines() if groups.exists() else ["0::/"]:
         number, controllers, own = line.split(":", 2)
         if number == "0":
-            root, name = Path("/sys/fs/cgroup"), "memory.max"
+            root, name = mounted, "memory.max"
         elif "memory" in controllers.split(","):
-            root, name = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+            root, name = mounted / "memory", "memory.limit_in_bytes"
         else:
             continue
         here = root / own.lstrip("/")
