@@ -4,12 +4,15 @@ import importlib.util
 import json
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from volcomp import cli, compiled, doctor, vectors
+from volcomp.gpu import device
 
 PARTS = ["versions", "processor", "kernels", "threads", "memory", "cache", "gpu", "settings", "advice"]
 
@@ -119,6 +122,25 @@ def test_a_part_that_cannot_be_found_out_says_so(monkeypatch, found, part):
     assert labels(text) == PARTS and "Smith" not in text
     assert f"{part} cannot be found out: OSError: [Errno 5] Input/output error: '…/disk'" in flat(text)
     assert without["advice"][0].startswith(f"the {part} could not be found out")
+
+
+def test_without_numba():
+    """As a process of its own: nothing that needs it may have been imported before."""
+    blocked = "import sys; sys.modules['numba'] = None; from volcomp import cli; sys.exit(cli.main(['doctor']))"
+    done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and labels(done.stdout) == PARTS
+    assert "kernels cannot be found out: ModuleNotFoundError: import of numba halted" in flat(done.stdout)
+
+
+def test_a_gpu(monkeypatch):
+    torch = pytest.importorskip("torch")
+    about = SimpleNamespace(name="NVIDIA H100", total_memory=85 * 10**9, major=9, minor=0)
+    monkeypatch.setattr(device, "missing", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: about)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = doctor._gpu()
+    assert found["missing"] is None and found["name"].startswith("NVIDIA H100, 85 GB, compute capability 9.0, CUDA")
+    assert doctor._show_gpu({**found, "driver": "570.1"}) == [found["name"], "NVIDIA driver 570.1"]
 
 
 def test_what_is_amiss(found):

@@ -17,7 +17,7 @@ import textwrap
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ def examine(around: AbstractContextManager[Any] | None = None) -> Facts:
         "gpu": _gpu,
         "settings": _settings,
     }
-    with around or nullcontext():
+    with ExitStack() as stack:
+        with suppress(Exception):  # where numba cannot be imported, which the parts will say
+            stack.enter_context(around or nullcontext())
         found = {name: _or_why_not(find) for name, find in parts.items()}
     return {**found, "advice": _advice(found)}
 
