@@ -6,6 +6,8 @@ and a neighbourhood a loop over them without a single test for borders. `referen
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -74,5 +76,11 @@ def _copy_neighbours(flat: np.ndarray, places: np.ndarray, steps: np.ndarray, ou
             out[n, k] = flat[places[n] + steps[k]]
 
 
-_gather = numba.njit(cache=True, nogil=True)(_copy_neighbours)
-_gather_parallel = numba.njit(cache=True, nogil=True, parallel=True)(_copy_neighbours)
+def _compiled(parallel: bool) -> Any:
+    try:
+        return numba.njit(cache=True, nogil=True, parallel=parallel)(_copy_neighbours)
+    except RuntimeError:  # numba finds no folder that it can write the code to
+        return numba.njit(nogil=True, parallel=parallel)(_copy_neighbours)
+
+
+_gather, _gather_parallel = _compiled(parallel=False), _compiled(parallel=True)

@@ -15,6 +15,7 @@ from volcomp.batch.memory import need_of
 from volcomp.batch.report import DONE, FAILED
 from volcomp.batch.run import run as run_batch
 from volcomp.errors import UnsupportedError
+from volcomp.processors import memory_limits
 
 
 def test_the_memory_is_not_exceeded(tmp_path):
@@ -70,6 +71,22 @@ def test_needs_grow_with_the_work(tmp_path, monkeypatch):
         on_gpu = partial(need_of, how(tmp_path, decompress=decompress, device="cuda"))
         assert on_gpu(job(source=source), 1) == on_gpu(job(source=source), 4) > memory._SLAB * voxels
     assert memory.available() > 1 << 20
+
+
+def test_limits_of_control_groups_of_both_versions(tmp_path):
+    for folder, name, limit in (
+        ("job/step", "memory.max", "max"),
+        ("job", "memory.max", str(5 << 30)),
+        ("memory/box", "memory.limit_in_bytes", str(3 << 30)),
+        ("memory", "memory.limit_in_bytes", str((1 << 63) - 4096)),  # none
+    ):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / name).write_text(limit + "\n")
+    groups = tmp_path / "cgroup"
+    groups.write_text("9:name=systemd:/\n4:cpu,memory:/box\n0::/job/step\n")
+    assert list(memory_limits(groups, tmp_path)) == [3 << 30, 5 << 30]
+    groups.write_text("0::/\n")
+    assert list(memory_limits(groups, tmp_path)) == []
 
 
 def test_only_a_batch_that_asks_for_a_gpu_takes_one(tmp_path, monkeypatch):

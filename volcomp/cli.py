@@ -11,11 +11,14 @@ import os
 import signal
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .errors import VolcompError
+from .errors import UnkeptWarning, VolcompError
 from .heap import give_back_at_once
 from .options import EFFORT, MODEL, MODELS
 from .progress import printable
@@ -36,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     give_back_at_once()
     try:
         code: int = options.run(options)
+        _say_what_is_not_kept(options)
         sys.stdout.flush()  # here, where a closed pipe can still be answered
         return code
     except KeyboardInterrupt:
@@ -47,6 +51,34 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), options)
     except MemoryError:
         return _fail("there is not enough memory for the work; try a smaller input or fewer threads", options)
+
+
+def _say_what_is_not_kept(options: argparse.Namespace) -> None:
+    """Once for a command, whatever it compiled: that the next one will compile it again."""
+    compiled = sys.modules.get("volcomp.compiled")
+    if compiled and compiled.unkept() and options.run is not _doctor:  # which says it its own way
+        print("volcomp: " + printable(compiled.unkept()), file=sys.stderr)
+
+
+@contextmanager
+def _working(options: argparse.Namespace) -> Iterator[None]:
+    """Around what may compile: says so on a terminal, while that lasts."""
+    from . import compiled
+    from .progress import Wait
+
+    if options.run is not _doctor:  # which says so and goes on
+        compiled.check()
+
+    def what() -> str:
+        return "compiling for this processor" + ("" if compiled.unkept() else ", once")
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UnkeptWarning)  # said when all is done
+        if getattr(options, "json", False) or not sys.stderr.isatty():
+            yield
+            return
+        with Wait(what) as wait, compiled.watched(wait.begin, wait.end):
+            yield
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
@@ -155,6 +187,9 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", parents=[as_json], help="what is inside an archive")
     info.add_argument("file", type=Path, metavar="FILE")
     info.set_defaults(run=_info)
+
+    doctor = commands.add_parser("doctor", parents=[as_json], help="what this machine has, and what is amiss with it")
+    doctor.set_defaults(run=_doctor)
     return parser
 
 
@@ -192,16 +227,17 @@ def _compress(options: argparse.Namespace) -> int:
 
     begin = time.perf_counter()
     output = options.output or Path(own_name(options.inputs[0]) + ".vcz")
-    done = compress(
-        options.inputs,
-        output,
-        model=options.model,
-        threads=options.threads,
-        device=options.device,
-        effort=options.effort,
-        check=not options.no_verify,
-        force=options.force,
-    )
+    with _working(options):
+        done = compress(
+            options.inputs,
+            output,
+            model=options.model,
+            threads=options.threads,
+            device=options.device,
+            effort=options.effort,
+            check=not options.no_verify,
+            force=options.force,
+        )
     _report(
         {
             "file": str(output),
@@ -237,15 +273,16 @@ def _decompress(options: argparse.Namespace) -> int:
     from .archive.restore import restore
 
     begin = time.perf_counter()
-    done = restore(
-        options.file,
-        options.output,
-        slices=options.slices,
-        threads=options.threads,
-        device=options.device,
-        salvage=options.salvage,
-        force=options.force,
-    )
+    with _working(options):
+        done = restore(
+            options.file,
+            options.output,
+            slices=options.slices,
+            threads=options.threads,
+            device=options.device,
+            salvage=options.salvage,
+            force=options.force,
+        )
     print(_line(options.file, done, begin))
     if done.damage:
         print(f"volcomp: {printable(done.damage)}; sections were found without it", file=sys.stderr)
@@ -263,7 +300,8 @@ def _verify(options: argparse.Namespace) -> int:
     for path in options.files:
         begin = time.perf_counter()
         try:
-            done = verify(path, threads=options.threads, device=options.device)
+            with _working(options):
+                done = verify(path, threads=options.threads, device=options.device)
         except VolcompError as error:
             code = _fail(str(error), options)
             facts: dict[str, Any] = {"file": str(path), "sound": False, "error": str(error)}
@@ -278,7 +316,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _batch(options: argparse.Namespace) -> int:
     from .batch.run import run
+    from .compiled import check
 
+    check()
     done = run(
         options.source,
         options.dest,
@@ -318,6 +358,14 @@ def _info(options: argparse.Namespace) -> int:
 
     contents = describe(options.file)
     print(json.dumps(contents, indent=2) if options.json else printable_lines(as_text(contents)))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import as_text, examine
+
+    found = examine(_working(options))
+    print(json.dumps(found, indent=2) if options.json else printable_lines(as_text(found)))
     return 0
 
 

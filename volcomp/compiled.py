@@ -2,23 +2,183 @@
 
 What is called from Python is an `entry`; what only other loops call is a `part`, which is compiled into each of them
 and needs nothing that makes it callable from elsewhere: half of the code of a loop over many arrays is that.
+
+A folder that cannot be written costs time and never the work. Numba by itself raises errors when it decorates a loop
+and has no such folder, when the disk is full, and when it reads a file that is cut short; here the loop is compiled and
+not kept, a warning says so once, and `unkept` says it ever after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import hashlib
+import os
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar, overload
 
-from numba import njit
+from numba import config, njit
+from numba.core import event
+from numba.core.caching import IndexDataCacheFile
+
+from .errors import UnkeptWarning, UnsupportedError
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
+REORDERED = frozenset({"reassoc", "contract"})  # sums in any order: for loops whose sums are exact in all of them
+_VERSION: str = sys.modules["volcomp"].__version__  # not imported, since what volcomp imports is above
+loops: list[Any] = []  # all that have code to keep, as numba's dispatchers
+_reasons: list[str] = []  # why code is not kept
+_said: list[str] = []  # the warning, once it has been given
 
-def entry(loop: Loop) -> Loop:
+
+@overload
+def entry(loop: Loop) -> Loop: ...
+@overload
+def entry(*, fastmath: Collection[str]) -> Callable[[Loop], Loop]: ...
+def entry(loop: Any = None, *, fastmath: Collection[str] = ()) -> Any:
     """Compile a loop that Python calls."""
-    return njit(nogil=True, cache=True, no_cfunc_wrapper=True)(loop)  # type: ignore[call-overload]
+    if loop is None:
+        return lambda given: _kept(given, fastmath)
+    return _kept(loop, fastmath)
 
 
-def part(loop: Loop) -> Loop:
+@overload
+def part(loop: Loop) -> Loop: ...
+@overload
+def part(*, fastmath: Collection[str]) -> Callable[[Loop], Loop]: ...
+def part(loop: Any = None, *, fastmath: Collection[str] = ()) -> Any:
     """Compile a loop that other loops call."""
-    return njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(loop)  # type: ignore[call-overload]
+    if loop is None:
+        return lambda given: _njit(given, fastmath, no_cpython_wrapper=True)
+    return _njit(loop, fastmath, no_cpython_wrapper=True)
+
+
+def unkept() -> str | None:
+    """Why compiled code is not kept, as a sentence that says what to do; None where nothing went wrong so far."""
+    if not _reasons:
+        return None
+    return (
+        f"compiled code cannot be kept ({_reasons[0]}), so that every start compiles it again: set NUMBA_CACHE_DIR to "
+        "a folder that can be written and has room"
+    )
+
+
+def check() -> None:
+    """UnsupportedError where numba has been told to leave loops as they are: those of vector instructions have no
+    other form."""
+    if getattr(config, "DISABLE_JIT", 0):
+        raise UnsupportedError("NUMBA_DISABLE_JIT is set, and volcomp does not work without compiling: unset it")
+
+
+@contextmanager
+def watched(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
+    """Tell when numba begins to compile a loop and when it is done, in whichever thread; loops compile within each
+    other. What is read from disk is not compiled."""
+
+    class Listener(event.Listener):
+        def on_start(self, happened: Any) -> None:
+            begin()
+
+        def on_end(self, happened: Any) -> None:
+            end()
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
+
+
+def _njit(loop: Any, fastmath: Collection[str], **options: bool) -> Any:
+    decorate: Any = njit  # whose stated types lack some of its options
+    return decorate(nogil=True, no_cfunc_wrapper=True, fastmath=set(fastmath) or False, **options)(loop)
+
+
+def _kept(loop: Any, fastmath: Collection[str]) -> Any:
+    """Compile a loop and keep its code, if there is a folder for it."""
+
+    reason, made = "", None
+    if _would_litter(loop):
+        reason = "this user has no home"
+    else:
+        try:
+            made = _njit(loop, fastmath, cache=True)
+        except (RuntimeError, OSError):  # numba finds no folder, and says so already here
+            reason = "no folder for it can be written"
+    if made is None:
+        _reasons.append(reason)
+        made = _njit(loop, fastmath)
+    if hasattr(made, "_cache"):  # else numba does not compile at all, as NUMBA_DISABLE_JIT has it
+        made._cache = _Cache(made._cache, reason)
+        loops.append(made)
+    return made
+
+
+def _would_litter(loop: Any) -> bool:
+    """Whether numba would make a folder called "~" in the current one: a user without a home has that for it."""
+    if os.path.isabs(os.path.expanduser("~")) or os.environ.keys() & {"NUMBA_CACHE_DIR", "XDG_CACHE_HOME"}:
+        return False
+    here = os.path.dirname(loop.__code__.co_filename)
+    own = os.path.join(here, "__pycache__")
+    return not os.access(own if os.path.isdir(own) else here, os.W_OK)
+
+
+class _Cache:
+    """Numba's cache of a loop, `inner`, whose faults leave the loop compiled and not kept; nothing is with a reason."""
+
+    def __init__(self, inner: Any, reason: str) -> None:
+        self._inner, self._reason = inner, reason
+        if not reason:
+            with suppress(AttributeError):  # of a numba that is made otherwise: then its own files will do
+                # Numba looks at the loop's own file. What other files compile into it changes with the version.
+                stamp = inner._cache_file._source_stamp, _VERSION
+                inner._cache_file = _Files(inner.cache_path, inner._impl.filename_base, stamp)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The code for these types, or None. What cannot be read is compiled again, and written over."""
+        try:
+            return self._inner.load_overload(sig, target_context)
+        except Exception:  # of a file that is cut short, pickle raises whatever it stumbles over
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the code for these types."""
+        reason = self._reason
+        if not reason:
+            try:
+                self._inner.save_overload(sig, data)
+                return
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+            _reasons.append(reason)
+        if not _said:
+            _said.append(str(unkept()))
+            warnings.warn(_said[0], UnkeptWarning, stacklevel=1)
+
+
+class _Files(IndexDataCacheFile):
+    """The files with the code of one loop.
+
+    Numba counts them, so that two processes which begin at once give different code the same name, and either may find
+    the other's behind it: of other types, or of another processor where machines share a home. Here the name follows
+    from what the code is for.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep code under a key: types, processor, bytecode."""
+        name = self._data_name_of(key)
+        self._save_data(name, data)  # first: the index must not name what is not there
+        self._save_index({**self._load_index(), key: name})
+
+    def _data_name_of(self, key: Any) -> str:
+        digest = hashlib.sha256(repr((key, self._source_stamp, self._version)).encode()).hexdigest()[:16]
+        return str(self._data_name_pattern.replace("{number:d}", digest))
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return dict(super()._load_index())
+        except (EOFError, pickle.UnpicklingError):  # cut short
+            return {}

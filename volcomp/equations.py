@@ -13,11 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils
 
 from . import vectors
-from .compiled import entry, part
+from .compiled import REORDERED, entry, part
 from .linear import WEIGHT_BITS
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 from .vectors import I16, I32, I64, Lanes, load
@@ -121,7 +120,7 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, out: np.ndarr
             out[b, i, size:] = 0
 
 
-@njit(nogil=True, fastmath={"reassoc", "contract"})
+@part(fastmath=REORDERED)
 def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
     """Add the products of the first `size` columns of rows [n, BLOCK] with each other to [n, n], all on and below its
     diagonal of tiles; n is a multiple of TILE."""
@@ -239,7 +238,7 @@ def _products(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.n
     return total[:size, :size].copy()
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@entry(fastmath=REORDERED)
 def _errors(design: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Absolute errors float64 [v] in units of 1 / UNIT."""
     missed = np.empty(BLOCK)

@@ -19,3 +19,7 @@ class TargetError(VolcompError):
 
 class VerificationError(VolcompError):
     """What was written does not decode to what was read; the output was removed."""
+
+
+class UnkeptWarning(RuntimeWarning):
+    """Compiled code could not be kept on disk: all works, but every start compiles it again."""

@@ -14,12 +14,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from neighbourhoods import Offset
 
 from . import rice, supports
+from .compiled import REORDERED, entry
 from .cursor import Cursor, string
 from .errors import DamagedError
 from .padded import LANES, flat, read, runs
@@ -134,7 +135,7 @@ def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
     return short if weights.dtype == types.int16 else real
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@entry(fastmath=REORDERED)
 def predict(
     known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, limit: int,
     prediction: np.ndarray,

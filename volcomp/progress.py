@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Lock, Thread
 from typing import Any
 
+from .errors import UnkeptWarning
+
 _silent = False
+_bars: list[Any] = []  # of tqdm, that are on the terminal now
 
 
 def printable(text: str) -> str:
@@ -16,9 +22,11 @@ def printable(text: str) -> str:
 
 
 def silence() -> None:
-    """No more bars from this process: it works for a batch, which has one of its own."""
+    """No more bars from this process, nor what the command line says in their stead: it works for a batch, which has
+    one of its own."""
     global _silent
     _silent = True
+    warnings.filterwarnings("ignore", category=UnkeptWarning)
 
 
 @contextmanager
@@ -30,7 +38,87 @@ def progress_bar(label: str, voxels: int) -> Iterator[Callable[[int], None]]:
     from tqdm import tqdm
 
     with tqdm(total=voxels, desc=label, unit="voxel", unit_scale=True, leave=False, file=sys.stderr) as bar:
-        yield bar.update
+        _bars.append(bar)
+        try:
+            yield bar.update
+        finally:
+            _bars.remove(bar)
+
+
+class Wait:
+    """Says that something is going on, and for how long it has been, once that is a second: before the progress bar,
+    or where there is none on a line of its own, which is gone when the work goes on. For a terminal.
+
+    Used as a context. What is waited for may begin again before it is done, and on several threads.
+    """
+
+    PATIENCE, STEP = 1.0, 0.25  # seconds: before a word is said, and between two
+
+    def __init__(self, what: Callable[[], str]) -> None:
+        self._what = what
+        self._lock, self._over = Lock(), Event()
+        self._depth, self._since, self._before = 0, 0.0, 0.0  # seconds that earlier waits took
+        self._bar: Any = None  # that says so now
+        self._label = ""  # what it says at other times
+        self._drawn = 0  # columns of the line
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    def begin(self) -> None:
+        """The wait begins."""
+        with self._lock:
+            self._depth += 1
+            if self._depth == 1:
+                self._since = time.perf_counter()
+
+    def end(self) -> None:
+        """It is over."""
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                self._before += time.perf_counter() - self._since
+
+    def __enter__(self) -> Wait:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._clear()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.STEP):
+            with self._lock:
+                waited = self._before + time.perf_counter() - self._since if self._depth else 0.0
+            if waited >= self.PATIENCE:
+                self._draw(f"{self._what()}: {waited:.0f} s")
+            else:
+                self._clear()
+
+    def _draw(self, line: str) -> None:
+        bar = _bars[-1] if _bars else None
+        if bar is not self._bar or (bar is not None and self._drawn):
+            self._clear()
+        if bar is not None:
+            if self._bar is None:
+                self._bar, self._label = bar, bar.desc
+            bar.set_description_str(line)
+        else:
+            sys.stderr.write("\r" + line.ljust(self._drawn))
+            sys.stderr.flush()
+            self._drawn = len(line)
+
+    def _clear(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r" + " " * self._drawn + "\r")
+            sys.stderr.flush()
+            self._drawn = 0
+            for bar in _bars:  # which may have come meanwhile
+                bar.refresh()
+        if self._bar is not None:
+            if self._bar in _bars:
+                self._bar.set_description_str(self._label)
+            self._bar = None
 
 
 class SeriesBar:

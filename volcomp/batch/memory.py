@@ -16,6 +16,7 @@ from ..errors import VolcompError
 from ..formats.dicom import read_image
 from ..formats.series import MAX_VOLUME_BYTES
 from ..options import EFFORT
+from ..processors import memory_limits
 from ..volume import read_volume, volume_numbers
 from .jobs import Job
 from .work import How
@@ -91,17 +92,4 @@ def available() -> int:
     if meminfo.exists():
         lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
         free.append(1024 * int(lines["MemAvailable"].split()[0]))
-    return int(_FREE_SHARE * min([*free, *_group_limits()]))
-
-
-def _group_limits() -> Iterator[int]:
-    """What the control groups (version 2) around this process may take, bytes."""
-    groups = Path("/proc/self/cgroup")
-    own = groups.read_text().rpartition("::")[2].strip() if groups.exists() else "/"
-    root = Path("/sys/fs/cgroup")
-    here = root / own.lstrip("/")
-    for group in [here, *here.parents]:
-        if group.is_relative_to(root) and (group / "memory.max").exists():
-            limit = (group / "memory.max").read_text().strip()
-            if limit != "max":
-                yield int(limit)
+    return int(_FREE_SHARE * min([*free, *memory_limits()]))

@@ -54,6 +54,17 @@ def missing() -> str | None:
     return f"torch finds no GPU with a driver that works: see what nvidia-smi says, or {INSTEAD}"
 
 
+def name() -> str:
+    """What the first GPU is called, and what torch knows of it besides."""
+    import torch
+
+    about = torch.cuda.get_device_properties(0)
+    return (
+        f"{about.name}, {about.total_memory / 1e9:.0f} GB, compute capability {about.major}.{about.minor}, "
+        f"CUDA {torch.version.cuda}, {torch.cuda.device_count()} of them"
+    )
+
+
 def ways(device: str) -> list[Callable[[Group], Steps]]:
     """How a device may compute, fastest first."""
     from . import plain

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from numba import njit
 
 from ..coding import Survey
+from ..compiled import entry
 from ..errors import DamagedError
 from ..walk import Done, Given, Opened
 from . import turns
@@ -32,7 +32,7 @@ def survey(slabs: Sequence[Given], network: Network, done: Done) -> list[Survey]
     return turns.fitting(walk, slabs, partial(need, network.weights))
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _pick(source: np.ndarray, places: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
     """The pieces of a slab, front by front, from those of the whole group."""
     end = 0

@@ -8,8 +8,8 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ..compiled import REORDERED, entry
 from ..products import FAULTS, Maker, Product, take_exact
 from . import cell, learning, reference, vector
 from .state import State
@@ -19,7 +19,7 @@ CHUNK_BYTES = 1 << 19  # accumulators at a time: they stay in a 2 MB second-leve
 CACHE_LINE = 64  # bytes
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@entry(fastmath=REORDERED)
 def _advance(
     accumulator: np.ndarray, lo: int, hi: int, shift: np.ndarray, cells: np.ndarray, inputs: np.ndarray,
     hidden: np.ndarray, head: np.ndarray, bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray,
@@ -69,6 +69,11 @@ class Network:
                 warnings.warn(f"vector instructions are left aside: {error}", RuntimeWarning, stacklevel=2)
                 self.packed = None
         take_exact(weights.weights, make_product, self._take, weights.name)
+
+    @property
+    def kernel(self) -> str:
+        """The name of what multiplies: `vector`, or the function that made the product."""
+        return "vector" if self.packed is not None else self._product.__qualname__.partition(".")[0]
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
         """As `reference.Network.step`."""

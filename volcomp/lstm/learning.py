@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from ..compiled import entry, part
+from ..compiled import REORDERED, entry, part
 
 CLASSES = 76  # as `residual.CLASSES`
 BINS = 64  # of distances, each an eighth of the scale of a class wide
@@ -75,7 +74,7 @@ def collect(
             slope[1, j] += second[j]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@entry(fastmath=REORDERED)
 def step(
     metric: np.ndarray, limit: int, exact: np.ndarray, head: np.ndarray, slope: np.ndarray, count: np.ndarray
 ) -> None:

@@ -6,9 +6,8 @@ import threading
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from ..compiled import part
+from ..compiled import entry, part
 from ..lstm.cell import next_cell
 from ..products import Maker, Product, take_exact
 from . import reference
@@ -30,7 +29,7 @@ def _sigmoid(z: Any, table: np.ndarray) -> Any:
     return _i(table[np.uint64(_i(min(max(z, _i(-_LAST)), _i(_LAST)) + _i(_LAST)))])
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _advance(
     sums: np.ndarray, rows: int, value: np.ndarray, shift: np.ndarray, entrance: np.ndarray, bias: np.ndarray,
     table: np.ndarray, cell: np.ndarray, halves: np.ndarray, hidden: np.ndarray,

@@ -15,10 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numba import njit
 
 from .. import products
-from ..compiled import part
+from ..compiled import entry, part
 from ..features import INPUTS
 from ..lstm import cell as arithmetic
 from ..lstm.state import AHEAD
@@ -28,7 +27,7 @@ SHIFT_LIMIT = 7
 _i = np.int32
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _forward(
     accumulator: np.ndarray, shift: np.ndarray, cell: np.ndarray, z: np.ndarray, next_cell: np.ndarray,
     hidden: np.ndarray,
@@ -83,7 +82,7 @@ def _tanh_slope(z: Any) -> Any:
     return max(np.float32(1) - abs(z) * np.float32(0.5), np.float32(0))
 
 
-@njit(nogil=True, cache=True)
+@entry
 def _backward(
     z: np.ndarray, cell: np.ndarray, next_cell: np.ndarray, d_hidden: np.ndarray, d_cell: np.ndarray, dz: np.ndarray,
 ) -> None:  # fmt: skip
