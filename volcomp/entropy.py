@@ -96,6 +96,24 @@ class Tables:
         return np.array([table[-1] for table in self._counts], np.uint32)
 
 
+class Room(NamedTuple):
+    """What an encoder works in: its words uint32 and state uint64 [2]; and for the voxels of a front, where those of
+    each table begin, int32 [tables], their order int32 [v], and their tables uint16 [v]."""
+
+    words: np.ndarray
+    state: np.ndarray
+    place: np.ndarray
+    order: np.ndarray
+    own: np.ndarray
+
+    @classmethod
+    def of(cls, symbols: int, tables: int, sizes: np.ndarray) -> Room:
+        """For so many symbols of so many tables, in fronts of the given sizes."""
+        longest = int(sizes.max())
+        order, own = np.empty(longest, np.int32), np.empty(longest, np.uint16)
+        return cls(words_for(symbols), np.zeros(2, np.uint64), np.empty(tables, np.int32), order, own)
+
+
 @part
 def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
     """The voxels of a front by their tables uint8 or uint16 [v], into `order`, those of each table in their own order.
@@ -150,12 +168,10 @@ def flush(words: np.ndarray, state: np.ndarray) -> int:
 @entry
 def _encode(
     flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
-    quantiles: Quantiles, words: np.ndarray,
+    quantiles: Quantiles, room: Room,
 ) -> int:  # fmt: skip
     """Push everything in reverse; returns how many words there are."""
-    state, longest = np.zeros(2, np.uint64), sizes.max()
-    place, order = np.empty(quantiles.first.shape[0], np.int32), np.empty(longest, np.int32)
-    own = np.empty(longest, np.uint16)
+    words, state, place, order, own = room
     end = table.shape[0]
     for f in range(sizes.shape[0] - 1, -1, -1):
         first = end - sizes[f]
@@ -170,7 +186,7 @@ def _encode(
     return flush(words, state)
 
 
-def room(symbols: int) -> np.ndarray:
+def words_for(symbols: int) -> np.ndarray:
     """Room for the words of so many symbols, if each cost as much as one can."""
     return np.empty(symbols * PRECISION // 32 + 3, np.uint32)
 
@@ -184,8 +200,8 @@ def encode(
     settled bool [v]          whether the flag is yes, so that no token follows
     table, token uint16 [v]   of the others
     """
-    words = room(int(np.count_nonzero(flag) + np.count_nonzero(~settled)))
-    return words[: _encode(flag, settled, table, token, sizes, tables.quantiles, words)].copy()
+    room = Room.of(int(np.count_nonzero(flag) + np.count_nonzero(~settled)), tables.quantiles.first.size, sizes)
+    return room.words[: _encode(flag, settled, table, token, sizes, tables.quantiles, room)].copy()
 
 
 class Stream(NamedTuple):

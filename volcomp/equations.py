@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from llvmlite import ir
@@ -82,11 +82,17 @@ def base_of(known: np.ndarray, at: int, row: np.ndarray) -> Any:
     return total >> 2
 
 
-@entry
 def activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int) -> np.ndarray:
     """The activity int64 [v] of voxels (`linear.predict`), whose neighbours lie at `row` relative to them; the first
     `in_slice` of these in the slice itself."""
     out = np.empty(index.shape[0], np.int64)
+    _activities(known, index, row, in_slice, out)
+    return out
+
+
+@entry
+def _activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int, out: np.ndarray) -> None:
+    """As `activities`, into int64 [v]."""
     alone = row.shape[0] == in_slice
     for v in range(index.shape[0]):
         at, activity = index[v], np.int64(0)
@@ -99,14 +105,12 @@ def activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: 
             for i in range(in_slice, in_slice + ACTIVITY_BEFORE):
                 activity += abs(known[np.uint64(at + row[i])] - base)
         out[v] = activity
-    return out
 
 
 @entry
-def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, out: np.ndarray) -> None:
+def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, base: np.ndarray, out: np.ndarray) -> None:
     """Differences from the base, into int16 [blocks, n + 1, BLOCK]: of the neighbours, and last of the voxel itself.
-    What is beyond the last voxel is 0."""
-    base = np.empty(BLOCK, np.int32)
+    What is beyond the last voxel is 0. `base` int32 [BLOCK] is room to work in."""
     for b in range(out.shape[0]):
         places = index[b * BLOCK : (b + 1) * BLOCK]
         size = places.shape[0]
@@ -214,34 +218,47 @@ def _add_rows(
     _add_products(real, size, total)
 
 
+class _Room(NamedTuple):
+    """What `_add_all` works in, for n rows, a multiple of TILE: rows int32 [n, BLOCK], the same as float64 and as
+    int16, and sums int64 [TILE, _ACROSS]."""
+
+    rows: np.ndarray
+    real: np.ndarray
+    short: np.ndarray
+    sums: np.ndarray
+
+
 @entry
-def _products(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.ndarray:
-    """As `Equations.products`, of one class. BLOCK is a multiple of `thinning`."""
-    size = design.shape[1]
-    whole = -(-size // TILE) * TILE
-    rows, filled = np.zeros((whole, BLOCK), np.int32), 0
-    real, total = np.zeros((whole, BLOCK)), np.zeros((whole, whole))
-    short, sums = np.zeros((whole, BLOCK), np.int16), np.zeros((TILE, _ACROSS), np.int64)
+def _add_all(design: np.ndarray, importance: np.ndarray, thinning: int, room: _Room, total: np.ndarray) -> None:
+    """Add the products of every `thinning`th voxel to float64 [n, n], all on and below its diagonal. BLOCK is a
+    multiple of `thinning`."""
+    filled = 0
     for b in range(design.shape[0]):
         factor = importance[b * BLOCK : (b + 1) * BLOCK : thinning]
-        for i in range(size):
-            row, thinned = rows[i, filled:], design[b, i, ::thinning]
+        for i in range(design.shape[1]):
+            row, thinned = room.rows[i, filled:], design[b, i, ::thinning]
             for v in range(factor.shape[0]):
                 row[v] = min(max(np.int32(thinned[v]) * np.int32(factor[v]), -PRODUCT_LIMIT), PRODUCT_LIMIT)
         filled += factor.shape[0]
         if filled + BLOCK // thinning > BLOCK or b == design.shape[0] - 1:
-            _add_rows(rows, filled, real, short, sums, total)
+            _add_rows(room.rows, filled, room.real, room.short, room.sums, total)
             filled = 0
-    for i in range(size):
-        for j in range(i):
-            total[j, i] = total[i, j]
-    return total[:size, :size].copy()
+
+
+def _products(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.ndarray:
+    """As `Equations.products`, of one class."""
+    size = design.shape[1]
+    whole = -(-size // TILE) * TILE
+    rows, real, short = (np.zeros((whole, BLOCK), kind) for kind in (np.int32, np.float64, np.int16))
+    total = np.zeros((whole, whole))
+    _add_all(design, importance, thinning, _Room(rows, real, short, np.zeros((TILE, _ACROSS), np.int64)), total)
+    below = np.tril(total[:size, :size])
+    return below + np.tril(below, -1).T
 
 
 @entry(fastmath=REORDERED)
-def _errors(design: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
-    """Absolute errors float64 [v] in units of 1 / UNIT."""
-    missed = np.empty(BLOCK)
+def _errors(design: np.ndarray, weights: np.ndarray, missed: np.ndarray, out: np.ndarray) -> None:
+    """Absolute errors float64 [v] in units of 1 / UNIT; `missed` float64 [BLOCK] is room to work in."""
     for b in range(design.shape[0]):
         for v in range(BLOCK):
             missed[v] = UNIT * design[b, -1, v]
@@ -271,7 +288,7 @@ class OnCpu:
         self._neighbours = flat.size
         self._designs = [np.empty((-(-m.size // BLOCK), flat.size + 1, BLOCK), np.int16) for m in members]
         for m, design in zip(members, self._designs, strict=True):
-            _design(known, m, flat, design)
+            _design(known, m, flat, np.empty(BLOCK, np.int32), design)
         self._importance = [np.ones(m.size) for m in members]
         self._errors = [np.empty(m.size) for m in members]
 
@@ -283,7 +300,7 @@ class OnCpu:
     def miss(self, weights: np.ndarray) -> np.ndarray:
         """As `Equations` says."""
         for design, of_class, errors in zip(self._designs, weights, self._errors, strict=True):
-            _errors(design, of_class, errors)
+            _errors(design, of_class, np.empty(BLOCK), errors)
         return np.array([errors.mean() for errors in self._errors])
 
     def errors(self) -> list[np.ndarray]:

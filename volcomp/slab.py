@@ -306,9 +306,10 @@ def _perceive_and_learn(
             first, past = _rows_at(t, z, grid)
             lo, hi = z * grid.height + first, z * grid.height + past
             learning.collect(
-                state.inputs, lo, hi, unseen, room.missed, room.classes, slopes, state.slope, state.collected
-            )
-        learning.step(metric, head_limit, state.exact, state.head, state.slope, state.collected)
+                state.inputs, lo, hi, unseen, room.missed, room.classes, slopes, state.slope, state.collected,
+                state.sums,
+            )  # fmt: skip
+        learning.step(metric, head_limit, state.exact, state.head, state.slope, state.collected, state.mean)
 
 
 def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:

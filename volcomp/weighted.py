@@ -15,7 +15,7 @@ import numpy as np
 
 from . import residual
 from .compiled import entry, part
-from .entropy import FLAGS, PRECISION, Quantiles, Stream, Tables, flush, push, push_flags, room
+from .entropy import FLAGS, PRECISION, Quantiles, Room, Stream, Tables, flush, push, push_flags
 from .histogram import Blocks, weigh
 
 _u64 = np.uint64
@@ -34,12 +34,10 @@ def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
 @entry
 def _encode(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray, settled: np.ndarray, sizes: np.ndarray,
-    ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, blocks: Blocks, words: np.ndarray,
+    ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, blocks: Blocks, products: np.ndarray, room: Room,
 ) -> int:  # fmt: skip
-    """Push everything in reverse; returns how many words there are."""
-    state = np.zeros(2, np.uint64)
-    products = np.empty(ordered.shape[2], np.uint32)
-    place, order = np.empty(FLAGS, np.int32), np.empty(sizes.max(), np.int32)
+    """Push everything in reverse; returns how many words there are. `products` uint32 [longest table] is room too."""
+    words, state, place, order, _ = room
     end = voxel.shape[0]
     for f in range(sizes.shape[0] - 1, -1, -1):
         first = end - sizes[f]
@@ -86,11 +84,12 @@ def encode(
     """
     escapes = np.zeros(voxel.size, bool)
     symbols = int(np.count_nonzero(flag)) + _count(voxel, mean, classes, settled, escapes)
-    words = room(symbols)
+    room, products = Room.of(symbols, FLAGS, sizes), np.empty(tables.ordered.shape[2], np.uint32)
     used = _encode(
-        voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, blocks, words
-    )
-    return words[:used].copy(), _raw(voxel[escapes], bits)
+        voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, blocks, products,
+        room,
+    )  # fmt: skip
+    return room.words[:used].copy(), _raw(voxel[escapes], bits)
 
 
 @entry

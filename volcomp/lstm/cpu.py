@@ -99,8 +99,10 @@ class Network:
         """As `reference.Network.learn`."""
         w = self.weights
         if w.learns:
-            learning.collect(state.inputs, lo, hi, w.unseen, missed, classes, w.slopes, state.slope, state.count)
-            learning.step(self.metric, w.head_limit, state.exact, state.head, state.slope, state.count)
+            learning.collect(
+                state.inputs, lo, hi, w.unseen, missed, classes, w.slopes, state.slope, state.count, state.sums
+            )
+            learning.step(self.metric, w.head_limit, state.exact, state.head, state.slope, state.count, state.mean)
 
     def _take(self, product: Product) -> None:
         """Compute with this product, if it is exact; else RuntimeError."""

@@ -41,7 +41,7 @@ def bin_of(missed: Any, c: Any) -> Any:
 @entry
 def collect(
     inputs: np.ndarray, lo: int, hi: int, unseen: int, missed: np.ndarray, classes: np.ndarray, slopes: np.ndarray,
-    slope: np.ndarray, count: np.ndarray,
+    slope: np.ndarray, count: np.ndarray, sums: np.ndarray,
 ) -> None:  # fmt: skip
     """Add what the voxels of rows lo … hi-1 say to `slope` and `count` of a `State`.
 
@@ -49,12 +49,13 @@ def collect(
     missed int32 [r]     voxel minus mean, in sixteenths of a grey level, or NOTHING
     classes uint8 [r]    as the network gave them
     slopes int8 [2, CLASSES, BINS]
+    sums int32 [2, n]    room to work in
     """
     n = slope.shape[1]
-    first, second = np.zeros(n, np.int32), np.zeros(n, np.int32)
+    first, second = sums[0], sums[1]
     for begin in range(lo, hi, 1 << 16):  # so many products fit into 32 bits
-        first[:] = 0
-        second[:] = 0
+        for j in range(n):
+            first[j] = second[j] = 0
         for v in range(begin, min(begin + (1 << 16), hi)):
             if missed[v] == NOTHING:
                 continue
@@ -76,17 +77,17 @@ def collect(
 
 @entry(fastmath=REORDERED)
 def step(
-    metric: np.ndarray, limit: int, exact: np.ndarray, head: np.ndarray, slope: np.ndarray, count: np.ndarray
-) -> None:
+    metric: np.ndarray, limit: int, exact: np.ndarray, head: np.ndarray, slope: np.ndarray, count: np.ndarray,
+    mean: np.ndarray,
+) -> None:  # fmt: skip
     """One step downhill, once ENOUGH voxels have been collected.
 
     metric float64 [n, n] holds integers, and its products with the mean slopes stay below 2^53; weights stay within
-    ±limit. The other arrays are those of the `State`.
+    ±limit. The other arrays are those of the `State`; `mean` float64 [n] is room to work in.
     """
     if count[0] < ENOUGH:
         return
     n = metric.shape[0]
-    mean = np.empty(n, np.float64)
     for k in range(2):
         for j in range(n):
             mean[j] = (slope[k, j] << MEAN_BITS) // count[0]
@@ -97,5 +98,6 @@ def step(
             moved = exact[k, i] - (np.int64(total) >> STEP_SHIFT)
             exact[k, i] = min(max(moved, -limit << EXACT_BITS), limit << EXACT_BITS)
             head[k, i] = (exact[k, i] + (1 << (EXACT_BITS - 1))) >> EXACT_BITS
-    slope[:] = 0
+    for j in range(n):
+        slope[0, j] = slope[1, j] = 0
     count[0] = 0
