@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import overload
 
 from . import features, linear, vectors
+from .errors import UnsupportedError
 from .features import SCALE_FLOOR, scale_index
 from .padded import LANES, flat
 from .vectors import I8, I16, I32, I64, Lanes, load, load_one, store
@@ -358,7 +359,7 @@ def look(
     known           int16 or int32, and error int32: the padded slab, flat
     scratch         int64 [`scratch_for` the linear stage, or more]
     """
-    raise NotImplementedError("loops that numba compiles call this")
+    raise UnsupportedError("volcomp does not work without compiling: unset NUMBA_DISABLE_JIT")
 
 
 @overload(look)
