@@ -102,6 +102,7 @@ def test_code_that_is_not_kept(monkeypatch):
 def test_without_torch(monkeypatch):
     genuine = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else genuine(name))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     found = doctor.examine()
     assert found["versions"]["torch"] == "not installed"
     assert not any("torch_product" in model["gmacs"] for model in found["kernels"])

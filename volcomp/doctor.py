@@ -216,7 +216,7 @@ def _is_writable(folder: Path) -> bool:
 
 def _gpu() -> Facts:
     driver = re.search(r"Kernel Module\D+([\d.]+)", _DRIVER.read_text()) if _DRIVER.exists() else None
-    found: Facts = {"driver": driver.group(1) if driver else None, "torch": bool(importlib.util.find_spec("torch"))}
+    found: Facts = {"driver": driver.group(1) if driver else None}
     from .gpu import device
 
     why = device.missing()
@@ -245,8 +245,7 @@ def _advice(found: Facts) -> list[str]:
         hint = ", which alone leaves this processor's instructions in" if others == ["NUMBA_CPU_NAME"] else ""
         said.append(f"what code is compiled for is set by {' and '.join(others)}{hint}: unset that if it was not meant")
     if known.get("processor", {}).get("instructions") == "none":
-        hint = "" if known.get("gpu", {}).get("torch") else ": pip install 'volcomp[cpu]' adds torch's"
-        said.append(f"no vector instructions are known here for this processor, but products of matrices serve{hint}")
+        said.append("no vector instructions are known here for this processor: slower products serve instead")
     for model in known.get("kernels", []):
         said += [f"{model['model']}: {sentence}" for sentence in model["left_aside"]]
     cache = known.get("cache", {})
@@ -316,7 +315,7 @@ def _show_kernels(kernels: Sequence[Facts]) -> list[str]:
         for name, speed in model["gmacs"].items():
             rate = speed if isinstance(speed, str) else f"{speed:8.1f}"
             lines.append(f"  {name:15}{rate}" + ("  taken" if name == model["chosen"] else ""))
-    return lines
+    return [*lines, "vector is a whole step of the network, the others a matrix product"]
 
 
 def _show_memory(memory: Facts) -> list[str]:
