@@ -112,10 +112,10 @@ def _processor_name() -> str:
 
 
 def _kernels() -> list[Facts]:
-    from . import models
+    from . import features, models
 
     numbers = {name: number for name, number in models.CURRENT.items() if number not in models.PUBLISHED}
-    return [_of_model(name, models.weights(number)) for name, number in numbers.items()]
+    return [_of_model(name, models.weights(number).without(features.SPARED)) for name, number in numbers.items()]
 
 
 def _of_model(name: str, weights: Any) -> Facts:
