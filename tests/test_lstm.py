@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import features, models, products, residual, spike
+from volcomp import features, models, products, residual, spike, vectors
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.lstm import cpu, learning, reference
 from volcomp.lstm.state import AHEAD, State
 from volcomp.lstm.weights import ACCUMULATOR_LIMIT, FEATURES, Weights
 
-PRODUCTS = products.makers()
+# None is what a user gets: vector instructions where there are any.
+PRODUCTS = [None, *products.makers()]
 
 
 def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False, shared: int = 0) -> Weights:
@@ -37,7 +38,7 @@ def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False
 
 
 def pair(
-    weights: Weights, make_product: products.Maker, rows: int
+    weights: Weights, make_product: products.Maker | None, rows: int
 ) -> tuple[tuple[cpu.Network, State], tuple[reference.Network, State]]:
     """The backend and the definition, each with a state of its own."""
     mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
@@ -46,7 +47,7 @@ def pair(
 
 @pytest.mark.parametrize("make_product", PRODUCTS)
 @given(hidden=st.sampled_from([8, 32, 48]), seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 70))
-def test_backends_equal_the_reference(make_product: products.Maker, hidden: int, seed: int, rows: int) -> None:
+def test_backends_equal_the_reference(make_product: products.Maker | None, hidden: int, seed: int, rows: int) -> None:
     weights = some_weights(hidden, seed)
     (mine, a), (theirs, b) = pair(weights, make_product, rows)
     random = np.random.default_rng(seed)
@@ -60,7 +61,7 @@ def test_backends_equal_the_reference(make_product: products.Maker, hidden: int,
 
 @pytest.mark.parametrize("make_product", PRODUCTS)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 400), hard=st.booleans())
-def test_heads_learn_the_same_everywhere(make_product: products.Maker, seed: int, rows: int, hard: bool) -> None:
+def test_heads_learn_the_same_everywhere(make_product: products.Maker | None, seed: int, rows: int, hard: bool) -> None:
     """Over several fronts of some of the rows; with the hardest metric, weights run into their limits."""
     weights = some_weights(8, seed, learns=True)
     if not hard:
@@ -123,7 +124,7 @@ def test_constants_are_those_of_the_other_stages() -> None:
 
 @pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
 @pytest.mark.parametrize("make_product", PRODUCTS)
-def test_released_models_on_many_rows(number: int, make_product: products.Maker) -> None:
+def test_released_models_on_many_rows(number: int, make_product: products.Maker | None) -> None:
     weights = models.weights(number)
     mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
     rows = mine.chunk + 30  # more than one chunk
@@ -180,16 +181,26 @@ def test_a_backend_that_gives_other_numbers_is_refused() -> None:
         cpu.Network(some_weights(32, 0), off_by_one)
 
 
-def test_a_torch_without_its_private_kernel_leaves_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_its_private_kernel_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.delattr(torch, "_int_mm")
     products._seconds.cache_clear()
     with pytest.warns(RuntimeWarning, match="torch_product is left aside"):
-        network = cpu.Network(models.weights(1))
+        found = products.by_speed((72, 64))
+    assert found and products.torch_product not in found
+
+
+def test_a_processor_without_known_instructions_multiplies_by_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "instructions", lambda: vectors.NONE)
+    products._seconds.cache_clear()
     weights = models.weights(1)
+    network = cpu.Network(weights)
+    assert network.packed is None
     state, same = State(weights, 40), State(weights, 40)
     for x, y in zip(network.step(state, 0, 40), reference.Network(weights).step(same, 0, 40), strict=True):
         assert np.array_equal(x, y)
+    with pytest.raises(RuntimeError, match="no vector instructions"):
+        products.vector_product(weights.weights)
 
 
 def test_a_model_comes_back_from_its_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -208,3 +219,26 @@ def test_what_is_passed_on_is_there_in_time() -> None:
     assert FEATURES == features.INPUTS
     assert {(0, -1, AHEAD), (-1, 0, AHEAD)} <= {*features.LEVELS}
     assert [models.weights(number).shared for number in range(1, 7)] == [0, 0, 0, 0, 16, 32]
+
+
+def test_a_network_without_the_inputs_that_it_makes_nothing_of_is_the_same() -> None:
+    whole = models.weights(models.CURRENT["turbo"])
+    less = whole.without(features.SPARED)
+    assert less.observed == less.inputs - 2 * less.shared == FEATURES - 24
+    assert (less.shared, less.hidden, less.head_limit) == (whole.shared, whole.hidden, whole.head_limit)
+    assert models.weights(models.CURRENT["fast"]).without(features.SPARED).observed == FEATURES, "it sees them all"
+    (mine, state), (theirs, same) = (cpu.Network(less), State(less, 50)), (reference.Network(whole), State(whole, 50))
+    random = np.random.default_rng(6)
+    for _ in range(4):
+        x = random.integers(-127, 128, (50, whole.inputs)).astype(np.int8)
+        same.inputs[:, : whole.inputs] = x
+        state.inputs[:, : less.inputs] = np.delete(x, features.SPARED, axis=1)
+        for a, b in zip(mine.step(state, 0, 50), theirs.step(same, 0, 50), strict=True):
+            assert np.array_equal(a, b)
+        missed = random.integers(-(1 << 12), 1 << 12, 50, dtype=np.int32)
+        classes = random.integers(0, learning.CLASSES, 50, dtype=np.uint8)
+        for network, of in ((mine, state), (theirs, same)):
+            of.count += learning.ENOUGH
+            network.learn(of, 0, 50, missed, classes)
+        assert np.array_equal(state.head, np.delete(same.head, features.SPARED, axis=1))
+        assert not same.head[:, features.SPARED].any()

@@ -14,14 +14,16 @@ def _nothing_timed_before() -> None:
     products._seconds.cache_clear()
 
 
-def test_each_product_is_exact_at_its_limits() -> None:
+@pytest.mark.parametrize("shape", [(96, 128), (72, 32), (13, 5), (256, 512)])
+def test_each_product_is_exact_at_its_limits(shape: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
-    weights = random.integers(-64, 65, (96, 128)).astype(np.int8)
-    x = random.integers(-128, 128, (67, 96)).astype(np.int8)
-    x[0], x[1] = -128, np.where(weights[:, 0] > 0, 127, -128)
+    weights = random.integers(-64, 65, shape).astype(np.int8)
+    weights[:, 1] = 64
+    x = random.integers(-128, 128, (67, shape[0])).astype(np.int8)
+    x[0], x[1], x[2] = -128, np.where(weights[:, 0] > 0, 127, -128), 127
     expected = x.astype(np.int64) @ weights.astype(np.int64)
     for maker in products.makers():
-        out = np.empty((67, 128), np.int32)
+        out = np.empty((67, shape[1]), np.int32)
         maker(weights)(x, out)
         assert np.array_equal(out, expected), maker.__name__
 

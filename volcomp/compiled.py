@@ -50,7 +50,7 @@ def part(loop: Loop) -> Loop: ...
 @overload
 def part(*, fastmath: Collection[str]) -> Callable[[Loop], Loop]: ...
 def part(loop: Any = None, *, fastmath: Collection[str] = ()) -> Any:
-    """Compile a loop that other loops call."""
+    """Compile a loop that other loops call. Python must not: there is nothing that could take its arguments."""
     if loop is None:
         return lambda given: _njit(given, fastmath, no_cpython_wrapper=True)
     return _njit(loop, fastmath, no_cpython_wrapper=True)

@@ -85,7 +85,7 @@ def neighbours(strides: tuple[int, int]) -> Neighbours:
     return Neighbours(flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides))
 
 
-@part
+@entry
 def scale_index(scale: Any) -> Any:
     """Index of a scale of at least 64/256 grey levels, below 2^32: four bits after the leading one, and its place."""
     return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # what a float64 begins with, less its bias

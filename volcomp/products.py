@@ -145,17 +145,22 @@ def _multiply(words: np.ndarray, packed: Tiles, flipped: np.ndarray, out: np.nda
 
 
 def vector_product(weights: np.ndarray) -> Product:
-    """Through vector instructions for bytes; RuntimeError where the processor has none that are known here, or the
-    matrix is not one that fits them."""
+    """Through vector instructions for bytes, of weights within ±64; RuntimeError where the processor has none that are
+    known here. Inputs and weights that are no whole vectors are filled up with zeros."""
     size, columns = weights.shape
-    at_once = 4 * vectors.units()
-    if vectors.instructions() == vectors.NONE or size % 8 or columns % at_once or abs(weights.astype(int)).max() > 64:
+    if vectors.instructions() == vectors.NONE or np.abs(weights.astype(int)).max() > 64:
         raise RuntimeError(f"there are no vector instructions for a product by {size} × {columns} weights here")
-    packed = tiles(weights, np.arange(columns).reshape(-1, 4, vectors.units()))
+    missing = -size % 8, -columns % (4 * vectors.units())
+    whole = np.pad(weights, ((0, missing[0]), (0, missing[1])))
+    packed = tiles(whole, np.arange(whole.shape[1]).reshape(-1, 4, vectors.units()))
 
     def product(x: np.ndarray, out: np.ndarray) -> None:
-        words = np.ascontiguousarray(x).view(np.int64)
-        _multiply(words, packed, np.empty_like(words), out)
+        words = np.ascontiguousarray(np.pad(x, ((0, 0), (0, missing[0]))) if missing[0] else x).view(np.int64)
+        fits = not missing[1] and out.flags.c_contiguous
+        sums = out if fits else np.empty((len(x), whole.shape[1]), np.int32)
+        _multiply(words, packed, np.empty_like(words), sums)
+        if not fits:
+            out[:] = sums[:, :columns]
 
     return product
 

@@ -1,0 +1,69 @@
+"""What comes before the network, in vector instructions: equal to `linear.predict` and `features.observe`."""
+
+import numpy as np
+import pytest
+
+from volcomp import features, least_squares, linear, models, slab
+from volcomp.equations import on_cpu
+from volcomp.lstm.weights import Weights
+from volcomp.padded import DEPTHS
+from volcomp.slab import Slab, lay_out, padded
+from volcomp.supports import of_runs
+
+RUNS = [*least_squares.FIRST, (-1, -5, -4), (-2, 1, -4), (-3, -3, -4)]  # an odd number in the slice, and altogether
+
+
+def fitted_to(levels: np.ndarray, classes: int) -> linear.Weights:
+    known, index, strides = padded(levels)
+    return least_squares._fitted(known, on_cpu(known), index, strides, of_runs(RUNS), classes, 1 << 12)
+
+
+def network_of(width: int) -> Weights:
+    return models.weights(models.CURRENT["turbo" if width < features.INPUTS else "fast"]).without(features.SPARED)
+
+
+@pytest.mark.parametrize("classes", [1, 4, 16])
+@pytest.mark.parametrize("limit", [40, 32_767, 60_000])
+@pytest.mark.parametrize("width", [64, 40])
+def test_it_equals_its_definition(width: int, limit: int, classes: int) -> None:
+    random = np.random.default_rng(limit)
+    levels = random.integers(0, limit + 1, (10, 14, 19))
+    levels[:, 5:] //= 50
+    fitted, model = fitted_to(levels, classes), network_of(width)
+    assert model.observed == width
+    layout = lay_out(levels.shape, fitted)
+    work = Slab(layout, limit, fitted, model)
+    # Voxels that are not known yet hold what they may never be read for.
+    work.known[:] = random.integers(0, limit + 1, work.known.size)
+    work._error[:] = random.integers(-16 * limit, 16 * limit + 1, work._error.size)
+    origin, neighbours = slab.geometry(levels.shape)[1], features.neighbours(work.strides)
+    group = linear.groups_of(levels.shape[0], fitted.height, fitted.support)
+    for t, lo, hi in layout.fronts[:: len(layout.fronts) // 40]:
+        rows = np.flatnonzero((layout.order.ravel() >= lo) & (layout.order.ravel() < hi))
+        scratch = np.empty(work._scratch, np.int64)
+        slab._look_at(
+            t, work._grid, work._room, work.known, work._error, work._fitted, limit, work._neighbours, work._arrays,
+            work._observed, scratch,
+        )  # fmt: skip
+        z, y = np.divmod(rows, levels.shape[1])
+        x = t - z * layout.lags[1] - y * layout.lags[0]
+        place = origin + z * work.strides[0] + y * work.strides[1] + x
+        depth = np.minimum(z, DEPTHS - 1).astype(np.uint8)
+        prediction, scale = np.empty(rows.size, np.int32), np.empty(rows.size, np.int32)
+        seen = np.empty((rows.size, features.INPUTS), np.int8)
+        linear.predict(work.known, place, depth, group[z], work._fitted, limit, prediction)
+        features.observe(work.known, work._error, place, depth, neighbours, prediction, scale, seen)
+        assert np.array_equal(work._room.prediction[rows], prediction)
+        assert np.array_equal(work._room.scale[rows], scale)
+        expected = seen if width == features.INPUTS else np.delete(seen, features.SPARED, axis=1)
+        assert np.array_equal(work._state.inputs[rows, :width], expected)
+
+
+def test_rows_of_a_front_are_those_of_the_schedule() -> None:
+    levels = np.random.default_rng(0).integers(0, 99, (5, 9, 7))
+    fitted = fitted_to(levels, 1)
+    layout = lay_out(levels.shape, fitted)
+    work = Slab(layout, 98, fitted, network_of(64))
+    for t, lo, hi in layout.fronts:
+        ranges = [np.arange(a, b) for a, b in work._ranges(t)]
+        assert sorted(layout.order.ravel()[np.concatenate(ranges)].tolist()) == [*range(lo, hi)]
