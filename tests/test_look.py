@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from volcomp import features, least_squares, linear, models, slab
+from volcomp import features, fronts, least_squares, linear, models, slab
 from volcomp.equations import on_cpu
 from volcomp.lstm.weights import Weights
 from volcomp.padded import DEPTHS
@@ -41,7 +41,7 @@ def test_it_equals_its_definition(width: int, limit: int, classes: int) -> None:
     for t, lo, hi in layout.fronts[:: len(layout.fronts) // 40]:
         rows = np.flatnonzero((layout.order.ravel() >= lo) & (layout.order.ravel() < hi))
         scratch = np.empty(work._scratch, np.int64)
-        slab._look_at(
+        fronts.look_at(
             t, work._grid, work._room, work.known, work._error, work._fitted, limit, work._neighbours, work._arrays,
             work._observed, scratch,
         )  # fmt: skip
