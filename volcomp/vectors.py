@@ -34,12 +34,12 @@ def instructions() -> str:
     NUMBA_CPU_NAME or NUMBA_CPU_FEATURES say another."""
     triple, name, stated = cpu_target.target_context.codegen().magic_tuple()
     has = {feature[1:] for feature in stated.split(",") if feature.startswith("+")}
-    if triple.startswith(("aarch64", "arm64")):
-        return DOTPROD if "dotprod" in has or name.startswith("apple-") else NONE
+    if triple.startswith(("aarch64", "arm64")):  # features may lack what the name implies: Linux's lack dot products
+        return DOTPROD if _has_dot(triple, name, stated) else NONE
     if not triple.startswith("x86_64"):
         return NONE
     if not has:  # a processor's name alone: what LLVM makes of a sum of bytes tells the width of its vectors
-        width = _width_of(name)
+        width = _width_of(triple, name)
         return AVX512 if width == 64 else AVX2 if width == 32 else NONE
     if {"avx512vnni", "avx512bw", "avx512vl"} <= has:
         return AVX512_VNNI
@@ -50,15 +50,29 @@ def instructions() -> str:
     return AVX2 if "avx2" in has else NONE
 
 
-def _width_of(name: str) -> int:
+def _width_of(triple: str, name: str) -> int:
     """Bytes that the processor of this name adds at once."""
-    module = llvm.parse_assembly(
-        "define void @f(ptr %p) {\n %x = load <64 x i8>, ptr %p\n %y = add <64 x i8> %x, %x\n"
-        " store <64 x i8> %y, ptr %p\n ret void\n}"
-    )
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=name)
-    text = machine.emit_assembly(module)
+    code = "define <64 x i8> @f(<64 x i8> %x) {\n %y = add <64 x i8> %x, %x\n ret <64 x i8> %y\n}"
+    text = _assembly(triple, name, "", code)
     return 64 if re.search(r"vpadd[bw].*%zmm", text) else 32 if re.search(r"vpadd[bw].*%ymm", text) else 16
+
+
+def _has_dot(triple: str, name: str, features: str) -> bool:
+    """Whether LLVM sums products of bytes in the instruction for that. It may not be asked for one that it thinks
+    missing: that ends the process."""
+    code = (
+        "define i32 @f(<16 x i8> %x, <16 x i8> %y) {\n %a = sext <16 x i8> %x to <16 x i32>\n"
+        " %b = sext <16 x i8> %y to <16 x i32>\n %c = mul <16 x i32> %a, %b\n"
+        " %d = call i32 @llvm.vector.reduce.add.v16i32(<16 x i32> %c)\n ret i32 %d\n}\n"
+        "declare i32 @llvm.vector.reduce.add.v16i32(<16 x i32>)"
+    )
+    return re.search(r"\bsdot\b", _assembly(triple, name, features, code)) is not None
+
+
+def _assembly(triple: str, name: str, features: str, code: str) -> str:
+    """What LLVM makes of code for a processor. The code has no pointers, which LLVM has written in two ways."""
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
+    return str(machine.emit_assembly(llvm.parse_assembly(code)))
 
 
 def units() -> int:
