@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import entry, part
+from .compiled import entry
 
 CLASSES = 76
 CLASS_ORIGIN = 64  # class 0 begins at scale index −64: 2^-6 grey levels
@@ -44,7 +44,7 @@ TABLES = int(FIRST_TABLE[-1] + SHIFTS[-1] // 2 + 1)
 CLASS_OF_TABLE = np.searchsorted(FIRST_TABLE, np.arange(TABLES), side="right") - 1
 
 
-@part
+@entry
 def place(mean: Any, c: Any) -> tuple[int, int, int]:
     """The grey level nearest to a mean in sixteenths, the sign (±1) of its mirror, and the table."""
     n = SHIFTS[c]
@@ -56,7 +56,7 @@ def place(mean: Any, c: Any) -> tuple[int, int, int]:
     return nearest, 1, FIRST_TABLE[c] + shift
 
 
-@part
+@entry
 def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
     """The same for tokens in the order of the grey levels that they stand for: the first level of token `reach`,
     whether (0, 1) the table is mirrored, and the table."""
