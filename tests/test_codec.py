@@ -101,8 +101,8 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
     coded = codec.encode(voxels, model="fast")
 
     class Poisoned(slab.Slab):
-        def __init__(self, layout, limit, fitted, model):  # type: ignore[no-untyped-def]
-            super().__init__(layout, limit, fitted, model)
+        def __init__(self, layout, limit, fitted, model, common=None):  # type: ignore[no-untyped-def]
+            super().__init__(layout, limit, fitted, model, common)
             unknown = pad(np.ones(self.shape, bool), 0, slab.RADIUS).ravel()
             random = np.random.default_rng(9)
             self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())

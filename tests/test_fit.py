@@ -155,7 +155,7 @@ def test_more_effort_is_never_larger(model: str) -> None:
     sizes = {effort: len(volcomp.compress(voxels, model=model, effort=effort, threads=2)) for effort in (5, 9)}
     assert sizes[9] <= sizes[5]
     tiny = voxels[:1, :3, :4]
-    assert len(volcomp.compress(tiny, model=model, effort=9)) == len(volcomp.compress(tiny, model=model))
+    assert len(volcomp.compress(tiny, model=model, effort=9)) <= len(volcomp.compress(tiny, model=model))
 
 
 LARGE = (8, 96, 96)  # enough for a fit to be worth what it takes to send

@@ -47,7 +47,8 @@ class Stack:
         for image in self._images:
             with source_errors(image.path), image.path.open("rb") as file:
                 yield self._read(image, file)
-        self._interpret(self._images[0].signed)
+        kind, self._low, self._counts = kind_of(self._counts, self._images[0].signed)
+        self.dtype = np.dtype(self._words.str.replace("u", kind))
 
     def _read(self, image: Image, file: BufferedReader) -> tuple[Entry, Around]:
         before = file.read(image.start)
@@ -69,22 +70,6 @@ class Stack:
         swapped = image.big_endian and image.bits == 16
         return Entry(image.name, size, sha.digest(), image.frames, len(before), swapped), (before, after)
 
-    def _interpret(self, signed: bool) -> None:
-        """Take the words as signed or unsigned, whichever has the smaller range of values; on a tie as the header says.
-
-        Where unused bits hold rubbish, or a writer has not extended the sign, the header's type may span far more
-        values.
-        """
-        half = len(self._counts) // 2
-        kinds = {"u": (0, self._counts), "i": (-half, np.roll(self._counts, half))}
-        used = {kind: np.flatnonzero(counts) for kind, (_, counts) in kinds.items()}
-        ranges = {kind: places[-1] - places[0] for kind, places in used.items()}
-        kind = "i" if ranges["i"] < ranges["u"] or (ranges["i"] == ranges["u"] and signed) else "u"
-        low, counts = kinds[kind]
-        first, last = used[kind][[0, -1]].tolist()
-        self.dtype = np.dtype(self._words.str.replace("u", kind))
-        self._low, self._counts = low + first, counts[first : last + 1]
-
     def slices(self, first: int, end: int) -> np.ndarray:
         """The slices `first` to `end` - 1 [z, Y, X], read anew; they must be as they were."""
         words = np.empty((end - first, *self.shape[1:]), self._words)
@@ -102,6 +87,23 @@ class Stack:
                 frames.byteswap(inplace=True)
             at += len(frames)
         return words.view(self.dtype)
+
+
+def kind_of(counts: np.ndarray, signed: bool) -> tuple[str, int, np.ndarray]:
+    """Whether words are signed ("i") or unsigned ("u"), whichever has the smaller range of values, on a tie as the
+    header says; their lowest value; and how often each value from there to the highest occurs, int64 [values].
+
+    Where unused bits hold rubbish, or a writer has not extended the sign, the header's type may span far more values.
+    `counts` int64 [2^8 or 2^16] are those of the words, taken as unsigned.
+    """
+    half = len(counts) // 2
+    kinds = {"u": (0, counts), "i": (-half, np.roll(counts, half))}
+    used = {kind: np.flatnonzero(of_kind) for kind, (_, of_kind) in kinds.items()}
+    ranges = {kind: places[-1] - places[0] for kind, places in used.items()}
+    kind = "i" if ranges["i"] < ranges["u"] or (ranges["i"] == ranges["u"] and signed) else "u"
+    low, counts = kinds[kind]
+    first, last = used[kind][[0, -1]].tolist()
+    return kind, low + first, counts[first : last + 1]
 
 
 def _changed(image: Image) -> UnsupportedError:
