@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -204,14 +204,15 @@ def _decode_slices(reader: Reader, volume: Volume, wanted: range, threads: int |
     slabs = decode(reader, volume, numbers, threads=threads, device=device)
     shape = (end - first, *volume.layout.shape[1:])
     voxels: np.ndarray | None = None
-    for k, slab in slabs:
-        if isinstance(slab, DamagedError):
-            raise slab
-        if voxels is None:  # not before a slab has decoded: a lying header must not cost memory
-            voxels = np.empty(shape, volume.layout.dtype)
-        a, b = volume.layout.slabs[k]
-        voxels[a - first : b - first] = slab
-        del slab
+    with closing(slabs):
+        for k, slab in slabs:
+            if isinstance(slab, DamagedError):
+                raise slab
+            if voxels is None:  # not before a slab has decoded: a lying header must not cost memory
+                voxels = np.empty(shape, volume.layout.dtype)
+            a, b = volume.layout.slabs[k]
+            voxels[a - first : b - first] = slab
+            del slab
     if voxels is None:
         return np.empty((0, *volume.layout.shape[1:]), volume.layout.dtype)
     start, step = (wanted.start - first, wanted.step)

@@ -124,13 +124,13 @@ def decode(
     """Decode the given slabs (increasing numbers); yields (number, voxels [z,Y,X] or the error) in the same order. Each
     is read when its turn comes."""
     payloads = _Payloads(reader, volume.number, slabs)
-    for k, voxels in codec.decode_slabs(
-        volume.codec_header, payloads, threads=threads, device=device, progress=progress
-    ):
-        if isinstance(voxels, DamagedError):
-            voxels = payloads.lost.get(k) or DamagedError(f"volume {volume.number}, {voxels}")
-        yield k, voxels
-        del voxels  # or they would be here until the next ones come
+    decoded = codec.decode_slabs(volume.codec_header, payloads, threads=threads, device=device, progress=progress)
+    with closing(decoded):  # its threads end here, not when garbage is collected, perhaps in a thread that begins
+        for k, voxels in decoded:
+            if isinstance(voxels, DamagedError):
+                voxels = payloads.lost.get(k) or DamagedError(f"volume {volume.number}, {voxels}")
+            yield k, voxels
+            del voxels  # or they would be here until the next ones come
 
 
 class _Payloads(Mapping[int, bytes]):
