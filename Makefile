@@ -18,7 +18,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-gpu check ratio speed efforts speed-gpu train study golden fuzz clean
+.PHONY: help setup demo test test-all test-gpu check ratio speed efforts speed-gpu train study golden fuzz dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,12 @@ golden: $(VENV)/.setup ## add the golden files of this version; never overwrites
 
 fuzz: $(VENV)/.setup ## the property tests with many more examples, other ones each time
 	$(PY) -m pytest --hypothesis-profile=fuzz -m 'not corpus' $(ARGS)
+
+dist: $(VENV)/.setup ## wheel, with code compiled ahead for the classes of processors that this machine has, and sdist
+	$(VENV)/bin/volcomp precompile
+	rm -rf build # which setuptools takes earlier files from
+	$(PY) -m build --wheel
+	$(PY) -m build --sdist
 
 clean: ## remove caches and build outputs; .venv and the unpacked corpus stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,6 +4,8 @@ import errno
 import importlib.util
 import io
 import os
+import platform
+import subprocess
 import sys
 import time
 import warnings
@@ -13,9 +15,12 @@ import pytest
 from numba.core import caching, config, event
 
 import volcomp
-from volcomp import cli, compiled, progress
+from benchmarks import phantom
+from benchmarks.command import same_files
+from volcomp import cli, compiled, precompiled, progress
 from volcomp.archive import pack
 from volcomp.errors import UnkeptWarning
+from volcomp.options import MODELS
 
 SOURCE = """
 from volcomp.compiled import REORDERED, entry, part
@@ -205,3 +210,125 @@ def test_a_command_says_once_what_is_not_kept(slow_compilation, monkeypatch, tmp
     sentence = capsys.readouterr().err
     assert sentence.startswith("volcomp: compiled code cannot be kept (No space left on device)")
     assert sentence.count("\n") == 1
+
+
+@pytest.fixture
+def ahead(load, tmp_path, monkeypatch):
+    """Some code that was compiled ahead, for whatever processor this is; and a user for whom nothing else is."""
+    monkeypatch.setattr(precompiled, "FOLDER", tmp_path / "precompiled")
+    monkeypatch.setattr(precompiled, "own", lambda: "avx2")
+    folder = precompiled.place("avx2")
+    folder.mkdir(parents=True)
+    with compiled.ahead(folder):
+        assert load()(1) == 3
+    assert not kept(tmp_path, "nbi")
+    return folder
+
+
+def compilations(work):
+    counted = []
+    with compiled.watched(lambda: counted.append(1), lambda: None):
+        work()
+    return len(counted)
+
+
+def test_what_was_compiled_ahead_is_not_compiled_again(ahead, load):
+    loop = load()
+    assert compilations(lambda: loop(1)) == 0 and loop(1) == 3
+    assert compilations(lambda: loop(1.5)) == 2 and loop(1.5) == 4  # for other types it is, with its part
+
+
+def test_it_serves_where_no_folder_can_be_written(ahead, load, monkeypatch):
+    def refuse(self):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
+    loop = load()
+    assert compilations(lambda: loop(1)) == 0 and loop(1) == 3
+
+
+@pytest.mark.parametrize("size", [0, 20])
+def test_what_was_compiled_ahead_and_is_cut_short_is_compiled(ahead, load, size):
+    for path in ahead.iterdir():
+        path.write_bytes(path.read_bytes()[:size])
+    assert load()(1) == 3
+
+
+def test_code_of_other_sources_is_compiled(ahead, load, monkeypatch):
+    monkeypatch.setattr(precompiled, "_sources", lambda: "changed since then")
+    loop = load()
+    assert compilations(lambda: loop(1)) == 2
+
+
+@pytest.mark.parametrize("name", precompiled.TARGETS)
+def test_a_class_is_named_by_the_instructions_that_its_code_is_made_of(name):
+    processor, features = precompiled.TARGETS[name]
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("of another architecture")
+    asked = "from volcomp import precompiled, vectors; print(vectors.instructions(), precompiled.own())"
+    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features}
+    told = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [name, name]
+
+
+def test_a_class_fits_processors_with_all_of_its_features():
+    target = precompiled.Target("some", "+avx,+avx2")
+    assert target.fits("+avx,+avx2,-avx512f") and target.fits("+fma,+avx2,+avx")
+    assert not target.fits("+avx,-avx2") and not target.fits("+avx") and not target.fits("")
+
+
+COMMAND = """
+import sys, pathlib
+from volcomp import cli, compiled, precompiled
+precompiled.FOLDER = pathlib.Path(sys.argv.pop(1))
+begun = []
+with compiled.watched(lambda: begun.append(1), lambda: None):
+    code = cli.main(sys.argv[1:])
+print(len(begun), "compiled")
+sys.exit(code)
+"""
+
+
+@pytest.mark.long
+def test_from_code_compiled_ahead_everything_works_at_once_and_gives_the_same(tmp_path, monkeypatch):
+    """As in a container: the code is there, and no folder for other code."""
+    if not precompiled.own():
+        pytest.skip("nothing is compiled ahead for this processor")
+    monkeypatch.setattr(precompiled, "FOLDER", tmp_path / "precompiled")
+    assert cli.main(["precompile", "--for", precompiled.own()]) == 0
+    volume = phantom.scan()
+    phantom.write(tmp_path / "series", volume)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run(*arguments):
+        command = [sys.executable, "-c", COMMAND, str(tmp_path / "precompiled"), *arguments]
+        told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert told.returncode == 0, told.stderr
+        return told.stdout
+
+    for model in MODELS:
+        if model != "paper":
+            assert run("compress", "series", "-o", f"{model}.vcz", "--model", model).endswith("\n0 compiled\n")
+            assert run("decompress", f"{model}.vcz", "-o", model).endswith("\n0 compiled\n")
+            assert same_files(tmp_path / "series", tmp_path / model)
+            pack.compress([tmp_path / "series"], tmp_path / "here.vcz", model=model, force=True)
+            assert (tmp_path / "here.vcz").read_bytes() == (tmp_path / f"{model}.vcz").read_bytes()
+    assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").rglob("*.nbc"))
+
+
+def test_a_class_that_this_machine_is_not_of_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(precompiled, "runnable", lambda: ["avx2"])
+    assert cli.main(["precompile", "--for", "avx512"]) == 1
+    assert capsys.readouterr().err == ("volcomp: no code for avx512 can run on this machine: it has avx2\n")
+    monkeypatch.setattr(precompiled, "runnable", lambda: [])
+    assert cli.main(["precompile"]) == 1
+    assert "code is compiled ahead for none that this processor has" in capsys.readouterr().err
+
+
+def test_a_package_that_cannot_be_written_is_one_sentence(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(precompiled, "FOLDER", tmp_path / "file" / "precompiled")
+    monkeypatch.setattr(precompiled, "runnable", lambda: ["avx2"])
+    assert cli.main(["precompile"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "cannot be written" in error and "run this as whoever installed" in error

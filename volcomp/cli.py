@@ -190,6 +190,19 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", parents=[as_json], help="what this machine has, and what is amiss with it")
     doctor.set_defaults(run=_doctor)
+
+    ahead = commands.add_parser(
+        "precompile",
+        parents=[as_json],
+        help="compile now, for container images and wheels, so that no first run has to",
+        description="Compile all code now and keep it with the package, for every class of processors that this "
+        "machine can run code for. What is started from such a container image or wheel never compiles, on any "
+        "machine of these classes; another version of Python or numba does, as if there were nothing.",
+    )
+    ahead.add_argument(
+        "--for", dest="targets", action="append", default=[], metavar="CLASS", help="such as avx2; may be repeated"
+    )
+    ahead.set_defaults(run=_precompile)
     return parser
 
 
@@ -366,6 +379,25 @@ def _doctor(options: argparse.Namespace) -> int:
 
     found = examine(_working(options))
     print(json.dumps(found, indent=2) if options.json else printable_lines(as_text(found)))
+    return 0
+
+
+def _precompile(options: argparse.Namespace) -> int:
+    from .compiled import check
+    from .precompile import precompile
+
+    check()
+
+    def begin(target: str) -> None:
+        if not options.json:
+            print(f"compiling for {target}, which takes a minute", file=sys.stderr, flush=True)
+
+    made = precompile(options.targets, begin)
+    if options.json:
+        print(json.dumps([{**done._asdict(), "seconds": round(done.seconds, 4)} for done in made]))
+    else:
+        for done in made:
+            print(f"{done.target}: {_files(done.files)}, {_megabytes(done.bytes)}, {done.seconds:.1f} s")
     return 0
 
 

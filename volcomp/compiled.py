@@ -6,6 +6,8 @@ and needs nothing that makes it callable from elsewhere: half of the code of a l
 A folder that cannot be written costs time and never the work. Numba by itself raises errors when it decorates a loop
 and has no such folder, when the disk is full, and when it reads a file that is cut short; here the loop is compiled and
 not kept, a warning says so once, and `unkept` says it ever after.
+
+What is not on disk may have been compiled ahead, for a class of processors (`precompiled.py`).
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from numba import config, njit
 from numba.core import event
 from numba.core.caching import IndexDataCacheFile
 
+from . import precompiled
 from .errors import UnkeptWarning, UnsupportedError
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
@@ -32,6 +36,7 @@ _VERSION: str = sys.modules["volcomp"].__version__  # not imported, since what v
 loops: list[Any] = []  # all that have code to keep, as numba's dispatchers
 _reasons: list[str] = []  # why code is not kept
 _said: list[str] = []  # the warning, once it has been given
+_ahead: list[Path] = []  # the folder of a process that compiles ahead
 
 
 @overload
@@ -74,6 +79,16 @@ def check() -> None:
 
 
 @contextmanager
+def ahead(folder: Path) -> Iterator[None]:
+    """Compile all loops anew that are called, and keep their code in a folder as `precompiled.load` reads it."""
+    _ahead.append(folder)
+    try:
+        yield
+    finally:
+        _ahead.remove(folder)
+
+
+@contextmanager
 def watched(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
     """Tell when numba begins to compile a loop and when it is done, in whichever thread; loops compile within each
     other. What is read from disk is not compiled."""
@@ -109,7 +124,7 @@ def _kept(loop: Any, fastmath: Collection[str]) -> Any:
         _reasons.append(reason)
         made = _njit(loop, fastmath)
     if hasattr(made, "_cache"):  # else numba does not compile at all, as NUMBA_DISABLE_JIT has it
-        made._cache = _Cache(made._cache, reason)
+        made._cache = _Cache(made._cache, loop, reason)
         loops.append(made)
     return made
 
@@ -126,8 +141,8 @@ def _would_litter(loop: Any) -> bool:
 class _Cache:
     """Numba's cache of a loop, `inner`, whose faults leave the loop compiled and not kept; nothing is with a reason."""
 
-    def __init__(self, inner: Any, reason: str) -> None:
-        self._inner, self._reason = inner, reason
+    def __init__(self, inner: Any, loop: Any, reason: str) -> None:
+        self._inner, self._loop, self._reason = inner, loop, reason
         if not reason:
             with suppress(AttributeError):  # of a numba that is made otherwise: then its own files will do
                 # Numba looks at the loop's own file. What other files compile into it changes with the version.
@@ -139,13 +154,24 @@ class _Cache:
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The code for these types, or None. What cannot be read is compiled again, and written over."""
-        try:
-            return self._inner.load_overload(sig, target_context)
-        except Exception:  # of a file that is cut short, pickle raises whatever it stumbles over
+        if _ahead:
             return None
+        for load in (self._inner.load_overload, self._load_precompiled):
+            with suppress(Exception):  # of a file that is cut short, pickle raises whatever it stumbles over
+                if (code := load(sig, target_context)) is not None:
+                    return code
+        return None
+
+    def _load_precompiled(self, sig: Any, target_context: Any) -> Any:
+        target_context.refresh()
+        return precompiled.load(self._loop, sig, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the code for these types."""
+        for folder in _ahead:
+            precompiled.save(folder, self._loop, sig, data)
+        if _ahead:
+            return
         reason = self._reason
         if not reason:
             try:

@@ -183,7 +183,7 @@ def _memory() -> Facts:
 
 def _cache() -> Facts:
     """Where the code of volcomp's own loops is kept."""
-    from . import codec, compiled  # noqa: F401  # the codec has nearly all loops
+    from . import codec, compiled, precompiled  # noqa: F401  # the codec has nearly all loops
 
     places = [getattr(loop._cache, "cache_path", None) for loop in compiled.loops]
     folders = sorted({Path(place) for place in places if place})
@@ -196,6 +196,7 @@ def _cache() -> Facts:
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
         "fault": compiled.unkept(),
+        "precompiled": [name for name in precompiled.TARGETS if precompiled.place(name).is_dir()],
     }
 
 
@@ -331,13 +332,15 @@ def _gigabytes(count: int) -> str:
 def _show_cache(cache: Facts) -> list[str]:
     if not cache["loops"]:
         return ["nothing is compiled"]
+    ahead = [f"compiled ahead for {', '.join(cache['precompiled'])}"] if cache["precompiled"] else []
     if not cache["place"]:
-        return ["compiled code is not kept"]
+        return ["compiled code is not kept", *ahead]
     part = "" if cache["kept"] == cache["loops"] else f", {cache['kept']} of {cache['loops']} loops are kept"
     return [
         f"compiled code is kept in {cache['place']}",
         f"{'writable' if cache['writable'] else 'not writable'}, {cache['files']} files, "
         f"{cache['bytes'] / 1e6:.1f} MB{part}",
+        *ahead,
     ]
 
 

@@ -1,0 +1,127 @@
+"""`volcomp precompile`: compile everything now, for classes of processors, and keep the code with the package.
+
+For wheels and container images: whoever starts from them never waits for a compiler, on any machine of these classes.
+A process of its own does each class, since numba compiles for one processor a process, and works on small volumes of
+every kind, since a loop is compiled for the types that it is called with.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from . import arrays, compiled, precompiled
+from .errors import TargetError, UnsupportedError
+from .options import MODELS
+
+_QUICK, _WHOLE = 1, 5  # efforts, between which others search in ways of these two
+
+
+class Made(NamedTuple):
+    """What was compiled for a class of processors."""
+
+    target: str
+    files: int
+    bytes: int
+    seconds: float
+
+
+def precompile(targets: Sequence[str] = (), begin: Callable[[str], None] = lambda target: None) -> list[Made]:
+    """Compile for the named classes of processors, or for every one that this processor can run code for.
+
+    `begin` is called with each name. A class's code of an earlier time is replaced once there is all of the new.
+    Raises UnsupportedError where this processor is of no such class or compiling fails, and TargetError where the
+    package's folder cannot be written.
+    """
+    able = precompiled.runnable()
+    missing = [name for name in targets if name not in able]
+    if missing or not able:
+        has = f"it has {', '.join(able)}" if able else "code is compiled ahead for none that this processor has"
+        raise UnsupportedError(
+            f"no code for {', '.join(missing or precompiled.TARGETS)} can run on this machine: {has}"
+        )
+    made = []
+    try:
+        precompiled.FOLDER.mkdir(exist_ok=True)
+        for name in targets or able:
+            begin(name)
+            made.append(_compile_for(name))
+    except OSError as error:
+        raise TargetError(
+            f"{precompiled.FOLDER}: cannot be written ({error.strerror}); run this as whoever installed volcomp"
+        ) from error
+    return made
+
+
+def _compile_for(name: str) -> Made:
+    """In a process that numba compiles for this class."""
+    since = time.perf_counter()
+    processor, features = precompiled.TARGETS[name]
+    with tempfile.TemporaryDirectory(prefix=name, suffix=".part", dir=precompiled.FOLDER) as part:
+        child = subprocess.run(
+            [sys.executable, "-m", __name__, part],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                "NUMBA_CPU_NAME": processor,
+                "NUMBA_CPU_FEATURES": features,
+                "NUMBA_DISABLE_INTEL_SVML": "1",  # a library that other machines may lack
+            },
+        )
+        if child.returncode:
+            why = (child.stdout.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+            raise UnsupportedError(f"compiling for {name} failed: {why}")
+        for earlier in precompiled.FOLDER.glob(precompiled.series(name) + "*"):
+            shutil.rmtree(earlier)
+        shutil.copytree(part, precompiled.place(name))
+    files = list(precompiled.place(name).iterdir())
+    return Made(name, len(files), sum(path.stat().st_size for path in files), time.perf_counter() - since)
+
+
+def _volumes() -> Iterator[np.ndarray]:
+    """Small volumes (z, y, x) of every type, with what calls for a way of its own: outside air, many levels, gaps
+    between levels, one image; the first is as large as the search needs to look at a part of the voxels alone."""
+    rng = np.random.default_rng(0)
+    yield _scan(rng, 24, 160).astype(np.uint16)
+    scan = _scan(rng, 6, 48)
+    air = scan == 0
+    yield np.where(air, -2000, scan - 1024).astype(np.int16)
+    yield (scan // 16).astype(np.uint8)
+    yield (scan // 32).astype(np.int8)
+    yield 8 * scan.astype(np.uint16)
+    yield rng.integers(0, 1 << 16, scan.shape).astype(np.uint16)
+    yield scan.astype(np.uint16)[0]
+    yield np.zeros(scan.shape, np.uint16)
+
+
+def _scan(rng: np.random.Generator, depth: int, width: int) -> np.ndarray:
+    """Something like a CT: grey levels (z, y, x) of a noisy body, with zeros around it."""
+    z, y, x = np.indices((depth, width, width)).astype(float)
+    body = 1000 + 300 * np.sin(x / 7) * np.cos(y / 9 + z / 5) + rng.normal(0, 4 + 20 * (x > y), z.shape)
+    return np.where((x - width / 2) ** 2 + (y - width / 2) ** 2 > (0.45 * width) ** 2, 0, np.rint(body))
+
+
+def main(folder: str) -> None:
+    """Compile, in this process, what coding and decoding with every model calls."""
+    with compiled.ahead(Path(folder)):
+        for model in MODELS:
+            for volume in _volumes():
+                for effort in (_QUICK, _WHOLE):
+                    arrays.compress(
+                        volume if model != "paper" else volume[..., :2, :16], model, 2, "cpu", effort=effort
+                    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
