@@ -162,7 +162,8 @@ def encode(
     header, slabs = encode_slabs(
         Held(voxels), model=model, threads=threads, device=device, progress=progress, backend=backend, effort=effort
     )
-    return header, [payload for payload, _ in slabs]
+    with closing(slabs):
+        return header, [payload for payload, _ in slabs]
 
 
 def encode_slabs(
