@@ -14,7 +14,6 @@ from .manifest import Manifest
 from .restore import manifest_of, opened
 from .stored import Records
 
-
 _LOOKED_AT = 256  # images of a volume that may lie in one place before the spacing is not found
 
 
