@@ -124,8 +124,10 @@ def _takes_gpu(device: str, work: int) -> bool:
         raise UnsupportedError(f"device {device!r} is not known; take auto, cpu or cuda")
     if device == "cpu" or (device == "auto" and work < LARGE):
         return False
-    from .gpu.device import missing
+    from .gpu.device import may_be_there, missing
 
+    if device == "auto" and not may_be_there():
+        return False
     reason = missing()
     if reason and device == "cuda":
         raise UnsupportedError(reason)

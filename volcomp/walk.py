@@ -69,27 +69,36 @@ class Opened(NamedTuple):
         return self.layout.shape
 
 
+def in_order(layout: Layout, levels: np.ndarray) -> np.ndarray:
+    """The grey levels [Z, Y, X] of a slab, front by front."""
+    known, base = pad(levels, 0, RADIUS).reshape(-1), layout.rows.base
+    voxel = np.empty(levels.size, levels.dtype)
+    end = 0
+    for t, lo, hi in layout.fronts:
+        begin, end = end, end + hi - lo
+        np.take(known, base[lo:hi] + t, out=voxel[begin:end], mode="clip")  # which, unlike "raise", needs no copy
+    return voxel
+
+
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
     """Walk over a slab that is known."""
-    slab = Slab(given.layout, given.limit, given.fitted, network.weights, given.common)
+    layout, limit, fitted, common, quiet = given.layout, given.limit, given.fitted, given.common, given.quiet
     # The slab's own voxels come one front after the other, as in decoding: near its first slice some are read before
-    # their time comes, as 0 (docs/format.md).
-    known, size = pad(given.levels, 0, RADIUS).reshape(-1), given.levels.size
-    fronts, common, quiet = given.layout.fronts, given.common, given.quiet
-    voxel, mean, classes = (np.empty(size, kind) for kind in (given.levels.dtype, mean_type(given.limit), np.uint8))
-    del given  # and with it the levels, which are in the slab now
-    context = None if common is None else np.empty(size, np.uint8)
+    # their time comes, as 0 (docs/format.md). So they are put in the order of coding before the slab is there.
+    voxel = in_order(layout, given.levels)
+    del given  # and with it the levels
+    slab = Slab(layout, limit, fitted, network.weights, common)
+    mean, classes = np.empty(voxel.size, mean_type(limit)), np.empty(voxel.size, np.uint8)
+    context = None if common is None else np.empty(voxel.size, np.uint8)
     sizes = []
     end = 0
-    for t, lo, hi in fronts:
+    for t, lo, hi in layout.fronts:
         begin, end = end, end + hi - lo
         team.predict(slab, network, t, lo, hi)
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         if context is not None:
             context[begin:end] = slab.context[lo:hi]
-        front = np.take(known, slab.places(t, lo, hi)).astype(np.int32)  # as a decoder gives it
-        voxel[begin:end] = front
-        slab.perceive(network, t, lo, front, quiet)
+        slab.perceive(network, t, lo, voxel[begin:end].astype(np.int32), quiet)  # as a decoder gives them
         sizes.append(hi - lo)
         done(hi - lo)
     return coding.Survey(np.array(sizes), voxel, mean, classes, context)
