@@ -7,6 +7,7 @@ has a table of its own, and the symbols follow voxel by voxel (`weighted.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -115,9 +116,18 @@ def _find_spike(
     """The slab's spike, where flags pay; classes are the corrected ones."""
     if value is None or context is None:
         return None
-    price = np.empty(voxel.size, np.float32)
-    residual.prices(voxel, mean, classes, tables.code_length, limit.bit_length(), price)
-    return spike.choose(value, context, voxel == value, price, entropy.flag_bits())
+    known, bits = context, limit.bit_length()
+
+    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        price = np.empty(PIECE, np.float32)
+        for begin in range(0, voxel.size, PIECE):
+            here = slice(begin, begin + PIECE)
+            is_spike = voxel[here] == value
+            own = price[: is_spike.size]
+            residual.prices(voxel[here], mean[here], classes[here], tables.code_length, bits, own)
+            yield known[here], is_spike, own
+
+    return spike.choose(value, pieces(), entropy.flag_bits())
 
 
 class _Room(NamedTuple):

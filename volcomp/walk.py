@@ -6,6 +6,7 @@ comes out of them is the same there and here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -69,10 +70,9 @@ class Opened(NamedTuple):
         return self.layout.shape
 
 
-def in_order(layout: Layout, levels: np.ndarray) -> np.ndarray:
-    """The grey levels [Z, Y, X] of a slab, front by front."""
-    known, base = pad(levels, 0, RADIUS).reshape(-1), layout.rows.base
-    voxel = np.empty(levels.size, levels.dtype)
+def _in_order(layout: Layout, known: np.ndarray) -> np.ndarray:
+    """The grey levels of a padded slab, front by front."""
+    voxel, base = np.empty(math.prod(layout.shape), known.dtype), layout.rows.base
     end = 0
     for t, lo, hi in layout.fronts:
         begin, end = end, end + hi - lo
@@ -85,23 +85,29 @@ def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Sur
     layout, limit, fitted, common, quiet = given.layout, given.limit, given.fitted, given.common, given.quiet
     # The slab's own voxels come one front after the other, as in decoding: near its first slice some are read before
     # their time comes, as 0 (docs/format.md). So they are put in the order of coding before the slab is there.
-    voxel = in_order(layout, given.levels)
+    voxel = _in_order(layout, pad(given.levels, 0, RADIUS).reshape(-1))
     del given  # and with it the levels
     slab = Slab(layout, limit, fitted, network.weights, common)
-    mean, classes = np.empty(voxel.size, mean_type(limit)), np.empty(voxel.size, np.uint8)
+    # Means take the places of voxels that the slab has taken in, where they are as large.
+    kind = np.dtype(mean_type(limit))
+    mean = voxel.view(kind) if kind.itemsize == voxel.itemsize else np.empty(voxel.size, kind)
+    classes = np.empty(voxel.size, np.uint8)
     context = None if common is None else np.empty(voxel.size, np.uint8)
     sizes = []
     end = 0
     for t, lo, hi in layout.fronts:
         begin, end = end, end + hi - lo
         team.predict(slab, network, t, lo, hi)
+        front = voxel[begin:end].astype(np.int32)  # as a decoder gives it
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         if context is not None:
             context[begin:end] = slab.context[lo:hi]
-        slab.perceive(network, t, lo, voxel[begin:end].astype(np.int32), quiet)  # as a decoder gives them
+        slab.perceive(network, t, lo, front, quiet)
         sizes.append(hi - lo)
         done(hi - lo)
-    return coding.Survey(np.array(sizes), voxel, mean, classes, context)
+    known = slab.known
+    del slab, voxel  # before there are voxels once more
+    return coding.Survey(np.array(sizes), _in_order(layout, known), mean, classes, context)
 
 
 def restore(opened: Opened, network: Network, team: Team, done: Done) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -240,7 +240,7 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
-def describe_header(headers: list[BinaryIO]) -> dict[str, Any]:
+def describe_header(headers: Sequence[BinaryIO]) -> dict[str, Any]:
     """From the bytes before the pixels of a volume's images, in order: series, modality, description, spacing in mm.
 
     Spacing is (z, y, x); None where the headers do not say. Along z it is that to the first image which lies elsewhere
