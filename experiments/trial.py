@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +57,9 @@ def encoded(voxels: np.ndarray, model: str, threads: int) -> bytes:
     writer = Writer(file)
     plain = np.ascontiguousarray(voxels, voxels.dtype.newbyteorder("<"))
     _, slabs = write_volume(writer, 0, Held(plain), model=model, threads=threads, device="cpu")
-    for _ in slabs:  # each is written when it is asked for
-        pass
+    with closing(slabs):
+        for _ in slabs:  # each is written when it is asked for
+            pass
     writer.finish()
     return file.getvalue()
 

@@ -82,6 +82,20 @@ def test_verify_and_info(archive, call):
     assert sum(found["sections"].values()) == found["size"] == archive.stat().st_size
 
 
+def test_info_of_files_that_lie_in_one_place(tmp_path, call):
+    """Every file three times, one for each of three times: the spacing is that to the next place."""
+    for number in range(3):
+        for z in range(4):
+            image(tmp_path / "in" / f"{number}-{z}", noise((6, 6)), z=1.25 * z, TemporalPositionIdentifier=number)
+    for z in (0.0, 0.001, 0.0):
+        image(tmp_path / "one" / str(len([*tmp_path.rglob("*")])), noise((6, 6)), z=z, series="9.9")
+    compress([tmp_path / "in"], tmp_path / "x.vcz")
+    code, out, _ = call("info", tmp_path / "x.vcz")
+    assert code == 0 and "12×6×6" in out and ", 1 slab, " in out and "spacing 1.25 × 0.5 × 0.5 mm" in out
+    compress([tmp_path / "one"], tmp_path / "y.vcz")
+    assert "spacing ? × 0.5 × 0.5 mm" in call("info", tmp_path / "y.vcz")[1]
+
+
 def test_compress_says_what_it_did_in_json(tmp_path, call):
     code, out, _ = call("compress", "--json", "--no-verify", series(tmp_path / "ct", 2), "-o", tmp_path / "x.vcz")
     found = json.loads(out)
@@ -99,9 +113,6 @@ def test_compress_says_what_it_did_in_json(tmp_path, call):
         ["compress", "x", "--threads", "0"],
         ["compress", "x", "--threads", "many"],
         ["compress", "x", "--device", "tpu"],
-        ["decompress", "x", "--slices", "4:4"],
-        ["decompress", "x", "--slices", "-3:5"],
-        ["decompress", "x", "--slices", "1:2:3"],
         ["verify"],
     ],
 )
@@ -113,6 +124,14 @@ def test_wrong_usage(arguments, call):
 @pytest.mark.parametrize(("text", "expected"), [("40:44", slice(40, 44)), ("7", slice(7, 8)), ("5:", slice(5, None))])
 def test_slices_are_read_as_in_python(text, expected):
     assert cli._slices(text) == expected
+
+
+@pytest.mark.parametrize("text", ["4:4", "5:4", "-3:5", "1:2:3", ":", "", "a", "1.5", ":0"])
+def test_slices_that_are_none(text, call, tmp_path):
+    if text == ":":
+        assert cli._slices(text) == slice(0, None)
+        return
+    fails(call("decompress", tmp_path / "x", f"--slices={text}"), f"--slices {text!r} ")
 
 
 def test_what_cannot_be_done(tmp_path, archive, call):
@@ -208,6 +227,30 @@ def test_an_interrupted_restoration_leaves_nothing(slow_work):
     fails(interrupted(["decompress", slow_work / "x.vcz", "-o", slow_work / "out"], slow_work, signal.SIGTERM),
           "interrupted", code=130)  # fmt: skip
     assert sorted(os.listdir(slow_work)) == ["ct", "x.vcz"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["argparse", "volcomp.cli", "volcomp.archive.restore", "numpy", "numba", "end"])
+def test_an_interrupt_before_the_work_and_after_it(archive, number, module):
+    """Whatever is being imported; and once all has been said, none is heard any more."""
+    program = f"""
+import os, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Interrupting())
+from volcomp.__main__ import main
+sys.argv = ["volcomp", "verify", {str(archive)!r}]
+code = main()
+os.kill(os.getpid(), {number})
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, preexec_fn=heed_interrupts)
+    if module == "end":
+        assert done.returncode == 0 and done.stdout.startswith("sound: ") and not done.stderr
+    else:
+        fails(done, "interrupted", code=130)
 
 
 def test_a_full_disk(tmp_path, archive):

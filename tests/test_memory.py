@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import tracemalloc
 import weakref
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import pytest
 import volcomp
 from tests.helpers import compress, contents, image, noise, series
 from tests.test_codec import scan
-from volcomp import DamagedError, UnsupportedError, VerificationError, codec
+from volcomp import DamagedError, UnsupportedError, VerificationError, codec, coding, least_squares, walk
 from volcomp.archive import pack
 from volcomp.archive.kept import KeptWriter
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.stack import Stack
 from volcomp.container import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
 from volcomp.engines import OnThreads
+from volcomp.gpu import device
 from volcomp.mapping import Mapping
 from volcomp.source import Held
 
@@ -310,3 +312,59 @@ if {function == "give_back"}:
 assert resident() < before + 8, (before, resident())
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -------------------------------------------------------------------------------------------------------- bytes a voxel
+
+
+@pytest.fixture
+def peaks(monkeypatch):
+    """The most bytes that arrays took while a slab was fitted, walked over and written, by stage."""
+    found = {}
+
+    def traced(where, name):
+        genuine = getattr(where, name)
+
+        def stage(*arguments):
+            tracemalloc.reset_peak()
+            result = genuine(*arguments)
+            found[name] = max(found.get(name, 0), tracemalloc.get_traced_memory()[1])
+            return result
+
+        monkeypatch.setattr(where, name, stage)
+
+    for where, name in ((least_squares, "fit_by_effort"), (coding, "write"), (walk, "survey"), (walk, "restore")):
+        traced(where, name)
+    yield found
+    tracemalloc.stop()
+
+
+def test_a_slab_takes_few_bytes_a_voxel(peaks):
+    """Of its size; a fit takes as much for any slab, which is much for one as small as this."""
+    random = np.random.default_rng(0)
+    voxels = (np.arange(160)[:, None] + random.integers(0, 40, (24, 160, 512))).astype("<u2")
+    voxels[:, :, ::3] = 100  # a spike, so that there are contexts
+    for part in (voxels[:, :9, :9], voxels):  # once what is compiled, or read, at first
+        _, slabs = codec.encode_slabs(Held(part), model="fast", threads=1, check=True)
+        for _, decoded in slabs:
+            del decoded
+        if not tracemalloc.is_tracing():
+            peaks.clear()
+            tracemalloc.start()
+    taken = {stage: peak / voxels.size for stage, peak in peaks.items()}
+    assert taken["survey"] < 15 and taken["restore"] < 11.5 and taken["write"] < 19, taken
+    assert taken["fit_by_effort"] < 28, taken
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for a driver as Linux has them")
+def test_torch_is_not_imported_to_hear_that_there_is_no_gpu(monkeypatch):
+    code = """
+import ctypes, os, sys
+from volcomp import codec
+from volcomp.gpu import device
+assert not device.may_be_there() or os.path.exists("/dev/kfd") or ctypes.CDLL("libcuda.so.1")
+assert codec._takes_gpu("auto", 1 << 40) or device.may_be_there() or "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert device.may_be_there()  # whatever torch says, once it is there

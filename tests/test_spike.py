@@ -95,4 +95,4 @@ def test_a_peak_is_no_spike() -> None:
 
 def test_no_flags_where_they_do_not_pay() -> None:
     context, price = np.zeros(4000, np.uint8), np.full(4000, 0.01, np.float32)
-    assert spike.choose(0, context, np.arange(4000) % 2 == 0, price, entropy.flag_bits()) is None
+    assert spike.choose(0, [(context, np.arange(4000) % 2 == 0, price)], entropy.flag_bits()) is None

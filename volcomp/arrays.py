@@ -76,7 +76,8 @@ def compress(
             two_dimensional=two_dimensional,
             check=verify,
         )
-        sha = _sha256(slabs)
+        with closing(slabs):
+            sha = _sha256(slabs)
         writer.finish()
         data = file.getvalue()
         if verify:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .errors import UnkeptWarning, VolcompError
+from .errors import UnkeptWarning, UnsupportedError, VolcompError
 from .heap import give_back_at_once
 from .options import EFFORT, MODEL, MODELS
 from .progress import printable
@@ -147,7 +147,6 @@ def _parser() -> argparse.ArgumentParser:
     unpack.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: the archived folder's name, here")
     unpack.add_argument(
         "--slices",
-        type=_slices,
         metavar="40:44",
         help="only the images that hold these slices of a volume, counted along its normal from 0",
     )
@@ -223,14 +222,14 @@ def _bytes(text: str) -> int:
 
 
 def _slices(text: str) -> slice:
-    """'40:44', '40:', ':44' or '40'."""
+    """'40:44', '40:', ':44' or '40'. Raises UnsupportedError, since argparse would put lines of usage before it."""
     first, colon, end = text.partition(":")
     if not all(part.isdecimal() or (colon and not part) for part in ((first, end) if colon else (first,))):
-        raise argparse.ArgumentTypeError(f"{text!r} is no range of slices such as 40:44")
+        raise UnsupportedError(f"--slices {text!r} is no range of slices: give one such as 40:44, 40:, :44 or 40")
     start = int(first or 0)
     stop = (int(end) if end else None) if colon else start + 1
     if stop is not None and stop <= start:
-        raise argparse.ArgumentTypeError(f"{text!r} is an empty range of slices")
+        raise UnsupportedError(f"--slices {text!r} holds no slice: give an end that is larger than the beginning")
     return slice(start, stop)
 
 
@@ -283,14 +282,15 @@ def _report(facts: dict[str, Any], as_json: bool) -> None:
 
 
 def _decompress(options: argparse.Namespace) -> int:
-    from .archive.restore import restore
+    slices = None if options.slices is None else _slices(options.slices)
+    from .archive.restore import restore  # once the arguments have been found good
 
     begin = time.perf_counter()
     with _working(options):
         done = restore(
             options.file,
             options.output,
-            slices=options.slices,
+            slices=slices,
             threads=options.threads,
             device=options.device,
             salvage=options.salvage,

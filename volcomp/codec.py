@@ -124,8 +124,10 @@ def _takes_gpu(device: str, work: int) -> bool:
         raise UnsupportedError(f"device {device!r} is not known; take auto, cpu or cuda")
     if device == "cpu" or (device == "auto" and work < LARGE):
         return False
-    from .gpu.device import missing
+    from .gpu.device import may_be_there, missing
 
+    if device == "auto" and not may_be_there():
+        return False
     reason = missing()
     if reason and device == "cuda":
         raise UnsupportedError(reason)
@@ -162,7 +164,8 @@ def encode(
     header, slabs = encode_slabs(
         Held(voxels), model=model, threads=threads, device=device, progress=progress, backend=backend, effort=effort
     )
-    return header, [payload for payload, _ in slabs]
+    with closing(slabs):
+        return header, [payload for payload, _ in slabs]
 
 
 def encode_slabs(

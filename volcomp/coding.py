@@ -7,6 +7,7 @@ has a table of its own, and the symbols follow voxel by voxel (`weighted.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from .compiled import entry, part
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
+PIECE = 1 << 16  # voxels at a time, where numpy needs room for more than comes out
 WEIGHTED = b"\xff"  # before the corrections of a slab whose grey levels have factors
 _NONE = np.empty(0, np.uint8)
 Factors = tuple[np.ndarray, np.ndarray, histogram.Blocks]  # `ordered` and `escape` of the tables, and the factors
@@ -56,7 +58,7 @@ def write(
     found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, common, context)
     if found is not None:
         assert context is not None
-        flag = np.take(found.codes, context)
+        flag = _looked_up(found.codes, context)
         settled = (flag > 0) & (voxel == found.value)
         corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
     classes = corrected(classes, corrections)
@@ -96,7 +98,15 @@ def _plain(
 
 def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
     """The classes uint8 whose tables are used, given the steps int64 [CLASSES] of the slab."""
-    return np.take((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes)
+    return _looked_up((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes)
+
+
+def _looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The entries of a table at places uint8 [v], piece by piece: numpy makes int64 of places."""
+    out = np.empty(places.size, table.dtype)
+    for begin in range(0, places.size, PIECE):
+        np.take(table, places[begin : begin + PIECE], out=out[begin : begin + PIECE], mode="clip")
+    return out
 
 
 def _find_spike(
@@ -106,9 +116,18 @@ def _find_spike(
     """The slab's spike, where flags pay; classes are the corrected ones."""
     if value is None or context is None:
         return None
-    price = np.empty(voxel.size, np.float32)
-    residual.prices(voxel, mean, classes, tables.code_length, limit.bit_length(), price)
-    return spike.choose(value, context, voxel == value, price, entropy.flag_bits())
+    known, bits = context, limit.bit_length()
+
+    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        price = np.empty(PIECE, np.float32)
+        for begin in range(0, voxel.size, PIECE):
+            here = slice(begin, begin + PIECE)
+            is_spike = voxel[here] == value
+            own = price[: is_spike.size]
+            residual.prices(voxel[here], mean[here], classes[here], tables.code_length, bits, own)
+            yield known[here], is_spike, own
+
+    return spike.choose(value, pieces(), entropy.flag_bits())
 
 
 class _Room(NamedTuple):

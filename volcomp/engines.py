@@ -51,6 +51,7 @@ class Workers:
         more = ThreadPoolExecutor(helpers * self.slabs, initializer=alone) if helpers else None
         self.team = Team(self._stack.enter_context(more) if more else None, self._helpers)
         self._stack.callback(self._stop.set)
+        self._stack.callback(self.pool.shutdown, wait=False, cancel_futures=True)  # of what no thread has begun
         return self
 
     def __exit__(self, *details: object) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from neighbourhoods import Offset
+from neighbourhoods import Offset, pad
 
 from .compiled import entry, part
 from .equations import UNIT, Equations, Maker, Take, activities, on_cpu
 from .linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
 from .padded import LANES
-from .slab import padded
+from .slab import RADIUS, Places, geometry
 from .supports import REACH, Support, named, of_runs, voxels_of
 
 CLASS_SAMPLES = 1 << 16  # at most so many voxels one class of a group is fitted on,
@@ -248,11 +248,12 @@ def _choose(
 def fit_by_effort(levels: np.ndarray, widest: int, effort: int, maker: Maker = on_cpu) -> Weights:
     """Fitted to a slab [Z, Y, X], with no more than `widest` runs in its support."""
     runs, bits, counts = SEARCH[effort]
-    return fit(*padded(levels), min(runs, widest), 1 << bits, counts, maker)
+    known, places, (_, _, strides) = pad(levels, 0, RADIUS).reshape(-1), Places(levels.shape), geometry(levels.shape)
+    return fit(known, places, strides, min(runs, widest), 1 << bits, counts, maker)
 
 
 def fit(
-    known: np.ndarray, index: np.ndarray, strides: tuple[int, int], widest: int, samples: int = 1 << 18,
+    known: np.ndarray, index: np.ndarray | Places, strides: tuple[int, int], widest: int, samples: int = 1 << 18,
     counts: tuple[int, ...] = (2, 4, 8), maker: Maker = on_cpu,
 ) -> Weights:  # fmt: skip
     """Fit the weights of one slab, with that support and that number of classes which cost least.
@@ -268,7 +269,7 @@ def fit(
     take = maker(known)
     # Supports are compared on the same voxels: a quarter of the slab at most is what they may look back on.
     depth = min(REACH, max(2, len(index) // 4), len(index) - 1)
-    sample = _thinned(index[depth:].ravel(), PRICED)
+    sample = _thinned(index[depth:].ravel(), PRICED).copy()  # or all others would be here as long
     tried = [named("narrow")]
     if index.size < 1 << 20:
         tried.append(named("small"))
@@ -293,8 +294,8 @@ def fit(
 
 
 def _fitted(
-    known: np.ndarray, take: Take, index: np.ndarray, strides: tuple[int, int], support: Support, classes: int,
-    samples: int,
+    known: np.ndarray, take: Take, index: np.ndarray | Places, strides: tuple[int, int], support: Support,
+    classes: int, samples: int,
 ) -> Weights:  # fmt: skip
     """The weights of every group of a slab."""
     height = _group_height(index.shape, support)

@@ -134,6 +134,23 @@ def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]
     return pad(levels, 0, RADIUS).reshape(-1), index, (plane, row)
 
 
+class Places:
+    """Where the voxels of a slab [Z, Y, X] lie in the padded one: the index of `padded`, made where it is asked for."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        _, origin, (plane, row) = geometry(shape)
+        z, y, x = (np.arange(size, dtype=np.int32) for size in shape)
+        self._slices, self._within = z * plane, (y[:, None] * row + (x + origin)).ravel()
+        self.shape = (shape[0], self._within.size)
+        self.size = shape[0] * self._within.size
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, slices: slice | np.ndarray) -> np.ndarray:
+        return self._slices[slices][:, None] + self._within
+
+
 class Slab:
     """One slab [Z, Y, X] of mapped grey levels 0 … limit while it is coded.
 

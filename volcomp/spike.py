@@ -9,6 +9,7 @@ takes off 20 % of the size, on head CT 1 %.)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,15 +101,17 @@ def _add_up(
 
 
 def choose(
-    value: int, context: np.ndarray, spike: np.ndarray, price: np.ndarray, flag_bits: np.ndarray
+    value: int, pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], flag_bits: np.ndarray
 ) -> Spike | None:
     """The codes that make a slab smallest; None where no flag pays.
 
-    context uint8 [v]; spike bool [v], which voxels have the value; price float32 [v], bits of every voxel without a
-    flag; flag_bits float64 [256, 2], bits of no and yes for every code.
+    pieces                     of a slab: context uint8 [v]; spike bool [v], which voxels have the value; price
+                               float32 [v], bits of every voxel without a flag
+    flag_bits float64 [256, 2]   bits of no and yes for every code
     """
     total, spikes, saved = np.zeros(CONTEXTS, np.int64), np.zeros(CONTEXTS, np.int64), np.zeros(CONTEXTS)
-    _add_up(context, spike, price, total, spikes, saved)
+    for context, spike, price in pieces:
+        _add_up(context, spike, price, total, spikes, saved)
     flags = np.outer(total - spikes, flag_bits[:, 0]) + np.outer(spikes, flag_bits[:, 1])  # [CONTEXTS, 256]
     best = 1 + flags[:, 1:].argmin(axis=1)
     gain = saved - np.take_along_axis(flags, best[:, None], axis=1)[:, 0]

@@ -6,6 +6,7 @@ comes out of them is the same there and here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -69,30 +70,44 @@ class Opened(NamedTuple):
         return self.layout.shape
 
 
+def _in_order(layout: Layout, known: np.ndarray) -> np.ndarray:
+    """The grey levels of a padded slab, front by front."""
+    voxel, base = np.empty(math.prod(layout.shape), known.dtype), layout.rows.base
+    end = 0
+    for t, lo, hi in layout.fronts:
+        begin, end = end, end + hi - lo
+        np.take(known, base[lo:hi] + t, out=voxel[begin:end], mode="clip")  # which, unlike "raise", needs no copy
+    return voxel
+
+
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
     """Walk over a slab that is known."""
-    slab = Slab(given.layout, given.limit, given.fitted, network.weights, given.common)
+    layout, limit, fitted, common, quiet = given.layout, given.limit, given.fitted, given.common, given.quiet
     # The slab's own voxels come one front after the other, as in decoding: near its first slice some are read before
-    # their time comes, as 0 (docs/format.md).
-    known, size = pad(given.levels, 0, RADIUS).reshape(-1), given.levels.size
-    fronts, common, quiet = given.layout.fronts, given.common, given.quiet
-    voxel, mean, classes = (np.empty(size, kind) for kind in (given.levels.dtype, mean_type(given.limit), np.uint8))
-    del given  # and with it the levels, which are in the slab now
-    context = None if common is None else np.empty(size, np.uint8)
+    # their time comes, as 0 (docs/format.md). So they are put in the order of coding before the slab is there.
+    voxel = _in_order(layout, pad(given.levels, 0, RADIUS).reshape(-1))
+    del given  # and with it the levels
+    slab = Slab(layout, limit, fitted, network.weights, common)
+    # Means take the places of voxels that the slab has taken in, where they are as large.
+    kind = np.dtype(mean_type(limit))
+    mean = voxel.view(kind) if kind.itemsize == voxel.itemsize else np.empty(voxel.size, kind)
+    classes = np.empty(voxel.size, np.uint8)
+    context = None if common is None else np.empty(voxel.size, np.uint8)
     sizes = []
     end = 0
-    for t, lo, hi in fronts:
+    for t, lo, hi in layout.fronts:
         begin, end = end, end + hi - lo
         team.predict(slab, network, t, lo, hi)
+        front = voxel[begin:end].astype(np.int32)  # as a decoder gives it
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         if context is not None:
             context[begin:end] = slab.context[lo:hi]
-        front = np.take(known, slab.places(t, lo, hi)).astype(np.int32)  # as a decoder gives it
-        voxel[begin:end] = front
         slab.perceive(network, t, lo, front, quiet)
         sizes.append(hi - lo)
         done(hi - lo)
-    return coding.Survey(np.array(sizes), voxel, mean, classes, context)
+    known = slab.known
+    del slab, voxel  # before there are voxels once more
+    return coding.Survey(np.array(sizes), _in_order(layout, known), mean, classes, context)
 
 
 def restore(opened: Opened, network: Network, team: Team, done: Done) -> np.ndarray:

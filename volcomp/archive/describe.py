@@ -14,6 +14,8 @@ from .manifest import Manifest
 from .restore import manifest_of, opened
 from .stored import Records
 
+_LOOKED_AT = 256  # images of a volume that may lie in one place before the spacing is not found
+
 
 def describe(path: Path) -> dict[str, Any]:
     """Shapes, types, models, sizes by section, promise; of an archive also files, folders and what the series are."""
@@ -32,13 +34,13 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _series(reader: Reader, manifest: Manifest) -> list[dict[str, Any]]:
-    """Per volume: number of files, and from the headers of its first two images what pydicom makes of them."""
+    """Per volume: number of files, and what pydicom makes of the headers of its first images."""
     records = Records(reader, manifest.tables)
     found = []
     first = 0
     for entries in manifest.volumes:
-        headers = [records.get(first + i)[: entry.before] for i, entry in enumerate(entries[:2])]
-        found.append({"files": len(entries), **describe_header([BytesIO(header) for header in headers])})
+        headers = [BytesIO(records.get(first + i)[: entry.before]) for i, entry in enumerate(entries[:_LOOKED_AT])]
+        found.append({"files": len(entries), **describe_header(headers)})
         first += len(entries)
     return found
 
@@ -52,9 +54,9 @@ def as_text(contents: dict[str, Any]) -> str:
             f"{contents['kept_whole']} of them kept whole, {contents['empty_folders']} empty folders"
         )
     for number, volume in enumerate(contents["volumes"]):
-        shape = "×".join(map(str, volume["shape"]))
+        shape, slabs = "×".join(map(str, volume["shape"])), "slab" if volume["slabs"] == 1 else "slabs"
         lines.append(
-            f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {volume['slabs']} slabs, "
+            f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {volume['slabs']} {slabs}, "
             f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel"
         )
         if "series" in volume:

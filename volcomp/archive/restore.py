@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from .tree import check_name, check_names
 
 Bytes = bytes | memoryview
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
-Decoder = Callable[..., Iterator[Decoded]]  # volume.decode, with threads and device
+Decoder = Callable[..., Generator[Decoded]]  # volume.decode, with threads and device; who asks it closes what it gives
 
 
 @dataclass
@@ -140,17 +139,17 @@ def _run(
     outcome.voxels = sum(math.prod(layout.shape) for layout in layouts)
     with progress_bar("decoding", outcome.voxels) as progress:
         contents = _Contents(reader, manifest, partial(decoder, progress=progress))
-        files = contents.images(slices) if slices else chain(contents.images(None), _whole(reader, manifest))
-        for entry, where, pieces in files:
-            try:
-                _emit(entry, pieces, folder)
-            except DamagedError as error:
-                if not salvage:
-                    raise
-                outcome.lost.append(f"{entry.name} ({where}): {error}")
-            else:
-                outcome.files += 1
-                outcome.raw_bytes += entry.size
+        with closing(contents.files(slices)) as files:
+            for entry, where, pieces in files:
+                try:
+                    _emit(entry, pieces, folder)
+                except DamagedError as error:
+                    if not salvage:
+                        raise
+                    outcome.lost.append(f"{entry.name} ({where}): {error}")
+                else:
+                    outcome.files += 1
+                    outcome.raw_bytes += entry.size
     return outcome
 
 
@@ -166,10 +165,12 @@ def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
     for number in volume_numbers(reader):
         volume = read_volume(reader, number)
         sha = hashlib.sha256()
-        for _, voxels in decoder(reader, volume, list(range(len(volume.layout.slabs)))):
-            if isinstance(voxels, DamagedError):
-                raise voxels
-            sha.update(np.ascontiguousarray(voxels).data)
+        with closing(decoder(reader, volume, list(range(len(volume.layout.slabs))))) as slabs:
+            for _, voxels in slabs:
+                if isinstance(voxels, DamagedError):
+                    raise voxels
+                sha.update(np.ascontiguousarray(voxels).data)
+                del voxels  # or they would be here until the next ones come
         if sha.digest() != volume.sha256:
             raise DamagedError(f"volume {number} is damaged: the SHA-256 of its voxels does not fit")
         outcome.voxels += volume.voxels
@@ -221,7 +222,13 @@ class _Contents:
         self._reader, self._manifest, self._decoder = reader, manifest, decoder
         self._records = Records(reader, manifest.tables)
 
-    def images(self, slices: slice | None) -> Iterator[Item]:
+    def files(self, slices: slice | None) -> Generator[Item]:
+        """All, or the images that hold any of the slices."""
+        yield from self._images(slices)
+        if not slices:
+            yield from _whole(self._reader, self._manifest)
+
+    def _images(self, slices: slice | None) -> Generator[Item]:
         """The images that hold any of the slices."""
         record = 0
         for number, entries in enumerate(self._manifest.volumes):
@@ -234,7 +241,7 @@ class _Contents:
                 yield from self._images_of(volume, entries, record, slices)
             record += len(entries)
 
-    def _images_of(self, volume: Volume, entries: list[Entry], record: int, slices: slice | None) -> Iterator[Item]:
+    def _images_of(self, volume: Volume, entries: list[Entry], record: int, slices: slice | None) -> Generator[Item]:
         wanted = range(volume.layout.shape[0])[slices or slice(None)]
         assert wanted.step == 1
         spans = []
@@ -245,10 +252,11 @@ class _Contents:
                 spans.append((entry, i, first, end))
             first = end
         slabs = sorted({k for _, _, first, end in spans for k in slabs_of(volume, first, end)})
-        decoded = _Slices(volume, self._decoder(self._reader, volume, slabs))
-        for entry, i, first, end in spans:
-            where = f"slice {first}" if end == first + 1 else f"slices {first} to {end - 1}"
-            yield entry, f"{where} of volume {volume.number}", self._image(entry, i, decoded, first, end)
+        with closing(self._decoder(self._reader, volume, slabs)) as coming:
+            decoded = _Slices(volume, coming)
+            for entry, i, first, end in spans:
+                where = f"slice {first}" if end == first + 1 else f"slices {first} to {end - 1}"
+                yield entry, f"{where} of volume {volume.number}", self._image(entry, i, decoded, first, end)
 
     def _image(self, entry: Entry, record: int, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
         yield from _splice(entry, self._records.get(record), decoded, first, end)

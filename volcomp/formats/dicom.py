@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -22,6 +22,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 _TRANSFER_SYNTAX, _PIXEL_DATA = 0x00020010, 0x7FE00010
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_ONE_PLACE = 0.005  # mm along the normal: positions that differ by less do so by rounding alone
 _UNDEFINED = 0xFFFFFFFF
 # What ordering, grouping and the check for native greyscale need; everything else is skipped, not read.
 _TAGS = [
@@ -239,27 +240,26 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
-def describe_header(headers: list[BinaryIO]) -> dict[str, Any]:
-    """From the bytes before the pixels of a volume's first two images: series, modality, description, spacing in mm.
+def describe_header(headers: Sequence[BinaryIO]) -> dict[str, Any]:
+    """From the bytes before the pixels of a volume's images, in order: series, modality, description, spacing in mm.
 
-    Spacing is (z, y, x); None where the headers do not say.
+    Spacing is (z, y, x); None where the headers do not say. Along z it is that to the first image which lies elsewhere
+    than the first one: those of several times or kinds, and copies, lie in one place.
     """
     with _quiet():
         try:
-            datasets = [
-                pydicom.dcmread(
-                    header, force=True, specific_tags=[*_TAGS, "Modality", "SeriesDescription", "PixelSpacing"]
-                )
-                for header in headers
-            ]
-            first = datasets[0]
+            tags = [*_TAGS, "Modality", "SeriesDescription", "PixelSpacing"]
+            datasets = (pydicom.dcmread(header, force=True, specific_tags=tags) for header in headers)
+            first = next(datasets)
             spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
-            positions = [_position(dataset) for dataset in datasets]
-            orientation = _orientation(first)
+            begin, orientation = _position(first), _orientation(first)
             gap = None
-            if len(positions) == 2 and positions[0] and positions[1] and orientation:
-                ends = [along_normal(orientation, position) for position in positions if position]
-                gap = round(abs(ends[1] - ends[0]), 4)
+            if begin and orientation:
+                for position in filter(None, map(_position, datasets)):
+                    gap = round(abs(along_normal(orientation, position) - along_normal(orientation, begin)), 4)
+                    if gap >= _ONE_PLACE:
+                        break
+                    gap = None
             return {
                 "series": str(first.get("SeriesInstanceUID", "")),
                 "modality": str(first.get("Modality", "")),

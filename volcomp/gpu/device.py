@@ -3,7 +3,10 @@ sentence. The first of the ways to compute there is taken that gives the referen
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import os
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -52,6 +55,18 @@ def missing() -> str | None:
     if torch.version.cuda is None:
         return f"the torch that is installed is a build for the CPU: install one with CUDA, or {INSTEAD}"
     return f"torch finds no GPU with a driver that works: see what nvidia-smi says, or {INSTEAD}"
+
+
+def may_be_there() -> bool:
+    """False where no GPU can be had, as is known without torch, which takes 180 MB and a second to say so: without a
+    driver there is none. (What torch loads before anything else is this library; AMD's driver has a device.)"""
+    if "torch" in sys.modules:
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return os.path.exists("/dev/kfd")
+    return True
 
 
 def name() -> str:
