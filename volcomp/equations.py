@@ -8,16 +8,20 @@ way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
 
-from . import sums
+from . import sums, vectors
 from .compiled import REORDERED, entry, part
 from .linear import WEIGHT_BITS
-from .sums import BLOCK, PRODUCT_LIMIT
+from .padded import LANES
+from .sums import BLOCK
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
+from .vectors import I16, I32, I64, load, load_one, store
 
 UNIT = 1 << WEIGHT_BITS  # of weights, and so of errors
 # So that sums of 2^16 weighted products stay below 2^53, and float64 holds them exactly.
@@ -117,12 +121,80 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, base: np.ndar
             out[b, i, size:] = 0
 
 
-def _products(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.ndarray:
+_VOXELS = 16  # that `_differences` works on at once
+
+
+@lru_cache(maxsize=16)
+def _runs(row: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Of neighbours int64 [n]: where the runs of LANES voxels begin that hold them, int64 [runs] in bytes of int16, and
+    in which row of a design each lane belongs, int64 [runs, LANES] in bytes; those of no neighbour in the last one."""
+    flat = np.frombuffer(row, np.int64)
+    begins: list[int] = []
+    rows: list[list[int]] = []
+    for i in np.argsort(flat, kind="stable").tolist():
+        at = int(flat[i])
+        if not begins or at >= begins[-1] + LANES or rows[-1][at - begins[-1]] < flat.size:
+            begins.append(at)
+            rows.append([flat.size] * LANES)
+        rows[-1][at - begins[-1]] = i
+    return 2 * np.array(begins), 2 * BLOCK * np.array(rows)
+
+
+@vectors.kernel(7)
+def _differences(b: Any, known: Any, begins: Any, rows: Any, runs: Any, places: Any, base: Any, out: Any) -> None:
+    """Differences int16 of _VOXELS voxels, at places int32, from their bases int16, to the rows of a design: read run
+    by run and voxel by voxel, and turned by shuffles. `begins` and `rows` as `_runs` has them."""
+    here = [
+        b.shl(b.sext(load_one(b, places, 4 * v, I32), I64), ir.Constant(I64, 1))
+        for v in range(_VOXELS)
+    ]
+    own, half = load(b, base, 0, I16, _VOXELS), LANES // 2
+    # The lower and the upper lanes of two vectors in turn, in either half.
+    low, high = (
+        [side + first + i + k for side in (0, LANES) for i in range(half) for k in (0, _VOXELS)] for first in (0, half)
+    )
+    with cgutils.for_range(b, runs, intp=I64) as loop:
+        first = b.add(known, load_one(b, begins, b.mul(loop.index, ir.Constant(I64, 8)), I64))
+        read = [load(b, first, at, I16, LANES) for at in here]
+        lines = [vectors.joined(pair) for pair in zip(read[:LANES], read[LANES:], strict=True)]
+        for _ in range(3):  # each round turns one bit of the voxel's number into one of the lane's
+            pairs = zip(lines[:half], lines[half:], strict=True)
+            lines = [x.picked(which, y) for x, y in pairs for which in (low, high)]
+        for k, line in enumerate(lines):
+            at = load_one(b, rows, b.add(b.mul(loop.index, ir.Constant(I64, 8 * LANES)), ir.Constant(I64, 8 * k)), I64)
+            store(b, (line - own).within(-DIFFERENCE_LIMIT, DIFFERENCE_LIMIT), out, at)
+
+
+@entry
+def _short_design(
+    known: np.ndarray, index: np.ndarray, row: np.ndarray, begins: np.ndarray, rows: np.ndarray, out: np.ndarray
+) -> None:
+    """As `_design`, of grey levels int16."""
+    places, base = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int16)
+    level, first, to = np.int64(known.ctypes.data), np.int64(begins.ctypes.data), np.int64(rows.ctypes.data)
+    for b in range(out.shape[0]):
+        size = min(index.shape[0] - b * BLOCK, BLOCK)
+        for v in range(BLOCK):
+            places[v] = index[b * BLOCK + min(v, size - 1)]
+            base[v] = base_of(known, places[v], row)
+        block = np.int64(out[b].ctypes.data)
+        for v in range(0, size, _VOXELS):
+            _differences(
+                level, first, to, begins.shape[0], np.int64(places.ctypes.data) + 4 * v,
+                np.int64(base.ctypes.data) + 2 * v, block + 2 * v,
+            )  # fmt: skip
+        own = out[b, out.shape[1] - 1]
+        for v in range(size):
+            own[v] = min(max(np.int64(known[places[v]]) - base[v], -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
+        if size < BLOCK:
+            out[b, :, size:] = 0
+
+
+def _products(design: np.ndarray, importance: np.ndarray, thinning: int, room: sums.Room) -> np.ndarray:
     """As `Equations.products`, of one class."""
-    size = design.shape[1]
-    whole = -(-size // sums.TILE) * sums.TILE
+    size, whole = design.shape[1], len(room.rows)
     small, large = np.zeros((whole, whole), np.int64), np.zeros((whole, whole))
-    sums.add_all(design, importance, thinning, sums.Room.of(whole), small, large)
+    sums.add_all(design, importance, thinning, room, small, large)
     total = small + large
     below = np.tril(total[:size, :size])
     return below + np.tril(below, -1).T
@@ -160,14 +232,18 @@ class OnCpu:
         self._neighbours = flat.size
         self._designs = [np.empty((-(-m.size // BLOCK), flat.size + 1, BLOCK), np.int16) for m in members]
         for m, design in zip(members, self._designs, strict=True):
-            _design(known, m, flat, np.empty(BLOCK, np.int32), design)
+            if known.dtype == np.int16:
+                _short_design(known, m, flat, *_runs(flat.tobytes()), design)
+            else:
+                _design(known, m, flat, np.empty(BLOCK, np.int32), design)
+        self._room = sums.Room.of(-(-(flat.size + 1) // sums.TILE) * sums.TILE)
         self._importance = [np.ones(m.size) for m in members]
         self._errors = [np.empty(m.size) for m in members]
 
     def products(self, thinning: int) -> np.ndarray:
         """As `Equations` says."""
         pairs = zip(self._designs, self._importance, strict=True)
-        return np.stack([_products(design, importance, thinning) for design, importance in pairs])
+        return np.stack([_products(design, importance, thinning, self._room) for design, importance in pairs])
 
     def miss(self, weights: np.ndarray) -> np.ndarray:
         """As `Equations` says."""
