@@ -56,7 +56,7 @@ def write(
     found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, common, context)
     if found is not None:
         assert context is not None
-        flag = np.take(found.codes, context)
+        flag = looked_up(found.codes, context)
         settled = (flag > 0) & (voxel == found.value)
         corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
     classes = corrected(classes, corrections)
@@ -96,7 +96,20 @@ def _plain(
 
 def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
     """The classes uint8 whose tables are used, given the steps int64 [CLASSES] of the slab."""
-    return np.take((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes)
+    return looked_up((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes) if corrections.any() else classes
+
+
+@entry
+def _look_up(table: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    for v in range(places.shape[0]):
+        out[v] = table[places[v]]
+
+
+def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The numbers uint8 of a table at places uint8 [v]. (numpy would widen all places to 64 bits first.)"""
+    out = np.empty(places.shape, np.uint8)
+    _look_up(table, places, out)
+    return out
 
 
 def _find_spike(
@@ -106,9 +119,23 @@ def _find_spike(
     """The slab's spike, where flags pay; classes are the corrected ones."""
     if value is None or context is None:
         return None
-    price = np.empty(voxel.size, np.float32)
-    residual.prices(voxel, mean, classes, tables.code_length, limit.bit_length(), price)
-    return spike.choose(value, context, voxel == value, price, entropy.flag_bits())
+    totals = np.zeros(spike.CONTEXTS, np.int64), np.zeros(spike.CONTEXTS, np.int64), np.zeros(spike.CONTEXTS)
+    _add_up(voxel, mean, classes, context, value, tables.code_length, limit.bit_length(), *totals)
+    return spike.choose(value, *totals, entropy.flag_bits())
+
+
+@entry
+def _add_up(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray, value: int, code_length: np.ndarray,
+    bits: int, total: np.ndarray, spikes: np.ndarray, saved: np.ndarray,
+) -> None:  # fmt: skip
+    """What `spike.choose` wants to know of every context, and so of the voxels that have the value alone what they
+    would cost without a flag."""
+    for v in range(voxel.shape[0]):
+        total[context[v]] += 1
+        if voxel[v] == value:
+            spikes[context[v]] += 1
+            saved[context[v]] += residual.price(voxel[v], mean[v], classes[v], code_length, bits)
 
 
 class _Room(NamedTuple):
