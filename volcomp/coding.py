@@ -96,7 +96,9 @@ def _plain(
 
 def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
     """The classes uint8 whose tables are used, given the steps int64 [CLASSES] of the slab."""
-    return looked_up((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes) if corrections.any() else classes
+    if not corrections.any():
+        return classes
+    return looked_up((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes)
 
 
 @entry

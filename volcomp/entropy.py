@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from .compiled import entry, part
 from .errors import DamagedError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from llvmlite import ir
@@ -144,10 +144,7 @@ def _runs(row: bytes) -> tuple[np.ndarray, np.ndarray]:
 def _differences(b: Any, known: Any, begins: Any, rows: Any, runs: Any, places: Any, base: Any, out: Any) -> None:
     """Differences int16 of _VOXELS voxels, at places int32, from their bases int16, to the rows of a design: read run
     by run and voxel by voxel, and turned by shuffles. `begins` and `rows` as `_runs` has them."""
-    here = [
-        b.shl(b.sext(load_one(b, places, 4 * v, I32), I64), ir.Constant(I64, 1))
-        for v in range(_VOXELS)
-    ]
+    here = [b.shl(b.sext(load_one(b, places, 4 * v, I32), I64), ir.Constant(I64, 1)) for v in range(_VOXELS)]
     own, half = load(b, base, 0, I16, _VOXELS), LANES // 2
     # The lower and the upper lanes of two vectors in turn, in either half.
     low, high = (

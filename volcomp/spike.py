@@ -88,9 +88,7 @@ def candidate(levels: np.ndarray, limit: int) -> int | None:
     return value if excess[value] else None
 
 
-def choose(
-    value: int, total: np.ndarray, spikes: np.ndarray, saved: np.ndarray, flag_bits: np.ndarray
-) -> Spike | None:
+def choose(value: int, total: np.ndarray, spikes: np.ndarray, saved: np.ndarray, flag_bits: np.ndarray) -> Spike | None:
     """The codes that make a slab smallest; None where no flag pays.
 
     total, spikes int64 [CONTEXTS]   how many voxels have each context, and how many of them the value

@@ -48,9 +48,9 @@ class Room(NamedTuple):
     @classmethod
     def of(cls, n: int) -> Room:
         """For so many rows; what no row fills stays 0."""
-        arrays = (np.zeros((n, BLOCK), kind) for kind in (np.int32, np.int16, np.float64))
-        columns = (np.empty(BLOCK, np.int32) for _ in range(4))
-        return cls(*arrays, np.empty(BLOCK, np.int16), *columns)
+        rows, short, real = (np.zeros((n, BLOCK), kind) for kind in (np.int32, np.int16, np.float64))
+        factor, largest, kept, left = (np.empty(BLOCK, np.int32) for _ in range(4))
+        return cls(rows, short, real, np.empty(BLOCK, np.int16), factor, largest, kept, left)
 
 
 @part(fastmath=REORDERED)
@@ -77,11 +77,8 @@ def _totals(parts: list[Lanes]) -> Lanes:
     """The sum of the lanes of each part, as many lanes as there are parts: a power of two, and no more than lanes."""
     width = 1
     while len(parts) > 1:
-        groups = range(0, parts[0].count, 2 * width)
-        first, second = (
-            [k + side * parts[0].count + i for g in groups for side in (0, 1) for k in (g + begin,) for i in range(width)]
-            for begin in (0, width)
-        )
+        lanes = np.arange(2 * parts[0].count).reshape(2, -1, 2, width)  # part, group, half of it, lane
+        first, second = (lanes[:, :, half].transpose(1, 0, 2).ravel().tolist() for half in (0, 1))
         parts = [x.picked(first, y) + x.picked(second, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
         width *= 2
     (total,) = parts
