@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from volcomp import equations, features, look, products, sums, vectors
-from volcomp.lstm import learning, reference, vector
+from volcomp.lstm import reference, vector
 from volcomp.lstm.state import State
 from volcomp.lstm.weights import Weights
 from volcomp.padded import DEPTHS, LANES
@@ -120,7 +120,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         found |= {f"dots_{count}": _dots(count) for count in DOTS}
         found |= {"multiply": products._storing(rows), "multiply_one": products._storing(1)}
         found |= {"advance": vector._tile(rows, units), "advance_one": vector._tile(1, units)}
-    found |= {"head": vector._weigh, "learn": learning._add, "tile": sums._tile, "differences": equations._differences}
+    found |= {"head": vector._weigh, "tile": sums._tile, "differences": equations._differences}
     found |= {"gather": look._gather, "reached": look._reached}
     found |= {"weigh": look._weigh, "activities": look._activities}
     found |= {"make_all": look._make_all, "make_fewer": look._make_fewer}
@@ -323,10 +323,8 @@ def check_equations(run: Runner, random: np.random.Generator) -> None:
         out = np.full((sums.TILE, across + 3), 5, np.int64)
         run("tile", rows, (rows, sums.TILE * rows[0].nbytes), rows[0].nbytes, size, out, out[0].nbytes)
         real = rows[:, :size].astype(np.int64)
-        assert (
-            np.array_equal(out[:, :across] - 5, real[: sums.TILE] @ real[sums.TILE :].T)
-            and (out[:, across:] == 5).all()
-        )
+        assert np.array_equal(out[:, :across] - 5, real[: sums.TILE] @ real[sums.TILE :].T)
+        assert (out[:, across:] == 5).all()
 
     known, flat = random.integers(0, 1 << 15, 4096).astype(np.int16), -random.permutation(900)[:30] - 1
     begins, targets = equations._runs(flat.tobytes())
@@ -335,14 +333,6 @@ def check_equations(run: Runner, random: np.random.Generator) -> None:
     run("differences", known, begins, targets, len(begins), places, base, out)
     near = known[flat[:, None] + places].astype(int) - base
     assert np.array_equal(out[:-1, :16], near.clip(-equations.DIFFERENCE_LIMIT, equations.DIFFERENCE_LIMIT))
-
-
-def check_learning(run: Runner, random: np.random.Generator) -> None:
-    size, voxels = learning.AT_ONCE, 12
-    inputs, places = _some(random, (9, 80), np.int8, -128, 127), random.integers(0, 9, voxels) * 80
-    tilts, found = _some(random, (2, size), np.int16, -127, 127), np.zeros((2, size), np.int32)
-    run("learn", inputs, places, tilts, size, voxels // 2, 5, found)
-    assert np.array_equal(found[:, :80], tilts[:, :voxels].astype(int) @ inputs[places // 80])
 
 
 def check_linear(run: Runner, random: np.random.Generator) -> None:
@@ -401,7 +391,7 @@ def check(run: Runner, instructions: str) -> None:
         if instructions != NONE:
             for part in (check_dots, check_product, check_step):
                 part(run, random)
-        for part in (check_pairs, check_head, check_equations, check_learning, check_linear, check_inputs):
+        for part in (check_pairs, check_head, check_equations, check_linear, check_inputs):
             part(run, random)
 
 

@@ -242,6 +242,6 @@ def perceive_and_learn(
             lo, hi = z * grid.height + first, z * grid.height + past
             learning.collect(
                 state.inputs, lo, hi, unseen, room.missed, room.classes, slopes, state.slope, state.collected,
-                state.room,
+                state.sums,
             )  # fmt: skip
         learning.step(metric, head_limit, state.exact, state.head, state.slope, state.collected, state.mean)

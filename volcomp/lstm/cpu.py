@@ -100,7 +100,7 @@ class Network:
         w = self.weights
         if w.learns:
             learning.collect(
-                state.inputs, lo, hi, w.unseen, missed, classes, w.slopes, state.slope, state.count, state.room
+                state.inputs, lo, hi, w.unseen, missed, classes, w.slopes, state.slope, state.count, state.sums
             )
             learning.step(self.metric, w.head_limit, state.exact, state.head, state.slope, state.count, state.mean)
 

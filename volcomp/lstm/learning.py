@@ -10,15 +10,11 @@ Units: slopes are in 1/32 bit, a metric's entries in 2^-METRIC_BITS.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils
 
-from .. import vectors
 from ..compiled import REORDERED, entry, part
-from ..vectors import I8, I16, I32, I64, Lanes, load, load_one, store
 
 CLASSES = 76  # as `residual.CLASSES`
 BINS = 64  # of distances, each an eighth of the scale of a class wide
@@ -34,27 +30,6 @@ QUARTERS = (1093, 1299, 1545, 1838)
 RECIPROCALS = np.array([(1 << 39) // (QUARTERS[c & 3] << (c >> 2)) for c in range(CLASSES)], np.int64)
 # From slope times input, in 1/32 and 1/128, and the metric to 1/65536 of a head's weight of 1/256.
 STEP_SHIFT = METRIC_BITS + MEAN_BITS + 5 + 7 - 8 - EXACT_BITS
-LANES = 16  # columns at a time,
-AT_ONCE = 256  # and voxels: an even number
-
-
-class Room(NamedTuple):
-    """What `collect` works in.
-
-    places int64 [AT_ONCE]     where the inputs of each voxel begin
-    tilts int16 [2, AT_ONCE]   what each one's outputs should have done
-    sums int32 [2, AT_ONCE]
-    """
-
-    places: np.ndarray
-    tilts: np.ndarray
-    sums: np.ndarray
-
-
-def room(columns: int) -> Room:
-    """For a head that sees so many inputs."""
-    assert columns <= AT_ONCE
-    return Room(np.empty(AT_ONCE, np.int64), np.empty((2, AT_ONCE), np.int16), np.empty((2, AT_ONCE), np.int32))
 
 
 @part
@@ -63,39 +38,10 @@ def bin_of(missed: Any, c: Any) -> Any:
     return min((abs(np.int64(missed)) * RECIPROCALS[max(c, FINEST)]) >> 24, BINS - 1)
 
 
-@vectors.kernel(7)
-def _add(b: Any, inputs: Any, places: Any, tilts: Any, across: Any, pairs: Any, pieces: Any, sums: Any) -> None:
-    """Sums int32 of int8 times int16, over `pairs` pairs of voxels and for LANES · `pieces` columns, to `sums` and
-    4 · `across` bytes behind that.
-
-    inputs   address of the first voxel's, from which the others' lie at places int64 [2 · pairs]
-    tilts    int16 [2 · pairs], what one voxel's inputs are multiplied with, and the same 2 · `across` bytes behind that
-    """
-    kind = ir.VectorType(I32, LANES)
-    totals = [cgutils.alloca_once(b, kind) for _ in range(2)]
-    in_turn = [lane for k in range(LANES) for lane in (k, LANES + k)]
-    with cgutils.for_range(b, pieces, intp=I64) as piece:
-        begin = b.add(inputs, b.mul(piece.index, ir.Constant(I64, LANES)))
-        for total in totals:
-            b.store(ir.Constant(kind, [0] * LANES), total)
-        with cgutils.for_range(b, pairs, intp=I64) as loop:
-            at = b.mul(loop.index, ir.Constant(I64, 16))
-            x, y = (load(b, begin, load_one(b, places, b.add(at, ir.Constant(I64, k)), I64), I8, LANES) for k in (0, 8))
-            both = x.picked(in_turn, y).widened(I16)
-            for k, total in enumerate(totals):
-                at = b.add(b.mul(loop.index, ir.Constant(I64, 4)), b.mul(across, ir.Constant(I64, 2 * k)))
-                tilt = vectors.spread(b, load_one(b, tilts, at, I32), LANES)
-                pair = Lanes(b, b.bitcast(tilt.value, both.value.type))
-                b.store((Lanes(b, b.load(total)) + vectors.add_pairs(both, pair)).value, total)
-        for k, total in enumerate(totals):
-            at = b.add(b.mul(piece.index, ir.Constant(I64, 4 * LANES)), b.mul(across, ir.Constant(I64, 4 * k)))
-            store(b, Lanes(b, b.load(total)), sums, at)
-
-
 @entry
 def collect(
     inputs: np.ndarray, lo: int, hi: int, unseen: int, missed: np.ndarray, classes: np.ndarray, slopes: np.ndarray,
-    slope: np.ndarray, count: np.ndarray, room: Room,
+    slope: np.ndarray, count: np.ndarray, sums: np.ndarray,
 ) -> None:  # fmt: skip
     """Add what the voxels of rows lo … hi-1 say to `slope` and `count` of a `State`.
 
@@ -103,36 +49,30 @@ def collect(
     missed int32 [r]     voxel minus mean, in sixteenths of a grey level, or NOTHING
     classes uint8 [r]    as the network gave them
     slopes int8 [2, CLASSES, BINS]
+    sums int32 [2, n]    room to work in
     """
     n = slope.shape[1]
-    pieces, width = n // LANES, inputs.shape[1]
-    first, second = room.tilts[0], room.tilts[1]
-    for begin in range(lo, hi, AT_ONCE):
-        k = 0
-        for v in range(begin, min(begin + AT_ONCE, hi)):
+    first, second = sums[0], sums[1]
+    for begin in range(lo, hi, 1 << 16):  # so many products fit into 32 bits
+        for j in range(n):
+            first[j] = second[j] = 0
+        for v in range(begin, min(begin + (1 << 16), hi)):
             if missed[v] == NOTHING:
                 continue
+            count[0] += 1
             c = classes[v]
             b = bin_of(missed[v], c)
-            first[k] = -slopes[0, c, b] if missed[v] > 0 else slopes[0, c, b]
-            second[k] = slopes[1, c, b]
-            room.places[k] = np.int64(v) * width + unseen
-            k += 1
-        count[0] += k
-        if k % 2:
-            room.places[k], first[k], second[k] = room.places[k - 1], 0, 0
-        _add(
-            np.int64(inputs.ctypes.data), np.int64(room.places.ctypes.data), np.int64(room.tilts.ctypes.data),
-            AT_ONCE, (k + 1) >> 1, pieces, np.int64(room.sums.ctypes.data),
-        )  # fmt: skip
-        for j in range(pieces * LANES):
-            slope[0, j] += room.sums[0, j]
-            slope[1, j] += room.sums[1, j]
-        for j in range(pieces * LANES, n):  # columns that fill no vector
-            for i in range(k):
-                x = np.int64(inputs[room.places[i] // width, unseen + j])
-                slope[0, j] += first[i] * x
-                slope[1, j] += second[i] * x
+            g = np.int32(slopes[0, c, b])
+            g = np.int32(-g) if missed[v] > 0 else g
+            s = np.int32(slopes[1, c, b])
+            row = inputs[v, unseen:]
+            for j in range(n):
+                x = np.int32(row[j])
+                first[j] += np.int32(g * x)
+                second[j] += np.int32(s * x)
+        for j in range(n):
+            slope[0, j] += first[j]
+            slope[1, j] += second[j]
 
 
 @entry(fastmath=REORDERED)

@@ -27,7 +27,7 @@ class Arrays(NamedTuple):
     exact: np.ndarray
     slope: np.ndarray
     collected: np.ndarray  # `State.count`
-    room: learning.Room
+    sums: np.ndarray
     mean: np.ndarray
 
 
@@ -45,7 +45,7 @@ class State:
     exact int64 [2, n]              the same in 1/65536
     slope int64 [2, n]              what the voxels since the last step of learning say about them
     count int64 [1]                 how many voxels those are
-    room, mean float64 [n]          what learning works in
+    sums, mean int32 [2, n], float64 [n]   room that learning works in
     """
 
     def __init__(self, weights: Weights, rows: int, times: int = 1) -> None:
@@ -59,12 +59,12 @@ class State:
         self.exact = weights.head.astype(np.int64) << learning.EXACT_BITS
         self.slope = np.zeros(weights.head.shape, np.int64)
         self.count = np.zeros(1, np.int64)
-        self.room, self.mean = learning.room(weights.head.shape[1]), np.zeros(weights.head.shape[1])
+        self.sums, self.mean = np.zeros(weights.head.shape, np.int32), np.zeros(weights.head.shape[1])
 
     @property
     def arrays(self) -> Arrays:
         """All of them."""
         return Arrays(
             self.inputs, self.passed, self.words, self.cell, self.offset, self.octaves, self.head, self.exact,
-            self.slope, self.count, self.room, self.mean,
+            self.slope, self.count, self.sums, self.mean,
         )  # fmt: skip
