@@ -18,7 +18,7 @@ import pytest
 from llvmlite import ir
 from numba.core import cgutils
 
-from volcomp import equations, features, look, products, vectors
+from volcomp import equations, features, look, products, sums, vectors
 from volcomp.lstm import reference, vector
 from volcomp.lstm.state import State
 from volcomp.lstm.weights import Weights
@@ -81,8 +81,8 @@ def compiling_for(instructions: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectors, "instructions", lambda: instructions)
         units = vectors.units()
-        patch.setattr(equations, "_ACROSS", 4 if units == 16 else 2)
-        patch.setattr(equations, "_LANES", 2 * units)
+        patch.setattr(sums, "_ACROSS", 4 if units == 16 else 2)
+        patch.setattr(sums, "_LANES", 2 * units)
         yield
 
 
@@ -120,7 +120,8 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         found |= {f"dots_{count}": _dots(count) for count in DOTS}
         found |= {"multiply": products._storing(rows), "multiply_one": products._storing(1)}
         found |= {"advance": vector._tile(rows, units), "advance_one": vector._tile(1, units)}
-    found |= {"head": vector._weigh, "tile": equations._tile, "gather": look._gather, "reached": look._reached}
+    found |= {"head": vector._weigh, "tile": sums._tile, "differences": equations._differences}
+    found |= {"gather": look._gather, "reached": look._reached}
     found |= {"weigh": look._weigh, "activities": look._activities}
     found |= {"make_all": look._make_all, "make_fewer": look._make_fewer}
     return {name: inspect.unwrap(kernel) for name, kernel in found.items()}
@@ -315,14 +316,23 @@ def check_head(run: Runner, random: np.random.Generator) -> None:
 
 
 def check_equations(run: Runner, random: np.random.Generator) -> None:
-    across, limit = equations._ACROSS, equations.SMALL
-    rows = _some(random, (equations.TILE + across, equations.BLOCK), np.int16, -limit, limit)
-    rows[0] = rows[equations.TILE] = limit  # the largest sum there is
-    for size in (equations.PIECE, equations.BLOCK):
-        out = np.zeros((equations.TILE, across), np.int64)
-        run("tile", rows, (rows, equations.TILE * rows[0].nbytes), rows[0].nbytes, size, out)
+    across, limit, block = sums._ACROSS, sums.SMALL, sums.BLOCK
+    rows = _some(random, (sums.TILE + across, block), np.int16, -limit, limit)
+    rows[0] = rows[sums.TILE] = limit  # the largest sum there is
+    for size in (sums._LANES, block):
+        out = np.full((sums.TILE, across + 3), 5, np.int64)
+        run("tile", rows, (rows, sums.TILE * rows[0].nbytes), rows[0].nbytes, size, out, out[0].nbytes)
         real = rows[:, :size].astype(np.int64)
-        assert np.array_equal(out, real[: equations.TILE] @ real[equations.TILE :].T)
+        assert np.array_equal(out[:, :across] - 5, real[: sums.TILE] @ real[sums.TILE :].T)
+        assert (out[:, across:] == 5).all()
+
+    known, flat = random.integers(0, 1 << 15, 4096).astype(np.int16), -random.permutation(900)[:30] - 1
+    begins, targets = equations._runs(flat.tobytes())
+    places = random.integers(1000, 4000, 16).astype(np.int32)
+    base, out = random.integers(0, 1 << 15, 16).astype(np.int16), np.zeros((flat.size + 1, block), np.int16)
+    run("differences", known, begins, targets, len(begins), places, base, out)
+    near = known[flat[:, None] + places].astype(int) - base
+    assert np.array_equal(out[:-1, :16], near.clip(-equations.DIFFERENCE_LIMIT, equations.DIFFERENCE_LIMIT))
 
 
 def check_linear(run: Runner, random: np.random.Generator) -> None:
@@ -368,10 +378,10 @@ def check_inputs(run: Runner, random: np.random.Generator) -> None:
                 expected = np.delete(expected, features.SPARED)
             assert np.array_equal(inputs, expected) and _low(found) == abs(16 * near - int(p[0])).sum(), name
             weights = ours.weights[later].copy()
-            sums = run("activities", (error, 4 * at), rows[1], weights)
+            both = run("activities", (error, 4 * at), rows[1], weights)
             lanes = abs(error[at + (rows[1] >> 2)[:, None] + np.arange(LANES)].astype(np.int64)) * weights
             parts = lanes[: look.ERROR_ROWS_IN_SLICE].sum(), lanes[look.ERROR_ROWS_IN_SLICE :].sum()
-            assert (sums & 0xFFFFFFFF, sums >> 32 & 0xFFFFFFFF) == parts
+            assert (both & 0xFFFFFFFF, both >> 32 & 0xFFFFFFFF) == parts
 
 
 def check(run: Runner, instructions: str) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from volcomp import equations, least_squares, linear, supports
-from volcomp.equations import BLOCK, DIFFERENCE_LIMIT, HEAVIEST, PRODUCT_LIMIT, UNIT, Maker
+from volcomp.equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT, Maker
 from volcomp.gpu import device
-from volcomp.slab import padded
+from volcomp.slab import level_type, padded
+from volcomp.sums import BLOCK, PRODUCT_LIMIT
 
 from .test_linear import some_levels
 
@@ -34,7 +35,7 @@ MAKERS = pytest.mark.parametrize("maker", makers(), ids=["loops", "torch"][: len
 def levels(limit: int) -> np.ndarray:
     random = np.random.default_rng(limit)
     smooth = limit * (0.5 + 0.3 * np.sin(0.2 * np.indices((7, 40, 50)).sum(axis=0)))
-    return (smooth + random.normal(0, 0.1 * limit, smooth.shape)).round().clip(0, limit).astype(np.int32)
+    return (smooth + random.normal(0, 0.1 * limit, smooth.shape)).round().clip(0, limit).astype(level_type(limit))
 
 
 def classes_of(index: np.ndarray) -> list[np.ndarray]:
@@ -100,6 +101,20 @@ def test_the_largest_sums_are_exact() -> None:
     assert all(BLOCK % thinning == 0 for thinning in least_squares.THINNING)
 
 
+@pytest.mark.parametrize("flat", [SUPPORT.flat((999, 21))[1], np.array([-1, -2, -2, -9, -16, -17, -40, -33])])
+def test_runs_hold_every_neighbour_once(flat: np.ndarray) -> None:
+    """Also neighbours that lie at the same place, and rows so short that one run reaches into the next."""
+    begins, rows = equations._runs(flat.tobytes())
+    found = {
+        int(row) // (2 * BLOCK): int(begin) // 2 + lane
+        for begin, lanes in zip(begins, rows, strict=True)
+        for lane, row in enumerate(lanes)
+        if row != 2 * BLOCK * flat.size
+    }
+    assert [found[i] for i in range(flat.size)] == flat.tolist()
+    assert (rows < 2 * BLOCK * flat.size).sum() == flat.size
+
+
 @pytest.mark.parametrize("depth", [0, 3])
 def test_activities_are_those_of_the_decoder(depth: int) -> None:
     """`linear.predict` takes the class from them: a voxel whose activity is a threshold is in the class above it."""
@@ -116,7 +131,7 @@ def test_activities_are_those_of_the_decoder(depth: int) -> None:
         prediction, zeros = np.empty(1, np.int32), np.zeros(1, np.uint8)
         ready = linear.ready(fitted, strides, 4095)
         linear.predict(known, places[v : v + 1], zeros + depth, zeros, ready, 4095, prediction)
-        assert prediction[0] == 16 * known[places[v] - 1]
+        assert prediction[0] == 16 * int(known[places[v] - 1])
 
 
 @pytest.mark.skipif(len(makers()) == 1, reason="torch is not installed")

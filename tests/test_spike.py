@@ -94,5 +94,8 @@ def test_a_peak_is_no_spike() -> None:
 
 
 def test_no_flags_where_they_do_not_pay() -> None:
-    context, price = np.zeros(4000, np.uint8), np.full(4000, 0.01, np.float32)
-    assert spike.choose(0, [(context, np.arange(4000) % 2 == 0, price)], entropy.flag_bits()) is None
+    total, spikes, saved = np.zeros((3, spike.CONTEXTS))
+    total[0], spikes[0], saved[0] = 4000, 2000, 2000 * 0.01
+    assert spike.choose(0, total, spikes, saved, entropy.flag_bits()) is None
+    saved[0] = 2000 * 4
+    assert spike.choose(0, total, spikes, saved, entropy.flag_bits()) is not None

@@ -7,7 +7,6 @@ has a table of its own, and the symbols follow voxel by voxel (`weighted.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,6 @@ from .compiled import entry, part
 from .cursor import Cursor, string, varint
 from .errors import DamagedError
 
-PIECE = 1 << 16  # voxels at a time, where numpy needs room for more than comes out
 WEIGHTED = b"\xff"  # before the corrections of a slab whose grey levels have factors
 _NONE = np.empty(0, np.uint8)
 Factors = tuple[np.ndarray, np.ndarray, histogram.Blocks]  # `ordered` and `escape` of the tables, and the factors
@@ -58,7 +56,7 @@ def write(
     found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, common, context)
     if found is not None:
         assert context is not None
-        flag = _looked_up(found.codes, context)
+        flag = looked_up(found.codes, context)
         settled = (flag > 0) & (voxel == found.value)
         corrections = residual.correct(voxel, mean, classes, settled, tables.code_length, width)
     classes = corrected(classes, corrections)
@@ -98,14 +96,21 @@ def _plain(
 
 def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
     """The classes uint8 whose tables are used, given the steps int64 [CLASSES] of the slab."""
-    return _looked_up((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes)
+    if not corrections.any():
+        return classes
+    return looked_up((np.arange(residual.CLASSES) + corrections).astype(np.uint8), classes)
 
 
-def _looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The entries of a table at places uint8 [v], piece by piece: numpy makes int64 of places."""
-    out = np.empty(places.size, table.dtype)
-    for begin in range(0, places.size, PIECE):
-        np.take(table, places[begin : begin + PIECE], out=out[begin : begin + PIECE], mode="clip")
+@entry
+def _look_up(table: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    for v in range(places.shape[0]):
+        out[v] = table[places[v]]
+
+
+def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The numbers uint8 of a table at places uint8 [v]. (numpy would widen all places to 64 bits first.)"""
+    out = np.empty(places.shape, np.uint8)
+    _look_up(table, places, out)
     return out
 
 
@@ -116,18 +121,23 @@ def _find_spike(
     """The slab's spike, where flags pay; classes are the corrected ones."""
     if value is None or context is None:
         return None
-    known, bits = context, limit.bit_length()
+    totals = np.zeros(spike.CONTEXTS, np.int64), np.zeros(spike.CONTEXTS, np.int64), np.zeros(spike.CONTEXTS)
+    _add_up(voxel, mean, classes, context, value, tables.code_length, limit.bit_length(), *totals)
+    return spike.choose(value, *totals, entropy.flag_bits())
 
-    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        price = np.empty(PIECE, np.float32)
-        for begin in range(0, voxel.size, PIECE):
-            here = slice(begin, begin + PIECE)
-            is_spike = voxel[here] == value
-            own = price[: is_spike.size]
-            residual.prices(voxel[here], mean[here], classes[here], tables.code_length, bits, own)
-            yield known[here], is_spike, own
 
-    return spike.choose(value, pieces(), entropy.flag_bits())
+@entry
+def _add_up(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray, value: int, code_length: np.ndarray,
+    bits: int, total: np.ndarray, spikes: np.ndarray, saved: np.ndarray,
+) -> None:  # fmt: skip
+    """What `spike.choose` wants to know of every context, and so of the voxels that have the value alone what they
+    would cost without a flag."""
+    for v in range(voxel.shape[0]):
+        total[context[v]] += 1
+        if voxel[v] == value:
+            spikes[context[v]] += 1
+            saved[context[v]] += residual.price(voxel[v], mean[v], classes[v], code_length, bits)
 
 
 class _Room(NamedTuple):

@@ -206,5 +206,5 @@ class _Files(IndexDataCacheFile):
     def _load_index(self) -> dict[Any, str]:
         try:
             return dict(super()._load_index())
-        except (EOFError, pickle.UnpicklingError):  # cut short
+        except (EOFError, pickle.UnpicklingError, AttributeError, ImportError):  # cut short, or of types that are gone
             return {}

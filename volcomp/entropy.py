@@ -97,11 +97,10 @@ class Tables:
 
 
 class Room(NamedTuple):
-    """What an encoder works in: its words uint32 and state uint64 [2]; and for the voxels of a front, where those of
-    each table begin, int32 [tables], their order int32 [v], and their tables uint16 [v]."""
+    """What an encoder works in: its words uint32; and for the voxels of a front, where those of each table begin, int32
+    [tables], their order int32 [v], and their tables uint16 [v]."""
 
     words: np.ndarray
-    state: np.ndarray
     place: np.ndarray
     order: np.ndarray
     own: np.ndarray
@@ -111,7 +110,7 @@ class Room(NamedTuple):
         """For so many symbols of so many tables, in fronts of the given sizes."""
         longest = int(sizes.max())
         order, own = np.empty(longest, np.int32), np.empty(longest, np.uint16)
-        return cls(words_for(symbols), np.zeros(2, np.uint64), np.empty(tables, np.int32), order, own)
+        return cls(words_for(symbols), np.empty(tables, np.int32), order, own)
 
 
 @part
@@ -132,37 +131,40 @@ def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
 
 
 @part
-def push(words: np.ndarray, state: np.ndarray, begin: Any, end: Any) -> None:
-    """The symbol between these edges. state uint64 [2]: the coder's, and how many words uint32 there are."""
-    s, size = state[0], np.uint64(end - begin)
-    if s >> np.uint64(64 - PRECISION) >= size:
-        words[np.int64(state[1])] = s & np.uint64(0xFFFFFFFF)
-        state[1] += np.uint64(1)
-        s >>= np.uint64(32)
-    state[0] = (s // size) << np.uint64(PRECISION) | (np.uint64(begin) + s % size)
+def push(words: np.ndarray, state: Any, count: Any, begin: Any, end: Any) -> tuple[Any, Any]:
+    """The symbol between these edges. Returns the coder's state uint64 after it, and how many words uint32 there are
+    then."""
+    size = np.uint64(end - begin)
+    if state >> np.uint64(64 - PRECISION) >= size:
+        words[count] = state & np.uint64(0xFFFFFFFF)
+        count += 1
+        state >>= np.uint64(32)
+    whole = state // size
+    return whole << np.uint64(PRECISION) | (np.uint64(begin) + (state - whole * size)), count
 
 
 @part
 def push_flags(
-    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: np.ndarray,
+    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: Any, count: Any,
     place: np.ndarray, order: np.ndarray,
-) -> None:  # fmt: skip
+) -> tuple[Any, Any]:  # fmt: skip
     """The flags of a front in reverse, by table: the code uint8 [v] of each voxel's, 0 for none, and whether it says
-    yes, bool [v]. `place` and `order` as for `by_table`."""
+    yes, bool [v]. `place` and `order` as for `by_table`; returns what `push` does."""
     for n in range(flag.shape[0] - 1, by_table(flag, place, order) - 1, -1):
         v = order[n]
         edge = quantiles.first[flag[v]] + np.uint32(settled[v])
-        push(words, state, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
+        state, count = push(words, state, count, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
+    return state, count
 
 
 @part
-def flush(words: np.ndarray, state: np.ndarray) -> int:
+def flush(words: np.ndarray, state: Any, count: Any) -> Any:
     """The last words, from the state; returns how many there are altogether."""
-    while state[0]:
-        words[np.int64(state[1])] = state[0] & np.uint64(0xFFFFFFFF)
-        state[1] += np.uint64(1)
-        state[0] >>= np.uint64(32)
-    return int(state[1])
+    while state:
+        words[count] = state & np.uint64(0xFFFFFFFF)
+        count += 1
+        state >>= np.uint64(32)
+    return count
 
 
 @entry
@@ -171,7 +173,8 @@ def _encode(
     quantiles: Quantiles, room: Room,
 ) -> int:  # fmt: skip
     """Push everything in reverse; returns how many words there are."""
-    words, state, place, order, own = room
+    words, place, order, own = room
+    state, count = np.uint64(0), np.int64(0)
     end = table.shape[0]
     for f in range(sizes.shape[0] - 1, -1, -1):
         first = end - sizes[f]
@@ -180,10 +183,12 @@ def _encode(
         for n in range(end - first - 1, by_table(own[: end - first], place, order) - 1, -1):
             v = first + order[n]
             edge = quantiles.first[table[v]] + np.uint32(token[v])
-            push(words, state, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
-        push_flags(flag[first:end], settled[first:end], quantiles, words, state, place[:FLAGS], order)
+            state, count = push(words, state, count, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
+        state, count = push_flags(
+            flag[first:end], settled[first:end], quantiles, words, state, count, place[:FLAGS], order
+        )
         end = first
-    return flush(words, state)
+    return flush(words, state, count)
 
 
 def words_for(symbols: int) -> np.ndarray:

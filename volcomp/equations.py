@@ -8,28 +8,25 @@ way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from functools import lru_cache, partial
+from typing import Any, Protocol
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from . import vectors
+from . import sums, vectors
 from .compiled import REORDERED, entry, part
 from .linear import WEIGHT_BITS
+from .padded import LANES
+from .sums import BLOCK
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
-from .vectors import I16, I32, I64, Lanes, load
+from .vectors import I16, I32, I64, load, load_one, store
 
 UNIT = 1 << WEIGHT_BITS  # of weights, and so of errors
 # So that sums of 2^16 weighted products stay below 2^53, and float64 holds them exactly.
 DIFFERENCE_LIMIT = 1 << 14
 HEAVIEST = 5  # of the factors that rows of a fit are multiplied with, integers from 0
-PRODUCT_LIMIT = 1 << 17  # of a row after that, beyond what HEAVIEST makes: sums of 2^15 products are below 2^53 as well
-BLOCK = 512  # voxels at a time: 190 neighbours of so many in float64 stay in the second-level cache
-TILE = 4  # rows by rows at a time, whose sums stay in registers
-PIECE = 128  # voxels whose products are summed in 32 bits, in eight lanes or more,
-SMALL = 11585  # where no row is larger than this: 16 products stay below 2^31
 
 
 class Equations(Protocol):
@@ -124,134 +121,78 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, base: np.ndar
             out[b, i, size:] = 0
 
 
-@part(fastmath=REORDERED)
-def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
-    """Add the products of the first `size` columns of rows [n, BLOCK] with each other to [n, n], all on and below its
-    diagonal of tiles; n is a multiple of TILE."""
-    zero = rows.dtype.type(0)
-    for i in range(0, rows.shape[0], TILE):
-        a, b, c, d = rows[i, :size], rows[i + 1, :size], rows[i + 2, :size], rows[i + 3, :size]
-        for j in range(0, i + TILE, TILE):
-            e, f, g, h = rows[j, :size], rows[j + 1, :size], rows[j + 2, :size], rows[j + 3, :size]
-            ae = af = ag = ah = be = bf = bg = bh = ce = cf = cg = ch = de = df = dg = dh = zero
-            for v in range(size):
-                ae, af, ag, ah = ae + a[v] * e[v], af + a[v] * f[v], ag + a[v] * g[v], ah + a[v] * h[v]
-                be, bf, bg, bh = be + b[v] * e[v], bf + b[v] * f[v], bg + b[v] * g[v], bh + b[v] * h[v]
-                ce, cf, cg, ch = ce + c[v] * e[v], cf + c[v] * f[v], cg + c[v] * g[v], ch + c[v] * h[v]
-                de, df, dg, dh = de + d[v] * e[v], df + d[v] * f[v], dg + d[v] * g[v], dh + d[v] * h[v]
-            for k, sums in enumerate(((ae, af, ag, ah), (be, bf, bg, bh), (ce, cf, cg, ch), (de, df, dg, dh))):
-                for m in range(TILE):
-                    total[i + k, j + m] += sums[m]
+_VOXELS = 16  # that `_differences` works on at once
 
 
-_ACROSS = 4 if vectors.units() == 16 else 2  # columns of a tile whose sums fit the registers
-_LANES = 2 * vectors.units()  # int16 at a time
+@lru_cache(maxsize=16)
+def _runs(row: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Of neighbours int64 [n]: where the runs of LANES voxels begin that hold them, int64 [runs] in bytes of int16, and
+    in which row of a design each lane belongs, int64 [runs, LANES] in bytes; those of no neighbour in the last one."""
+    flat = np.frombuffer(row, np.int64)
+    begins: list[int] = []
+    rows: list[list[int]] = []
+    for i in np.argsort(flat, kind="stable").tolist():
+        at = int(flat[i])
+        if not begins or at >= begins[-1] + LANES or rows[-1][at - begins[-1]] < flat.size:
+            begins.append(at)
+            rows.append([flat.size] * LANES)
+        rows[-1][at - begins[-1]] = i
+    return 2 * np.array(begins), 2 * BLOCK * np.array(rows)
 
 
-@vectors.kernel(5)
-def _tile(b: Any, first: Any, second: Any, stride: Any, size: Any, out: Any) -> None:
-    """Sums of products of TILE rows int16 with _ACROSS others, over `size` voxels, a multiple of PIECE, to
-    int64 [TILE, _ACROSS]; rows lie `stride` bytes apart."""
-    short, long = (ir.VectorType(kind, _LANES // 2) for kind in (I32, I64))
-    places = [(i, j) for i in range(TILE) for j in range(_ACROSS)]
-    sums, totals = ([cgutils.alloca_once(b, kind) for _ in places] for kind in (short, long))
-    for total in totals:
-        b.store(ir.Constant(long, [0] * long.count), total)
-
-    def rows(address: Any, count: int, at: Any) -> list[Lanes]:
-        return [load(b, address, b.add(at, b.mul(stride, ir.Constant(I64, k))), I16, _LANES) for k in range(count)]
-
-    with cgutils.for_range(b, b.sdiv(size, ir.Constant(I64, PIECE)), intp=I64) as piece:
-        for place in sums:
-            b.store(ir.Constant(short, [0] * short.count), place)
-        begin = b.mul(piece.index, ir.Constant(I64, 2 * PIECE))
-        with cgutils.for_range(b, ir.Constant(I64, PIECE // _LANES), intp=I64) as loop:
-            at = b.add(begin, b.mul(loop.index, ir.Constant(I64, 2 * _LANES)))
-            columns = rows(second, _ACROSS, at)
-            for i, x in enumerate(rows(first, TILE, at)):
-                for place, y in zip(sums[i * _ACROSS :], columns, strict=False):
-                    b.store((Lanes(b, b.load(place)) + vectors.add_pairs(x, y)).value, place)
-        for place, total in zip(sums, totals, strict=True):
-            b.store((Lanes(b, b.load(total)) + Lanes(b, b.load(place)).widened(I64)).value, total)
-    for k, total in enumerate(totals):
-        b.store(Lanes(b, b.load(total)).total(), vectors.place(b, out, ir.Constant(I64, 8 * k), I64))
-
-
-@part
-def _add_small_products(rows: np.ndarray, size: int, short: np.ndarray, sums: np.ndarray, total: np.ndarray) -> None:
-    """As `_add_products` from integers within ±SMALL. `short` int16 [n, BLOCK] and `sums` int64 [TILE, _ACROSS] are
-    room to work in."""
-    whole = -(-size // PIECE) * PIECE
-    for i in range(rows.shape[0]):
-        for v in range(whole):
-            short[i, v] = rows[i, v] if v < size else 0
-    begin, stride, out = np.int64(short.ctypes.data), 2 * BLOCK, np.int64(sums.ctypes.data)
-    for i in range(0, rows.shape[0], TILE):
-        for j in range(0, i + TILE, _ACROSS):
-            _tile(begin + i * stride, begin + j * stride, stride, whole, out)
-            for k in range(TILE):
-                for m in range(_ACROSS):
-                    total[i + k, j + m] += sums[k, m]
-
-
-@part
-def _largest(rows: np.ndarray, size: int) -> Any:
-    """The largest absolute value of the first `size` columns."""
-    largest = np.int32(0)
-    for i in range(rows.shape[0]):
-        for v in range(size):
-            largest = max(largest, abs(rows[i, v]))
-    return largest
-
-
-@part
-def _add_rows(
-    rows: np.ndarray, size: int, real: np.ndarray, short: np.ndarray, sums: np.ndarray, total: np.ndarray
-) -> None:
-    """Add the products of the first `size` columns of rows int32 [n, BLOCK], in whatever way holds their sums."""
-    if _largest(rows, size) <= SMALL:
-        _add_small_products(rows, size, short, sums, total)
-        return
-    for i in range(rows.shape[0]):
-        for v in range(size):
-            real[i, v] = rows[i, v]
-    _add_products(real, size, total)
-
-
-class _Room(NamedTuple):
-    """What `_add_all` works in, for n rows, a multiple of TILE: rows int32 [n, BLOCK], the same as float64 and as
-    int16, and sums int64 [TILE, _ACROSS]."""
-
-    rows: np.ndarray
-    real: np.ndarray
-    short: np.ndarray
-    sums: np.ndarray
+@vectors.kernel(7)
+def _differences(b: Any, known: Any, begins: Any, rows: Any, runs: Any, places: Any, base: Any, out: Any) -> None:
+    """Differences int16 of _VOXELS voxels, at places int32, from their bases int16, to the rows of a design: read run
+    by run and voxel by voxel, and turned by shuffles. `begins` and `rows` as `_runs` has them."""
+    here = [b.shl(b.sext(load_one(b, places, 4 * v, I32), I64), ir.Constant(I64, 1)) for v in range(_VOXELS)]
+    own, half = load(b, base, 0, I16, _VOXELS), LANES // 2
+    # The lower and the upper lanes of two vectors in turn, in either half.
+    low, high = (
+        [side + first + i + k for side in (0, LANES) for i in range(half) for k in (0, _VOXELS)] for first in (0, half)
+    )
+    with cgutils.for_range(b, runs, intp=I64) as loop:
+        first = b.add(known, load_one(b, begins, b.mul(loop.index, ir.Constant(I64, 8)), I64))
+        read = [load(b, first, at, I16, LANES) for at in here]
+        lines = [vectors.joined(pair) for pair in zip(read[:LANES], read[LANES:], strict=True)]
+        for _ in range(3):  # each round turns one bit of the voxel's number into one of the lane's
+            pairs = zip(lines[:half], lines[half:], strict=True)
+            lines = [x.picked(which, y) for x, y in pairs for which in (low, high)]
+        for k, line in enumerate(lines):
+            at = load_one(b, rows, b.add(b.mul(loop.index, ir.Constant(I64, 8 * LANES)), ir.Constant(I64, 8 * k)), I64)
+            store(b, (line - own).within(-DIFFERENCE_LIMIT, DIFFERENCE_LIMIT), out, at)
 
 
 @entry
-def _add_all(design: np.ndarray, importance: np.ndarray, thinning: int, room: _Room, total: np.ndarray) -> None:
-    """Add the products of every `thinning`th voxel to float64 [n, n], all on and below its diagonal. BLOCK is a
-    multiple of `thinning`."""
-    filled = 0
-    for b in range(design.shape[0]):
-        factor = importance[b * BLOCK : (b + 1) * BLOCK : thinning]
-        for i in range(design.shape[1]):
-            row, thinned = room.rows[i, filled:], design[b, i, ::thinning]
-            for v in range(factor.shape[0]):
-                row[v] = min(max(np.int32(thinned[v]) * np.int32(factor[v]), -PRODUCT_LIMIT), PRODUCT_LIMIT)
-        filled += factor.shape[0]
-        if filled + BLOCK // thinning > BLOCK or b == design.shape[0] - 1:
-            _add_rows(room.rows, filled, room.real, room.short, room.sums, total)
-            filled = 0
+def _short_design(
+    known: np.ndarray, index: np.ndarray, row: np.ndarray, begins: np.ndarray, rows: np.ndarray, out: np.ndarray
+) -> None:
+    """As `_design`, of grey levels int16."""
+    places, base = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int16)
+    level, first, to = np.int64(known.ctypes.data), np.int64(begins.ctypes.data), np.int64(rows.ctypes.data)
+    for b in range(out.shape[0]):
+        size = min(index.shape[0] - b * BLOCK, BLOCK)
+        for v in range(BLOCK):
+            places[v] = index[b * BLOCK + min(v, size - 1)]
+            base[v] = base_of(known, places[v], row)
+        block = np.int64(out[b].ctypes.data)
+        for v in range(0, size, _VOXELS):
+            _differences(
+                level, first, to, begins.shape[0], np.int64(places.ctypes.data) + 4 * v,
+                np.int64(base.ctypes.data) + 2 * v, block + 2 * v,
+            )  # fmt: skip
+        own = out[b, out.shape[1] - 1]
+        for v in range(size):
+            own[v] = min(max(np.int64(known[places[v]]) - base[v], -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
+        if size < BLOCK:
+            out[b, :, size:] = 0
 
 
-def _products(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.ndarray:
+def _products(design: np.ndarray, importance: np.ndarray, thinning: int, room: sums.Room) -> np.ndarray:
     """As `Equations.products`, of one class."""
-    size = design.shape[1]
-    whole = -(-size // TILE) * TILE
-    rows, real, short = (np.zeros((whole, BLOCK), kind) for kind in (np.int32, np.float64, np.int16))
-    total = np.zeros((whole, whole))
-    _add_all(design, importance, thinning, _Room(rows, real, short, np.zeros((TILE, _ACROSS), np.int64)), total)
+    size, whole = design.shape[1], len(room.rows)
+    small, large = np.zeros((whole, whole), np.int64), np.zeros((whole, whole))
+    sums.add_all(design, importance, thinning, room, small, large)
+    total = small + large
     below = np.tril(total[:size, :size])
     return below + np.tril(below, -1).T
 
@@ -288,14 +229,18 @@ class OnCpu:
         self._neighbours = flat.size
         self._designs = [np.empty((-(-m.size // BLOCK), flat.size + 1, BLOCK), np.int16) for m in members]
         for m, design in zip(members, self._designs, strict=True):
-            _design(known, m, flat, np.empty(BLOCK, np.int32), design)
+            if known.dtype == np.int16:
+                _short_design(known, m, flat, *_runs(flat.tobytes()), design)
+            else:
+                _design(known, m, flat, np.empty(BLOCK, np.int32), design)
+        self._room = sums.Room.of(-(-(flat.size + 1) // sums.TILE) * sums.TILE)
         self._importance = [np.ones(m.size) for m in members]
         self._errors = [np.empty(m.size) for m in members]
 
     def products(self, thinning: int) -> np.ndarray:
         """As `Equations` says."""
         pairs = zip(self._designs, self._importance, strict=True)
-        return np.stack([_products(design, importance, thinning) for design, importance in pairs])
+        return np.stack([_products(design, importance, thinning, self._room) for design, importance in pairs])
 
     def miss(self, weights: np.ndarray) -> np.ndarray:
         """As `Equations` says."""

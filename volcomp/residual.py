@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import entry
+from .compiled import entry, part
 
 CLASSES = 76
 CLASS_ORIGIN = 64  # class 0 begins at scale index −64: 2^-6 grey levels
@@ -81,19 +81,23 @@ def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: 
         token[v] = t if 0 <= t < 2 * REACH[c] else 2 * REACH[c]
 
 
+@part
+def price(voxel: Any, mean: Any, c: Any, code_length: np.ndarray, bits: int) -> Any:
+    """What a voxel costs, raw bits and all: float32; `code_length` as for `correct`."""
+    nearest, sign, table = place(np.int64(mean), c)
+    t = ((sign * (voxel - nearest)) >> LOW_BITS[c]) + REACH[c]
+    if 0 <= t < 2 * REACH[c]:
+        return np.float32(code_length[table, t] + LOW_BITS[c])
+    return np.float32(code_length[table, 2 * REACH[c]] + bits)
+
+
 @entry
 def prices(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int, out: np.ndarray
 ) -> None:
-    """What every voxel costs, raw bits and all: float32 [v] out; `code_length` as for `correct`."""
+    """What every voxel costs: float32 [v] out."""
     for v in range(voxel.shape[0]):
-        c = classes[v]
-        nearest, sign, table = place(np.int64(mean[v]), c)
-        t = ((sign * (voxel[v] - nearest)) >> LOW_BITS[c]) + REACH[c]
-        if 0 <= t < 2 * REACH[c]:
-            out[v] = code_length[table, t] + LOW_BITS[c]
-        else:
-            out[v] = code_length[table, 2 * REACH[c]] + bits
+        out[v] = price(voxel[v], mean[v], classes[v], code_length, bits)
 
 
 @entry

@@ -6,20 +6,22 @@ comes out of them is the same there and here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from neighbourhoods import Shape, pad
+from neighbourhoods import Shape
 
 from . import coding, linear
+from .compiled import entry
 from .lstm import cpu, reference
-from .slab import RADIUS, Layout, Slab, Team
+from .slab import Layout, Slab, Team
 
 Network = cpu.Network | reference.Network
 Done = Callable[[int], None]  # called with the number of voxels done since the last call; may raise to end the walk
+
+AT_ONCE = 32  # rows that are put in order together: what is read of them stays in the first-level cache
 
 
 class Stopped(Exception):
@@ -70,44 +72,58 @@ class Opened(NamedTuple):
         return self.layout.shape
 
 
-def _in_order(layout: Layout, known: np.ndarray) -> np.ndarray:
-    """The grey levels of a padded slab, front by front."""
-    voxel, base = np.empty(math.prod(layout.shape), known.dtype), layout.rows.base
-    end = 0
-    for t, lo, hi in layout.fronts:
-        begin, end = end, end + hi - lo
-        np.take(known, base[lo:hi] + t, out=voxel[begin:end], mode="clip")  # which, unlike "raise", needs no copy
-    return voxel
+@entry
+def _in_order(levels: np.ndarray, row: np.ndarray, start: np.ndarray, begin: np.ndarray, out: np.ndarray) -> None:
+    """As `in_order`. levels [rows, width]; of the rows in the order of coding, row int64 which it is, and start int64
+    when its first voxel comes; begin int64 [times] where the voxel of row 0 would lie in `out` at every time."""
+    width = levels.shape[1]
+    for first in range(0, row.shape[0], AT_ONCE):
+        past, lo, hi = min(first + AT_ONCE, row.shape[0]), first, first
+        for t in range(start[first], start[past - 1] + width):
+            while hi < past and start[hi] <= t:
+                hi += 1
+            while lo < hi and start[lo] + width <= t:
+                lo += 1
+            for r in range(lo, hi):
+                out[begin[t] + r] = levels[row[r], t - start[r]]
+
+
+def in_order(levels: np.ndarray, layout: Layout) -> np.ndarray:
+    """Levels [Z, Y, X] in the order of coding, of the same type."""
+    sizes = np.array([hi - lo for _, lo, hi in layout.fronts])
+    times, first, _ = np.array(layout.fronts).T
+    begin = np.zeros(int(times[-1]) + 1, np.int64)
+    begin[times] = np.cumsum(sizes) - sizes - first
+    out = np.empty(levels.size, levels.dtype)
+    _in_order(
+        np.ascontiguousarray(levels).reshape(-1, levels.shape[2]), np.argsort(layout.order, axis=None),
+        layout.rows.start, begin, out,
+    )  # fmt: skip
+    return out
 
 
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
     """Walk over a slab that is known."""
-    layout, limit, fitted, common, quiet = given.layout, given.limit, given.fitted, given.common, given.quiet
+    slab = Slab(given.layout, given.limit, given.fitted, network.weights, given.common)
     # The slab's own voxels come one front after the other, as in decoding: near its first slice some are read before
-    # their time comes, as 0 (docs/format.md). So they are put in the order of coding before the slab is there.
-    voxel = _in_order(layout, pad(given.levels, 0, RADIUS).reshape(-1))
-    del given  # and with it the levels
-    slab = Slab(layout, limit, fitted, network.weights, common)
-    # Means take the places of voxels that the slab has taken in, where they are as large.
-    kind = np.dtype(mean_type(limit))
-    mean = voxel.view(kind) if kind.itemsize == voxel.itemsize else np.empty(voxel.size, kind)
-    classes = np.empty(voxel.size, np.uint8)
-    context = None if common is None else np.empty(voxel.size, np.uint8)
+    # their time comes, as 0 (docs/format.md).
+    voxel, size = in_order(given.levels, given.layout), given.levels.size
+    fronts, common, quiet = given.layout.fronts, given.common, given.quiet
+    mean, classes = np.empty(size, mean_type(given.limit)), np.empty(size, np.uint8)
+    del given  # and with it the levels, which are in order now
+    context = None if common is None else np.empty(size, np.uint8)
     sizes = []
     end = 0
-    for t, lo, hi in layout.fronts:
+    for t, lo, hi in fronts:
         begin, end = end, end + hi - lo
         team.predict(slab, network, t, lo, hi)
-        front = voxel[begin:end].astype(np.int32)  # as a decoder gives it
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         if context is not None:
             context[begin:end] = slab.context[lo:hi]
-        slab.perceive(network, t, lo, front, quiet)
+        slab.perceive(network, t, lo, voxel[begin:end].astype(np.int32), quiet)  # as a decoder gives them
         sizes.append(hi - lo)
         done(hi - lo)
-    known = slab.known
-    del slab, voxel  # before there are voxels once more
-    return coding.Survey(np.array(sizes), _in_order(layout, known), mean, classes, context)
+    return coding.Survey(np.array(sizes), voxel, mean, classes, context)
 
 
 def restore(opened: Opened, network: Network, team: Team, done: Done) -> np.ndarray:

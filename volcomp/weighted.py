@@ -37,7 +37,8 @@ def _encode(
     ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, blocks: Blocks, products: np.ndarray, room: Room,
 ) -> int:  # fmt: skip
     """Push everything in reverse; returns how many words there are. `products` uint32 [longest table] is room too."""
-    words, state, place, order, _ = room
+    words, place, order, _ = room
+    state, used = _u64(0), np.int64(0)
     end = voxel.shape[0]
     for f in range(sizes.shape[0] - 1, -1, -1):
         first = end - sizes[f]
@@ -54,21 +55,20 @@ def _encode(
                 for k in range(low):
                     half = (voxel[v] - level) >> (k + 1) << (k + 1)
                     edge = _middle(blocks.sums, level + half, 2 << k)
-                    if (voxel[v] - level) >> k & 1:
-                        push(words, state, edge, 1 << PRECISION)
-                    else:
-                        push(words, state, 0, edge)
+                    upper = (voxel[v] - level) >> k & 1
+                    state, used = push(words, state, used, edge if upper else 0, 1 << PRECISION if upper else edge)
                 for count in products[i:reach]:
                     below -= np.int64(count)
                 for count in products[reach:i]:
                     below += np.int64(count)
                 past = below + np.int64(products[i])
-                push(words, state, below * scale // total + i, past * scale // total + i + 1)
+                first_edge, last_edge = below * scale // total + i, past * scale // total + i + 1
             else:
-                push(words, state, tokens * scale // total + size, 1 << PRECISION)
-        push_flags(flag[first:end], settled[first:end], quantiles, words, state, place, order)
+                first_edge, last_edge = tokens * scale // total + size, 1 << PRECISION
+            state, used = push(words, state, used, first_edge, last_edge)
+        state, used = push_flags(flag[first:end], settled[first:end], quantiles, words, state, used, place, order)
         end = first
-    return flush(words, state)
+    return flush(words, state, used)
 
 
 def encode(

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from .. import equations, least_squares
-from ..equations import DIFFERENCE_LIMIT, HEAVIEST, PRODUCT_LIMIT, UNIT
+from ..equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT
 from ..linear import Weights
+from ..sums import PRODUCT_LIMIT
 from ..supports import BASE
 
 

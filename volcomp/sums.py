@@ -1,0 +1,202 @@
+"""Sums of products of rows of integers with each other, exact in whatever order they are added up.
+
+Most values are small, and vector units multiply and add them in pairs of 16 bits; where a column has a larger one, all
+of it goes another way, in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+
+from . import vectors
+from .compiled import REORDERED, entry, part
+from .vectors import I16, I32, I64, Lanes, load, store
+
+PRODUCT_LIMIT = 1 << 17  # of a value that is multiplied: sums of 2^15 products are below 2^53, and float64 holds them
+BLOCK = 512  # columns at a time: 190 rows of so many in float64 stay in the second-level cache
+TILE = 4  # rows by rows at a time, whose sums stay in registers
+SMALL = 5792  # a lane of eight sums 64 products of a block's, which stay below 2^31 where no value is larger
+
+_ACROSS = 4 if vectors.units() == 16 else 2  # columns of a tile whose sums fit the registers
+_LANES = 2 * vectors.units()  # int16 at a time
+
+
+class Room(NamedTuple):
+    """What `add_all` works in, for n rows, a multiple of TILE.
+
+    rows int32 [n, BLOCK]      values of the columns at hand
+    short int16 [n, BLOCK]     columns of small values that wait to be added up, and
+    real float64 [n, BLOCK]    those that have larger ones
+    line int16 [BLOCK]         the voxels of a row that serve
+    factor, largest, kept, left int32 [BLOCK]   of the columns at hand: their importance, their largest absolute value,
+                               and which are small and which are not
+    """
+
+    rows: np.ndarray
+    short: np.ndarray
+    real: np.ndarray
+    line: np.ndarray
+    factor: np.ndarray
+    largest: np.ndarray
+    kept: np.ndarray
+    left: np.ndarray
+
+    @classmethod
+    def of(cls, n: int) -> Room:
+        """For so many rows; what no row fills stays 0."""
+        rows, short, real = (np.zeros((n, BLOCK), kind) for kind in (np.int32, np.int16, np.float64))
+        factor, largest, kept, left = (np.empty(BLOCK, np.int32) for _ in range(4))
+        return cls(rows, short, real, np.empty(BLOCK, np.int16), factor, largest, kept, left)
+
+
+@part(fastmath=REORDERED)
+def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
+    """Add the products of the first `size` columns of rows [n, BLOCK] with each other to [n, n], all on and below its
+    diagonal of tiles; n is a multiple of TILE."""
+    zero = rows.dtype.type(0)
+    for i in range(0, rows.shape[0], TILE):
+        a, b, c, d = rows[i, :size], rows[i + 1, :size], rows[i + 2, :size], rows[i + 3, :size]
+        for j in range(0, i + TILE, TILE):
+            e, f, g, h = rows[j, :size], rows[j + 1, :size], rows[j + 2, :size], rows[j + 3, :size]
+            ae = af = ag = ah = be = bf = bg = bh = ce = cf = cg = ch = de = df = dg = dh = zero
+            for v in range(size):
+                ae, af, ag, ah = ae + a[v] * e[v], af + a[v] * f[v], ag + a[v] * g[v], ah + a[v] * h[v]
+                be, bf, bg, bh = be + b[v] * e[v], bf + b[v] * f[v], bg + b[v] * g[v], bh + b[v] * h[v]
+                ce, cf, cg, ch = ce + c[v] * e[v], cf + c[v] * f[v], cg + c[v] * g[v], ch + c[v] * h[v]
+                de, df, dg, dh = de + d[v] * e[v], df + d[v] * f[v], dg + d[v] * g[v], dh + d[v] * h[v]
+            for k, sums in enumerate(((ae, af, ag, ah), (be, bf, bg, bh), (ce, cf, cg, ch), (de, df, dg, dh))):
+                for m in range(TILE):
+                    total[i + k, j + m] += sums[m]
+
+
+def _totals(parts: list[Lanes]) -> Lanes:
+    """The sum of the lanes of each part, as many lanes as there are parts: a power of two, and no more than lanes."""
+    width = 1
+    while len(parts) > 1:
+        lanes = np.arange(2 * parts[0].count).reshape(2, -1, 2, width)  # part, group, half of it, lane
+        first, second = (lanes[:, :, half].transpose(1, 0, 2).ravel().tolist() for half in (0, 1))
+        parts = [x.picked(first, y) + x.picked(second, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        width *= 2
+    (total,) = parts
+    while total.count > width:
+        half = total.count // 2
+        total = total.picked(range(half)) + total.picked(range(half, 2 * half))
+    return total
+
+
+@vectors.kernel(6)
+def _tile(b: Any, first: Any, second: Any, stride: Any, size: Any, out: Any, across: Any) -> None:
+    """Add the sums of products of TILE rows int16 with _ACROSS others, over `size` columns, a multiple of _LANES and
+    BLOCK at most, to int64 [TILE, _ACROSS]; rows lie `stride` bytes apart, and those of the sums `across`."""
+    short = ir.VectorType(I32, _LANES // 2)
+    sums = [cgutils.alloca_once(b, short) for _ in range(TILE * _ACROSS)]
+    for place in sums:
+        b.store(ir.Constant(short, [0] * short.count), place)
+
+    def rows(address: Any, count: int, at: Any) -> list[Lanes]:
+        return [load(b, address, b.add(at, b.mul(stride, ir.Constant(I64, k))), I16, _LANES) for k in range(count)]
+
+    with cgutils.for_range(b, b.sdiv(size, ir.Constant(I64, _LANES)), intp=I64) as loop:
+        at = b.mul(loop.index, ir.Constant(I64, 2 * _LANES))
+        columns = rows(second, _ACROSS, at)
+        for i, x in enumerate(rows(first, TILE, at)):
+            for place, y in zip(sums[i * _ACROSS :], columns, strict=False):
+                b.store((Lanes(b, b.load(place)) + vectors.add_pairs(x, y)).value, place)
+    low, high = range(short.count // 2), range(short.count // 2, short.count)
+    for i in range(TILE):
+        parts = [Lanes(b, b.load(place)) for place in sums[i * _ACROSS : (i + 1) * _ACROSS]]
+        total = _totals([x.picked(low).widened(I64) + x.picked(high).widened(I64) for x in parts])
+        at = b.mul(across, ir.Constant(I64, i))
+        store(b, load(b, out, at, I64, _ACROSS) + total, out, at)
+
+
+@part
+def _add_small_products(short: np.ndarray, size: int, total: np.ndarray) -> None:
+    """As `_add_products`, of int16 within ±SMALL, to int64 [n, n]. What is beyond the first `size` columns is lost."""
+    whole = -(-size // _LANES) * _LANES
+    for i in range(short.shape[0]):
+        short[i, size:whole] = 0
+    begin, stride = np.int64(short.ctypes.data), 2 * BLOCK
+    out, across = np.int64(total.ctypes.data), 8 * total.shape[1]
+    for i in range(0, short.shape[0], TILE):
+        for j in range(0, i + TILE, _ACROSS):
+            _tile(begin + i * stride, begin + j * stride, stride, whole, out + i * across + 8 * j, across)
+
+
+@part
+def _thinned(line: np.ndarray, thinning: int, count: int, out: np.ndarray) -> None:
+    """Every `thinning`th value."""
+    if thinning == 4:  # as it is in most rounds, and a step that is known is one that vector units can take
+        for v in range(count):
+            out[v] = line[np.uint64(4 * v)]
+        return
+    for v in range(count):
+        out[v] = line[np.uint64(v * thinning)]
+
+
+@part
+def _weighted(
+    line: np.ndarray, factor: np.ndarray, count: int, row: np.ndarray, short: np.ndarray, largest: np.ndarray
+) -> None:
+    """A row's values times their factors, into both kinds of rows; and the largest of each column so far."""
+    for v in range(count):
+        value = min(max(np.int32(np.int32(line[v]) * factor[v]), np.int32(-PRODUCT_LIMIT)), np.int32(PRODUCT_LIMIT))
+        row[v] = value
+        short[v] = value
+        largest[v] = max(largest[v], abs(value))
+
+
+@part
+def _sorted_out(room: Room, n: int, count: int, filled: int, far: int) -> tuple[int, int]:
+    """Move columns with large values from behind the first `filled` of the short ones to behind the first `far` of the
+    others. Returns how many there are then of each."""
+    keep, leave = 0, 0
+    for v in range(count):
+        if room.largest[v] <= SMALL:
+            room.kept[keep] = v
+            keep += 1
+        else:
+            room.left[leave] = v
+            leave += 1
+    if leave:
+        for i in range(n):
+            row, short, real = room.rows[i], room.short[i, filled:], room.real[i, far:]
+            for k in range(keep):
+                short[k] = row[room.kept[k]]
+            for k in range(leave):
+                real[k] = row[room.left[k]]
+    return filled + keep, far + leave
+
+
+@entry
+def add_all(
+    design: np.ndarray, importance: np.ndarray, thinning: int, room: Room, small: np.ndarray, large: np.ndarray
+) -> None:
+    """Add the products of every `thinning`th voxel of blocks of rows int16 [blocks, ≤ n, BLOCK], each voxel times its
+    importance, integers in float64 [v], to int64 and to float64 [n, n]: both together are the sums, on and below the
+    diagonal. BLOCK is a multiple of `thinning`."""
+    filled, far, n = 0, 0, design.shape[1]
+    for b in range(design.shape[0]):
+        factors = importance[b * BLOCK : (b + 1) * BLOCK : thinning]
+        count = factors.shape[0]
+        for v in range(count):
+            room.factor[v] = factors[v]
+            room.largest[v] = 0
+        for i in range(n):
+            line = design[b, i]
+            if thinning > 1:
+                _thinned(line, thinning, count, room.line)
+                line = room.line
+            _weighted(line, room.factor, count, room.rows[i], room.short[i, filled:], room.largest)
+        filled, far = _sorted_out(room, n, count, filled, far)
+        is_last = b == design.shape[0] - 1
+        if filled + BLOCK // thinning > BLOCK or is_last:
+            _add_small_products(room.short, filled, small)
+            filled = 0
+        if far + BLOCK // thinning > BLOCK or is_last:
+            _add_products(room.real, far, large)
+            far = 0
