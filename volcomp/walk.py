@@ -104,17 +104,17 @@ def in_order(levels: np.ndarray, layout: Layout) -> np.ndarray:
 
 def survey(given: Given, network: Network, team: Team, done: Done) -> coding.Survey:
     """Walk over a slab that is known."""
-    slab = Slab(given.layout, given.limit, given.fitted, network.weights, given.common)
+    layout, limit, fitted, common, quiet = given.layout, given.limit, given.fitted, given.common, given.quiet
     # The slab's own voxels come one front after the other, as in decoding: near its first slice some are read before
-    # their time comes, as 0 (docs/format.md).
-    voxel, size = in_order(given.levels, given.layout), given.levels.size
-    fronts, common, quiet = given.layout.fronts, given.common, given.quiet
-    mean, classes = np.empty(size, mean_type(given.limit)), np.empty(size, np.uint8)
-    del given  # and with it the levels, which are in order now
-    context = None if common is None else np.empty(size, np.uint8)
+    # their time comes, as 0 (docs/format.md). So they are put in the order of coding before the slab is there.
+    voxel = in_order(given.levels, layout)
+    del given  # and with it the levels
+    slab = Slab(layout, limit, fitted, network.weights, common)
+    mean, classes = np.empty(voxel.size, mean_type(limit)), np.empty(voxel.size, np.uint8)
+    context = None if common is None else np.empty(voxel.size, np.uint8)
     sizes = []
     end = 0
-    for t, lo, hi in fronts:
+    for t, lo, hi in layout.fronts:
         begin, end = end, end + hi - lo
         team.predict(slab, network, t, lo, hi)
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
