@@ -121,7 +121,7 @@ def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
     place[:] = 0
     for v in range(table.shape[0]):
         place[table[v]] += 1
-    none, end = int(place[0]), place[0] * 0
+    none, end = np.int64(place[0]), place[0] * 0
     for k in range(place.shape[0]):
         end += place[k]
         place[k] = end - place[k]
@@ -162,7 +162,7 @@ def flush(words: np.ndarray, state: np.ndarray) -> int:
         words[np.int64(state[1])] = state[0] & np.uint64(0xFFFFFFFF)
         state[1] += np.uint64(1)
         state[0] >>= np.uint64(32)
-    return int(state[1])
+    return np.int64(state[1])
 
 
 @entry

@@ -18,6 +18,7 @@ from numba.core import cgutils
 from . import vectors
 from .compiled import REORDERED, entry, part
 from .linear import WEIGHT_BITS
+from .scalars import larger, smaller
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 from .vectors import I16, I32, I64, Lanes, load
 
@@ -120,7 +121,7 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, base: np.ndar
             offset = row[i] if i < row.shape[0] else np.int64(0)
             for v in range(size):
                 near = known[np.uint64(places[v] + offset)] - base[v]
-                out[b, i, v] = min(max(near, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
+                out[b, i, v] = smaller(larger(near, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
             out[b, i, size:] = 0
 
 
@@ -200,7 +201,7 @@ def _largest(rows: np.ndarray, size: int) -> Any:
     largest = np.int32(0)
     for i in range(rows.shape[0]):
         for v in range(size):
-            largest = max(largest, abs(rows[i, v]))
+            largest = larger(largest, abs(rows[i, v]))
     return largest
 
 
@@ -238,7 +239,7 @@ def _add_all(design: np.ndarray, importance: np.ndarray, thinning: int, room: _R
         for i in range(design.shape[1]):
             row, thinned = room.rows[i, filled:], design[b, i, ::thinning]
             for v in range(factor.shape[0]):
-                row[v] = min(max(np.int32(thinned[v]) * np.int32(factor[v]), -PRODUCT_LIMIT), PRODUCT_LIMIT)
+                row[v] = smaller(larger(np.int32(thinned[v]) * np.int32(factor[v]), -PRODUCT_LIMIT), PRODUCT_LIMIT)
         filled += factor.shape[0]
         if filled + BLOCK // thinning > BLOCK or b == design.shape[0] - 1:
             _add_rows(room.rows, filled, room.real, room.short, room.sums, total)

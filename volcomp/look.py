@@ -17,9 +17,11 @@ from numba.core import cgutils
 from numba.extending import overload
 
 from . import features, linear, vectors
+from .compiled import part
 from .errors import UnsupportedError
 from .features import SCALE_FLOOR, scale_index
 from .padded import LANES, flat
+from .scalars import larger, smaller
 from .vectors import I8, I16, I32, I64, Lanes, load, load_one, store
 
 Offset = tuple[int, int, int]
@@ -274,7 +276,7 @@ def _vector_look(make: Any, rest: int) -> Any:
         most = np.int64(limit) << linear.FRACTION_BITS
         for begin in range(lo, hi, BLOCK):
             # One loop for each stage: a processor then works on several voxels at once, for none waits for another.
-            count = min(BLOCK, hi - begin)
+            count = smaller(BLOCK, hi - begin)
             for i in range(count):
                 here = at + i * step
                 base = np.int64(2)
@@ -292,7 +294,7 @@ def _vector_look(make: Any, rest: int) -> Any:
                 total = np.int64(_weigh(to_near + 2 * i * lanes, weights + 2 * lanes * c, pairs))
                 p = scratch[i] << linear.FRACTION_BITS
                 p += (total + 128) >> (linear.WEIGHT_BITS - linear.FRACTION_BITS)
-                room.prediction[begin + i] = min(max(p, 0), most)
+                room.prediction[begin + i] = smaller(larger(p, 0), most)
             for i in range(count):
                 sums = _activities(errors + 4 * (at + i * step), error_rows, scaling)
                 in_slice, before = np.int64(sums & np.uint64(0xFFFFFFFF)), np.int64(sums >> np.uint64(32))
@@ -320,7 +322,8 @@ def _plain_look(width: int) -> Any:
     begin, end = features.SPARED.start, features.SPARED.stop
     sees_all = width == FULL.width
 
-    def look(
+    @part(allocates=True)
+    def plain(
         lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
         limit: Any, neighbours: Any, inputs: Any, scratch: Any,
     ) -> None:  # fmt: skip
@@ -338,6 +341,12 @@ def _plain_look(width: int) -> Any:
                     inputs[lo + v, j] = seen[v, j]
                 elif j >= end:
                     inputs[lo + v, j - (end - begin)] = seen[v, j]
+
+    def look(
+        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+        limit: Any, neighbours: Any, inputs: Any, scratch: Any,
+    ) -> None:  # fmt: skip
+        plain(lo, hi, at, step, depth, group, room, known, error, fitted, limit, neighbours, inputs, scratch)
 
     return look
 
