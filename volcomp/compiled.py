@@ -1,8 +1,8 @@
 """How loops are compiled: by numba, when they are first called, and kept on disk.
 
 What is called from Python is an `entry`; what only other loops call is a `part`, which is compiled into each of them
-and needs nothing that makes it callable from elsewhere: half of the code of a loop over many arrays is that. Neither may
-make arrays unless it says that it `allocates`: then numba counts who holds each array, in a tenth of its code.
+and needs nothing that makes it callable from elsewhere: half of the code of a loop over many arrays is that. Neither
+may make arrays unless it says that it `allocates`: then numba counts who holds each array, in a tenth of its code.
 
 A folder that cannot be written costs time and never the work. Numba by itself raises errors when it decorates a loop
 and has no such folder, when the disk is full, and when it reads a file that is cut short; here the loop is compiled and
@@ -40,18 +40,12 @@ _said: list[str] = []  # the warning, once it has been given
 def entry(loop: Loop) -> Loop: ...
 @overload
 def entry(*, fastmath: Collection[str] = (), allocates: bool = False, both: bool = False) -> Callable[[Loop], Loop]: ...
-def entry(
-    loop: Any = None, *, fastmath: Collection[str] = (), allocates: bool = False, both: bool = False
-) -> Any:
-    """Compile a loop that Python calls. Other loops that call it compile it as a `part`; but of those that are called in
-    `both` ways every time, they take what has been compiled for Python."""
+def entry(loop: Any = None, *, fastmath: Collection[str] = (), allocates: bool = False, both: bool = False) -> Any:
+    """Compile a loop that Python calls. Other loops that call it compile it as a `part`; but if it is always called in
+    `both` ways, they take what has been compiled for Python."""
     if loop is None:
-        return lambda given: entry(given, fastmath=fastmath, allocates=allocates, both=both)
-    made = _kept(loop, fastmath, allocates)
-    if not both and hasattr(made, "get_call_template") and hasattr(made, "get_overload"):
-        own = part(loop, fastmath=fastmath, allocates=allocates)
-        made.get_call_template, made.get_overload = own.get_call_template, own.get_overload
-    return made
+        return lambda given: _entry(given, fastmath, allocates, both)
+    return _entry(loop, fastmath, allocates, both)
 
 
 @overload
@@ -61,8 +55,8 @@ def part(*, fastmath: Collection[str] = (), allocates: bool = False) -> Callable
 def part(loop: Any = None, *, fastmath: Collection[str] = (), allocates: bool = False) -> Any:
     """Compile a loop that other loops call. Python must not: there is nothing that could take its arguments."""
     if loop is None:
-        return lambda given: part(given, fastmath=fastmath, allocates=allocates)
-    return _njit(loop, fastmath, allocates, no_cpython_wrapper=True)
+        return lambda given: _part(given, fastmath, allocates)
+    return _part(loop, fastmath, allocates)
 
 
 def unkept() -> str | None:
@@ -98,9 +92,21 @@ def watched(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None
         yield
 
 
+def _entry(loop: Any, fastmath: Collection[str], allocates: bool, both: bool) -> Any:
+    made = _kept(loop, fastmath, allocates)
+    if not both and hasattr(made, "get_call_template") and hasattr(made, "get_overload"):
+        own = _part(loop, fastmath, allocates)
+        made.get_call_template, made.get_overload = own.get_call_template, own.get_overload
+    return made
+
+
+def _part(loop: Any, fastmath: Collection[str], allocates: bool) -> Any:
+    return _njit(loop, fastmath, allocates, no_cpython_wrapper=True)
+
+
 def _njit(loop: Any, fastmath: Collection[str], allocates: bool, **options: bool) -> Any:
     decorate: Any = njit  # whose stated types lack some of its options
-    made = pipeline.of(**options)
+    made = pipeline.of(options.get("no_cpython_wrapper", False))
     options |= {"nogil": True, "no_cfunc_wrapper": True, "_nrt": allocates}
     return decorate(fastmath=set(fastmath) or False, pipeline_class=made, **options)(loop)
 

@@ -115,7 +115,7 @@ class Room(NamedTuple):
 
 
 @part
-def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
+def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> Any:
     """The voxels of a front by their tables uint8 or uint16 [v], into `order`, those of each table in their own order.
     `place`, with room for all tables, is for counting. Returns how many have table 0, and so come first."""
     place[:] = 0
@@ -156,7 +156,7 @@ def push_flags(
 
 
 @part
-def flush(words: np.ndarray, state: np.ndarray) -> int:
+def flush(words: np.ndarray, state: np.ndarray) -> Any:
     """The last words, from the state; returns how many there are altogether."""
     while state[0]:
         words[np.int64(state[1])] = state[0] & np.uint64(0xFFFFFFFF)

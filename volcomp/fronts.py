@@ -140,7 +140,7 @@ def look_at(
         if first < past:
             lo, hi = z * grid.height + first, z * grid.height + past
             at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-            depth, group = smaller(z, DEPTHS - 1), np.int64(grid.group[z])
+            depth, group = smaller(z, DEPTHS - 1), grid.group[z]
             step = grid.line - grid.next_row
             look(lo, hi, at, step, depth, group, room, known, error, fitted, limit, around, state.inputs, scratch)
             if state.passed.shape[2]:
@@ -178,7 +178,7 @@ def predict(
         if first < past:
             lo, hi = z * grid.height + first, z * grid.height + past
             at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-            depth, group = smaller(z, DEPTHS - 1), np.int64(grid.group[z])
+            depth, group = smaller(z, DEPTHS - 1), grid.group[z]
             step = grid.line - grid.next_row
             look(lo, hi, at, step, depth, group, room, known, error, fitted, limit, around, state.inputs, scratch)
             if state.passed.shape[2]:

@@ -54,10 +54,10 @@ HEAVY, USUAL = 64, 8  # factors that rows of the choice are multiplied with: the
 
 
 @entry(both=True)
-def solve_positive_definite(n: int, matrix: np.ndarray, x: np.ndarray) -> None:
-    """Solve n equations, matrix · solution = x, by Cholesky, in an order of operations that is the same on every machine
-    (LAPACK's is not): encoders everywhere then write the same bytes. `matrix` float64 [≥ n, ≥ n] is overwritten, and
-    `x` float64 [≥ n] by the solution."""
+def solve_positive_definite(n: Any, matrix: np.ndarray, x: np.ndarray) -> None:
+    """Solve n equations, matrix · solution = x, by Cholesky, in an order of operations that is the same on every
+    machine (LAPACK's is not): encoders everywhere then write the same bytes. `matrix` float64 [≥ n, ≥ n] is
+    overwritten, and `x` float64 [≥ n] by the solution."""
     for i in range(n):
         for j in range(i + 1):
             total = matrix[i, j]

@@ -176,8 +176,8 @@ def _activities(b: Any, error: Any, rows: Any, weights: Any) -> Any:
             for r in range(begin, end)
         ]
         total = parts[0]
-        for part in parts[1:]:
-            total = total + part
+        for more in parts[1:]:
+            total = total + more
         sums.append(b.zext(total.total(), I64))
     return b.or_(sums[0], b.shl(sums[1], ir.Constant(I64, 32)))
 
@@ -206,12 +206,8 @@ def _inputs(sight: _Sight) -> Any:
     ) -> Any:  # fmt: skip
         """Inputs int8 from the grey levels and residuals around a voxel; returns the sum of how far the levels in the
         slice lie from the prediction. `later` is 0 in a slab's first slice, whose inputs of other slices are 0."""
-        levels = [
-            load(b, known, load_one(b, level_rows, 8 * r, I64), I16, LANES) for r in range(len(sight.level_rows))
-        ]
-        errors = [
-            load(b, error, load_one(b, error_rows, 8 * r, I64), I32, LANES) for r in range(len(sight.error_rows))
-        ]
+        levels = [load(b, known, load_one(b, level_rows, 8 * r, I64), I16, LANES) for r in range(len(sight.level_rows))]
+        errors = [load(b, error, load_one(b, error_rows, 8 * r, I64), I32, LANES) for r in range(len(sight.error_rows))]
         p = vectors.spread(b, b.trunc(prediction, I32), LANES)
         parts = []
         for k in range(0, len(sight.levels), LANES):

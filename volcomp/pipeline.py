@@ -23,13 +23,11 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_machinery import PassManager
 from numba.core.environment import lookup_environment
 
-NEEDLESS = frozenset(
-    (
-        "WithLifting InlineClosureLikes RewriteDynamicRaises MakeFunctionToJitFunction InlineInlinables "
-        "FindLiterallyCalls LiteralUnroll LiteralPropagationSubPipelinePass NopythonRewrites "
-        "NoPythonSupportedFeatureValidation AnnotateTypes DumpParforDiagnostics"
-    ).split()
-)
+NEEDLESS = (
+    "WithLifting", "InlineClosureLikes", "RewriteDynamicRaises", "MakeFunctionToJitFunction", "InlineInlinables",
+    "FindLiterallyCalls", "LiteralUnroll", "LiteralPropagationSubPipelinePass", "NopythonRewrites",
+    "NoPythonSupportedFeatureValidation", "AnnotateTypes", "DumpParforDiagnostics",
+)  # fmt: skip
 
 
 class _Flags(compiler.Flags):
@@ -46,7 +44,7 @@ _HASH = hash(compiler.Flags())
 
 
 class _Library(JITCodeLibrary):
-    """Code that goes to LLVM, and comes back."""
+    """The code of a loop on its way through LLVM."""
 
     links_runtime = True
 
@@ -54,12 +52,13 @@ class _Library(JITCodeLibrary):
         module.data_layout = self._codegen._data_layout
 
     def add_linking_library(self, library: Any) -> None:
+        """As numba's own, but for what counts the holders of arrays."""
         if self.links_runtime or library.name != "nrt":
             super().add_linking_library(library)
 
 
 class _NoEnvironment:
-    """Numba's codegen, for code that is not loaded and therefore has no environment to set."""
+    """Numba's codegen, for code that is not loaded, and so has no environment that could be set."""
 
     def __init__(self, codegen: Any) -> None:
         self._codegen = codegen
@@ -68,12 +67,15 @@ class _NoEnvironment:
         return getattr(self._codegen, name)
 
     def set_env(self, name: str, env: Any) -> None:
-        pass
+        """Nothing; who links the code does it."""
 
 
 class _PartLibrary(_Library):
+    """Code that is kept as LLVM's, unoptimised, until it is linked into an entry's."""
+
     @property
     def codegen(self) -> Any:
+        """What makes machine code."""
         return _NoEnvironment(self._codegen)
 
     def _optimize_final_module(self) -> None:
@@ -84,22 +86,33 @@ class _PartLibrary(_Library):
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
+        """None."""
         self._ensure_finalized()
         return 0
 
 
 class _EntryLibrary(_Library):
+    """Code that is loaded, with all parts that are linked into it."""
+
     def _finalize_specific(self) -> None:
         super()._finalize_specific()
-        for variable in self._final_module.global_variables:
+        codegen: Any = self._codegen
+        for variable in self._final_module.global_variables:  # as numba does when it reads code from disk
             if variable.name.startswith("_ZN08NumbaEnv"):
                 env = lookup_environment(variable.name)
                 if env is not None:
-                    self._codegen.set_env(variable.name, env)
+                    codegen.set_env(variable.name, env)
+
+
+_OVERRIDDEN = (
+    "_optimize_functions", "_optimize_final_module", "_finalize_final_module", "_finalize_specific",
+    "_finalize_dynamic_globals", "_ensure_finalized", "add_linking_library", "get_pointer_to_function",
+)  # fmt: skip
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
+    """Let nobody look for garbage."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -112,12 +125,15 @@ def _no_collection() -> Iterator[None]:
 class PartCompiler(compiler.Compiler):
     """Compiles what only other loops call."""
 
-    library: Any = _PartLibrary
+    library: type[_Library] = _PartLibrary
 
-    def __init__(self, typingctx: Any, targetctx: Any, library: Any, args: Any, return_type: Any, flags: Any, locals: Any):
+    def __init__(
+        self, typingctx: Any, targetctx: Any, library: Any, args: Any, return_type: Any, flags: Any, locals: Any
+    ) -> None:
         super().__init__(typingctx, targetctx, library, args, return_type, _Flags(flags), locals)
 
     def define_pipelines(self) -> Any:
+        """Numba's own passes but for those that are NEEDLESS."""
         (default,) = super().define_pipelines()
         made = PassManager(default.pipeline_name)
         for kind, name in default.passes:
@@ -127,10 +143,9 @@ class PartCompiler(compiler.Compiler):
         return [made]
 
     def compile_extra(self, func: Any) -> Any:
-        """As numba's own."""
+        """As numba's own, which makes a library of its own kind where there is none."""
         if self.state.library is None:
-            codegen = self.state.targetctx.codegen()
-            self.state.library = self.library(codegen, func.__qualname__)
+            self.state.library = self.library(self.state.targetctx.codegen(), func.__qualname__)
             self.state.library.links_runtime = self.state.flags.nrt
             self.state.library.enable_object_caching()
         with _no_collection():
@@ -143,5 +158,8 @@ class EntryCompiler(PartCompiler):
     library = _EntryLibrary
 
 
-def of(no_cpython_wrapper: bool = False, **_: bool) -> Any:
-    return PartCompiler if no_cpython_wrapper else EntryCompiler
+def of(is_part: bool) -> Any:
+    """Numba's `pipeline_class` for a loop."""
+    if not hasattr(compiler.Flags(), "_values") or not all(hasattr(JITCodeLibrary, name) for name in _OVERRIDDEN):
+        return compiler.Compiler
+    return PartCompiler if is_part else EntryCompiler

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 def _chosen(sign: str, typing_context: Any, a: Any, b: Any) -> Any:
     kind = typing_context.unify_types(types.unliteral(a), types.unliteral(b))
-    if not isinstance(kind, types.Integer):
+    if kind not in types.integer_domain:
         raise TypeError(f"{a} and {b} are not integers of types that have one in common")
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -22,13 +22,13 @@ def _chosen(sign: str, typing_context: Any, a: Any, b: Any) -> Any:
     return kind(a, b), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def smaller(typing_context: Any, a: Any, b: Any) -> Any:
-    """Of two integers."""
+def _smaller(typing_context: Any, a: Any, b: Any) -> Any:
     return _chosen("<", typing_context, a, b)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def larger(typing_context: Any, a: Any, b: Any) -> Any:
-    """Of two integers."""
+def _larger(typing_context: Any, a: Any, b: Any) -> Any:
     return _chosen(">", typing_context, a, b)
+
+
+smaller: Any = intrinsic(_smaller)
+larger: Any = intrinsic(_larger)
