@@ -203,7 +203,8 @@ def _serve(
             return False, position
         if position >= 0 and begin < end:
             position = _take(mean[begin:end], classes[begin:end], context[begin:end], slab, factors, position)
-            voxel[begin:end] = slab.room.voxel[: end - begin]
+            for v in range(begin, end):
+                voxel[v] = slab.room.voxel[v - begin]
         if position < 0:
             voxel[begin:end] = 0
         handover.release(taker.answered)

@@ -3,6 +3,7 @@
 What is called from Python is an `entry`; what only other loops call is a `part`, which is compiled into each of them
 and needs nothing that makes it callable from elsewhere: half of the code of a loop over many arrays is that. Neither
 may make arrays unless it says that it `allocates`: then numba counts who holds each array, in a tenth of its code.
+A slice that is assigned to another is copied, so it allocates as well.
 
 A folder that cannot be written costs time and never the work. Numba by itself raises errors when it decorates a loop
 and has no such folder, when the disk is full, and when it reads a file that is cut short; here the loop is compiled and
