@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from volcomp import entropy, histogram, models, residual, weighted
 
 TABLES = models.tables(models.CURRENT["fast"])
+PRODUCTS = np.empty(TABLES.ordered.shape[2], np.uint32)  # room to work in
 
 
 def restored(
@@ -22,8 +23,8 @@ def restored(
         token, voxel = np.zeros(size, np.uint16), np.full(size, spike, np.int32)
         entropy.take(stream, TABLES.quantiles, flag[part].astype(np.uint16), token)
         position = weighted.take(
-            mean[part], classes[part], token == 1, stream, TABLES.ordered, TABLES.escape, blocks, raw, position,
-            limit.bit_length(), limit, voxel,
+            mean[part], classes[part], token == 1, stream, TABLES.ordered, TABLES.escape, PRODUCTS, blocks, raw,
+            position, limit.bit_length(), limit, voxel,
         )  # fmt: skip
         if position < 0:
             return None
@@ -112,8 +113,8 @@ def test_any_words_give_voxels_that_exist_or_none(seed: int, words: list[int], l
     stream = entropy.stream(TABLES, np.array([*words, 1], np.uint32), 200)
     voxel, raw = np.zeros(200, np.int32), random.integers(0, 256, 40).astype(np.uint8)
     position = weighted.take(
-        mean, classes, np.zeros(200, bool), stream, TABLES.ordered, TABLES.escape, blocks, raw, 0, limit.bit_length(),
-        limit, voxel,
+        mean, classes, np.zeros(200, bool), stream, TABLES.ordered, TABLES.escape, PRODUCTS, blocks, raw, 0,
+        limit.bit_length(), limit, voxel,
     )  # fmt: skip
     assert -1 <= position <= 8 * raw.size
     assert voxel.min() >= 0 and voxel.max() <= limit

@@ -18,7 +18,8 @@ from .errors import DamagedError
 
 WEIGHTED = b"\xff"  # before the corrections of a slab whose grey levels have factors
 _NONE = np.empty(0, np.uint8)
-Factors = tuple[np.ndarray, np.ndarray, histogram.Blocks]  # `ordered` and `escape` of the tables, and the factors
+# `ordered` and `escape` of the tables, room for what they make with factors, and these.
+Factors = tuple[np.ndarray, np.ndarray, np.ndarray, histogram.Blocks]
 
 
 class Survey(NamedTuple):
@@ -211,10 +212,11 @@ def _take(
             table[v] = 0 if settled[v] else table[v] + entropy.FLAGS
         entropy.take(slab.stream, slab.quantiles, table, token)
         return residual.to_voxels(mean, coded, token, settled, slab.raw, position, slab.bits, slab.limit, voxel)
-    ordered, escape, blocks = factors
+    ordered, escape, products, blocks = factors
     return weighted.take(
-        mean, coded, settled, slab.stream, ordered, escape, blocks, slab.raw, position, slab.bits, slab.limit, voxel
-    )
+        mean, coded, settled, slab.stream, ordered, escape, products, blocks, slab.raw, position, slab.bits, slab.limit,
+        voxel,
+    )  # fmt: skip
 
 
 @entry
@@ -230,7 +232,8 @@ def _serve(
             return False, position
         if position >= 0 and begin < end:
             position = _take(mean[begin:end], classes[begin:end], context[begin:end], slab, factors, position)
-            voxel[begin:end] = slab.room.voxel[: end - begin]
+            for v in range(begin, end):
+                voxel[v] = slab.room.voxel[v - begin]
         if position < 0:
             voxel[begin:end] = 0
         handover.release(taker.answered)
@@ -252,7 +255,7 @@ class Reader:
         self._factors: Factors | None = None
         if has_factors:
             blocks = histogram.blocks(histogram.from_bytes(data.string(), limit))
-            self._factors = tables.ordered, tables.escape, blocks
+            self._factors = tables.ordered, tables.escape, np.empty(tables.ordered.shape[2], np.uint32), blocks
         self.spike = self.quiet if codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         stream = entropy.stream(tables, words, longest)

@@ -1,7 +1,9 @@
 """How loops are compiled: by numba, when they are first called, and kept on disk.
 
 What is called from Python is an `entry`; what only other loops call is a `part`, which is compiled into each of them
-and needs nothing that makes it callable from elsewhere: half of the code of a loop over many arrays is that.
+and needs nothing that makes it callable from elsewhere: half of the code of a loop over many arrays is that. Neither
+may make arrays unless it says that it `allocates`: then numba counts who holds each array, in a tenth of its code.
+A slice that is assigned to another is copied, so it allocates as well.
 
 A folder that cannot be written costs time and never the work. Numba by itself raises errors when it decorates a loop
 and has no such folder, when the disk is full, and when it reads a file that is cut short; here the loop is compiled and
@@ -26,7 +28,7 @@ from numba import config, njit
 from numba.core import event
 from numba.core.caching import IndexDataCacheFile
 
-from . import precompiled
+from . import pipeline, precompiled
 from .errors import UnkeptWarning, UnsupportedError
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
@@ -42,23 +44,24 @@ _ahead: list[Path] = []  # the folder of a process that compiles ahead
 @overload
 def entry(loop: Loop) -> Loop: ...
 @overload
-def entry(*, fastmath: Collection[str]) -> Callable[[Loop], Loop]: ...
-def entry(loop: Any = None, *, fastmath: Collection[str] = ()) -> Any:
-    """Compile a loop that Python calls."""
+def entry(*, fastmath: Collection[str] = (), allocates: bool = False, both: bool = False) -> Callable[[Loop], Loop]: ...
+def entry(loop: Any = None, *, fastmath: Collection[str] = (), allocates: bool = False, both: bool = False) -> Any:
+    """Compile a loop that Python calls. Other loops that call it compile it as a `part`; but if it is always called in
+    `both` ways, they take what has been compiled for Python."""
     if loop is None:
-        return lambda given: _kept(given, fastmath)
-    return _kept(loop, fastmath)
+        return lambda given: _entry(given, fastmath, allocates, both)
+    return _entry(loop, fastmath, allocates, both)
 
 
 @overload
 def part(loop: Loop) -> Loop: ...
 @overload
-def part(*, fastmath: Collection[str]) -> Callable[[Loop], Loop]: ...
-def part(loop: Any = None, *, fastmath: Collection[str] = ()) -> Any:
+def part(*, fastmath: Collection[str] = (), allocates: bool = False) -> Callable[[Loop], Loop]: ...
+def part(loop: Any = None, *, fastmath: Collection[str] = (), allocates: bool = False) -> Any:
     """Compile a loop that other loops call. Python must not: there is nothing that could take its arguments."""
     if loop is None:
-        return lambda given: _njit(given, fastmath, no_cpython_wrapper=True)
-    return _njit(loop, fastmath, no_cpython_wrapper=True)
+        return lambda given: _part(given, fastmath, allocates)
+    return _part(loop, fastmath, allocates)
 
 
 def unkept() -> str | None:
@@ -104,12 +107,26 @@ def watched(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None
         yield
 
 
-def _njit(loop: Any, fastmath: Collection[str], **options: bool) -> Any:
+def _entry(loop: Any, fastmath: Collection[str], allocates: bool, both: bool) -> Any:
+    made = _kept(loop, fastmath, allocates)
+    if not both and hasattr(made, "get_call_template") and hasattr(made, "get_overload"):
+        own = _part(loop, fastmath, allocates)
+        made.get_call_template, made.get_overload = own.get_call_template, own.get_overload
+    return made
+
+
+def _part(loop: Any, fastmath: Collection[str], allocates: bool) -> Any:
+    return _njit(loop, fastmath, allocates, no_cpython_wrapper=True)
+
+
+def _njit(loop: Any, fastmath: Collection[str], allocates: bool, **options: bool) -> Any:
     decorate: Any = njit  # whose stated types lack some of its options
-    return decorate(nogil=True, no_cfunc_wrapper=True, fastmath=set(fastmath) or False, **options)(loop)
+    made = pipeline.of(options.get("no_cpython_wrapper", False))
+    options |= {"nogil": True, "no_cfunc_wrapper": True, "_nrt": allocates}
+    return decorate(fastmath=set(fastmath) or False, pipeline_class=made, **options)(loop)
 
 
-def _kept(loop: Any, fastmath: Collection[str]) -> Any:
+def _kept(loop: Any, fastmath: Collection[str], allocates: bool) -> Any:
     """Compile a loop and keep its code, if there is a folder for it."""
 
     reason, made = "", None
@@ -117,12 +134,12 @@ def _kept(loop: Any, fastmath: Collection[str]) -> Any:
         reason = "this user has no home"
     else:
         try:
-            made = _njit(loop, fastmath, cache=True)
+            made = _njit(loop, fastmath, allocates, cache=True)
         except (RuntimeError, OSError):  # numba finds no folder, and says so already here
             reason = "no folder for it can be written"
     if made is None:
         _reasons.append(reason)
-        made = _njit(loop, fastmath)
+        made = _njit(loop, fastmath, allocates)
     if hasattr(made, "_cache"):  # else numba does not compile at all, as NUMBA_DISABLE_JIT has it
         made._cache = _Cache(made._cache, loop, reason)
         loops.append(made)

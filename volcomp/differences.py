@@ -134,7 +134,7 @@ def _counted(bit: Any, counts: np.ndarray, state: np.ndarray, data: np.ndarray, 
     return bit
 
 
-@entry
+@entry(allocates=True)
 def _walk(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> None:
     """All differences int64 [r, c] to `data` uint8, or from it: the same steps in both directions."""
     in_column = np.zeros(d.shape[1], np.int64)  # weights that differ, of each column,

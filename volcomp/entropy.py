@@ -114,13 +114,13 @@ class Room(NamedTuple):
 
 
 @part
-def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> int:
+def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> Any:
     """The voxels of a front by their tables uint8 or uint16 [v], into `order`, those of each table in their own order.
     `place`, with room for all tables, is for counting. Returns how many have table 0, and so come first."""
     place[:] = 0
     for v in range(table.shape[0]):
         place[table[v]] += 1
-    none, end = int(place[0]), place[0] * 0
+    none, end = np.int64(place[0]), place[0] * 0
     for k in range(place.shape[0]):
         end += place[k]
         place[k] = end - place[k]

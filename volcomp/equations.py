@@ -19,6 +19,7 @@ from . import sums, vectors
 from .compiled import REORDERED, entry, part
 from .linear import WEIGHT_BITS
 from .padded import LANES
+from .scalars import larger, smaller
 from .sums import BLOCK
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 from .vectors import I16, I32, I64, load, load_one, store
@@ -117,7 +118,7 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, base: np.ndar
             offset = row[i] if i < row.shape[0] else np.int64(0)
             for v in range(size):
                 near = known[np.uint64(places[v] + offset)] - base[v]
-                out[b, i, v] = min(max(near, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
+                out[b, i, v] = smaller(larger(near, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
             out[b, i, size:] = 0
 
 
@@ -164,15 +165,15 @@ def _differences(b: Any, known: Any, begins: Any, rows: Any, runs: Any, places: 
 
 @entry
 def _short_design(
-    known: np.ndarray, index: np.ndarray, row: np.ndarray, begins: np.ndarray, rows: np.ndarray, out: np.ndarray
-) -> None:
-    """As `_design`, of grey levels int16."""
-    places, base = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int16)
+    known: np.ndarray, index: np.ndarray, row: np.ndarray, begins: np.ndarray, rows: np.ndarray, places: np.ndarray,
+    base: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    """As `_design`, of grey levels int16. `places` int32 [BLOCK] and `base` int16 [BLOCK] are room to work in."""
     level, first, to = np.int64(known.ctypes.data), np.int64(begins.ctypes.data), np.int64(rows.ctypes.data)
     for b in range(out.shape[0]):
-        size = min(index.shape[0] - b * BLOCK, BLOCK)
+        size = smaller(index.shape[0] - b * BLOCK, BLOCK)
         for v in range(BLOCK):
-            places[v] = index[b * BLOCK + min(v, size - 1)]
+            places[v] = index[b * BLOCK + smaller(v, size - 1)]
             base[v] = base_of(known, places[v], row)
         block = np.int64(out[b].ctypes.data)
         for v in range(0, size, _VOXELS):
@@ -182,7 +183,8 @@ def _short_design(
             )  # fmt: skip
         own = out[b, out.shape[1] - 1]
         for v in range(size):
-            own[v] = min(max(np.int64(known[places[v]]) - base[v], -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
+            near = np.int64(known[places[v]]) - base[v]
+            own[v] = smaller(larger(near, -DIFFERENCE_LIMIT), DIFFERENCE_LIMIT)
         if size < BLOCK:
             out[b, :, size:] = 0
 
@@ -230,7 +232,8 @@ class OnCpu:
         self._designs = [np.empty((-(-m.size // BLOCK), flat.size + 1, BLOCK), np.int16) for m in members]
         for m, design in zip(members, self._designs, strict=True):
             if known.dtype == np.int16:
-                _short_design(known, m, flat, *_runs(flat.tobytes()), design)
+                places, base = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int16)
+                _short_design(known, m, flat, *_runs(flat.tobytes()), places, base, design)
             else:
                 _design(known, m, flat, np.empty(BLOCK, np.int32), design)
         self._room = sums.Room.of(-(-(flat.size + 1) // sums.TILE) * sums.TILE)

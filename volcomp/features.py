@@ -15,6 +15,7 @@ import numpy as np
 
 from .compiled import entry, part
 from .padded import flat
+from .scalars import larger, smaller
 
 INPUTS = 64  # width of the network's input; the last ones are reserved and zero
 SPARED = slice(16, 40)  # inputs that the smallest networks do without: most neighbours in the slices before
@@ -96,12 +97,12 @@ def squash(units: Any) -> Any:
     """An int32 difference in 1/1024 of the scale, within ±8192, as an input: u − u|u|/16 in 1/32, so that what is small
     stays fine and what is large stays apart."""
     curved = np.int32(np.int32(units * np.int32(abs(units))) >> np.int32(14))
-    return min(np.int32(np.int32(units - curved) + np.int32(16)) >> np.int32(5), np.int32(INPUT_LIMIT))
+    return smaller(np.int32(np.int32(units - curved) + np.int32(16)) >> np.int32(5), np.int32(INPUT_LIMIT))
 
 
 @part
 def clip(value: Any) -> Any:
-    return min(max(value, -INPUT_LIMIT), INPUT_LIMIT)
+    return smaller(larger(value, -INPUT_LIMIT), INPUT_LIMIT)
 
 
 @part
@@ -119,12 +120,12 @@ def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, near: Any, before: A
     x[rest + 2] = 64 if later else 0
     x[rest + 3] = clip(ratio) if later else 0
     x[rest + 4] = clip(scale_index(spread * 8 // 5 + SCALE_FLOOR) - k)
-    x[rest + 5] = squash(np.int32(min((np.int64(p) * RECIPROCALS[k]) >> 14, 8192)))
+    x[rest + 5] = squash(np.int32(smaller((np.int64(p) * RECIPROCALS[k]) >> 14, 8192)))
     x[rest + 6] = 64  # the biases' input
     x[rest + 7] = 0
 
 
-@entry
+@entry(allocates=True)
 def observe(
     known: np.ndarray, residual: np.ndarray, index: np.ndarray, depth: np.ndarray, neighbours: Neighbours,
     prediction: np.ndarray, scale: np.ndarray, inputs: np.ndarray,
@@ -167,9 +168,9 @@ def observe(
         reciprocal = np.int32(RECIPROCALS[k])
         bound = np.int32(BOUNDS[k])
         for i in range(rest):
-            d = np.int32(min(max(gathered[i], np.int32(-bound)), bound))
+            d = np.int32(smaller(larger(gathered[i], np.int32(-bound)), bound))
             units = np.int32(np.int32(d * reciprocal) >> np.int32(14))
-            x[i] = squash(np.int32(min(max(units, np.int32(-8192)), np.int32(8192))))
+            x[i] = squash(np.int32(smaller(larger(units, np.int32(-8192)), np.int32(8192))))
         if not later:
             x[LEVELS_IN_SLICE:n_levels] = 0
             x[n_levels + RESIDUALS_IN_SLICE : rest] = 0

@@ -16,6 +16,7 @@ from .look import NarrowNeighbours, Neighbours, Room, look
 from .lstm import learning, vector
 from .lstm.state import AHEAD, Arrays
 from .padded import DEPTHS
+from .scalars import larger, smaller
 
 RADIUS = linear.RADIUS
 
@@ -64,8 +65,8 @@ def rows_at(t: int, z: int, grid: Grid) -> tuple[int, int]:
     since = t - z * grid.next_slice
     if since < 0:
         return 0, 0
-    first = max(since - grid.width + grid.next_row, 0) // grid.next_row
-    return min(first, grid.height), min(since // grid.next_row + 1, grid.height)
+    first = larger(since - grid.width + grid.next_row, 0) // grid.next_row
+    return smaller(first, grid.height), smaller(since // grid.next_row + 1, grid.height)
 
 
 @part
@@ -83,7 +84,7 @@ def _take_along(
         x = t - z * grid.next_slice - (lo - z * grid.height) * grid.next_row
         for v in range(lo, hi) if has_any else range(0):
             if k or v > z * grid.height:
-                beyond = max(x + AHEAD - (grid.width - 1), 0)
+                beyond = larger(x + AHEAD - (grid.width - 1), 0)
                 source = slot if beyond == 0 else np.int64((usual - beyond) % times)
                 for j in range(words):
                     inputs[v, at + k * words + j] = passed[np.uint64(source), np.uint64(v - rows), j]
@@ -108,9 +109,9 @@ def _mean_and_class(lo: int, hi: int, room: Room, offset: np.ndarray, octaves: n
     for v in range(lo, hi):
         k = room.scale[v]
         m = room.prediction[v] + ((np.int64(offset[v]) * features.SCALES[np.uint64(k)] + (1 << 13)) >> 14)
-        room.mean[v] = min(max(m, 0), limit << 4)
+        room.mean[v] = smaller(larger(m, 0), limit << 4)
         c = (k + octaves[v] + residual.CLASS_ORIGIN) >> 2
-        room.classes[v] = min(max(c, 0), residual.CLASSES - 1)
+        room.classes[v] = smaller(larger(c, 0), residual.CLASSES - 1)
 
 
 @part
@@ -139,7 +140,7 @@ def look_at(
         if first < past:
             lo, hi = z * grid.height + first, z * grid.height + past
             at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-            depth, group = min(z, DEPTHS - 1), int(grid.group[z])
+            depth, group = smaller(z, DEPTHS - 1), grid.group[z]
             step = grid.line - grid.next_row
             look(lo, hi, at, step, depth, group, room, known, error, fitted, limit, around, state.inputs, scratch)
             if state.passed.shape[2]:
@@ -158,7 +159,7 @@ def conclude(
             _pass_on(t, lo, hi, state.passed, state.words, observed)
         _mean_and_class(lo, hi, room, state.offset, state.octaves, limit)
         at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-        _tell(lo, hi, at, min(z, DEPTHS - 1), grid, room, known, told)
+        _tell(lo, hi, at, smaller(z, DEPTHS - 1), grid, room, known, told)
 
 
 @entry
@@ -173,11 +174,11 @@ def predict(
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
         before, seen = seen, seen + past - first
-        first, past = first + max(begin - before, 0), past - max(seen - end, 0)
+        first, past = first + larger(begin - before, 0), past - larger(seen - end, 0)
         if first < past:
             lo, hi = z * grid.height + first, z * grid.height + past
             at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-            depth, group = min(z, DEPTHS - 1), int(grid.group[z])
+            depth, group = smaller(z, DEPTHS - 1), grid.group[z]
             step = grid.line - grid.next_row
             look(lo, hi, at, step, depth, group, room, known, error, fitted, limit, around, state.inputs, scratch)
             if state.passed.shape[2]:

@@ -124,12 +124,12 @@ def from_bytes(data: bytes, limit: int) -> np.ndarray:
 @entry
 def _expect(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, ordered: np.ndarray,
-    escape: np.ndarray, blocks: Blocks, expected: np.ndarray, counts: np.ndarray,
+    escape: np.ndarray, products: np.ndarray, blocks: Blocks, expected: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
     """Add to `expected` int64 how often every block should occur if its factors are right, in 2^-40, laid out as
     `Blocks.factors`; and to `counts` int64 [limit + 1] how often every level does. Every `step`th voxel is looked at,
-    but for those that are settled bool [v]; `ordered` and `escape` as `entropy.Tables` has them."""
-    products = np.empty(ordered.shape[2], np.uint32)
+    but for those that are settled bool [v]; `ordered` and `escape` as `entropy.Tables` has them, `products` as for
+    `weigh`."""
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
             continue
@@ -145,10 +145,9 @@ def _expect(
 @entry
 def _prices(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, ordered: np.ndarray,
-    escape: np.ndarray, blocks: Blocks,
+    escape: np.ndarray, products: np.ndarray, blocks: Blocks,
 ) -> tuple[float, float]:  # fmt: skip
     """Bits of the same voxels without factors and with them, but for raw bits."""
-    products = np.empty(ordered.shape[2], np.uint32)
     plain, weighted = 0.0, 0.0
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
@@ -201,7 +200,7 @@ def find(
     if voxel.size < limit:  # too few to say anything of most levels
         return None
     step = max(1, voxel.size // sample)
-    arrays = (voxel, mean, classes, settled, step, ordered, escape)
+    arrays = (voxel, mean, classes, settled, step, ordered, escape, np.empty(ordered.shape[2], np.uint32))
     even = blocks(np.zeros(limit + 1, np.int64))
     expected, counts = np.zeros(even.factors.size, np.int64), np.zeros(limit + 1, np.int64)
     _expect(*arrays, even, expected, counts)

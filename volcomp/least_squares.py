@@ -7,7 +7,7 @@ integers that float64 holds exactly, and what is solved from them is solved in a
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,18 +53,17 @@ FEWEST = 1 << 14  # voxels; fewer do not tell which runs to choose
 HEAVY, USUAL = 64, 8  # factors that rows of the choice are multiplied with: the largest, and the median
 
 
-@entry
-def solve_positive_definite(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve matrix · x = right by Cholesky, in an order of operations that is the same on every machine (LAPACK's is
-    not): encoders everywhere then write the same bytes. `matrix` float64 [n, n], overwritten; `right` float64 [n]."""
-    n = right.shape[0]
+@entry(both=True)
+def solve_positive_definite(n: Any, matrix: np.ndarray, x: np.ndarray) -> None:
+    """Solve n equations, matrix · solution = x, by Cholesky, in an order of operations that is the same on every
+    machine (LAPACK's is not): encoders everywhere then write the same bytes. `matrix` float64 [≥ n, ≥ n] is
+    overwritten, and `x` float64 [≥ n] by the solution."""
     for i in range(n):
         for j in range(i + 1):
             total = matrix[i, j]
             for k in range(j):
                 total -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] = np.sqrt(max(total, 1e-9)) if i == j else total / matrix[j, j]
-    x = right.copy()
+            matrix[i, j] = np.sqrt(total if total > 1e-9 else 1e-9) if i == j else total / matrix[j, j]
     for i in range(n):
         for k in range(i):
             x[i] -= matrix[i, k] * x[k]
@@ -73,7 +72,6 @@ def solve_positive_definite(matrix: np.ndarray, right: np.ndarray) -> np.ndarray
         for k in range(i + 1, n):
             x[i] -= matrix[k, i] * x[k]
         x[i] /= matrix[i, i]
-    return x
 
 
 def _robust(equations: Equations, voxels: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -105,7 +103,8 @@ def _solved(products: np.ndarray) -> np.ndarray:
     """The weights float64 [n] that these sums of products [n + 1, n + 1] ask for, 1.0 as 1."""
     gram, right = products[:-1, :-1].copy(), products[:-1, -1].copy()
     gram[np.diag_indices(len(gram))] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
-    return solve_positive_definite(gram, right)
+    solve_positive_definite(len(right), gram, right)
+    return right
 
 
 def _fit_group(
@@ -145,30 +144,69 @@ def _classes(activity: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray
     return thresholds, np.searchsorted(thresholds, activity, side="right")
 
 
+class _Room(NamedTuple):
+    """What a choice of runs works in, for n neighbours.
+
+    taken bool [n]               which have been
+    row float64 [n + 1]          the products of the one that is being taken
+    columns int64 [LANES]        what of a run would be
+    matrix float64 [LANES, LANES]   their products with each other, and with the voxel
+    right float64 [LANES]
+    """
+
+    taken: np.ndarray
+    row: np.ndarray
+    columns: np.ndarray
+    matrix: np.ndarray
+    right: np.ndarray
+
+
 @part
-def _gain(gram: np.ndarray, run: np.ndarray, taken: np.ndarray) -> Any:
-    """By how much the sum of squares would shrink if the members of a run that are not taken were."""
-    size = 0
-    for i in run:
-        size += i >= 0 and not taken[i]
-    columns, n = np.empty(size, np.int64), 0
-    for i in run:
-        if i >= 0 and not taken[i]:
-            columns[n] = i
+def _gain(gram: np.ndarray, members: np.ndarray, r: int, room: _Room) -> Any:
+    """By how much the sum of squares would shrink if the members of run r that are not taken were."""
+    n, last = np.int64(0), gram.shape[0] - 1  # of this type from the start, or numba compiles for two
+    for k in range(members.shape[1]):
+        i = members[r, k]
+        if i >= 0 and not room.taken[i]:
+            room.columns[n] = i
             n += 1
-    matrix, right = np.empty((size, size)), np.empty(size)
-    for a in range(size):
-        right[a] = gram[columns[a], -1]
-        for b in range(size):
-            matrix[a, b] = gram[columns[a], columns[b]]
-    x = solve_positive_definite(matrix, right)
+    for a in range(n):
+        room.right[a] = gram[room.columns[a], last]
+        for b in range(n):
+            room.matrix[a, b] = gram[room.columns[a], room.columns[b]]
+    solve_positive_definite(n, room.matrix, room.right)
     gain = 0.0
-    for a in range(size):
-        gain += x[a] * right[a]
+    for a in range(n):
+        gain += room.right[a] * gram[room.columns[a], last]
     return gain
 
 
 @entry
+def _take_greedily(gram: np.ndarray, members: np.ndarray, first: int, room: _Room, order: np.ndarray) -> None:
+    """As `_greedy`, into `order`."""
+    n = gram.shape[0]
+    for step in range(order.shape[0]):
+        at = step
+        if step >= first:
+            best = -1.0
+            for r in range(members.shape[0]):
+                gain = _gain(gram, members, r, room)
+                if gain > best:
+                    best, at = gain, r
+        order[step] = at
+        for k in range(members.shape[1]):
+            i = members[at, k]
+            if i < 0 or room.taken[i]:
+                continue
+            room.taken[i] = True
+            for a in range(n):
+                room.row[a] = gram[i, a]
+            for a in range(n):
+                factor = room.row[a] / room.row[i]
+                for b in range(n):
+                    gram[a, b] -= factor * room.row[b]
+
+
 def _greedy(gram: np.ndarray, members: np.ndarray, first: int, count: int) -> np.ndarray:
     """Orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993) by runs: the first ones as they are listed,
     then always that which shrinks the sum of squares most; int64 [count].
@@ -177,26 +215,9 @@ def _greedy(gram: np.ndarray, members: np.ndarray, first: int, count: int) -> np
                                     of them when the taken neighbours have explained all that they can
     members int64 [runs, LANES]     each run's neighbours, −1 for none
     """
-    n = gram.shape[0]
-    taken, order = np.zeros(n, np.bool_), np.empty(count, np.int64)
-    for step in range(count):
-        at = step
-        if step >= first:
-            best = -1.0
-            for r in range(members.shape[0]):
-                gain = _gain(gram, members[r], taken)
-                if gain > best:
-                    best, at = gain, r
-        order[step] = at
-        for i in members[at]:
-            if i < 0 or taken[i]:
-                continue
-            taken[i] = True
-            row = gram[i].copy()
-            for a in range(n):
-                factor = row[a] / row[i]
-                for b in range(n):
-                    gram[a, b] -= factor * row[b]
+    n, order = len(gram), np.empty(count, np.int64)
+    room = _Room(np.zeros(n, bool), np.empty(n), np.empty(LANES, np.int64), np.empty((LANES, LANES)), np.empty(LANES))
+    _take_greedily(gram, members, first, room, order)
     return order
 
 

@@ -135,7 +135,7 @@ def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
     return short if weights.dtype == types.int16 else real
 
 
-@entry(fastmath=REORDERED)
+@entry(fastmath=REORDERED, allocates=True)
 def predict(
     known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, limit: int,
     prediction: np.ndarray,

@@ -17,9 +17,11 @@ from numba.core import cgutils
 from numba.extending import overload
 
 from . import features, linear, vectors
+from .compiled import part
 from .errors import UnsupportedError
 from .features import SCALE_FLOOR, scale_index
 from .padded import LANES, flat
+from .scalars import larger, smaller
 from .vectors import I8, I16, I32, I64, Lanes, load, load_one, store
 
 Offset = tuple[int, int, int]
@@ -174,8 +176,8 @@ def _activities(b: Any, error: Any, rows: Any, weights: Any) -> Any:
             for r in range(begin, end)
         ]
         total = parts[0]
-        for part in parts[1:]:
-            total = total + part
+        for more in parts[1:]:
+            total = total + more
         sums.append(b.zext(total.total(), I64))
     return b.or_(sums[0], b.shl(sums[1], ir.Constant(I64, 32)))
 
@@ -204,12 +206,8 @@ def _inputs(sight: _Sight) -> Any:
     ) -> Any:  # fmt: skip
         """Inputs int8 from the grey levels and residuals around a voxel; returns the sum of how far the levels in the
         slice lie from the prediction. `later` is 0 in a slab's first slice, whose inputs of other slices are 0."""
-        levels = [
-            load(b, known, load_one(b, level_rows, 8 * r, I64), I16, LANES) for r in range(len(sight.level_rows))
-        ]
-        errors = [
-            load(b, error, load_one(b, error_rows, 8 * r, I64), I32, LANES) for r in range(len(sight.error_rows))
-        ]
+        levels = [load(b, known, load_one(b, level_rows, 8 * r, I64), I16, LANES) for r in range(len(sight.level_rows))]
+        errors = [load(b, error, load_one(b, error_rows, 8 * r, I64), I32, LANES) for r in range(len(sight.error_rows))]
         p = vectors.spread(b, b.trunc(prediction, I32), LANES)
         parts = []
         for k in range(0, len(sight.levels), LANES):
@@ -274,7 +272,7 @@ def _vector_look(make: Any, rest: int) -> Any:
         most = np.int64(limit) << linear.FRACTION_BITS
         for begin in range(lo, hi, BLOCK):
             # One loop for each stage: a processor then works on several voxels at once, for none waits for another.
-            count = min(BLOCK, hi - begin)
+            count = smaller(BLOCK, hi - begin)
             for i in range(count):
                 here = at + i * step
                 base = np.int64(2)
@@ -292,7 +290,7 @@ def _vector_look(make: Any, rest: int) -> Any:
                 total = np.int64(_weigh(to_near + 2 * i * lanes, weights + 2 * lanes * c, pairs))
                 p = scratch[i] << linear.FRACTION_BITS
                 p += (total + 128) >> (linear.WEIGHT_BITS - linear.FRACTION_BITS)
-                room.prediction[begin + i] = min(max(p, 0), most)
+                room.prediction[begin + i] = smaller(larger(p, 0), most)
             for i in range(count):
                 sums = _activities(errors + 4 * (at + i * step), error_rows, scaling)
                 in_slice, before = np.int64(sums & np.uint64(0xFFFFFFFF)), np.int64(sums >> np.uint64(32))
@@ -320,7 +318,8 @@ def _plain_look(width: int) -> Any:
     begin, end = features.SPARED.start, features.SPARED.stop
     sees_all = width == FULL.width
 
-    def look(
+    @part(allocates=True)
+    def plain(
         lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
         limit: Any, neighbours: Any, inputs: Any, scratch: Any,
     ) -> None:  # fmt: skip
@@ -338,6 +337,12 @@ def _plain_look(width: int) -> Any:
                     inputs[lo + v, j] = seen[v, j]
                 elif j >= end:
                     inputs[lo + v, j - (end - begin)] = seen[v, j]
+
+    def look(
+        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+        limit: Any, neighbours: Any, inputs: Any, scratch: Any,
+    ) -> None:  # fmt: skip
+        plain(lo, hi, at, step, depth, group, room, known, error, fitted, limit, neighbours, inputs, scratch)
 
     return look
 

@@ -68,14 +68,14 @@ def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
 def locate(mean: np.ndarray, classes: np.ndarray, table: np.ndarray) -> None:
     """The table of every voxel: mean int32 [v], classes uint8 [v], table uint16 [v] out."""
     for v in range(mean.shape[0]):
-        table[v] = place(np.int64(mean[v]), classes[v])[2]
+        table[v] = place(np.int64(mean[v]), np.int64(classes[v]))[2]
 
 
 @entry
 def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: np.ndarray, token: np.ndarray) -> None:
     """Tables uint16 [v] and tokens uint16 [v] of voxels int32 [v]; escapes have the token 2 · reach."""
     for v in range(voxel.shape[0]):
-        c = classes[v]
+        c = np.int64(classes[v])
         nearest, sign, table[v] = place(np.int64(mean[v]), c)
         t = ((sign * (voxel[v] - nearest)) >> LOW_BITS[c]) + REACH[c]
         token[v] = t if 0 <= t < 2 * REACH[c] else 2 * REACH[c]
@@ -113,7 +113,7 @@ def raw_bits(
     for v in range(voxel.shape[0]):
         if settled[v]:
             continue
-        c = classes[v]
+        c = np.int64(classes[v])
         if token[v] == 2 * REACH[c]:
             size, value = bits, np.int64(voxel[v])
         else:
@@ -141,7 +141,7 @@ def to_voxels(
     for v in range(mean.shape[0]):
         if settled[v]:
             continue
-        c = classes[v]
+        c = np.int64(classes[v])
         escaped = token[v] == 2 * REACH[c]
         size = bits if escaped else LOW_BITS[c]
         if position + size > end:
@@ -174,7 +174,7 @@ def _prices(
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
             continue
-        c = int(classes[v])
+        c = np.int64(classes[v])
         for d in range(-SPAN, SPAN + 1):
             other = c + d
             if other < 0 or other >= CLASSES:

@@ -14,6 +14,7 @@ from numba.core import cgutils
 
 from . import vectors
 from .compiled import REORDERED, entry, part
+from .scalars import larger, smaller
 from .vectors import I16, I32, I64, Lanes, load, store
 
 PRODUCT_LIMIT = 1 << 17  # of a value that is multiplied: sums of 2^15 products are below 2^53, and float64 holds them
@@ -144,10 +145,12 @@ def _weighted(
 ) -> None:
     """A row's values times their factors, into both kinds of rows; and the largest of each column so far."""
     for v in range(count):
-        value = min(max(np.int32(np.int32(line[v]) * factor[v]), np.int32(-PRODUCT_LIMIT)), np.int32(PRODUCT_LIMIT))
+        value = smaller(
+            larger(np.int32(np.int32(line[v]) * factor[v]), np.int32(-PRODUCT_LIMIT)), np.int32(PRODUCT_LIMIT)
+        )
         row[v] = value
         short[v] = value
-        largest[v] = max(largest[v], abs(value))
+        largest[v] = larger(largest[v], abs(value))
 
 
 @part

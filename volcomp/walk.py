@@ -16,6 +16,7 @@ from neighbourhoods import Shape
 from . import coding, linear
 from .compiled import entry
 from .lstm import cpu, reference
+from .scalars import smaller
 from .slab import Layout, Slab, Team
 
 Network = cpu.Network | reference.Network
@@ -78,7 +79,7 @@ def _in_order(levels: np.ndarray, row: np.ndarray, start: np.ndarray, begin: np.
     when its first voxel comes; begin int64 [times] where the voxel of row 0 would lie in `out` at every time."""
     width = levels.shape[1]
     for first in range(0, row.shape[0], AT_ONCE):
-        past, lo, hi = min(first + AT_ONCE, row.shape[0]), first, first
+        past, lo, hi = smaller(first + AT_ONCE, row.shape[0]), first, first
         for t in range(start[first], start[past - 1] + width):
             while hi < past and start[hi] <= t:
                 hi += 1

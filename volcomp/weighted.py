@@ -17,6 +17,7 @@ from . import residual
 from .compiled import entry, part
 from .entropy import FLAGS, PRECISION, Quantiles, Room, Stream, Tables, flush, push, push_flags
 from .histogram import Blocks, weigh
+from .scalars import larger, smaller
 
 _u64 = np.uint64
 
@@ -25,10 +26,10 @@ _u64 = np.uint64
 def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
     """The edge between both halves of `size` levels from `begin` on, in 2^PRECISION."""
     last = sums.shape[0] - 1
-    below = sums[min(max(begin, 0), last)]
-    left = sums[min(max(begin + (size >> 1), 0), last)] - below
-    both = sums[min(max(begin + size, 0), last)] - below
-    return 1 + left * ((1 << PRECISION) - 2) // max(both, 1)
+    below = sums[smaller(larger(begin, 0), last)]
+    left = sums[smaller(larger(begin + (size >> 1), 0), last)] - below
+    both = sums[smaller(larger(begin + size, 0), last)] - below
+    return 1 + left * ((1 << PRECISION) - 2) // larger(both, 1)
 
 
 @entry
@@ -127,11 +128,11 @@ def _pop(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tupl
 @entry
 def take(
     mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, stream: Stream, ordered: np.ndarray,
-    escape: np.ndarray, blocks: Blocks, raw: np.ndarray, position: int, bits: int, limit: int, voxel: np.ndarray,
+    escape: np.ndarray, products: np.ndarray, blocks: Blocks, raw: np.ndarray, position: int, bits: int, limit: int,
+    voxel: np.ndarray,
 ) -> int:  # fmt: skip
     """Decode the voxels int32 [v] of a front, where they are not settled bool [v]. Returns the position in the raw bits
-    after them, or −1, as `residual.to_voxels` does."""
-    products = np.empty(ordered.shape[2], np.uint32)
+    after them, or −1, as `residual.to_voxels` does. `products` uint32 [longest table] is room to work in."""
     state, left = stream.state[0], np.int64(stream.state[1])
     mask = _u64((1 << PRECISION) - 1)
     for v in range(mean.shape[0]):

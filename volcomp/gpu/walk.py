@@ -38,7 +38,8 @@ def _pick(source: np.ndarray, places: np.ndarray, sizes: np.ndarray, out: np.nda
     end = 0
     for f in range(sizes.shape[0]):
         begin, end = end, end + sizes[f]
-        out[begin:end] = source[places[f] : places[f] + sizes[f]]
+        for v in range(sizes[f]):  # numba would allocate for a slice: they might overlap
+            out[begin + v] = source[places[f] + v]
 
 
 def _surveys(group: Group, spiked: Sequence[bool]) -> list[Survey]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..compiled import REORDERED, entry, part
+from ..scalars import larger, smaller
 
 CLASSES = 76  # as `residual.CLASSES`
 BINS = 64  # of distances, each an eighth of the scale of a class wide
@@ -35,10 +36,10 @@ STEP_SHIFT = METRIC_BITS + MEAN_BITS + 5 + 7 - 8 - EXACT_BITS
 @part
 def bin_of(missed: Any, c: Any) -> Any:
     """The bin of a voxel that lies `missed` sixteenths of a grey level from the mean, in class c."""
-    return min((abs(np.int64(missed)) * RECIPROCALS[max(c, FINEST)]) >> 24, BINS - 1)
+    return smaller((abs(np.int64(missed)) * RECIPROCALS[larger(c, FINEST)]) >> 24, BINS - 1)
 
 
-@entry
+@entry(both=True)
 def collect(
     inputs: np.ndarray, lo: int, hi: int, unseen: int, missed: np.ndarray, classes: np.ndarray, slopes: np.ndarray,
     slope: np.ndarray, count: np.ndarray, sums: np.ndarray,
@@ -56,7 +57,7 @@ def collect(
     for begin in range(lo, hi, 1 << 16):  # so many products fit into 32 bits
         for j in range(n):
             first[j] = second[j] = 0
-        for v in range(begin, min(begin + (1 << 16), hi)):
+        for v in range(begin, smaller(begin + (1 << 16), hi)):
             if missed[v] == NOTHING:
                 continue
             count[0] += 1
@@ -75,7 +76,7 @@ def collect(
             slope[1, j] += second[j]
 
 
-@entry(fastmath=REORDERED)
+@entry(fastmath=REORDERED, both=True)
 def step(
     metric: np.ndarray, limit: int, exact: np.ndarray, head: np.ndarray, slope: np.ndarray, count: np.ndarray,
     mean: np.ndarray,
@@ -96,7 +97,7 @@ def step(
             for j in range(n):
                 total += row[j] * mean[j]
             moved = exact[k, i] - (np.int64(total) >> STEP_SHIFT)
-            exact[k, i] = min(max(moved, -limit << EXACT_BITS), limit << EXACT_BITS)
+            exact[k, i] = smaller(larger(moved, -limit << EXACT_BITS), limit << EXACT_BITS)
             head[k, i] = (exact[k, i] + (1 << (EXACT_BITS - 1))) >> EXACT_BITS
     for j in range(n):
         slope[0, j] = slope[1, j] = 0

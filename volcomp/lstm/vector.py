@@ -17,6 +17,7 @@ from numba.core import cgutils
 from .. import vectors
 from ..compiled import entry, part
 from ..products import QUAD, ROWS, Tiles, sums_of, tiles
+from ..scalars import larger, smaller
 from ..vectors import I8, I16, I32, I64, Lanes, load, store
 from .cell import CELL_LIMIT, OUTPUT_LIMIT
 from .state import Arrays
@@ -131,7 +132,7 @@ def step(
     weights, begins = np.int64(packed.tiles.weights.ctypes.data), np.int64(packed.tiles.begin.ctypes.data)
     shifts, first = np.int64(packed.shift.ctypes.data), np.int64(head.ctypes.data)
     for a in range(lo, hi, ROWS_AT_A_TIME):
-        rows = min(ROWS_AT_A_TIME, hi - a)
+        rows = smaller(ROWS_AT_A_TIME, hi - a)
         eights = words.shape[1]
         for v in range(rows):
             for j in range(eights):
@@ -149,7 +150,7 @@ def step(
         for v in range(a, a + rows):
             sums = _weigh(all_inputs + (v + 1) * size - n, first, first + 2 * n, n)
             low, high = np.int32(sums & np.uint64(0xFFFFFFFF)), np.int32(sums >> np.uint64(32))
-            offset[v] = min(max((low + bias[0]) >> 5, -8192), 8192)
+            offset[v] = smaller(larger((low + bias[0]) >> 5, -8192), 8192)
             octaves[v] = (high + bias[1]) >> 11
 
 

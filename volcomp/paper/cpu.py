@@ -29,7 +29,7 @@ def _sigmoid(z: Any, table: np.ndarray) -> Any:
     return _i(table[np.uint64(_i(min(max(z, _i(-_LAST)), _i(_LAST)) + _i(_LAST)))])
 
 
-@entry
+@entry(allocates=True)
 def _advance(
     sums: np.ndarray, rows: int, value: np.ndarray, shift: np.ndarray, entrance: np.ndarray, bias: np.ndarray,
     table: np.ndarray, cell: np.ndarray, halves: np.ndarray, hidden: np.ndarray,
