@@ -33,7 +33,7 @@ import numpy as np
 
 import volcomp
 from neighbourhoods import farthest_first
-from volcomp import codec
+from volcomp.codec import loop
 from volcomp.gpu.device import missing
 from volcomp.training import corpus
 
@@ -73,14 +73,14 @@ class Needs:
 
 def needs(model: str) -> Needs:
     """Of the model that this name means today."""
-    number = codec.models.CURRENT[model]
-    if number in codec.models.PUBLISHED:
-        paper = codec.models.paper(number)
+    number = loop.models.CURRENT[model]
+    if number in loop.models.PUBLISHED:
+        paper = loop.models.paper(number)
         again = len(paper.offsets) - 1  # at the first step there is nothing to multiply
         return Needs(
             2 * paper.recurrent.size * again + paper.head.size, 4 + 8 + 4
         )  # two halves; rank, place, predicted
-    weights = codec.models.weights(number)
+    weights = loop.models.weights(number)
     h, n = weights.hidden, weights.weights.shape[0]
     state = 2 * (h + 2 * h) + 3 * weights.shared  # hidden int8, cells int16, there and back; passed on
     return Needs(4 * h * n + 2 * n, state + 2 + 4 + 6)  # a grey level, a residual; mean, class and context
@@ -94,11 +94,11 @@ def reading(shape: str) -> Iterator[None]:
         return
     from volcomp.training.paper import neighbourhood_of
 
-    number = codec.models.CURRENT["paper"]
+    number = loop.models.CURRENT["paper"]
     offsets = np.array(farthest_first(neighbourhood_of(shape)), np.int8)
-    changed = replace(codec.models.paper(number), name=shape, neighbourhood=offsets)
-    remembered = (codec.models.paper, codec._weights, codec._network, codec._on_device)
-    with mock.patch.dict(codec.models.TRIALS, {number: changed}), ExitStack() as stack:
+    changed = replace(loop.models.paper(number), name=shape, neighbourhood=offsets)
+    remembered = (loop.models.paper, loop._weights, loop._network, loop._on_device)
+    with mock.patch.dict(loop.models.TRIALS, {number: changed}), ExitStack() as stack:
         for cache in remembered:
             cache.cache_clear()
             stack.callback(cache.cache_clear)
@@ -238,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--series", default="ct_fuzun_a", metavar="NAME")
     parser.add_argument("--slices", type=int, default=256, metavar="N")
-    parser.add_argument("--models", nargs="+", choices=codec.MODELS, default=list(codec.MODELS))
+    parser.add_argument("--models", nargs="+", choices=loop.MODELS, default=list(loop.MODELS))
     parser.add_argument("--neighbourhood", default="", metavar="SHAPE", help="of `paper`, as pyramid:13,9,5,1")
     parser.add_argument("--rounds", type=int, default=3)
     return parser

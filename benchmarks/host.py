@@ -22,14 +22,16 @@ from unittest import mock
 import numpy as np
 from numba import njit
 
-from volcomp import coding, equations, least_squares, mapping, models, spike
-from volcomp.codec import EFFORT, SLAB_HEIGHT
-from volcomp.cursor import Cursor
-from volcomp.handover import ByCalls, Handover, Taker, release, wait
-from volcomp.lstm import cpu
-from volcomp.slab import Team, lay_out
+from volcomp.stages import payload, histogram_packing, peak
+from volcomp.encoder import normal_equations, linear_fit
+from volcomp import models
+from volcomp.codec.loop import EFFORT, SLAB_HEIGHT
+from volcomp.wire.cursor import Cursor
+from volcomp.runtime.rendezvous import ByCalls, Handover, Taker, release, wait
+from volcomp.stages.lstm import cpu
+from volcomp.pipelines.row.slab import Team, lay_out
 from volcomp.training import corpus
-from volcomp.walk import Given, survey
+from volcomp.pipelines.row.wavefront import Given, survey
 
 from . import report
 from .command import timed
@@ -67,12 +69,12 @@ def _best(work: Callable[[], Any], rounds: int) -> float:
 
 def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[Given, list[Row]]:
     """A slab on its way, and how fast its linear stage is fitted: as a whole, and without the sums that a GPU makes."""
-    found = mapping.find(volume)
+    found = histogram_packing.find(volume)
     levels = found.forward(volume)
     sums: list[float] = []  # seconds
 
     def counted(name: str) -> Callable[..., Any]:
-        method = getattr(equations.OnCpu, name)
+        method = getattr(normal_equations.OnCpu, name)
 
         def call(*arguments: Any) -> Any:
             result, took = timed(lambda: method(*arguments))
@@ -84,14 +86,14 @@ def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[Given, list[Row
     parts = ("__init__", "products", "miss", "errors", "reweigh", "weigh", "spread")
     with ExitStack() as stack:
         for name in parts:
-            stack.enter_context(mock.patch.object(equations.OnCpu, name, counted(name)))
+            stack.enter_context(mock.patch.object(normal_equations.OnCpu, name, counted(name)))
         times = []
         for _ in range(rounds + 1):
             sums.clear()
-            fitted, took = timed(lambda: least_squares.fit_by_effort(levels, models.RUNS[model], EFFORT))
+            fitted, took = timed(lambda: linear_fit.fit_by_effort(levels, models.RUNS[model], EFFORT))
             times.append((took, took - sum(sums)))
     whole, rest = (volume.size * 2e-6 / min(seconds_of) for seconds_of in zip(*times[1:], strict=True))
-    common = spike.candidate(levels, found.limit)
+    common = peak.candidate(levels, found.limit)
     quiet = common if models.weights(models.CURRENT[model]).learns else None
     given = Given(lay_out(levels.shape, fitted), levels, found.limit, fitted, common, quiet)
     return given, [_row("linear stage", 1, whole, "MB/s"), _row("linear stage but for sums", 1, rest, "MB/s")]
@@ -106,12 +108,12 @@ def _coded(given: Given, model: str, rounds: int) -> list[Row]:
 
     def write() -> bytes:
         worthwhile = models.WORTHWHILE[model]
-        return coding.write(tables, walked, given.limit, given.common, given.quiet is not None, worthwhile)
+        return payload.write(tables, walked, given.limit, given.common, given.quiet is not None, worthwhile)
 
     def take(slabs: int) -> None:
         pieces, arrays = _as_handed(walked, slabs)
         longest = int(walked.sizes.max())
-        readers = [coding.Reader(tables, Cursor(data, ""), given.limit, longest) for _ in range(slabs)]
+        readers = [payload.Reader(tables, Cursor(data, ""), given.limit, longest) for _ in range(slabs)]
         voxel = np.zeros(slabs * longest, np.int32)
         between = Handover(pieces, slabs + 1)
         with ThreadPoolExecutor(slabs) as pool:
@@ -140,7 +142,7 @@ def _coded(given: Given, model: str, rounds: int) -> list[Row]:
     ]
 
 
-def _as_handed(walked: coding.Survey, slabs: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def _as_handed(walked: payload.Survey, slabs: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """The pieces of so many slabs that are all this one, int64 [f, s, 2], and room for what is said of a front."""
     begins = np.multiply.outer(walked.sizes, np.arange(slabs))
     pieces = np.stack([begins, begins + walked.sizes[:, None]], axis=2)

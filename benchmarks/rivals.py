@@ -24,7 +24,7 @@ import numpy as np
 import zstandard
 
 import volcomp
-from volcomp import codec as ours
+from volcomp.codec import loop as ours
 
 
 def _optional(package: str) -> Any:

@@ -28,7 +28,7 @@ from statistics import median
 
 import numpy as np
 
-from volcomp.heap import give_back_at_once
+from volcomp.runtime.heap import give_back_at_once
 from volcomp.training import corpus
 
 from . import machine, report

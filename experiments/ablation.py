@@ -17,19 +17,22 @@ from __future__ import annotations
 import numpy as np
 
 from neighbourhoods import pad
-from volcomp import least_squares, linear, mapping, models, slab
-from volcomp.lstm import cpu
-from volcomp.lstm.weights import Weights
-from volcomp.paper import cpu as paper_cpu
-from volcomp.paper import slab as paper_slab
-from volcomp.paper import weights as published
+from volcomp.encoder import linear_fit
+from volcomp.stages import linear, histogram_packing
+from volcomp import models
+from volcomp.pipelines.row import slab
+from volcomp.stages.lstm import cpu
+from volcomp.stages.lstm.weights import Weights
+from volcomp.pipelines.paper import cpu as paper_cpu
+from volcomp.pipelines.paper import slab as paper_slab
+from volcomp.pipelines.paper import weights as published
 
 from . import orderzero
 
 
 def ranks_of(voxels: np.ndarray) -> tuple[np.ndarray, int]:
     """Ranks int32 [Z, Y, X] of a volume, and the largest that may occur."""
-    found = mapping.find(voxels)
+    found = histogram_packing.find(voxels)
     return found.forward(voxels), found.limit
 
 
@@ -47,10 +50,10 @@ def of_paper(voxels: np.ndarray, weights: published.Weights) -> dict[str, float]
 
 def of_linear(voxels: np.ndarray) -> dict[str, float]:
     """Bits per voxel of the residuals of the linear stage, what is sent for it included."""
-    from volcomp.training import data
+    from volcomp.learn import data
 
     ranks, limit = ranks_of(voxels)
-    fitted = least_squares.fit_by_effort(ranks, models.RUNS["base"], 5)
+    fitted = linear_fit.fit_by_effort(ranks, models.RUNS["base"], 5)
     stage = data.prepare(ranks, models.RUNS["base"], fitted)
     edge = slab.RADIUS
     sixteenths = stage.residual.reshape(ranks.shape[0], ranks.shape[1] + 2 * edge, -1)[:, edge:-edge, edge:-edge]
@@ -66,7 +69,7 @@ def of_means(voxels: np.ndarray, weights: Weights) -> dict[str, float]:
     """Bits per voxel of what the rounded means of a row model miss, under one table; linear stage included."""
     ranks, limit = ranks_of(voxels)
     shape = (int(ranks.shape[0]), int(ranks.shape[1]), int(ranks.shape[2]))
-    fitted = least_squares.fit_by_effort(ranks, models.RUNS["base"], 5)
+    fitted = linear_fit.fit_by_effort(ranks, models.RUNS["base"], 5)
     known = pad(ranks, 0, slab.RADIUS).reshape(-1)
     layout = slab.lay_out(shape, fitted)
     work, network = slab.Slab(layout, limit, fitted, weights), cpu.Network(weights)

@@ -29,7 +29,7 @@ from typing import Any
 from tqdm import tqdm
 
 from volcomp.errors import VolcompError
-from volcomp.processors import cores
+from volcomp.runtime.cpus import cores
 from volcomp.training.corpus import ROOT
 
 from . import config as configuration

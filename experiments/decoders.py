@@ -22,12 +22,12 @@ import numpy as np
 from benchmarks import phantom
 from neighbourhoods import Schedule, gather, margins
 from volcomp import models
-from volcomp.cursor import Cursor
-from volcomp.paper import cpu, slab
-from volcomp.paper.reference import Network
-from volcomp.paper.sequence import in_order, padded
-from volcomp.paper.weights import Weights
-from volcomp.products import one_thread_each
+from volcomp.wire.cursor import Cursor
+from volcomp.pipelines.paper import cpu, slab
+from volcomp.pipelines.paper.reference import Network
+from volcomp.pipelines.paper.sequence import in_order, padded
+from volcomp.pipelines.paper.weights import Weights
+from volcomp.runtime.products import one_thread_each
 from volcomp.training.paper import neighbourhood_of
 
 from .config import Config

@@ -1,6 +1,6 @@
 """What residuals cost: under one adaptive table, as `paper` codes them, or under one for each class of activity.
 
-These are code lengths, not files: of the very tables that `volcomp.paper.adaptive` makes, for residuals that some stage
+These are code lengths, not files: of the very tables that `volcomp.pipelines.paper.adaptive` makes, for residuals that some stage
 of a pipeline leaves.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from neighbourhoods import Neighbourhood, extract
-from volcomp.paper.adaptive import TABLE_BITS, Counts
+from volcomp.pipelines.paper.adaptive import TABLE_BITS, Counts
 
 CLASSES, CLASS_VOXELS = 24, 8192  # at most so many classes, of at least so many voxels: each table has to learn
 FRONT = 256  # residuals between two looks at the table

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.report import write_machine, write_rows
 from volcomp import models
-from volcomp.products import one_thread_each
+from volcomp.runtime.products import one_thread_each
 from volcomp.training import corpus, paper
 
 from . import ablation, decoders, report, results, trial

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.rivals import Codec
-from volcomp import arrays, codec, models
-from volcomp.container import Writer
-from volcomp.lstm.weights import Weights
-from volcomp.paper import weights as published
-from volcomp.source import Held
-from volcomp.volume import write_volume
+from volcomp import arrays, models
+from volcomp.codec import loop
+from volcomp.container.sections import Writer
+from volcomp.stages.lstm.weights import Weights
+from volcomp.pipelines.paper import weights as published
+from volcomp.codec.source import Held
+from volcomp.codec.volumes import write_volume
 
 NUMBER = 127  # no released model will ever have it: from 128 on numbers stand for fitted ones
 
@@ -48,7 +49,7 @@ def trial(weights: Weights | published.Weights) -> Iterator[str]:
         models.PUBLISHED.discard(NUMBER)
         del models.TRIALS[NUMBER], models.RELEASED[NUMBER], models.CURRENT[name]
         del models.RUNS[name], models.WORTHWHILE[name]
-        codec.forget_models()
+        loop.forget_models()
 
 
 def encoded(voxels: np.ndarray, model: str, threads: int) -> bytes:
@@ -66,7 +67,7 @@ def encoded(voxels: np.ndarray, model: str, threads: int) -> bytes:
 
 def payload_bits(voxels: np.ndarray, model: str, threads: int) -> float:
     """Bits per voxel of header and slabs, without the container; nothing is decoded."""
-    header, slabs = codec.encode(voxels, model=model, threads=threads)
+    header, slabs = loop.encode(voxels, model=model, threads=threads)
     return 8 * (len(header) + sum(map(len, slabs))) / voxels.size
 
 
@@ -85,11 +86,11 @@ def measured(voxels: np.ndarray, model: str, threads: int) -> Measured:
 def timed_codec(codec: Codec, volume: np.ndarray, threads: int) -> Measured:
     """The same for a rival: a volume uint16 [Z, Y, X] from 0 on."""
     begin = time.perf_counter()
-    streams = codec.encode(volume, threads)
+    streams = loop.encode(volume, threads)
     middle = time.perf_counter()
-    back = codec.decode(streams, volume.shape, threads)
+    back = loop.decode(streams, volume.shape, threads)
     end = time.perf_counter()
     if not np.array_equal(back, volume):
-        by = " and ".join(codec.versions)
-        raise NotLossless(f"{by}: {codec.name} does not give back the voxels of {volume.shape}")
+        by = " and ".join(loop.versions)
+        raise NotLossless(f"{by}: {loop.name} does not give back the voxels of {volume.shape}")
     return Measured(sum(map(len, streams)), middle - begin, end - middle)

@@ -16,9 +16,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from volcomp import models
-from volcomp.features import INPUTS
-from volcomp.lstm.weights import Weights
-from volcomp.training import data as row_data
+from volcomp.stages.features import INPUTS
+from volcomp.stages.lstm.weights import Weights
+from volcomp.learn import data as row_data
 from volcomp.training import export
 from volcomp.training import model as row_model
 from volcomp.training import paper as published

@@ -1,4 +1,4 @@
-"""The kernels of `volcomp.vectors` as functions that C can call, for processors other than this one, and what they must
+"""The kernels of `volcomp.runtime.vectors` as functions that C can call, for processors other than this one, and what they must
 compute. `test_vectors.py` compiles them for each processor, and runs what this one has; `python -m tests.emulated` runs
 those for AArch64 under emulation, and needs `aarch64-linux-gnu-gcc`, a static libc for it, and `qemu-aarch64`."""
 
@@ -18,12 +18,14 @@ import pytest
 from llvmlite import ir
 from numba.core import cgutils
 
-from volcomp import equations, features, look, products, sums, vectors
-from volcomp.lstm import reference, vector
-from volcomp.lstm.state import State
-from volcomp.lstm.weights import Weights
-from volcomp.padded import DEPTHS, LANES
-from volcomp.vectors import AVX2, AVX512, AVX512_VNNI, AVX_VNNI, DOTPROD, I8, I16, I32, I64, NONE
+from volcomp.encoder import normal_equations
+from volcomp.stages import features, linear_inputs
+from volcomp.runtime import products, sums, vectors
+from volcomp.stages.lstm import reference, vector
+from volcomp.stages.lstm.state import State
+from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.grid import DEPTHS, LANES
+from volcomp.runtime.vectors import AVX2, AVX512, AVX512_VNNI, AVX_VNNI, DOTPROD, I8, I16, I32, I64, NONE
 
 ARM, INTEL = "aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"
 MOST = 10  # arguments of a kernel
@@ -120,10 +122,10 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         found |= {f"dots_{count}": _dots(count) for count in DOTS}
         found |= {"multiply": products._storing(rows), "multiply_one": products._storing(1)}
         found |= {"advance": vector._tile(rows, units), "advance_one": vector._tile(1, units)}
-    found |= {"head": vector._weigh, "tile": sums._tile, "differences": equations._differences}
-    found |= {"gather": look._gather, "reached": look._reached}
-    found |= {"weigh": look._weigh, "activities": look._activities}
-    found |= {"make_all": look._make_all, "make_fewer": look._make_fewer}
+    found |= {"head": vector._weigh, "tile": sums._tile, "differences": normal_equations._differences}
+    found |= {"gather": linear_inputs._gather, "reached": linear_inputs._reached}
+    found |= {"weigh": linear_inputs._weigh, "activities": linear_inputs._activities}
+    found |= {"make_all": linear_inputs._make_all, "make_fewer": linear_inputs._make_fewer}
     return {name: inspect.unwrap(kernel) for name, kernel in found.items()}
 
 
@@ -327,12 +329,12 @@ def check_equations(run: Runner, random: np.random.Generator) -> None:
         assert (out[:, across:] == 5).all()
 
     known, flat = random.integers(0, 1 << 15, 4096).astype(np.int16), -random.permutation(900)[:30] - 1
-    begins, targets = equations._runs(flat.tobytes())
+    begins, targets = normal_equations._runs(flat.tobytes())
     places = random.integers(1000, 4000, 16).astype(np.int32)
     base, out = random.integers(0, 1 << 15, 16).astype(np.int16), np.zeros((flat.size + 1, block), np.int16)
     run("differences", known, begins, targets, len(begins), places, base, out)
     near = known[flat[:, None] + places].astype(int) - base
-    assert np.array_equal(out[:-1, :16], near.clip(-equations.DIFFERENCE_LIMIT, equations.DIFFERENCE_LIMIT))
+    assert np.array_equal(out[:-1, :16], near.clip(-normal_equations.DIFFERENCE_LIMIT, normal_equations.DIFFERENCE_LIMIT))
 
 
 def check_linear(run: Runner, random: np.random.Generator) -> None:
@@ -365,22 +367,22 @@ def check_inputs(run: Runner, random: np.random.Generator) -> None:
         plain = features.neighbours(strides)
         features.observe(known, error, np.array([at]), np.array([depth], np.uint8), plain, p, scale, seen)
         near = known[at + plain.levels[depth, : features.LEVELS_IN_SLICE]].astype(int)
-        for name, sight in (("make_all", look.FULL), ("make_fewer", look.LESS)):
-            ours = look.neighbours(strides, sight.width)
+        for name, sight in (("make_all", linear_inputs.FULL), ("make_fewer", linear_inputs.LESS)):
+            ours = linear_inputs.neighbours(strides, sight.width)
             later, inputs = int(depth > 0), np.zeros(sight.rest, np.int8)
             rows = [ours.levels[depth].copy(), ours.errors[depth].copy()]
             found = run(
                 name, (known, 2 * at), rows[0], (error, 4 * at), rows[1], int(p[0]),
                 int(features.RECIPROCALS[scale[0]]), int(features.BOUNDS[scale[0]]), later, inputs,
             )  # fmt: skip
-            expected = seen[0, : look.FULL.rest]
-            if sight is look.LESS:
+            expected = seen[0, : linear_inputs.FULL.rest]
+            if sight is linear_inputs.LESS:
                 expected = np.delete(expected, features.SPARED)
             assert np.array_equal(inputs, expected) and _low(found) == abs(16 * near - int(p[0])).sum(), name
             weights = ours.weights[later].copy()
             both = run("activities", (error, 4 * at), rows[1], weights)
             lanes = abs(error[at + (rows[1] >> 2)[:, None] + np.arange(LANES)].astype(np.int64)) * weights
-            parts = lanes[: look.ERROR_ROWS_IN_SLICE].sum(), lanes[look.ERROR_ROWS_IN_SLICE :].sum()
+            parts = lanes[: linear_inputs.ERROR_ROWS_IN_SLICE].sum(), lanes[linear_inputs.ERROR_ROWS_IN_SLICE :].sum()
             assert (both & 0xFFFFFFFF, both >> 32 & 0xFFFFFFFF) == parts
 
 

@@ -9,7 +9,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from volcomp.archive import pack
-from volcomp.container import Reader, SectionId
+from volcomp.container.sections import Reader, SectionId
 
 
 def image(

@@ -13,22 +13,24 @@ import triton
 import triton.language as tl
 
 from neighbourhoods import Neighbourhood
-from volcomp.lstm import learning, reference
+from volcomp.stages.lstm import learning, reference
 
 learning.ENOUGH = 40  # before the kernels take it over; compiled code on the CPU would not hear of it
 
-from volcomp import codec, models  # noqa: E402
-from volcomp.coding import Survey  # noqa: E402
-from volcomp.gpu import device, kernels, launch, turns, walk  # noqa: E402
-from volcomp.gpu.network import Network  # noqa: E402
+from volcomp.codec import loop  # noqa: E402
+from volcomp import models  # noqa: E402
+from volcomp.stages.payload import Survey  # noqa: E402
+from volcomp.gpu import device, double_buffer  # noqa: E402
+from volcomp.gpu.row import kernels, launch, wavefront  # noqa: E402
+from volcomp.gpu.row.network import Network  # noqa: E402
 from volcomp.gpu.paper import device as paper_device  # noqa: E402
 from volcomp.gpu.paper import kernels as paper_kernels  # noqa: E402
 from volcomp.gpu.paper import launch as paper_launch  # noqa: E402
 from volcomp.gpu.paper import network as paper  # noqa: E402
-from volcomp.paper import reference as published_reference  # noqa: E402
-from volcomp.paper import weights as published  # noqa: E402
-from volcomp.slab import Team  # noqa: E402
-from volcomp.walk import survey  # noqa: E402
+from volcomp.pipelines.paper import reference as published_reference  # noqa: E402
+from volcomp.pipelines.paper import weights as published  # noqa: E402
+from volcomp.pipelines.row.slab import Team  # noqa: E402
+from volcomp.pipelines.row.wavefront import survey  # noqa: E402
 
 from .test_codec import decode, scan  # noqa: E402
 from .test_gpu import comes_back, nothing, same_survey, slab_of, slabs_of_all_kinds  # noqa: E402
@@ -40,7 +42,7 @@ from .test_paper import LEFT_FREE, made  # noqa: E402
 @pytest.fixture(autouse=True)
 def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter serves one thread at a time."""
-    monkeypatch.setattr(turns, "TURNS", 1)
+    monkeypatch.setattr(double_buffer, "TURNS", 1)
     monkeypatch.setattr(device, "check", nothing)
     monkeypatch.setattr(paper_device, "check", nothing)
     monkeypatch.setattr(paper_kernels, "BLOCK", 4)  # fronts of several programs
@@ -48,7 +50,7 @@ def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def equal(slabs: list, network: Network) -> list[Survey]:
     backend = reference.Network(network.weights)
-    found = walk.survey(slabs, network, nothing)
+    found = wavefront.survey(slabs, network, nothing)
     for slab, one in zip(slabs, found, strict=True):
         assert same_survey(one, survey(slab, backend, Team(None, 1), nothing))
     return found
@@ -66,10 +68,10 @@ def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((4, 5, 9))
-    monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
-    expected = codec.encode(voxels, model="fast", effort=1, backend="reference")
+    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
+    expected = loop.encode(voxels, model="fast", effort=1, backend="reference")
     assert len(expected[1]) == 2
-    assert codec.encode(voxels, model="fast", effort=1, backend="triton") == expected
+    assert loop.encode(voxels, model="fast", effort=1, backend="triton") == expected
     assert np.array_equal(decode(*expected, backend="triton"), voxels)
 
 
@@ -108,7 +110,7 @@ def test_widths_that_the_kernels_do_not_serve() -> None:
     network = Network(some_weights(48, 4), "cpu", launch.Steps)
     slab = slab_of(np.zeros((1, 3, 3), np.int32), 9, 4)
     with pytest.raises(ValueError, match="multiple of 32 hidden units, not 48"):
-        walk.survey([slab], network, nothing)
+        wavefront.survey([slab], network, nothing)
 
 
 # ------------------------------------------------------------------------------------------------------------- `paper`
@@ -133,11 +135,11 @@ def test_paper_of_any_neighbourhood(neighbourhood: Neighbourhood, shape: tuple[i
 
 def test_paper_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The released model; escapes."""
-    monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
+    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
     voxels = slabs_of([(4, 1, 3)], 65535)[0].ranks.astype("<u2")
-    expected = codec.encode(voxels, model="paper", backend="reference")
+    expected = loop.encode(voxels, model="paper", backend="reference")
     assert len(expected[1]) == 2
-    assert codec.encode(voxels, model="paper", backend="triton") == expected
+    assert loop.encode(voxels, model="paper", backend="triton") == expected
     assert np.array_equal(decode(*expected, backend="triton"), voxels)
 
 

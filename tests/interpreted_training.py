@@ -8,8 +8,8 @@ The interpreter cuts bfloat16 off where a GPU rounds it, so that gradients may b
 import pytest
 import torch
 
-from volcomp.training import device, launch
-from volcomp.training.blocks import Slabs
+from volcomp.learn import device, launch
+from volcomp.learn.blocks import Slabs
 
 from .test_device_training import (
     DEVICE,

@@ -12,11 +12,11 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 import volcomp
 from tests.helpers import compress, contents, image, noise, series
 from volcomp import TargetError, UnsupportedError, VerificationError
-from volcomp.archive import pack, packing
+from volcomp.archive import pack, bytes_codec
 from volcomp.archive.describe import as_text, describe
 from volcomp.archive.restore import restore, verify
-from volcomp.container import KEPT, Reader
-from volcomp.mapping import Mapping
+from volcomp.container.sections import KEPT, Reader
+from volcomp.stages.histogram_packing import Mapping
 
 
 def round_trip(folder, tmp_path, **options):
@@ -109,9 +109,9 @@ def test_the_files_that_come_with_pydicom(tmp_path):
 
 
 def test_large_files_span_chunks(tmp_path, monkeypatch):
-    from volcomp.archive import stored
+    from volcomp.archive import header_reader
 
-    for module in (pack, packing, stored):
+    for module in (pack, bytes_codec, header_reader):
         monkeypatch.setattr(module, "CHUNK_BYTES", 1000)
     folder = tmp_path / "in"
     folder.mkdir()
@@ -121,9 +121,9 @@ def test_large_files_span_chunks(tmp_path, monkeypatch):
 
 
 def test_many_headers_make_several_tables(tmp_path, monkeypatch):
-    from volcomp.archive import kept
+    from volcomp.archive import header_writer
 
-    monkeypatch.setattr(kept, "MAX_RECORDS", 3)
+    monkeypatch.setattr(header_writer, "MAX_RECORDS", 3)
     round_trip(series(tmp_path / "in", 7), tmp_path)
     with (tmp_path / "archive.vcz").open("rb") as file:
         assert [s.major for s in Reader(file).places if s.tag == KEPT] == [0, 1, 2]

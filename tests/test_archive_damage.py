@@ -8,12 +8,13 @@ import pytest
 
 import volcomp
 from tests.helpers import compress, contents, damage, series
-from volcomp import DamagedError, UnsupportedError, VolcompError, codec
-from volcomp.archive import packing
+from volcomp import DamagedError, UnsupportedError, VolcompError
+from volcomp.codec import loop
+from volcomp.archive import bytes_codec
 from volcomp.archive.manifest import Entry, Manifest, write_manifest
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.tree import check_names
-from volcomp.container import KEPT, MANIFEST, SLAB, Reader, SectionId, Writer
+from volcomp.container.sections import KEPT, MANIFEST, SLAB, Reader, SectionId, Writer
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def test_slices_restore_the_files_that_hold_them(long_series, tmp_path):
 
 
 def test_slices_decode_only_their_slab(long_series, tmp_path, monkeypatch):
-    decode, asked = codec.decode_slabs, []
-    monkeypatch.setattr(codec, "decode_slabs", lambda header, payloads, **options: (
+    decode, asked = loop.decode_slabs, []
+    monkeypatch.setattr(loop, "decode_slabs", lambda header, payloads, **options: (
         asked.extend(payloads) or decode(header, payloads, **options)))  # fmt: skip
     restore(long_series[1], tmp_path / "out", slices=slice(20, 21), threads=1)
     volcomp.decompress(long_series[1], slices=slice(0, 20), threads=1)
@@ -169,8 +170,8 @@ def test_manifests_that_contradict_the_archive(tmp_path):
         b"\x00\x02\xff\xff\xff\x7fxx",
         b"\x00\x01\x10\x00\x00",
         b"\x00\x09\x03\x00\x00",
-        b"\x00" + packing.pack_table(b"\0" * 100_000),
-        b"\x00" + packing.pack_table(b"\1" * 100_000),
+        b"\x00" + bytes_codec.pack_table(b"\0" * 100_000),
+        b"\x00" + bytes_codec.pack_table(b"\1" * 100_000),
     ],
 )
 def test_lying_manifests(tmp_path, payload):

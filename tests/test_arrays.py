@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 import volcomp
 from tests.helpers import noise
 from volcomp import DamagedError, UnsupportedError, VerificationError, VolcompError
-from volcomp.source import Held
+from volcomp.codec.source import Held
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=9)
 DTYPES = st.sampled_from(["u1", "i1", "<u2", "<i2", ">u2", ">i2"])

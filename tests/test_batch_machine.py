@@ -15,7 +15,7 @@ from volcomp.batch.memory import need_of
 from volcomp.batch.report import DONE, FAILED
 from volcomp.batch.run import run as run_batch
 from volcomp.errors import UnsupportedError
-from volcomp.processors import memory_limits
+from volcomp.runtime.cpus import memory_limits
 
 
 def test_the_memory_is_not_exceeded(tmp_path):

@@ -15,7 +15,7 @@ import volcomp
 from tests.helpers import compress, contents, damage, image, noise, series
 from volcomp import cli
 from volcomp.archive.restore import restore
-from volcomp.container import SLAB, SectionId
+from volcomp.container.sections import SLAB, SectionId
 
 COMMAND = [sys.executable, "-m", "volcomp"]
 

@@ -11,21 +11,25 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from neighbourhoods import pad
-from volcomp import codec, coding, least_squares, models, slab, supports, walk
-from volcomp.cursor import Cursor
-from volcomp.equations import on_cpu
+from volcomp.codec import loop
+from volcomp.stages import payload, supports
+from volcomp.encoder import linear_fit
+from volcomp import models
+from volcomp.pipelines.row import slab, wavefront
+from volcomp.wire.cursor import Cursor
+from volcomp.encoder.normal_equations import on_cpu
 from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.lstm import cpu
-from volcomp.slab import Team, lay_out, padded
+from volcomp.stages.lstm import cpu
+from volcomp.pipelines.row.slab import Team, lay_out, padded
 
-volumes = st.sampled_from(codec.DTYPES).flatmap(
+volumes = st.sampled_from(loop.DTYPES).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3, max_side=9))
 )
 
 
 def decode(header: bytes, payloads: list[bytes], **options: object) -> np.ndarray:
     parts = []
-    for _, part in codec.decode_slabs(header, dict(enumerate(payloads)), **options):  # type: ignore[arg-type]
+    for _, part in loop.decode_slabs(header, dict(enumerate(payloads)), **options):  # type: ignore[arg-type]
         if isinstance(part, DamagedError):
             raise part
         parts.append(part)
@@ -41,17 +45,17 @@ def scan(shape: tuple[int, int, int] = (12, 40, 48), seed: int = 0) -> np.ndarra
     return np.where(x**2 + y**2 < 1, image.round(), -2000).astype("<i2")
 
 
-@pytest.mark.parametrize("model", codec.MODELS)
+@pytest.mark.parametrize("model", loop.MODELS)
 @settings(max_examples=25)
 @given(voxels=volumes)
 def test_any_volume_comes_back(model: str, voxels: np.ndarray) -> None:
-    header, payloads = codec.encode(voxels, model=model)
+    header, payloads = loop.encode(voxels, model=model)
     back = decode(header, payloads)
     assert back.dtype == voxels.dtype and np.array_equal(back, voxels)
 
 
 @pytest.mark.parametrize("kind", ["constant", "extremes", "noise", "ramp", "one", "flat but one"])
-@pytest.mark.parametrize("dtype", codec.DTYPES)
+@pytest.mark.parametrize("dtype", loop.DTYPES)
 def test_special_volumes_come_back(kind: str, dtype: str) -> None:
     info, shape = np.iinfo(dtype), (5, 17, 23)
     random = np.random.default_rng(1)
@@ -65,40 +69,40 @@ def test_special_volumes_come_back(kind: str, dtype: str) -> None:
         "one": np.full((1, 1, 1), 7),
         "flat but one": spot,
     }[kind].astype(dtype)
-    assert np.array_equal(decode(*codec.encode(voxels, model="fast")), voxels)
+    assert np.array_equal(decode(*loop.encode(voxels, model="fast")), voxels)
 
 
 def test_many_slabs_come_back_and_stand_alone() -> None:
     voxels = scan((67, 10, 12))
-    header, payloads = codec.encode(voxels, model="fast")
-    assert [b - a for a, b in codec.read_header(header).slabs] == [22, 22, 23]
+    header, payloads = loop.encode(voxels, model="fast")
+    assert [b - a for a, b in loop.read_header(header).slabs] == [22, 22, 23]
     assert np.array_equal(decode(header, payloads), voxels)
-    ((number, middle),) = codec.decode_slabs(header, {1: payloads[1]})
+    ((number, middle),) = loop.decode_slabs(header, {1: payloads[1]})
     assert number == 1 and np.array_equal(middle, voxels[22:44])
 
 
-@pytest.mark.parametrize("model", codec.MODELS)
+@pytest.mark.parametrize("model", loop.MODELS)
 def test_threads_and_backends_give_the_same_bytes(model: str) -> None:
     voxels = scan((4, 20, 24) if model == "paper" else (12, 40, 48))  # its reference takes 22 steps for every voxel
-    expected = codec.encode(voxels, model=model, threads=1)
-    assert codec.encode(voxels, model=model, threads=1, backend="reference") == expected
+    expected = loop.encode(voxels, model=model, threads=1)
+    assert loop.encode(voxels, model=model, threads=1, backend="reference") == expected
     for threads in (2, 8):
-        assert codec.encode(voxels, model=model, threads=threads) == expected
+        assert loop.encode(voxels, model=model, threads=threads) == expected
         assert np.array_equal(decode(*expected, threads=threads), voxels)
     assert np.array_equal(decode(*expected, backend="reference"), voxels)
 
 
 def test_rows_shared_between_threads_give_the_same_bytes() -> None:
     voxels = scan((30, 128, 32))  # fronts of more rows than a team divides
-    expected = codec.encode(voxels, model="fast", threads=1)
-    assert codec.encode(voxels, model="fast", threads=3) == expected
+    expected = loop.encode(voxels, model="fast", threads=1)
+    assert loop.encode(voxels, model="fast", threads=3) == expected
     assert np.array_equal(decode(*expected, threads=3), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poison every voxel and margin that the decoder has not written: it must decode all the same."""
     voxels = scan()
-    coded = codec.encode(voxels, model="fast")
+    coded = loop.encode(voxels, model="fast")
 
     class Poisoned(slab.Slab):
         def __init__(self, layout, limit, fitted, model, common=None):  # type: ignore[no-untyped-def]
@@ -108,24 +112,24 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
             self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
             self._error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
 
-    monkeypatch.setattr(walk, "Slab", Poisoned)
+    monkeypatch.setattr(wavefront, "Slab", Poisoned)
     assert np.array_equal(decode(*coded), voxels)
-    assert codec.encode(voxels, model="fast") == coded
+    assert loop.encode(voxels, model="fast") == coded
 
 
 def test_a_flat_background_costs_next_to_nothing() -> None:
-    _, payloads = codec.encode(np.zeros((32, 256, 256), "<u2"), model="base")
+    _, payloads = loop.encode(np.zeros((32, 256, 256), "<u2"), model="base")
     assert 8 * sum(map(len, payloads)) / (32 * 256 * 256) < 0.001
 
 
 def test_a_tiny_volume_is_small() -> None:
-    header, payloads = codec.encode(np.full((1, 1, 1), 1234, "<u2"))
+    header, payloads = loop.encode(np.full((1, 1, 1), 1234, "<u2"))
     assert len(header) <= 30 and len(payloads[0]) <= 40
 
 
 def test_any_flipped_bit_is_noticed() -> None:
     voxels = scan((3, 9, 10))
-    header, payloads = codec.encode(voxels, model="fast")
+    header, payloads = loop.encode(voxels, model="fast")
     for k in range(8 * len(header)):
         flipped = bytearray(header)
         flipped[k // 8] ^= 1 << k % 8
@@ -144,18 +148,18 @@ def test_any_flipped_bit_is_noticed() -> None:
 
 
 def test_any_cut_is_noticed() -> None:
-    header, (payload,) = codec.encode(scan((3, 9, 10)), model="fast")
+    header, (payload,) = loop.encode(scan((3, 9, 10)), model="fast")
     for size in range(len(payload)):
         with pytest.raises(DamagedError, match="is damaged"):
             decode(header, [payload[:size]])
     for size in range(len(header)):
         with pytest.raises(DamagedError):
-            codec.read_header(header[:size])
+            loop.read_header(header[:size])
 
 
 def test_a_slab_in_anothers_place_is_noticed() -> None:
     voxels = scan((64, 10, 12))
-    header, payloads = codec.encode(voxels, model="fast")
+    header, payloads = loop.encode(voxels, model="fast")
     with pytest.raises(DamagedError):
         decode(header, payloads[::-1])
 
@@ -163,28 +167,28 @@ def test_a_slab_in_anothers_place_is_noticed() -> None:
 def test_what_is_not_known_is_refused() -> None:
     voxels = scan((2, 5, 5))
     with pytest.raises(UnsupportedError, match="take auto, cpu or cuda"):
-        codec.encode(voxels, device="tpu")
+        loop.encode(voxels, device="tpu")
     with pytest.raises(UnsupportedError, match="take one of"):
-        codec.encode(voxels, model="best")
-    header, _ = codec.encode(voxels)
+        loop.encode(voxels, model="best")
+    header, _ = loop.encode(voxels)
     with pytest.raises(UnsupportedError, match="upgrade volcomp"):
-        codec.read_header(b"\xf0" + header[1:])
+        loop.read_header(b"\xf0" + header[1:])
     with pytest.raises(DamagedError, match="not the one that the file was made with"):
-        codec.read_header(header[:5] + bytes([header[5] ^ 1]) + header[6:])
+        loop.read_header(header[:5] + bytes([header[5] ^ 1]) + header[6:])
 
 
 def test_progress_adds_up() -> None:
     voxels, done = scan((40, 12, 12)), []
-    header, payloads = codec.encode(voxels, model="fast", progress=done.append)
+    header, payloads = loop.encode(voxels, model="fast", progress=done.append)
     assert sum(done) == voxels.size
     done.clear()
-    list(codec.decode_slabs(header, dict(enumerate(payloads)), progress=done.append))
+    list(loop.decode_slabs(header, dict(enumerate(payloads)), progress=done.append))
     assert sum(done) == voxels.size
 
 
 def test_a_caller_that_goes_away_stops_the_workers() -> None:
-    header, payloads = codec.encode(scan((96, 12, 12)), model="fast")
-    results = codec.decode_slabs(header, dict(enumerate(payloads)), threads=1)
+    header, payloads = loop.encode(scan((96, 12, 12)), model="fast")
+    results = loop.decode_slabs(header, dict(enumerate(payloads)), threads=1)
     next(results)
     results.close()  # type: ignore[attr-defined]  # must not wait for the slabs that nobody asks for
 
@@ -193,7 +197,7 @@ def test_a_caller_that_goes_away_stops_the_workers() -> None:
     ("depth", "effort", "count"), [(1, 5, 1), (48, 5, 1), (49, 5, 2), (98, 5, 4), (96, 9, 1), (98, 9, 2)]
 )
 def test_a_slab_more_only_where_it_is_needed(depth: int, effort: int, count: int) -> None:
-    assert codec._slab_count(depth, depth * 64, effort) == count
+    assert loop._slab_count(depth, depth * 64, effort) == count
 
 
 def test_products_stay_on_the_threads_of_the_codec() -> None:
@@ -225,14 +229,14 @@ def test_what_is_read_before_its_time_is_read_alike_both_ways() -> None:
     levels = random.integers(0, 1000, (4, 40, 48)).astype(np.int16)
     levels[2:] = np.roll(levels[:-2], (-2, -3), axis=(1, 2))  # so that (-2, 2, 3) tells all
     known, index, strides = padded(levels)
-    support = supports.of_runs([*least_squares.FIRST, (-2, 2, -4)])
-    fitted = least_squares._fitted(known, on_cpu(known), index, strides, support, 1, 1 << 18)
+    support = supports.of_runs([*linear_fit.FIRST, (-2, 2, -4)])
+    fitted = linear_fit._fitted(known, on_cpu(known), index, strides, support, 1, 1 << 18)
     layout = lay_out(levels.shape, fitted)
     lag = 2 * layout.lags[0] + 3 - layout.lags[1]
     assert lag > 0 and fitted.weights[1:, :, support.offsets.index((-2, 2, 3))].any(), "or it shows nothing"
     network, team, tables = cpu.Network(models.weights(5)), Team(None, 1), models.tables(5)
-    survey = walk.survey(walk.Given(layout, levels, 999, fitted, None, None), network, team, lambda voxels: None)
-    payload = Cursor(coding.write(tables, survey, 999, None, False, 1 / 64), "it")
+    survey = wavefront.survey(wavefront.Given(layout, levels, 999, fitted, None, None), network, team, lambda voxels: None)
+    payload = Cursor(payload.write(tables, survey, 999, None, False, 1 / 64), "it")
     longest = max(hi - lo for _, lo, hi in layout.fronts)
-    opened = walk.Opened(layout, coding.Reader(tables, payload, 999, longest), 999, fitted)
-    assert np.array_equal(walk.restore(opened, network, team, lambda voxels: None), levels)
+    opened = wavefront.Opened(layout, payload.Reader(tables, payload, 999, longest), 999, fitted)
+    assert np.array_equal(wavefront.restore(opened, network, team, lambda voxels: None), levels)

@@ -17,13 +17,14 @@ from numba.core import caching, config, event
 import volcomp
 from benchmarks import phantom
 from benchmarks.command import same_files
-from volcomp import cli, compiled, precompiled, progress
+from volcomp import cli, progress
+from volcomp.runtime import compiled, precompiled
 from volcomp.archive import pack
 from volcomp.errors import UnkeptWarning
 from volcomp.options import MODELS
 
 SOURCE = """
-from volcomp.compiled import REORDERED, entry, part
+from volcomp.runtime.compiled import REORDERED, entry, part
 
 @part
 def twice(x):

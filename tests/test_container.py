@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp.container import BLOB, END_MARK, KEPT, MANIFEST, SIGNATURE, SLAB, VOLUME_HEADER, Reader, SectionId, Writer
-from volcomp.cursor import Cursor, varint
+from volcomp.container.sections import BLOB, END_MARK, KEPT, MANIFEST, SIGNATURE, SLAB, VOLUME_HEADER, Reader, SectionId, Writer
+from volcomp.wire.cursor import Cursor, varint
 from volcomp.errors import DamagedError, UnsupportedError
 
 SECTIONS = {

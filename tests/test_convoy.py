@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from volcomp import codec
-from volcomp.walk import Stopped
+from volcomp.codec import loop
+from volcomp.pipelines.row.wavefront import Stopped
 
 from .test_codec import decode, scan
 
 pytest.importorskip("torch")
 
 from volcomp.gpu import device
-from volcomp.gpu import walk as gpu_walk
-from volcomp.gpu.convoy import Convoy
+from volcomp.gpu.row import wavefront as gpu_walk
+from volcomp.gpu.batcher import Convoy
 
 
 class Slab(NamedTuple):
@@ -159,7 +159,7 @@ def check_together(monkeypatch: pytest.MonkeyPatch, model: str, times: int, **th
         random.integers(0, 60_000, (3, 4, 5)).astype("<u2"),
         random.integers(-5, 90, (1, 11, 3)).astype("i1"),
     ]
-    expected = [codec.encode(voxels, model=model, device="cpu") for voxels in volumes]
+    expected = [loop.encode(voxels, model=model, device="cpu") for voxels in volumes]
     companies: dict[str, list[int]] = {"survey": [], "restore": []}
 
     def noting(way: str) -> Callable[..., Any]:
@@ -184,7 +184,7 @@ def check_together(monkeypatch: pytest.MonkeyPatch, model: str, times: int, **th
             back = decode(*expected[k], progress=tell, **there)
             assert back.dtype == volumes[k].dtype and np.array_equal(back, volumes[k])
         else:
-            assert codec.encode(volumes[k], model=model, progress=tell, **there) == expected[k]  # type: ignore[arg-type]
+            assert loop.encode(volumes[k], model=model, progress=tell, **there) == expected[k]  # type: ignore[arg-type]
 
     work(0), work(1)  # whatever is compiled or checked first
     told[:2] = 0, 0

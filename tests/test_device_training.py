@@ -10,11 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from volcomp import features  # noqa: E402
-from volcomp.lstm.weights import load  # noqa: E402
+from volcomp.stages import features  # noqa: E402
+from volcomp.stages.lstm.weights import load  # noqa: E402
 from volcomp.training import __main__ as command  # noqa: E402
-from volcomp.training import data, device, model, network  # noqa: E402
-from volcomp.training.blocks import DeviceSampler, Slabs  # noqa: E402
+from volcomp.learn import data, device, row_lstm  # noqa: E402
+from volcomp.training import model  # noqa: E402
+from volcomp.learn.blocks import DeviceSampler, Slabs  # noqa: E402
 
 DEVICE = "cpu:0"  # the processor as torch sees it
 
@@ -44,13 +45,13 @@ def random_pass(
 
 
 def assert_same_passes(
-    made: network.Passes, shape: tuple[int, int, int, int], hidden: int, shared: int, where: str = "cpu",
+    made: row_lstm.Passes, shape: tuple[int, int, int, int], hidden: int, shared: int, where: str = "cpu",
     tolerance: float = 0.01, shifts: tuple[int, int] = (5, 8),
 ) -> None:  # fmt: skip
     """Equal integers; gradients of every kind of row, from outputs and from what was passed on, within a tolerance of
     their size (bfloat16 has a rounding error of 1/512, and sums of many)."""
     inputs, integers, shift, given = random_pass(shape, hidden, shared, shifts=shifts)
-    cpu, s, own = network.OnCpu(hidden, shared), shared, features.INPUTS
+    cpu, s, own = row_lstm.OnCpu(hidden, shared), shared, features.INPUTS
     expected = cpu.forward(inputs.numpy(), integers, shift)
     found = made.forward(*(part.to(where) for part in (inputs, integers, shift)))
     assert torch.equal(found.cpu(), expected)
@@ -73,11 +74,11 @@ def test_the_passes_are_the_cpus(shape: tuple[int, int, int, int], hidden: int, 
 
 
 def assert_same_when_saturated(
-    made: network.Passes, shape: tuple[int, int, int, int], hidden: int, shared: int
+    made: row_lstm.Passes, shape: tuple[int, int, int, int], hidden: int, shared: int
 ) -> None:
     """Gates, cells and outputs at their limits and beyond, where hardly any gradient is left."""
     inputs, integers, shift, given = random_pass(shape, hidden, shared, shifts=(0, 3))
-    cpu = network.OnCpu(hidden, shared)
+    cpu = row_lstm.OnCpu(hidden, shared)
     assert torch.equal(made.forward(inputs, integers, shift), cpu.forward(inputs.numpy(), integers, shift))
     gradient = cpu.backward(given)
     assert (made.backward(given) - gradient).norm() <= 0.03 * gradient.norm()
@@ -93,12 +94,12 @@ def test_quantised_weights_are_of_no_device() -> None:
     largest = torch.cat([powers, torch.nextafter(powers, powers * 2), torch.nextafter(powers, powers / 2)])
     weights = torch.zeros(features.INPUTS + 1, len(largest))
     weights[-1] = largest
-    integers, shift = network.quantise(weights)
+    integers, shift = row_lstm.quantise(weights)
     wanted = np.floor(np.log2(64 / largest.double().numpy())).clip(0, 7)
     assert np.array_equal(shift.numpy(), wanted)
     expected = np.rint(largest.double().numpy() * 2.0**wanted).clip(-64, 64)
     assert np.array_equal(integers[-1].numpy(), expected) and not integers[:-1].any()
-    assert torch.equal(network.real(integers, shift)[-1], integers[-1] * 2.0 ** -shift.float())
+    assert torch.equal(row_lstm.real(integers, shift)[-1], integers[-1] * 2.0 ** -shift.float())
 
 
 def assert_same_blocks(made: Slabs, slabs: list[data.Slab], where: str, block: data.Block) -> None:

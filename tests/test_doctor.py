@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from volcomp import cli, compiled, doctor, vectors
+from volcomp import cli, doctor
+from volcomp.runtime import compiled, vectors
 from volcomp.gpu import device
 
 PARTS = ["versions", "processor", "kernels", "threads", "memory", "cache", "gpu", "settings", "advice"]

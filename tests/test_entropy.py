@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import entropy, models
+from volcomp.stages import ans
+from volcomp import models
 from volcomp.errors import DamagedError
 
-TOTAL = 1 << entropy.TABLE_BITS
+TOTAL = 1 << ans.TABLE_BITS
 
 
 def some_tables(seed: int = 0, count: int = 12) -> list[np.ndarray]:
@@ -25,28 +26,28 @@ def some_tables(seed: int = 0, count: int = 12) -> list[np.ndarray]:
     return tables
 
 
-def encode(tables: entropy.Tables, table: np.ndarray, token: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def encode(tables: ans.Tables, table: np.ndarray, token: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Without any flags."""
-    return entropy.encode(tables, np.zeros(table.size, np.uint8), np.zeros(table.size, bool), table, token, sizes)
+    return ans.encode(tables, np.zeros(table.size, np.uint8), np.zeros(table.size, bool), table, token, sizes)
 
 
-def decode(tables: entropy.Tables, words: np.ndarray, fronts: list[np.ndarray]) -> np.ndarray:
+def decode(tables: ans.Tables, words: np.ndarray, fronts: list[np.ndarray]) -> np.ndarray:
     """The tokens uint16 of fronts with the tables uint16 [v] each, which must be all that there is."""
-    stream = entropy.stream(tables, words, max(map(len, fronts)))
+    stream = ans.stream(tables, words, max(map(len, fronts)))
     tokens = [take(tables, stream, front) for front in fronts]
-    entropy.finish(stream)
+    ans.finish(stream)
     return np.concatenate(tokens)
 
 
-def take(tables: entropy.Tables, stream: entropy.Stream, table: np.ndarray) -> np.ndarray:
+def take(tables: ans.Tables, stream: ans.Stream, table: np.ndarray) -> np.ndarray:
     token = np.full(table.size, 12345, np.uint16)
-    entropy.take(stream, tables.quantiles, table, token)
+    ans.take(stream, tables.quantiles, table, token)
     return token
 
 
 def of_constriction(counts: list[np.ndarray]) -> list[Any]:
     """Its models, by the numbers of tables; number 0 is no table."""
-    flags = [entropy.flag_counts(code) for code in range(1, entropy.FLAGS)]
+    flags = [ans.flag_counts(code) for code in range(1, ans.FLAGS)]
     everything = [*flags[:1], *flags, *counts]
     return [constriction.stream.model.Categorical(table / float(TOTAL), perfect=False) for table in everything]
 
@@ -77,10 +78,10 @@ def ans_decode(words: list[int], tables: list[np.ndarray], order: list[int]) -> 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 60), min_size=1, max_size=12))
 def test_symbols_come_back_front_by_front(seed: int, sizes: list[int]) -> None:
     counts = some_tables(seed)
-    tables = entropy.Tables(counts)
+    tables = ans.Tables(counts)
     random = np.random.default_rng(seed)
-    table = (entropy.FLAGS + random.integers(0, len(counts), sum(sizes))).astype(np.uint16)
-    token = (random.integers(0, 1 << 30, table.size) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
+    table = (ans.FLAGS + random.integers(0, len(counts), sum(sizes))).astype(np.uint16)
+    token = (random.integers(0, 1 << 30, table.size) % tables.sizes[table - ans.FLAGS]).astype(np.uint16)
     words = encode(tables, table, token, np.array(sizes))
     assert np.array_equal(decode(tables, words, np.split(table, np.cumsum(sizes)[:-1])), token)
 
@@ -92,34 +93,34 @@ def test_symbols_come_back_front_by_front(seed: int, sizes: list[int]) -> None:
 def test_any_words_give_what_constriction_makes_of_them(seed: int, words: list[int], count: int, last: int) -> None:
     """Words of no encoder, too: the same symbols, for ever so many of them, or the same refusal."""
     counts = some_tables(seed, 5)
-    tables, stack = entropy.Tables(counts), np.array([*words, last], np.uint32)
-    table = np.sort(np.random.default_rng(seed).integers(1, entropy.FLAGS + len(counts), count)).astype(np.uint16)
+    tables, stack = ans.Tables(counts), np.array([*words, last], np.uint32)
+    table = np.sort(np.random.default_rng(seed).integers(1, ans.FLAGS + len(counts), count)).astype(np.uint16)
     try:
         coder = constriction.stream.stack.AnsCoder(stack)
     except ValueError:
         with pytest.raises(DamagedError):
-            entropy.stream(tables, stack, count)
+            ans.stream(tables, stack, count)
         return
-    stream, known = entropy.stream(tables, stack, count), of_constriction(counts)
+    stream, known = ans.stream(tables, stack, count), of_constriction(counts)
     expected = [coder.decode(known[k]) for k in table.tolist()]
     assert take(tables, stream, table).tolist() == expected
     if coder.is_empty():
-        entropy.finish(stream)
+        ans.finish(stream)
     else:
         with pytest.raises(DamagedError, match="more than its voxels"):
-            entropy.finish(stream)
+            ans.finish(stream)
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 90), min_size=1, max_size=8).filter(any))
 def test_what_is_written_is_what_constriction_writes(seed: int, sizes: list[int]) -> None:
     """Front by front flags and then tokens, by table; in reverse, as it is a stack."""
     counts = some_tables(seed, 5)
-    tables, known = entropy.Tables(counts), of_constriction(counts)
+    tables, known = ans.Tables(counts), of_constriction(counts)
     random = np.random.default_rng(seed)
     flag = random.choice([0, 0, 1, 130, 255], sum(sizes)).astype(np.uint8)
     settled = (flag > 0) & (random.random(flag.size) < 0.5)
-    table = (entropy.FLAGS + random.integers(0, len(counts), flag.size)).astype(np.uint16)
-    token = (random.integers(0, 1 << 30, flag.size) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
+    table = (ans.FLAGS + random.integers(0, len(counts), flag.size)).astype(np.uint16)
+    token = (random.integers(0, 1 << 30, flag.size) % tables.sizes[table - ans.FLAGS]).astype(np.uint16)
     pushed: list[tuple[int, int]] = []
     for voxels in np.split(np.arange(flag.size), np.cumsum(sizes)[:-1]):
         for numbers, symbols, coded in ((flag, settled, flag > 0), (table, token, ~settled)):
@@ -129,13 +130,13 @@ def test_what_is_written_is_what_constriction_writes(seed: int, sizes: list[int]
     coder = constriction.stream.stack.AnsCoder()
     for k, symbol in reversed(pushed):
         coder.encode_reverse(np.array([symbol], np.int32), known[k])
-    words = entropy.encode(tables, flag, settled, table, token, np.array(sizes))
+    words = ans.encode(tables, flag, settled, table, token, np.array(sizes))
     assert np.array_equal(words, coder.get_compressed())
 
 
 def test_no_words_are_the_code_of_nothing() -> None:
-    tables = entropy.Tables(some_tables())
-    entropy.finish(entropy.stream(tables, np.empty(0, np.uint32), 0))
+    tables = ans.Tables(some_tables())
+    ans.finish(ans.stream(tables, np.empty(0, np.uint32), 0))
 
 
 @pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
@@ -143,67 +144,67 @@ def test_the_quantiles_of_released_models_begin_with_their_counts(number: int) -
     """In floating point, as the library makes them of counts; and no search begins beyond its symbol."""
     tables = models.tables(number)
     first, edges, lookup = tables.quantiles
-    for k, counts in enumerate(models.weights(number).tables(), entropy.FLAGS):
-        scale = float((1 << entropy.PRECISION) - len(counts))
+    for k, counts in enumerate(models.weights(number).tables(), ans.FLAGS):
+        scale = float((1 << ans.PRECISION) - len(counts))
         below = np.concatenate([[0.0], np.cumsum(counts / TOTAL)[:-1]])
         mine = edges[first[k] : first[k] + len(counts) + 1].astype(np.int64)
         assert np.array_equal(mine[:-1], (below * scale).astype(np.int64) + np.arange(len(counts)))
-        assert mine[-1] == 1 << entropy.PRECISION and (np.diff(mine) > 0).all()
-        assert (mine[lookup[k]] <= np.arange(1 << entropy.LOOKUP_BITS) << 14).all()
+        assert mine[-1] == 1 << ans.PRECISION and (np.diff(mine) > 0).all()
+        assert (mine[lookup[k]] <= np.arange(1 << ans.LOOKUP_BITS) << 14).all()
 
 
 def test_the_bits_are_those_of_the_description() -> None:
     counts = some_tables()
-    tables = entropy.Tables(counts)
+    tables = ans.Tables(counts)
     random = np.random.default_rng(1)
-    table = np.sort(entropy.FLAGS + random.integers(0, len(counts), 400)).astype(np.uint16)  # as coded
-    token = (random.integers(0, 1 << 30, 400) % tables.sizes[table - entropy.FLAGS]).astype(np.uint16)
+    table = np.sort(ans.FLAGS + random.integers(0, len(counts), 400)).astype(np.uint16)  # as coded
+    token = (random.integers(0, 1 << 30, 400) % tables.sizes[table - ans.FLAGS]).astype(np.uint16)
     words = encode(tables, table, token, np.array([400]))
-    assert ans_decode(words.tolist(), counts, (table - entropy.FLAGS).tolist()) == token.tolist()
+    assert ans_decode(words.tolist(), counts, (table - ans.FLAGS).tolist()) == token.tolist()
 
 
 def test_a_flat_region_costs_next_to_nothing() -> None:
-    tables = entropy.Tables([np.array([TOTAL - 8, 1, 1, 1, 1, 1, 1, 1, 1])])
+    tables = ans.Tables([np.array([TOTAL - 8, 1, 1, 1, 1, 1, 1, 1, 1])])
     token = np.zeros(1_000_000, np.uint16)
     token[123_456] = 3
-    words = encode(tables, np.full(token.size, entropy.FLAGS, np.uint16), token, np.array([token.size]))
+    words = encode(tables, np.full(token.size, ans.FLAGS, np.uint16), token, np.array([token.size]))
     assert 32 * words.size / token.size < 0.001
 
 
 def test_flags_come_before_tokens() -> None:
     """Some voxels have a flag; where it says yes, there is no token."""
-    tables = entropy.Tables(some_tables())
+    tables = ans.Tables(some_tables())
     random = np.random.default_rng(3)
     flag = random.choice([0, 1, 100, 255], 300).astype(np.uint8)
     settled = (flag > 0) & (random.random(300) < 0.5)
-    table = np.full(300, entropy.FLAGS + 2, np.uint16)
+    table = np.full(300, ans.FLAGS + 2, np.uint16)
     token = random.integers(0, tables.sizes[2], 300).astype(np.uint16)
-    words = entropy.encode(tables, flag, settled, table, token, np.array([120, 0, 180]))
-    stream = entropy.stream(tables, words, 180)
+    words = ans.encode(tables, flag, settled, table, token, np.array([120, 0, 180]))
+    stream = ans.stream(tables, words, 180)
     for part in (slice(0, 120), slice(120, 300)):
         flagged = take(tables, stream, flag[part].astype(np.uint16))
         assert np.array_equal(flagged, np.where(flag[part] > 0, settled[part], 12345)), "table 0 has no symbol"
         tokens = take(tables, stream, np.where(settled[part], 0, table[part]).astype(np.uint16))
         assert np.array_equal(tokens, np.where(settled[part], 12345, token[part]))
-    entropy.finish(stream)
+    ans.finish(stream)
 
 
 def test_words_left_over_are_noticed() -> None:
-    tables = entropy.Tables(some_tables())
-    table, token = np.full(500, entropy.FLAGS, np.uint16), np.ones(500, np.uint16)
+    tables = ans.Tables(some_tables())
+    table, token = np.full(500, ans.FLAGS, np.uint16), np.ones(500, np.uint16)
     words = encode(tables, table, token, np.array([500]))
-    stream = entropy.stream(tables, words, 400)
+    stream = ans.stream(tables, words, 400)
     take(tables, stream, table[:400])
     with pytest.raises(DamagedError):
-        entropy.finish(stream)
+        ans.finish(stream)
 
 
 def test_words_that_no_encoder_writes_are_refused() -> None:
     with pytest.raises(DamagedError):
-        entropy.stream(entropy.Tables(some_tables()), np.array([5, 0], np.uint32), 1)
+        ans.stream(ans.Tables(some_tables()), np.array([5, 0], np.uint32), 1)
 
 
 @pytest.mark.parametrize("counts", [[TOTAL], [TOTAL, 0], [1, 2, 3]])
 def test_bad_tables_are_refused(counts: list[int]) -> None:
     with pytest.raises(ValueError, match="table 0"):
-        entropy.Tables([np.array(counts)])
+        ans.Tables([np.array(counts)])

@@ -6,15 +6,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from volcomp import equations, least_squares, linear, supports
-from volcomp.equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT, Maker
+from volcomp.encoder import normal_equations, linear_fit
+from volcomp.stages import linear, supports
+from volcomp.encoder.normal_equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT, Maker
 from volcomp.gpu import device
-from volcomp.slab import level_type, padded
-from volcomp.sums import BLOCK, PRODUCT_LIMIT
+from volcomp.pipelines.row.slab import level_type, padded
+from volcomp.runtime.sums import BLOCK, PRODUCT_LIMIT
 
 from .test_linear import some_levels
 
-SUPPORT = supports.of_runs([*least_squares.FIRST, (-3, 1, -4)])
+SUPPORT = supports.of_runs([*linear_fit.FIRST, (-3, 1, -4)])
 SIZES = (2 * BLOCK + 7, 1, BLOCK, 4, 700, BLOCK - 1)  # voxels of classes
 
 
@@ -23,10 +24,10 @@ def makers() -> list[Maker]:
     try:
         import torch
 
-        from volcomp.gpu.equations import on_device
+        from volcomp.gpu.normal_equations import on_device
     except ImportError:
-        return [equations.on_cpu]
-    return [equations.on_cpu, partial(on_device, torch.device("cpu"))]
+        return [normal_equations.on_cpu]
+    return [normal_equations.on_cpu, partial(on_device, torch.device("cpu"))]
 
 
 MAKERS = pytest.mark.parametrize("maker", makers(), ids=["loops", "torch"][: len(makers())])
@@ -93,18 +94,18 @@ def test_the_largest_sums_are_exact() -> None:
     """Of as many voxels as a class is fitted on and a support chosen on, at the limits of what they add up."""
     most = DIFFERENCE_LIMIT * HEAVIEST
     assert most <= PRODUCT_LIMIT
-    assert least_squares.CLASS_SAMPLES * most**2 < 1 << 53
-    assert least_squares.CHOSEN_ON * PRODUCT_LIMIT**2 < 1 << 53
-    runs = max(runs for runs, _, _ in least_squares.SEARCH.values())
+    assert linear_fit.CLASS_SAMPLES * most**2 < 1 << 53
+    assert linear_fit.CHOSEN_ON * PRODUCT_LIMIT**2 < 1 << 53
+    runs = max(runs for runs, _, _ in linear_fit.SEARCH.values())
     missed = DIFFERENCE_LIMIT * (UNIT + runs * 8 * linear.WEIGHT_LIMIT)
-    assert least_squares.CLASS_SAMPLES * missed < 1 << 53
-    assert all(BLOCK % thinning == 0 for thinning in least_squares.THINNING)
+    assert linear_fit.CLASS_SAMPLES * missed < 1 << 53
+    assert all(BLOCK % thinning == 0 for thinning in linear_fit.THINNING)
 
 
 @pytest.mark.parametrize("flat", [SUPPORT.flat((999, 21))[1], np.array([-1, -2, -2, -9, -16, -17, -40, -33])])
 def test_runs_hold_every_neighbour_once(flat: np.ndarray) -> None:
     """Also neighbours that lie at the same place, and rows so short that one run reaches into the next."""
-    begins, rows = equations._runs(flat.tobytes())
+    begins, rows = normal_equations._runs(flat.tobytes())
     found = {
         int(row) // (2 * BLOCK): int(begin) // 2 + lane
         for begin, lanes in zip(begins, rows, strict=True)
@@ -122,7 +123,7 @@ def test_activities_are_those_of_the_decoder(depth: int) -> None:
     known, index, strides = padded(volume)
     places = index[depth]
     flat = SUPPORT.flat(strides)[depth, : SUPPORT.in_slice if depth == 0 else None]
-    found = equations.activities(known, places, flat, SUPPORT.in_slice)
+    found = normal_equations.activities(known, places, flat, SUPPORT.in_slice)
     weights = np.zeros((1, 3, len(SUPPORT.offsets)), np.int16)
     weights[0, 1, 0], weights[0, 2, 0] = 4096, -4096  # of the left neighbour's difference
     for v in range(0, places.size, 97):
@@ -139,14 +140,14 @@ def test_activities_are_those_of_the_decoder(depth: int) -> None:
 @pytest.mark.parametrize("shape", [(1, 150, 120), (3, 90, 80), (12, 60, 64), (5, 4, 3)])
 def test_a_device_fits_the_same_weights(shape: tuple[int, int, int], effort: int) -> None:
     volume = some_levels(shape)
-    ours, theirs = (linear.to_bytes(least_squares.fit_by_effort(volume, 24, effort, maker)) for maker in makers())
+    ours, theirs = (linear.to_bytes(linear_fit.fit_by_effort(volume, 24, effort, maker)) for maker in makers())
     assert ours == theirs
 
 
 @pytest.fixture
 def gpu_equations() -> object:
     pytest.importorskip("torch")
-    from volcomp.gpu import equations as on_gpu
+    from volcomp.gpu import normal_equations as on_gpu
 
     return on_gpu
 
@@ -160,7 +161,7 @@ def test_a_device_without_memory_leaves_the_fit_to_the_cpu(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     volume = some_levels((4, 30, 40))
-    expected = linear.to_bytes(least_squares.fit_by_effort(volume, 8, 1))
+    expected = linear.to_bytes(linear_fit.fit_by_effort(volume, 8, 1))
     monkeypatch.setattr(gpu_equations.OnDevice, "products", full)  # type: ignore[attr-defined]
     assert linear.to_bytes(gpu_equations.fit(volume, 8, 1, torch.device("cpu"))) == expected  # type: ignore[attr-defined]
 
@@ -170,8 +171,8 @@ def test_a_device_whose_sums_differ_is_refused(
     gpu_equations: object, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from volcomp import models
-    from volcomp.gpu import plain
-    from volcomp.gpu.network import Network
+    from volcomp.gpu.row import plain
+    from volcomp.gpu.row.network import Network
 
     genuine: Callable[..., np.ndarray] = getattr(gpu_equations.OnDevice, wrong)  # type: ignore[attr-defined]
     made = Network(models.weights(models.CURRENT["fast"]), "cpu", plain.Steps)

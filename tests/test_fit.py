@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 import volcomp
 from tests import stranger
-from volcomp import arrays, codec, container, differences, models, products
-from volcomp.cursor import string
-from volcomp.differences import Differences
+from volcomp import arrays, models
+from volcomp.codec import loop
+from volcomp.container import sections
+from volcomp.stages import weight_delta
+from volcomp.runtime import products
+from volcomp.wire.cursor import string
+from volcomp.stages.weight_delta import Differences
 from volcomp.errors import DamagedError, UnsupportedError, VolcompError
 
 RELEASED = models.weights(models.CURRENT["fast"])
@@ -24,7 +28,7 @@ def some(seed: int, share: float = 0.05, largest: int = 3, gain: int = 9) -> Dif
     rows, columns = RELEASED.weights.shape
     row, column = random.integers(-gain, gain + 1, rows), random.integers(-gain, gain + 1, columns)
     single = random.integers(-largest, largest + 1, (rows, columns)) * (random.random((rows, columns)) < share)
-    gained = differences.gained(RELEASED.weights, row, column)
+    gained = weight_delta.gained(RELEASED.weights, row, column)
     return Differences(
         row,
         column,
@@ -58,42 +62,42 @@ def scan(shape: tuple[int, int, int] = (10, 60, 64)) -> np.ndarray:
 def made(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, bytes]:
     """A volume, and its file with made differences of which every part is used."""
     voxels = scan((4, 20, 24))
-    changed = differences.to_bytes(some(3))
-    monkeypatch.setattr(codec, "_fit", lambda *_: changed)
-    monkeypatch.setattr(codec, "_size", lambda coded: -coded[0][0])  # whatever it costs
+    changed = weight_delta.to_bytes(some(3))
+    monkeypatch.setattr(loop, "_fit", lambda *_: changed)
+    monkeypatch.setattr(loop, "_size", lambda coded: -coded[0][0])  # whatever it costs
     return voxels, volcomp.compress(voxels, model="fast", effort=9, verify=False)
 
 
 @given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0, 0.001, 0.1, 1]), largest=st.sampled_from([1, 5, 128]))
 def test_differences_come_back(seed: int, share: float, largest: int) -> None:
     d = some(seed, share, largest)
-    data = differences.to_bytes(d)
-    assert same(differences.from_bytes(data, RELEASED), d)
-    assert differences.apply(RELEASED, d).weights.dtype == np.int8
+    data = weight_delta.to_bytes(d)
+    assert same(weight_delta.from_bytes(data, RELEASED), d)
+    assert weight_delta.apply(RELEASED, d).weights.dtype == np.int8
 
 
 def test_no_differences_are_four_bytes() -> None:
-    data = differences.to_bytes(nothing())
-    assert data == bytes(4) and same(differences.from_bytes(data, RELEASED), nothing())
-    assert np.array_equal(differences.apply(RELEASED, nothing()).weights, RELEASED.weights)
+    data = weight_delta.to_bytes(nothing())
+    assert data == bytes(4) and same(weight_delta.from_bytes(data, RELEASED), nothing())
+    assert np.array_equal(weight_delta.apply(RELEASED, nothing()).weights, RELEASED.weights)
 
 
 @given(st.binary(max_size=60), st.sampled_from([b"", bytes(4)]))
 def test_hostile_differences_are_refused_or_sound(data: bytes, before: bytes) -> None:
     try:
-        d = differences.from_bytes(before + data, RELEASED)
-        differences.apply(RELEASED, d)
+        d = weight_delta.from_bytes(before + data, RELEASED)
+        weight_delta.apply(RELEASED, d)
     except DamagedError:
         return
-    assert differences.to_bytes(d) == before + data
+    assert weight_delta.to_bytes(d) == before + data
 
 
 def test_unsound_models_are_refused() -> None:
     def refused(sentence: str, **parts: np.ndarray) -> None:
         d = replace(nothing(), **parts)
-        again = differences.from_bytes(differences.to_bytes(d), RELEASED)
+        again = weight_delta.from_bytes(weight_delta.to_bytes(d), RELEASED)
         with pytest.raises(DamagedError, match=sentence):
-            differences.apply(RELEASED, again)
+            weight_delta.apply(RELEASED, again)
 
     full = np.full(RELEASED.weights.shape, 64) - RELEASED.weights
     refused("within ±64", weights=full + 1)
@@ -102,7 +106,7 @@ def test_unsound_models_are_refused() -> None:
     refused("could reach|head that learns", head=np.full(RELEASED.head.shape, 20000))
     refused("not hold", head=np.full(RELEASED.head.shape, 40000))
     refused("could reach|not hold|head that learns", bias=np.array([1 << 24, 0]))
-    differences.apply(RELEASED, replace(nothing(), weights=full))  # all at the limit is sound
+    weight_delta.apply(RELEASED, replace(nothing(), weights=full))  # all at the limit is sound
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -113,14 +117,14 @@ def test_every_backend_decodes(
     voxels, data = made
     with arrays._opened(data) as reader:
         volume = arrays.read_volume(reader, 0)
-        payloads = {0: reader.read(container.SectionId(container.SLAB, 0, 0))}
+        payloads = {0: reader.read(sections.SectionId(sections.SLAB, 0, 0))}
     assert volume.codec_header[0] == models.FITTED + models.CURRENT["fast"]
     if backend != "reference":
-        codec._network.cache_clear()
+        loop._network.cache_clear()
         monkeypatch.setattr(products, "makers", lambda: [getattr(products, backend)])
     kind = "reference" if backend == "reference" else "cpu"
-    ((_, back),) = codec.decode_slabs(volume.codec_header, payloads, threads=threads, backend=kind)
-    codec._network.cache_clear()
+    ((_, back),) = loop.decode_slabs(volume.codec_header, payloads, threads=threads, backend=kind)
+    loop._network.cache_clear()
     assert np.array_equal(back, voxels)
 
 
@@ -132,19 +136,19 @@ def test_the_stranger_decodes(made: tuple[np.ndarray, bytes]) -> None:
 def test_damaged_differences_are_noticed(made: tuple[np.ndarray, bytes]) -> None:
     with arrays._opened(made[1]) as reader:
         header = arrays.read_volume(reader, 0).codec_header
-        payloads = {0: reader.read(container.SectionId(container.SLAB, 0, 0))}
-    changed = codec.read_header(header).differences
+        payloads = {0: reader.read(sections.SectionId(sections.SLAB, 0, 0))}
+    changed = loop.read_header(header).differences
     begin = header.index(string(changed))
     for at in range(begin, begin + len(string(changed)), 7):
         flipped = bytearray(header)
         flipped[at] ^= 1 << at % 8
         with pytest.raises(VolcompError):
-            for _, part in codec.decode_slabs(bytes(flipped), payloads):
+            for _, part in loop.decode_slabs(bytes(flipped), payloads):
                 if isinstance(part, DamagedError):
                     raise part
     for size in range(begin, begin + len(string(changed)), 11):
         with pytest.raises(DamagedError):
-            codec.read_header(header[:size])
+            loop.read_header(header[:size])
 
 
 @pytest.mark.long
@@ -167,10 +171,10 @@ def saved_by_the_cpu() -> int:
     pytest.importorskip("torch")
     voxels = scan(LARGE)
     done: list[int] = []
-    fitted = codec.encode(voxels, model="fast", effort=6, progress=done.append)
-    assert sum(done) == codec.progress_of(voxels.size, 6)
+    fitted = loop.encode(voxels, model="fast", effort=6, progress=done.append)
+    assert sum(done) == loop.progress_of(voxels.size, 6)
     assert fitted[0][0] == models.FITTED + models.CURRENT["fast"]
-    return codec._size(codec.encode(voxels, model="fast")) - codec._size(fitted)
+    return loop._size(loop.encode(voxels, model="fast")) - loop._size(fitted)
 
 
 @pytest.mark.xdist_group("fit")
@@ -188,13 +192,13 @@ def test_a_fit_as_a_gpu_does_it(saved_by_the_cpu: int) -> None:
     """
     voxels = scan(LARGE)
     done: list[int] = []
-    fitted = codec.encode(voxels, model="fast", effort=6, backend="torch", progress=done.append)
-    assert sum(done) == codec.progress_of(voxels.size, 6)
+    fitted = loop.encode(voxels, model="fast", effort=6, backend="torch", progress=done.append)
+    assert sum(done) == loop.progress_of(voxels.size, 6)
     assert fitted[0][0] == models.FITTED + models.CURRENT["fast"]
-    saved = codec._size(codec.encode(voxels, model="fast")) - codec._size(fitted)
+    saved = loop._size(loop.encode(voxels, model="fast")) - loop._size(fitted)
     assert saved > saved_by_the_cpu / 2 > 0
     payloads = dict(enumerate(fitted[1]))
-    back = np.concatenate([part for _, part in codec.decode_slabs(fitted[0], payloads)])
+    back = np.concatenate([part for _, part in loop.decode_slabs(fitted[0], payloads)])
     assert np.array_equal(back, voxels)
 
 
@@ -203,8 +207,8 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
     pytest.importorskip("torch")
     import torch
 
-    from volcomp import fit
-    from volcomp.training import data, device
+    from volcomp.learn import fine_tuning
+    from volcomp.learn import data, device
 
     class Small(device.OnDevice):
         steps = 0
@@ -216,30 +220,30 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
             return super()._backward(*arguments)  # type: ignore[arg-type]
 
     slabs = data.slabs_of(scan(), 4)
-    monkeypatch.setattr(fit, "STEPS", 8)
-    expected = fit.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, lambda visited: None)
+    monkeypatch.setattr(fine_tuning, "STEPS", 8)
+    expected = fine_tuning.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, lambda visited: None)
     monkeypatch.setattr(device, "ways", lambda where: [Small])
     done: list[int] = []
     with pytest.warns(RuntimeWarning, match=r"fitted on the CPU, for cpu:0 failed: CUDA out of memory"):
-        found = fit.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, done.append, "cpu:0")
-    assert found == expected and sum(done) == fit.visits(scan().size, 0.1)
+        found = fine_tuning.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, done.append, "cpu:0")
+    assert found == expected and sum(done) == fine_tuning.visits(scan().size, 0.1)
 
     def enough(visited: int) -> None:
         raise RuntimeError("the caller has gone")
 
     with pytest.raises(RuntimeError, match="the caller has gone"):
-        fit.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, enough, "cpu:0")
+        fine_tuning.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, enough, "cpu:0")
 
 
 def test_the_weights_of_a_step_are_those_that_would_be_sent() -> None:
     """Also where gains and weights are at their limits."""
     torch = pytest.importorskip("torch")
-    from volcomp import fit
+    from volcomp.learn import fine_tuning
 
-    state, random = fit._Fit(models.CURRENT["fast"], 1 << 22, "cpu"), torch.Generator().manual_seed(1)
+    state, random = fine_tuning._Fit(models.CURRENT["fast"], 1 << 22, "cpu"), torch.Generator().manual_seed(1)
     for k, size in enumerate((0.4, 0.4, 0.01, 0.01, 30.0)):
         state.parameters[k] += size * torch.randn(state.parameters[k].shape, generator=random)
-    sent = differences.apply(RELEASED, state.differences()).weights
+    sent = weight_delta.apply(RELEASED, state.differences()).weights
     assert np.abs(sent).max() == 64 and np.array_equal(state.now().numpy(), sent)
 
 
@@ -255,7 +259,7 @@ def test_efforts_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     for effort in (0, 10, -1):
         with pytest.raises(UnsupportedError, match=r"take 1 .* to 9"):
             volcomp.compress(np.zeros((2, 2), "u1"), effort=effort)
-    monkeypatch.setattr(codec.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(loop.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match="needs torch"):
         volcomp.compress(np.zeros((2, 2), "u1"), effort=6)
 

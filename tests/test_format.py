@@ -131,7 +131,7 @@ def test_the_stranger_decodes_escapes_of_the_published_model() -> None:
 
 def test_the_stranger_decodes_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small slabs have one group of weights after the first slice's; the format allows more."""
-    monkeypatch.setattr("volcomp.least_squares._group_height", lambda shape, support: 3)
+    monkeypatch.setattr("volcomp.encoder.linear_fit._group_height", lambda shape, support: 3)
     assert decoded_alike(noisy((8, 10, 12), 300, 5).round().astype("u2"), "fast")["later groups"] == 3
 
 

@@ -9,35 +9,40 @@ import pytest
 from hypothesis import given, settings
 
 from benchmarks import gpu as gpu_speed
-from volcomp import codec, differences, features, least_squares, linear, models, spike, supports, walk
+from volcomp.codec import loop
+from volcomp.stages import weight_delta, features, linear, peak, supports
+from volcomp.encoder import linear_fit
+from volcomp import models
+from volcomp.pipelines.row import wavefront
 from volcomp.arrays import _opened
-from volcomp.coding import Reader, Survey
-from volcomp.container import SLAB, SectionId
-from volcomp.lstm import cpu
-from volcomp.slab import Team, lay_out
-from volcomp.volume import read_volume
+from volcomp.stages.payload import Reader, Survey
+from volcomp.container.sections import SLAB, SectionId
+from volcomp.stages.lstm import cpu
+from volcomp.pipelines.row.slab import Team, lay_out
+from volcomp.codec.volumes import read_volume
 
 from .golden import FOLDER
 from .test_codec import decode, scan, volumes
 
 torch = pytest.importorskip("torch")
 
-from volcomp.gpu import device, group, plain  # noqa: E402
-from volcomp.gpu import network as networks  # noqa: E402
-from volcomp.gpu import walk as gpu_walk  # noqa: E402
-from volcomp.tensors import lanes  # noqa: E402
+from volcomp.gpu import device  # noqa: E402
+from volcomp.gpu.row import group, plain  # noqa: E402
+from volcomp.gpu.row import network as networks  # noqa: E402
+from volcomp.gpu.row import wavefront as gpu_walk  # noqa: E402
+from volcomp.torchops import lanes  # noqa: E402
 
 
 def on_torch(number: int) -> networks.Network:
     return networks.Network(models.weights(number), "cpu", plain.Steps)
 
 
-def slab_of(levels: np.ndarray, limit: int, number: int, fitted: linear.Weights | None = None) -> walk.Given:
+def slab_of(levels: np.ndarray, limit: int, number: int, fitted: linear.Weights | None = None) -> wavefront.Given:
     """As the codec begins one, at the least effort: its fronts are fewest."""
-    fitted = fitted or least_squares.fit_by_effort(levels, models.RUNS["base"], 1)
-    common = spike.candidate(levels, limit)
+    fitted = fitted or linear_fit.fit_by_effort(levels, models.RUNS["base"], 1)
+    common = peak.candidate(levels, limit)
     quiet = common if models.weights(number).learns else None
-    return walk.Given(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
+    return wavefront.Given(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
 
 
 def same_survey(one: object, other: object) -> bool:
@@ -48,11 +53,11 @@ def nothing(done: int) -> None:
     """For walks whose progress is of no interest."""
 
 
-def comes_back(slabs: list[walk.Given], surveys: list[Survey], network: networks.Network) -> bool:
+def comes_back(slabs: list[wavefront.Given], surveys: list[Survey], network: networks.Network) -> bool:
     """Whether a walk back, asked for what the surveys say, is told the voxels and gives the slabs."""
     replays = [device._Replay(slab, survey) for slab, survey in zip(slabs, surveys, strict=True)]
     both = zip(slabs, replays, strict=True)
-    opened = [walk.Opened(slab.layout, cast(Reader, replay), slab.limit, slab.fitted) for slab, replay in both]
+    opened = [wavefront.Opened(slab.layout, cast(Reader, replay), slab.limit, slab.fitted) for slab, replay in both]
     levels = gpu_walk.restore(opened, network, nothing)
     same = [
         isinstance(one, np.ndarray) and np.array_equal(one, slab.levels)
@@ -68,8 +73,8 @@ def comes_back(slabs: list[walk.Given], surveys: list[Survey], network: networks
 @settings(max_examples=6)
 @given(voxels=volumes)
 def test_any_volume_has_the_same_bytes(model: str, voxels: np.ndarray) -> None:
-    expected = codec.encode(voxels, model=model)
-    assert codec.encode(voxels, model=model, backend="torch") == expected
+    expected = loop.encode(voxels, model=model)
+    assert loop.encode(voxels, model=model, backend="torch") == expected
     assert np.array_equal(decode(*expected, backend="torch"), voxels)
 
 
@@ -78,10 +83,10 @@ def test_slabs_of_all_heights_have_the_same_bytes(number: int, monkeypatch: pyte
     """There and back, every released model; a ball in air, with padding, in slabs of 4, 5 and 5 slices."""
     voxels = scan((14, 24, 31))
     monkeypatch.setitem(models.CURRENT, "fast", number)
-    monkeypatch.setattr(codec, "SLAB_HEIGHT", 5)
-    expected = codec.encode(voxels, model="fast")
+    monkeypatch.setattr(loop, "SLAB_HEIGHT", 5)
+    expected = loop.encode(voxels, model="fast")
     assert len(expected[1]) == 3
-    coded = codec.encode(voxels, model="fast", backend="torch")
+    coded = loop.encode(voxels, model="fast", backend="torch")
     assert coded == expected
     assert np.array_equal(decode(*expected, backend="torch"), voxels)
     assert np.array_equal(decode(*coded), voxels)
@@ -98,8 +103,8 @@ def test_hard_volumes_have_the_same_bytes(kind: str, dtype: str) -> None:
         "steps": np.where(random.random(shape) < 0.3, info.min, info.max - random.integers(0, 99, shape)),
         "flat": np.full(shape, 7),
     }[kind].astype(dtype)
-    expected = codec.encode(voxels, model="fast")
-    assert codec.encode(voxels, model="fast", backend="torch") == expected
+    expected = loop.encode(voxels, model="fast")
+    assert loop.encode(voxels, model="fast", backend="torch") == expected
     assert np.array_equal(decode(*expected, backend="torch"), voxels)
 
 
@@ -118,7 +123,7 @@ def test_golden_files_decode(path: Path) -> None:
     assert np.array_equal(decode(volume.codec_header, payloads, backend="torch"), expected)
 
 
-def slabs_of_all_kinds(number: int) -> list[walk.Given]:
+def slabs_of_all_kinds(number: int) -> list[wavefront.Given]:
     """Slabs with supports, shapes, strides, limits and spikes of their own; one reaches seven slices back, with weights
     whose sums need 64 bits."""
     random = np.random.default_rng(5)
@@ -147,7 +152,7 @@ def test_slabs_of_all_kinds_walk_together(number: int) -> None:
     slabs, backend = slabs_of_all_kinds(number), cpu.Network(models.weights(number))
     found = gpu_walk.survey(slabs, on_torch(number), nothing)
     for slab, survey in zip(slabs, found, strict=True):
-        assert same_survey(survey, walk.survey(slab, backend, Team(None, 1), nothing))
+        assert same_survey(survey, wavefront.survey(slab, backend, Team(None, 1), nothing))
     assert comes_back(slabs, found, on_torch(number))
 
 
@@ -156,21 +161,21 @@ def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch)
     released = models.weights(models.CURRENT["fast"])
     (rows, columns), n = released.weights.shape, released.head.shape
     gains = np.arange(rows) % 5 - 2, np.arange(columns) % 7 - 3
-    changed = differences.to_bytes(
-        differences.Differences(*gains, np.ones(n, np.int64), np.array([40, -60]), np.zeros((rows, columns), np.int64))
+    changed = weight_delta.to_bytes(
+        weight_delta.Differences(*gains, np.ones(n, np.int64), np.array([40, -60]), np.zeros((rows, columns), np.int64))
     )
-    monkeypatch.setattr(codec, "_fit", lambda *arguments: changed)
-    monkeypatch.setattr(codec, "_size", lambda coded: -len(coded[0]))  # what is fitted is kept
+    monkeypatch.setattr(loop, "_fit", lambda *arguments: changed)
+    monkeypatch.setattr(loop, "_size", lambda coded: -len(coded[0]))  # what is fitted is kept
     voxels = scan((3, 14, 12))
-    expected = codec.encode(voxels, model="fast", effort=6)
-    assert codec.read_header(expected[0]).differences == changed != b""
-    assert codec.encode(voxels, model="fast", effort=6, backend="torch") == expected
+    expected = loop.encode(voxels, model="fast", effort=6)
+    assert loop.read_header(expected[0]).differences == changed != b""
+    assert loop.encode(voxels, model="fast", effort=6, backend="torch") == expected
     assert np.array_equal(decode(*expected, backend="torch"), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((7, 20, 26))
-    coded = codec.encode(voxels, model="fast")
+    coded = loop.encode(voxels, model="fast")
 
     class Poisoned(group.Group):
         def __init__(self, network, parts, levels):  # type: ignore[no-untyped-def]
@@ -189,7 +194,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
 
 def known_margins(shape: tuple[int, int, int]) -> np.ndarray:
     """Where a voxel of the slab or a copy of one will stand, flat."""
-    return walk.pad(np.ones(shape, bool), 0, linear.RADIUS).ravel()
+    return wavefront.pad(np.ones(shape, bool), 0, linear.RADIUS).ravel()
 
 
 def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
@@ -204,10 +209,10 @@ def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
 
 def test_progress_adds_up_and_a_caller_may_go_away() -> None:
     voxels, done = scan((40, 12, 12)), []
-    header, payloads = codec.encode(voxels, model="fast", progress=done.append, backend="torch")
+    header, payloads = loop.encode(voxels, model="fast", progress=done.append, backend="torch")
     assert sum(done) == voxels.size
     done.clear()
-    results = codec.decode_slabs(header, dict(enumerate(payloads)), progress=done.append, backend="torch")
+    results = loop.decode_slabs(header, dict(enumerate(payloads)), progress=done.append, backend="torch")
     next(results)
     assert sum(done) == voxels.size
     results.close()  # type: ignore[attr-defined]
@@ -216,7 +221,7 @@ def test_progress_adds_up_and_a_caller_may_go_away() -> None:
 def test_an_interrupt_ends_both_halves() -> None:
     """And what it was is what the caller sees, not what it did to the halves."""
     voxels, calls = scan((64, 12, 12)), []
-    header, payloads = codec.encode(voxels, model="fast")
+    header, payloads = loop.encode(voxels, model="fast")
 
     def interrupted(count: int) -> None:
         calls.append(count)
@@ -224,7 +229,7 @@ def test_an_interrupt_ends_both_halves() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(codec.decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, backend="torch"))
+        list(loop.decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, backend="torch"))
     assert sum(calls) < voxels.size  # the other half may have been through before it could notice
 
 

@@ -7,39 +7,41 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from volcomp import codec, engines, models
-from volcomp.coding import Reader
+from volcomp.codec import loop, engines
+from volcomp import models
+from volcomp.stages.payload import Reader
 from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.handover import ByCalls
+from volcomp.runtime.rendezvous import ByCalls
 
 from .test_codec import decode, scan
 
 torch = pytest.importorskip("torch")
 
-from volcomp.gpu import device, group, plain, turns  # noqa: E402
-from volcomp.gpu import network as networks  # noqa: E402
-from volcomp.gpu import walk as gpu_walk  # noqa: E402
+from volcomp.gpu import device, double_buffer  # noqa: E402
+from volcomp.gpu.row import group, plain  # noqa: E402
+from volcomp.gpu.row import network as networks  # noqa: E402
+from volcomp.gpu.row import wavefront as gpu_walk  # noqa: E402
 
 from .test_gpu import nothing, on_torch  # noqa: E402
 
 
 def test_a_damaged_slab_leaves_the_others_whole(low_slabs: None) -> None:
     voxels = scan((80, 10, 12))
-    header, payloads = codec.encode(voxels, model="fast")
+    header, payloads = loop.encode(voxels, model="fast")
     assert len(payloads) == 4
     short, garbled, *_ = payloads
     damaged = {0: short[:20], 1: garbled[:-40] + bytes(40), 2: payloads[2], 3: payloads[2]}
-    results = dict(codec.decode_slabs(header, damaged, backend="torch"))
-    expected = dict(codec.decode_slabs(header, damaged))
+    results = dict(loop.decode_slabs(header, damaged, backend="torch"))
+    expected = dict(loop.decode_slabs(header, damaged))
     assert np.array_equal(results[2], voxels[40:60])
     for k in (0, 1, 3):
         assert isinstance(results[k], DamagedError) and str(results[k]) == str(expected[k])
 
 
 def test_what_a_slab_holds_beyond_its_voxels_is_damage(low_slabs: None) -> None:
-    header, payloads = codec.encode(scan((40, 5, 6)), model="fast")
+    header, payloads = loop.encode(scan((40, 5, 6)), model="fast")
     longer = {k: data + bytes(3) * (k == 1) for k, data in enumerate(payloads)}
-    results = dict(codec.decode_slabs(header, longer, backend="torch"))
+    results = dict(loop.decode_slabs(header, longer, backend="torch"))
     assert [k for k, found in results.items() if isinstance(found, DamagedError)] == [1]
     assert "more raw bits than its voxels" in str(results[1])
 
@@ -57,21 +59,21 @@ class OutOfMemory(group.Group):
 
 def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
     voxels = scan((100, 6, 9))
-    expected = codec.encode(voxels, model="fast")
+    expected = loop.encode(voxels, model="fast")
     assert len(expected[1]) == 5
     monkeypatch.setattr(gpu_walk, "Group", OutOfMemory)
     monkeypatch.setattr(device, "check", nothing)
-    assert codec.encode(voxels, model="fast", backend="torch") == expected
+    assert loop.encode(voxels, model="fast", backend="torch") == expected
     assert np.array_equal(decode(*expected, backend="torch"), voxels)
     monkeypatch.setattr(OutOfMemory, "room", 0)
     with pytest.raises(UnsupportedError, match=r"MB free that a slab of .* needs; use --device cpu"):
-        codec.encode(voxels, model="fast", backend="torch")
+        loop.encode(voxels, model="fast", backend="torch")
     with pytest.raises(UnsupportedError, match="use --device cpu"):
         decode(*expected, backend="torch")
 
 
 def test_other_failures_of_the_device_are_not_taken_for_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    coded = codec.encode(scan((2, 5, 6)), model="fast")
+    coded = loop.encode(scan((2, 5, 6)), model="fast")
 
     def broken(*arguments: object) -> None:
         raise RuntimeError("an illegal memory access was encountered")
@@ -85,7 +87,7 @@ def test_other_failures_of_the_device_are_not_taken_for_little_memory(monkeypatc
 
 
 def test_a_thread_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
-    coded = codec.encode(scan((40, 5, 6)), model="fast")
+    coded = loop.encode(scan((40, 5, 6)), model="fast")
 
     def broken(self: Reader, *arguments: object) -> bool:
         raise ZeroDivisionError("in a thread")
@@ -101,7 +103,7 @@ def test_a_thread_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_without_a_thread_for_every_slab_none_waits(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
-    coded = codec.encode(scan((80, 5, 6)), model="fast")
+    coded = loop.encode(scan((80, 5, 6)), model="fast")
     started: list[Thread] = []
 
     class Rare(Thread):
@@ -112,8 +114,8 @@ def test_without_a_thread_for_every_slab_none_waits(monkeypatch: pytest.MonkeyPa
             super().start()
 
     monkeypatch.setattr(device, "check", nothing)
-    monkeypatch.setattr(turns, "TURNS", 1)
-    monkeypatch.setattr(turns, "Thread", Rare)
+    monkeypatch.setattr(double_buffer, "TURNS", 1)
+    monkeypatch.setattr(double_buffer, "Thread", Rare)
     with pytest.raises(UnsupportedError, match="can't start new thread"):
         decode(*coded, backend="torch")
     assert not started[0].is_alive()
@@ -156,12 +158,12 @@ def test_auto_takes_a_gpu_and_leaves_one_that_is_wrong_or_full(
             taken.append(True)
             return super().survey(*arguments)
 
-    monkeypatch.setattr(codec, "OnDevice", Noted)
-    expected = codec.encode(voxels, device="cpu")
-    assert codec.encode(voxels) == expected and taken == [True]
-    assert codec.encode(voxels, device="cuda") == expected and taken == [True] * 2
+    monkeypatch.setattr(loop, "OnDevice", Noted)
+    expected = loop.encode(voxels, device="cpu")
+    assert loop.encode(voxels) == expected and taken == [True]
+    assert loop.encode(voxels, device="cuda") == expected and taken == [True] * 2
     monkeypatch.setattr(networks.Network, "free", lambda self: 1000)
-    assert codec.encode(voxels) == expected and taken == [True] * 2
+    assert loop.encode(voxels) == expected and taken == [True] * 2
 
 
 def test_a_wrong_gpu_is_refused_or_left(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,9 +173,9 @@ def test_a_wrong_gpu_is_refused_or_left(pretended: None, monkeypatch: pytest.Mon
         raise UnsupportedError("this GPU does not give the numbers")
 
     monkeypatch.setattr(device, "network", refused)
-    assert codec.encode(voxels) == codec.encode(voxels, device="cpu")
+    assert loop.encode(voxels) == loop.encode(voxels, device="cpu")
     with pytest.raises(UnsupportedError, match="does not give the numbers"):
-        codec.encode(voxels, device="cuda")
+        loop.encode(voxels, device="cuda")
 
 
 def test_without_a_gpu_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,15 +183,15 @@ def test_without_a_gpu_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(UnsupportedError, match=r"build for the CPU: install one with CUDA, or use --device cpu"):
-        codec.encode(voxels, device="cuda")
+        loop.encode(voxels, device="cuda")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     with pytest.raises(UnsupportedError, match="nvidia-smi"):
-        codec.encode(voxels, device="cuda")
+        loop.encode(voxels, device="cuda")
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: True)
     with pytest.raises(UnsupportedError, match="cannot be loaded"):
-        codec.encode(voxels, device="cuda")
+        loop.encode(voxels, device="cuda")
     monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match=r"not installed: pip install 'volcomp\[gpu\]'"):
-        codec.encode(voxels, device="cuda")
+        loop.encode(voxels, device="cuda")
     assert device.ways("cuda") == [plain.Steps]  # without Triton

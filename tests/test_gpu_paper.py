@@ -6,11 +6,12 @@ import pytest
 
 from benchmarks import gpu as gpu_speed
 from neighbourhoods import Neighbourhood, cube, pyramid
-from volcomp import codec, models
+from volcomp.codec import loop
+from volcomp import models
 from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.paper import reference, sequence
-from volcomp.paper.slab import Alone, Given, Opened, schedule_of, survey, write
-from volcomp.paper.weights import Weights
+from volcomp.pipelines.paper import reference, sequence
+from volcomp.pipelines.paper.slab import Alone, Given, Opened, schedule_of, survey, write
+from volcomp.pipelines.paper.weights import Weights
 
 from .test_codec import decode
 from .test_gpu import nothing
@@ -19,7 +20,7 @@ from .test_paper import LEFT_FREE, made, scan
 torch = pytest.importorskip("torch")
 
 from volcomp.gpu import device as devices  # noqa: E402
-from volcomp.gpu.paper import device, network, plain, walk  # noqa: E402
+from volcomp.gpu.paper import device, network, plain, wavefront  # noqa: E402
 
 DEEP = pyramid((5, 3, 3, 1))  # reaches farther than a slab of three slices is tall
 FAR = ((-3, 2, 1), (-1, -4, 3), (0, -1, 4), (0, 0, -5))  # with holes, and wider than some volumes
@@ -41,11 +42,11 @@ def expected(given: Given, weights: Weights) -> np.ndarray:
 def check_walks(weights: Weights, slabs: list[Given], on_device: network.Network) -> None:
     """There and back as the reference says; slabs that walk together ask for everything, and rightly."""
     right = [expected(given, weights) for given in slabs]
-    for found, one in zip(walk.survey(slabs, on_device, nothing), right, strict=True):
+    for found, one in zip(wavefront.survey(slabs, on_device, nothing), right, strict=True):
         assert found.dtype == np.int32 and np.array_equal(found, one)
     replays = [device.Replay(given, one, weights) for given, one in zip(slabs, right, strict=True)]
     opened = [Opened(given.shape, replay, given.limit) for given, replay in zip(slabs, replays, strict=True)]  # type: ignore[arg-type]
-    back = walk.restore(opened, on_device, nothing)
+    back = wavefront.restore(opened, on_device, nothing)
     assert all(replay.through for replay in replays)
     for levels, given in zip(back, slabs, strict=True):
         assert isinstance(levels, np.ndarray) and np.array_equal(levels, given.ranks)
@@ -80,26 +81,26 @@ def test_every_entry_of_the_table() -> None:
 @pytest.mark.parametrize("limit", [900, 65535])
 def test_volumes_have_the_same_bytes(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The released model, three slabs of two heights, in two turns; escapes, ranks beyond int16."""
-    monkeypatch.setattr(codec, "SLAB_HEIGHT", 3)
-    monkeypatch.setattr(walk, "PART", 100)
+    monkeypatch.setattr(loop, "SLAB_HEIGHT", 3)
+    monkeypatch.setattr(wavefront, "PART", 100)
     monkeypatch.setattr(plain, "CHUNK", 64)
     voxels = (scan((8, 7, 9), 900) if limit == 900 else device._ranks((8, 7, 9), limit)).astype("<u2")
-    coded = codec.encode(voxels, model="paper", device="cpu")
+    coded = loop.encode(voxels, model="paper", device="cpu")
     assert len(coded[1]) == 3
-    assert codec.encode(voxels, model="paper", backend="torch") == coded
+    assert loop.encode(voxels, model="paper", backend="torch") == coded
     assert np.array_equal(decode(*coded, backend="torch"), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((4, 7, 9)).astype("<u2")
-    coded = codec.encode(voxels, model="paper")
+    coded = loop.encode(voxels, model="paper")
 
     class Poisoned(network.Group):
         def __init__(self, *arguments):  # type: ignore[no-untyped-def]
             super().__init__(*arguments)
             self.known[self.places] = torch.randint(-(1 << 14), 1 << 14, (len(self.places),), dtype=torch.int32)
 
-    monkeypatch.setattr(walk, "Group", Poisoned)
+    monkeypatch.setattr(wavefront, "Group", Poisoned)
     assert np.array_equal(decode(*coded, backend="torch"), voxels)
 
 
@@ -113,13 +114,13 @@ def test_borders_read_the_least() -> None:
 
 
 def test_progress_adds_up_and_a_caller_may_go_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
-    monkeypatch.setattr(walk, "PART", 50)
+    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
+    monkeypatch.setattr(wavefront, "PART", 50)
     voxels, done = scan((6, 6, 7)).astype("<u2"), []
-    header, payloads = codec.encode(voxels, model="paper", progress=done.append, backend="torch")
+    header, payloads = loop.encode(voxels, model="paper", progress=done.append, backend="torch")
     assert sum(done) == voxels.size and len(done) > 2
     done.clear()
-    results = codec.decode_slabs(header, dict(enumerate(payloads)), progress=done.append, backend="torch")
+    results = loop.decode_slabs(header, dict(enumerate(payloads)), progress=done.append, backend="torch")
     next(results)
     assert sum(done) == voxels.size
     results.close()  # type: ignore[attr-defined]
@@ -129,23 +130,23 @@ def test_progress_adds_up_and_a_caller_may_go_away(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_damaged_slab_leaves_the_others_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
+    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
     voxels = scan((8, 6, 7)).astype("<u2")
-    header, payloads = codec.encode(voxels, model="paper")
+    header, payloads = loop.encode(voxels, model="paper")
     assert len(payloads) == 4
     first, second, third, _ = payloads
     damaged = {0: first[:12], 1: second[:-9] + bytes(9), 2: third, 3: third}
-    results = dict(codec.decode_slabs(header, damaged, backend="torch"))
-    expected = dict(codec.decode_slabs(header, damaged))
+    results = dict(loop.decode_slabs(header, damaged, backend="torch"))
+    expected = dict(loop.decode_slabs(header, damaged))
     assert np.array_equal(results[2], voxels[4:6])
     for k in (0, 1, 3):
         assert isinstance(results[k], DamagedError) and str(results[k]) == str(expected[k])
 
 
 def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "SLAB_HEIGHT", 2)
+    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
     voxels = scan((10, 4, 5)).astype("<u2")
-    coded = codec.encode(voxels, model="paper")
+    coded = loop.encode(voxels, model="paper")
     rooms = [1]
 
     class OutOfMemory(network.Group):
@@ -155,8 +156,8 @@ def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyP
             super().__init__(on_device, slabs)
 
     monkeypatch.setattr(device, "check", nothing)
-    codec._on_device.cache_clear()
-    monkeypatch.setattr(walk, "Group", OutOfMemory)
+    loop._on_device.cache_clear()
+    monkeypatch.setattr(wavefront, "Group", OutOfMemory)
     assert np.array_equal(decode(*coded, backend="torch"), voxels)
     rooms[0] = 0
     with pytest.raises(UnsupportedError, match=r"MB free that a slab of \(2, 4, 5\) needs; use --device cpu"):
@@ -182,7 +183,7 @@ def test_a_device_that_gives_other_numbers_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_a_device_that_gives_other_numbers_on_the_way_back_is_refused() -> None:
-    right = walk.restore
+    right = wavefront.restore
 
     def wrong(slabs, *arguments):  # type: ignore[no-untyped-def]
         back = right(slabs, *arguments)
@@ -190,17 +191,17 @@ def test_a_device_that_gives_other_numbers_on_the_way_back_is_refused() -> None:
         return back
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="the reference's numbers"):
-        patch.setattr(walk, "restore", wrong)
+        patch.setattr(wavefront, "restore", wrong)
         device.check(on_torch(made()))
     device.check(on_torch(made()))
 
 
 def test_auto_takes_a_gpu(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((3, 6, 7)).astype("<u2")
-    expected = codec.encode(voxels, model="paper", device="cpu")
-    monkeypatch.setattr(codec, "OnThreads", None)
+    expected = loop.encode(voxels, model="paper", device="cpu")
+    monkeypatch.setattr(loop, "OnThreads", None)
     for where in ("auto", "cuda"):
-        assert codec.encode(voxels, model="paper", device=where) == expected
+        assert loop.encode(voxels, model="paper", device=where) == expected
         assert np.array_equal(decode(*expected, device=where), voxels)
 
 
@@ -212,11 +213,11 @@ def test_auto_weighs_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(work)
         raise UnsupportedError("that will do")
 
-    monkeypatch.setattr(codec, "_takes_gpu", noted)
+    monkeypatch.setattr(loop, "_takes_gpu", noted)
     for model in ("paper", "fast"):
         with pytest.raises(UnsupportedError, match="that will do"):
-            codec._engine(models.CURRENT[model], b"", "auto", "cpu", {0: 20, 1: 10}, None, nothing)  # type: ignore[arg-type]
-    assert asked == [30 * codec.PUBLISHED_COST, 30] and codec.PUBLISHED_COST << 18 >= codec.LARGE
+            loop._engine(models.CURRENT[model], b"", "auto", "cpu", {0: 20, 1: 10}, None, nothing)  # type: ignore[arg-type]
+    assert asked == [30 * loop.PUBLISHED_COST, 30] and loop.PUBLISHED_COST << 18 >= loop.LARGE
 
 
 def test_the_benchmark_measures_any_neighbourhood(pretended: None) -> None:
@@ -236,7 +237,7 @@ def test_models_on_trial_may_take_turns() -> None:
     voxels = scan((2, 6, 7)).astype("<u2")
     for seed in (0, 1):
         with trial(made(seed=seed)) as name:
-            coded = codec.encode(voxels, model=name)
+            coded = loop.encode(voxels, model=name)
             assert np.array_equal(decode(*coded), voxels)
             given = Given(voxels.astype(np.int32) - int(voxels.min()), int(voxels.max()) - int(voxels.min()))
             assert coded[1][0].endswith(write(given, expected(given, made(seed=seed)), schedule_of(made())))

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numba import njit
 
-from volcomp import coding, handover, models
-from volcomp.cursor import Cursor
+from volcomp.stages import payload
+from volcomp.runtime import rendezvous
+from volcomp import models
+from volcomp.wire.cursor import Cursor
 from volcomp.errors import DamagedError
-from volcomp.handover import ByCalls, Handover, Taker
+from volcomp.runtime.rendezvous import ByCalls, Handover, Taker
 
 TABLES = models.tables(models.CURRENT["fast"])
 FRONTS, SLABS, VOXELS = 300, 5, 7  # one of the slabs has nothing in every third front
@@ -20,11 +22,11 @@ FRONTS, SLABS, VOXELS = 300, 5, 7  # one of the slabs has nothing in every third
 @njit(nogil=True)
 def _serve(taker: Taker, voxel: np.ndarray, said: np.ndarray) -> bool:
     for n, (begin, end) in enumerate(taker.pieces):
-        handover.wait(taker.asked, taker.patience)
+        rendezvous.wait(taker.asked, taker.patience)
         if taker.over[0]:
             return False
         voxel[begin:end] = said[begin:end] * 3 + n
-        handover.release(taker.answered)
+        rendezvous.release(taker.answered)
     return True
 
 
@@ -60,7 +62,7 @@ def test_all_fronts_are_taken_in_order(threads: int) -> None:
     pieces = _pieces()
     voxel, said = np.zeros((2, SLABS * VOXELS), np.int32)
     between = Handover(pieces, threads)
-    assert {taker.patience for taker in between.takers} == {handover.PATIENCE if threads == 1 else 0}
+    assert {taker.patience for taker in between.takers} == {rendezvous.PATIENCE if threads == 1 else 0}
     takers = [Compiled(), Called(), Compiled(), Compiled(), Called()]
     with ThreadPoolExecutor(SLABS) as pool:
         found = [pool.submit(one.serve, taker, voxel, said) for one, taker in zip(takers, between.takers, strict=True)]
@@ -91,11 +93,11 @@ def test_a_coder_that_finds_damage_takes_nothing_more() -> None:
     classes = np.repeat([20, 20, 40], sizes).astype(np.uint8)  # the last have one low bit each
     mean = np.full(13, 16 * 1000, np.int32)
     voxel = np.array([1000, 1001, 999, 1000, 1000, 1001, 4000, 1017, 983, 1030, 995, 1010, 976], np.int32)
-    walked = coding.Survey(sizes, voxel, mean, classes, None)
-    data = coding.write(TABLES, walked, 4095, None, False, 1.0)
+    walked = payload.Survey(sizes, voxel, mean, classes, None)
+    data = payload.write(TABLES, walked, 4095, None, False, 1.0)
     pieces = np.stack([np.zeros(3, np.int64), sizes], axis=1)[:, None]
     for cut, expected in ((0, voxel), (2, np.where(np.arange(13) < 6, voxel, 0))):
-        reader = coding.Reader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
+        reader = payload.Reader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
         assert reader._slab.raw.size == 3 - cut  # 12 bits, and six of one
         between, found = Handover(pieces, 1), []
         shown, *said = np.full(6, 7, np.int32), mean[:6].copy(), np.zeros(6, np.uint8), np.zeros(6, np.uint8)

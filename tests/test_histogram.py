@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import volcomp
-from volcomp import codec, histogram, models, residual, rice
-from volcomp.cursor import varint
+from volcomp.codec import loop
+from volcomp.stages import level_factors, symbols
+from volcomp import models
+from volcomp.wire import rice
+from volcomp.wire.cursor import varint
 from volcomp.errors import DamagedError
 
 from .test_codec import decode
@@ -15,17 +18,17 @@ from .test_codec import decode
 TABLES = models.tables(models.CURRENT["base"])
 
 
-@given(st.lists(st.integers(histogram.LOWEST, histogram.HIGHEST), min_size=1, max_size=60), st.integers(0, 40))
+@given(st.lists(st.integers(level_factors.LOWEST, level_factors.HIGHEST), min_size=1, max_size=60), st.integers(0, 40))
 def test_exponents_come_back(listed: list[int], zeros: int) -> None:
     exponents = np.array(listed + [0] * zeros, np.int64)
-    data = histogram.to_bytes(exponents)
-    assert np.array_equal(histogram.from_bytes(data, exponents.size - 1), exponents)
+    data = level_factors.to_bytes(exponents)
+    assert np.array_equal(level_factors.from_bytes(data, exponents.size - 1), exponents)
 
 
 def test_a_comb_is_cheap_to_state() -> None:
     comb = np.tile([4, -30, 5], 400)
-    assert len(histogram.to_bytes(comb)) < comb.size / 8 + 20, "a bit for every level that is as one a period before"
-    assert len(histogram.to_bytes(np.zeros(5000, np.int64))) <= 3
+    assert len(level_factors.to_bytes(comb)) < comb.size / 8 + 20, "a bit for every level that is as one a period before"
+    assert len(level_factors.to_bytes(np.zeros(5000, np.int64))) <= 3
 
 
 @pytest.mark.parametrize(
@@ -38,22 +41,22 @@ def test_a_comb_is_cheap_to_state() -> None:
 )  # fmt: skip
 def test_what_no_encoder_states_is_refused(data: bytes) -> None:
     with pytest.raises(DamagedError):
-        histogram.from_bytes(data, 9)
+        level_factors.from_bytes(data, 9)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 600))
 def test_blocks_are_means_of_the_factors(seed: int, limit: int) -> None:
     random = np.random.default_rng(seed)
-    exponents = random.integers(histogram.LOWEST, histogram.HIGHEST + 1, limit + 1)
-    blocks = histogram.blocks(exponents)
-    ideal = histogram.UNIT * 2.0 ** (exponents / 8)
-    factors = blocks.factors[histogram.PAD :][: limit + 1].astype(float)  # those of one level each, by level
+    exponents = random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1)
+    blocks = level_factors.blocks(exponents)
+    ideal = level_factors.UNIT * 2.0 ** (exponents / 8)
+    factors = blocks.factors[level_factors.PAD :][: limit + 1].astype(float)  # those of one level each, by level
     assert (np.abs(factors - ideal) <= 0.01 * ideal + 1).all() and factors.min() >= 1 and factors.max() < 1 << 12
     assert np.array_equal(np.diff(blocks.sums), factors)
-    for c in random.integers(0, residual.CLASSES, 20).tolist():
-        low, reach = int(residual.LOW_BITS[c]), int(residual.REACH[c])
+    for c in random.integers(0, symbols.CLASSES, 20).tolist():
+        low, reach = int(symbols.LOW_BITS[c]), int(symbols.REACH[c])
         mean, products = int(random.integers(0, 16 * limit + 1)), np.empty(TABLES.ordered.shape[2], np.uint32)
-        begin, at, *_ = histogram.weigh.py_func(mean, c, TABLES.ordered, TABLES.escape, blocks, products)
+        begin, at, *_ = level_factors.weigh.py_func(mean, c, TABLES.ordered, TABLES.escape, blocks, products)
         for token in random.integers(0, 2 * reach, 5).tolist():
             first = begin + ((token - reach) << low)
             within = factors[max(first, 0) : max(first + (1 << low), 0)]
@@ -69,14 +72,14 @@ def survey(limit: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndar
     prices = []
     for c in range(20, 60):
         out = np.empty(voxel.size, np.float32)
-        residual.prices(voxel, mean, np.full(voxel.size, c, np.uint8), TABLES.code_length, limit.bit_length(), out)
+        symbols.prices(voxel, mean, np.full(voxel.size, c, np.uint8), TABLES.code_length, limit.bit_length(), out)
         prices.append(out.mean())
     return voxel, mean, np.full(voxel.size, 20 + int(np.argmin(prices)), np.uint8)
 
 
 def find(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, share: float) -> np.ndarray | None:
     none = np.zeros(voxel.size, bool)
-    return histogram.find(voxel, mean, classes, none, TABLES.ordered, TABLES.escape, limit, share)
+    return level_factors.find(voxel, mean, classes, none, TABLES.ordered, TABLES.escape, limit, share)
 
 
 def test_no_factors_where_the_densities_are_right() -> None:
@@ -106,8 +109,8 @@ def test_no_exponent_that_does_not_pay() -> None:
 
 
 def test_the_list_must_pay_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(histogram, "COST", -1e9)
-    monkeypatch.setattr(histogram, "LISTED", -1e9)
+    monkeypatch.setattr(level_factors, "COST", -1e9)
+    monkeypatch.setattr(level_factors, "LISTED", -1e9)
     voxel, mean, classes = (array[:4100] for array in survey(4000, 9.0))
     assert find(voxel, mean, classes, 4000, 0.0) is None, "a thousand exponents by chance fit these voxels well"
 
@@ -126,10 +129,10 @@ def test_a_series_with_a_comb_is_smaller(model: str, monkeypatch: pytest.MonkeyP
     z, y, x = np.indices((8, 64, 64))
     voxels = 2 * np.rint(300 + 40 * np.sin(x / 9) + 30 * np.cos(y / 7 + z) + random.normal(0, 6, z.shape)).astype("u2")
     voxels += random.random(z.shape) < 0.1
-    header, payloads = codec.encode(voxels, model=model)
+    header, payloads = loop.encode(voxels, model=model)
     assert np.array_equal(decode(header, payloads), voxels)
-    monkeypatch.setattr(histogram, "find", lambda *_: None)
-    without = codec.encode(voxels, model=model)
+    monkeypatch.setattr(level_factors, "find", lambda *_: None)
+    without = loop.encode(voxels, model=model)
     assert np.array_equal(decode(*without), voxels)
     assert len(payloads[0]) < 0.95 * len(without[1][0])
 
@@ -137,11 +140,11 @@ def test_a_series_with_a_comb_is_smaller(model: str, monkeypatch: pytest.MonkeyP
 def test_a_damaged_list_is_refused_with_a_sentence() -> None:
     random = np.random.default_rng(2)
     voxels = (2 * random.integers(400, 430, (3, 40, 40)) + (random.random((3, 40, 40)) < 0.1)).astype("u2")
-    header, (payload,) = codec.encode(voxels, model="fast")
+    header, (payload,) = loop.encode(voxels, model="fast")
     at = payload.index(b"\xff", 8)
     for k in range(at, at + 40):
         hurt = payload[:k] + bytes([payload[k] ^ 0x55]) + payload[k + 1 :]
-        ((_, back),) = codec.decode_slabs(header, {0: hurt})
+        ((_, back),) = loop.decode_slabs(header, {0: hurt})
         assert isinstance(back, DamagedError) or np.array_equal(back, voxels)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from volcomp import least_squares, linear, supports
-from volcomp.equations import UNIT, Equations, Take, on_cpu
-from volcomp.slab import padded
+from volcomp.encoder import linear_fit
+from volcomp.stages import linear, supports
+from volcomp.encoder.normal_equations import UNIT, Equations, Take, on_cpu
+from volcomp.pipelines.row.slab import padded
 
 from .test_linear import some_levels
 
@@ -20,7 +21,7 @@ def test_the_fit_is_that_of_least_squares() -> None:
     for z in range(1, 4):
         levels[z] = 0.5 * levels[z - 1] + 0.5 * np.roll(levels[z - 1], -1, axis=1)
     known, index, strides = padded(levels.round().astype(int))
-    fitted = least_squares._fitted(known, on_cpu(known), index, strides, supports.named("small"), 1, 1 << 18)
+    fitted = linear_fit._fitted(known, on_cpu(known), index, strides, supports.named("small"), 1, 1 << 18)
     dz, dy, dx = np.array(fitted.support.offsets).T
     expected = np.where((dz == -1) & (dy == 0) & ((dx == 0) | (dx == 1)), 2048, 0)
     assert np.abs(fitted.weights[1].astype(int) - expected).max() < 400, "but for the ridge"
@@ -38,18 +39,18 @@ def test_the_run_that_tells_most_is_chosen(source: tuple[int, int, int]) -> None
             row = moved[y] if dz else np.roll(levels[z, y + dy], -dx)
             levels[z, y] = row + random.integers(-2, 3, 48)
     known, index, strides = padded(levels)
-    fitted = least_squares.fit(known, index, strides, 12)
+    fitted = linear_fit.fit(known, index, strides, 12)
     assert source in fitted.support.offsets
     weight = fitted.weights[-1, :, fitted.support.offsets.index(source)]
     assert np.abs(weight - 4096).max() < 200
-    assert source not in least_squares.fit(known, index, strides, 0).support.offsets
+    assert source not in linear_fit.fit(known, index, strides, 0).support.offsets
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_slabs_of_few_slices_get_what_decoders_take(depth: int) -> None:
     """The nearest neighbours are part of every support, though none of the slice before can be used where none is."""
     known, index, strides = padded(some_levels((depth, 150, 160)))
-    fitted = least_squares.fit(known, index, strides, 12)
+    fitted = linear_fit.fit(known, index, strides, 12)
     support = fitted.support
     assert set(support.offsets) >= supports.CORE and (not support.begins or support.reach <= max(depth - 1, 1))
 
@@ -88,11 +89,11 @@ def test_units_are_as_coarse_as_weights_are_uncertain() -> None:
     random = np.random.default_rng(4)
     design = random.integers(-99, 99, (4000, 30)).astype(float)
     target = np.rint(design @ random.normal(0, 0.1, 30) + random.normal(0, 20, 4000))
-    _, (shift,), (error,) = least_squares._robust(Made(design, target))
+    _, (shift,), (error,) = linear_fit._robust(Made(design, target))
     assert shift == 0
     shifts = []
     for voxels in (1 << 10, 1 << 14, 1 << 20):
-        (weights,), (shift,), _ = least_squares._robust(Made(design, target), voxels)
+        (weights,), (shift,), _ = linear_fit._robust(Made(design, target), voxels)
         assert not (weights & ((1 << int(shift)) - 1)).any()
         missed = np.abs(target - design @ weights / 4096).mean()
         assert missed < error * (1 + 60 / voxels), "no more than so few voxels leave unknown"
@@ -103,7 +104,7 @@ def test_units_are_as_coarse_as_weights_are_uncertain() -> None:
 def test_groups_have_about_as_many_slices() -> None:
     for depth in range(2, 70):
         for support in (supports.named("small"), supports.of_runs([*supports.CORE, (-6, 0, 0)])):
-            height = least_squares._group_height((depth, 1 << 18), support)
+            height = linear_fit._group_height((depth, 1 << 18), support)
             sizes = np.bincount(linear.groups_of(depth, height, support))[2 if support.reach > 2 else 1 :]
             assert sizes.size == 0 or sizes.max() <= 12
             assert sizes.size < 2 or sizes.min() >= sizes.max() - sizes.size
@@ -112,15 +113,15 @@ def test_groups_have_about_as_many_slices() -> None:
 def test_the_fit_does_not_depend_on_the_order_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums of integers below 2^53 are exact; a fit on the reversed list of the same voxels has the same bits, where
     every voxel serves in every round."""
-    monkeypatch.setattr(least_squares, "THINNING", (1, 1, 1))
+    monkeypatch.setattr(linear_fit, "THINNING", (1, 1, 1))
     known, index, strides = padded(some_levels((12, 64, 64)))
-    forth = least_squares.fit(known, index, strides, 12)
-    back = least_squares.fit(known, np.ascontiguousarray(index[:, ::-1]), strides, 12)
+    forth = linear_fit.fit(known, index, strides, 12)
+    back = linear_fit.fit(known, np.ascontiguousarray(index[:, ::-1]), strides, 12)
     assert forth.support == back.support and np.array_equal(forth.weights, back.weights)
 
 
 def test_no_class_is_fitted_on_more_voxels_than_sums_are_exact_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(least_squares, "CLASS_SAMPLES", 500)
+    monkeypatch.setattr(linear_fit, "CLASS_SAMPLES", 500)
     sizes = []
 
     def noted(known: np.ndarray) -> Take:
@@ -131,7 +132,7 @@ def test_no_class_is_fitted_on_more_voxels_than_sums_are_exact_for(monkeypatch: 
         return take
 
     known, index, strides = padded(some_levels((4, 60, 50)))
-    least_squares.fit(known, index, strides, 0, maker=noted)
+    linear_fit.fit(known, index, strides, 0, maker=noted)
     assert 250 < max(sizes) <= 500
 
 
@@ -145,5 +146,5 @@ def test_runs_are_chosen_by_errors_relative_to_what_is_usual() -> None:
         levels[z, 24:] = levels[z - 4, 24:]
     known, index, strides = padded(levels)
     sample = index[5:].ravel()
-    first, second = least_squares._choose(known, on_cpu(known), sample, strides, 5, 8)[len(least_squares.FIRST) :][:2]
+    first, second = linear_fit._choose(known, on_cpu(known), sample, strides, 5, 8)[len(linear_fit.FIRST) :][:2]
     assert {first[0], second[0]} == {-5, -4}

@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neighbourhoods import pad
-from volcomp import least_squares, linear, supports
-from volcomp.cursor import Cursor
-from volcomp.equations import on_cpu
+from volcomp.encoder import linear_fit
+from volcomp.stages import linear, supports
+from volcomp.wire.cursor import Cursor
+from volcomp.encoder.normal_equations import on_cpu
 from volcomp.errors import DamagedError
-from volcomp.padded import DEPTHS
-from volcomp.slab import padded
+from volcomp.stages.grid import DEPTHS
+from volcomp.pipelines.row.slab import padded
 
 
 def some_levels(shape: tuple[int, int, int] = (5, 9, 11), seed: int = 0) -> np.ndarray:
@@ -76,7 +77,7 @@ SUPPORTS = {
 def test_predictions_are_those_of_the_description(name: str, scale: int) -> None:
     levels = some_levels((11, 9, 11)) * scale
     known, index, strides = padded(levels)
-    fitted = least_squares._fitted(known, on_cpu(known), index, strides, SUPPORTS[name], 4, 1 << 18)._replace(height=2)
+    fitted = linear_fit._fitted(known, on_cpu(known), index, strides, SUPPORTS[name], 4, 1 << 18)._replace(height=2)
     again = linear.groups_of(len(levels), 2, fitted.support)
     fitted = fitted._replace(  # as many groups as that height asks for
         thresholds=fitted.thresholds[np.minimum(np.arange(again.max() + 1), len(fitted.thresholds) - 1)],

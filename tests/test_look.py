@@ -3,19 +3,22 @@
 import numpy as np
 import pytest
 
-from volcomp import features, fronts, least_squares, linear, models, slab
-from volcomp.equations import on_cpu
-from volcomp.lstm.weights import Weights
-from volcomp.padded import DEPTHS
-from volcomp.slab import Slab, lay_out, padded
-from volcomp.supports import of_runs
+from volcomp.stages import features, linear
+from volcomp.pipelines.row import fronts, slab
+from volcomp.encoder import linear_fit
+from volcomp import models
+from volcomp.encoder.normal_equations import on_cpu
+from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.grid import DEPTHS
+from volcomp.pipelines.row.slab import Slab, lay_out, padded
+from volcomp.stages.supports import of_runs
 
-RUNS = [*least_squares.FIRST, (-1, -5, -4), (-2, 1, -4), (-3, -3, -4)]  # an odd number in the slice, and altogether
+RUNS = [*linear_fit.FIRST, (-1, -5, -4), (-2, 1, -4), (-3, -3, -4)]  # an odd number in the slice, and altogether
 
 
 def fitted_to(levels: np.ndarray, classes: int) -> linear.Weights:
     known, index, strides = padded(levels)
-    return least_squares._fitted(known, on_cpu(known), index, strides, of_runs(RUNS), classes, 1 << 12)
+    return linear_fit._fitted(known, on_cpu(known), index, strides, of_runs(RUNS), classes, 1 << 12)
 
 
 def network_of(width: int) -> Weights:

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import features, models, products, residual, spike, vectors
+from volcomp.stages import features, symbols, peak
+from volcomp import models
+from volcomp.runtime import products, vectors
 from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.lstm import cpu, learning, reference
-from volcomp.lstm.state import AHEAD, State
-from volcomp.lstm.weights import ACCUMULATOR_LIMIT, FEATURES, Weights
+from volcomp.stages.lstm import cpu, learning, reference
+from volcomp.stages.lstm.state import AHEAD, State
+from volcomp.stages.lstm.weights import ACCUMULATOR_LIMIT, FEATURES, Weights
 
 # None is what a user gets: vector instructions where there are any.
 PRODUCTS = [None, *products.makers()]
@@ -72,7 +74,7 @@ def test_heads_learn_the_same_everywhere(make_product: products.Maker | None, se
         a.inputs[:, :64] = b.inputs[:, :64] = random.choice([-128, -40, 0, 3, 127], (rows, 64))
         lo, hi = sorted(random.integers(0, rows + 1, 2))
         missed = random.integers(-(1 << 20), 1 << 20, rows, dtype=np.int32) >> random.integers(0, 20, rows)
-        classes = random.integers(0, residual.CLASSES, rows, dtype=np.uint8)
+        classes = random.integers(0, symbols.CLASSES, rows, dtype=np.uint8)
         for x, y in zip(mine.step(a, lo, hi), theirs.step(b, lo, hi), strict=True):
             assert np.array_equal(x, y)
         mine.learn(a, lo, hi, missed, classes)
@@ -119,7 +121,7 @@ def test_learning_goes_downhill() -> None:
 
 
 def test_constants_are_those_of_the_other_stages() -> None:
-    assert learning.CLASSES == residual.CLASSES and list(learning.QUARTERS) == spike.QUARTERS.tolist()
+    assert learning.CLASSES == symbols.CLASSES and list(learning.QUARTERS) == peak.QUARTERS.tolist()
 
 
 @pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
@@ -204,7 +206,7 @@ def test_a_processor_without_known_instructions_multiplies_by_what_there_is(monk
 
 
 def test_a_model_comes_back_from_its_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from volcomp.lstm import weights as module
+    from volcomp.stages.lstm import weights as module
 
     weights = some_weights(32, 7)
     weights.save(tmp_path / "m.npz")

@@ -13,16 +13,20 @@ import pytest
 import volcomp
 from tests.helpers import compress, contents, image, noise, series
 from tests.test_codec import scan
-from volcomp import DamagedError, UnsupportedError, VerificationError, codec, coding, least_squares, walk
+from volcomp import DamagedError, UnsupportedError, VerificationError
+from volcomp.codec import loop
+from volcomp.stages import payload
+from volcomp.encoder import linear_fit
+from volcomp.pipelines.row import wavefront
 from volcomp.archive import pack
-from volcomp.archive.kept import KeptWriter
+from volcomp.archive.header_writer import KeptWriter
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.stack import Stack
-from volcomp.container import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
-from volcomp.engines import OnThreads
+from volcomp.container.sections import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
+from volcomp.codec.engines import OnThreads
 from volcomp.gpu import device
-from volcomp.mapping import Mapping
-from volcomp.source import Held
+from volcomp.stages.histogram_packing import Mapping
+from volcomp.codec.source import Held
 
 THREADS = 2
 
@@ -70,16 +74,16 @@ def few(counts, slabs, *names):
 @pytest.mark.parametrize("model", ["fast", "paper"])
 def test_encoder_and_decoder_have_few_slabs_in_memory(living, model):
     voxels = scan((400, 6, 7))
-    header, slabs = codec.encode_slabs(Held(voxels), model=model, threads=THREADS, check=True)
+    header, slabs = loop.encode_slabs(Held(voxels), model=model, threads=THREADS, check=True)
     payloads = []
     for payload, decoded in slabs:
         assert np.array_equal(decoded, voxels[20 * len(payloads) :][:20])
         payloads.append(payload)
         del decoded
     few(living, 20, "read", "levels", "decoded")
-    assert (header, payloads) == codec.encode(voxels, model=model)
+    assert (header, payloads) == loop.encode(voxels, model=model)
     living["decoded"].all = 0
-    for _, part in codec.decode_slabs(header, dict(enumerate(payloads)), threads=THREADS):
+    for _, part in loop.decode_slabs(header, dict(enumerate(payloads)), threads=THREADS):
         del part
     few(living, 20, "decoded")
 
@@ -138,7 +142,7 @@ def test_archives_have_few_slabs_in_memory(living, tmp_path, frames):
 
 
 def test_payloads_are_asked_for_in_turn(low_slabs):
-    header, payloads = codec.encode(scan((400, 6, 7)), model="fast")
+    header, payloads = loop.encode(scan((400, 6, 7)), model="fast")
     asked = []
 
     class Lazy(dict):
@@ -146,14 +150,14 @@ def test_payloads_are_asked_for_in_turn(low_slabs):
             asked.append(k)
             return super().__getitem__(k)
 
-    for k, _ in codec.decode_slabs(header, Lazy(enumerate(payloads)), threads=THREADS):
+    for k, _ in loop.decode_slabs(header, Lazy(enumerate(payloads)), threads=THREADS):
         assert len(asked) <= k + THREADS + 2
     assert sorted(asked) == [*range(20)]
 
 
 def test_slabs_are_not_coded_far_ahead(low_slabs):
     done = []
-    _, slabs = codec.encode_slabs(Held(scan((400, 6, 7))), model="fast", threads=1, progress=done.append)
+    _, slabs = loop.encode_slabs(Held(scan((400, 6, 7))), model="fast", threads=1, progress=done.append)
     assert not done
     next(slabs)
     slabs.close()
@@ -163,7 +167,7 @@ def test_slabs_are_not_coded_far_ahead(low_slabs):
 @pytest.mark.parametrize(("check", "times"), [(False, 1), (True, 2)])
 def test_progress_adds_up(low_slabs, check, times):
     voxels, done = scan((60, 12, 12)), []
-    _, slabs = codec.encode_slabs(Held(voxels), model="fast", progress=done.append, check=check)
+    _, slabs = loop.encode_slabs(Held(voxels), model="fast", progress=done.append, check=check)
     assert all((decoded is not None) == check for _, decoded in slabs)
     assert sum(done) == times * voxels.size
 
@@ -173,11 +177,11 @@ def test_other_ways_to_code_are_verified_as_well(low_slabs, options):
     """After a fit, when it is known which payloads are kept; on a device, group by group."""
     pytest.importorskip("torch")
     voxels, done = scan((40, 12, 14)), []
-    header, slabs = codec.encode_slabs(Held(voxels), model="fast", progress=done.append, check=True, **options)
+    header, slabs = loop.encode_slabs(Held(voxels), model="fast", progress=done.append, check=True, **options)
     payloads, decoded = zip(*slabs, strict=True)
     assert np.array_equal(np.concatenate(decoded), voxels)
-    assert sum(done) == codec.progress_of(voxels.size, options.get("effort", 5)) + voxels.size
-    assert (header, [*payloads]) == codec.encode(voxels, model="fast", **options)
+    assert sum(done) == loop.progress_of(voxels.size, options.get("effort", 5)) + voxels.size
+    assert (header, [*payloads]) == loop.encode(voxels, model="fast", **options)
 
 
 # ----------------------------------------------------------------------------------------------------- verification
@@ -277,7 +281,7 @@ def test_a_slab_that_does_not_decode_is_said_to_be(tmp_path, monkeypatch):
     def fail(self, k, payload):
         raise DamagedError("it is odd")
 
-    monkeypatch.setattr(codec._Back, "begin", fail)
+    monkeypatch.setattr(loop._Back, "begin", fail)
     with pytest.raises(VerificationError, match=r"nothing was written: slab 0 .* is damaged: it is odd"):
         compress([series(tmp_path / "in", 3)], tmp_path / "x.vcz")
 
@@ -333,7 +337,7 @@ def peaks(monkeypatch):
 
         monkeypatch.setattr(where, name, stage)
 
-    for where, name in ((least_squares, "fit_by_effort"), (coding, "write"), (walk, "survey"), (walk, "restore")):
+    for where, name in ((linear_fit, "fit_by_effort"), (payload, "write"), (wavefront, "survey"), (wavefront, "restore")):
         traced(where, name)
     yield found
     tracemalloc.stop()
@@ -345,7 +349,7 @@ def test_a_slab_takes_few_bytes_a_voxel(peaks):
     voxels = (np.arange(160)[:, None] + random.integers(0, 40, (24, 160, 512))).astype("<u2")
     voxels[:, :, ::3] = 100  # a spike, so that there are contexts
     for part in (voxels[:, :9, :9], voxels):  # once what is compiled, or read, at first
-        _, slabs = codec.encode_slabs(Held(part), model="fast", threads=1, check=True)
+        _, slabs = loop.encode_slabs(Held(part), model="fast", threads=1, check=True)
         for _, decoded in slabs:
             del decoded
         if not tracemalloc.is_tracing():

@@ -13,19 +13,21 @@ from hypothesis import given, settings
 
 import volcomp
 from neighbourhoods import Neighbourhood
-from volcomp import cli, codec, fit, models
+from volcomp import cli, models
+from volcomp.codec import loop
+from volcomp.learn import fine_tuning
 from volcomp.batch.run import run as run_batch
-from volcomp.container import SLAB, SectionId
+from volcomp.container.sections import SLAB, SectionId
 from volcomp.errors import UnsupportedError
 from volcomp.gpu import device
-from volcomp.lstm import cpu
-from volcomp.slab import Team
+from volcomp.stages.lstm import cpu
+from volcomp.pipelines.row.slab import Team
 from volcomp.training import corpus
-from volcomp.training import device as training
-from volcomp.training.blocks import Slabs
-from volcomp.training.network import Passes
-from volcomp.volume import Reader, read_volume
-from volcomp.walk import survey
+from volcomp.learn import device as training
+from volcomp.learn.blocks import Slabs
+from volcomp.learn.row_lstm import Passes
+from volcomp.codec.volumes import Reader, read_volume
+from volcomp.pipelines.row.wavefront import survey
 
 from .golden import FOLDER
 from .helpers import contents, series
@@ -60,8 +62,8 @@ def ways_of_paper() -> list[Callable[..., object]]:
 
 def both_ways(voxels: np.ndarray, **options: object) -> None:
     """Here and there, there and here."""
-    ours = codec.encode(voxels, device="cuda", **options)  # type: ignore[arg-type]
-    assert ours == codec.encode(voxels, device="cpu", **options)  # type: ignore[arg-type]
+    ours = loop.encode(voxels, device="cuda", **options)  # type: ignore[arg-type]
+    assert ours == loop.encode(voxels, device="cpu", **options)  # type: ignore[arg-type]
     assert np.array_equal(decode(*ours, device="cuda"), voxels)
     assert np.array_equal(decode(*ours, device="cpu"), voxels)
 
@@ -70,8 +72,8 @@ def both_ways(voxels: np.ndarray, **options: object) -> None:
 @pytest.mark.parametrize("way", ways(), ids=lambda way: f"{way.__module__.rpartition('.')[2]}.{way.__name__}")
 def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> None:
     """Also those that another is preferred to. With recorded fronts, without, and in plain torch."""
-    from volcomp.gpu.network import Network
-    from volcomp.gpu.walk import survey as on_device
+    from volcomp.gpu.row.network import Network
+    from volcomp.gpu.row.wavefront import survey as on_device
 
     network = Network(models.weights(number), "cuda", way)  # type: ignore[arg-type]
     device.check(network)
@@ -155,7 +157,7 @@ def test_a_batch_on_one_gpu(tmp_path: Path) -> None:
 
 def test_a_fitted_model() -> None:
     voxels = scan((6, 40, 40))
-    coded = codec.encode(voxels, model="fast", device="cuda", effort=6)
+    coded = loop.encode(voxels, model="fast", device="cuda", effort=6)
     assert np.array_equal(decode(*coded, device="cpu"), voxels)
     assert np.array_equal(decode(*coded, device="cuda"), voxels)
 
@@ -200,15 +202,15 @@ def test_the_training_is_the_cpus(model: str, tmp_path: Path) -> None:
 def test_a_fit_pays(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the device alone, recorded or not (that it failed there would be a warning, and so an error here)."""
     voxels = unseen((16, 128, 128))
-    plain = codec.encode(voxels, model=model, device="cpu")
-    ours = codec.encode(voxels, model=model, device="cpu", effort=9)
-    theirs = codec.encode(voxels, model=model, device="cuda", effort=9)
-    assert codec._size(theirs) < codec._size(plain)
-    assert codec._size(theirs) == pytest.approx(codec._size(ours), rel=0.01)
+    plain = loop.encode(voxels, model=model, device="cpu")
+    ours = loop.encode(voxels, model=model, device="cpu", effort=9)
+    theirs = loop.encode(voxels, model=model, device="cuda", effort=9)
+    assert loop._size(theirs) < loop._size(plain)
+    assert loop._size(theirs) == pytest.approx(loop._size(ours), rel=0.01)
     assert np.array_equal(decode(*theirs, device="cpu"), voxels)
-    monkeypatch.setattr(fit, "UNRECORDED", 1 << 30)
-    unrecorded = codec.encode(voxels, model=model, device="cuda", effort=9)
-    assert codec._size(theirs) == pytest.approx(codec._size(unrecorded), rel=0.002)
+    monkeypatch.setattr(fine_tuning, "UNRECORDED", 1 << 30)
+    unrecorded = loop.encode(voxels, model=model, device="cuda", effort=9)
+    assert loop._size(theirs) == pytest.approx(loop._size(unrecorded), rel=0.002)
 
 
 def valid_series() -> list[str]:
@@ -243,13 +245,13 @@ def little_memory() -> Iterator[Callable[[float], None]]:
 
 def test_little_memory(little_memory: Callable[[float], None]) -> None:
     voxels = scan((128, 128, 128))  # four slabs, of about ten megabytes each
-    expected = codec.encode(voxels, model="fast", device="cuda")
+    expected = loop.encode(voxels, model="fast", device="cuda")
     little_memory(48e6)
-    assert codec.encode(voxels, model="fast", device="cuda") == expected
+    assert loop.encode(voxels, model="fast", device="cuda") == expected
     assert np.array_equal(decode(*expected, device="cuda"), voxels)
     little_memory(4e6)
     with pytest.raises(UnsupportedError, match="use --device cpu"):
-        codec.encode(voxels, model="fast", device="cuda")
+        loop.encode(voxels, model="fast", device="cuda")
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -263,7 +265,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 
 def test_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "LARGE", 0)
-    monkeypatch.setattr(codec, "OnThreads", None)
+    monkeypatch.setattr(loop, "LARGE", 0)
+    monkeypatch.setattr(loop, "OnThreads", None)
     array = scan((3, 9, 11))
     assert np.array_equal(volcomp.decompress(volcomp.compress(array)), array)

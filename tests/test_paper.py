@@ -9,12 +9,13 @@ import pytest
 
 import volcomp
 from neighbourhoods import Schedule, margins
-from volcomp import codec, models
-from volcomp.cursor import Cursor
+from volcomp.codec import loop
+from volcomp import models
+from volcomp.wire.cursor import Cursor
 from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.paper import adaptive, cpu, reference, sequence, slab
-from volcomp.paper.weights import UNITS, WEIGHT_LIMIT, Weights, from_real, load
-from volcomp.products import float_product, makers, one_thread_each
+from volcomp.pipelines.paper import adaptive, cpu, reference, sequence, slab
+from volcomp.pipelines.paper.weights import UNITS, WEIGHT_LIMIT, Weights, from_real, load
+from volcomp.runtime.products import float_product, makers, one_thread_each
 
 NUMBER = models.CURRENT["paper"]
 SMALL = ((-1, 0, 0), (-1, 1, 1), (0, -1, -1), (0, -1, 0), (0, -1, 1), (0, 0, -1))
@@ -183,7 +184,7 @@ def test_a_flat_volume_is_small() -> None:
 
 def test_any_flipped_bit_is_noticed() -> None:
     voxels = scan((2, 6, 7)).astype("<u2")
-    header, (payload,) = codec.encode(voxels, model="paper")
+    header, (payload,) = loop.encode(voxels, model="paper")
     for k in range(8 * len(header)):
         flipped = bytearray(header)
         flipped[k // 8] ^= 1 << k % 8
@@ -215,10 +216,10 @@ def test_words_beyond_the_voxels_are_damage() -> None:
 
 def test_it_cannot_be_fitted() -> None:
     with pytest.raises(UnsupportedError, match="cannot be fitted"):
-        codec.encode(scan().astype("<u2"), model="paper", effort=9)
-    header, _ = codec.encode(scan((1, 3, 3)).astype("<u2"), model="paper")
+        loop.encode(scan().astype("<u2"), model="paper", effort=9)
+    header, _ = loop.encode(scan((1, 3, 3)).astype("<u2"), model="paper")
     with pytest.raises(DamagedError, match="has none"):
-        codec.read_header(bytes([NUMBER + models.FITTED]) + header[1:10] + b"\1x" + header[10:])
+        loop.read_header(bytes([NUMBER + models.FITTED]) + header[1:10] + b"\1x" + header[10:])
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_models_are_written_whole_and_read_back(tmp_path: Path) -> None:
 
 
 def _decoded(header: bytes, payload: bytes) -> np.ndarray:
-    ((_, part),) = codec.decode_slabs(header, {0: payload})
+    ((_, part),) = loop.decode_slabs(header, {0: payload})
     if isinstance(part, DamagedError):
         raise part
     return part

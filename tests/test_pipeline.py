@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numba.core import codegen, compiler
 
-from volcomp import pipeline
-from volcomp.compiled import entry, part
-from volcomp.scalars import larger, smaller
+from volcomp.runtime import compiler
+from volcomp.runtime.compiled import entry, part
+from volcomp.runtime.scalars import larger, smaller
 
 
 @entry
@@ -61,7 +61,7 @@ def test_what_allocates_may_return_arrays():
 
 @pytest.mark.parametrize("is_part", [True, False])
 def test_a_numba_that_is_made_otherwise_compiles_by_its_own_ways(monkeypatch, is_part):
-    assert issubclass(pipeline.of(is_part), pipeline.PartCompiler)
+    assert issubclass(compiler.of(is_part), compiler.PartCompiler)
     monkeypatch.delattr(codegen.CPUCodeLibrary, "_optimize_functions")
-    monkeypatch.delattr(pipeline._Library, "_optimize_functions", raising=False)
-    assert pipeline.of(is_part) is compiler.Compiler
+    monkeypatch.delattr(compiler._Library, "_optimize_functions", raising=False)
+    assert compiler.of(is_part) is compiler.Compiler

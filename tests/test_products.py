@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from volcomp import products
+from volcomp.runtime import products
 from volcomp.errors import UnsupportedError
 
 

@@ -4,20 +4,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import residual
+from volcomp.stages import symbols
 
 
 def both_ways(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
     bits, none = limit.bit_length(), np.zeros(voxel.size, bool)
     table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
-    residual.to_symbols(voxel, mean, classes, table, token)
-    size = residual.raw_bits(voxel, mean, classes, token, none, bits, np.empty(0, np.uint8))
+    symbols.to_symbols(voxel, mean, classes, table, token)
+    size = symbols.raw_bits(voxel, mean, classes, token, none, bits, np.empty(0, np.uint8))
     raw = np.zeros(-(-size // 8), np.uint8)
-    residual.raw_bits(voxel, mean, classes, token, none, bits, raw)
+    symbols.raw_bits(voxel, mean, classes, token, none, bits, raw)
     located, back = np.empty_like(table), np.empty_like(voxel)
-    residual.locate(mean, classes, located)
+    symbols.locate(mean, classes, located)
     assert np.array_equal(located, table), "the decoder must find the table without the voxel"
-    assert residual.to_voxels(mean, classes, token, none, raw, 0, bits, limit, back) == size
+    assert symbols.to_voxels(mean, classes, token, none, raw, 0, bits, limit, back) == size
     return token, back
 
 
@@ -27,7 +27,7 @@ def test_voxels_come_back(limit: int, seed: int) -> None:
     voxel = random.integers(0, limit + 1, 300).astype(np.int32)
     near = np.clip(16 * voxel + random.normal(0, 40, 300), 0, 16 * limit)
     mean = np.where(random.random(300) < 0.8, near, random.integers(0, 16 * limit + 1, 300)).astype(np.int32)
-    classes = random.integers(0, residual.CLASSES, 300).astype(np.uint8)
+    classes = random.integers(0, symbols.CLASSES, 300).astype(np.uint8)
     _, back = both_ways(voxel, mean, classes, limit)
     assert np.array_equal(back, voxel)
 
@@ -36,9 +36,9 @@ def test_tokens_stay_in_their_alphabets() -> None:
     random = np.random.default_rng(3)
     voxel = random.integers(0, 4096, 5000).astype(np.int32)
     mean = random.integers(0, 16 * 4095, 5000).astype(np.int32)
-    classes = random.integers(0, residual.CLASSES, 5000).astype(np.uint8)
+    classes = random.integers(0, symbols.CLASSES, 5000).astype(np.uint8)
     token, _ = both_ways(voxel, mean, classes, 4095)
-    assert (token <= 2 * residual.REACH[classes]).all() and (token == 2 * residual.REACH[classes]).any()
+    assert (token <= 2 * symbols.REACH[classes]).all() and (token == 2 * symbols.REACH[classes]).any()
 
 
 def test_mirror_images_share_a_table() -> None:
@@ -47,35 +47,35 @@ def test_mirror_images_share_a_table() -> None:
     voxel = np.array([51, 49], np.int32)
     table, token = np.empty(2, np.uint16), np.empty(2, np.uint16)
     for c in range(12):
-        residual.to_symbols(voxel, mean, np.full(2, c, np.uint8), table, token)
+        symbols.to_symbols(voxel, mean, np.full(2, c, np.uint8), table, token)
         assert table[0] == table[1]
         assert token[0] == token[1]
 
 
 def test_every_table_belongs_to_one_class_and_shift() -> None:
     tables = set()
-    for c in range(residual.CLASSES):
+    for c in range(symbols.CLASSES):
         mean = np.arange(16 * 10, 16 * 11, dtype=np.int32)
         table = np.empty(mean.size, np.uint16)
-        residual.locate(mean, np.full(mean.size, c, np.uint8), table)
-        assert (residual.CLASS_OF_TABLE[table] == c).all()
+        symbols.locate(mean, np.full(mean.size, c, np.uint8), table)
+        assert (symbols.CLASS_OF_TABLE[table] == c).all()
         tables |= set(table.tolist())
-    assert tables == set(range(residual.TABLES))
+    assert tables == set(range(symbols.TABLES))
 
 
 def test_the_integers_are_what_they_stand_for() -> None:
-    scale = 2.0 ** np.array([residual.class_log_scale(c) for c in range(residual.CLASSES)])
-    assert ((scale >= 0.5) <= (0.5 * scale >= 1 / residual.SHIFTS)).all(), "no step between shifts over half a scale"
-    in_tokens = scale / 2.0**residual.LOW_BITS
-    assert ((residual.LOW_BITS == 0) | ((in_tokens >= 8) & (in_tokens < 16))).all()
-    assert (np.ceil(3 + 14 * in_tokens) == residual.REACH).all()
+    scale = 2.0 ** np.array([symbols.class_log_scale(c) for c in range(symbols.CLASSES)])
+    assert ((scale >= 0.5) <= (0.5 * scale >= 1 / symbols.SHIFTS)).all(), "no step between shifts over half a scale"
+    in_tokens = scale / 2.0**symbols.LOW_BITS
+    assert ((symbols.LOW_BITS == 0) | ((in_tokens >= 8) & (in_tokens < 16))).all()
+    assert (np.ceil(3 + 14 * in_tokens) == symbols.REACH).all()
 
 
 def test_what_cannot_be_is_refused() -> None:
     mean, classes, token = np.array([0], np.int32), np.array([70], np.uint8), np.array([0], np.uint16)
     none, raw, voxel = np.zeros(1, bool), np.zeros(8, np.uint8), np.empty(1, np.int32)
-    assert residual.to_voxels(mean, classes, token, none, raw, 0, 12, 4095, voxel) == -1, "a voxel below 0"
-    assert residual.to_voxels(mean, classes, token, none, raw[:0], 0, 12, 4095, voxel) == -1, "no raw bits left"
+    assert symbols.to_voxels(mean, classes, token, none, raw, 0, 12, 4095, voxel) == -1, "a voxel below 0"
+    assert symbols.to_voxels(mean, classes, token, none, raw[:0], 0, 12, 4095, voxel) == -1, "no raw bits left"
 
 
 def test_corrections_find_a_wrong_scale() -> None:
@@ -83,15 +83,15 @@ def test_corrections_find_a_wrong_scale() -> None:
     random = np.random.default_rng(5)
     mean = np.full(20000, 16 * 500, np.int32)
     voxel = np.clip(500 + random.logistic(0, 8, 20000), 0, 1000).astype(np.int32)
-    length = np.full((residual.TABLES, 500), 99, np.float32)
-    for k in range(residual.TABLES):
-        c = residual.CLASS_OF_TABLE[k]
-        scale, reach = 2.0 ** residual.class_log_scale(int(c)) / 2.0 ** residual.LOW_BITS[c], residual.REACH[c]
+    length = np.full((symbols.TABLES, 500), 99, np.float32)
+    for k in range(symbols.TABLES):
+        c = symbols.CLASS_OF_TABLE[k]
+        scale, reach = 2.0 ** symbols.class_log_scale(int(c)) / 2.0 ** symbols.LOW_BITS[c], symbols.REACH[c]
         x = np.arange(-reach, reach + 1) / scale
         p = 1 / (scale * np.cosh(x / 2) ** 2 * 4)
         length[k, : p.size] = -np.log2(p / p.sum())
-    right = int(np.argmin([abs(residual.class_log_scale(c) - 3) for c in range(residual.CLASSES)]))
+    right = int(np.argmin([abs(symbols.class_log_scale(c) - 3) for c in range(symbols.CLASSES)]))
     for wrong in (right - 6, right, right + 6):
-        steps = residual.correct(voxel, mean, np.full(20000, wrong, np.uint8), np.zeros(20000, bool), length, 10)
+        steps = symbols.correct(voxel, mean, np.full(20000, wrong, np.uint8), np.zeros(20000, bool), length, 10)
         assert abs(wrong + steps[wrong] - right) <= 1
         assert not np.delete(steps, wrong).any(), "classes that do not occur are left alone"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import rice
+from volcomp.wire import rice
 from volcomp.errors import DamagedError
 
 

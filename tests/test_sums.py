@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from volcomp import sums
-from volcomp.sums import BLOCK, PRODUCT_LIMIT, SMALL, TILE
+from volcomp.runtime import sums
+from volcomp.runtime.sums import BLOCK, PRODUCT_LIMIT, SMALL, TILE
 
 
 def added(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.ndarray:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import supports
-from volcomp.cursor import Cursor
+from volcomp.stages import supports
+from volcomp.wire.cursor import Cursor
 from volcomp.errors import DamagedError
 
 from .test_linear import CORE_RUNS

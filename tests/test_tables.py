@@ -7,26 +7,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volcomp import DamagedError
-from volcomp.archive import packing, table
+from volcomp.archive import bytes_codec, table
 from volcomp.archive.manifest import Entry, Manifest, read_manifest, write_manifest
-from volcomp.container import Reader, Writer
+from volcomp.container.sections import Reader, Writer
 
 
-@pytest.mark.parametrize("packed", [packing.pack_blob, packing.pack_table])
+@pytest.mark.parametrize("packed", [bytes_codec.pack_blob, bytes_codec.pack_table])
 def test_payloads_unpack_to_what_they_say_or_not_at_all(packed, monkeypatch):
     raw = b"0123456789" * 1000
     data = packed(raw)
-    assert packing.unpack(data, "x") == raw
+    assert bytes_codec.unpack(data, "x") == raw
     for size in (0, 9999, 10001, 1 << 24):
-        lying = data[:1] + packing.varint(size) + data[3:]
+        lying = data[:1] + bytes_codec.varint(size) + data[3:]
         with pytest.raises(DamagedError, match="x is damaged"):
-            packing.unpack(lying, "x")
-    for size in (packing.CHUNK_BYTES + 1, 1 << 62):
+            bytes_codec.unpack(lying, "x")
+    for size in (bytes_codec.CHUNK_BYTES + 1, 1 << 62):
         with pytest.raises(DamagedError, match="x is damaged"):
-            packing.unpack(data[:1] + packing.varint(size) + data[3:], "x")
+            bytes_codec.unpack(data[:1] + bytes_codec.varint(size) + data[3:], "x")
     for end in range(len(data)):
         with pytest.raises(DamagedError):
-            packing.unpack(data[:end], "x")
+            bytes_codec.unpack(data[:end], "x")
 
 
 @given(

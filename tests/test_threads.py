@@ -13,12 +13,13 @@ import pytest
 import volcomp
 from experiments import trial
 from tests.helpers import compress, damage, noise, series
-from volcomp import DamagedError, VerificationError, VolcompError, codec
+from volcomp import DamagedError, VerificationError, VolcompError
+from volcomp.codec import loop
 from volcomp.archive.restore import restore, verify
-from volcomp.container import SLAB, Reader, SectionId
-from volcomp.engines import Workers
-from volcomp.source import Held
-from volcomp.volume import decode, read_volume
+from volcomp.container.sections import SLAB, Reader, SectionId
+from volcomp.codec.engines import Workers
+from volcomp.codec.source import Held
+from volcomp.codec.volumes import decode, read_volume
 
 DEPTH = 200  # ten low slabs, so that most of them are still to come when one fails
 
@@ -64,8 +65,8 @@ def odd(monkeypatch):
             raise DamagedError("it is odd")
         return begin(self, k, payload)
 
-    begin = codec._Back.begin
-    monkeypatch.setattr(codec._Back, "begin", fail)
+    begin = loop._Back.begin
+    monkeypatch.setattr(loop._Back, "begin", fail)
 
 
 def none_is_left(workers, error):
@@ -197,13 +198,13 @@ class Failing(Held):
 
 @pytest.mark.parametrize("check", [True, False])
 def test_a_source_that_fails(array, workers, check):
-    _, slabs = codec.encode_slabs(Failing(array), model="fast", threads=2, check=check)
+    _, slabs = loop.encode_slabs(Failing(array), model="fast", threads=2, check=check)
     with pytest.raises(OSError, match="gone") as error, closing(slabs):
         list(slabs)
     none_is_left(workers, error)
 
 
-@pytest.mark.parametrize("code", [codec.encode, lambda voxels, **options: trial.encoded(voxels, "fast", 2)])
+@pytest.mark.parametrize("code", [loop.encode, lambda voxels, **options: trial.encoded(voxels, "fast", 2)])
 def test_an_interrupt_while_slabs_are_coded(array, workers, monkeypatch, code):
     def interrupted(self, jobs):
         results = in_order(self, jobs)

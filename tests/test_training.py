@@ -8,11 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from volcomp import features, least_squares, linear, models, residual  # noqa: E402
-from volcomp.lstm import learning, reference  # noqa: E402
-from volcomp.lstm.weights import Weights  # noqa: E402
-from volcomp.slab import Slab, lay_out  # noqa: E402
-from volcomp.training import augment, data, density, evaluate, export, model  # noqa: E402
+from volcomp.stages import features, linear, symbols  # noqa: E402
+from volcomp.encoder import linear_fit  # noqa: E402
+from volcomp import models  # noqa: E402
+from volcomp.stages.lstm import learning, reference  # noqa: E402
+from volcomp.stages.lstm.weights import Weights  # noqa: E402
+from volcomp.pipelines.row.slab import Slab, lay_out  # noqa: E402
+from volcomp.training import augment, evaluate, export, model  # noqa: E402
+from volcomp.learn import data, density  # noqa: E402
 
 
 def some_rows(steps: int = 7, rows: int = 20, seed: int = 0) -> data.Batch:
@@ -48,7 +51,7 @@ def test_the_forward_pass_is_the_codecs(name: str) -> None:
 
     r = linear.RADIUS
     levels = prepared.known.reshape(depth, height + 2 * r, -1)[:, r : r + height, r : r + width]
-    fitted = least_squares.fit_by_effort(levels, 0, 5)
+    fitted = linear_fit.fit_by_effort(levels, 0, 5)
     layout = lay_out(prepared.shape, fitted)
     slab, network = Slab(layout, int(levels.max()), fitted, weights), reference.Network(weights)
     network.learn = lambda *_: None  # type: ignore[method-assign]
@@ -123,10 +126,10 @@ def test_the_distributions_sum_to_one(log_scale: float) -> None:
 def test_tables_follow_their_distributions() -> None:
     trainee = model.Trainee("fast", 1)
     weights = integers(trainee)
-    for number in (0, 60, 115, residual.TABLES - 1):
+    for number in (0, 60, 115, symbols.TABLES - 1):
         counts = weights.tables()[number]
-        assert len(counts) == 2 * residual.REACH[residual.CLASS_OF_TABLE[number]] + 1
-        assert counts[:-1].argmax() in (residual.REACH[residual.CLASS_OF_TABLE[number]] - k for k in (0, 1))
+        assert len(counts) == 2 * symbols.REACH[symbols.CLASS_OF_TABLE[number]] + 1
+        assert counts[:-1].argmax() in (symbols.REACH[symbols.CLASS_OF_TABLE[number]] - k for k in (0, 1))
 
 
 def test_samples_are_what_the_codec_sees() -> None:
@@ -186,8 +189,8 @@ def test_slopes_are_those_of_the_code_length() -> None:
     shape, step = density.Shape(), 1e-2
     got = export.slopes(shape)
     for c, b in ((10, 3), (30, 2), (40, 20), (60, 50)):
-        width = residual.class_log_scale(max(c, learning.FINEST))
-        error, scale = (b + 0.5) / 8 * 2**width, residual.class_log_scale(c)
+        width = symbols.class_log_scale(max(c, learning.FINEST))
+        error, scale = (b + 0.5) / 8 * 2**width, symbols.class_log_scale(c)
 
         def bits(error: float, scale: float) -> float:
             return float(shape.bits(torch.tensor([error]), torch.tensor([scale])).detach())

@@ -7,8 +7,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import pytest
 
-from volcomp import vectors
-from volcomp.vectors import AVX2, AVX512, AVX512_VNNI, AVX_VNNI, DOTPROD, NONE
+from volcomp.runtime import vectors
+from volcomp.runtime.vectors import AVX2, AVX512, AVX512_VNNI, AVX_VNNI, DOTPROD, NONE
 
 from .emulated import PROCESSORS, Native, Processor, check, compiling_for, machine_of, module
 

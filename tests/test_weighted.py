@@ -5,31 +5,32 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp import entropy, histogram, models, residual, weighted
+from volcomp.stages import ans, level_factors, symbols, ans_by_voxel
+from volcomp import models
 
 TABLES = models.tables(models.CURRENT["fast"])
 PRODUCTS = np.empty(TABLES.ordered.shape[2], np.uint32)  # room to work in
 
 
 def restored(
-    words: np.ndarray, raw: np.ndarray, blocks: histogram.Blocks, mean: np.ndarray, classes: np.ndarray,
+    words: np.ndarray, raw: np.ndarray, blocks: level_factors.Blocks, mean: np.ndarray, classes: np.ndarray,
     flag: np.ndarray, spike: int, sizes: list[int], limit: int,
 ) -> np.ndarray | None:  # fmt: skip
     """All fronts; None where a voxel cannot be."""
-    stream, position, out, begin = entropy.stream(TABLES, words, max(sizes)), 0, [], 0
+    stream, position, out, begin = ans.stream(TABLES, words, max(sizes)), 0, [], 0
     for size in sizes:
         part = slice(begin, begin + size)
         begin += size
         token, voxel = np.zeros(size, np.uint16), np.full(size, spike, np.int32)
-        entropy.take(stream, TABLES.quantiles, flag[part].astype(np.uint16), token)
-        position = weighted.take(
+        ans.take(stream, TABLES.quantiles, flag[part].astype(np.uint16), token)
+        position = ans_by_voxel.take(
             mean[part], classes[part], token == 1, stream, TABLES.ordered, TABLES.escape, PRODUCTS, blocks, raw,
             position, limit.bit_length(), limit, voxel,
         )  # fmt: skip
         if position < 0:
             return None
         out.append(voxel)
-    entropy.finish(stream)
+    ans.finish(stream)
     assert -(-position // 8) == raw.size
     return np.concatenate(out)
 
@@ -38,15 +39,15 @@ def restored(
 def test_voxels_come_back(seed: int, limit: int, sizes: list[int]) -> None:
     random = np.random.default_rng(seed)
     n = sum(sizes)
-    classes = random.integers(0, residual.CLASSES, n).astype(np.uint8)
+    classes = random.integers(0, symbols.CLASSES, n).astype(np.uint8)
     mean = random.integers(0, 16 * limit + 1, n).astype(np.int32)
     near = mean / 16 + random.standard_t(1, n) * 2.0 ** (classes / 4 - 6)
     voxel = np.where(random.random(n) < 0.9, near, random.integers(0, limit + 1, n)).clip(0, limit).astype(np.int32)
     flag = np.where(random.random(n) < 0.4, random.integers(1, 256, n), 0).astype(np.uint8)
     spike = int(voxel[0])
     settled = (flag > 0) & (voxel == spike)
-    blocks = histogram.blocks(random.integers(histogram.LOWEST, histogram.HIGHEST + 1, limit + 1))
-    words, raw = weighted.encode(
+    blocks = level_factors.blocks(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
+    words, raw = ans_by_voxel.encode(
         TABLES, blocks, voxel, mean, classes, flag, settled, np.array(sizes), limit.bit_length()
     )
     back = restored(words, raw, blocks, mean, classes, flag, spike, sizes, limit)
@@ -60,18 +61,18 @@ def test_with_factors_of_one_it_is_constriction() -> None:
     mean = random.integers(16 * 20_000, 16 * 40_000, n).astype(np.int32)
     voxel = np.rint(mean / 16 + random.logistic(0, 1, n) * 2.0 ** (classes / 4 - 6)).astype(np.int32)
     none = np.zeros(n, np.uint8)
-    blocks = histogram.blocks(np.zeros(limit + 1, np.int64))
-    words, raw = weighted.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array([n]), 16)
+    blocks = level_factors.blocks(np.zeros(limit + 1, np.int64))
+    words, raw = ans_by_voxel.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array([n]), 16)
     assert raw.size == 0
     table, token = np.empty(n, np.uint16), np.empty(n, np.uint16)
-    residual.to_symbols(voxel, mean, classes, table, token)
+    symbols.to_symbols(voxel, mean, classes, table, token)
     coder = constriction.stream.stack.AnsCoder()
     for v in range(n - 1, -1, -1):
-        mirrored = residual.place.py_func(int(mean[v]), int(classes[v]))[1] < 0
-        reach = int(residual.REACH[classes[v]])
+        mirrored = symbols.place.py_func(int(mean[v]), int(classes[v]))[1] < 0
+        reach = int(symbols.REACH[classes[v]])
         counts = np.append(TABLES.ordered[table[v], int(mirrored), : 2 * reach], TABLES.escape[table[v]])
         symbol = 2 * reach - 1 - int(token[v]) if mirrored else int(token[v])
-        model = constriction.stream.model.Categorical(counts / float(1 << entropy.TABLE_BITS), perfect=False)
+        model = constriction.stream.model.Categorical(counts / float(1 << ans.TABLE_BITS), perfect=False)
         coder.encode_reverse(np.array([symbol], np.int32), model)
     assert np.array_equal(words, coder.get_compressed())
 
@@ -86,8 +87,8 @@ def test_a_voxel_costs_what_its_factors_say() -> None:
     none, sizes = np.zeros(n, np.uint8), np.array([n])
     for c in (37, 41, 45):  # 0, 1 and 2 low bits
         arrays = (voxel, mean, np.full(n, c, np.uint8), none, none > 0, sizes, 12)
-        with_them, _ = weighted.encode(TABLES, histogram.blocks(exponents), *arrays)
-        without, _ = weighted.encode(TABLES, histogram.blocks(np.zeros(limit + 1, np.int64)), *arrays)
+        with_them, _ = ans_by_voxel.encode(TABLES, level_factors.blocks(exponents), *arrays)
+        without, _ = ans_by_voxel.encode(TABLES, level_factors.blocks(np.zeros(limit + 1, np.int64)), *arrays)
         saved = 32 * (without.size - with_them.size) / n
         assert abs(saved - (2 - np.log2(1 + 3 / 64))) < 0.02
 
@@ -96,8 +97,8 @@ def test_an_escape_without_its_rank_is_refused() -> None:
     limit, sizes = 50_000, [8]
     voxel, mean = np.full(8, 49_000, np.int32), np.full(8, 16 * 300, np.int32)
     classes, none = np.full(8, 30, np.uint8), np.zeros(8, np.uint8)
-    blocks = histogram.blocks(np.zeros(limit + 1, np.int64))
-    words, raw = weighted.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array(sizes), 16)
+    blocks = level_factors.blocks(np.zeros(limit + 1, np.int64))
+    words, raw = ans_by_voxel.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array(sizes), 16)
     assert raw.size == 16
     back = restored(words, raw, blocks, mean, classes, none, 0, sizes, limit)
     assert back is not None and np.array_equal(back, voxel)
@@ -107,12 +108,12 @@ def test_an_escape_without_its_rank_is_refused() -> None:
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**32 - 1), max_size=60), st.integers(0, 9000))
 def test_any_words_give_voxels_that_exist_or_none(seed: int, words: list[int], limit: int) -> None:
     random = np.random.default_rng(seed)
-    classes = random.integers(0, residual.CLASSES, 200).astype(np.uint8)
+    classes = random.integers(0, symbols.CLASSES, 200).astype(np.uint8)
     mean = random.integers(0, 16 * limit + 1, 200).astype(np.int32)
-    blocks = histogram.blocks(random.integers(histogram.LOWEST, histogram.HIGHEST + 1, limit + 1))
-    stream = entropy.stream(TABLES, np.array([*words, 1], np.uint32), 200)
+    blocks = level_factors.blocks(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
+    stream = ans.stream(TABLES, np.array([*words, 1], np.uint32), 200)
     voxel, raw = np.zeros(200, np.int32), random.integers(0, 256, 40).astype(np.uint8)
-    position = weighted.take(
+    position = ans_by_voxel.take(
         mean, classes, np.zeros(200, bool), stream, TABLES.ordered, TABLES.escape, PRODUCTS, blocks, raw, 0,
         limit.bit_length(), limit, voxel,
     )  # fmt: skip

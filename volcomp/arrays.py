@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import codec
-from .container import MANIFEST, Reader, SectionId, Writer
+from .codec import loop
+from .container.sections import MANIFEST, Reader, SectionId, Writer
 from .errors import DamagedError, UnsupportedError, VerificationError
 from .options import EFFORT, MODEL, MODELS
-from .source import Held
-from .volume import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers, write_volume
+from .codec.source import Held
+from .codec.volumes import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers, write_volume
 
 _DTYPES = ("u1", "i1", "u2", "i2")
 
@@ -61,7 +61,7 @@ def compress(
     voxels, two_dimensional = _as_volume(array)
     if model not in MODELS:
         raise UnsupportedError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
-    codec.check_effort(effort)
+    loop.check_effort(effort)
     file = io.BytesIO()
     writer, source = Writer(file), Held(voxels)
     try:

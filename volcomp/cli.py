@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .errors import UnkeptWarning, UnsupportedError, VolcompError
-from .heap import give_back_at_once
+from .runtime.heap import give_back_at_once
 from .options import EFFORT, MODEL, MODELS
 from .progress import printable
 
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say_what_is_not_kept(options: argparse.Namespace) -> None:
     """Once for a command, whatever it compiled: that the next one will compile it again."""
-    compiled = sys.modules.get("volcomp.compiled")
+    compiled = sys.modules.get("volcomp.runtime.compiled")
     if compiled and compiled.unkept() and options.run is not _doctor:  # which says it its own way
         print("volcomp: " + printable(compiled.unkept()), file=sys.stderr)
 
@@ -63,7 +63,7 @@ def _say_what_is_not_kept(options: argparse.Namespace) -> None:
 @contextmanager
 def _working(options: argparse.Namespace) -> Iterator[None]:
     """Around what may compile: says so on a terminal, while that lasts."""
-    from . import compiled
+    from .runtime import compiled
     from .progress import Wait
 
     if options.run is not _doctor:  # which says so and goes on
@@ -329,7 +329,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _batch(options: argparse.Namespace) -> int:
     from .batch.run import run
-    from .compiled import check
+    from .runtime.compiled import check
 
     check()
     done = run(
@@ -383,7 +383,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _precompile(options: argparse.Namespace) -> int:
-    from .compiled import check
+    from .runtime.compiled import check
     from .precompile import precompile
 
     check()

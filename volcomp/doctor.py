@@ -84,7 +84,7 @@ def _versions() -> Facts:
 def _processor() -> Facts:
     from numba.core.registry import cpu_target
 
-    from .vectors import instructions
+    from .runtime.vectors import instructions
 
     _, compiled_for, stated = cpu_target.target_context.codegen().magic_tuple()
     has = {feature[1:] for feature in stated.split(",") if feature.startswith("+")}
@@ -112,7 +112,8 @@ def _processor_name() -> str:
 
 
 def _kernels() -> list[Facts]:
-    from . import features, models
+    from .stages import features
+    from . import models
 
     numbers = {name: number for name, number in models.CURRENT.items() if number not in models.PUBLISHED}
     return [_of_model(name, models.weights(number).without(features.SPARED)) for name, number in numbers.items()]
@@ -120,8 +121,8 @@ def _kernels() -> list[Facts]:
 
 def _of_model(name: str, weights: Any) -> Facts:
     """What every way to compute a model does, in 10⁹ products and sums a second, and which one is taken."""
-    from . import products
-    from .lstm.cpu import Network
+    from .runtime import products
+    from .stages.lstm.cpu import Network
 
     shape = weights.weights.shape
     speeds: dict[str, float | str] = {}
@@ -151,7 +152,7 @@ def _rounded(rate: float) -> float:
 
 def _step_seconds(network: Any) -> float:
     """What a step takes at best, gates and head included."""
-    from .lstm.state import State
+    from .stages.lstm.state import State
 
     state = State(network.weights, _ROWS)
     network.step(state, 0, _ROWS)
@@ -164,13 +165,13 @@ def _step_seconds(network: Any) -> float:
 
 
 def _threads() -> Facts:
-    from .processors import cores
+    from .runtime.cpus import cores
 
     return {"usable": cores(), "cores": os.cpu_count()}
 
 
 def _memory() -> Facts:
-    from .processors import memory_limits
+    from .runtime.cpus import memory_limits
 
     about = Path("/proc/meminfo")
     if about.exists():
@@ -183,7 +184,8 @@ def _memory() -> Facts:
 
 def _cache() -> Facts:
     """Where the code of volcomp's own loops is kept."""
-    from . import codec, compiled, precompiled  # noqa: F401  # the codec has nearly all loops
+    from .codec import loop  # noqa: F401  # the codec has nearly all loops
+    from .runtime import compiled, precompiled  # noqa: F401  # the codec has nearly all loops
 
     places = [getattr(loop._cache, "cache_path", None) for loop in compiled.loops]
     folders = sorted({Path(place) for place in places if place})

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import arrays, compiled, precompiled
+from . import arrays
+from .runtime import compiled, precompiled
 from .errors import TargetError, UnsupportedError
 from .options import MODELS
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..arrays import report
-from ..container import MANIFEST, Reader, SectionId
+from ..container.sections import MANIFEST, Reader, SectionId
 from ..formats.dicom import describe_header
 from .manifest import Manifest
 from .restore import manifest_of, opened
-from .stored import Records
+from .header_reader import Records
 
 _LOOKED_AT = 256  # images of a volume that may lie in one place before the spacing is not found
 

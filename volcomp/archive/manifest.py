@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from ..container import MANIFEST, Reader, SectionId, Writer
-from ..cursor import Cursor, string, varint
+from ..container.sections import MANIFEST, Reader, SectionId, Writer
+from ..wire.cursor import Cursor, string, varint
 from ..errors import DamagedError, UnsupportedError
-from .packing import CHUNK_BYTES, pack_table, unpack
+from .bytes_codec import CHUNK_BYTES, pack_table, unpack
 from .table import decode_table, encode_table
 
 _SHA_BYTES = 32

@@ -8,17 +8,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..container import BLOB, Reader, SectionId, Writer
+from ..container.sections import BLOB, Reader, SectionId, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
 from ..formats.dicom import Image, read_image
 from ..formats.series import volumes
 from ..options import EFFORT, MODEL
 from ..progress import progress_bar
-from ..volume import Progress, check_effort, progress_of, write_volume
+from ..codec.volumes import Progress, check_effort, progress_of, write_volume
 from .files import check_target, new_file
-from .kept import MAX_RECORD_BYTES, KeptWriter
+from .header_writer import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
-from .packing import CHUNK_BYTES, pack_blob
+from .bytes_codec import CHUNK_BYTES, pack_blob
 from .restore import verify_images, verify_rest
 from .stack import Around, Stack
 from .tree import Source, Tree, collect, source_errors

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..container import MANIFEST, Reader, SectionId
+from ..container.sections import MANIFEST, Reader, SectionId
 from ..errors import DamagedError, UnsupportedError
 from ..progress import progress_bar
-from ..volume import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers
+from ..codec.volumes import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers
 from .files import new_tree
 from .manifest import Entry, Manifest, read_manifest
-from .stored import Blobs, Records
+from .header_reader import Blobs, Records
 from .tree import check_name, check_names
 
 Bytes = bytes | memoryview

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from ..cursor import Cursor, varint
+from ..wire.cursor import Cursor, varint
 
 # Above this width the cells of a column are more alike inside than among each other (private blobs, long texts).
 _TRANSPOSED_WIDTH = 64

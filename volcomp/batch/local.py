@@ -10,7 +10,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 
 from ..errors import UnsupportedError
-from ..processors import cores
+from ..runtime.cpus import cores
 from .jobs import Job
 from .memory import PROCESS, of_process
 from .processes import Lane, Process

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..archive.restore import opened
-from ..codec import FIT_VOXELS, SLAB_HEIGHT, SLAB_VOXELS, TALL_SLAB_HEIGHT
-from ..engines import GROUP_VOXELS
+from ..codec.loop import FIT_VOXELS, SLAB_HEIGHT, SLAB_VOXELS, TALL_SLAB_HEIGHT
+from ..codec.engines import GROUP_VOXELS
 from ..errors import VolcompError
 from ..formats.dicom import read_image
 from ..formats.series import MAX_VOLUME_BYTES
 from ..options import EFFORT
-from ..processors import memory_limits
-from ..volume import read_volume, volume_numbers
+from ..runtime.cpus import memory_limits
+from ..codec.volumes import read_volume, volume_numbers
 from .jobs import Job
 from .work import How
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ..heap import give_back_at_once
+from ..runtime.heap import give_back_at_once
 from .jobs import Job
 from .report import FAILED, Row
 from .work import How, perform

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..archive.files import target_errors
 from ..options import EFFORT, MODEL
 from ..progress import series_bar
-from ..volume import check_effort
+from ..codec.volumes import check_effort
 from . import claims
 from .cluster import Cluster
 from .jobs import Job, find

@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from .. import least_squares, linear
-from ..coding import Reader, Survey
+from ..encoder import linear_fit
+from ..stages import linear
+from ..stages.payload import Reader, Survey
 from ..errors import UnsupportedError
-from ..handover import ByCalls
-from ..lstm import reference
-from ..lstm.weights import Weights
-from ..paper import weights as published
-from ..slab import Team, lay_out
-from ..walk import Given, Opened
-from ..walk import survey as definition
+from ..runtime.rendezvous import ByCalls
+from ..stages.lstm import reference
+from ..stages.lstm.weights import Weights
+from ..pipelines.paper import weights as published
+from ..pipelines.row.slab import Team, lay_out
+from ..pipelines.row.wavefront import Given, Opened
+from ..pipelines.row.wavefront import survey as definition
 
 if TYPE_CHECKING:
-    from .group import Group
-    from .network import Network, Steps
+    from .row.group import Group
+    from .row.network import Network, Steps
     from .paper import network as paper
 
     AnyNetwork = Network | paper.Network
@@ -82,11 +83,11 @@ def name() -> str:
 
 def ways(device: str) -> list[Callable[[Group], Steps]]:
     """How a device may compute, fastest first."""
-    from . import plain
+    from .row import plain
 
     if device != "cuda" or not importlib.util.find_spec("triton"):
         return [plain.Steps]
-    from . import launch
+    from .row import launch
 
     return [launch.Graphs, launch.Steps, plain.Steps]
 
@@ -102,7 +103,7 @@ def network(weights: Weights | published.Weights, device: str = "cuda", way: str
         from .paper.device import ways as of_device
         from .paper.network import Network as make
     else:
-        from .network import Network as make
+        from .row.network import Network as make
 
         holds, of_device = check, ways
     tried: list[Any] = {"torch": of_device("cpu"), "triton": of_device("cuda")[-2:-1]}.get(way) or of_device(device)
@@ -127,16 +128,16 @@ class Walks:
     def __init__(self, network: AnyNetwork) -> None:
         self.network = network
         if isinstance(network.weights, published.Weights):
-            from .paper import walk as alone
+            from .paper import wavefront as alone
 
             self.survey = lambda slabs, done: alone.survey(slabs, network, done)
             self.restore = lambda slabs, done: alone.restore(slabs, network, done)
             return
-        from . import walk
-        from .convoy import Convoy
+        from .row import wavefront
+        from .batcher import Convoy
 
-        self.survey = Convoy(lambda slabs, done: walk.survey(slabs, network, done), partial(self.room, GIVEN_BYTES))
-        self.restore = Convoy(lambda slabs, done: walk.restore(slabs, network, done), partial(self.room, OPENED_BYTES))
+        self.survey = Convoy(lambda slabs, done: wavefront.survey(slabs, network, done), partial(self.room, GIVEN_BYTES))
+        self.restore = Convoy(lambda slabs, done: wavefront.restore(slabs, network, done), partial(self.room, OPENED_BYTES))
 
     def room(self, bytes_per_voxel: int, most: int = CONVOY_VOXELS) -> int:
         """How many voxels may walk at once now."""
@@ -146,22 +147,23 @@ class Walks:
 def check(made: Network) -> None:
     """Fit the linear stage of small slabs and walk over them there and back; raises RuntimeError where the reference
     says otherwise."""
-    from . import equations, walk
+    from . import normal_equations
+    from .row import wavefront
 
     slabs = [_slab(shape, largest, made.weights) for shape, largest in _SHAPES]
     numpy = reference.Network(made.weights)
     expected = [definition(given, numpy, Team(None, 1), lambda done: None) for given in slabs]
-    found = walk.survey(slabs, made, lambda done: None)
+    found = wavefront.survey(slabs, made, lambda done: None)
     replays = [_Replay(given, survey) for given, survey in zip(slabs, expected, strict=True)]
     opened = [
         Opened(given.layout, cast(Reader, replay), given.limit, given.fitted)
         for given, replay in zip(slabs, replays, strict=True)
     ]
-    back = walk.restore(opened, made, lambda done: None)
+    back = wavefront.restore(opened, made, lambda done: None)
     pairs = [pair for one in zip(found, expected, strict=True) for pair in zip(*one, strict=True)]
     same = [a is not None and b is not None and np.array_equal(a, b) for a, b in pairs]
     same += [isinstance(a, np.ndarray) and np.array_equal(a, b.levels) for a, b in zip(back, slabs, strict=True)]
-    fits = [(equations.fit(one.levels, *_FIT, made.device), one.fitted) for one in slabs]
+    fits = [(normal_equations.fit(one.levels, *_FIT, made.device), one.fitted) for one in slabs]
     same += [linear.to_bytes(a) == linear.to_bytes(b) for a, b in fits]
     if not all(same) or not all(replay.same for replay in replays):
         raise RuntimeError("it does not give the reference's numbers here")
@@ -173,7 +175,7 @@ def _slab(shape: tuple[int, int, int], largest: int, weights: Weights) -> Given:
     z, y, x = np.indices(shape)
     levels = largest * (0.5 + 0.3 * np.sin(0.3 * x + 0.2 * y + 0.5 * z)) + random.normal(0, 0.02 * largest, shape)
     levels = np.where(random.random(shape) < 0.2, largest // 3, levels).round().clip(0, largest).astype(np.int32)
-    fitted = least_squares.fit_by_effort(levels, *_FIT)
+    fitted = linear_fit.fit_by_effort(levels, *_FIT)
     quiet = largest // 3 if weights.learns else None
     return Given(lay_out(shape, fitted), levels, largest, fitted, largest // 3, quiet)
 

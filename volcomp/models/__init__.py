@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from ..entropy import Tables
+from ..stages.ans import Tables
 from ..errors import DamagedError, UnsupportedError
-from ..lstm.weights import Weights, load
-from ..paper import weights as published
+from ..stages.lstm.weights import Weights, load
+from ..pipelines.paper import weights as published
 
 FITTED = 128  # added to the number of a released model where differences to it follow
 # Number in the file -> name of the .npz here.

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from .. import models
-from . import corpus, data, export
-from .blocks import DeviceSampler
+from . import corpus, export
+from ..learn import data
+from ..learn.blocks import DeviceSampler
 from .model import HIDDEN, VARIATIONS, Trainee
 
 # As the released models had it: how many steps, from which model on, and the highest learning rate.

@@ -21,11 +21,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .. import codec, models, residual
-from ..lstm.state import AHEAD
-from . import corpus, data
+from ..codec import loop
+from .. import models
+from ..stages import symbols
+from ..stages.lstm.state import AHEAD
+from . import corpus
+from ..learn import data
 from .model import HIDDEN, Trainee
-from .network import quantise
+from ..learn.row_lstm import quantise
 
 SLICES = 16
 
@@ -78,7 +81,7 @@ def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
     """Bits per voxel of the codec's symbols, without corrections and spikes, and of its payloads; the head stands
     still, as the float network's does."""
     seen: list[float] = []
-    correct, weights = residual.correct, codec._weights
+    correct, weights = symbols.correct, loop._weights
     released = models.weights(models.CURRENT[name])
     still = replace(released, slopes=released.slopes[:, :0], metric=released.metric[:0, :0])
 
@@ -88,17 +91,17 @@ def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
     ) -> np.ndarray:  # fmt: skip
         if not seen:  # the first call is for all voxels of the slab
             price = np.empty(voxel.size, np.float32)
-            residual.prices(voxel, mean, classes, code_length, bits, price)
+            symbols.prices(voxel, mean, classes, code_length, bits, price)
             seen.append(float(price.sum(dtype=np.float64)) / voxel.size)
         return correct(voxel, mean, classes, settled, code_length, bits)
 
-    residual.correct, codec._weights = without, lambda *_: still  # type: ignore[assignment]
-    codec._network.cache_clear()
+    symbols.correct, loop._weights = without, lambda *_: still  # type: ignore[assignment]
+    loop._network.cache_clear()
     try:
-        _, payloads = codec.encode(volume, model=name)
+        _, payloads = loop.encode(volume, model=name)
     finally:
-        residual.correct, codec._weights = correct, weights
-        codec._network.cache_clear()
+        symbols.correct, loop._weights = correct, weights
+        loop._network.cache_clear()
     return seen[0], 8 * sum(map(len, payloads)) / volume.size
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from .. import entropy, residual
-from ..lstm import learning
-from ..lstm.weights import Weights, head_limit
-from .density import Shape
+from ..stages import ans, symbols
+from ..stages.lstm import learning
+from ..stages.lstm.weights import Weights, head_limit
+from ..learn.density import Shape
 from .model import HEAD_UNIT, Trainee
-from .network import quantise
+from ..learn.row_lstm import quantise
 
 RATE = 0.015  # of the head's learning while it codes
 RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
@@ -22,12 +22,12 @@ BIAS_ORIGIN = np.array([1 << 4, 1 << 10], np.int32)  # halves, so that the shift
 
 def table(shape: Shape, number: int) -> np.ndarray:
     """Counts uint32 [2 · reach + 1] of one table: every token, then the escape; they sum to 2^20."""
-    c = int(residual.CLASS_OF_TABLE[number])
-    shift = (number - residual.FIRST_TABLE[c]) / residual.SHIFTS[c]  # of the mean above the nearest grey level
-    width, reach = 1 << residual.LOW_BITS[c], residual.REACH[c]
+    c = int(symbols.CLASS_OF_TABLE[number])
+    shift = (number - symbols.FIRST_TABLE[c]) / symbols.SHIFTS[c]  # of the mean above the nearest grey level
+    width, reach = 1 << symbols.LOW_BITS[c], symbols.REACH[c]
     first = np.arange(-reach, reach) * width  # lowest residual of every token
-    probability = shape.interval(first - 0.5 - shift, first + width - 0.5 - shift, residual.class_log_scale(c))
-    total = 1 << entropy.TABLE_BITS
+    probability = shape.interval(first - 0.5 - shift, first + width - 0.5 - shift, symbols.class_log_scale(c))
+    total = 1 << ans.TABLE_BITS
     probability = np.append(probability, max(1 - probability.sum(), 0))
     counts = 1 + np.floor(probability / probability.sum() * (total - probability.size)).astype(np.int64)
     counts[counts.argmax()] += total - counts.sum()
@@ -38,9 +38,9 @@ def slopes(shape: Shape) -> np.ndarray:
     """Of the code length, int8 [2, classes, bins] in 1/32 bit: per scale that a voxel lies further off, and per octave
     that the scale is larger."""
     classes = np.arange(learning.CLASSES)
-    width = np.array([residual.class_log_scale(c) for c in np.maximum(classes, learning.FINEST)])[:, None]
+    width = np.array([symbols.class_log_scale(c) for c in np.maximum(classes, learning.FINEST)])[:, None]
     error = torch.from_numpy((np.arange(learning.BINS) + 0.5) / 8 * 2.0**width).float().requires_grad_()
-    scale = torch.tensor([residual.class_log_scale(int(c)) for c in classes])[:, None].repeat(1, learning.BINS)
+    scale = torch.tensor([symbols.class_log_scale(int(c)) for c in classes])[:, None].repeat(1, learning.BINS)
     scale.requires_grad_()
     shape.bits(error.ravel(), scale.ravel()).sum().backward()
     assert error.grad is not None and scale.grad is not None
@@ -68,7 +68,7 @@ def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
     bias += BIAS_ORIGIN
     limit = head_limit(bias, len(trainee.head))
     head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).clip(-limit, limit).astype(np.int16)
-    counts = [table(trainee.shape, k) for k in range(residual.TABLES)]
+    counts = [table(trainee.shape, k) for k in range(symbols.TABLES)]
     sizes = np.array([len(c) for c in counts], np.int64)
     return Weights(
         trainee.name, weights.numpy(), shift.numpy(), head, bias, np.concatenate(counts), sizes, slopes(trainee.shape),

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import features
-from ..features import INPUTS
-from ..lstm.weights import Weights
-from .density import Shape
-from .device import passes
-from .network import OnCpu, RowLstm
+from ..stages import features
+from ..stages.features import INPUTS
+from ..stages.lstm.weights import Weights
+from ..learn.density import Shape
+from ..learn.device import passes
+from ..learn.row_lstm import OnCpu, RowLstm
 
 HIDDEN = {"turbo": 16, "fast": 32, "base": 128}
 SHARED = {"turbo": 8, "fast": 16, "base": 32}  # hidden outputs that rows pass on to the row below and to the next slice

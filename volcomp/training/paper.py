@@ -34,10 +34,10 @@ from tqdm import tqdm
 
 from neighbourhoods import Neighbourhood, Voxels, cube, gather, margins, pyramid
 
-from .. import mapping
-from ..paper.sequence import in_order, padded
-from ..paper.weights import UNITS, WEIGHT_LIMIT, Weights
-from ..paper.weights import from_real as integers_of
+from ..stages import histogram_packing
+from ..pipelines.paper.sequence import in_order, padded
+from ..pipelines.paper.weights import UNITS, WEIGHT_LIMIT, Weights
+from ..pipelines.paper.weights import from_real as integers_of
 from . import corpus
 
 RATE, BETAS, BATCH, LAMBDA = 1e-4, (0.9, 0.98), 128, 1.0  # as published
@@ -114,7 +114,7 @@ class Source:
 
 def source_of(volume: np.ndarray, neighbourhood: Neighbourhood) -> Source:
     """Map a volume [Z, Y, X] of u1, i1, u2 or i2 to ranks and pad it."""
-    found = mapping.find(volume)
+    found = histogram_packing.find(volume)
     z, y, x = volume.shape
     return Source(padded(found.forward(volume), neighbourhood, found.limit), (z, y, x), max(found.limit, 1))
 

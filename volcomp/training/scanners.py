@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from .. import models
-from . import corpus, data
+from . import corpus
+from ..learn import data
 from .__main__ import BLOCK, BLOCKS, CLIP, prepared, rate_at
 from .model import Trainee
 

@@ -8,12 +8,12 @@ from typing import cast
 
 import numpy as np
 
-from ...handover import ByCalls
-from ...paper import reference
-from ...paper.slab import Alone, Given, Opened, Reader, Shape, fronts_of, schedule_of
-from ...paper.slab import survey as definition
-from ...paper.weights import Weights
-from . import plain, walk
+from ...runtime.rendezvous import ByCalls
+from ...pipelines.paper import reference
+from ...pipelines.paper.slab import Alone, Given, Opened, Reader, Shape, fronts_of, schedule_of
+from ...pipelines.paper.slab import survey as definition
+from ...pipelines.paper.weights import Weights
+from . import plain, wavefront
 from .network import Network, Predictor
 
 # Slabs that are tried: one is through before the other, and neither fills the programs of its fronts. With as many
@@ -36,11 +36,11 @@ def check(made: Network) -> None:
         slabs = [Given(_ranks(shape, limit), limit) for shape in _SHAPES]
         numpy = reference.Network(made.weights)
         expected = [definition(given, numpy, Alone(), _nothing) for given in slabs]
-        found = walk.survey(slabs, made, _nothing)
+        found = wavefront.survey(slabs, made, _nothing)
         same = [np.array_equal(a, b) for a, b in zip(found, expected, strict=True)]
         replays = [Replay(*one, made.weights) for one in zip(slabs, expected, strict=True)]
         opened = [Opened(shape, cast(Reader, replay), limit) for shape, replay in zip(_SHAPES, replays, strict=True)]
-        back = walk.restore(opened, made, _nothing)
+        back = wavefront.restore(opened, made, _nothing)
         same += [
             isinstance(a, np.ndarray) and np.array_equal(a, b.ranks) and replay.through
             for a, b, replay in zip(back, slabs, replays, strict=True)

@@ -10,8 +10,8 @@ division of integers rounds towards zero and its shift to the right down; what i
 import triton
 import triton.language as tl
 
-from ...paper import reference
-from ...paper.weights import OUTPUT_BITS, SIGMOID_STEPS, UNITS
+from ...pipelines.paper import reference
+from ...pipelines.paper.weights import OUTPUT_BITS, SIGMOID_STEPS, UNITS
 
 BLOCK = 32  # voxels of a program
 # As ahead-of-time builds for sm_90 say, no register is spilled so; with 64 voxels, or four warps, some are.

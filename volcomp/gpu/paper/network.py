@@ -11,10 +11,10 @@ import torch
 
 from neighbourhoods import Schedule, flat_offsets, margins
 
-from ...paper.reference import GATE_ONE
-from ...paper.sequence import padded
-from ...paper.slab import Opened, Shape, fronts_of, schedule_of
-from ...paper.weights import Weights
+from ...pipelines.paper.reference import GATE_ONE
+from ...pipelines.paper.sequence import padded
+from ...pipelines.paper.slab import Opened, Shape, fronts_of, schedule_of
+from ...pipelines.paper.weights import Weights
 from ..memory import free
 
 

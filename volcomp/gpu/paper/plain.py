@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import torch
 
-from ...paper.reference import CELL_MOST, GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_BITS, VALUE_SHIFT
-from ...paper.weights import OUTPUT_BITS, UNITS
+from ...pipelines.paper.reference import CELL_MOST, GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_BITS, VALUE_SHIFT
+from ...pipelines.paper.weights import OUTPUT_BITS, UNITS
 from .network import Network
 
 CHUNK = 1 << 14  # voxels at a time; the sums of both halves take 64 MB

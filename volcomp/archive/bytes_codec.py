@@ -1,0 +1,83 @@
+"""General-purpose compression of kept bytes: LZMA2 for tables of headers, zstd for whole files, either for neither.
+
+A packed payload is one byte for the method, the size of the raw bytes as a varint, then the compressed bytes.
+"""
+
+from __future__ import annotations
+
+import lzma
+
+import zstandard
+
+from ..wire.cursor import Cursor, varint
+from ..errors import DamagedError, UnsupportedError
+
+# The most that one payload may unpack to: the bound on what a lying size can cost a reader.
+CHUNK_BYTES = 32 << 20
+_STORED, _ZSTD, _LZMA2 = 0, 1, 2
+
+
+def pack_table(raw: bytes) -> bytes:
+    """For tables of headers: LZMA2 takes 10 to 30 % less than zstd -22 there, at some MB/s."""
+    return _smaller(_LZMA2, raw, lzma.compress(raw, lzma.FORMAT_RAW, filters=_filters(len(raw))))
+
+
+def pack_blob(raw: bytes) -> bytes:
+    """For whole files, which may be large or compressed already: zstd -19 with a window over all of `raw`."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        19,
+        source_size=len(raw),
+        window_log=max(10, (len(raw) - 1).bit_length()),
+        enable_ldm=True,
+        write_content_size=False,
+        write_checksum=False,
+    )
+    return _smaller(_ZSTD, raw, zstandard.ZstdCompressor(compression_params=parameters).compress(raw))
+
+
+def unpack(data: bytes, what: str) -> bytes:
+    """The raw bytes of a packed payload; never allocates more than CHUNK_BYTES for them. Raises DamagedError."""
+    cursor = Cursor(data, what)
+    method = cursor.take(1)[0]
+    size = cursor.varint(limit=CHUNK_BYTES)
+    packed = data[cursor.position :]
+    try:
+        if method == _STORED:
+            raw = packed
+        elif method == _ZSTD:
+            window = 1 << max(10, (size - 1).bit_length())
+            stream = zstandard.ZstdDecompressor(max_window_size=window).stream_reader(packed)
+            raw = stream.read(size + 1)
+        elif method == _LZMA2:
+            decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(size))
+            raw = decoder.decompress(packed, max_length=size + 1)
+            if not decoder.eof or decoder.unused_data:
+                raise cursor.damaged()
+        else:
+            raise UnsupportedError(f"{what} is packed with the unknown method {method}; upgrade volcomp")
+    except (lzma.LZMAError, zstandard.ZstdError, MemoryError) as error:
+        raise DamagedError(f"{what} is damaged: it does not unpack ({error})") from None
+    if len(raw) != size:
+        raise DamagedError(f"{what} is damaged: it unpacks to another size than it says")
+    return raw
+
+
+def _smaller(method: int, raw: bytes, packed: bytes) -> bytes:
+    assert len(raw) <= CHUNK_BYTES
+    if len(packed) >= len(raw):
+        method, packed = _STORED, raw
+    return bytes([method]) + varint(len(raw)) + packed
+
+
+def _filters(size: int) -> list[dict[str, int]]:
+    """The LZMA2 settings, a function of the raw size alone. lp = pb = 0, for text and bytes rather than words."""
+    return [
+        {
+            "id": lzma.FILTER_LZMA2,
+            "preset": 9 | lzma.PRESET_EXTREME,
+            "lc": 3,
+            "lp": 0,
+            "pb": 0,
+            "dict_size": 1 << max(12, (size - 1).bit_length()),
+        }
+    ]

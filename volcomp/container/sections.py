@@ -1,0 +1,261 @@
+"""Sections <-> bytes: the outermost layer of a `.vcz` file, which knows lengths and checksums but no voxels.
+
+Header, sections, index, end mark; laid out in `docs/format.md`. The signature is PNG's idea: a byte above 127, a
+carriage return and two line feeds, so that a transfer that changes line ends or clears top bits is noticed at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from threading import Lock
+from typing import BinaryIO, NamedTuple
+
+from ..wire.cursor import Cursor, varint
+from ..errors import DamagedError, UnsupportedError
+
+SIGNATURE = b"\x89VCZ\r\n\x1a\n"
+FORMAT_VERSION = 3  # 3 since 0.6.0: factors of grey levels; 2 since 0.3.0: supports of runs, weights with shifts
+END_MARK = b"\nvcz"
+
+VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"
+# The order is the format: the index writes a section's kind as its place here, or 255 and the tag itself.
+_KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST)
+_OTHER_KIND = 255
+
+_HEADER = struct.Struct("<8sHH")  # signature, format version, flags
+_FOOTER = struct.Struct("<II4s")  # bytes of the index, CRC-32 of header + index + that length, end mark
+_CRC = struct.Struct("<I")
+_LONGEST_HEAD = 4 + 3 * 9  # tag and three varints
+
+
+class SectionId(NamedTuple):
+    """What a section is: its tag, and up to two numbers (SLAB: volume and slab; VHDR: volume; KEEP, BLOB: number)."""
+
+    tag: bytes
+    major: int = 0
+    minor: int = 0
+
+    def __str__(self) -> str:
+        names = {
+            VOLUME_HEADER: "header of volume {0}",
+            SLAB: "slab {1} of volume {0}",
+            KEPT: "kept bytes {0}",
+            BLOB: "stored files {0}",
+            MANIFEST: "manifest",
+        }
+        name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
+        return name.format(self.major, self.minor)
+
+
+class Place(NamedTuple):
+    """Where a whole section lies in the file: from its tag to the end of its checksum, in bytes."""
+
+    offset: int
+    length: int
+
+
+def _head(section: SectionId, size: int) -> bytes:
+    return section.tag + varint(section.major) + varint(section.minor) + varint(size)
+
+
+class Writer:
+    """Appends sections to a binary file that it neither seeks nor reads, so an archive may be larger than memory.
+
+    `digests` has the SHA-256 of every payload, for `Reader.compare`.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digests: dict[SectionId, bytes] = {}
+        self._header = _HEADER.pack(SIGNATURE, FORMAT_VERSION, 0)
+        self._index: list[bytes] = []
+        self.size = file.write(self._header)  # bytes written so far
+
+    def add(self, section: SectionId, payload: bytes) -> None:
+        """Write one section."""
+        head = _head(section, len(payload))
+        crc = zlib.crc32(payload, zlib.crc32(head))
+        for part in (head, payload, _CRC.pack(crc)):
+            self._file.write(part)
+        length = len(head) + len(payload) + _CRC.size
+        self.size += length
+        self.digests[section] = hashlib.sha256(payload).digest()
+        kind = bytes([_KINDS.index(section.tag)]) if section.tag in _KINDS else bytes([_OTHER_KIND]) + section.tag
+        self._index.append(kind + varint(section.major) + varint(section.minor) + varint(length))
+
+    def finish(self) -> None:
+        """Write the index and the end mark; the file may then be closed."""
+        index = varint(len(self._index)) + b"".join(self._index)
+        length = struct.pack("<I", len(index))
+        crc = zlib.crc32(self._header + index + length)
+        self._file.write(index + length + _CRC.pack(crc) + END_MARK)
+        self.size += len(index) + _FOOTER.size
+
+
+class Reader:
+    """Random access to the sections of a seekable binary file, for several threads at once.
+
+    With `salvage` a lost header or index is no error: the sections are then found by walking over the file.
+    `places` maps the sections in file order; `damage` holds a sentence where the salvage began.
+    """
+
+    def __init__(self, file: BinaryIO, *, salvage: bool = False) -> None:
+        self._file, self._lock = file, Lock()
+        self.size = file.seek(0, os.SEEK_END)
+        self.damage: str | None = None
+        try:
+            self.places = self._read_index()
+        except DamagedError as error:
+            if not salvage:
+                raise
+            self.damage = str(error)
+            self.places = self._walk()
+            if not self.places:
+                raise DamagedError("nothing in the file is a section of a volcomp archive") from None
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes from `offset`; both are inside the file already."""
+        try:
+            with self._lock:
+                self._file.seek(offset)
+                data = self._file.read(count)
+        except OSError as error:
+            raise DamagedError(f"the file cannot be read: {error.strerror}") from error
+        if len(data) != count:
+            raise DamagedError("the file became shorter while it was being read")
+        return data
+
+    def _read_index(self) -> dict[SectionId, Place]:
+        """The checked index; every section lies where the one before it ends."""
+        header = self._bytes(0, min(_HEADER.size, self.size))
+        if header[: len(SIGNATURE)] != SIGNATURE[: len(header)] or not header:
+            raise DamagedError("this is no volcomp archive: it does not begin with the signature of a .vcz file")
+        if self.size < _HEADER.size + _FOOTER.size + 1:
+            raise DamagedError(f"the archive is cut short: it has only {self.size} bytes")
+        _, version, flags = _HEADER.unpack(header)
+        end = self.size - _FOOTER.size
+        footer = self._bytes(end, _FOOTER.size)
+        length, crc, mark = _FOOTER.unpack(footer)
+        if mark != END_MARK:
+            raise DamagedError("the archive is cut short, or has bytes after its end: the end mark is missing")
+        if length > end - _HEADER.size:
+            raise DamagedError("the index is damaged: it would be longer than the file")
+        index = self._bytes(end - length, length)
+        if zlib.crc32(header + index + footer[:4]) != crc:
+            raise DamagedError("the header or the index is damaged: their checksum does not fit")
+        # Only now, so that a flipped bit in the version is called damage and not a newer format.
+        if version > FORMAT_VERSION:
+            raise UnsupportedError(f"format version {version} exceeds the supported {FORMAT_VERSION}; upgrade volcomp")
+        if version == 0 or flags:
+            raise UnsupportedError(f"the flags {flags:#06x} of format version {version} are reserved; upgrade volcomp")
+        return self._parse_index(index, end - length)
+
+    @staticmethod
+    def _parse_index(index: bytes, end: int) -> dict[SectionId, Place]:
+        cursor = Cursor(index, "index")
+        places: dict[SectionId, Place] = {}
+        offset = _HEADER.size
+        for _ in range(cursor.varint(limit=len(index))):
+            kind = cursor.take(1)[0]
+            tag = cursor.take(4) if kind == _OTHER_KIND else _KINDS[kind] if kind < len(_KINDS) else b""
+            if kind == _OTHER_KIND and not tag[:1].islower():
+                raise UnsupportedError(f"sections of kind {tag!r} are unknown to this version; upgrade volcomp")
+            section = SectionId(tag, cursor.varint(), cursor.varint())
+            length = cursor.varint(limit=end - offset)
+            if not tag or section in places:
+                raise cursor.damaged()
+            places[section] = Place(offset, length)
+            offset += length
+        cursor.end()
+        if offset != end:
+            raise DamagedError("the index is damaged: its sections do not fill the file")
+        return places
+
+    def read(self, section: SectionId) -> bytes:
+        """The payload of a section; DamagedError where it is missing or its checksum does not fit."""
+        place = self.places.get(section)
+        if place is None:
+            raise DamagedError(f"{section} is missing")
+        data = self._bytes(*place)
+        found = _parse(data)
+        if found is None or found[0] != section:
+            raise DamagedError(f"{section} is damaged: its checksum does not fit")
+        return found[1]
+
+    def compare(self, digests: Mapping[SectionId, bytes]) -> None:
+        """Read every section; DamagedError unless these are they, and their payloads have these SHA-256."""
+        if self.places.keys() != digests.keys():
+            raise DamagedError("the file holds other sections than were written")
+        for section, digest in digests.items():
+            if hashlib.sha256(self.read(section)).digest() != digest:
+                raise DamagedError(f"{section} is not what was written")
+
+    def payload_size(self, section: SectionId) -> int:
+        """Bytes that a section takes in the file, its head and checksum included."""
+        return self.places[section].length
+
+    def _walk(self) -> dict[SectionId, Place]:
+        """Find whole sections without the index; after a damaged one, search for the next tag."""
+        places: dict[SectionId, Place] = {}
+        offset, budget = 0, 8 * self.size + (1 << 20)  # a file made of tags must not cost the square of its size
+        while offset < self.size and budget > 0:
+            head = _parse_head(self._bytes(offset, min(_LONGEST_HEAD, self.size - offset)))
+            total = head[1] + head[2] + _CRC.size if head and head[0].tag in _KINDS else 0
+            budget -= total
+            if head and 0 < total <= self.size - offset and self._crc_fits(offset, total):
+                # The first wins, since a damaged BLOB may hold an archive whose sections then come to light here;
+                # for the same reason the last manifest wins: a writer puts it at the end.
+                if head[0] not in places or head[0].tag == MANIFEST:
+                    places[head[0]] = Place(offset, total)
+                offset += total
+            else:
+                offset = self._next_tag(offset + 1)
+        return places
+
+    def _crc_fits(self, offset: int, total: int) -> bool:
+        """Check a section piece by piece, because its length is not to be trusted yet."""
+        crc, end = 0, offset + total - _CRC.size
+        while offset < end:
+            piece = self._bytes(offset, min(1 << 20, end - offset))
+            crc = zlib.crc32(piece, crc)
+            offset += len(piece)
+        return _CRC.pack(crc) == self._bytes(end, _CRC.size)
+
+    def _next_tag(self, offset: int) -> int:
+        """Where the next known tag begins, or the end of the file."""
+        step = 1 << 20
+        while offset < self.size:
+            window = self._bytes(offset, min(step + 3, self.size - offset))  # 3: a tag may lie across two windows
+            hits = [hit for hit in (window.find(tag) for tag in _KINDS) if hit >= 0]
+            if hits:
+                return offset + min(hits)
+            offset += step
+        return self.size
+
+
+def _parse_head(data: bytes) -> tuple[SectionId, int, int] | None:
+    """(id, bytes of the head, bytes of the payload), or None where no section begins here."""
+    cursor = Cursor(data, "section")
+    try:
+        tag = cursor.take(4)
+        section = SectionId(tag, cursor.varint(), cursor.varint())
+        size = cursor.varint()
+    except DamagedError:
+        return None
+    return section, cursor.position, size
+
+
+def _parse(data: bytes) -> tuple[SectionId, bytes] | None:
+    """(id, payload) of the section that `data` is, or None where it is not sound."""
+    head = _parse_head(data[:_LONGEST_HEAD])
+    if head is None:
+        return None
+    section, start, size = head
+    end = start + size
+    if end + _CRC.size != len(data) or zlib.crc32(memoryview(data)[:end]) != _CRC.unpack_from(data, end)[0]:
+        return None
+    return section, data[start:end]

@@ -1,0 +1,1 @@
+"""What only an encoder decides: nothing here defines the bits."""

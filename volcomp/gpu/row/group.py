@@ -1,0 +1,119 @@
+"""A group of slabs on the device while they are coded: all that a front needs lies there from the start, and stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from neighbourhoods import pad
+
+from ...stages.lstm import learning
+from ...stages.lstm.weights import Weights
+from ...pipelines.row.slab import RADIUS, level_type, unpadded
+from ...torchops.lanes import LANES
+from ...pipelines.row.wavefront import Given, Opened
+from . import plan
+from .network import Network
+from .plan import Part
+
+
+class Trace:
+    """What goes to and fro for every voxel: of the whole group in the order of coding, or of one front at a time.
+
+    voxel int16 or int32 [v]   grey levels
+    mean int32 [v]             in sixteenths of one
+    classes uint8 [v]
+    context uint8 [v]          of the spike's flags; 0 in a slab that has none
+    said uint8 [≥ 6·v]         the bytes of the last three, so that they travel together
+    """
+
+    def __init__(self, size: int, kind: torch.dtype, device: torch.device, pinned: bool = False) -> None:
+        """Room for so many voxels, of grey levels of this type."""
+        self.voxel = torch.zeros(size, dtype=kind, device=device, pin_memory=pinned)
+        room = -(-size // 16) * 16  # so that each begins where Triton has no other kernel for it than for all else
+        self.said = torch.zeros(6 * room, dtype=torch.uint8, device=device, pin_memory=pinned)
+        self.mean = self.said[: 4 * room].view(torch.int32)[:size]
+        self.classes, self.context = self.said[4 * room :][:size], self.said[5 * room :][:size]
+        self.parts = (self.voxel, self.mean, self.classes, self.context)
+
+    def on_host(self) -> Trace:
+        """As much room on the CPU, from where a GPU may copy while Python goes on."""
+        return Trace(len(self.voxel), self.voxel.dtype, torch.device("cpu"), pinned=self.voxel.device.type == "cuda")
+
+
+class Group:
+    """Slabs [s] of one model with all their rows [r], where `Plan` has them.
+
+    known [n], error int32 [n]  the padded slabs and the linear stage's residuals, one slab after the other
+    prediction int32 [r]        of the linear stage, for the voxel that is being coded
+    inputs int8 [r, INPUTS]     of that voxel,
+    along int8 [r, 2·S]         and what neighbouring rows have passed on to it
+    passed int8 [span, r, S]    what rows pass on: the first S hidden outputs of time t are at t modulo `span`
+    hidden int8 [2, r, H]       read from one half and written to the other, in turns: units are read while others of
+                                the same row are written
+    cell int16 [r, H]
+    head int32 [s, 2, N]        the head's weights; exact int64: the same in 1/65536
+    slope int64 [s, 2, N]       what the voxels since the last step of learning say about them, and
+    count int64 [s]             how many voxels those are
+    trace                       of all voxels where they are known, else of a front
+    """
+
+    def __init__(self, network: Network, parts: Sequence[Part], levels: Sequence[np.ndarray] | None) -> None:
+        """`levels`: the grey levels [Z, Y, X] of every slab where they are known, else None."""
+        n, self.network = network, network
+        self._layouts = [part.layout for part in parts]
+        self.plan = plan.make(parts)
+        self.given = levels is not None
+        p, device = self.plan, network.device
+        kind = level_type(max(part.limit for part in parts))
+        known = np.zeros(p.size, kind)
+        for slab, offset in zip(levels or [], p.offsets.tolist(), strict=levels is not None):
+            padded = pad(slab, 0, RADIUS).ravel()
+            known[offset : offset + padded.size] = padded
+        rows = len(p.start)
+        self.known = torch.from_numpy(known).to(device)
+        self.error = torch.zeros(p.size, dtype=torch.int32, device=device)
+        self.prediction = torch.zeros(rows, dtype=torch.int32, device=device)
+        self.inputs = torch.zeros((rows, LANES), dtype=torch.int8, device=device)
+        self.along = torch.zeros((rows, 2 * n.shared), dtype=torch.int8, device=device)
+        self.passed = torch.zeros((p.span, rows, n.shared), dtype=torch.int8, device=device)
+        self.hidden = torch.zeros((2, rows, n.hidden), dtype=torch.int8, device=device)
+        self.cell = torch.zeros((rows, n.hidden), dtype=torch.int16, device=device)
+        self.head = n.head.repeat(len(parts), 1, 1)
+        self.exact = self.head.to(torch.int64) << learning.EXACT_BITS
+        self.slope = torch.zeros_like(self.exact)
+        self.count = torch.zeros(len(parts), dtype=torch.int64, device=device)
+        self.start, self.base, self.depth, self.sets, self.last = map(n.put, (p.start, p.base, p.depth, p.sets, p.last))
+        self.slabs, self.back, self.flat, self.sources = map(n.put, (p.slabs, p.back, p.flat, p.sources))
+        self.weights, self.bounds = n.put(p.weights), n.put(p.bounds)
+        if not self.given:
+            longest = int(np.diff(p.first).max())
+            self.trace = Trace(longest, self.known.dtype, device)
+            self.fronts = n.put(p.fronts)
+            return
+        self.trace = Trace(int(p.first[-1]), self.known.dtype, device)
+        fronts = p.fronts.copy()
+        fronts[:, :, plan.PLACE] += p.first[:-1, None]
+        self.fronts = n.put(fronts)
+
+    @property
+    def pieces(self) -> np.ndarray:
+        """Which voxels of a front are a slab's: from one, up to another, int64 [f, s, 2]."""
+        fronts = self.plan.fronts
+        begin = fronts[:, :, plan.PLACE]
+        return np.stack([begin, begin + fronts[:, :, plan.HIGH] - fronts[:, :, plan.LOW]], axis=2)
+
+    def levels(self, s: int) -> np.ndarray:
+        """The grey levels [Z, Y, X] of slab s, once it is through: on the CPU."""
+        layout, offset = self._layouts[s], int(self.plan.offsets[s])
+        return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)
+
+
+def need(model: Weights, slab: Given | Opened) -> int:
+    """Bytes of the device's memory that a slab takes in a group, known or not, with this model."""
+    depth, height, width = slab.shape
+    padded = slab.layout.size * (np.dtype(level_type(slab.limit)).itemsize + 4)
+    rows = depth * height * (LANES + 4 * model.hidden + (2 + slab.layout.span) * model.shared + 40)
+    return padded + rows + (depth * height * width * 10 if isinstance(slab, Given) else 0)

@@ -1,0 +1,155 @@
+"""Rows of voxels to train on, taken evenly from every series of the corpus' train split."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from neighbourhoods import pad
+
+from ..stages import features, linear, histogram_packing
+from ..encoder import linear_fit
+from ..stages.grid import DEPTHS
+from ..pipelines.row.slab import padded
+from ..training import augment
+
+SLAB = 32
+
+
+@dataclass
+class Slab:
+    """One slab as the codec sees it, with the residuals of its own fitted linear stage."""
+
+    known: np.ndarray  # int32 [n], padded, flat
+    residual: np.ndarray  # int32 [n], the same
+    shape: tuple[int, int, int]
+    strides: tuple[int, int]
+
+    def index(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Where voxels lie in the flat arrays."""
+        r = linear.RADIUS
+        return z * self.strides[0] + (y + r) * self.strides[1] + x + r
+
+
+def prepare(voxels: np.ndarray, widest: int, fitted: linear.Weights | None = None) -> Slab:
+    """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage unless it is given, keep what it leaves."""
+    shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
+    known, index, strides = padded(voxels.astype(np.int32))
+    slab = Slab(known, known, shape, strides)
+    z = np.indices(shape)[0]
+    fitted = fitted or linear_fit.fit(slab.known, index, strides, widest)
+    prediction = np.empty(index.size, np.int32)
+    depth = np.minimum(z, DEPTHS - 1).astype(np.uint8).ravel()
+    group = linear.groups_of(shape[0], fitted.height, fitted.support)[z.ravel()]
+    limit = int(voxels.max())
+    ready = linear.ready(fitted, strides, limit)
+    linear.predict(slab.known, index.ravel(), depth, group, ready, limit, prediction)
+    error = (voxels << linear.FRACTION_BITS) - prediction.reshape(shape)
+    slab.residual = pad(error.astype(np.int32), 0, linear.RADIUS).reshape(-1)
+    return slab
+
+
+def slabs_of(volume: np.ndarray, widest: int) -> list[Slab]:
+    """All slabs of a volume [Z, Y, X], mapped as a whole; `widest` is the most runs that the supports of their linear
+    stage may have."""
+    ranks = histogram_packing.find(volume).forward(volume)
+    pieces = np.array_split(ranks, max(1, -(-len(ranks) // SLAB)))
+    return [prepare(piece, widest) for piece in pieces]
+
+
+Block = tuple[int, int, int]  # slices, rows, voxels of a row
+
+
+class Batch(NamedTuple):
+    """Blocks of rows that lie beside each other, as the network meets them: arrays, or tensors where they are on a
+    device (`blocks.py`).
+
+    inputs int8 [T, Z, Y, B, INPUTS]
+    error float32 [T, Z, Y, B]       of the linear stage, in grey levels
+    scale int32 [T, Z, Y, B]         its scale indices
+    """
+
+    inputs: Any
+    error: Any
+    scale: Any
+
+
+class Sampler:
+    """Batches of blocks, each so many voxels of so many rows of so many slices that lie beside each other: a series at
+    random, a slab of it, a place; one block in eight begins where its rows do, where the state is zero in coding too.
+    Slabs with fewer slices or rows than a block has are left out."""
+
+    def __init__(self, series: list[list[Slab]], block: Block, seed: int) -> None:
+        deep = [[slab for slab in slabs if slab.shape[0] >= block[0] and slab.shape[1] >= block[1]] for slabs in series]
+        self.series = [slabs for slabs in deep if slabs]
+        self.slabs = [slab for slabs in self.series for slab in slabs]
+        self.block = block
+        self.random = np.random.default_rng(seed)
+
+    def batch(self, blocks: int) -> Batch:
+        """So many blocks."""
+        places = self.places(blocks)
+        of_slab = [(k, places[:, 0] == k) for k in np.unique(places[:, 0]).tolist()]
+        z, y, x = (places[:, column] for column in (1, 2, 3))
+        parts = [blocks_of(self.slabs[k], z[mine], y[mine], x[mine], self.block) for k, mine in of_slab]
+        return Batch(*(np.concatenate(arrays, axis=3) for arrays in zip(*parts, strict=True)))
+
+    def places(self, blocks: int) -> np.ndarray:
+        """Where so many blocks begin, int64 [B, 4]: number of the slab among `slabs`, ascending; slice, row, voxel."""
+        parts = []
+        owner = np.sort(self.random.integers(0, len(self.series), blocks))
+        first = np.cumsum([0, *map(len, self.series)])
+        for s in np.unique(owner):
+            slabs = self.series[s]
+            share = np.array([slab.shape[0] for slab in slabs], float)
+            which = np.sort(self.random.choice(len(slabs), np.count_nonzero(owner == s), p=share / share.sum()))
+            for k in np.unique(which):
+                count = int(np.count_nonzero(which == k))
+                room = np.subtract(slabs[k].shape, self.block)
+                z, y, x = (self.random.integers(0, max(1, r + 1), count) for r in room)
+                x = x * (self.random.random(count) > 0.125)
+                parts.append(np.stack([np.full(count, first[s] + k), z, y, x], axis=1))
+        return np.concatenate(parts)
+
+
+def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Block) -> Batch:
+    """The blocks of `block` slices, rows and voxels that begin at (z, y, x), int64 [B]. Rows that reach over the slab's
+    end go on in its margin, which repeats the last voxel."""
+    depth, height, voxels = block
+    zs = np.broadcast_to(z + np.arange(depth)[:, None, None], (depth, height, len(z)))
+    ys = np.broadcast_to(y + np.arange(height)[:, None], (depth, height, len(z)))
+    xs = np.minimum(np.arange(voxels), slab.shape[2] - 1)[:, None, None, None]
+    places = slab.index(zs, ys, x) + xs  # [T, Z, Y, B]
+    index = places.ravel()
+    depths = np.broadcast_to(np.minimum(zs, DEPTHS - 1).astype(np.uint8), places.shape).ravel()
+    prediction = (slab.known[index] << linear.FRACTION_BITS) - slab.residual[index]
+    scale = np.empty(index.size, np.int32)
+    inputs = np.zeros((index.size, features.INPUTS), np.int8)
+    features.observe(
+        slab.known, slab.residual, index, depths, features.neighbours(slab.strides), prediction, scale, inputs
+    )
+    error = slab.residual[index].astype(np.float32) / (1 << linear.FRACTION_BITS)
+    return Batch(inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape))
+
+
+def series(names: list[str], load: Callable[[str], list[np.ndarray]], widest: int, variations: int) -> list[list[Slab]]:
+    """The slabs of every named series, and after them those of so many variations of each (`augment`), two series at a
+    time."""
+
+    def work(name: str) -> tuple[list[Slab], list[Slab]]:
+        volumes = load(name)
+        random = np.random.default_rng(zlib.crc32(name.encode()))
+        varied = augment.variations(max(volumes, key=np.size), variations, random)
+        mine, other = ([slab for volume in some for slab in slabs_of(volume, widest)] for some in (volumes, varied))
+        return mine, other
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
+        both = list(tqdm(pool.map(work, names), total=len(names), desc="linear stage", disable=None))
+    return [mine for mine, _ in both] + [other for _, other in both]

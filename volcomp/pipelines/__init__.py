@@ -1,0 +1,1 @@
+"""Kinds of predictors, each from grey levels to a slab's payload and back."""

@@ -1,0 +1,108 @@
+"""The CPU backend: the fastest exact matrix product that there is (`products.py`), and numba for the rest."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from ...runtime.compiled import entry, part
+from ...stages.lstm.cell import next_cell
+from ...runtime.products import Maker, Product, take_exact
+from . import reference
+from .reference import GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_SHIFT, rank_of, value_of
+from .weights import SIGMOID_STEPS, UNITS, Weights
+
+CHUNK = 256  # rows at a time: their accumulators, of both halves, take 1 MB and stay in a second-level cache
+
+_i = np.int32  # numba widens int32 arithmetic to 64 bits; casting every result back lets the loops use 32-bit lanes
+_GATES = 4 * UNITS
+
+
+_LAST = 8 * SIGMOID_STEPS - 1  # of the table's entries
+
+
+@part
+def _sigmoid(z: Any, table: np.ndarray) -> Any:
+    """From a table of both signs, which needs no decision: half the time of one of the positive half."""
+    return _i(table[np.uint64(_i(min(max(z, _i(-_LAST)), _i(_LAST)) + _i(_LAST)))])
+
+
+@entry(allocates=True)
+def _advance(
+    sums: np.ndarray, rows: int, value: np.ndarray, shift: np.ndarray, entrance: np.ndarray, bias: np.ndarray,
+    table: np.ndarray, cell: np.ndarray, halves: np.ndarray, hidden: np.ndarray,
+) -> None:  # fmt: skip
+    """One step of `rows` voxels after the matrix product.
+
+    sums int32 [2·rows, 512]   of the high halves, then of the low ones
+    value int32 [rows]         what the network reads
+    table int16 [16383]        σ from −8 to 8
+    cell int16 [rows, 128]     in and out
+    halves int8 [2·rows, 128]  and the hidden outputs int16 [rows, 128] that they are halves of, out
+    """
+    z, gate = np.empty(_GATES, np.int32), np.empty(_GATES, np.int32)
+    for v in range(rows):
+        high, low, x = sums[v], sums[rows + v], value[v]
+        for j in range(_GATES):
+            recurrent = _i(_i(_i(high[j] << _i(8)) + low[j]) >> ((shift[j] + SPLIT) & 31))
+            z[j] = _i(recurrent + _i(_i(_i(x * entrance[j]) + bias[j]) >> _i(VALUE_SHIFT)))
+        for j in range(_GATES):
+            gate[j] = _sigmoid(z[j], table)
+        for j in range(UNITS):
+            g = _i(_i(2 * gate[3 * UNITS + j]) - _i(GATE_ONE))
+            cell[v, j] = next_cell(gate[j], gate[UNITS + j], g, _i(cell[v, j]))
+        for j in range(UNITS):
+            squashed = _i(_i(2 * _sigmoid(_i(_i(cell[v, j]) + _i(1)) >> _i(1), table)) - _i(GATE_ONE))
+            h = _i(_i(_i(gate[2 * UNITS + j] * squashed) + _i(1 << 14)) >> _i(15))
+            h = min(h, _i(HIDDEN_MOST))
+            top = _i(_i(h + _i(128)) >> _i(8))
+            hidden[v, j], halves[v, j], halves[rows + v, j] = h, top, _i(h - _i(top << _i(8)))
+
+
+class Network(reference.Network):
+    """As `reference.Network`, bit for bit, and much faster."""
+
+    def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
+        super().__init__(weights)
+        self._entrance = weights.entrance.astype(np.int32)
+        right = weights.sigmoid.astype(np.int32)
+        self._table = np.concatenate([GATE_ONE - right[:0:-1], right]).astype(np.int16)
+        self._head = weights.head.astype(np.int64)
+        self._room = threading.local()  # for every thread that calls
+        take_exact(weights.recurrent, make_product, self._take, weights.name)
+
+    def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:
+        """As `reference.Network.predict`."""
+        output = np.empty(len(ranks), np.int64)
+        for a in range(0, len(ranks), CHUNK):
+            self._outputs(value_of(ranks[a : a + CHUNK].T, limit), output[a : a + CHUNK])
+        return rank_of(output, limit)
+
+    def _outputs(self, values: np.ndarray, output: np.ndarray) -> None:
+        """The network's outputs int64 [n] for sequences int32 [K, n]."""
+        w, rows = self.weights, values.shape[1]
+        try:
+            sums, halves, cell, hidden = self._room.arrays
+        except AttributeError:
+            sums, halves = np.empty((2 * CHUNK, _GATES), np.int32), np.empty((2 * CHUNK, UNITS), np.int8)
+            cell, hidden = np.empty((2, CHUNK, UNITS), np.int16)
+            self._room.arrays = sums, halves, cell, hidden
+        sums, halves = sums[: 2 * rows], halves[: 2 * rows]
+        cell[:rows], sums[:] = 0, 0  # before the first voxel: nothing to multiply
+        for k, value in enumerate(values):
+            if k:
+                self._product(halves, sums)
+            _advance(sums, rows, value, w.shift, self._entrance, w.bias, self._table, cell, halves, hidden)
+        output[:] = hidden[:rows].astype(np.int64) @ self._head + w.head_bias[0]
+
+    def _take(self, product: Product) -> None:
+        """Compute with this product, if some sequences, extremes among them, give what the reference gives; else
+        RuntimeError."""
+        self._product = product
+        random = np.random.default_rng(0)
+        ranks = random.integers(0, 4096, (40, min(len(self.weights.offsets), 16)))
+        ranks[:8] = random.choice([0, 4095], (8, ranks.shape[1]))
+        if not np.array_equal(self.predict(ranks, 4095), super().predict(ranks, 4095)):
+            raise RuntimeError("it does not give the reference's numbers here")

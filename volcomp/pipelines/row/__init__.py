@@ -1,0 +1,1 @@
+"""The LSTM that runs along the row: `turbo`, `fast` and `base`."""

@@ -1,0 +1,1 @@
+"""What the work runs on: compiled loops, exact products, threads. No voxels."""

@@ -1,0 +1,1 @@
+"""What defines the bits: each stage of the pipelines, in both directions. A change here is another format."""

@@ -1,0 +1,267 @@
+"""Integer tables and the entropy coder: asymmetric numeral systems (Duda 2009), as the library constriction has them.
+
+A coder of this kind is a stack. The decoder takes the symbols of a front table by table, in ascending order, each
+table's in the order of the voxels; the encoder pushes all of it in reverse. Tables hold counts of 2^20, which
+constriction gets as exact binary fractions. It is the reference, in tests; both directions here are our own, because
+constriction's hold the lock of Python's interpreter, and threads would wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..runtime.compiled import entry, part
+from ..errors import DamagedError
+
+TABLE_BITS = 20
+PRECISION = 24  # of the probabilities that constriction makes of the counts
+LOOKUP_BITS = 10  # so many leading bits of a quantile say where to begin the search for its symbol
+FLAGS = 256  # tables of this number on are the model's; those before are of yes and no (0 is none)
+
+
+def flag_counts(code: int) -> np.ndarray:
+    """Counts uint32 [2] of no and yes for a code 1 … 255: odds of (9/8)^(code - 128), within what 2^20 can say."""
+    rising, falling = 9 ** abs(code - 128), 8 ** abs(code - 128)
+    likely = min((rising << TABLE_BITS) // (rising + falling), (1 << TABLE_BITS) - 1)
+    unlikely = (1 << TABLE_BITS) - likely
+    return np.array([unlikely, likely] if code >= 128 else [likely, unlikely], np.uint32)
+
+
+def flag_bits() -> np.ndarray:
+    """Bits of no and yes, float64 [FLAGS, 2], for every code; no bits for code 0, which is no flag."""
+    return np.array([[0.0, 0.0]] + [(TABLE_BITS - np.log2(flag_counts(code))).tolist() for code in range(1, FLAGS)])
+
+
+class Quantiles(NamedTuple):
+    """What decoding needs of all tables.
+
+    first uint32 [tables]                   where the edges of each begin
+    edges uint32 [sum of sizes + tables]    of the symbols of each, from 0 to 2^24
+    lookup uint16 [tables, 2^LOOKUP_BITS]   the symbol of the first quantile with these leading bits
+    """
+
+    first: np.ndarray
+    edges: np.ndarray
+    lookup: np.ndarray
+
+
+def quantiles(tables: Sequence[np.ndarray]) -> Quantiles:
+    """The edges of counts as constriction has them: every symbol gets 1 and its share of what is left of 2^24."""
+    parts = []
+    for table in tables:
+        edges = np.concatenate([[0], np.cumsum(table, dtype=np.int64)]) * ((1 << PRECISION) - len(table))
+        parts.append((edges >> TABLE_BITS) + np.arange(len(table) + 1))
+        parts[-1][-1] = 1 << PRECISION
+    first = np.cumsum([0, *map(len, parts[:-1])]).astype(np.uint32)
+    begins = np.arange(1 << LOOKUP_BITS) << (PRECISION - LOOKUP_BITS)
+    lookup = np.stack([np.searchsorted(part, begins, side="right") - 1 for part in parts]).astype(np.uint16)
+    return Quantiles(first, np.concatenate(parts).astype(np.uint32), lookup)
+
+
+class Tables:
+    """The probability tables of one model, as quantiles, as counts and as code lengths."""
+
+    def __init__(self, counts: Sequence[np.ndarray]) -> None:
+        """counts: for each table uint32 [symbols], at least 2 of them, each at least 1, summing to 2^20. They get the
+        numbers from FLAGS on."""
+        for number, table in enumerate(counts):
+            if len(table) < 2 or table.min() < 1 or int(table.sum()) != 1 << TABLE_BITS:
+                raise ValueError(f"table {number}: counts must be 1 or more and sum to {1 << TABLE_BITS}")
+        self.sizes = np.array([len(table) for table in counts])
+        flags = [flag_counts(code) for code in range(1, FLAGS)]
+        everything = [*flags[:1], *flags, *counts]  # number 0 is never used
+        self.quantiles = quantiles(everything)
+        self.code_length = np.full((len(counts), int(self.sizes.max())), 99, np.float32)
+        for row, table in zip(self.code_length, counts, strict=True):
+            row[: len(table)] = TABLE_BITS - np.log2(table)
+        self._counts = counts
+
+    @cached_property
+    def ordered(self) -> np.ndarray:
+        """Counts of the model's tables without their last symbol, an escape, and the same mirrored: uint32 [tables, 2,
+        longest], zeros where a table is shorter."""
+        ordered = np.zeros((len(self._counts), 2, int(self.sizes.max()) - 1), np.uint32)
+        for both, table in zip(ordered, self._counts, strict=True):
+            both[0, : len(table) - 1] = table[:-1]
+            both[1, : len(table) - 1] = table[-2::-1]
+        return ordered
+
+    @cached_property
+    def escape(self) -> np.ndarray:
+        """The counts of the last symbols: uint32 [tables]."""
+        return np.array([table[-1] for table in self._counts], np.uint32)
+
+
+class Room(NamedTuple):
+    """What an encoder works in: its words uint32; and for the voxels of a front, where those of each table begin, int32
+    [tables], their order int32 [v], and their tables uint16 [v]."""
+
+    words: np.ndarray
+    place: np.ndarray
+    order: np.ndarray
+    own: np.ndarray
+
+    @classmethod
+    def of(cls, symbols: int, tables: int, sizes: np.ndarray) -> Room:
+        """For so many symbols of so many tables, in fronts of the given sizes."""
+        longest = int(sizes.max())
+        order, own = np.empty(longest, np.int32), np.empty(longest, np.uint16)
+        return cls(words_for(symbols), np.empty(tables, np.int32), order, own)
+
+
+@part
+def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> Any:
+    """The voxels of a front by their tables uint8 or uint16 [v], into `order`, those of each table in their own order.
+    `place`, with room for all tables, is for counting. Returns how many have table 0, and so come first."""
+    place[:] = 0
+    for v in range(table.shape[0]):
+        place[table[v]] += 1
+    none, end = np.int64(place[0]), place[0] * 0
+    for k in range(place.shape[0]):
+        end += place[k]
+        place[k] = end - place[k]
+    for v in range(table.shape[0]):
+        order[place[table[v]]] = v
+        place[table[v]] += 1
+    return none
+
+
+@part
+def push(words: np.ndarray, state: Any, count: Any, begin: Any, end: Any) -> tuple[Any, Any]:
+    """The symbol between these edges. Returns the coder's state uint64 after it, and how many words uint32 there are
+    then."""
+    size = np.uint64(end - begin)
+    if state >> np.uint64(64 - PRECISION) >= size:
+        words[count] = state & np.uint64(0xFFFFFFFF)
+        count += 1
+        state >>= np.uint64(32)
+    whole = state // size
+    return whole << np.uint64(PRECISION) | (np.uint64(begin) + (state - whole * size)), count
+
+
+@part
+def push_flags(
+    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: Any, count: Any,
+    place: np.ndarray, order: np.ndarray,
+) -> tuple[Any, Any]:  # fmt: skip
+    """The flags of a front in reverse, by table: the code uint8 [v] of each voxel's, 0 for none, and whether it says
+    yes, bool [v]. `place` and `order` as for `by_table`; returns what `push` does."""
+    for n in range(flag.shape[0] - 1, by_table(flag, place, order) - 1, -1):
+        v = order[n]
+        edge = quantiles.first[flag[v]] + np.uint32(settled[v])
+        state, count = push(words, state, count, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
+    return state, count
+
+
+@part
+def flush(words: np.ndarray, state: Any, count: Any) -> Any:
+    """The last words, from the state; returns how many there are altogether."""
+    while state:
+        words[count] = state & np.uint64(0xFFFFFFFF)
+        count += 1
+        state >>= np.uint64(32)
+    return count
+
+
+@entry
+def _encode(
+    flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
+    quantiles: Quantiles, room: Room,
+) -> int:  # fmt: skip
+    """Push everything in reverse; returns how many words there are."""
+    words, place, order, own = room
+    state, count = np.uint64(0), np.int64(0)
+    end = table.shape[0]
+    for f in range(sizes.shape[0] - 1, -1, -1):
+        first = end - sizes[f]
+        for v in range(first, end):
+            own[v - first] = 0 if settled[v] else table[v]
+        for n in range(end - first - 1, by_table(own[: end - first], place, order) - 1, -1):
+            v = first + order[n]
+            edge = quantiles.first[table[v]] + np.uint32(token[v])
+            state, count = push(words, state, count, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
+        state, count = push_flags(
+            flag[first:end], settled[first:end], quantiles, words, state, count, place[:FLAGS], order
+        )
+        end = first
+    return flush(words, state, count)
+
+
+def words_for(symbols: int) -> np.ndarray:
+    """Room for the words of so many symbols, if each cost as much as one can."""
+    return np.empty(symbols * PRECISION // 32 + 3, np.uint32)
+
+
+def encode(
+    tables: Tables, flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
+    """Code a slab's voxels, in fronts of the given sizes int64 [f]; returns words uint32.
+
+    flag uint8 [v]            the code of every voxel's flag, 0 for none
+    settled bool [v]          whether the flag is yes, so that no token follows
+    table, token uint16 [v]   of the others
+    """
+    room = Room.of(int(np.count_nonzero(flag) + np.count_nonzero(~settled)), tables.quantiles.first.size, sizes)
+    return room.words[: _encode(flag, settled, table, token, sizes, tables.quantiles, room)].copy()
+
+
+class Stream(NamedTuple):
+    """A slab's words on their way through the decoder, and its room to work in.
+
+    words uint32 [n]        taken from the end on
+    state uint64 [2]        the coder's, and how many words are left
+    place int32 [tables]    where the voxels of each table begin in `order`
+    order int32 [longest]   the voxels of a front, by table
+    """
+
+    words: np.ndarray
+    state: np.ndarray
+    place: np.ndarray
+    order: np.ndarray
+
+
+def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
+    """Begin to decode words uint32, as `encode` returned them, whose longest front has so many voxels; DamagedError
+    where no encoder writes them."""
+    if words.size and words[-1] == 0:
+        raise DamagedError("the entropy-coded part of a slab is not one that an encoder writes")
+    state, left = 0, words.size
+    while left and state < 1 << 32:
+        left -= 1
+        state = state << 32 | int(words[left])
+    place = np.empty(tables.quantiles.first.size, np.int32)
+    return Stream(words, np.array([state, left], np.uint64), place, np.empty(longest, np.int32))
+
+
+@entry
+def take(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
+    """Decode the next symbols of a front into token uint16 [v], for voxels that have the tables uint16 [v]; a voxel of
+    table 0 has no symbol, and its token stays. Any words give some symbols of these tables."""
+    order = stream.order
+    none = by_table(table, stream.place, order)
+    state, left, one = stream.state[0], stream.state[1], np.uint64(1)  # numba makes floats of other sums with uint64
+    for n in range(none, table.shape[0]):
+        v = order[n]
+        k = table[v]
+        low = state & np.uint64((1 << PRECISION) - 1)
+        symbol = quantiles.lookup[k, low >> np.uint64(PRECISION - LOOKUP_BITS)]
+        edge = quantiles.first[k] + symbol
+        while quantiles.edges[edge + one] <= low:
+            edge += one
+        begin = quantiles.edges[edge]
+        state = (state >> np.uint64(PRECISION)) * (quantiles.edges[edge + one] - begin) + (low - begin)
+        if state < np.uint64(1 << 32) and left > 0:
+            left -= one
+            state = state << np.uint64(32) | np.uint64(stream.words[left])
+        token[v] = edge - quantiles.first[k]
+    stream.state[0], stream.state[1] = state, left
+
+
+def finish(stream: Stream) -> None:
+    """DamagedError unless exactly what the encoder pushed has been taken."""
+    if stream.state.any():
+        raise DamagedError("the entropy-coded part of a slab holds more than its voxels")

@@ -1,0 +1,181 @@
+"""Between the stages: the local scale of what the linear stage misses, and the network's inputs in units of it.
+
+Everything that the network sees is relative to the linear prediction and divided by the local scale, never a raw
+intensity: this is what lets weights trained on some scanners serve others. All of it is integer arithmetic.
+
+Units: residuals and predictions are in sixteenths of a grey level, scales in 1/256 of one. A *scale index* counts
+sixteenths of an octave from a quarter of a grey level: scale = 2^(index/16) / 4 grey levels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..runtime.compiled import entry, part
+from .grid import flat
+from ..runtime.scalars import larger, smaller
+
+INPUTS = 64  # width of the network's input; the last ones are reserved and zero
+SPARED = slice(16, 40)  # inputs that the smallest networks do without: most neighbours in the slices before
+RADIUS = 2  # reach of every neighbour that is read here
+INPUT_LIMIT = 127
+
+# Neighbours whose grey levels the network sees: 10 in the slice, 21 in the one before, 9 in the one before that.
+_IN_SLICE = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1))
+_SQUARE = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+_DISC = (
+    *_SQUARE, (0, -2), (-2, 0), (0, 2), (2, 0),
+    (-1, -2), (-2, -1), (-1, 2), (-2, 1), (1, -2), (2, -1), (1, 2), (2, 1),
+)  # fmt: skip
+LEVELS = (
+    *((0, dy, dx) for dy, dx in _IN_SLICE),
+    *((-1, dy, dx) for dy, dx in _DISC),
+    *((-2, dy, dx) for dy, dx in _SQUARE),
+)
+# Neighbours whose residuals (after the linear stage) it sees.
+RESIDUALS = (
+    *((0, dy, dx) for dy, dx in _IN_SLICE[:8]),
+    *((-1, dy, dx) for dy, dx in ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (0, 2))),
+)
+LEVELS_IN_SLICE, RESIDUALS_IN_SLICE = 10, 8
+
+# Neighbours that make the scale: 12 in the slice, weight 1/distance, and 9 in the slice before, 0.4/(1 + distance).
+_ACTIVE = (*_IN_SLICE, (-2, -2), (-2, 2))
+ACTIVE = (*((0, dy, dx) for dy, dx in _ACTIVE), *((-1, dy, dx) for dy, dx in _SQUARE))
+ACTIVE_IN_SLICE = len(_ACTIVE)
+
+SCALE_FLOOR = 77  # the scale is 1.2 times the mean absolute residual nearby, plus 0.3 grey levels, in 1/256 of one
+SCALE_INDICES = 320
+# Those weights, by the distance² of a neighbour, so that all of them sum to 1.2 · 4096; the first row is of a slab's
+# first slice, which has none before it.
+_NEAR = ({1: 711, 2: 503, 4: 356, 5: 318, 8: 251}, {1: 560, 2: 396, 4: 280, 5: 251, 8: 198})
+_BEFORE = ({0: 0, 1: 0, 2: 0}, {0: 224, 1: 112, 2: 93})
+ACTIVITY_WEIGHTS = np.array(
+    [
+        [(near if dz == 0 else before)[dy * dy + dx * dx] for dz, dy, dx in ACTIVE]
+        for near, before in zip(_NEAR, _BEFORE, strict=True)
+    ],
+    np.int64,
+)
+
+
+def _scale_table() -> np.ndarray:
+    """The scale of every index in 1/256 of a grey level, int64 [SCALE_INDICES]: the middle of what `scale_index` maps
+    to it. Sixteen straight pieces per octave stand for the logarithm; they are within 0.09 octaves of it."""
+    index = np.arange(SCALE_INDICES)
+    return (2 * (16 + index % 16) + 1) << (index // 16 + 1)
+
+
+SCALES = _scale_table()
+RECIPROCALS = ((1 << 28) + SCALES // 2) // SCALES  # 2^28 / scale
+BOUNDS = (1 << 27) // RECIPROCALS + 1  # differences of 8 scales or more; times the reciprocal still below 2^28
+
+
+class Neighbours(NamedTuple):
+    """`flat` of LEVELS, RESIDUALS and ACTIVE, as `observe` takes them."""
+
+    levels: np.ndarray
+    residuals: np.ndarray
+    active: np.ndarray
+
+
+def neighbours(strides: tuple[int, int]) -> Neighbours:
+    """In a padded slab with these element strides (slice, row)."""
+    return Neighbours(flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides))
+
+
+@entry
+def scale_index(scale: Any) -> Any:
+    """Index of a scale of at least 64/256 grey levels, below 2^32: four bits after the leading one, and its place."""
+    return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # what a float64 begins with, less its bias
+
+
+@part
+def squash(units: Any) -> Any:
+    """An int32 difference in 1/1024 of the scale, within ±8192, as an input: u − u|u|/16 in 1/32, so that what is small
+    stays fine and what is large stays apart."""
+    curved = np.int32(np.int32(units * np.int32(abs(units))) >> np.int32(14))
+    return smaller(np.int32(np.int32(units - curved) + np.int32(16)) >> np.int32(5), np.int32(INPUT_LIMIT))
+
+
+@part
+def clip(value: Any) -> Any:
+    return smaller(larger(value, -INPUT_LIMIT), INPUT_LIMIT)
+
+
+@part
+def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, near: Any, before: Any, spread: Any) -> None:
+    """The inputs that are no neighbours, the last eight, from `rest` on.
+
+    k        the scale index
+    p        the prediction of the linear stage
+    near     the weighted sum of residuals in the slice, and before: in the slice before
+    spread   the sum of how far the grey levels in the slice lie from the prediction
+    """
+    ratio = scale_index((near >> 8) + SCALE_FLOOR) - scale_index((before * 15 >> 10) + SCALE_FLOOR)
+    x[rest] = clip(k - 96)
+    x[rest + 1] = ((p & 15) - 8) << 3
+    x[rest + 2] = 64 if later else 0
+    x[rest + 3] = clip(ratio) if later else 0
+    x[rest + 4] = clip(scale_index(spread * 8 // 5 + SCALE_FLOOR) - k)
+    x[rest + 5] = squash(np.int32(smaller((np.int64(p) * RECIPROCALS[k]) >> 14, 8192)))
+    x[rest + 6] = 64  # the biases' input
+    x[rest + 7] = 0
+
+
+@entry(allocates=True)
+def observe(
+    known: np.ndarray, residual: np.ndarray, index: np.ndarray, depth: np.ndarray, neighbours: Neighbours,
+    prediction: np.ndarray, scale: np.ndarray, inputs: np.ndarray,
+) -> None:  # fmt: skip
+    """The scale index and the inputs of voxels whose causal neighbours are all known.
+
+    known, residual int32 [n]   the padded slab and its residuals after the linear stage, flat
+    index int64 [v]             where each voxel lies in them
+    depth uint8 [v]             its slice in the slab, DEPTHS - 1 for all later ones
+    prediction int32 [v]        of the linear stage
+    scale int32 [v]             out: scale index
+    inputs int8 [v, ≥ INPUTS]   out: the columns from INPUTS on are left alone
+    """
+    levels, residuals, active = neighbours
+    n_levels, n_residuals, n_active = len(LEVELS), len(RESIDUALS), len(ACTIVE)  # constants, so that loops are unrolled
+    rest = n_levels + n_residuals
+    gathered = np.empty(rest, np.int32)  # gathering first leaves loops over it that vector units can run
+    absolute = np.empty(n_active, np.int32)
+    for v in range(index.shape[0]):
+        at, p, later = index[v], prediction[v], depth[v] > 0
+        row = active[depth[v]]
+        for i in range(n_active):
+            absolute[i] = abs(residual[np.uint64(at + row[i])])
+        weight = ACTIVITY_WEIGHTS[1 if later else 0]
+        near, before = np.int64(0), np.int64(0)
+        for i in range(ACTIVE_IN_SLICE):
+            near += weight[i] * np.int64(absolute[i])
+        for i in range(ACTIVE_IN_SLICE, n_active):
+            before += weight[i] * np.int64(absolute[i])  # of weight 0 in the first slice
+        k = scale_index(((near + before) >> 8) + SCALE_FLOOR)
+        scale[v] = k
+
+        row = levels[depth[v]]
+        for i in range(n_levels):
+            gathered[i] = np.int32(known[np.uint64(at + row[i])] * np.int32(16)) - p
+        row = residuals[depth[v]]
+        for i in range(n_residuals):
+            gathered[n_levels + i] = residual[np.uint64(at + row[i])]
+        x = inputs[v]
+        reciprocal = np.int32(RECIPROCALS[k])
+        bound = np.int32(BOUNDS[k])
+        for i in range(rest):
+            d = np.int32(smaller(larger(gathered[i], np.int32(-bound)), bound))
+            units = np.int32(np.int32(d * reciprocal) >> np.int32(14))
+            x[i] = squash(np.int32(smaller(larger(units, np.int32(-8192)), np.int32(8192))))
+        if not later:
+            x[LEVELS_IN_SLICE:n_levels] = 0
+            x[n_levels + RESIDUALS_IN_SLICE : rest] = 0
+
+        spread = np.int64(0)
+        for i in range(LEVELS_IN_SLICE):
+            spread += abs(gathered[i])
+        describe(x, rest, k, p, later, near, before, spread)

@@ -1,0 +1,231 @@
+"""Stage 1, the linear predictor: integer weights that the encoder fits to the volume and sends.
+
+Each voxel is predicted as the mean of four neighbours plus a weighted sum of how far the neighbours of a *support*
+(`supports.py`) lie from that mean. There are up to eight sets of weights, chosen by the local activity, so that edges
+and noise get different ones: the classical class-adaptive least-squares predictor (Wu & Memon 1997; Weinlich et al.
+2016), with the fit (`least_squares.py`) on the encoder's side alone. The decoder solves nothing, so it can get nothing
+differently.
+
+Units: voxels are mapped grey levels (0 … `limit` ≤ 65535); predictions are in sixteenths of a grey level.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from neighbourhoods import Offset
+
+from ..wire import rice
+from . import supports
+from ..runtime.compiled import REORDERED, entry
+from ..wire.cursor import Cursor, string
+from ..errors import DamagedError
+from .grid import LANES, flat, read, runs
+from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE, Support
+
+RADIUS = supports.RADIUS  # the border of every padded slab
+WEIGHT_BITS = 12  # a weight of 4096 is 1.0
+WEIGHT_LIMIT = 32767  # weights are int16
+FRACTION_BITS = 4  # predictions carry sixteenths of a grey level
+CLASS_LIMIT = 64
+COARSE = 16  # added to a support's code where weights have shifts; up to version 0.2 they had none
+SHIFT_LIMIT = 10
+
+
+class Weights(NamedTuple):
+    """What the encoder sends of this stage for one slab.
+
+    support
+    height      how many slices share a group of weight sets (`groups_of`)
+    thresholds  int64 [groups, classes - 1], ascending
+    weights     int16 [groups, classes, neighbours]; a group's first `support.used` ones count
+    shifts      uint8 [groups, classes]; the weights of a set are multiples of 2^shift, no finer than they are known
+    """
+
+    support: Support
+    height: int
+    thresholds: np.ndarray
+    weights: np.ndarray
+    shifts: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """The same as the loops take it, in lanes: each run of LANES voxels side by side holds some of the neighbours, and
+    the others have weights of zero.
+
+    runs int64 [DEPTHS, n]       where each run begins, in the padded slab and by depth, relative to the voxel
+    run_bytes int64 [DEPTHS, n]  the same in bytes of int16
+    in_slice                     how many runs lie in the slice itself; they come first
+    active [n·LANES]             1 for the neighbours that make the activity, else 0
+    nearest int64 [BASE]         where the neighbours of the base lie, relative to the voxel
+    thresholds int32 [g, c-1]    ascending; the class of a voxel is how many its activity reaches
+    steps int32 [g, 8·m]         the same, and then what no activity reaches
+    weights [g, c, n·LANES]      4096 is 1.0
+
+    `weights` are int16, and `active` with them, where differences fit in int16 and no sum of products can leave int32:
+    vector units then multiply and add 16 of them at a time. Else they are integers in float64, and `active` is int32.
+    """
+
+    runs: np.ndarray
+    run_bytes: np.ndarray
+    in_slice: int
+    active: np.ndarray
+    nearest: np.ndarray
+    thresholds: np.ndarray
+    steps: np.ndarray
+    weights: np.ndarray
+
+
+def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
+    """For `predict`, of grey levels 0 … limit in a padded slab with these element strides (slice, row)."""
+    s = weights.support
+    begins, lane = _in_pairs(*runs(s.offsets))
+    largest = limit * int(np.abs(weights.weights.astype(np.int64)).sum(axis=2).max())  # no difference exceeds the limit
+    kinds = (np.int16, np.int16) if limit < 1 << 15 and largest < 1 << 31 else (np.int32, np.float64)
+    active = np.zeros(len(begins) * LANES, kinds[0])
+    active[lane[:ACTIVITY_IN_SLICE]] = active[lane[s.in_slice : s.in_slice + ACTIVITY_BEFORE]] = 1
+    spread = np.zeros((*weights.weights.shape[:2], active.size), kinds[1])
+    spread[:, :, lane] = weights.weights
+    in_slice = sum(dz == 0 for dz, _, _ in begins)
+    reached = np.iinfo(np.int32)
+    places = flat(begins, strides)
+    thresholds = weights.thresholds.clip(reached.min, reached.max).astype(np.int32)
+    steps = np.full((len(thresholds), -(-max(1, thresholds.shape[1]) // LANES) * LANES), reached.max, np.int32)
+    steps[:, : thresholds.shape[1]] = thresholds
+    return Fitted(
+        places, 2 * places, in_slice, active, flat(s.offsets[:BASE], strides)[0],
+        thresholds, steps, spread,
+    )  # fmt: skip
+
+
+def _in_pairs(begins: list[Offset], lane: np.ndarray) -> tuple[list[Offset], np.ndarray]:
+    """Runs and lanes with an even number of runs in the slice, and altogether, for vector units take two at a time;
+    what is added repeats a run, and no neighbour is in it."""
+    in_slice = sum(dz == 0 for dz, _, _ in begins)
+    if in_slice % 2:
+        begins = [*begins[:in_slice], begins[in_slice - 1], *begins[in_slice:]]
+        lane = np.where(lane >= in_slice * LANES, lane + LANES, lane)
+    return [*begins, *begins[-1:]] if len(begins) % 2 else begins, lane
+
+
+def _weigh(weights: np.ndarray, near: np.ndarray, size: int) -> Any:
+    """The sum of the first `size` products."""
+    return weights[:size].astype(np.int64) @ near[:size].astype(np.int64)
+
+
+@overload(_weigh, inline="always")
+def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
+    """The same compiled, in the type that `Fitted` says is wide enough and no wider: numba has one body for each."""
+
+    def short(weights: Any, near: Any, size: Any) -> Any:
+        total = np.int32(0)
+        for i in range(size):
+            total = np.int32(total + np.int32(np.int32(weights[i]) * np.int32(near[i])))
+        return total
+
+    def real(weights: Any, near: Any, size: Any) -> Any:
+        total = 0.0  # every partial sum is an integer below 2^39: exact in float64, in whatever order
+        for i in range(size):
+            total += weights[i] * np.float64(near[i])
+        return total
+
+    return short if weights.dtype == types.int16 else real
+
+
+@entry(fastmath=REORDERED, allocates=True)
+def predict(
+    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, limit: int,
+    prediction: np.ndarray,
+) -> None:  # fmt: skip
+    """Predict voxels whose causal neighbours are all in `known`.
+
+    known int16 or int32 [n]   the padded slab, flat
+    index int64 [v]            where each voxel lies in it
+    depth uint8 [v]            its slice in the slab, DEPTHS - 1 for all later ones
+    group uint8 [v]            which group of weight sets serves the voxel's slice
+    fitted                     what `ready` made of the weights
+    prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
+    """
+    near = np.empty_like(fitted.active)
+    west, north, north_west, north_east = fitted.nearest
+    for v in range(index.shape[0]):
+        at, first = index[v], depth[v] == 0
+        used = fitted.in_slice if first else fitted.runs.shape[1]
+        base = np.int64(known[at + west] + known[at + north] + known[at + north_west] + known[at + north_east] + 2) >> 2
+        for n in range(used):
+            read(known, at + fitted.runs[depth[v], n], near, n * LANES)
+        activity = np.int32(0)
+        for i in range(used * LANES):
+            near[i] -= base
+            activity = np.int32(activity + np.int32(np.int32(abs(near[i])) * np.int32(fitted.active[i])))
+        if first:
+            activity = np.int32(activity * 19 // 10)  # as if the nine neighbours before were like the ten in the slice
+        c = 0
+        for bound in fitted.thresholds[group[v]]:
+            c += activity >= bound
+        total = np.int64(_weigh(fitted.weights[group[v], c], near, used * LANES))
+        value = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
+        prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
+
+
+def groups_of(depth: int, height: int, support: Support) -> np.ndarray:
+    """Which group of weight sets serves each slice of a slab: uint8 [depth]. Group 0 is for the first, then comes one
+    per `height` slices; where a support reaches farther back than two slices, those that it reaches over the slab's
+    first from have group 1 to themselves."""
+    slices = np.arange(depth)
+    if support.reach <= 2:
+        return np.where(slices == 0, 0, 1 + (slices - 1) // height).astype(np.uint8)
+    return np.where(slices < support.reach, slices > 0, 2 + (slices - support.reach) // height).astype(np.uint8)
+
+
+def _rounded(weights: np.ndarray, shift: int) -> np.ndarray:
+    """In units of 2^shift, halves up."""
+    return (weights + (1 << shift >> 1)) >> shift
+
+
+def to_bytes(fitted: Weights) -> bytes:
+    """What a slab's payload says of this stage."""
+    support = fitted.support
+    head = bytes([support.code + COARSE]) + support.to_bytes() + bytes([fitted.height, fitted.weights.shape[1]])
+    thresholds = np.diff(fitted.thresholds, axis=1, prepend=0)
+    parts = []
+    for g, weights in enumerate(fitted.weights.astype(np.int64)):
+        before = np.zeros_like(weights[0])
+        # From class to class weights change little: the differences are what is written, of the neighbours that count.
+        for shift, now in zip(fitted.shifts[g].tolist(), weights, strict=True):
+            parts.append(((now >> shift) - _rounded(before, shift))[: support.used(g)])
+            before = now
+    lists = (thresholds, fitted.shifts, np.concatenate(parts))
+    return head + b"".join(string(rice.encode(listed)) for listed in lists)
+
+
+def from_bytes(reader: Cursor, depth: int) -> Weights:
+    """The inverse for a slab of `depth` slices; DamagedError where it says what no encoder writes."""
+    (code,) = reader.take(1)
+    coarse, code = divmod(code, COARSE)
+    support = supports.from_bytes(code, reader)
+    height, classes = reader.take(2)
+    if coarse > 1 or not height or not 0 < classes <= CLASS_LIMIT:
+        raise DamagedError(f"its linear stage has groups of {height} slices and {classes} classes")
+    groups = int(groups_of(depth, height, support).max()) + 1
+    thresholds = rice.decode(reader.string(), groups * (classes - 1)).reshape(groups, classes - 1).cumsum(axis=1)
+    shifts = np.zeros((groups, classes), np.int64)
+    if coarse:
+        shifts = rice.decode(reader.string(), groups * classes).reshape(groups, classes)
+    if shifts.min() < 0 or shifts.max() > SHIFT_LIMIT:
+        raise DamagedError(f"its linear stage has weights in units beyond 2^{SHIFT_LIMIT}")
+    used = [support.used(g) for g in range(groups)]
+    listed = rice.decode(reader.string(), classes * sum(used))
+    steps = iter(np.split(listed, np.repeat(used, classes).cumsum()[:-1]))
+    weights = np.zeros((groups, classes, len(support.offsets)), np.int64)
+    for g, c in np.ndindex(groups, classes):
+        step, shift = next(steps), int(shifts[g, c])
+        before = weights[g, c - 1, : used[g]] if c else np.zeros_like(step)
+        weights[g, c, : used[g]] = (step + _rounded(before, shift)) << shift
+    if np.abs(weights).max() > WEIGHT_LIMIT:
+        raise DamagedError(f"its linear stage has weights beyond ±{WEIGHT_LIMIT}")
+    return Weights(support, height, thresholds, weights.astype(np.int16), shifts.astype(np.uint8))

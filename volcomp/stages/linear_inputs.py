@@ -1,0 +1,379 @@
+"""All that comes before the network, for the voxels of a front: the linear stage and the network's inputs.
+
+`linear.predict` and `features.observe` define it. Where grey levels fit 16 bits it runs here in vector instructions:
+neighbours that lie side by side are read at once, a row of eight from two voxels to the left on, and put in the order
+of the inputs. A network may do without the inputs `features.SPARED` (its *width* says so); these are not made then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import overload
+
+from . import features, linear
+from ..runtime import vectors
+from ..runtime.compiled import part
+from ..errors import UnsupportedError
+from .features import SCALE_FLOOR, scale_index
+from .grid import LANES, flat
+from ..runtime.scalars import larger, smaller
+from ..runtime.vectors import I8, I16, I32, I64, Lanes, load, load_one, store
+
+Offset = tuple[int, int, int]
+BLOCK = 32  # voxels that go from one stage to the next together
+ACTIVITY, IN_SLICE, BEFORE, SPREAD, NEAR = (BLOCK * k for k in range(1, 6))  # where they begin in the loops' scratch
+LEFT = -2  # where the rows that are read begin
+NARROW = features.INPUTS - (features.SPARED.stop - features.SPARED.start)
+
+
+class Room(NamedTuple):
+    """What is between the stages, for the voxel of every row [Z·Y] at the time that is being coded.
+
+    prediction int32   of the linear stage
+    scale int32        its index
+    mean int32         in sixteenths of a grey level
+    classes uint8
+    missed int32       the voxel minus its mean, in sixteenths of a grey level; NOTHING for the quiet grey level
+    """
+
+    prediction: np.ndarray
+    scale: np.ndarray
+    mean: np.ndarray
+    classes: np.ndarray
+    missed: np.ndarray
+
+
+class _Sight:
+    """Which neighbours make the inputs of a width, and in which rows they are read."""
+
+    def __init__(self, width: int) -> None:
+        levels = len(features.LEVELS) if width == features.INPUTS else features.SPARED.start
+        self.width = width
+        self.levels: Sequence[Offset] = features.LEVELS[:levels]
+        self.levels_in_slice = features.LEVELS_IN_SLICE
+        self.rest = levels + len(features.RESIDUALS)  # the first input that is no neighbour
+        self.level_rows = _rows_of(self.levels)
+        self.error_rows = _rows_of((*features.ACTIVE, *features.RESIDUALS))
+
+
+def _rows_of(offsets: Sequence[Offset]) -> list[Offset]:
+    """Where the rows begin that hold the offsets; those of the slice itself first."""
+    found = dict.fromkeys((dz, dy, LEFT) for dz, dy, _ in offsets)
+    assert all(LEFT <= dx < LEFT + LANES for _, _, dx in offsets)
+    return sorted(found, key=lambda row: (-row[0], -row[1]))
+
+
+FULL, LESS = _Sight(features.INPUTS), _Sight(NARROW)
+ERROR_ROWS_IN_SLICE = sum(dz == 0 for dz, _, _ in FULL.error_rows)
+
+
+def _activity_weights() -> np.ndarray:
+    """The weights of the scale by lanes of the rows of residuals: int32 [2, rows, LANES], of a slab's first slice and
+    of all others."""
+    weights = np.zeros((2, len(FULL.error_rows), LANES), np.int32)
+    for later in (0, 1):
+        for (dz, dy, dx), weight in zip(features.ACTIVE, features.ACTIVITY_WEIGHTS[later].tolist(), strict=True):
+            weights[later, FULL.error_rows.index((dz, dy, LEFT)), dx - LEFT] = weight
+    return weights
+
+
+class Neighbours(NamedTuple):
+    """What `look` reads of a slab, for a network that sees all inputs.
+
+    plain                    for the loops without vector instructions
+    levels int64 [DEPTHS, …]    where the rows of grey levels begin, relative to the voxel, in bytes of int16,
+    errors int64 [DEPTHS, …]    and the rows of residuals, in bytes of int32
+    weights int32 [2, …, LANES]  `_activity_weights`
+    """
+
+    plain: features.Neighbours
+    levels: np.ndarray
+    errors: np.ndarray
+    weights: np.ndarray
+
+
+class NarrowNeighbours(NamedTuple):
+    """The same for a network that does without some inputs: numba compiles its own loops for it."""
+
+    plain: features.Neighbours
+    levels: np.ndarray
+    errors: np.ndarray
+    weights: np.ndarray
+
+
+def neighbours(strides: tuple[int, int], width: int) -> Neighbours | NarrowNeighbours:
+    """Of a padded slab with these element strides (slice, row), for a network of this width."""
+    sight, kind = (FULL, Neighbours) if width == FULL.width else (LESS, NarrowNeighbours)
+    rows = 2 * flat(sight.level_rows, strides), 4 * flat(sight.error_rows, strides)
+    return kind(features.neighbours(strides), *rows, _activity_weights())
+
+
+# ------------------------------------------------------------------------------------------------------------ kernels
+
+
+@vectors.kernel(6, types.int32)
+def _gather(b: Any, known: Any, runs: Any, pairs: Any, base: Any, near: Any, active: Any) -> Any:
+    """Differences int16 from the base, of `pairs` pairs of runs, to `near`; returns their activity.
+
+    known   address of the voxel, int16
+    runs    addresses of where runs begin, int64, in bytes relative to that
+    active  int16 by lane: 1 for neighbours that make the activity
+    """
+    zero = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    total = cgutils.alloca_once_value(b, zero)
+    b.store(zero, total)
+    level = vectors.spread(b, b.trunc(base, I16), 2 * LANES)
+    with cgutils.for_range(b, pairs, intp=I64) as loop:
+        at = b.mul(loop.index, ir.Constant(I64, 16))
+        first, second = (load(b, known, load_one(b, runs, b.add(at, ir.Constant(I64, k)), I64), I16, 8) for k in (0, 8))
+        lanes = b.mul(at, ir.Constant(I64, 2))
+        differences = first.picked(range(2 * LANES), second) - level
+        store(b, differences, near, lanes)
+        counted = vectors.add_pairs(abs(differences), load(b, active, lanes, I16, 2 * LANES))
+        b.store((Lanes(b, b.load(total)) + counted).value, total)
+    return Lanes(b, b.load(total)).total()
+
+
+@vectors.kernel(3, types.int32)
+def _reached(b: Any, steps: Any, eights: Any, activity: Any) -> Any:
+    """How many of 8 · `eights` numbers int32 an activity reaches."""
+    zero = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    total = cgutils.alloca_once_value(b, zero)
+    b.store(zero, total)
+    own = vectors.spread(b, b.trunc(activity, I32), LANES)
+    with cgutils.for_range(b, eights, intp=I64) as loop:
+        bounds = load(b, steps, b.mul(loop.index, ir.Constant(I64, 4 * LANES)), I32, LANES)
+        b.store((Lanes(b, b.load(total)) + own.reaches(bounds)).value, total)
+    return Lanes(b, b.load(total)).total()
+
+
+@vectors.kernel(3, types.int32)
+def _weigh(b: Any, near: Any, weights: Any, pairs: Any) -> Any:
+    """The sum of products of `pairs` pairs of runs, int16 with int16."""
+    zero = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    total = cgutils.alloca_once_value(b, zero)
+    b.store(zero, total)
+    with cgutils.for_range(b, pairs, intp=I64) as loop:
+        at = b.mul(loop.index, ir.Constant(I64, 4 * LANES))
+        products = vectors.add_pairs(*(load(b, array, at, I16, 2 * LANES) for array in (near, weights)))
+        b.store((Lanes(b, b.load(total)) + products).value, total)
+    return Lanes(b, b.load(total)).total()
+
+
+@vectors.kernel(3, types.uint64)
+def _activities(b: Any, error: Any, rows: Any, weights: Any) -> Any:
+    """The weighted sums of residuals in the slice, and of those in the slice before in the high 32 bits; residuals
+    within ±2^19, so that neither reaches 2^32."""
+    sums = []
+    for begin, end in ((0, ERROR_ROWS_IN_SLICE), (ERROR_ROWS_IN_SLICE, len(FULL.error_rows))):
+        parts = [
+            abs(load(b, error, load_one(b, rows, 8 * r, I64), I32, LANES)) * load(b, weights, 32 * r, I32, LANES)
+            for r in range(begin, end)
+        ]
+        total = parts[0]
+        for more in parts[1:]:
+            total = total + more
+        sums.append(b.zext(total.total(), I64))
+    return b.or_(sums[0], b.shl(sums[1], ir.Constant(I64, 32)))
+
+
+def _arranged(rows: Sequence[Lanes], begins: Sequence[Offset], wanted: Sequence[Offset]) -> Lanes:
+    """The neighbours `wanted`, LANES of them, out of rows that begin there."""
+    sources = [begins.index((dz, dy, LEFT)) for dz, dy, _ in wanted]
+    found: Lanes | None = None
+    for row in sorted(set(sources)):
+        own = [dx - LEFT if source == row else -1 for source, (_, _, dx) in zip(sources, wanted, strict=True)]
+        if found is None:
+            found = rows[row].picked([max(lane, 0) for lane in own])
+        else:
+            found = found.picked([i if lane < 0 else LANES + lane for i, lane in enumerate(own)], rows[row])
+    assert found is not None
+    return found
+
+
+def _inputs(sight: _Sight) -> Any:
+    """The kernel that makes the inputs of neighbours."""
+
+    @vectors.kernel(9, types.int32)
+    def make(
+        b: Any, known: Any, level_rows: Any, error: Any, error_rows: Any, prediction: Any, reciprocal: Any, bound: Any,
+        later: Any, inputs: Any,
+    ) -> Any:  # fmt: skip
+        """Inputs int8 from the grey levels and residuals around a voxel; returns the sum of how far the levels in the
+        slice lie from the prediction. `later` is 0 in a slab's first slice, whose inputs of other slices are 0."""
+        levels = [load(b, known, load_one(b, level_rows, 8 * r, I64), I16, LANES) for r in range(len(sight.level_rows))]
+        errors = [load(b, error, load_one(b, error_rows, 8 * r, I64), I32, LANES) for r in range(len(sight.error_rows))]
+        p = vectors.spread(b, b.trunc(prediction, I32), LANES)
+        parts = []
+        for k in range(0, len(sight.levels), LANES):
+            part = _arranged(levels, sight.level_rows, sight.levels[k : k + LANES])
+            parts.append((part.widened() << 4) - p)
+        for k in range(0, len(features.RESIDUALS), LANES):
+            parts.append(_arranged(errors, sight.error_rows, features.RESIDUALS[k : k + LANES]))
+        in_slice = [
+            *(k < sight.levels_in_slice for k in range(len(sight.levels))),
+            *(k < features.RESIDUALS_IN_SLICE for k in range(len(features.RESIDUALS))),
+        ]
+        distances = abs(vectors.joined(parts[:2])) * vectors.constant(
+            b, I32, [k < sight.levels_in_slice for k in range(2 * LANES)]
+        )
+        keep = b.icmp_signed("!=", later, ir.Constant(I64, 0))
+        for k in range(0, len(parts), 2):
+            both = vectors.joined(parts[k : k + 2])
+            limit, factor = (vectors.spread(b, b.trunc(x, I32), both.count) for x in (bound, reciprocal))
+            units = ((both.within(0 - limit, limit) * factor) >> 14).within(-8192, 8192)
+            # `features.squash`
+            made = ((units - ((units * abs(units)) >> 14) + 16) >> 5).at_most(features.INPUT_LIMIT).narrowed(I8)
+            own = in_slice[k * LANES : k * LANES + both.count]
+            if not all(own):
+                made = made.chosen(keep, made.masked(own))
+            store(b, made, inputs, k * LANES)
+        return distances.total()
+
+    return make
+
+
+_make_all, _make_fewer = _inputs(FULL), _inputs(LESS)
+
+# --------------------------------------------------------------------------------------------------------------- look
+
+
+def scratch_for(fitted: linear.Fitted) -> int:
+    """How many int64 `look` needs."""
+    return NEAR + BLOCK * fitted.active.size // 4
+
+
+def _vector_look(make: Any, rest: int) -> Any:
+    """`look` for int16, of the inputs that a kernel makes."""
+
+    def look(
+        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+        limit: Any, neighbours: Any, inputs: Any, scratch: Any,
+    ) -> None:  # fmt: skip
+        lanes, later = np.int64(fitted.active.shape[0]), np.int64(depth > 0)
+        # What goes from loop to loop, BLOCK numbers each: bases, activities, sums of residuals, spreads; differences.
+        active, to_near = np.int64(fitted.active.ctypes.data), np.int64(scratch.ctypes.data) + 8 * NEAR
+        levels, errors = np.int64(known.ctypes.data), np.int64(error.ctypes.data)
+        runs = np.int64(fitted.run_bytes.ctypes.data) + depth * 8 * fitted.run_bytes.shape[1]
+        eights, classes = np.int64(fitted.steps.shape[1] >> 3), np.int64(fitted.weights.shape[1])
+        steps = np.int64(fitted.steps.ctypes.data) + group * 32 * eights
+        level_rows = np.int64(neighbours.levels.ctypes.data) + depth * 8 * neighbours.levels.shape[1]
+        error_rows = np.int64(neighbours.errors.ctypes.data) + depth * 8 * neighbours.errors.shape[1]
+        scaling = np.int64(neighbours.weights.ctypes.data) + later * 4 * LANES * neighbours.weights.shape[1]
+        weights = np.int64(fitted.weights.ctypes.data) + 2 * lanes * group * classes
+        pairs = lanes >> 4 if later else np.int64(fitted.in_slice >> 1)
+        width, to_inputs = np.int64(inputs.shape[1]), np.int64(inputs.ctypes.data)
+        west, north, north_west, north_east = fitted.nearest
+        most = np.int64(limit) << linear.FRACTION_BITS
+        for begin in range(lo, hi, BLOCK):
+            # One loop for each stage: a processor then works on several voxels at once, for none waits for another.
+            count = smaller(BLOCK, hi - begin)
+            for i in range(count):
+                here = at + i * step
+                base = np.int64(2)
+                base += known[np.uint64(here + west)] + known[np.uint64(here + north)]
+                base += known[np.uint64(here + north_west)] + known[np.uint64(here + north_east)]
+                scratch[i] = base >> 2
+                scratch[ACTIVITY + i] = _gather(
+                    levels + 2 * here, runs, pairs, base >> 2, to_near + 2 * i * lanes, active
+                )
+            for i in range(count):
+                activity = scratch[ACTIVITY + i]
+                if not later:
+                    activity = activity * 19 // 10
+                c = np.int64(_reached(steps, eights, activity))
+                total = np.int64(_weigh(to_near + 2 * i * lanes, weights + 2 * lanes * c, pairs))
+                p = scratch[i] << linear.FRACTION_BITS
+                p += (total + 128) >> (linear.WEIGHT_BITS - linear.FRACTION_BITS)
+                room.prediction[begin + i] = smaller(larger(p, 0), most)
+            for i in range(count):
+                sums = _activities(errors + 4 * (at + i * step), error_rows, scaling)
+                in_slice, before = np.int64(sums & np.uint64(0xFFFFFFFF)), np.int64(sums >> np.uint64(32))
+                scratch[IN_SLICE + i], scratch[BEFORE + i] = in_slice, before
+                room.scale[begin + i] = scale_index(((in_slice + before) >> 8) + SCALE_FLOOR)
+            for i in range(count):
+                here, k = at + i * step, np.uint64(room.scale[begin + i])
+                scratch[SPREAD + i] = make(
+                    levels + 2 * here, level_rows, errors + 4 * here, error_rows, np.int64(room.prediction[begin + i]),
+                    features.RECIPROCALS[k], features.BOUNDS[k], later, to_inputs + (begin + i) * width,
+                )  # fmt: skip
+            for i in range(count):
+                v = begin + i
+                features.describe(
+                    inputs[v], rest, np.int64(room.scale[v]), np.int64(room.prediction[v]), later,
+                    scratch[IN_SLICE + i], scratch[BEFORE + i], scratch[SPREAD + i],
+                )  # fmt: skip
+            at += count * step
+
+    return look
+
+
+def _plain_look(width: int) -> Any:
+    """`look` without vector instructions, for grey levels beyond 16 bits."""
+    begin, end = features.SPARED.start, features.SPARED.stop
+    sees_all = width == FULL.width
+
+    @part(allocates=True)
+    def plain(
+        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+        limit: Any, neighbours: Any, inputs: Any, scratch: Any,
+    ) -> None:  # fmt: skip
+        count = hi - lo
+        place, depths, groups = np.empty(count, np.int64), np.empty(count, np.uint8), np.empty(count, np.uint8)
+        for v in range(count):
+            place[v], depths[v], groups[v] = at + v * step, depth, group
+        prediction, scale = room.prediction[lo:hi], room.scale[lo:hi]
+        linear.predict(known, place, depths, groups, fitted, limit, prediction)
+        seen = np.empty((count, features.INPUTS), np.int8)
+        features.observe(known, error, place, depths, neighbours.plain, prediction, scale, seen)
+        for v in range(count):
+            for j in range(features.INPUTS):
+                if sees_all or j < begin:
+                    inputs[lo + v, j] = seen[v, j]
+                elif j >= end:
+                    inputs[lo + v, j - (end - begin)] = seen[v, j]
+
+    def look(
+        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+        limit: Any, neighbours: Any, inputs: Any, scratch: Any,
+    ) -> None:  # fmt: skip
+        plain(lo, hi, at, step, depth, group, room, known, error, fitted, limit, neighbours, inputs, scratch)
+
+    return look
+
+
+_vector_all, _vector_fewer = _vector_look(_make_all, FULL.rest), _vector_look(_make_fewer, LESS.rest)
+_plain_all, _plain_fewer = _plain_look(FULL.width), _plain_look(LESS.width)
+
+
+def look(
+    lo: int, hi: int, at: int, step: int, depth: int, group: int, room: Room, known: np.ndarray, error: np.ndarray,
+    fitted: linear.Fitted, limit: int, neighbours: Neighbours | NarrowNeighbours, inputs: np.ndarray,
+    scratch: np.ndarray,
+) -> None:  # fmt: skip
+    """All that comes before the network, for rows lo … hi-1 of one slice: into their `room`, and their inputs int8 [r,
+    …]. Compiled code alone can call it.
+
+    at, step        where the voxel of the first row lies in the padded slab, and how far it is to the next row's
+    depth, group    the slice, DEPTHS - 1 for all later ones, and which group of weight sets serves it
+    known           int16 or int32, and error int32: the padded slab, flat
+    scratch         int64 [`scratch_for` the linear stage, or more]
+    """
+    raise UnsupportedError("volcomp does not work without compiling: unset NUMBA_DISABLE_JIT")
+
+
+@overload(look)
+def _look_as(
+    lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+    limit: Any, neighbours: Any, inputs: Any, scratch: Any,
+) -> Any:  # fmt: skip
+    sees_all = neighbours.instance_class is Neighbours
+    if known.dtype == types.int16 and fitted.types[fitted.fields.index("weights")].dtype == types.int16:
+        return _vector_all if sees_all else _vector_fewer
+    return _plain_all if sees_all else _plain_fewer

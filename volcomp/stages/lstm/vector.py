@@ -1,0 +1,167 @@
+"""One step of the LSTM in vector instructions: matrix product, gates and head at once, and no sums leave registers.
+
+A *tile* is a few rows by some units: sums of all four gates of these stay in registers while the product runs over the
+inputs, and become cells and hidden outputs there. Inputs are bytes, four of which make an instruction's share
+(`vectors.dot`); where a set wants them unsigned, 128 is added, and 128 times the weights' sums is where sums begin.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from ...runtime import vectors
+from ...runtime.compiled import entry, part
+from ...runtime.products import QUAD, ROWS, Tiles, sums_of, tiles
+from ...runtime.scalars import larger, smaller
+from ...runtime.vectors import I8, I16, I32, I64, Lanes, load, store
+from .cell import CELL_LIMIT, OUTPUT_LIMIT
+from .state import Arrays
+from .weights import Weights
+
+ROWS_AT_A_TIME = 32  # whose inputs stay in the first-level cache beside the weights of some units
+HEAD_LANES = 16
+
+
+class Packed(NamedTuple):
+    """A model as tiles read it, for U units at a time (`vectors.units`).
+
+    tiles                  `products.Tiles`, in which four vectors of sums are the gates of U units
+    shift int32 [h/U, 4, U]
+    """
+
+    tiles: Tiles
+    shift: np.ndarray
+
+
+def fits(weights: Weights) -> bool:
+    """Whether the kernels serve a model on this processor."""
+    return vectors.instructions() != vectors.NONE and weights.weights.shape[0] % 8 == 0 and weights.hidden % 16 == 0
+
+
+def pack(weights: Weights) -> Packed:
+    """For `step`."""
+    order = np.arange(4 * weights.hidden).reshape(4, -1, vectors.units()).transpose(1, 0, 2)  # [h/U, 4, U]
+    return Packed(tiles(weights.weights, order), np.ascontiguousarray(weights.shift[order], np.int32))
+
+
+def _sigmoid(z: Lanes) -> Lanes:
+    z = z.within(-4096, 4096)
+    return (z * (8192 - abs(z)) + ((16384 << 10) + 1023)) >> 10
+
+
+def _tanh(z: Lanes) -> Lanes:
+    z = z.within(-2048, 2048)
+    return (z * (4096 - abs(z)) + 127) >> 7
+
+
+def _cell(z: list[Lanes], before: Lanes) -> tuple[Lanes, Lanes]:
+    """`cell.step` of some units: the next cell and the hidden output."""
+    i, f, o, g = _sigmoid(z[0]), _sigmoid(z[1]), _sigmoid(z[2]), _tanh(z[3])
+    c = ((f * before + ((i * g) >> 3) + 16384) >> 15).within(-CELL_LIMIT, CELL_LIMIT)
+    return c, ((o * _tanh(c >> 2) + (1 << 22)) >> 23).at_most(OUTPUT_LIMIT)
+
+
+def _tile(rows: int, units: int) -> Any:
+    """The kernel of `rows` rows by `units` units; its arguments are those of `advance` below."""
+
+    @vectors.kernel(10)
+    def advance(
+        b: Any, x: Any, x_stride: Any, quads: Any, weights: Any, begin: Any, shift: Any, cell: Any, cell_stride: Any,
+        hidden: Any, hidden_stride: Any,
+    ) -> None:  # fmt: skip
+        """Advance rows whose inputs begin at x, cells at `cell` and hidden outputs at `hidden`; strides in bytes."""
+        size = 4 * units  # bytes of a vector of sums
+        sums = sums_of(b, rows, units, x, x_stride, quads, weights, begin)
+        for r in range(rows):
+            z = []
+            for k in range(4):
+                z.append((Lanes(b, b.load(sums[r][k])) << 3) >> load(b, shift, k * size, I32, units))
+            at_cell, at_hidden = (b.mul(stride, ir.Constant(I64, r)) for stride in (cell_stride, hidden_stride))
+            c, h = _cell(z, load(b, cell, at_cell, I16, units).widened())
+            store(b, c.narrowed(I16), cell, at_cell)
+            store(b, h.narrowed(I8), hidden, at_hidden)
+
+    return advance
+
+
+_advance_tall, _advance_one = _tile(ROWS, vectors.units()), _tile(1, vectors.units())
+
+
+@vectors.kernel(4, types.uint64)
+def _weigh(b: Any, x: Any, first: Any, second: Any, count: Any) -> Any:
+    """Two sums of `count` products of the same int8 with int16 each, HEAD_LANES or more; the second one in the high 32
+    bits. The last piece may begin before the end of the one before: what both hold counts once."""
+    kind = ir.VectorType(I32, HEAD_LANES // 2)
+    totals = [cgutils.alloca_once(b, kind) for _ in range(2)]
+    for total in totals:
+        b.store(ir.Constant(kind, [0] * kind.count), total)
+    lanes, size = vectors.constant(b, I16, range(HEAD_LANES)), ir.Constant(I64, HEAD_LANES)
+    pieces = b.sdiv(b.add(count, ir.Constant(I64, HEAD_LANES - 1)), size)
+    last = b.sub(count, size)
+    with cgutils.for_range(b, pieces, intp=I64) as loop:
+        at = b.mul(loop.index, size)
+        begin = b.select(b.icmp_signed("<", at, last), at, last)
+        seen = vectors.spread(b, b.trunc(b.sub(at, begin), I16), HEAD_LANES)
+        inputs = load(b, x, begin, I8, HEAD_LANES).widened(I16) * lanes.reaches(seen)
+        for total, head in zip(totals, (first, second), strict=True):
+            own = load(b, head, b.mul(begin, ir.Constant(I64, 2)), I16, HEAD_LANES)
+            b.store((Lanes(b, b.load(total)) + vectors.add_pairs(inputs, own)).value, total)
+    low, high = (b.zext(Lanes(b, b.load(total)).total(), I64) for total in totals)
+    return b.or_(low, b.shl(high, ir.Constant(I64, 32)))
+
+
+@part
+def step(
+    lo: int, hi: int, packed: Packed, words: np.ndarray, inputs: np.ndarray, cell: np.ndarray, head: np.ndarray,
+    bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray, scratch: np.ndarray,
+) -> None:  # fmt: skip
+    """As `reference.Network.step`, of rows lo … hi-1; the arrays are those of `Packed` and `State`, whole.
+
+    scratch int64 [SCRATCH of the inputs and more]
+    """
+    size, h, n = inputs.shape[1], cell.shape[1], head.shape[1]
+    units = packed.tiles.begin.shape[2]
+    vector, quads = 4 * units, size // QUAD  # bytes of a vector of sums; sets of inputs
+    # numba makes floats of sums of int64 with addresses, which are unsigned.
+    x, all_inputs, cells = np.int64(scratch.ctypes.data), np.int64(inputs.ctypes.data), np.int64(cell.ctypes.data)
+    weights, begins = np.int64(packed.tiles.weights.ctypes.data), np.int64(packed.tiles.begin.ctypes.data)
+    shifts, first = np.int64(packed.shift.ctypes.data), np.int64(head.ctypes.data)
+    for a in range(lo, hi, ROWS_AT_A_TIME):
+        rows = smaller(ROWS_AT_A_TIME, hi - a)
+        eights = words.shape[1]
+        for v in range(rows):
+            for j in range(eights):
+                scratch[v * eights + j] = words[a + v, j] ^ packed.tiles.flip
+        for g in range(h // units):
+            w, begin, shift = weights + g * size * vector, begins + 4 * g * vector, shifts + 4 * g * vector
+            own, hidden = cells + 2 * (a * h + g * units), all_inputs + a * size + size - h + g * units
+            tall = rows - rows % ROWS
+            for v in range(0, tall, ROWS):
+                to_cell, to_hidden = own + 2 * v * h, hidden + v * size
+                _advance_tall(x + v * size, size, quads, w, begin, shift, to_cell, 2 * h, to_hidden, size)
+            for v in range(tall, rows):
+                to_cell, to_hidden = own + 2 * v * h, hidden + v * size
+                _advance_one(x + v * size, size, quads, w, begin, shift, to_cell, 2 * h, to_hidden, size)
+        for v in range(a, a + rows):
+            sums = _weigh(all_inputs + (v + 1) * size - n, first, first + 2 * n, n)
+            low, high = np.int32(sums & np.uint64(0xFFFFFFFF)), np.int32(sums >> np.uint64(32))
+            offset[v] = smaller(larger((low + bias[0]) >> 5, -8192), 8192)
+            octaves[v] = (high + bias[1]) >> 11
+
+
+def scratch_for(size: int) -> int:
+    """How many int64 `step` needs for so many inputs."""
+    return ROWS_AT_A_TIME * size // 8
+
+
+@entry
+def step_alone(lo: int, hi: int, packed: Packed, state: Arrays, bias: np.ndarray, scratch: np.ndarray) -> None:
+    """`step`, for a caller in Python."""
+    step(
+        lo, hi, packed, state.words, state.inputs, state.cell, state.head, bias, state.offset, state.octaves, scratch
+    )

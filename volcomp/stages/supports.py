@@ -1,0 +1,123 @@
+"""Supports: which neighbours the linear stage weighs. A few are named; others are chosen for a slab by its encoder.
+
+A chosen support is a list of *runs*, each the eight voxels from (dz, dy, dx) on: what a decoder reads with one vector
+load, so that a run costs it the same however many of its voxels help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from neighbourhoods import Offset, disc, is_causal
+
+from ..wire.cursor import Cursor
+from ..errors import DamagedError
+from .grid import DEPTHS, LANES, flat
+
+RADIUS = 7  # widest reach of any support within a slice, and so the border of every padded slab
+REACH = DEPTHS - 1  # slices back
+RUN_LIMIT = 64  # of a chosen support
+BASE = 4  # the first four neighbours (W, N, NW, NE) make the mean that weights act around
+# Activity is the mean absolute difference from the base over these neighbours: radius 2 in the slice, 3×3 before it.
+ACTIVITY_IN_SLICE = 10
+ACTIVITY_BEFORE = 9
+
+# Squared radii of the discs in the slice itself, the one before and the one before that. `small` is for volumes of so
+# few voxels that more weights would cost more than they save. Up to version 0.2 all supports were of these.
+DISCS = {"small": (5, 2, 0), "narrow": (10, 5, 2), "wide": (20, 10, 2), "broad": (52, 10, 2), "full": (52, 26, 5)}
+CHOSEN = len(DISCS)  # the code of a support that is not named
+
+
+@dataclass(frozen=True)
+class Support:
+    """The neighbours of one support.
+
+    `offsets` (dz, dy, dx): those of the slice itself first, then the slice before and so on, each slice's nearest
+    first, so that what the first slices of a slab use are prefixes. They begin with what makes base and activity.
+    `begins` are its runs, empty for a named one.
+    """
+
+    offsets: tuple[Offset, ...]
+    begins: tuple[Offset, ...] = ()
+
+    @property
+    def in_slice(self) -> int:
+        """How many lie in the slice itself."""
+        return sum(dz == 0 for dz, _, _ in self.offsets)
+
+    @property
+    def reach(self) -> int:
+        """How many slices back the farthest lies."""
+        return max(-dz for dz, _, _ in self.offsets)
+
+    def used(self, group: int) -> int:
+        """How many of the neighbours count in a group of slices (`linear.groups_of`): only those of the slice itself in
+        a slab's first; where there are neighbours beyond the second slice back, none of these in group 1."""
+        near = 0 if group == 0 else 2 if group == 1 and self.reach > 2 else REACH
+        return sum(-dz <= near for dz, _, _ in self.offsets)
+
+    def flat(self, strides: tuple[int, int]) -> np.ndarray:
+        """Offsets into a padded slab with element `strides` (slice, row): int64 [DEPTHS, n], by slice of the slab. A
+        neighbour in a slice before the slab's first is read from the first slice; in the first slice itself only the
+        `in_slice` neighbours count, and the others are never read."""
+        return flat(self.offsets, strides)
+
+    @property
+    def code(self) -> int:
+        """The number of a named support, or CHOSEN."""
+        return CHOSEN if self.begins else next(code for code, name in enumerate(DISCS) if named(name) == self)
+
+    def to_bytes(self) -> bytes:
+        """What follows the code: nothing, or of a chosen support the number of its runs and three bytes for each."""
+        listed = [part for dz, dy, dx in self.begins for part in (-dz, dy + RADIUS, dx + LANES)]
+        return bytes([len(self.begins), *listed]) if self.begins else b""
+
+
+def _ordered(offsets: Iterable[Offset]) -> tuple[Offset, ...]:
+    return tuple(sorted(offsets, key=lambda o: (-o[0], o[1] ** 2 + o[2] ** 2, -o[1], o[2])))
+
+
+@cache
+def named(name: str) -> Support:
+    """The named support of `DISCS`."""
+    return Support(_ordered(disc(DISCS[name])))
+
+
+CORE = {
+    *(o for o in named("narrow").offsets[:ACTIVITY_IN_SLICE]),
+    *((-1, dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)),
+}  # what makes base and activity
+
+
+def voxels_of(run: Offset) -> tuple[Offset, ...]:
+    """The neighbours of the run that begins at (dz, dy, dx): those that are causal and within RADIUS."""
+    dz, dy, dx = run
+    return tuple((dz, dy, x) for x in range(dx, dx + LANES) if abs(x) <= RADIUS and is_causal((dz, dy, x)))
+
+
+def of_runs(begins: Iterable[Offset]) -> Support:
+    """The support that holds the neighbours of these runs."""
+    begins = tuple(sorted(set(begins)))
+    return Support(_ordered({offset for run in begins for offset in voxels_of(run)}), begins)
+
+
+def from_bytes(code: int, reader: Cursor) -> Support:
+    """The support of this code, given what follows it; DamagedError for what `Support.to_bytes` does not write."""
+    if code < CHOSEN:
+        return named(tuple(DISCS)[code])
+    if code > CHOSEN:
+        raise DamagedError(f"its linear stage has support {code}; 0 to {CHOSEN} are known")
+    (count,) = reader.take(1)
+    listed = np.frombuffer(reader.take(3 * count), np.uint8).reshape(-1, 3).astype(int)
+    begins = [(-back, dy - RADIUS, dx - LANES) for back, dy, dx in listed.tolist()]
+    inside = all(-dz <= REACH and abs(dy) <= RADIUS and dx <= RADIUS for dz, dy, dx in begins)
+    if not inside or count > RUN_LIMIT or begins != sorted(set(begins)) or not all(map(voxels_of, begins)):
+        raise DamagedError("its linear stage has a support of runs that no encoder writes")
+    support = of_runs(begins)
+    if not set(support.offsets) >= CORE:
+        raise DamagedError("its linear stage has a support that lacks the nearest neighbours")
+    return support

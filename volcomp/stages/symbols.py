@@ -1,0 +1,205 @@
+"""Voxel <-> symbol: what the entropy coder gets, given where the network puts the mean and how sure it is.
+
+The scale picks one of 76 *classes*, a quarter of an octave apart. Below two grey levels the place of the mean between
+two grey levels matters as well: a class has then 2, 4 or 8 *shifts*, and as its tables are symmetric, a mean below the
+nearest grey level is the mirror image of one above. Each (class, shift) is one table of the entropy coder. Above eight
+grey levels the lowest bits of a residual are as good as random and are stored as they are (`low_bits`), so that
+alphabets stay short.
+
+A symbol is  token = ((sign · (voxel − nearest)) >> low_bits) + reach,  or  2 · reach  for an escape, after which the
+voxel itself follows in raw bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..runtime.compiled import entry, part
+
+CLASSES = 76
+CLASS_ORIGIN = 64  # class 0 begins at scale index −64: 2^-6 grey levels
+FRACTION = 16  # means are in sixteenths of a grey level
+
+
+def class_log_scale(c: int) -> float:
+    """log2 of the scale at the middle of class c, in grey levels."""
+    return (4 * c + 1.5 - CLASS_ORIGIN) / 16 - 2
+
+
+# A step of at most half a scale between shifts: rounding the mean to it costs under 0.005 bit.
+SHIFTS = np.array([8] * 20 + [4] * 4 + [2] * 4 + [1] * 48, np.int64)
+_SHIFT_BITS = np.array([n.bit_length() - 1 for n in SHIFTS.tolist()], np.int64)
+# From eight grey levels on a token stands for so many residuals that a scale is 8 to 16 tokens.
+LOW_BITS = np.array([max(c // 4 - 9, 0) for c in range(CLASSES)], np.int64)
+# 3 + 14 scales, in tokens.
+REACH = np.array(
+    [4] * 9 + [5] * 4 + [6, 6, 7, 7, 8, 9, 10, 11, 12, 14, 16, 18, 21, 25, 29, 33, 39, 46, 54, 63, 75, 88, 104]
+    + [123, 146, 173, 205] * 10,
+    np.int64,
+)  # fmt: skip
+FIRST_TABLE = np.concatenate([[0], np.cumsum(SHIFTS // 2 + 1)])[:-1].astype(np.int64)
+TABLES = int(FIRST_TABLE[-1] + SHIFTS[-1] // 2 + 1)
+CLASS_OF_TABLE = np.searchsorted(FIRST_TABLE, np.arange(TABLES), side="right") - 1
+
+
+@entry
+def place(mean: Any, c: Any) -> tuple[int, int, int]:
+    """The grey level nearest to a mean in sixteenths, the sign (±1) of its mirror, and the table."""
+    n = SHIFTS[c]
+    q = (mean * n + FRACTION // 2) >> 4  # in 1/n of a grey level
+    nearest = (q + (n >> 1)) >> _SHIFT_BITS[c]
+    shift = q - nearest * n
+    if shift < 0:
+        return nearest, -1, FIRST_TABLE[c] - shift
+    return nearest, 1, FIRST_TABLE[c] + shift
+
+
+@entry
+def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
+    """The same for tokens in the order of the grey levels that they stand for: the first level of token `reach`,
+    whether (0, 1) the table is mirrored, and the table."""
+    nearest, sign, table = place(mean, c)
+    return (nearest, 0, table) if sign > 0 else (nearest + 1, 1, table)
+
+
+@entry
+def locate(mean: np.ndarray, classes: np.ndarray, table: np.ndarray) -> None:
+    """The table of every voxel: mean int32 [v], classes uint8 [v], table uint16 [v] out."""
+    for v in range(mean.shape[0]):
+        table[v] = place(np.int64(mean[v]), np.int64(classes[v]))[2]
+
+
+@entry
+def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: np.ndarray, token: np.ndarray) -> None:
+    """Tables uint16 [v] and tokens uint16 [v] of voxels int32 [v]; escapes have the token 2 · reach."""
+    for v in range(voxel.shape[0]):
+        c = np.int64(classes[v])
+        nearest, sign, table[v] = place(np.int64(mean[v]), c)
+        t = ((sign * (voxel[v] - nearest)) >> LOW_BITS[c]) + REACH[c]
+        token[v] = t if 0 <= t < 2 * REACH[c] else 2 * REACH[c]
+
+
+@part
+def price(voxel: Any, mean: Any, c: Any, code_length: np.ndarray, bits: int) -> Any:
+    """What a voxel costs, raw bits and all: float32; `code_length` as for `correct`."""
+    nearest, sign, table = place(np.int64(mean), c)
+    t = ((sign * (voxel - nearest)) >> LOW_BITS[c]) + REACH[c]
+    if 0 <= t < 2 * REACH[c]:
+        return np.float32(code_length[table, t] + LOW_BITS[c])
+    return np.float32(code_length[table, 2 * REACH[c]] + bits)
+
+
+@entry
+def prices(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int, out: np.ndarray
+) -> None:
+    """What every voxel costs: float32 [v] out."""
+    for v in range(voxel.shape[0]):
+        out[v] = price(voxel[v], mean[v], classes[v], code_length, bits)
+
+
+@entry
+def raw_bits(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, bits: int,
+    out: np.ndarray,
+) -> int:  # fmt: skip
+    """Write what follows the symbols of voxels that are not settled bool [v], in their order, least significant bit
+    first: the low bits of a residual, or all `bits` of the voxel after an escape. Returns how many bits there are;
+    `out` uint8 may be empty to only count."""
+    position = 0
+    write = out.shape[0] > 0
+    for v in range(voxel.shape[0]):
+        if settled[v]:
+            continue
+        c = np.int64(classes[v])
+        if token[v] == 2 * REACH[c]:
+            size, value = bits, np.int64(voxel[v])
+        else:
+            size = LOW_BITS[c]
+            if size == 0:
+                continue
+            nearest, sign, _ = place(np.int64(mean[v]), c)
+            value = (sign * (voxel[v] - nearest)) & ((1 << size) - 1)
+        if write:
+            for b in range(size):
+                out[(position + b) >> 3] |= np.uint8(((value >> b) & 1) << ((position + b) & 7))
+        position += size
+    return position
+
+
+@entry
+def to_voxels(
+    mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, raw: np.ndarray, position: int,
+    bits: int, limit: int, voxel: np.ndarray,
+) -> int:  # fmt: skip
+    """The inverse of the two functions above for one front: voxels int32 [v] out, where they are not settled bool [v],
+    from raw bits uint8 [bytes] at `position` on. Returns the position after them, or −1 where the raw bits end too
+    soon or a voxel is not 0 … limit."""
+    end = raw.shape[0] << 3
+    for v in range(mean.shape[0]):
+        if settled[v]:
+            continue
+        c = np.int64(classes[v])
+        escaped = token[v] == 2 * REACH[c]
+        size = bits if escaped else LOW_BITS[c]
+        if position + size > end:
+            return -1
+        value = np.int64(0)
+        for b in range(size):
+            value |= np.int64((raw[(position + b) >> 3] >> ((position + b) & 7)) & 1) << b
+        position += size
+        if not escaped:
+            nearest, sign, _ = place(np.int64(mean[v]), c)
+            value = nearest + sign * (((np.int64(token[v]) - REACH[c]) << LOW_BITS[c]) | value)
+        if value < 0 or value > limit:
+            return -1
+        voxel[v] = value
+    return position
+
+
+# ------------------------------------------------------------------------------------------ corrections of the classes
+
+SPAN = 8  # a class may be coded with the tables of a class up to so many quarter octaves away
+SAMPLE = 1 << 18  # voxels that the encoder looks at to choose
+
+
+@entry
+def _prices(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, code_length: np.ndarray,
+    bits: int, price: np.ndarray,
+) -> None:  # fmt: skip
+    """Add up what every class costs with the tables of every class near it: float64 [CLASSES, 2·SPAN + 1]."""
+    for v in range(0, voxel.shape[0], step):
+        if settled[v]:
+            continue
+        c = np.int64(classes[v])
+        for d in range(-SPAN, SPAN + 1):
+            other = c + d
+            if other < 0 or other >= CLASSES:
+                continue
+            nearest, sign, table = place(np.int64(mean[v]), other)
+            t = ((sign * (voxel[v] - nearest)) >> LOW_BITS[other]) + REACH[other]
+            if 0 <= t < 2 * REACH[other]:
+                price[c, d + SPAN] += code_length[table, t] + LOW_BITS[other]
+            else:
+                price[c, d + SPAN] += code_length[table, 2 * REACH[other]] + bits
+
+
+def correct(
+    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, code_length: np.ndarray, bits: int
+) -> np.ndarray:
+    """Which class's tables serve every class best in this slab: steps int64 [CLASSES] within ±SPAN, 0 where it does not
+    pay. Voxels that are settled bool [v] do not count.
+
+    code_length float32 [TABLES, longest alphabet]: bits of every symbol of every table.
+    """
+    step = max(1, voxel.size // SAMPLE)
+    price = np.zeros((CLASSES, 2 * SPAN + 1))
+    _prices(voxel, mean, classes, settled, step, code_length, bits, price)
+    outside = np.add.outer(np.arange(CLASSES), np.arange(-SPAN, SPAN + 1))
+    price[(outside < 0) | (outside >= CLASSES)] = np.inf
+    best = price.argmin(axis=1)
+    saved = (price[:, SPAN] - price.min(axis=1)) * step
+    return np.where(saved > 8, best - SPAN, 0)  # a step other than 0 takes about eight bits
