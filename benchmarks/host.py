@@ -31,7 +31,7 @@ from volcomp.runtime.rendezvous import ByCalls, Handover, Taker, release, wait
 from volcomp.stages.lstm import cpu
 from volcomp.pipelines.row.slab import Team, lay_out
 from volcomp.training import corpus
-from volcomp.pipelines.row.wavefront import Given, survey
+from volcomp.pipelines.row.wavefront import SlabInput, survey
 
 from . import report
 from .command import timed
@@ -67,7 +67,7 @@ def _best(work: Callable[[], Any], rounds: int) -> float:
     return min([timed(work)[1] for _ in range(rounds + 1)][1:])
 
 
-def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[Given, list[Row]]:
+def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list[Row]]:
     """A slab on its way, and how fast its linear stage is fitted: as a whole, and without the sums that a GPU makes."""
     found = histogram_packing.find(volume)
     levels = found.forward(volume)
@@ -95,11 +95,11 @@ def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[Given, list[Row
     whole, rest = (volume.size * 2e-6 / min(seconds_of) for seconds_of in zip(*times[1:], strict=True))
     common = peak.candidate(levels, found.limit)
     quiet = common if models.weights(models.CURRENT[model]).learns else None
-    given = Given(lay_out(levels.shape, fitted), levels, found.limit, fitted, common, quiet)
+    given = SlabInput(lay_out(levels.shape, fitted), levels, found.limit, fitted, common, quiet)
     return given, [_row("linear stage", 1, whole, "MB/s"), _row("linear stage but for sums", 1, rest, "MB/s")]
 
 
-def _coded(given: Given, model: str, rounds: int) -> list[Row]:
+def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
     """How fast symbols are written, and taken: of one slab, and of eight by as many threads."""
     number = models.CURRENT[model]
     tables = models.tables(number)
@@ -108,7 +108,7 @@ def _coded(given: Given, model: str, rounds: int) -> list[Row]:
 
     def write() -> bytes:
         worthwhile = models.WORTHWHILE[model]
-        return payload.write(tables, walked, given.limit, given.common, given.quiet is not None, worthwhile)
+        return payload.write(tables, walked, given.limit, given.candidate, given.excluded is not None, worthwhile)
 
     def take(slabs: int) -> None:
         pieces, arrays = _as_handed(walked, slabs)
@@ -142,7 +142,7 @@ def _coded(given: Given, model: str, rounds: int) -> list[Row]:
     ]
 
 
-def _as_handed(walked: payload.Survey, slabs: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def _as_handed(walked: payload.Predictions, slabs: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """The pieces of so many slabs that are all this one, int64 [f, s, 2], and room for what is said of a front."""
     begins = np.multiply.outer(walked.sizes, np.arange(slabs))
     pieces = np.stack([begins, begins + walked.sizes[:, None]], axis=2)

@@ -19,7 +19,7 @@ learning.ENOUGH = 40  # before the kernels take it over; compiled code on the CP
 
 from volcomp.codec import loop  # noqa: E402
 from volcomp import models  # noqa: E402
-from volcomp.stages.payload import Survey  # noqa: E402
+from volcomp.stages.payload import Predictions  # noqa: E402
 from volcomp.gpu import device, double_buffer  # noqa: E402
 from volcomp.gpu.row import kernels, launch, wavefront  # noqa: E402
 from volcomp.gpu.row.network import Network  # noqa: E402
@@ -48,7 +48,7 @@ def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper_kernels, "BLOCK", 4)  # fronts of several programs
 
 
-def equal(slabs: list, network: Network) -> list[Survey]:
+def equal(slabs: list, network: Network) -> list[Predictions]:
     backend = reference.Network(network.weights)
     found = wavefront.survey(slabs, network, nothing)
     for slab, one in zip(slabs, found, strict=True):

@@ -235,8 +235,8 @@ def test_what_is_read_before_its_time_is_read_alike_both_ways() -> None:
     lag = 2 * layout.lags[0] + 3 - layout.lags[1]
     assert lag > 0 and fitted.weights[1:, :, support.offsets.index((-2, 2, 3))].any(), "or it shows nothing"
     network, team, tables = cpu.Network(models.weights(5)), Team(None, 1), models.tables(5)
-    survey = wavefront.survey(wavefront.Given(layout, levels, 999, fitted, None, None), network, team, lambda voxels: None)
+    survey = wavefront.survey(wavefront.SlabInput(layout, levels, 999, fitted, None, None), network, team, lambda voxels: None)
     payload = Cursor(payload.write(tables, survey, 999, None, False, 1 / 64), "it")
     longest = max(hi - lo for _, lo, hi in layout.fronts)
-    opened = wavefront.Opened(layout, payload.Reader(tables, payload, 999, longest), 999, fitted)
+    opened = wavefront.SlabStream(layout, payload.Reader(tables, payload, 999, longest), 999, fitted)
     assert np.array_equal(wavefront.restore(opened, network, team, lambda voxels: None), levels)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from volcomp.codec import loop
-from volcomp.pipelines.row.wavefront import Stopped
+from volcomp.pipelines.protocol import Stopped
 
 from .test_codec import decode, scan
 
@@ -20,7 +20,7 @@ pytest.importorskip("torch")
 
 from volcomp.gpu import device
 from volcomp.gpu.row import wavefront as gpu_walk
-from volcomp.gpu.batcher import Convoy
+from volcomp.gpu.batcher import Batcher
 
 
 class Slab(NamedTuple):
@@ -36,7 +36,7 @@ class Road:
     def __init__(self, room: int = 1000) -> None:
         self.companies: list[str] = []
         self.may_go_on = Event()
-        self.convoy: Convoy[Slab, str] = Convoy(self.walk, lambda: room)
+        self.convoy: Batcher[Slab, str] = Batcher(self.walk, lambda: room)
         self.pool = ThreadPoolExecutor(8)
 
     def walk(self, slabs: Sequence[Slab], done: Callable[[int], None]) -> list[str]:
@@ -109,7 +109,7 @@ def test_a_walk_that_all_have_left_ends() -> None:
         raise KeyError("gone")
 
     with pytest.raises(KeyError, match="gone"):
-        Convoy(walk, lambda: 100)([Slab("a")], leave)
+        Batcher(walk, lambda: 100)([Slab("a")], leave)
     assert [type(error) for error in ended] == [Stopped]
 
 

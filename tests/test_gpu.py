@@ -15,7 +15,7 @@ from volcomp.encoder import linear_fit
 from volcomp import models
 from volcomp.pipelines.row import wavefront
 from volcomp.arrays import _opened
-from volcomp.stages.payload import Reader, Survey
+from volcomp.stages.payload import Reader, Predictions
 from volcomp.container.sections import SLAB, SectionId
 from volcomp.stages.lstm import cpu
 from volcomp.pipelines.row.slab import Team, lay_out
@@ -37,12 +37,12 @@ def on_torch(number: int) -> networks.Network:
     return networks.Network(models.weights(number), "cpu", plain.Steps)
 
 
-def slab_of(levels: np.ndarray, limit: int, number: int, fitted: linear.Weights | None = None) -> wavefront.Given:
+def slab_of(levels: np.ndarray, limit: int, number: int, fitted: linear.Weights | None = None) -> wavefront.SlabInput:
     """As the codec begins one, at the least effort: its fronts are fewest."""
     fitted = fitted or linear_fit.fit_by_effort(levels, models.RUNS["base"], 1)
     common = peak.candidate(levels, limit)
     quiet = common if models.weights(number).learns else None
-    return wavefront.Given(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
+    return wavefront.SlabInput(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
 
 
 def same_survey(one: object, other: object) -> bool:
@@ -53,11 +53,11 @@ def nothing(done: int) -> None:
     """For walks whose progress is of no interest."""
 
 
-def comes_back(slabs: list[wavefront.Given], surveys: list[Survey], network: networks.Network) -> bool:
+def comes_back(slabs: list[wavefront.SlabInput], surveys: list[Predictions], network: networks.Network) -> bool:
     """Whether a walk back, asked for what the surveys say, is told the voxels and gives the slabs."""
     replays = [device._Replay(slab, survey) for slab, survey in zip(slabs, surveys, strict=True)]
     both = zip(slabs, replays, strict=True)
-    opened = [wavefront.Opened(slab.layout, cast(Reader, replay), slab.limit, slab.fitted) for slab, replay in both]
+    opened = [wavefront.SlabStream(slab.layout, cast(Reader, replay), slab.limit, slab.fitted) for slab, replay in both]
     levels = gpu_walk.restore(opened, network, nothing)
     same = [
         isinstance(one, np.ndarray) and np.array_equal(one, slab.levels)
@@ -123,7 +123,7 @@ def test_golden_files_decode(path: Path) -> None:
     assert np.array_equal(decode(volume.codec_header, payloads, backend="torch"), expected)
 
 
-def slabs_of_all_kinds(number: int) -> list[wavefront.Given]:
+def slabs_of_all_kinds(number: int) -> list[wavefront.SlabInput]:
     """Slabs with supports, shapes, strides, limits and spikes of their own; one reaches seven slices back, with weights
     whose sums need 64 bits."""
     random = np.random.default_rng(5)

@@ -10,7 +10,7 @@ from volcomp.codec import loop
 from volcomp import models
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.pipelines.paper import reference, sequence
-from volcomp.pipelines.paper.slab import Alone, Given, Opened, schedule_of, survey, write
+from volcomp.pipelines.paper.slab import Alone, SlabInput, SlabStream, schedule_of, survey, write
 from volcomp.pipelines.paper.weights import Weights
 
 from .test_codec import decode
@@ -30,22 +30,22 @@ def on_torch(weights: Weights) -> network.Network:
     return network.Network(weights, "cpu", plain.Predictor)
 
 
-def slabs_of(shapes: list[tuple[int, int, int]], limit: int) -> list[Given]:
+def slabs_of(shapes: list[tuple[int, int, int]], limit: int) -> list[SlabInput]:
     """Noise of all sizes, a part of it at the ends of the range."""
-    return [Given(device._ranks(shape, limit), limit) for shape in shapes]
+    return [SlabInput(device._ranks(shape, limit), limit) for shape in shapes]
 
 
-def expected(given: Given, weights: Weights) -> np.ndarray:
+def expected(given: SlabInput, weights: Weights) -> np.ndarray:
     return survey(given, reference.Network(weights), Alone(), nothing)
 
 
-def check_walks(weights: Weights, slabs: list[Given], on_device: network.Network) -> None:
+def check_walks(weights: Weights, slabs: list[SlabInput], on_device: network.Network) -> None:
     """There and back as the reference says; slabs that walk together ask for everything, and rightly."""
     right = [expected(given, weights) for given in slabs]
     for found, one in zip(wavefront.survey(slabs, on_device, nothing), right, strict=True):
         assert found.dtype == np.int32 and np.array_equal(found, one)
     replays = [device.Replay(given, one, weights) for given, one in zip(slabs, right, strict=True)]
-    opened = [Opened(given.shape, replay, given.limit) for given, replay in zip(slabs, replays, strict=True)]  # type: ignore[arg-type]
+    opened = [SlabStream(given.shape, replay, given.limit) for given, replay in zip(slabs, replays, strict=True)]  # type: ignore[arg-type]
     back = wavefront.restore(opened, on_device, nothing)
     assert all(replay.through for replay in replays)
     for levels, given in zip(back, slabs, strict=True):
@@ -107,7 +107,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
 def test_borders_read_the_least() -> None:
     """As on the CPU, whatever stands in other slabs of the group."""
     weights, (given,) = made(DEEP), slabs_of([(3, 5, 6)], 900)
-    group = network.Group(on_torch(weights), [Opened(given.shape, None, 900)] * 2)  # type: ignore[arg-type]
+    group = network.Group(on_torch(weights), [SlabStream(given.shape, None, 900)] * 2)  # type: ignore[arg-type]
     group.known[group.places] = 1
     own = sequence.padded(np.ones(given.shape), weights.offsets, 1)
     assert np.array_equal(group.known.numpy().reshape(group._padded), np.concatenate([own, own]))
@@ -150,7 +150,7 @@ def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyP
     rooms = [1]
 
     class OutOfMemory(network.Group):
-        def __init__(self, on_device: network.Network, slabs: list[Opened]) -> None:
+        def __init__(self, on_device: network.Network, slabs: list[SlabStream]) -> None:
             if len(slabs) > rooms[0]:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             super().__init__(on_device, slabs)
@@ -239,5 +239,5 @@ def test_models_on_trial_may_take_turns() -> None:
         with trial(made(seed=seed)) as name:
             coded = loop.encode(voxels, model=name)
             assert np.array_equal(decode(*coded), voxels)
-            given = Given(voxels.astype(np.int32) - int(voxels.min()), int(voxels.max()) - int(voxels.min()))
+            given = SlabInput(voxels.astype(np.int32) - int(voxels.min()), int(voxels.max()) - int(voxels.min()))
             assert coded[1][0].endswith(write(given, expected(given, made(seed=seed)), schedule_of(made())))

@@ -93,7 +93,7 @@ def test_a_coder_that_finds_damage_takes_nothing_more() -> None:
     classes = np.repeat([20, 20, 40], sizes).astype(np.uint8)  # the last have one low bit each
     mean = np.full(13, 16 * 1000, np.int32)
     voxel = np.array([1000, 1001, 999, 1000, 1000, 1001, 4000, 1017, 983, 1030, 995, 1010, 976], np.int32)
-    walked = payload.Survey(sizes, voxel, mean, classes, None)
+    walked = payload.Predictions(sizes, voxel, mean, classes, None)
     data = payload.write(TABLES, walked, 4095, None, False, 1.0)
     pieces = np.stack([np.zeros(3, np.int64), sizes], axis=1)[:, None]
     for cut, expected in ((0, voxel), (2, np.where(np.arange(13) < 6, voxel, 0))):

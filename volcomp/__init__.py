@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.8.0"
 
 if TYPE_CHECKING:
-    from .arrays import Report, VolumeReport, compress, decompress, inspect
+    from .arrays import compress, decompress
+    from .container.inspection import Report, VolumeReport, inspect
     from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
 
 __all__ = [
@@ -30,14 +31,17 @@ __all__ = [
 ]
 
 
+_HOMES = {
+    **dict.fromkeys(("DamagedError", "TargetError", "UnsupportedError", "VerificationError", "VolcompError"), "errors"),
+    **dict.fromkeys(("Report", "VolumeReport", "inspect"), "container.inspection"),
+    **dict.fromkeys(("compress", "decompress"), "arrays"),
+}
+
+
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: numpy and numba take a second, `volcomp --help` must not."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'volcomp' has no attribute {name!r}")
-    from . import errors
+    from importlib import import_module
 
-    if hasattr(errors, name):
-        return getattr(errors, name)
-    from . import arrays
-
-    return getattr(arrays, name)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""Arrays in, bytes out, and back: the library's front door. One volume per file, voxel-exact."""
+"""Arrays to bytes, and bytes to arrays: the library's front door. One volume per file, voxel-exact."""
 
 from __future__ import annotations
 
@@ -6,76 +6,58 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 
 import numpy as np
 
-from .codec import loop
-from .container.sections import MANIFEST, Reader, SectionId, Writer
-from .errors import DamagedError, UnsupportedError, VerificationError
-from .options import EFFORT, MODEL, MODELS
 from .codec.source import Held
-from .codec.volumes import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers, write_volume
+from .codec.volumes import Slab, decode_volume, write_volume
+from .constants import EFFORT
+from .container.inspection import opened
+from .container.sections import Reader, Writer
+from .container.volume import Volume, read_volume, volume_numbers
+from .errors import DamagedError, UnsupportedError, VerificationError
+from .models import DEFAULT, Model
+from .options import DecodeOptions, EncodeOptions
 
 _DTYPES = ("u1", "i1", "u2", "i2")
 
 
-@dataclass(frozen=True)
-class VolumeReport:
-    """One volume of an archive, as its header and the index describe it."""
-
-    shape: tuple[int, ...]  # (z, y, x), or (y, x) where an image was given
-    dtype: str  # u1, i1, u2 or i2
-    model: str
-    slabs: int
-    bytes: int  # header and slabs in the file
-    bits_per_voxel: float
-    sha256: str  # of the voxels, little-endian in C order
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a `.vcz` holds, read without decoding a voxel."""
-
-    promise: str  # 'file-exact' (an archive of files) or 'voxel-exact' (arrays)
-    volumes: tuple[VolumeReport, ...]
-    size: int  # bytes of the whole file
-    sections: dict[str, int]  # bytes by kind of section, and of header and index as 'FRAME'
-
-
 def compress(
     array: np.ndarray,
-    model: str = MODEL,
+    model: str | Model = DEFAULT,
+    *,
+    effort: int = EFFORT,
+    verify: bool = True,
     threads: int | None = None,
     device: str = "auto",
-    verify: bool = True,
-    effort: int = EFFORT,
 ) -> bytes:
-    """Code an array (z, y, x) or (y, x) of u1, i1, u2 or i2, in any byte order and with any strides, as a `.vcz`.
+    """Code an array as a `.vcz` file.
 
-    With `verify` the result is decoded and compared before it is returned. `effort` is 1 (fastest) to 9 (smallest);
-    above 5 the model is fitted to the volume, for up to ten times as long, which needs torch. Raises UnsupportedError
-    for any other shape, type or effort, and VerificationError should the comparison fail.
+    Parameters:
+        array: (z, y, x) or (y, x) of u1, i1, u2 or i2, in any byte order and with any strides.
+        model, effort, verify, threads, device: as `options.EncodeOptions` says.
+
+    Returns:
+        The file. With `verify` it has been decoded and compared.
+
+    Raises:
+        UnsupportedError: for another shape or type, or options that cannot be followed.
+        VerificationError: should the comparison fail.
+
+    Example:
+        >>> import numpy as np, volcomp
+        >>> ramp = np.add.outer(np.arange(8), np.add.outer(np.arange(32), np.arange(32))).astype(np.uint16)
+        >>> data = volcomp.compress(ramp)
+        >>> len(data) < ramp.nbytes / 10
+        True
     """
+    options = EncodeOptions(model, effort, verify, threads, device)
     voxels, two_dimensional = _as_volume(array)
-    if model not in MODELS:
-        raise UnsupportedError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
-    loop.check_effort(effort)
     file = io.BytesIO()
-    writer, source = Writer(file), Held(voxels)
+    writer = Writer(file)
     try:
-        volume, slabs = write_volume(
-            writer,
-            0,
-            source,
-            model=model,
-            threads=threads,
-            device=device,
-            effort=effort,
-            two_dimensional=two_dimensional,
-            check=verify,
-        )
+        volume, slabs = write_volume(writer, 0, Held(voxels), options, two_dimensional=two_dimensional)
         with closing(slabs):
             sha = _sha256(slabs)
         writer.finish()
@@ -85,7 +67,7 @@ def compress(
                 raise DamagedError("the SHA-256 of its voxels does not fit")
             reader = Reader(io.BytesIO(data))
             reader.compare(writer.digests)
-            read_volume(reader, 0)
+            read_volume(reader, 0, {volume.layout.model.number: volume.layout.model})
     except DamagedError as error:
         raise VerificationError(f"what was coded does not decode to what was given: {error}") from error
     return data
@@ -94,61 +76,44 @@ def compress(
 def decompress(
     data: bytes | os.PathLike[str] | str,
     slices: slice | None = None,
+    *,
+    volume: int | None = None,
     threads: int | None = None,
     device: str = "auto",
-    volume: int | None = None,
 ) -> np.ndarray:
-    """The array of a `.vcz`, given as bytes or as a path, in little-endian byte order.
+    """Decode the array of a `.vcz` file.
 
-    `slices` picks along z, as in `array[slices]` (any step), and decodes only the slabs that hold them; without it the
-    SHA-256 of the voxels is checked as well. `volume` picks one where a file holds several. Raises DamagedError.
+    Parameters:
+        data: the file, or its path.
+        slices: which to pick along z, as in `array[slices]`, with any step. Only the slabs that hold them are decoded;
+            without it the SHA-256 of the voxels is checked as well.
+        volume: which one, where a file holds several.
+        threads, device: as `options.DecodeOptions` says.
+
+    Returns:
+        (z, y, x), or (y, x) where that was given, in little-endian byte order.
+
+    Raises:
+        DamagedError: where the file is not as it was written.
+        UnsupportedError: where it needs a later version, or does not have what is asked for.
+
+    Example:
+        >>> import numpy as np, volcomp
+        >>> data = volcomp.compress(np.arange(2000, dtype=np.int16).reshape(20, 10, 10))
+        >>> volcomp.decompress(data, slice(4, 6))[:, 0, 0].tolist()
+        [400, 500]
     """
-    with _opened(data) as reader:
+    with opened(data) as reader:
         header = read_volume(reader, _only_volume(reader, volume))
         wanted = range(header.layout.shape[0])
         if slices is not None:
             if header.two_dimensional:
                 raise UnsupportedError("slices were asked of a two-dimensional array, which has none")
             wanted = wanted[slices]
-        voxels = _decode_slices(reader, header, wanted, threads, device)
+        voxels = _decode_slices(reader, header, wanted, DecodeOptions(threads, device))
         if slices is None and hashlib.sha256(voxels.data).digest() != header.sha256:
             raise DamagedError(f"volume {header.number} is damaged: the SHA-256 of its voxels does not fit")
         return voxels[0] if header.two_dimensional else voxels
-
-
-def inspect(data: bytes | os.PathLike[str] | str) -> Report:
-    """What a `.vcz`, given as bytes or as a path, holds: shapes, types, models, sizes by section, promise."""
-    with _opened(data) as reader:
-        return report(reader)
-
-
-def report(reader: Reader) -> Report:
-    """`inspect` for an open file."""
-    sections: dict[str, int] = {}
-    by_volume: dict[int, int] = {}
-    numbers = volume_numbers(reader)
-    for section, place in reader.places.items():
-        tag = section.tag.decode("ascii", "replace")
-        sections[tag] = sections.get(tag, 0) + place.length
-        if tag in ("VHDR", "SLAB"):
-            by_volume[section.major] = by_volume.get(section.major, 0) + place.length
-    sections["FRAME"] = reader.size - sum(sections.values())
-    volumes = tuple(_describe(read_volume(reader, number), by_volume[number]) for number in numbers)
-    promise = "file-exact" if SectionId(MANIFEST) in reader.places else "voxel-exact"
-    return Report(promise, volumes, reader.size, sections)
-
-
-def _describe(volume: Volume, size: int) -> VolumeReport:
-    shape = volume.layout.shape[1:] if volume.two_dimensional else volume.layout.shape
-    return VolumeReport(
-        shape,
-        volume.layout.dtype.str[1:],
-        volume.layout.model,
-        len(volume.layout.slabs),
-        size,
-        8 * size / volume.voxels,
-        volume.sha256.hex(),
-    )
 
 
 def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -166,7 +131,7 @@ def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:
     return (voxels[None], True) if array.ndim == 2 else (voxels, False)
 
 
-def _sha256(slabs: Iterator[Decoded]) -> bytes:
+def _sha256(slabs: Iterator[Slab]) -> bytes:
     """Of the voxels of all slabs; raises the error of the first damaged one."""
     sha = hashlib.sha256()
     for _, voxels in slabs:
@@ -175,15 +140,6 @@ def _sha256(slabs: Iterator[Decoded]) -> bytes:
         sha.update(np.ascontiguousarray(voxels).data)
         del voxels  # or they would be here until the next ones come
     return sha.digest()
-
-
-@contextmanager
-def _opened(data: bytes | os.PathLike[str] | str) -> Iterator[Reader]:
-    if isinstance(data, str | os.PathLike):
-        with open(data, "rb") as file:
-            yield Reader(file)
-    else:
-        yield Reader(io.BytesIO(data))
 
 
 def _only_volume(reader: Reader, number: int | None) -> int:
@@ -196,13 +152,13 @@ def _only_volume(reader: Reader, number: int | None) -> int:
     return number
 
 
-def _decode_slices(reader: Reader, volume: Volume, wanted: range, threads: int | None, device: str) -> np.ndarray:
+def _decode_slices(reader: Reader, volume: Volume, wanted: range, options: DecodeOptions) -> np.ndarray:
     """The slices `wanted` [len(wanted),Y,X]; raises the error of the first damaged slab."""
     low, high = (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if wanted else (0, 0)
-    numbers = slabs_of(volume, low, high)
+    numbers = volume.slabs_of(low, high)
     first = volume.layout.slabs[numbers[0]][0] if numbers else 0
     end = volume.layout.slabs[numbers[-1]][1] if numbers else 0
-    slabs = decode(reader, volume, numbers, threads=threads, device=device)
+    slabs = decode_volume(reader, volume, numbers, options)
     shape = (end - first, *volume.layout.shape[1:])
     voxels: np.ndarray | None = None
     with closing(slabs):

@@ -112,11 +112,12 @@ def _processor_name() -> str:
 
 
 def _kernels() -> list[Facts]:
-    from .stages import features
     from . import models
+    from .pipelines.row.pipeline import ROW
+    from .stages import features
 
-    numbers = {name: number for name, number in models.CURRENT.items() if number not in models.PUBLISHED}
-    return [_of_model(name, models.weights(number).without(features.SPARED)) for name, number in numbers.items()]
+    of_rows = [model for model in map(models.chosen, models.CHOICES) if model.pipeline == "row"]
+    return [_of_model(model.choice, ROW.load(model).without(features.SPARED)) for model in of_rows]
 
 
 def _of_model(name: str, weights: Any) -> Facts:
@@ -184,8 +185,8 @@ def _memory() -> Facts:
 
 def _cache() -> Facts:
     """Where the code of volcomp's own loops is kept."""
-    from .codec import loop  # noqa: F401  # the codec has nearly all loops
-    from .runtime import compiled, precompiled  # noqa: F401  # the codec has nearly all loops
+    from .codec import encode  # noqa: F401  # has nearly all loops
+    from .runtime import compiled, precompiled
 
     places = [getattr(loop._cache, "cache_path", None) for loop in compiled.loops]
     folders = sorted({Path(place) for place in places if place})

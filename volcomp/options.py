@@ -1,6 +1,53 @@
-"""What a user may choose, and what is taken unless they do. Nothing is imported here, so that `--help` is quick."""
+"""What a user may choose. Each option has the same name in Python, on the command line and in a batch."""
 
-MODELS = ("turbo", "fast", "base", "paper")  # those that `--model` takes, the fastest first
-# `fast` takes a half to a quarter of the time of `base` and gives up 1.3 % of the size (docs/decisions.md).
-MODEL = "fast"
-EFFORT = 5
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .constants import EFFORT
+from .models import DEFAULT, Model
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to decode. None of it changes what comes out.
+
+    threads   How many threads to use; None for one per core. Each holds one slab, so memory grows with them: some
+              120 MB a thread for slices of 512².
+    device    Where the network runs: "cpu", "cuda" (an error where there is no GPU that can), or "auto": a GPU where
+              there is one and the volume has 8 million voxels or more (`paper`: a quarter of a million), else the CPU.
+    """
+
+    threads: int | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How to encode. Up to effort 5 the bytes follow from voxels, model and effort alone.
+
+    model     "turbo", "fast", "base" or "paper", or the record of a model that was never released. `base` makes files
+              that are 1.3 % smaller than those of `fast` and takes two to four times as long, in both directions;
+              `turbo` makes files that are 0.7 % larger in two thirds of the time. `paper` is the published predictor,
+              kept to be compared with: slow, and larger.
+    effort    1 (fastest) to 9 (smallest). 1 to 4 search less for the linear stage. 6 to 9 fit the model to the volume,
+              which needs torch and takes up to ten times as long; the file is as fast to decode.
+    verify    Decode what was written, and compare. It takes as long as decoding, on the threads that encode.
+    threads   As in DecodeOptions.
+    device    As in DecodeOptions.
+    """
+
+    model: str | Model = DEFAULT
+    effort: int = EFFORT
+    verify: bool = True
+    threads: int | None = None
+    device: str = "auto"
+
+    @property
+    def decoding(self) -> DecodeOptions:
+        """How what was encoded is decoded to be compared."""
+        return DecodeOptions(self.threads, self.device)
+
+
+DECODING = DecodeOptions()
+ENCODING = EncodeOptions()

@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import arrays
-from .runtime import compiled, precompiled
 from .errors import TargetError, UnsupportedError
-from .options import MODELS
+from .models import CHOICES
+from .runtime import compiled, precompiled
 
 _QUICK, _WHOLE = 1, 5  # efforts, between which others search in ways of these two
 
@@ -116,12 +116,11 @@ def _scan(rng: np.random.Generator, depth: int, width: int) -> np.ndarray:
 def main(folder: str) -> None:
     """Compile, in this process, what coding and decoding with every model calls."""
     with compiled.ahead(Path(folder)):
-        for model in MODELS:
+        for model in CHOICES:
             for volume in _volumes():
                 for effort in (_QUICK, _WHOLE):
-                    arrays.compress(
-                        volume if model != "paper" else volume[..., :2, :16], model, 2, "cpu", effort=effort
-                    )
+                    small = volume if model != "paper" else volume[..., :2, :16]
+                    arrays.compress(small, model, effort=effort, threads=2, device="cpu")
 
 
 if __name__ == "__main__":

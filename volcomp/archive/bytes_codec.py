@@ -9,8 +9,8 @@ import lzma
 
 import zstandard
 
-from ..wire.cursor import Cursor, varint
 from ..errors import DamagedError, UnsupportedError
+from ..wire.cursor import Cursor, varint
 
 # The most that one payload may unpack to: the bound on what a lying size can cost a reader.
 CHUNK_BYTES = 32 << 20

@@ -7,12 +7,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ..arrays import report
+from ..container.inspection import report
 from ..container.sections import MANIFEST, Reader, SectionId
 from ..formats.dicom import describe_header
-from .manifest import Manifest
-from .restore import manifest_of, opened
 from .header_reader import Records
+from .manifest import Manifest
+from .opening import manifest_of, opened
 
 _LOOKED_AT = 256  # images of a volume that may lie in one place before the spacing is not found
 

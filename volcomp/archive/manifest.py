@@ -10,8 +10,8 @@ import struct
 from dataclasses import dataclass
 
 from ..container.sections import MANIFEST, Reader, SectionId, Writer
-from ..wire.cursor import Cursor, string, varint
 from ..errors import DamagedError, UnsupportedError
+from ..wire.cursor import Cursor, string, varint
 from .bytes_codec import CHUNK_BYTES, pack_table, unpack
 from .table import decode_table, encode_table
 

@@ -8,17 +8,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..codec.decode import Progress
+from ..codec.encode import check_options, progress_of
+from ..codec.volumes import write_volume
+from ..constants import EFFORT
 from ..container.sections import BLOB, Reader, SectionId, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
 from ..formats.dicom import Image, read_image
 from ..formats.series import volumes
-from ..options import EFFORT, MODEL
+from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
-from ..codec.volumes import Progress, check_effort, progress_of, write_volume
+from .bytes_codec import CHUNK_BYTES, pack_blob
 from .files import check_target, new_file
 from .header_writer import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
-from .bytes_codec import CHUNK_BYTES, pack_blob
 from .restore import verify_images, verify_rest
 from .stack import Around, Stack
 from .tree import Source, Tree, collect, source_errors
@@ -38,35 +41,44 @@ class Summary:
 def compress(
     inputs: list[Path],
     output: Path,
+    options: EncodeOptions = ENCODING,
     *,
-    model: str = MODEL,
-    threads: int | None = None,
-    device: str = "auto",
-    effort: int = EFFORT,
-    check: bool = True,
     force: bool = False,
 ) -> Summary:
-    """Archive folders and files. Raises TargetError, UnsupportedError (unreadable inputs), VerificationError."""
-    check_effort(effort)
+    """Archive folders and files.
+
+    Parameters:
+        inputs: folders and files.
+        output: the archive. It gets its name when it is whole.
+        options: as `options.EncodeOptions` says.
+        force: overwrite `output` where it exists.
+
+    Raises:
+        TargetError: where `output` exists or cannot be written.
+        UnsupportedError: for an input that cannot be read, or options that cannot be followed.
+        VerificationError: where what was written does not decode to what was read.
+    """
+    check_options(options)
     check_target(output, force=force)
     tree = collect(inputs)
     if any(source.path.resolve() == output.resolve() for source in tree.files):
         raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
     stacks = volumes(_images(tree.files))
     with new_file(output, force=force) as (file, temporary):
-        packer = _Packer(Writer(file), check)
+        packer = _Packer(Writer(file), options)
         sizes = [sum(image.rows * image.columns * image.frames for image in stack) for stack in stacks]
         voxels = sum(sizes)
-        label = ("compressing" if effort <= EFFORT else "fitting, compressing") + (", verifying" if check else "")
-        work = sum(progress_of(size, effort) + size * check for size in sizes)
+        label = "compressing" if options.effort <= EFFORT else "fitting, compressing"
+        label += ", verifying" if options.verify else ""
+        work = sum(progress_of(size, options.effort) + size * options.verify for size in sizes)
         try:
             with progress_bar(label, work) as progress:
                 for stack in stacks:
-                    packer.add_volume(stack, model, threads, device, effort, progress)
+                    packer.add_volume(stack, progress)
             coded = {image.name for stack in stacks for image in stack}
             packer.finish(tree, [source for source in tree.files if source.name not in coded])
             file.close()
-            if check:
+            if options.verify:
                 with temporary.open("rb") as written:
                     packer.verify(Reader(written))
         except DamagedError as error:
@@ -87,19 +99,17 @@ def _images(sources: list[Source]) -> Iterator[Image]:
 
 
 class _Packer:
-    """Writes the sections of one archive, gathers its manifest, and with `check` what a verification goes by."""
+    """Writes the sections of one archive, gathers its manifest, and where it is to be verified what that goes by."""
 
-    def __init__(self, writer: Writer, check: bool) -> None:
-        self._writer, self._check = writer, check
+    def __init__(self, writer: Writer, options: EncodeOptions) -> None:
+        self._writer, self._options = writer, options
         self._kept = KeptWriter(writer)
         self._manifest = Manifest("", [], [], [], [])
         self._records: list[bytes] = []  # SHA-256 of the bytes around every image's pixels
         self.raw_bytes = 0  # of all files read
         self.volume_bytes = 0  # of VHDR and SLAB sections
 
-    def add_volume(
-        self, images: list[Image], model: str, threads: int | None, device: str, effort: int, progress: Progress
-    ) -> None:
+    def add_volume(self, images: list[Image], progress: Progress) -> None:
         """Keep the bytes around the pixels of one volume's images and code their voxels, slab by slab, each of which is
         verified while others are still being coded."""
         stack, entries = Stack(images), []
@@ -108,23 +118,14 @@ class _Packer:
             self._kept.add(before, after)
             self.raw_bytes += entry.size
             entries.append(entry)
-            if self._check:
+            if self._options.verify:
                 around.append((before, after))
                 self._records.append(hashlib.sha256(before + after).digest())
         start = self._writer.size
-        volume, slabs = write_volume(
-            self._writer,
-            len(self._manifest.volumes),
-            stack,
-            model=model,
-            threads=threads,
-            device=device,
-            effort=effort,
-            progress=progress,
-            check=self._check,
-        )
+        number = len(self._manifest.volumes)
+        volume, slabs = write_volume(self._writer, number, stack, self._options, progress=progress)
         with closing(slabs):
-            if self._check:
+            if self._options.verify:
                 verify_images(volume, entries, around, slabs)
             for _ in slabs:
                 pass

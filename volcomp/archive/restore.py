@@ -6,25 +6,27 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ..codec.volumes import Slab, decode_volume
 from ..container.sections import MANIFEST, Reader, SectionId
+from ..container.volume import Volume, read_volume, volume_numbers
 from ..errors import DamagedError, UnsupportedError
+from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
-from ..codec.volumes import Decoded, Volume, decode, read_volume, slabs_of, volume_numbers
 from .files import new_tree
-from .manifest import Entry, Manifest, read_manifest
 from .header_reader import Blobs, Records
-from .tree import check_name, check_names
+from .manifest import Entry, Manifest
+from .opening import manifest_of, opened
 
 Bytes = bytes | memoryview
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
-Decoder = Callable[..., Generator[Decoded]]  # volume.decode, with threads and device; who asks it closes what it gives
+Decoder = Callable[..., Generator[Slab]]  # decode_volume, with options; who asks it closes what it gives
 
 
 @dataclass
@@ -39,40 +41,35 @@ class Outcome:
     damage: str | None = None  # what was wrong with header or index, where a salvage had to do without them
 
 
-@contextmanager
-def opened(path: Path, *, salvage: bool = False) -> Iterator[Reader]:
-    """Open an archive; errors about its contents name it."""
-    try:
-        with path.open("rb") as file:
-            yield Reader(file, salvage=salvage)
-    except (DamagedError, UnsupportedError) as error:
-        raise type(error)(f"{path}: {error}") from error
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UnsupportedError(f"{path} cannot be read: {error.strerror}") from error
-
-
 def restore(
     path: Path,
     target: Path | None = None,
+    options: DecodeOptions = DECODING,
     *,
     slices: slice | None = None,
-    threads: int | None = None,
-    device: str = "auto",
     salvage: bool = False,
     force: bool = False,
 ) -> Outcome:
-    """Write the files of an archive into `target`, by default the archived folder's name in the current folder.
+    """Write the files of an archive.
 
-    `slices` restores only the images that hold any of these slices of their volume (a multi-frame file comes back
-    whole), and decodes only the slabs that those need. With `salvage`, damage loses only the files that it touches.
-    Raises DamagedError, UnsupportedError and TargetError, after which nothing has been written.
+    Parameters:
+        path: the archive.
+        target: the folder for its files; by default the archived folder's name, in the current folder.
+        options: as `options.DecodeOptions` says.
+        slices: restore only the images that hold any of these slices of their volume (a multi-frame file comes back
+            whole), and decode only the slabs that those need.
+        salvage: let damage lose only the files that it touches.
+        force: overwrite files of the same names in a folder that exists.
+
+    Raises:
+        DamagedError, UnsupportedError, TargetError: nothing has been written then.
     """
     with opened(path, salvage=salvage) as reader:
         manifest = manifest_of(reader)
         with new_tree(target or Path(manifest.root or path.stem), force=force) as folder:
             for name in manifest.folders if slices is None else []:
                 os.makedirs(folder / name)
-            decoder = partial(decode, threads=threads, device=device)
+            decoder = partial(decode_volume, options=options)
             outcome = _run(reader, manifest, decoder, folder, slices, salvage)
             if slices is not None and not outcome.files and not outcome.lost:
                 raise UnsupportedError("no volume has the slices that were asked for")
@@ -81,24 +78,24 @@ def restore(
         return outcome
 
 
-def verify(path: Path, *, threads: int | None = None, device: str = "auto") -> Outcome:
+def verify(path: Path, options: DecodeOptions = DECODING) -> Outcome:
     """Read every section, decode every voxel and compare every SHA-256, writing nothing. Raises DamagedError."""
     with opened(path) as reader:
-        return verify_open(reader, threads=threads, device=device)
+        return verify_open(reader, options)
 
 
-def verify_open(reader: Reader, *, threads: int | None = None, device: str = "auto") -> Outcome:
+def verify_open(reader: Reader, options: DecodeOptions = DECODING) -> Outcome:
     """`verify` for an open archive."""
     for section in reader.places:  # all of them, since what no file needs is read by nothing below
         reader.read(section)
-    decoder = partial(decode, threads=threads, device=device)
+    decoder = partial(decode_volume, options=options)
     if SectionId(MANIFEST) in reader.places:
         return _run(reader, manifest_of(reader), decoder)
     return _verify_arrays(reader, decoder)
 
 
 def verify_images(
-    volume: Volume, entries: list[Entry], around: list[tuple[bytes, bytes]], slabs: Iterator[Decoded]
+    volume: Volume, entries: list[Entry], around: list[tuple[bytes, bytes]], slabs: Iterator[Slab]
 ) -> None:
     """Compare the SHA-256 of a volume's images with what they are restored to from decoded slabs and the bytes around
     their pixels, each as soon as its slabs are there. Raises DamagedError."""
@@ -178,23 +175,6 @@ def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
     return outcome
 
 
-def manifest_of(reader: Reader) -> Manifest:
-    """The manifest, its names checked for safety."""
-    if SectionId(MANIFEST) not in reader.places:
-        if reader.damage:
-            raise DamagedError("the manifest is lost, and with it the names; volcomp.decompress still reads volumes")
-        raise UnsupportedError("it holds an array and no files; read it with volcomp.decompress in Python")
-    manifest = read_manifest(reader)
-    if reader.damage is None and volume_numbers(reader) != list(range(len(manifest.volumes))):
-        raise DamagedError("the manifest is damaged: it has another number of volumes than the archive")
-    check_names([entry.name for entry in manifest.files], manifest.folders)
-    if manifest.root:
-        check_name(manifest.root)
-        if "/" in manifest.root:
-            raise DamagedError(f"the archive holds the folder name {manifest.root!r}; nothing was restored")
-    return manifest
-
-
 def _emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
     """Write a file, or only hash it where there is no folder; it is removed again where it is not what was archived."""
     sha, size = hashlib.sha256(), 0
@@ -251,7 +231,7 @@ class _Contents:
             if first < wanted.stop and end > wanted.start:
                 spans.append((entry, i, first, end))
             first = end
-        slabs = sorted({k for _, _, first, end in spans for k in slabs_of(volume, first, end)})
+        slabs = sorted({k for _, _, first, end in spans for k in volume.slabs_of(first, end)})
         with closing(self._decoder(self._reader, volume, slabs)) as coming:
             decoded = _Slices(volume, coming)
             for entry, i, first, end in spans:
@@ -297,7 +277,7 @@ def _failing(error: DamagedError) -> Iterator[Bytes]:
 class _Slices:
     """Decoded slabs, from which runs of slices are taken in increasing order."""
 
-    def __init__(self, volume: Volume, slabs: Iterator[Decoded]) -> None:
+    def __init__(self, volume: Volume, slabs: Iterator[Slab]) -> None:
         self._ranges, self._slabs = volume.layout.slabs, slabs
         self._first, self._end = 0, 0  # slices of the current slab
         self._current: np.ndarray | DamagedError | None = None

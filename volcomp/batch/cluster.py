@@ -88,7 +88,7 @@ class Cluster:
 
     def _resources(self, job: Job) -> dict[str, float]:
         asked: dict[str, float] = {}
-        if self._how.device == "cuda":
+        if self._how.options.device == "cuda":
             asked["GPU"] = 1
         if self._memory is not None:
             asked["MEMORY"] = min(self._need(job, _THREADS), self._memory)

@@ -27,7 +27,7 @@ class Machine:
 
     def __init__(self, how: How, count: int | None, memory: int, need: Callable[[Job, int], int]) -> None:
         self._how, self._memory, self._need = how, memory, need
-        gpus = visible_gpus() if how.device == "cuda" else []
+        gpus = visible_gpus() if how.options.device == "cuda" else []
         self._cores = cores()
         self._count = count or min(PER_GPU * len(gpus), max(len(gpus), self._cores)) or self._cores
         # Processes that may be started: the GPU of each, and how many lanes it has.

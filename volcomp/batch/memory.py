@@ -9,15 +9,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..archive.restore import opened
-from ..codec.loop import FIT_VOXELS, SLAB_HEIGHT, SLAB_VOXELS, TALL_SLAB_HEIGHT
+from ..archive.opening import opened
+from ..codec.encode import FIT_VOXELS, SLAB_HEIGHT, TALL_SLAB_HEIGHT
 from ..codec.engines import GROUP_VOXELS
+from ..constants import EFFORT
+from ..container.header import SLAB_VOXELS
+from ..container.volume import read_volume, volume_numbers
 from ..errors import VolcompError
 from ..formats.dicom import read_image
 from ..formats.series import MAX_VOLUME_BYTES
-from ..options import EFFORT
 from ..runtime.cpus import memory_limits
-from ..codec.volumes import read_volume, volume_numbers
 from .jobs import Job
 from .work import How
 
@@ -32,14 +33,18 @@ _FREE_SHARE = 0.8  # of the free memory, where nothing else is said
 
 def of_process(how: How) -> int:
     """What a process takes by itself, which series that share one need but once."""
-    return PROCESS + _CUDA * (how.device == "cuda")
+    return PROCESS + _CUDA * (how.options.device == "cuda")
 
 
 def need_of(how: How, job: Job, threads: int) -> int:
     """Bytes of memory that a job may take at its peak, the process around it included."""
     try:
-        on_gpu = how.device == "cuda"
-        need = _restoring(job, threads, on_gpu) if how.decompress else _compressing(job, threads, how.effort, on_gpu)
+        on_gpu = how.options.device == "cuda"
+        need = (
+            _restoring(job, threads, on_gpu)
+            if how.decompress
+            else _compressing(job, threads, how.options.effort, on_gpu)
+        )
         return need + _CUDA * on_gpu
     except (OSError, VolcompError):
         return PROCESS  # it will fail at once, with a reason

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from ..archive.files import target_errors
-from ..options import EFFORT, MODEL
+from ..codec.encode import check_options
+from ..options import ENCODING, EncodeOptions
 from ..progress import series_bar
-from ..codec.volumes import check_effort
 from . import claims
 from .cluster import Cluster
 from .jobs import Job, find
@@ -40,14 +40,11 @@ class Totals:
 def run(
     source: Path,
     target: Path,
+    options: EncodeOptions = ENCODING,
     *,
     decompress: bool = False,
-    model: str = MODEL,
-    effort: int = EFFORT,
-    device: str = "auto",
     jobs: int | None = None,
     memory: int | None = None,
-    verify: bool = True,
     scheduler: str | None = None,
 ) -> Totals:
     """Archive a tree of series into `target`, or restore a tree of archives; only what is missing.
@@ -57,11 +54,12 @@ def run(
     standard error and in the report.
     """
     begin = time.perf_counter()
-    check_effort(effort)
+    check_options(options)
     found = find(source, target, decompress=decompress)
     # Of many processes none may take a GPU that others take as well: one that asks for it has it to itself.
-    device = "cpu" if device == "auto" else device
-    how = How(Path(os.path.abspath(target)), decompress, model, effort, device, verify)
+    if options.device == "auto":
+        options = replace(options, device="cpu")
+    how = How(Path(os.path.abspath(target)), decompress, options)
     need = partial(need_of, how)
     crew = Cluster(how, scheduler, memory, need) if scheduler else Machine(how, jobs, memory or available(), need)
     totals = Totals(series=len(found))

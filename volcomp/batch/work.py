@@ -15,9 +15,11 @@ from pathlib import Path
 
 from ..archive.files import move_into, target_errors
 from ..archive.manifest import Manifest
+from ..archive.opening import manifest_of, opened
 from ..archive.pack import compress
-from ..archive.restore import manifest_of, opened, restore
+from ..archive.restore import restore
 from ..errors import TargetError, VolcompError
+from ..options import EncodeOptions
 from ..progress import silence
 from . import report
 from .claims import claim
@@ -33,10 +35,7 @@ class How:
 
     root: Path  # the target
     decompress: bool
-    model: str
-    effort: int
-    device: str
-    verify: bool
+    options: EncodeOptions
 
 
 def perform(job: Job, how: How, threads: int) -> Row:
@@ -79,15 +78,7 @@ def _compress(job: Job, how: How, threads: int, scratch: Path) -> bool:
     if os.path.lexists(job.target):
         return False
     made = scratch / job.target.name
-    compress(
-        job.inputs(),
-        made,
-        model=how.model,
-        threads=threads,
-        device=how.device,
-        effort=how.effort,
-        check=how.verify,
-    )
+    compress(job.inputs(), made, replace(how.options, threads=threads))
     with target_errors(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
         _give_name(made, job.target)
@@ -118,7 +109,7 @@ def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
     if _is_there(manifest, job.target):
         return False
     made = scratch / job.target.name
-    restore(job.source, made, threads=threads, device=how.device)
+    restore(job.source, made, replace(how.options.decoding, threads=threads))
     with target_errors(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -1,7 +1,7 @@
-"""Who walks over the slabs of a volume: threads of the CPU, each over one of them, or a GPU, over many at once.
+"""Who predicts and decodes the slabs of a volume: threads of the CPU, one slab each, or a GPU, many at once.
 
-Either way a slab is begun, walked over and ended, in order; what a beginning and an end are only the codec knows, and
-it need not know who does the walk.
+Either way a slab is begun, worked on and ended, in order; what a beginning and an end are only the codec knows, and it
+need not know who does the work.
 """
 
 from __future__ import annotations
@@ -11,28 +11,38 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from ..encoder import linear_fit
-from ..stages import linear
 from ..errors import DamagedError
-from ..runtime.heap import give_back
+from ..pipelines.protocol import (
+    Done,
+    Input,
+    InputIn,
+    Levels,
+    Network,
+    Predictions,
+    PredictionsOut,
+    Stopped,
+    Stream,
+    StreamIn,
+    StreamOut,
+)
 from ..runtime.cpus import cores
+from ..runtime.heap import give_back
 from ..runtime.products import alone, one_thread_each
-from ..pipelines.row.slab import Team
-from ..pipelines.row.wavefront import Done, Stopped
+from ..runtime.team import Team
 
 if TYPE_CHECKING:
-    from ..gpu.device import Walks as DeviceWalks
+    from ..gpu.device import Device
 
 Result = TypeVar("Result")
-Given = TypeVar("Given")  # a slab on its way there, and
-Survey = TypeVar("Survey")  # what the walk has found of it;
-Opened = TypeVar("Opened")  # a slab on its way back
-Slabs = Mapping[int, int]  # voxels by number
-GROUP_VOXELS = 1 << 27  # of a volume that a GPU walks over at once, at most: 16 slabs of 32 slices of 512²
+Voxels = np.ndarray  # of a slab [z, Y, X], of the volume's dtype
+Sizes = Mapping[int, int]  # voxels of slabs, by number
+Decoded = Voxels | DamagedError
+GROUP_VOXELS = 1 << 27  # of a volume that a GPU works on at once, at most: 16 slabs of 32 slices of 512²
 
 
 class Workers:
@@ -69,7 +79,8 @@ class Workers:
             yield future.result()
 
     def telling(self, progress: Callable[[int], None] | None) -> Done:
-        """What a walk is to call: it tells the caller how far it is, and ends where the caller has gone away."""
+        """What the work on a slab is to call: it tells the caller how far it is, and ends where the caller has gone
+        away."""
 
         def done(voxels: int) -> None:
             if self._stop.is_set():
@@ -80,172 +91,144 @@ class Workers:
         return done
 
 
-class Back(Protocol):
-    """The two ends of a slab's way back, for an encoder that goes it at once."""
+class Ends(Protocol[StreamOut]):
+    """The two ends of a slab's way out of a file."""
 
-    def begin(self, k: int, payload: bytes) -> Any:
-        """What the walk begins with."""
+    def begin(self, k: int, payload: bytes) -> StreamOut:
+        """What decoding begins with."""
         ...
 
-    def end(self, k: int, opened: Any, levels: np.ndarray) -> np.ndarray:
-        """The voxels of the levels that it has found; DamagedError where they are not what the payload states."""
-        ...
-
-
-Checked = np.ndarray | DamagedError | None  # what a payload decodes to, where that was asked for
-
-
-class Engine(Protocol):
-    """Begins, walks over and ends every slab; the results in ascending order."""
-
-    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
-        """As `least_squares.fit_by_effort`; on a thread that begins a slab."""
-        ...
-
-    def survey(
-        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Survey], bytes], back: Back | None
-    ) -> Iterator[tuple[bytes, Checked]]:
-        """There, from slabs that are known to their payloads, and straight back again where that is asked for."""
-        ...
-
-    def restore(
-        self, slabs: Slabs, begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
-    ) -> Iterator[Result | DamagedError]:
-        """Back: from symbols; a DamagedError that any of the three raise is the slab's result."""
+    def end(self, k: int, levels: Levels) -> Voxels:
+        """The voxels of the levels that were found; DamagedError where they are not what the payload states."""
         ...
 
 
-class Walks(Protocol):
-    """How a kind of model walks over a slab on the CPU: `volcomp.pipelines.row.wavefront`, or `volcomp.pipelines.paper.slab`."""
+class Engine(Protocol[InputIn, PredictionsOut, StreamIn]):
+    """Begins, works on and ends every slab; the results in ascending order."""
 
-    @property
-    def survey(self) -> Callable[..., Any]:
-        """There, from (given, network, team, done)."""
+    def fit(self, levels: Levels, runs: int, effort: int) -> Any:
+        """A linear stage, as `linear_fit.fit_by_effort`; on a thread that begins a slab."""
         ...
 
-    @property
-    def restore(self) -> Callable[..., np.ndarray]:
-        """Back, from (opened, network, team, done)."""
+    def encode(
+        self, slabs: Sizes, begin: Callable[[int], InputIn], end: Callable[[int, PredictionsOut], bytes],
+        check: Ends[StreamIn] | None,
+    ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
+        """From slabs that are known to their payloads, and straight back again where that is asked for."""
+        ...
+
+    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[StreamIn]) -> Iterator[Decoded]:
+        """From payloads; a DamagedError is the slab's result."""
         ...
 
 
-class OnThreads:
+class OnThreads(Generic[Input, Predictions, Stream]):
     """The `Engine` of the CPU: every slab goes all its way on one thread."""
 
-    def __init__(self, walks: Walks, network: object, workers: Workers, done: Done) -> None:
-        self._walks, self._network, self._workers, self._done = walks, network, workers, done
+    def __init__(self, network: Network[Input, Predictions, Stream], workers: Workers, done: Done) -> None:
+        self._network, self._workers, self._done = network, workers, done
 
-    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+    def fit(self, levels: Levels, runs: int, effort: int) -> Any:
         """As `Engine` says."""
-        return linear_fit.fit_by_effort(levels, widest, effort)
+        return linear_fit.fit_by_effort(levels, runs, effort)
 
-    def survey(
-        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Survey], bytes], back: Back | None
-    ) -> Iterator[tuple[bytes, Checked]]:
+    def encode(
+        self, slabs: Sizes, begin: Callable[[int], Input], end: Callable[[int, Predictions], bytes],
+        check: Ends[Stream] | None,
+    ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
         """As `Engine` says."""
 
-        def there(k: int) -> bytes:  # a call of its own, so that what it needs is gone before the way back begins
-            return end(k, self._walks.survey(self._begun(k, begin), self._network, self._workers.team, self._done))
+        def encoded(k: int) -> bytes:  # a call of its own, so that what it needs is gone before decoding begins
+            return end(k, self._network.predict(self._begun(k, begin), self._workers.team, self._done))
 
-        def job(k: int) -> tuple[bytes, Checked]:
-            payload = there(k)
+        def job(k: int) -> tuple[bytes, Decoded | None]:
+            payload = encoded(k)
             give_back()
-            checked = attempt(self._back, k, payload, back) if back else None
+            decoded = attempt(self._decoded, k, payload, check) if check else None
             give_back()
-            return payload, checked
+            return payload, decoded
 
         return self._workers.in_order(partial(job, k) for k in slabs)
 
     @staticmethod
-    def _begun(k: int, begin: Callable[[int], Given]) -> Given:
-        given = begin(k)
+    def _begun(k: int, begin: Callable[[int], Input]) -> Input:
+        slab = begin(k)
         give_back()
-        return given
+        return slab
 
-    def _back(self, k: int, payload: bytes, back: Back) -> np.ndarray:
-        opened = back.begin(k, payload)
-        return back.end(k, opened, self._walks.restore(opened, self._network, self._workers.team, self._done))
+    def _decoded(self, k: int, payload: bytes, ends: Ends[Stream]) -> Voxels:
+        return ends.end(k, self._network.decode(ends.begin(k, payload), self._workers.team, self._done))
 
-    def restore(
-        self, slabs: Slabs, begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
-    ) -> Iterator[Result | DamagedError]:
+    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
         """As `Engine` says."""
 
-        def job(k: int) -> Result:
+        def job(k: int) -> Voxels:
             give_back()
-            opened = begin(k)
-            return end(k, opened, self._walks.restore(opened, self._network, self._workers.team, self._done))
+            return self._decoded(k, payload(k), ends)
 
         return self._workers.in_order(partial(attempt, job, k) for k in slabs)
 
 
-class OnDevice:
-    """The `Engine` of a GPU: it walks over as many slabs at once as its memory has room for; threads begin and end
+class OnDevice(Generic[Input, Predictions, Stream]):
+    """The `Engine` of a GPU: it works on as many slabs at once as its memory has room for; threads begin and end
     them."""
 
-    def __init__(self, walks: DeviceWalks, workers: Workers, done: Done) -> None:
-        self._walks, self._workers, self._done = walks, workers, done
+    def __init__(self, device: Device[Input, Predictions, Stream], workers: Workers, done: Done) -> None:
+        self._device, self._workers, self._done = device, workers, done
 
-    def fit(self, levels: np.ndarray, widest: int, effort: int) -> linear.Weights:
+    def fit(self, levels: Levels, runs: int, effort: int) -> Any:
         """As `Engine` says."""
         from ..gpu import normal_equations
 
-        return normal_equations.fit(levels, widest, effort, self._walks.network.device)
+        return normal_equations.fit(levels, runs, effort, self._device.name)
 
-    def survey(
-        self, slabs: Slabs, begin: Callable[[int], Given], end: Callable[[int, Survey], bytes], back: Back | None
-    ) -> Iterator[tuple[bytes, Checked]]:
+    def encode(
+        self, slabs: Sizes, begin: Callable[[int], Input], end: Callable[[int, Predictions], bytes],
+        check: Ends[Stream] | None,
+    ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
         """As `Engine` says."""
-        from ..gpu.device import GIVEN_BYTES
-
-        for numbers in self._groups(slabs, GIVEN_BYTES):
-            given = [*self._workers.in_order(partial(begin, k) for k in numbers)]
-            surveys = self._walks.survey(given, self._done)
-            del given
-            payloads = self._workers.in_order(partial(end, *one) for one in zip(numbers, surveys, strict=True))
-            if not back:
+        for numbers in self._groups(slabs, self._device.input_bytes):
+            inputs = [*self._workers.in_order(partial(begin, k) for k in numbers)]
+            predictions = self._device.predict(inputs, self._done)
+            del inputs
+            payloads = self._workers.in_order(partial(end, *one) for one in zip(numbers, predictions, strict=True))
+            if not check:
                 yield from ((payload, None) for payload in payloads)
                 continue
             coded = dict(zip(numbers, payloads, strict=True))
-            yield from zip(coded.values(), self._restore(numbers, partial(_reopen, back, coded), back.end), strict=True)
+            yield from zip(coded.values(), self._decode(numbers, coded.__getitem__, check), strict=True)
 
-    def restore(
-        self, slabs: Slabs, begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
-    ) -> Iterator[Result | DamagedError]:
+    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
         """As `Engine` says."""
-        from ..gpu.device import OPENED_BYTES
+        for numbers in self._groups(slabs, self._device.stream_bytes):
+            yield from self._decode(numbers, payload, ends)
 
-        for numbers in self._groups(slabs, OPENED_BYTES):
-            yield from self._restore(numbers, begin, end)
+    def _decode(self, numbers: list[int], payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
+        """`decode` of a group."""
 
-    def _restore(
-        self, numbers: list[int], begin: Callable[[int], Opened], end: Callable[[int, Opened, np.ndarray], Result]
-    ) -> Iterator[Result | DamagedError]:
-        """`restore` of a group."""
+        def begin(k: int) -> Stream:
+            return ends.begin(k, payload(k))
+
         opened = [*self._workers.in_order(partial(attempt, begin, k) for k in numbers)]
         whole = [one for one in opened if not isinstance(one, DamagedError)]
-        levels = iter(self._walks.restore(whole, self._done) if whole else [])
-        walked = [(one, one if isinstance(one, DamagedError) else next(levels)) for one in opened]
+        found = iter(self._device.decode(whole, self._done) if whole else [])
+        levels = [one if isinstance(one, DamagedError) else next(found) for one in opened]
+        del opened, whole
 
-        def finish(k: int, one: Opened | DamagedError, found: np.ndarray | DamagedError) -> Result:
-            if isinstance(one, DamagedError):
-                raise one
+        def end(k: int, found: Levels | DamagedError) -> Voxels:
             if isinstance(found, DamagedError):
                 raise found
-            return end(k, one, found)
+            return ends.end(k, found)
 
-        jobs = [partial(attempt, finish, k, *pair) for k, pair in zip(numbers, walked, strict=True)]
-        yield from self._workers.in_order(jobs)
+        yield from self._workers.in_order([partial(attempt, end, *one) for one in zip(numbers, levels, strict=True)])
 
-    def has_room(self, slabs: Slabs) -> bool:
+    def has_room(self, slabs: Sizes) -> bool:
         """Whether the device's memory has room for each of the slabs now."""
-        from ..gpu.device import GIVEN_BYTES
+        return max(slabs.values()) <= self._device.room(self._device.input_bytes)
 
-        return max(slabs.values()) <= self._walks.room(GIVEN_BYTES)
-
-    def _groups(self, slabs: Slabs, bytes_per_voxel: int) -> Iterator[list[int]]:
-        """Numbers of slabs that are walked over at once."""
-        room = self._walks.room(bytes_per_voxel, GROUP_VOXELS)
+    def _groups(self, slabs: Sizes, bytes_per_voxel: int) -> Iterator[list[int]]:
+        """Numbers of slabs that are worked on at once."""
+        room = self._device.room(bytes_per_voxel, GROUP_VOXELS)
         group: list[int] = []
         voxels = 0
         for k, size in slabs.items():
@@ -256,10 +239,6 @@ class OnDevice:
             voxels += size
         if group:
             yield group
-
-
-def _reopen(back: Back, payloads: Mapping[int, bytes], k: int) -> Any:
-    return back.begin(k, payloads[k])
 
 
 def attempt(work: Callable[..., Result], *arguments: object) -> Result | DamagedError:

@@ -1,82 +1,48 @@
-"""One volume <-> its sections: the codec's header and slabs, and the SHA-256 of the voxels.
-
-The VHDR payload is one byte of flags, 32 bytes of SHA-256 over the voxels (little-endian, C order), then the header of
-the codec.
-"""
+"""A volume into the sections of a file, and out of them, slab by slab."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 
-import numpy as np
-
-from . import loop
-from .loop import check_effort, progress_of
-from ..container.sections import SLAB, VOLUME_HEADER, Reader, SectionId, Writer
-from ..errors import DamagedError, UnsupportedError
-from ..container.header import VolumeHeader, read_header
-from ..options import EFFORT
+from ..container.header import read_header
+from ..container.sections import SLAB, Reader, SectionId, Writer
+from ..container.volume import Volume, write_volume_header
+from ..errors import DamagedError
+from ..models import RELEASED, Model
+from ..options import DECODING, DecodeOptions, EncodeOptions
+from .decode import Progress, decode_slabs
+from .encode import Encoded, check_options, encode_slabs
+from .engines import Decoded
 from .source import Source
 
-__all__ = ["Progress", "Volume", "check_effort", "progress_of", "read_volume", "write_volume"]
-
-Progress = Callable[[int], None]  # called with the number of voxels done since the last call
-
-Decoded = tuple[int, np.ndarray | DamagedError]  # number of a slab, and its voxels or what is wrong with it
-
-_TWO_DIMENSIONAL = 1  # flag: the array was given as (y, x)
-_SHA_BYTES = 32
-
-
-@dataclass(frozen=True)
-class Volume:
-    """What the header of a volume says."""
-
-    number: int
-    codec_header: bytes
-    layout: VolumeHeader
-    sha256: bytes  # of the voxels, little-endian in C order
-    two_dimensional: bool
-
-    @property
-    def voxels(self) -> int:
-        """How many voxels the volume has."""
-        z, y, x = self.layout.shape
-        return z * y * x
+Slab = tuple[int, Decoded]  # number of a slab, and its voxels or what is wrong with it
 
 
 def write_volume(
     writer: Writer,
     number: int,
     source: Source,
+    options: EncodeOptions,
     *,
-    model: str,
-    threads: int | None,
-    device: str,
-    effort: int = EFFORT,
     two_dimensional: bool = False,
     progress: Progress | None = None,
-    check: bool = False,
-) -> tuple[Volume, Generator[Decoded]]:
-    """Append VHDR; returns it as a reader sees it, and an iterator that codes the slabs and appends each SLAB in turn.
+) -> tuple[Volume, Generator[Slab]]:
+    """Append the header section; returns it as a reader sees it, and an iterator that codes the slabs and appends each
+    in turn.
 
-    It yields what `decode` would yield of each, or with `check` what has been decoded of its payload, and else nothing;
-    where a payload cannot be decoded it raises DamagedError.
+    It yields what `decode_volume` would yield of each, where slabs are verified what has been decoded of its payload,
+    and else nothing; where a payload cannot be decoded it raises DamagedError.
     """
-    header, slabs = loop.encode_slabs(
-        source, model=model, threads=threads, device=device, progress=progress, effort=effort, check=check
-    )
-    flags, sha = bytes([_TWO_DIMENSIONAL if two_dimensional else 0]), source.sha256
-    writer.add(SectionId(VOLUME_HEADER, number), flags + sha + header)
-    volume = Volume(number, header, read_header(header), sha, two_dimensional)
+    section, slabs = encode_slabs(source, options, progress=progress)
+    model = check_options(options)
+    layout = read_header(section, {**RELEASED, model.number: model})
+    volume = Volume(number, section, layout, source.sha256, two_dimensional)
+    write_volume_header(writer, volume)
     return volume, _write_slabs(writer, volume, slabs)
 
 
-def _write_slabs(
-    writer: Writer, volume: Volume, slabs: Generator[tuple[bytes, np.ndarray | None]]
-) -> Generator[Decoded]:
+def _write_slabs(writer: Writer, volume: Volume, slabs: Generator[Encoded]) -> Generator[Slab]:
     with closing(slabs):  # whatever ends this ends the work at once
         for k in range(len(volume.layout.slabs)):
             payload, voxels = next(slabs)
@@ -87,44 +53,15 @@ def _write_slabs(
             del voxels
 
 
-def read_volume(reader: Reader, number: int) -> Volume:
-    """Parse the header of a volume; its slabs are not touched."""
-    payload = reader.read(SectionId(VOLUME_HEADER, number))
-    if len(payload) <= 1 + _SHA_BYTES:
-        raise DamagedError(f"the header of volume {number} is damaged: it is too short")
-    if payload[0] & ~_TWO_DIMENSIONAL:
-        raise UnsupportedError(f"volume {number} has the unknown flags {payload[0]:#04x}; upgrade volcomp")
-    header = payload[1 + _SHA_BYTES :]
-    layout = read_header(header)
-    slabs = sum(section.tag == SLAB and section.major == number for section in reader.places)
-    if slabs != len(layout.slabs) and reader.damage is None:  # so a lying shape is bounded by the size of the file
-        raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")
-    return Volume(number, header, layout, payload[1 : 1 + _SHA_BYTES], bool(payload[0] & _TWO_DIMENSIONAL))
-
-
-def volume_numbers(reader: Reader) -> list[int]:
-    """The volumes of which a header or a slab is there, in increasing order."""
-    return sorted({section.major for section in reader.places if section.tag in (VOLUME_HEADER, SLAB)})
-
-
-def slabs_of(volume: Volume, first: int, end: int) -> list[int]:
-    """The numbers of the slabs that hold any of the slices `first` to `end - 1`."""
-    return [k for k, (a, b) in enumerate(volume.layout.slabs) if a < end and b > first]
-
-
-def decode(
-    reader: Reader,
-    volume: Volume,
-    slabs: list[int],
-    *,
-    threads: int | None,
-    device: str,
+def decode_volume(
+    reader: Reader, volume: Volume, slabs: list[int], options: DecodeOptions = DECODING, *,
     progress: Progress | None = None,
-) -> Generator[Decoded]:
-    """Decode the given slabs (increasing numbers); yields (number, voxels [z,Y,X] or the error) in the same order. Each
-    is read when its turn comes."""
-    payloads = _Payloads(reader, volume.number, slabs)
-    decoded = loop.decode_slabs(volume.codec_header, payloads, threads=threads, device=device, progress=progress)
+) -> Generator[Slab]:  # fmt: skip
+    """Decode the given slabs (increasing numbers); yields (number, voxels [z, Y, X] or the error) in the same order.
+    Each is read when its turn comes."""
+    payloads, model = _Payloads(reader, volume.number, slabs), volume.layout.model
+    trial: Model | None = None if RELEASED.get(model.number) == model else model
+    decoded = decode_slabs(volume.section, payloads, options, progress=progress, trial=trial)
     with closing(decoded):  # its threads end here, not when garbage is collected, perhaps in a thread that begins
         for k, voxels in decoded:
             if isinstance(voxels, DamagedError):

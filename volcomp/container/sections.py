@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import BinaryIO, NamedTuple
 
-from ..wire.cursor import Cursor, varint
 from ..errors import DamagedError, UnsupportedError
+from ..wire.cursor import Cursor, varint
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
 FORMAT_VERSION = 3  # 3 since 0.6.0: factors of grey levels; 2 since 0.3.0: supports of runs, weights with shifts

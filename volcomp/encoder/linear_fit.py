@@ -13,12 +13,12 @@ import numpy as np
 
 from neighbourhoods import Offset, pad
 
-from ..runtime.compiled import entry, part
-from .normal_equations import UNIT, Equations, Maker, Take, activities, on_cpu
-from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
-from ..stages.grid import LANES
 from ..pipelines.row.slab import RADIUS, Places, geometry
+from ..runtime.compiled import entry, part
+from ..stages.grid import LANES
+from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
 from ..stages.supports import REACH, Support, named, of_runs, voxels_of
+from .normal_equations import UNIT, Equations, Maker, Take, activities, on_cpu
 
 CLASS_SAMPLES = 1 << 16  # at most so many voxels one class of a group is fitted on,
 PRICED = 1 << 16  # so many what a support or a number of classes would cost,

@@ -17,12 +17,12 @@ from numba.core import cgutils
 
 from ..runtime import sums, vectors
 from ..runtime.compiled import REORDERED, entry, part
-from ..stages.linear import WEIGHT_BITS
-from ..stages.grid import LANES
 from ..runtime.scalars import larger, smaller
 from ..runtime.sums import BLOCK
-from ..stages.supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 from ..runtime.vectors import I16, I32, I64, load, load_one, store
+from ..stages.grid import LANES
+from ..stages.linear import WEIGHT_BITS
+from ..stages.supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 
 UNIT = 1 << WEIGHT_BITS  # of weights, and so of errors
 # So that sums of 2^16 weighted products stay below 2^53, and float64 holds them exactly.

@@ -14,8 +14,8 @@ from math import prod
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
+from ..pipelines.protocol import Done, Stopped
 from ..runtime.products import alone
-from ..pipelines.row.wavefront import Done, Stopped
 from .double_buffer import AnySlab
 
 Walked = TypeVar("Walked")
@@ -41,7 +41,7 @@ class _Call(Generic[AnySlab, Walked]):
         self._told = due
 
 
-class Convoy(Generic[AnySlab, Walked]):
+class Batcher(Generic[AnySlab, Walked]):
     """A walk that takes along whoever wants the same."""
 
     def __init__(self, walk: Callable[[Sequence[AnySlab], Done], list[Walked]], room: Callable[[], int]) -> None:

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from ..errors import DamagedError, UnsupportedError
-from ..runtime.rendezvous import Handover, release
+from ..pipelines.protocol import Done, Stopped
 from ..runtime.products import alone
-from ..pipelines.row.wavefront import Done, Stopped
+from ..runtime.rendezvous import Handover, release
 
 TURNS = 2  # groups that take turns on the device
 

@@ -1,5 +1,5 @@
-"""The sums that the encoder's fit of stage 1 is solved from, on a device: as `equations.OnCpu`, bit for bit, for all
-classes of a group at once. What is solved from them stays on the CPU, in its fixed order."""
+"""The sums that the fit of the linear stage is solved from, on a device: as `encoder.normal_equations.OnCpu`, bit for
+bit, for all classes of a group at once. What is solved from them stays on the CPU, in its fixed order."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..encoder import normal_equations, linear_fit
+from ..encoder import linear_fit, normal_equations
 from ..encoder.normal_equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT
-from ..stages.linear import Weights
 from ..runtime.sums import PRODUCT_LIMIT
+from ..stages.linear import Weights
 from ..stages.supports import BASE
 
 
-def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device) -> Weights:
-    """`least_squares.fit_by_effort` with the sums on a device; without it where that fails, as for lack of memory."""
+def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device | str) -> Weights:
+    """`linear_fit.fit_by_effort` with the sums on a device; without it where that fails, as for lack of memory."""
     try:
-        return linear_fit.fit_by_effort(levels, widest, effort, partial(on_device, device))
+        return linear_fit.fit_by_effort(levels, widest, effort, partial(on_device, torch.device(device)))
     except RuntimeError:  # as torch says all that goes amiss on a device
         return linear_fit.fit_by_effort(levels, widest, effort)
 

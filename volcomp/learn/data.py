@@ -1,24 +1,18 @@
-"""Rows of voxels to train on, taken evenly from every series of the corpus' train split."""
+"""Slabs as the network meets them, and blocks of their rows to learn from, taken evenly."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from neighbourhoods import pad
 
-from ..stages import features, linear, histogram_packing
 from ..encoder import linear_fit
-from ..stages.grid import DEPTHS
 from ..pipelines.row.slab import padded
-from ..training import augment
+from ..stages import features, histogram_packing, linear
+from ..stages.grid import DEPTHS
 
 SLAB = 32
 
@@ -137,19 +131,3 @@ def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Bl
     )
     error = slab.residual[index].astype(np.float32) / (1 << linear.FRACTION_BITS)
     return Batch(inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape))
-
-
-def series(names: list[str], load: Callable[[str], list[np.ndarray]], widest: int, variations: int) -> list[list[Slab]]:
-    """The slabs of every named series, and after them those of so many variations of each (`augment`), two series at a
-    time."""
-
-    def work(name: str) -> tuple[list[Slab], list[Slab]]:
-        volumes = load(name)
-        random = np.random.default_rng(zlib.crc32(name.encode()))
-        varied = augment.variations(max(volumes, key=np.size), variations, random)
-        mine, other = ([slab for volume in some for slab in slabs_of(volume, widest)] for some in (volumes, varied))
-        return mine, other
-
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-        both = list(tqdm(pool.map(work, names), total=len(names), desc="linear stage", disable=None))
-    return [mine for mine, _ in both] + [other for _, other in both]

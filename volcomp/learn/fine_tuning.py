@@ -15,26 +15,25 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..models import Model
 from ..stages import weight_delta
-from .. import models
-from ..stages.weight_delta import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, Differences
 from ..stages.features import INPUTS
 from ..stages.lstm.weights import Weights
+from ..stages.weight_delta import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, Differences
 from ..torchops.graphs import recorded
 from .blocks import Slabs
-from .data import Batch, Block, Sampler, Slab, blocks_of
+from .data import Batch, Block, Sampler, Slab, blocks_of, prepare
 from .density import Shape
 from .device import passes
-from ..training.export import BIAS_ORIGIN
-from ..training.model import HEAD_UNIT, ideal_bits
+from .head import BIAS_ORIGIN, HEAD_UNIT, ideal_bits
 from .row_lstm import Passes
 
 BLOCK = (2, 4, 64)  # slices, rows and voxels of a row that are trained on at a time
@@ -54,10 +53,14 @@ UNRECORDED = 3  # steps on a device before one is recorded: kernels are compiled
 Gradient = list[torch.Tensor]
 
 
-@cache
-def density(number: int) -> Shape:
-    """The densities that a released model's tables were made of."""
-    return Shape.of(models.weights(number).tables())
+_densities: dict[bytes, Shape] = {}  # that models' tables were made of, which takes seconds to find
+
+
+def _density(released: Weights) -> Shape:
+    digest = released.digest()
+    if digest not in _densities:
+        _densities[digest] = Shape.of(released.tables())
+    return _densities[digest]
 
 
 def visits(voxels: int, per_voxel: float) -> int:
@@ -79,11 +82,11 @@ class _Fit:
     weights              differences, in units of the integers
     """
 
-    def __init__(self, number: int, voxels: int, device: str) -> None:
+    def __init__(self, released: Weights, voxels: int, device: str) -> None:
         """For a volume of so many voxels, on a device as `training.device.passes` takes it."""
-        self.released = released = models.weights(number)
+        self.released = released
         self.device, self.single = device, voxels >= SINGLE
-        self.shape = copy.deepcopy(density(number)).to(device)
+        self.shape = copy.deepcopy(_density(released)).to(device)
         self.integers, self.shift = self.put(released.weights), self.put(released.shift)
         self.base = self.integers.float()
         unit = (1.0 / (1 << self.shift)).repeat(len(self.base), 1)
@@ -171,11 +174,20 @@ class _Fit:
                 p.copy_(torch.sign(p) * (p.abs() - threshold).clamp(min=0))
 
 
+def fine_tune(
+    model: Model, released: Weights, samples: Iterable[tuple[np.ndarray, Any]], voxels: int, per_voxel: float,
+    threads: int, progress: Callable[[int], None], device: str = "cpu",
+) -> bytes:  # fmt: skip
+    """As `fit`, on slabs that are given as levels int32 [Z, Y, X] with what the pipeline `row` has chosen for them."""
+    slabs = [prepare(levels, model.search.runs, stage) for levels, stage in samples]
+    return fit(released, slabs, voxels, per_voxel, threads, progress, device)
+
+
 def fit(
-    number: int, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None],
+    released: Weights, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None],
     device: str = "cpu",
 ) -> bytes:  # fmt: skip
-    """Differences to a released model, fitted to slabs of a volume of so many voxels, visiting each `per_voxel` times;
+    """Differences to a released model's weights, fitted to slabs of a volume of so many voxels, visiting each `per_voxel` times;
     empty where they do not pay. Where another device fails, or has too little memory, the CPU does it.
 
     `progress` is called with the number of voxels visited since the last call, and may raise to end the work.
@@ -191,7 +203,7 @@ def fit(
 
     if device != "cpu":
         try:
-            return _fit(number, slabs, voxels, per_voxel, 1, tell, device)
+            return _fit(released, slabs, voxels, per_voxel, 1, tell, device)
         except Exception as error:  # of a driver, a compiler, the device: whatever it is, the CPU can do it
             if ended:
                 raise
@@ -207,17 +219,17 @@ def fit(
         twice -= again
         progress(visited - again)
 
-    return _fit(number, slabs, voxels, per_voxel, threads, tell_the_rest, "cpu")
+    return _fit(released, slabs, voxels, per_voxel, threads, tell_the_rest, "cpu")
 
 
 def _fit(
-    number: int, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None],
+    released: Weights, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None],
     device: str,
 ) -> bytes:  # fmt: skip
     """As `fit`, on this device."""
     blocks = _blocks(voxels)
     steps = visits(voxels, per_voxel) // (blocks * math.prod(BLOCK))
-    state = _Fit(number, voxels, device)
+    state = _Fit(released, voxels, device)
     members = [state.passes() for _ in range(threads)]
     held = None if device == "cpu" else Slabs(slabs, device)
     with ThreadPoolExecutor(threads) as pool:

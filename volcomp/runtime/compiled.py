@@ -28,8 +28,8 @@ from numba import config, njit
 from numba.core import event
 from numba.core.caching import IndexDataCacheFile
 
-from . import compiler, precompiled
 from ..errors import UnkeptWarning, UnsupportedError
+from . import compiler, precompiled
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 

@@ -14,9 +14,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory_limits(
-    groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
-) -> Iterator[int]:
+def memory_limits(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
     """What the control groups around this process (of a container, or of a job of SLURM) may take, bytes."""
     for line in groups.read_text().splitlines() if groups.exists() else ["0::/"]:
         number, controllers, own = line.split(":", 2)

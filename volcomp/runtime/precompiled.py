@@ -23,7 +23,7 @@ from numba.core.serialize import dumps
 from . import vectors
 
 _key: Any = FunctionCache._index_key
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 FOLDER = PACKAGE / "precompiled"
 _V3 = "+avx,+avx2,+bmi,+bmi2,+cx16,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sahf,+sse4.2,+xsave"
 _V4 = _V3 + ",+avx512bw,+avx512cd,+avx512dq,+avx512f,+avx512vl"

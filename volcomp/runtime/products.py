@@ -22,9 +22,9 @@ from llvmlite import ir
 from numba.core import cgutils
 from threadpoolctl import threadpool_limits
 
+from ..errors import UnsupportedError
 from . import vectors
 from .compiled import entry
-from ..errors import UnsupportedError
 from .vectors import I8, I32, I64, Lanes
 
 Product = Callable[[np.ndarray, np.ndarray], object]  # x int8 [v, k], and int32 [v, n] out

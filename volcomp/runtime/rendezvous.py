@@ -16,8 +16,8 @@ import numpy as np
 from llvmlite import binding
 from numba import types
 
-from .compiled import entry
 from ..errors import DamagedError
+from .compiled import entry
 from .cpus import cores
 
 PATIENCE = 2000  # times that a lock is asked for before its thread sleeps, where every thread has a core: some 30 µs

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..runtime.compiled import entry, part
 from ..errors import DamagedError
+from ..runtime.compiled import entry, part
 
 TABLE_BITS = 20
 PRECISION = 24  # of the probabilities that constriction makes of the counts

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from . import symbols
 from ..runtime.compiled import entry, part
+from ..runtime.scalars import larger, smaller
+from . import symbols
 from .ans import FLAGS, PRECISION, Quantiles, Room, Stream, Tables, flush, push, push_flags
 from .level_factors import Blocks, weigh
-from ..runtime.scalars import larger, smaller
 
 _u64 = np.uint64
 
@@ -84,8 +84,8 @@ def encode(
     settled bool [v]     whether the flag is yes, so that no token follows
     """
     escapes = np.zeros(voxel.size, bool)
-    symbols = int(np.count_nonzero(flag)) + _count(voxel, mean, classes, settled, escapes)
-    room, products = Room.of(symbols, FLAGS, sizes), np.empty(tables.ordered.shape[2], np.uint32)
+    count = int(np.count_nonzero(flag)) + _count(voxel, mean, classes, settled, escapes)
+    room, products = Room.of(count, FLAGS, sizes), np.empty(tables.ordered.shape[2], np.uint32)
     used = _encode(
         voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, blocks, products,
         room,
@@ -97,7 +97,7 @@ def encode(
 def _count(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, escapes: np.ndarray) -> int:
     """How many symbols the voxels have, and into bool [v] which of them are farther from their means than their tables
     reach."""
-    symbols = 0
+    total = 0
     for v in range(voxel.shape[0]):
         if settled[v]:
             continue
@@ -105,8 +105,8 @@ def _count(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np
         begin, _, _ = symbols.ascending(np.int64(mean[v]), c)
         i = ((voxel[v] - begin) >> symbols.LOW_BITS[c]) + symbols.REACH[c]
         escapes[v] = not 0 <= i < 2 * symbols.REACH[c]
-        symbols += 1 + (0 if escapes[v] else symbols.LOW_BITS[c])
-    return symbols
+        total += 1 + (0 if escapes[v] else symbols.LOW_BITS[c])
+    return total
 
 
 def _raw(ranks: np.ndarray, bits: int) -> np.ndarray:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runtime.compiled import entry, part
-from .grid import flat
 from ..runtime.scalars import larger, smaller
+from .grid import flat
 
 INPUTS = 64  # width of the network's input; the last ones are reserved and zero
 SPARED = slice(16, 40)  # inputs that the smallest networks do without: most neighbours in the slices before

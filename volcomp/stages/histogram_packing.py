@@ -18,6 +18,11 @@ DENSE = 0.95  # a core of the histogram that uses less than this of its values i
 CORE = 0.02  # the core is what lies between these quantiles
 
 
+def level_type(limit: int) -> type[np.signedinteger]:
+    """What grey levels 0 … limit are stored as: half of it stays longer in caches."""
+    return np.int16 if limit < 1 << 15 else np.int32
+
+
 @dataclass(frozen=True)
 class Mapping:
     """Runs of values that may occur: int64 [runs, 2] (first, past the last), ascending, apart from each other."""

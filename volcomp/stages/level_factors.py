@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import ans, symbols
-from ..wire import rice
-from ..runtime.compiled import entry, part
-from ..wire.cursor import Cursor, varint
 from ..errors import DamagedError
+from ..runtime.compiled import entry, part
+from ..wire import rice
+from ..wire.cursor import Cursor, varint
+from . import ans, symbols
 
 UNIT = 256  # a factor of 1
 EIGHTHS = np.array([256, 279, 304, 332, 362, 395, 431, 470], np.int64)  # UNIT · 2^(i/8)

@@ -19,11 +19,11 @@ from numba.extending import overload
 
 from neighbourhoods import Offset
 
-from ..wire import rice
-from . import supports
-from ..runtime.compiled import REORDERED, entry
-from ..wire.cursor import Cursor, string
 from ..errors import DamagedError
+from ..runtime.compiled import REORDERED, entry
+from ..wire import rice
+from ..wire.cursor import Cursor, string
+from . import supports
 from .grid import LANES, flat, read, runs
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE, Support
 

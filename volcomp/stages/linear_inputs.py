@@ -16,14 +16,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import overload
 
-from . import features, linear
+from ..errors import UnsupportedError
 from ..runtime import vectors
 from ..runtime.compiled import part
-from ..errors import UnsupportedError
-from .features import SCALE_FLOOR, scale_index
-from .grid import LANES, flat
 from ..runtime.scalars import larger, smaller
 from ..runtime.vectors import I8, I16, I32, I64, Lanes, load, load_one, store
+from . import features, linear
+from .features import SCALE_FLOOR, scale_index
+from .grid import LANES, flat
 
 Offset = tuple[int, int, int]
 BLOCK = 32  # voxels that go from one stage to the next together

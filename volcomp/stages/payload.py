@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import ans, level_factors, symbols, peak, ans_by_voxel
-from ..runtime import rendezvous
-from ..wire import rice
-from ..runtime.compiled import entry, part
-from ..wire.cursor import Cursor, string, varint
 from ..errors import DamagedError
+from ..runtime import rendezvous
+from ..runtime.compiled import entry, part
+from ..wire import rice
+from ..wire.cursor import Cursor, string, varint
+from . import ans, ans_by_voxel, level_factors, peak, symbols
 
 WEIGHTED = b"\xff"  # before the corrections of a slab whose grey levels have factors
 _NONE = np.empty(0, np.uint8)
@@ -24,7 +24,7 @@ _NONE = np.empty(0, np.uint8)
 Factors = tuple[np.ndarray, np.ndarray, np.ndarray, level_factors.Blocks]
 
 
-class Survey(NamedTuple):
+class Predictions(NamedTuple):
     """All voxels of a slab in the order of coding, and what the network said of them before it knew them.
 
     sizes int64 [f]            voxels of each front
@@ -42,7 +42,7 @@ class Survey(NamedTuple):
 
 
 def write(
-    tables: ans.Tables, survey: Survey, limit: int, common: int | None, quiet: bool, worthwhile: float,
+    tables: ans.Tables, predictions: Predictions, limit: int, common: int | None, quiet: bool, worthwhile: float,
     sample: int = level_factors.SAMPLE,
 ) -> bytes:  # fmt: skip
     """Code the voxels of a slab.
@@ -52,7 +52,7 @@ def write(
     of a slab that factors of grey levels must save, and `sample` how many voxels tell whether they do. Here the
     classes are corrected for the slab, and its spike and factors found.
     """
-    sizes, voxel, mean, classes, context = survey
+    sizes, voxel, mean, classes, context = predictions
     width = limit.bit_length()
     flag, settled = np.zeros(voxel.size, np.uint8), np.zeros(voxel.size, bool)
     corrections = symbols.correct(voxel, mean, classes, settled, tables.code_length, width)
@@ -63,7 +63,9 @@ def write(
         settled = (flag > 0) & (voxel == found.value)
         corrections = symbols.correct(voxel, mean, classes, settled, tables.code_length, width)
     classes = corrected(classes, corrections)
-    factors = level_factors.find(voxel, mean, classes, settled, tables.ordered, tables.escape, limit, worthwhile, sample)
+    factors = level_factors.find(
+        voxel, mean, classes, settled, tables.ordered, tables.escape, limit, worthwhile, sample
+    )
     if factors is None:
         words, raw = _plain(tables, voxel, mean, classes, flag, settled, sizes, width)
     else:
@@ -243,8 +245,8 @@ def _serve(
 
 
 class Reader:
-    """Decodes what `write` wrote, front by front. `spike` is the grey level that contexts are asked for, or None;
-    `quiet` the one that the network does not learn from, or None."""
+    """Decodes what `write` wrote, front by front. `peak` is the grey level that contexts are asked for, or None;
+    `excluded` the one that the network does not learn from, or None."""
 
     def __init__(self, tables: ans.Tables, data: Cursor, limit: int, longest: int) -> None:
         """Takes all that is left of `data`; voxels are 0 … limit, and the longest front has so many. DamagedError where
@@ -253,23 +255,23 @@ class Reader:
         steps = data.string()
         has_factors = steps.startswith(WEIGHTED)
         corrections = _read_corrections(steps[len(WEIGHTED) :] if has_factors else steps)
-        self.quiet, codes = _read_spike(data.string(), limit)
+        self.excluded, codes = _read_spike(data.string(), limit)
         self._factors: Factors | None = None
         if has_factors:
             blocks = level_factors.blocks(level_factors.from_bytes(data.string(), limit))
             self._factors = tables.ordered, tables.escape, np.empty(tables.ordered.shape[2], np.uint32), blocks
-        self.spike = self.quiet if codes.size else None
+        self.peak = self.excluded if codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         stream = ans.stream(tables, words, longest)
         room = _Room(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
         self._slab = _Slab(
-            corrections, codes, self.spike or 0, stream, tables.quantiles, np.frombuffer(data.rest(), np.uint8), limit,
+            corrections, codes, self.peak or 0, stream, tables.quantiles, np.frombuffer(data.rest(), np.uint8), limit,
             limit.bit_length(), room,
         )  # fmt: skip
 
     def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """The voxels int32 [v] of the next front, until the next call; contexts are needed where there is a spike."""
-        contexts = _NONE if self.spike is None or context is None else context
+        contexts = _NONE if self.peak is None or context is None else context
         self._check(_take(mean, classes, contexts, self._slab, self._factors, self._position))
         return self._slab.room.voxel[: mean.size]
 
@@ -277,7 +279,7 @@ class Reader:
         self, taker: rendezvous.Taker, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray
     ) -> bool:
         """As `handover.ByCalls.serve`, without Python: from means int32, classes and contexts uint8."""
-        contexts = _NONE if self.spike is None else context
+        contexts = _NONE if self.peak is None else context
         is_through, position = _serve(taker, voxel, mean, classes, contexts, self._slab, self._factors)
         self._check(position)
         return is_through

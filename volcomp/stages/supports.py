@@ -14,8 +14,8 @@ import numpy as np
 
 from neighbourhoods import Offset, disc, is_causal
 
-from ..wire.cursor import Cursor
 from ..errors import DamagedError
+from ..wire.cursor import Cursor
 from .grid import DEPTHS, LANES, flat
 
 RADIUS = 7  # widest reach of any support within a slice, and so the border of every padded slab

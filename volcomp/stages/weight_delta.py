@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..wire import rice
-from ..runtime.compiled import entry
-from ..wire.cursor import Cursor, string
 from ..errors import DamagedError
+from ..runtime.compiled import entry
+from ..wire import rice
+from ..wire.cursor import Cursor, string
 from .lstm.weights import Weights
 
 GAIN_BITS = 6  # a gain of 64 is 1.0: what is sent is how far it lies from that

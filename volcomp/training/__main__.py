@@ -17,15 +17,13 @@ import numpy as np
 import torch
 
 from .. import models
-from . import corpus, export
 from ..learn import data
 from ..learn.blocks import DeviceSampler
-from .model import HIDDEN, VARIATIONS, Trainee
+from ..pipelines.row.pipeline import ROW
+from . import corpus, export, series
+from .model import Trainee
+from .recipes import RECIPES
 
-# As the released models had it: how many steps, from which model on, and the highest learning rate.
-STEPS = {"turbo": 9000, "fast": 3000, "base": 2400}
-START = {"turbo": "nothing", "fast": "fast-2", "base": "base-3"}
-RATES = {"turbo": 3e-3, "fast": 2e-3, "base": 1.5e-3}
 BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
 BLOCKS = 57  # in a step: 65,664 voxels, as the released models had it
 CLIP = 1.0  # of the gradient's norm
@@ -44,7 +42,7 @@ def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[d
     if path.exists():
         return pickle.loads(path.read_bytes())
     names = [s.name for s in corpus.splits() if s.split == "train"][:limit]
-    slabs = data.series(names, corpus.volumes, models.RUNS[model], VARIATIONS[model])
+    slabs = series.series(names, corpus.volumes, models.chosen(model).search.runs, RECIPES[model].variations)
     temporary = path.with_suffix(".part")
     temporary.write_bytes(pickle.dumps(slabs, protocol=5))
     temporary.replace(path)
@@ -78,10 +76,10 @@ def train(
 def main() -> None:
     """Parse arguments, prepare the data, train, export."""
     parser = argparse.ArgumentParser(prog="python -m volcomp.training", description=__doc__)
-    parser.add_argument("--model", choices=sorted(HIDDEN), required=True)
+    parser.add_argument("--model", choices=sorted(RECIPES), required=True)
     parser.add_argument("--steps", type=int, help="default: as many as the released model had")
     parser.add_argument("--rate", type=float, help="highest learning rate; default: as the released model had it")
-    names = [name for number, name in models.RELEASED.items() if number not in models.PUBLISHED]
+    names = [model.name for model in models.RELEASED.values() if model.pipeline == "row"]
     starts = [*sorted(names), "nothing"]
     parser.add_argument("--start", choices=starts, help="model to go on from; default: as the released model did")
     parser.add_argument("--seed", type=int, default=1)
@@ -100,16 +98,23 @@ def main() -> None:
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         parser.exit(1, "torch finds no GPU here: take --device cpu, or a torch with CUDA and a driver that works\n")
     trainee = Trainee(args.model, args.seed, args.device)
-    start = args.start or START[args.model]
+    start = args.start or RECIPES[args.model].start
     if start != "nothing":
-        trainee.start(models.weights({name: number for number, name in models.RELEASED.items()}[start]))
+        trainee.start(ROW.load(models.named(start)))
     if (folder / "checkpoint.pt").exists():
         trainee.load(folder / "checkpoint.pt")
     slabs, seed = prepared(folder, args.model, args.limit), args.seed + trainee.step
     sampler = data.Sampler(slabs, BLOCK, seed)
     if not args.export:
         there = DeviceSampler(slabs, BLOCK, seed, args.device) if on_gpu else sampler
-        train(trainee, there, folder, args.steps or STEPS[args.model], args.rate or RATES[args.model], args.blocks)
+        train(
+            trainee,
+            there,
+            folder,
+            args.steps or RECIPES[args.model].steps,
+            args.rate or RECIPES[args.model].rate,
+            args.blocks,
+        )
     batches = (sampler.batch(BLOCKS).inputs for _ in range(BATCHES))
     export.write(trainee.on_cpu(), batches, args.to or folder / f"{args.model}.npz")
 

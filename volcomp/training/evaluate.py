@@ -4,8 +4,8 @@
 
 - `float`: the network without any rounding of weights, states or outputs, at the ideal code length of its continuous
   distribution (inputs and linear stage as in the codec);
-- `integer`: the codec's means, classes and tables, at their code lengths, without corrections and spikes;
-- `payload`: the slab as it is written, side information, corrections, spikes and all.
+- `integer`: the codec's means, classes and tables, at their code lengths, without corrections and peaks;
+- `payload`: the slab as it is written, side information, corrections, peaks and all.
 
 Heads stand still in all three, so that what is compared is the integers.
 """
@@ -21,14 +21,21 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ..codec import loop
 from .. import models
-from ..stages import symbols
+from ..codec.encode import encode
+from ..codec.ready import ready
+from ..constants import EFFORT
+from ..encoder import linear_fit
+from ..learn import data
+from ..learn.row_lstm import quantise
+from ..options import EncodeOptions
+from ..pipelines.row.pipeline import ROW
+from ..runtime.team import Team
+from ..stages import ans, histogram_packing, symbols
 from ..stages.lstm.state import AHEAD
 from . import corpus
-from ..learn import data
-from .model import HIDDEN, Trainee
-from ..learn.row_lstm import quantise
+from .model import Trainee
+from .recipes import RECIPES
 
 SLICES = 16
 
@@ -78,37 +85,28 @@ def float_bits(trainee: Trainee, slab: data.Slab) -> float:
 
 
 def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
-    """Bits per voxel of the codec's symbols, without corrections and spikes, and of its payloads; the head stands
-    still, as the float network's does."""
-    seen: list[float] = []
-    correct, weights = symbols.correct, loop._weights
-    released = models.weights(models.CURRENT[name])
+    """Bits per voxel of the codec's symbols, without corrections and peaks, and of its payloads; the head stands
+    still, as the float network's does. For a volume of one slab."""
+    released = ROW.load(models.chosen(name))
     still = replace(released, slopes=released.slopes[:, :0], metric=released.metric[:0, :0])
-
-    def without(
-        voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, code_length: np.ndarray,
-        bits: int,
-    ) -> np.ndarray:  # fmt: skip
-        if not seen:  # the first call is for all voxels of the slab
-            price = np.empty(voxel.size, np.float32)
-            symbols.prices(voxel, mean, classes, code_length, bits, price)
-            seen.append(float(price.sum(dtype=np.float64)) / voxel.size)
-        return correct(voxel, mean, classes, settled, code_length, bits)
-
-    symbols.correct, loop._weights = without, lambda *_: still  # type: ignore[assignment]
-    loop._network.cache_clear()
-    try:
-        _, payloads = loop.encode(volume, model=name)
-    finally:
-        symbols.correct, loop._weights = correct, weights
-        loop._network.cache_clear()
-    return seen[0], 8 * sum(map(len, payloads)) / volume.size
+    made = ready(models.chosen(name).trial(still, still.digest()))
+    _, (payload,) = encode(volume, EncodeOptions(model=made.model))
+    packing = histogram_packing.find(volume)
+    levels = packing.forward(volume, histogram_packing.level_type(packing.limit))
+    slab = made.coder.take(
+        levels, packing.limit, made.coder.choose(levels, packing.limit, EFFORT, linear_fit.fit_by_effort)
+    )
+    _, voxel, mean, classes, _ = made.network.predict(slab, Team(), lambda done: None)
+    price = np.empty(voxel.size, np.float32)
+    tables = ans.Tables(still.tables())
+    symbols.prices(voxel, mean, classes, tables.code_length, packing.limit.bit_length(), price)
+    return float(price.sum(dtype=np.float64)) / voxel.size, 8 * len(payload) / volume.size
 
 
 def main() -> None:
     """Parse arguments, print a line per series of the valid split and the means."""
     parser = argparse.ArgumentParser(prog="python -m volcomp.training.evaluate", description=__doc__)
-    parser.add_argument("--model", choices=sorted(HIDDEN), required=True)
+    parser.add_argument("--model", choices=sorted(RECIPES), required=True)
     parser.add_argument("--folder", type=pathlib.Path, help="where its checkpoint lies; default runs/MODEL")
     parser.add_argument("--slices", type=int, default=SLICES)
     args = parser.parse_args()
@@ -116,7 +114,7 @@ def main() -> None:
     trainee.load((args.folder or pathlib.Path("runs") / args.model) / "checkpoint.pt")
     # The released model must be the one that is compared with.
     exported = quantise(trainee.lstm.weights.detach())[0].numpy()
-    if not np.array_equal(exported, models.weights(models.CURRENT[args.model]).weights):
+    if not np.array_equal(exported, ROW.load(models.chosen(args.model)).weights):
         parser.exit(1, f"the released {args.model} is not the export of this checkpoint\n")
     out = csv.writer(sys.stdout)
     out.writerow(["series", "float", "integer", "payload"])
@@ -124,7 +122,7 @@ def main() -> None:
     for series in (s for s in corpus.splits() if s.split == "valid"):
         volume = corpus.volumes(series.name)[0]
         middle = volume[(len(volume) - args.slices) // 2 :][: args.slices] if len(volume) > args.slices else volume
-        (slab,) = data.slabs_of(middle, models.RUNS[args.model])
+        (slab,) = data.slabs_of(middle, models.chosen(args.model).search.runs)
         rows.append([float_bits(trainee, slab), *integer_bits(middle, args.model)])
         out.writerow([series.name, *(f"{value:.4f}" for value in rows[-1])])
         sys.stdout.flush()

@@ -8,16 +8,16 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from ..learn.density import Shape
+from ..learn.head import BIAS_ORIGIN, HEAD_UNIT
+from ..learn.row_lstm import quantise
 from ..stages import ans, symbols
 from ..stages.lstm import learning
 from ..stages.lstm.weights import Weights, head_limit
-from ..learn.density import Shape
-from .model import HEAD_UNIT, Trainee
-from ..learn.row_lstm import quantise
+from .model import Trainee
 
 RATE = 0.015  # of the head's learning while it codes
 RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
-BIAS_ORIGIN = np.array([1 << 4, 1 << 10], np.int32)  # halves, so that the shifts after the head round
 
 
 def table(shape: Shape, number: int) -> np.ndarray:

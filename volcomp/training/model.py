@@ -8,30 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..stages import features
-from ..stages.features import INPUTS
-from ..stages.lstm.weights import Weights
+from ..errors import UnsupportedError
 from ..learn.density import Shape
 from ..learn.device import passes
+from ..learn.head import HEAD_UNIT, ideal_bits
 from ..learn.row_lstm import OnCpu, RowLstm
+from ..models import chosen
+from ..stages.features import INPUTS
+from ..stages.lstm.weights import Weights
 
-HIDDEN = {"turbo": 16, "fast": 32, "base": 128}
-SHARED = {"turbo": 8, "fast": 16, "base": 32}  # hidden outputs that rows pass on to the row below and to the next slice
-VARIATIONS = {"turbo": 2, "fast": 2, "base": 2}  # of every series, see `augment`
-BLIND = {"turbo": features.SPARED}  # inputs that the network does without: their weights are 0 in the released model
 BETAS = (0.9, 0.999)
-HEAD_UNIT = 256  # an integer head weight of 256 is 1.0
-SCALE_OCTAVES = 16.0  # a scale index counts sixteenths of an octave …
-SCALE_ORIGIN = -2.0  # … from a quarter of a grey level
-
-
-def ideal_bits(shape: Shape, outputs: torch.Tensor, error: Any, scale: Any) -> torch.Tensor:
-    """Mean ideal bits per voxel for the head's outputs […, 2], errors and scale indices […]: arrays, or tensors where
-    the outputs are on a device."""
-    offset, octaves = outputs.unbind(-1)
-    log_scale = torch.as_tensor(scale).float() / SCALE_OCTAVES + SCALE_ORIGIN
-    missed = torch.as_tensor(error) - offset.clamp(-8, 8) * torch.exp2(log_scale)
-    return shape.bits(missed.ravel(), (log_scale + octaves).ravel()).mean()
 
 
 class Trainee:
@@ -39,13 +25,18 @@ class Trainee:
     same everywhere; checkpoints are of no device."""
 
     def __init__(self, name: str, seed: int, device: str = "cpu") -> None:
-        """`device` as `device.passes` takes it."""
+        """What `--model` calls it, and `device` as `device.passes` takes it. UnsupportedError for a model whose network
+        is not one of the pipeline `row`."""
+        network = chosen(name).network
+        if network is None:
+            raise UnsupportedError(f"model {name!r} is not trained here")
         self.name, self.seed, self.step, self.seconds = name, seed, 0, 0.0
         generator = torch.Generator().manual_seed(seed)
-        self.lstm = RowLstm(HIDDEN[name], SHARED[name], generator, passes(HIDDEN[name], SHARED[name], device))
+        units, shared = network.units, network.shared
+        self.lstm = RowLstm(units, shared, generator, passes(units, shared, device))
         # Offset in scales, log2 of the scale's correction; from all that the network sees and says, in 1/128.
         self.head = torch.zeros(len(self.lstm.weights), 2, requires_grad=True)
-        self.blind = BLIND.get(name, slice(0))
+        self.blind = slice(*network.spared)
         self.lstm.weights.data[self.blind] = 0
         self.bias = torch.tensor([0.0, -0.5], requires_grad=True)
         self.shape = Shape()

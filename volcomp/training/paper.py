@@ -34,10 +34,10 @@ from tqdm import tqdm
 
 from neighbourhoods import Neighbourhood, Voxels, cube, gather, margins, pyramid
 
-from ..stages import histogram_packing
 from ..pipelines.paper.sequence import in_order, padded
 from ..pipelines.paper.weights import UNITS, WEIGHT_LIMIT, Weights
 from ..pipelines.paper.weights import from_real as integers_of
+from ..stages import histogram_packing
 from . import corpus
 
 RATE, BETAS, BATCH, LAMBDA = 1e-4, (0.9, 0.98), 128, 1.0  # as published

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from .. import models
-from . import corpus
 from ..learn import data
+from . import corpus
 from .__main__ import BLOCK, BLOCKS, CLIP, prepared, rate_at
 from .model import Trainee
 
@@ -47,7 +47,7 @@ def trained(series: list[list[data.Slab]], steps: int) -> Trainee:
 def bits(trainee: Trainee, name: str) -> float:
     """Mean ideal bits per voxel over bands of rows of a series."""
     volume = corpus.volumes(name)[0]
-    (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], models.RUNS["fast"])
+    (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], models.chosen("fast").search.runs)
     band = (slab.shape[0], min(BAND, slab.shape[1]), slab.shape[2])
     first = np.linspace(0, slab.shape[1] - band[1], BANDS).astype(np.int64)
     zero = np.zeros_like(first)

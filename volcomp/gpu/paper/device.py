@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
 
-from ...runtime.rendezvous import ByCalls
+from ...errors import DamagedError
 from ...pipelines.paper import reference
-from ...pipelines.paper.slab import Alone, Given, Opened, Reader, Shape, fronts_of, schedule_of
-from ...pipelines.paper.slab import survey as definition
+from ...pipelines.paper.slab import Predicted, Reader, SlabInput, SlabStream, fronts_of, schedule_of
+from ...pipelines.paper.slab import predict_slab as definition
 from ...pipelines.paper.weights import Weights
+from ...pipelines.protocol import Done, Levels, Shape
+from ...runtime.rendezvous import ByCalls
+from ...runtime.team import Team
 from . import plain, wavefront
 from .network import Network, Predictor
 
+__all__ = ["Network", "OnDevice", "check", "ways"]
+
 # Slabs that are tried: one is through before the other, and neither fills the programs of its fronts. With as many
 # grey levels as a scanner gives, and with as many as there can be.
+GROUP_VOXELS = 1 << 28  # at once, at most
 _SHAPES, _LIMITS = ((2, 7, 9), (1, 7, 9)), (4095, 65535)
+
+
+class OnDevice:
+    """As `device.Device` says; its voxels need no company, so a slab's volume is at work alone."""
+
+    input_bytes, stream_bytes = 40, 30
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.name = network, str(network.device)
+
+    def predict(self, slabs: Sequence[SlabInput], done: Done) -> list[Predicted]:
+        """As `Device` says."""
+        return wavefront.predict_slabs(slabs, self.network, done)
+
+    def decode(self, slabs: Sequence[SlabStream], done: Done) -> list[Levels | DamagedError]:
+        """As `Device` says."""
+        return wavefront.decode_slabs(slabs, self.network, done)
+
+    def room(self, bytes_per_voxel: int, most: int = GROUP_VOXELS) -> int:
+        """As `Device` says."""
+        return min(self.network.free() // bytes_per_voxel, most)
 
 
 def ways(device: str) -> list[Callable[[Network], Predictor]]:
@@ -33,14 +60,16 @@ def ways(device: str) -> list[Callable[[Network], Predictor]]:
 def check(made: Network) -> None:
     """Walk over small slabs there and back; raises RuntimeError where the reference says otherwise."""
     for limit in _LIMITS:
-        slabs = [Given(_ranks(shape, limit), limit) for shape in _SHAPES]
+        slabs = [SlabInput(_ranks(shape, limit), limit) for shape in _SHAPES]
         numpy = reference.Network(made.weights)
-        expected = [definition(given, numpy, Alone(), _nothing) for given in slabs]
-        found = wavefront.survey(slabs, made, _nothing)
+        expected = [definition(given, numpy, Team(), _nothing) for given in slabs]
+        found = wavefront.predict_slabs(slabs, made, _nothing)
         same = [np.array_equal(a, b) for a, b in zip(found, expected, strict=True)]
         replays = [Replay(*one, made.weights) for one in zip(slabs, expected, strict=True)]
-        opened = [Opened(shape, cast(Reader, replay), limit) for shape, replay in zip(_SHAPES, replays, strict=True)]
-        back = wavefront.restore(opened, made, _nothing)
+        opened = [
+            SlabStream(shape, cast(Reader, replay), limit) for shape, replay in zip(_SHAPES, replays, strict=True)
+        ]
+        back = wavefront.decode_slabs(opened, made, _nothing)
         same += [
             isinstance(a, np.ndarray) and np.array_equal(a, b.ranks) and replay.through
             for a, b, replay in zip(back, slabs, replays, strict=True)
@@ -59,7 +88,7 @@ def _ranks(shape: Shape, limit: int) -> np.ndarray:
 class Replay(ByCalls):
     """Stands for a `paper.slab.Reader` of a slab that is known, and notes whether it is told what it should be."""
 
-    def __init__(self, given: Given, predicted: np.ndarray, weights: Weights) -> None:
+    def __init__(self, given: SlabInput, predicted: np.ndarray, weights: Weights) -> None:
         order, _ = fronts_of(schedule_of(weights), given.shape)
         self._voxel, self._predicted = given.ranks.reshape(-1)[order], predicted[order]
         self._begin, self._same = 0, True

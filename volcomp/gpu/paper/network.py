@@ -13,8 +13,9 @@ from neighbourhoods import Schedule, flat_offsets, margins
 
 from ...pipelines.paper.reference import GATE_ONE
 from ...pipelines.paper.sequence import padded
-from ...pipelines.paper.slab import Opened, Shape, fronts_of, schedule_of
+from ...pipelines.paper.slab import SlabStream, fronts_of, schedule_of
 from ...pipelines.paper.weights import Weights
+from ...pipelines.protocol import Shape
 from ..memory import free
 
 
@@ -82,7 +83,7 @@ class Group:
     trace                    of a front
     """
 
-    def __init__(self, network: Network, slabs: Sequence[Opened]) -> None:
+    def __init__(self, network: Network, slabs: Sequence[SlabStream]) -> None:
         offsets = network.weights.offsets
         empty = [padded(np.zeros(one.shape, np.int32), offsets, one.limit).astype(np.int32) for one in slabs]
         known = np.concatenate(empty)

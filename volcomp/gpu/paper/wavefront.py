@@ -1,4 +1,4 @@
-"""The walk over slabs on a device, there and back: `survey` and `restore` as `paper.slab` has them, for many slabs."""
+"""The walk over slabs on a device, there and back: `predict_slab` and `decode_slab` as `paper.slab` has them, for many slabs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from neighbourhoods import flat_offsets, margins
 
 from ...errors import DamagedError
 from ...pipelines.paper.sequence import padded
-from ...pipelines.paper.slab import Done, Given, Opened
+from ...pipelines.paper.slab import SlabInput, SlabStream
+from ...pipelines.protocol import Done
 from .. import double_buffer
 from .network import Group, Network, Steps
 
 PART = 1 << 18  # voxels that are asked for at a time
 
 
-def survey(slabs: Sequence[Given], network: Network, done: Done) -> list[np.ndarray]:
+def predict_slabs(slabs: Sequence[SlabInput], network: Network, done: Done) -> list[np.ndarray]:
     """Predicted ranks int32 [Z·Y·X] of slabs that are known, in raster order."""
 
-    def walk(group: Sequence[Given]) -> list[np.ndarray]:
+    def walk(group: Sequence[SlabInput]) -> list[np.ndarray]:
         return [_predictions(one, network, done) for one in group]
 
     return [predicted for one in slabs for predicted in double_buffer.fitting(walk, [one], need)]
 
 
-def _predictions(given: Given, network: Network, done: Done) -> np.ndarray:
+def _predictions(given: SlabInput, network: Network, done: Done) -> np.ndarray:
     offsets = network.weights.offsets
     before, radius = margins(offsets)
     depth, height, width = given.shape
@@ -45,17 +46,17 @@ def _predictions(given: Given, network: Network, done: Done) -> np.ndarray:
     return predicted
 
 
-def restore(slabs: Sequence[Opened], network: Network, done: Done) -> list[np.ndarray | DamagedError]:
+def decode_slabs(slabs: Sequence[SlabStream], network: Network, done: Done) -> list[np.ndarray | DamagedError]:
     """The ranks [Z, Y, X] of slabs of one volume from their symbols; a DamagedError where these cannot be."""
 
-    def begin(group: Sequence[Opened]) -> tuple[Group, Steps]:
+    def begin(group: Sequence[SlabStream]) -> tuple[Group, Steps]:
         at_work = Group(network, group)
         return at_work, Steps(at_work)
 
     return double_buffer.restore(slabs, begin, network.device, need, done)
 
 
-def need(slab: Given | Opened) -> int:
+def need(slab: SlabInput | SlabStream) -> int:
     """Bytes of the device's memory that a slab takes, about: margins of small slices take more."""
     depth, height, width = slab.shape
     return depth * height * width * 24

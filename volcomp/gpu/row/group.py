@@ -9,11 +9,12 @@ import torch
 
 from neighbourhoods import pad
 
+from ...pipelines.row.slab import RADIUS, unpadded
+from ...pipelines.row.wavefront import SlabInput, SlabStream
+from ...stages.histogram_packing import level_type
 from ...stages.lstm import learning
 from ...stages.lstm.weights import Weights
-from ...pipelines.row.slab import RADIUS, level_type, unpadded
 from ...torchops.lanes import LANES
-from ...pipelines.row.wavefront import Given, Opened
 from . import plan
 from .network import Network
 from .plan import Part
@@ -111,9 +112,9 @@ class Group:
         return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)
 
 
-def need(model: Weights, slab: Given | Opened) -> int:
+def need(model: Weights, slab: SlabInput | SlabStream) -> int:
     """Bytes of the device's memory that a slab takes in a group, known or not, with this model."""
     depth, height, width = slab.shape
     padded = slab.layout.size * (np.dtype(level_type(slab.limit)).itemsize + 4)
     rows = depth * height * (LANES + 4 * model.hidden + (2 + slab.layout.span) * model.shared + 40)
-    return padded + rows + (depth * height * width * 10 if isinstance(slab, Given) else 0)
+    return padded + rows + (depth * height * width * 10 if isinstance(slab, SlabInput) else 0)

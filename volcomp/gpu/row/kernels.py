@@ -12,7 +12,7 @@ Triton's division of integers rounds towards zero and its shift to the right rou
 import triton
 import triton.language as tl
 
-from ...stages import features, linear, symbols, peak, supports
+from ...stages import features, linear, peak, supports, symbols
 from ...stages.lstm import learning
 from ...stages.lstm import state as states
 from ...torchops import kernels as parts

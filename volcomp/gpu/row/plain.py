@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from ...stages import linear, symbols, peak
+from ...stages import linear, peak, symbols
 from ...stages.lstm import learning
 from ...stages.lstm.state import AHEAD
 from ...torchops.lanes import ACTIVITY, BASE, SPIKED

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...stages import linear
 from ...pipelines.row.slab import Layout, Rows
+from ...stages import linear
 
 CHUNK = 32  # neighbours of the linear stage that are weighed at a time
 # Columns of `Plan.slabs`.
@@ -23,14 +23,14 @@ TIME, LOW, HIGH, PLACE = range(4)
 
 
 class Part(NamedTuple):
-    """A slab of a group: its layout, its largest grey level, its linear stage, and the grey levels that may be a spike
+    """A slab of a group: its layout, its largest grey level, its linear stage, and the grey levels that may be a peak
     and that the network does not learn from, or None."""
 
     layout: Layout
     limit: int
-    fitted: linear.Weights
-    spike: int | None
-    quiet: int | None
+    stage: linear.Weights
+    candidate: int | None
+    excluded: int | None
 
 
 class Plan(NamedTuple):
@@ -93,7 +93,7 @@ def make(parts: Sequence[Part]) -> Plan:
     rows = [layout.rows for layout in layouts]
     slabs = [
         [*part.layout.strides, part.layout.shape[2], part.limit]
-        + [NO_LEVEL if level is None else level for level in (part.spike, part.quiet)]
+        + [NO_LEVEL if level is None else level for level in (part.candidate, part.excluded)]
         for part in parts
     ]
     fronts = _fronts(layouts)
@@ -140,7 +140,7 @@ def _fronts(layouts: Sequence[Layout]) -> np.ndarray:
 
 def _linear(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`back`, `flat`, `weights` and `bounds` of a plan."""
-    stages = [part.fitted for part in parts]
+    stages = [part.stage for part in parts]
     most = max(len(stage.support.offsets) for stage in stages)
     size = (len(stages), -(-most // CHUNK) * CHUNK)
     groups = max(stage.weights.shape[0] for stage in stages)

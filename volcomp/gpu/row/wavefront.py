@@ -1,4 +1,4 @@
-"""The walk over the fronts of many slabs at once, on a device: `survey` and `restore` as `volcomp.pipelines.row.wavefront` has them."""
+"""The walk over the fronts of many slabs at once, on a device: `predict_slab` and `decode_slab` as `volcomp.pipelines.row.wavefront` has them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from functools import partial
 
 import numpy as np
 
-from ...stages.payload import Survey
-from ...runtime.compiled import entry
 from ...errors import DamagedError
-from ...pipelines.row.wavefront import Done, Given, Opened
+from ...pipelines.row.wavefront import Done, SlabInput, SlabStream
+from ...runtime.compiled import entry
+from ...stages.payload import Predictions
 from .. import double_buffer
 from .group import Group, need
 from .network import Network, Steps
 from .plan import Part
 
 
-def survey(slabs: Sequence[Given], network: Network, done: Done) -> list[Survey]:
+def predict_slabs(slabs: Sequence[SlabInput], network: Network, done: Done) -> list[Predictions]:
     """Walk over slabs that are known."""
 
-    def walk(group: Sequence[Given]) -> list[Survey]:
-        parts = [Part(given.layout, given.limit, given.fitted, given.common, given.quiet) for given in group]
+    def walk(group: Sequence[SlabInput]) -> list[Predictions]:
+        parts = [Part(given.layout, given.limit, given.stage, given.candidate, given.excluded) for given in group]
         with double_buffer.own_stream(network.device):
             at_work = Group(network, parts, [given.levels for given in group])
             network.steps(at_work).walk()
-            found = _surveys(at_work, [given.common is not None for given in group])
+            found = _predictions_of(at_work, [given.candidate is not None for given in group])
         done(sum(given.levels.size for given in group))
         return found
 
@@ -42,7 +42,7 @@ def _pick(source: np.ndarray, places: np.ndarray, sizes: np.ndarray, out: np.nda
             out[begin + v] = source[places[f] + v]
 
 
-def _surveys(group: Group, spiked: Sequence[bool]) -> list[Survey]:
+def _predictions_of(group: Group, spiked: Sequence[bool]) -> list[Predictions]:
     """What the trace says of every slab; contexts where there may be a spike."""
     plan, trace = group.plan, group.trace
     kinds = (np.int32, np.int32, np.uint8, np.uint8)
@@ -54,15 +54,15 @@ def _surveys(group: Group, spiked: Sequence[bool]) -> list[Survey]:
         for source, out in zip(arrays, own, strict=True):
             _pick(source, places, sizes, out)
         voxel, mean, classes, context = own
-        found.append(Survey(sizes, voxel, mean, classes, context if has_contexts else None))
+        found.append(Predictions(sizes, voxel, mean, classes, context if has_contexts else None))
     return found
 
 
-def restore(slabs: Sequence[Opened], network: Network, done: Done) -> list[np.ndarray | DamagedError]:
+def decode_slabs(slabs: Sequence[SlabStream], network: Network, done: Done) -> list[np.ndarray | DamagedError]:
     """The grey levels [Z, Y, X] of slabs from their symbols; a DamagedError where these cannot be."""
 
-    def begin(group: Sequence[Opened]) -> tuple[Group, Steps]:
-        parts = [Part(one.layout, one.limit, one.fitted, one.symbols.spike, one.symbols.quiet) for one in group]
+    def begin(group: Sequence[SlabStream]) -> tuple[Group, Steps]:
+        parts = [Part(one.layout, one.limit, one.stage, one.symbols.peak, one.symbols.excluded) for one in group]
         at_work = Group(network, parts, None)
         return at_work, network.steps(at_work)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...runtime.compiled import entry, part
-from ...stages.lstm.cell import next_cell
 from ...runtime.products import Maker, Product, take_exact
+from ...stages.lstm.cell import next_cell
 from . import reference
 from .reference import GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_SHIFT, rank_of, value_of
 from .weights import SIGMOID_STEPS, UNITS, Weights

@@ -1,7 +1,7 @@
 """One slab of a volume under a `paper` model, to bytes and back.
 
-The encoder knows all voxels and asks the network for all predictions at once (`survey`); the decoder asks for one front
-after the other (`restore`), and fronts follow from a schedule (`neighbourhoods.Schedule`). There is one format, in the
+The encoder knows all voxels and asks the network for all predictions at once (`predict_slab`); the decoder asks for one front
+after the other (`decode_slab`), and fronts follow from a schedule (`neighbourhoods.Schedule`). There is one format, in the
 order of the smallest schedule of the model's neighbourhood, which keeps the voxels to the left; a left-free
 neighbourhood has whole rows for fronts, as the published batch decoder does. `experiments.decoders` measures what other
 schedules would do.
@@ -9,44 +9,28 @@ schedules would do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from neighbourhoods import Schedule, gather, margins
 
-from ...wire.cursor import Cursor, varint
 from ...errors import DamagedError
 from ...runtime.rendezvous import ByCalls
+from ...runtime.team import Team
+from ...wire.cursor import Cursor, varint
+from ..protocol import Done, Shape
 from . import adaptive
 from .reference import Network
 from .sequence import kind_of, padded
 from .weights import Weights
 
 PART = 4096  # voxels that a thread asks for at a time
-Shape = tuple[int, int, int]
-Done = Callable[[int], None]  # called with the number of voxels done since the last call; may raise, to stop
+Predicted = np.ndarray  # ranks int32 [Z·Y·X] of all voxels, in raster order
 
 
-class Team(Protocol):
-    """Who shares the work on a slab."""
-
-    def share(self, work: Callable[[int, int], None], count: int) -> None:
-        """Have work(lo, hi) done for all of 0 … count."""
-        ...
-
-
-class Alone:
-    """A team of one thread."""
-
-    def share(self, work: Callable[[int, int], None], count: int) -> None:
-        """As `Team` says."""
-        work(0, count)
-
-
-class Given(NamedTuple):
-    """A slab on its way there: its ranks [Z, Y, X] of 0 … limit."""
+class SlabInput(NamedTuple):
+    """A slab whose voxels are known: its ranks [Z, Y, X] of 0 … limit."""
 
     ranks: np.ndarray
     limit: int
@@ -58,8 +42,8 @@ class Given(NamedTuple):
         return depth, height, width
 
 
-class Opened(NamedTuple):
-    """A slab on its way back: as `Given`, with the symbols instead of the ranks."""
+class SlabStream(NamedTuple):
+    """A slab whose voxels are symbols: as `SlabInput`, with these instead of the ranks."""
 
     shape: Shape
     symbols: Reader
@@ -81,7 +65,7 @@ def fronts_of(schedule: Schedule, shape: Shape) -> tuple[np.ndarray, np.ndarray]
 # ------------------------------------------------------------------------------------------------------------- there
 
 
-def survey(given: Given, network: Network, team: Team, done: Done) -> np.ndarray:
+def predict_slab(given: SlabInput, network: Network, team: Team, done: Done) -> np.ndarray:
     """Predicted ranks int32 [Z·Y·X] of all voxels of a slab, in raster order."""
     offsets = network.weights.offsets
     before, radius = margins(offsets)
@@ -99,7 +83,7 @@ def survey(given: Given, network: Network, team: Team, done: Done) -> np.ndarray
     return out
 
 
-def write(given: Given, predicted: np.ndarray, schedule: Schedule) -> bytes:
+def write(given: SlabInput, predicted: np.ndarray, schedule: Schedule) -> bytes:
     """The bytes of a slab, from the predicted ranks int32 [Z·Y·X] of its voxels."""
     ranks, limit = given
     order, sizes = fronts_of(schedule, given.shape)
@@ -150,7 +134,9 @@ class Reader(ByCalls):
             raise DamagedError("it holds more raw bits than its voxels have")
 
 
-def restore(opened: Opened, network: Network, team: Team, done: Done, schedule: Schedule | None = None) -> np.ndarray:
+def decode_slab(
+    opened: SlabStream, network: Network, team: Team, done: Done, schedule: Schedule | None = None
+) -> np.ndarray:
     """The ranks [Z, Y, X] of a slab, a view; DamagedError where its symbols cannot be."""
     shape, symbols, limit = opened
     offsets = network.weights.offsets
@@ -178,11 +164,11 @@ def restore(opened: Opened, network: Network, team: Team, done: Done, schedule: 
 
 def encode(ranks: np.ndarray, limit: int, network: Network, schedule: Schedule | None = None) -> bytes:
     """Code a slab's ranks [Z, Y, X] of 0 … limit."""
-    given = Given(ranks, limit)
-    predicted = survey(given, network, Alone(), lambda count: None)
+    given = SlabInput(ranks, limit)
+    predicted = predict_slab(given, network, Team(), lambda count: None)
     return write(given, predicted, schedule or schedule_of(network.weights))
 
 
 def decode(data: Cursor, shape: Shape, limit: int, network: Network, schedule: Schedule | None = None) -> np.ndarray:
     """The ranks [Z, Y, X] of a slab, a view. DamagedError where it is not what `encode` writes."""
-    return restore(Opened(shape, Reader(data, limit), limit), network, Alone(), lambda count: None, schedule)
+    return decode_slab(SlabStream(shape, Reader(data, limit), limit), network, Team(), lambda count: None, schedule)

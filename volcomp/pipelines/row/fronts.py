@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...stages import features, linear, symbols, peak
 from ...runtime.compiled import entry, part
+from ...runtime.scalars import larger, smaller
+from ...stages import features, linear, peak, symbols
+from ...stages.grid import DEPTHS
 from ...stages.linear_inputs import NarrowNeighbours, Neighbours, Room, look
 from ...stages.lstm import learning, vector
 from ...stages.lstm.state import AHEAD, Arrays
-from ...stages.grid import DEPTHS
-from ...runtime.scalars import larger, smaller
 
 RADIUS = linear.RADIUS
 

@@ -10,9 +10,6 @@ what is between them is a few calls per front on arrays that are there from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor
-from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,12 +17,13 @@ import numpy as np
 from neighbourhoods import Schedule, pad
 
 from ...stages import features, linear, peak
-from . import fronts
+from ...stages.grid import DEPTHS, flat
+from ...stages.histogram_packing import level_type
 from ...stages.linear_inputs import Room, neighbours, scratch_for
 from ...stages.lstm import cpu, learning, vector
 from ...stages.lstm.state import State
 from ...stages.lstm.weights import Weights
-from ...stages.grid import DEPTHS, flat
+from . import fronts
 
 RADIUS = linear.RADIUS
 
@@ -120,11 +118,6 @@ def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
     fronts = [(t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b]
     lags = (schedule.b, schedule.c)
     return Layout(shape, size, strides, lags, ordered, order[:-1, :-1], fronts, schedule.c + 1)
-
-
-def level_type(limit: int) -> type[np.signedinteger]:
-    """What a padded slab's grey levels 0 … limit are stored as: half of it stays longer in caches."""
-    return np.int16 if limit < 1 << 15 else np.int32
 
 
 def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
@@ -235,30 +228,3 @@ class Slab:
     def voxels(self) -> np.ndarray:
         """The grey levels [Z, Y, X], a view."""
         return unpadded(self.known, self.shape)
-
-
-class Team:
-    """Shares the rows of a front between threads, where a volume has fewer slabs than the machine has threads."""
-
-    def __init__(self, executor: Executor | None, members: int) -> None:
-        self._executor, self._members = executor, members
-
-    def share(self, work: Callable[[int, int], None], count: int) -> None:
-        """Have work(lo, hi) done for all of 0 … count, a part by every member; for heavy work on few things."""
-        members = self._members if self._executor is not None and count >= 64 else 1
-        cuts = [count * k // members for k in range(members + 1)]
-        others = [self._executor.submit(work, a, b) for a, b in pairwise(cuts[1:])] if self._executor else []
-        work(cuts[0], cuts[1])
-        for other in others:
-            other.result()
-
-    def predict(self, slab: Slab, network: Network, t: int, lo: int, hi: int) -> None:
-        """`Slab.predict`, with a part of the rows for every member."""
-        if self._executor is None or hi - lo < 512 or not slab.is_shared(network):
-            slab.predict(network, t)
-            return
-        cuts = [(hi - lo) * k // self._members for k in range(self._members + 1)]
-        others = [self._executor.submit(slab.predict, network, t, a, b) for a, b in pairwise(cuts[1:])]
-        slab.predict(network, t, cuts[0], cuts[1])
-        for other in others:
-            other.result()

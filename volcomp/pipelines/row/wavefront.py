@@ -1,32 +1,29 @@
-"""The walk over a slab's fronts, on the CPU: there, with the voxels known, and back, asking the entropy coder for them.
+"""The wavefront of a slab on the CPU: front after front of voxels that are independent of each other.
 
-`survey` and `restore` mirror each other, and `gpu/walk.py` has the same two for many slabs at once. What goes in and
-comes out of them is the same there and here.
+`predict_slab`, for an encoder, has the voxels; `decode_slab` asks the entropy coder for them. The two mirror each
+other, and `gpu/row/wavefront.py` has them for many slabs at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from neighbourhoods import Shape
 
-from ...stages import payload, linear
 from ...runtime.compiled import entry
-from ...stages.lstm import cpu, reference
 from ...runtime.scalars import smaller
-from .slab import Layout, Slab, Team
+from ...runtime.team import Team
+from ...stages import linear, payload
+from ...stages.lstm import cpu, reference
+from ..protocol import Done, Levels
+from .slab import Layout, Slab
 
 Network = cpu.Network | reference.Network
-Done = Callable[[int], None]  # called with the number of voxels done since the last call; may raise to end the walk
-
+SHARED_ROWS = 512  # of a front, from which on threads that have nothing else to do share it
 AT_ONCE = 32  # rows that are put in order together: what is read of them stays in the first-level cache
-
-
-class Stopped(Exception):
-    """Raised in a walk when its caller has gone away."""
 
 
 def mean_type(limit: int) -> type[np.integer]:
@@ -35,23 +32,23 @@ def mean_type(limit: int) -> type[np.integer]:
     return np.uint16 if limit << 4 < 1 << 16 else np.int32
 
 
-class Given(NamedTuple):
-    """A slab on its way there.
+class SlabInput(NamedTuple):
+    """A slab whose voxels are known.
 
     layout
     levels       its grey levels int16 or int32 [Z, Y, X], 0 … limit
     limit
-    fitted       its linear stage
-    common       the grey level that may be a spike, or None
-    quiet        the grey level that the network does not learn from, or None
+    stage        its linear stage
+    candidate    the grey level that may be a peak of the histogram, or None
+    excluded     the grey level that the network does not learn from, or None
     """
 
     layout: Layout
-    levels: np.ndarray
+    levels: Levels
     limit: int
-    fitted: linear.Weights
-    common: int | None
-    quiet: int | None
+    stage: linear.Weights
+    candidate: int | None
+    excluded: int | None
 
     @property
     def shape(self) -> Shape:
@@ -59,13 +56,13 @@ class Given(NamedTuple):
         return self.layout.shape
 
 
-class Opened(NamedTuple):
-    """A slab on its way back: as `Given`, with the symbols instead of the levels."""
+class SlabStream(NamedTuple):
+    """A slab whose voxels are symbols: as `SlabInput`, with these instead of the levels."""
 
     layout: Layout
     symbols: payload.Reader
     limit: int
-    fitted: linear.Weights
+    stage: linear.Weights
 
     @property
     def shape(self) -> Shape:
@@ -103,9 +100,9 @@ def in_order(levels: np.ndarray, layout: Layout) -> np.ndarray:
     return out
 
 
-def survey(given: Given, network: Network, team: Team, done: Done) -> payload.Survey:
-    """Walk over a slab that is known."""
-    layout, limit, fitted, common, quiet = given.layout, given.limit, given.fitted, given.common, given.quiet
+def predict_slab(given: SlabInput, network: Network, team: Team, done: Done) -> payload.Predictions:
+    """Means and classes of all voxels of a slab, as a decoder will have them."""
+    layout, limit, fitted, common, quiet = given.layout, given.limit, given.stage, given.candidate, given.excluded
     # The slab's own voxels come one front after the other, as in decoding: near its first slice some are read before
     # their time comes, as 0 (docs/format.md). So they are put in the order of coding before the slab is there.
     voxel = in_order(given.levels, layout)
@@ -117,25 +114,33 @@ def survey(given: Given, network: Network, team: Team, done: Done) -> payload.Su
     end = 0
     for t, lo, hi in layout.fronts:
         begin, end = end, end + hi - lo
-        team.predict(slab, network, t, lo, hi)
+        _predict(slab, network, team, t, hi - lo)
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         if context is not None:
             context[begin:end] = slab.context[lo:hi]
         slab.perceive(network, t, lo, voxel[begin:end].astype(np.int32), quiet)  # as a decoder gives them
         sizes.append(hi - lo)
         done(hi - lo)
-    return payload.Survey(np.array(sizes), voxel, mean, classes, context)
+    return payload.Predictions(np.array(sizes), voxel, mean, classes, context)
 
 
-def restore(opened: Opened, network: Network, team: Team, done: Done) -> np.ndarray:
+def decode_slab(opened: SlabStream, network: Network, team: Team, done: Done) -> Levels:
     """The grey levels [Z, Y, X] of a slab from its symbols; DamagedError where these cannot be."""
     symbols = opened.symbols
-    slab = Slab(opened.layout, opened.limit, opened.fitted, network.weights, symbols.spike)
+    slab = Slab(opened.layout, opened.limit, opened.stage, network.weights, symbols.peak)
     for t, lo, hi in opened.layout.fronts:
-        team.predict(slab, network, t, lo, hi)
-        context = None if symbols.spike is None else slab.context[lo:hi]
+        _predict(slab, network, team, t, hi - lo)
+        context = None if symbols.peak is None else slab.context[lo:hi]
         voxel = symbols.take(slab.mean[lo:hi], slab.classes[lo:hi], context)
-        slab.perceive(network, t, lo, voxel, symbols.quiet)
+        slab.perceive(network, t, lo, voxel, symbols.excluded)
         done(hi - lo)
     symbols.finish()
     return slab.voxels()
+
+
+def _predict(slab: Slab, network: Network, team: Team, t: int, rows: int) -> None:
+    """`Slab.predict`, with a part of the rows for every member of the team."""
+    if slab.is_shared(network):
+        team.share(partial(slab.predict, network, t), rows, SHARED_ROWS)
+    else:
+        slab.predict(network, t)

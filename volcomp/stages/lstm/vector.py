@@ -162,6 +162,4 @@ def scratch_for(size: int) -> int:
 @entry
 def step_alone(lo: int, hi: int, packed: Packed, state: Arrays, bias: np.ndarray, scratch: np.ndarray) -> None:
     """`step`, for a caller in Python."""
-    step(
-        lo, hi, packed, state.words, state.inputs, state.cell, state.head, bias, state.offset, state.octaves, scratch
-    )
+    step(lo, hi, packed, state.words, state.inputs, state.cell, state.head, bias, state.offset, state.octaves, scratch)

@@ -1,0 +1,42 @@
+"""Open an archive and read its manifest, which is all that saying what it holds takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..container.sections import MANIFEST, Reader, SectionId
+from ..container.volume import volume_numbers
+from ..errors import DamagedError, UnsupportedError
+from .manifest import Manifest, read_manifest
+from .tree import check_name, check_names
+
+
+@contextmanager
+def opened(path: Path, *, salvage: bool = False) -> Iterator[Reader]:
+    """Open an archive; errors about its contents name it."""
+    try:
+        with path.open("rb") as file:
+            yield Reader(file, salvage=salvage)
+    except (DamagedError, UnsupportedError) as error:
+        raise type(error)(f"{path}: {error}") from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UnsupportedError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def manifest_of(reader: Reader) -> Manifest:
+    """The manifest, its names checked for safety."""
+    if SectionId(MANIFEST) not in reader.places:
+        if reader.damage:
+            raise DamagedError("the manifest is lost, and with it the names; volcomp.decompress still reads volumes")
+        raise UnsupportedError("it holds an array and no files; read it with volcomp.decompress in Python")
+    manifest = read_manifest(reader)
+    if reader.damage is None and volume_numbers(reader) != list(range(len(manifest.volumes))):
+        raise DamagedError("the manifest is damaged: it has another number of volumes than the archive")
+    check_names([entry.name for entry in manifest.files], manifest.folders)
+    if manifest.root:
+        check_name(manifest.root)
+        if "/" in manifest.root:
+            raise DamagedError(f"the archive holds the folder name {manifest.root!r}; nothing was restored")
+    return manifest

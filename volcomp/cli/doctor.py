@@ -1,0 +1,24 @@
+"""`volcomp doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from .arguments import Commands, as_json
+from .output import printable_lines, working
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    parser = commands.add_parser("doctor", parents=[as_json()], help="what this machine has, and what is amiss with it")
+    parser.set_defaults(run=run, goes_on=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say what this machine has."""
+    from ..doctor import as_text, examine
+
+    found = examine(working(options))
+    print(json.dumps(found, indent=2) if options.json else printable_lines(as_text(found)))
+    return 0

@@ -1,0 +1,26 @@
+"""`volcomp info`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .arguments import Commands, as_json
+from .output import printable_lines
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    parser = commands.add_parser("info", parents=[as_json()], help="what is inside an archive")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say what is inside an archive."""
+    from ..archive.describe import as_text, describe
+
+    contents = describe(options.file)
+    print(json.dumps(contents, indent=2) if options.json else printable_lines(as_text(contents)))
+    return 0

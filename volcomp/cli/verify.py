@@ -1,0 +1,42 @@
+"""`volcomp verify`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from ..errors import VolcompError
+from .arguments import Commands, as_json, decode_options, work
+from .output import fail, line, working
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    parser = commands.add_parser("verify", parents=[work(), as_json()], help="decode all and compare all checksums")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Decode archives and write nothing."""
+    from ..archive.restore import verify
+
+    code = 0
+    for path in options.files:
+        begin = time.perf_counter()
+        try:
+            with working(options):
+                done = verify(path, decode_options(options))
+        except VolcompError as error:
+            code = fail(str(error), options)
+            facts: dict[str, Any] = {"file": str(path), "sound": False, "error": str(error)}
+        else:
+            facts = {"file": str(path), "sound": True, "files": done.files, "voxels": done.voxels}
+            if not options.json:
+                print("sound: " + line(path, done, begin))
+        if options.json:
+            print(json.dumps(facts))
+    return code

@@ -1,0 +1,116 @@
+"""The pipeline `row`: a linear stage fitted to the slab, an LSTM that runs along the row, and symbols around its means.
+
+    levels ─linear─▶ prediction ─features, lstm─▶ mean, class ─symbols─▶ ANS
+
+The way of a slab stands in `wavefront.py`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from ...constants import EFFORT
+from ...errors import DamagedError, UnsupportedError
+from ...models import Model
+from ...runtime.team import Team
+from ...stages import features, linear, payload, peak, weight_delta
+from ...stages.ans import Tables
+from ...stages.lstm import cpu, reference
+from ...stages.lstm.weights import Weights, load
+from ...wire.cursor import Cursor
+from ..protocol import Done, Fit, Levels, Shape
+from . import wavefront
+from .slab import lay_out
+from .wavefront import SlabInput, SlabStream
+
+_NO_LEVELS = np.empty((0, 0, 0), np.int16)
+
+
+class Coder:
+    """As `protocol.Coder` says."""
+
+    def __init__(self, model: Model, weights: Weights) -> None:
+        self._model, self._weights = model, weights
+
+    @cached_property
+    def _tables(self) -> Tables:
+        return Tables(self._weights.tables())
+
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[linear.Weights]) -> linear.Weights:
+        """The linear stage."""
+        search = self._model.search
+        haste = search.haste if effort <= EFFORT else 0
+        return fit(levels, search.runs, max(1, effort - haste))
+
+    def take(self, levels: Levels, limit: int, choice: linear.Weights) -> SlabInput:
+        """The slab with its layout, and the grey level that may be a peak."""
+        candidate = peak.candidate(levels, limit)
+        # Learning passes over a grey level that flags may take out of the network's hands.
+        excluded = candidate if self._weights.learns else None
+        return SlabInput(lay_out(levels.shape, choice), levels, limit, choice, candidate, excluded)
+
+    def without_levels(self, slab: SlabInput) -> SlabInput:
+        """All but the levels, which the predictions hold as well."""
+        return slab._replace(levels=_NO_LEVELS)
+
+    def pack(self, slab: SlabInput, predictions: payload.Predictions) -> bytes:
+        """Linear stage, then symbols."""
+        search = self._model.search
+        return linear.to_bytes(slab.stage) + payload.write(
+            self._tables, predictions, slab.limit, slab.candidate, slab.excluded is not None,
+            search.minimum_saving, search.sample,
+        )  # fmt: skip
+
+    def open(self, payload_of: Cursor, shape: Shape, limit: int) -> SlabStream:
+        """The slab with its layout, and a reader of its symbols."""
+        stage = linear.from_bytes(payload_of, shape[0])
+        layout = lay_out(shape, stage)
+        longest = max(hi - lo for _, lo, hi in layout.fronts)
+        return SlabStream(layout, payload.Reader(self._tables, payload_of, limit, longest), limit, stage)
+
+
+class Network:
+    """As `protocol.Network` says."""
+
+    def __init__(self, network: wavefront.Network) -> None:
+        self._network = network
+
+    def predict(self, slab: SlabInput, team: Team, done: Done) -> payload.Predictions:
+        """By the wavefront."""
+        return wavefront.predict_slab(slab, self._network, team, done)
+
+    def decode(self, stream: SlabStream, team: Team, done: Done) -> Levels:
+        """By the wavefront."""
+        return wavefront.decode_slab(stream, self._network, team, done)
+
+
+class Row:
+    """As `protocol.Pipeline` says."""
+
+    work = 1
+
+    def load(self, model: Model, differences: bytes = b"") -> Weights:
+        """A released model's, or those of a trial."""
+        weights = model.weights if isinstance(model.weights, Weights) else load(model.file, model.name)
+        if weights.digest().hex() != model.digest:
+            raise DamagedError(f"model {model.name} at {model.file.name} is not the released one; reinstall volcomp")
+        if not differences:
+            return weights
+        return weight_delta.apply(weights, weight_delta.from_bytes(differences, weights))
+
+    def coder(self, model: Model, weights: Weights) -> Coder:
+        """For a model, or one that was fitted."""
+        return Coder(model, weights)
+
+    def network(self, weights: Weights, backend: str) -> Network:
+        """On the CPU without inputs that the model makes nothing of."""
+        if backend == "reference":
+            return Network(reference.Network(weights))
+        if backend != "cpu":
+            raise UnsupportedError(f"backend {backend!r} is not known; take cpu or reference")
+        return Network(cpu.Network(weights.without(features.SPARED)))
+
+
+ROW = Row()

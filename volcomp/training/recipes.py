@@ -1,0 +1,22 @@
+"""How the released models were trained."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Recipe(NamedTuple):
+    """Steps, the model that it went on from ("nothing" for none), the highest
+    learning rate, and how many variations of every series it saw (`augment`)."""
+
+    steps: int
+    start: str
+    rate: float
+    variations: int = 2
+
+
+RECIPES = {
+    "turbo": Recipe(9000, "nothing", 3e-3),
+    "fast": Recipe(3000, "fast-2", 2e-3),
+    "base": Recipe(2400, "base-3", 1.5e-3),
+}
