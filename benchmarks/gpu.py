@@ -75,12 +75,12 @@ def needs(model: str) -> Needs:
     """Of the model that this name means today."""
     number = loop.models.CURRENT[model]
     if number in loop.models.PUBLISHED:
-        paper = loop.models.paper(number)
+        paper = loop.PAPER.load(models.RELEASED[number])
         again = len(paper.offsets) - 1  # at the first step there is nothing to multiply
         return Needs(
             2 * paper.recurrent.size * again + paper.head.size, 4 + 8 + 4
         )  # two halves; rank, place, predicted
-    weights = loop.models.weights(number)
+    weights = loop.ROW.load(models.RELEASED[number])
     h, n = weights.hidden, weights.weights.shape[0]
     state = 2 * (h + 2 * h) + 3 * weights.shared  # hidden int8, cells int16, there and back; passed on
     return Needs(4 * h * n + 2 * n, state + 2 + 4 + 6)  # a grey level, a residual; mean, class and context
@@ -94,9 +94,9 @@ def reading(shape: str) -> Iterator[None]:
         return
     from volcomp.training.paper import neighbourhood_of
 
-    number = loop.models.CURRENT["paper"]
+    number = loop.models.chosen("paper").number
     offsets = np.array(farthest_first(neighbourhood_of(shape)), np.int8)
-    changed = replace(loop.models.paper(number), name=shape, neighbourhood=offsets)
+    changed = replace(loop.PAPER.load(models.RELEASED[number]), name=shape, neighbourhood=offsets)
     remembered = (loop.models.paper, loop._weights, loop._network, loop._on_device)
     with mock.patch.dict(loop.models.TRIALS, {number: changed}), ExitStack() as stack:
         for cache in remembered:

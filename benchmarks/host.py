@@ -21,17 +21,19 @@ from unittest import mock
 
 import numpy as np
 from numba import njit
-
-from volcomp.stages import payload, histogram_packing, peak
-from volcomp.encoder import normal_equations, linear_fit
-from volcomp import models
 from volcomp.codec.loop import EFFORT, SLAB_HEIGHT
-from volcomp.wire.cursor import Cursor
-from volcomp.runtime.rendezvous import ByCalls, Handover, Taker, release, wait
-from volcomp.stages.lstm import cpu
+
+from volcomp import models
+from volcomp.encoder import linear_fit, normal_equations
+from volcomp.pipelines.row.pipeline import ROW
 from volcomp.pipelines.row.slab import Team, lay_out
-from volcomp.training import corpus
 from volcomp.pipelines.row.wavefront import SlabInput, survey
+from volcomp.runtime.rendezvous import ByCalls, Handover, Taker, release, wait
+from volcomp.stages import histogram_packing, payload, peak
+from volcomp.stages.ans import Tables
+from volcomp.stages.lstm import cpu
+from volcomp.training import corpus
+from volcomp.wire.cursor import Cursor
 
 from . import report
 from .command import timed
@@ -90,7 +92,7 @@ def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list
         times = []
         for _ in range(rounds + 1):
             sums.clear()
-            fitted, took = timed(lambda: linear_fit.fit_by_effort(levels, models.RUNS[model], EFFORT))
+            fitted, took = timed(lambda: linear_fit.fit_by_effort(levels, models.chosen(model).search.runs, EFFORT))
             times.append((took, took - sum(sums)))
     whole, rest = (volume.size * 2e-6 / min(seconds_of) for seconds_of in zip(*times[1:], strict=True))
     common = peak.candidate(levels, found.limit)
@@ -102,8 +104,8 @@ def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list
 def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
     """How fast symbols are written, and taken: of one slab, and of eight by as many threads."""
     number = models.CURRENT[model]
-    tables = models.tables(number)
-    walked = survey(given, cpu.Network(models.weights(number)), Team(None, 1), lambda done: None)
+    tables = Tables(ROW.load(models.RELEASED[number]).tables())
+    walked = survey(given, cpu.Network(ROW.load(models.RELEASED[number])), Team(), lambda done: None)
     size = 2e-6 * walked.voxel.size
 
     def write() -> bytes:

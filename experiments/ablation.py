@@ -17,15 +17,15 @@ from __future__ import annotations
 import numpy as np
 
 from neighbourhoods import pad
-from volcomp.encoder import linear_fit
-from volcomp.stages import linear, histogram_packing
 from volcomp import models
-from volcomp.pipelines.row import slab
-from volcomp.stages.lstm import cpu
-from volcomp.stages.lstm.weights import Weights
+from volcomp.encoder import linear_fit
 from volcomp.pipelines.paper import cpu as paper_cpu
 from volcomp.pipelines.paper import slab as paper_slab
 from volcomp.pipelines.paper import weights as published
+from volcomp.pipelines.row import slab
+from volcomp.stages import histogram_packing, linear
+from volcomp.stages.lstm import cpu
+from volcomp.stages.lstm.weights import Weights
 
 from . import orderzero
 
@@ -53,8 +53,8 @@ def of_linear(voxels: np.ndarray) -> dict[str, float]:
     from volcomp.learn import data
 
     ranks, limit = ranks_of(voxels)
-    fitted = linear_fit.fit_by_effort(ranks, models.RUNS["base"], 5)
-    stage = data.prepare(ranks, models.RUNS["base"], fitted)
+    fitted = linear_fit.fit_by_effort(ranks, models.chosen("base").search.runs, 5)
+    stage = data.prepare(ranks, models.chosen("base").search.runs, fitted)
     edge = slab.RADIUS
     sixteenths = stage.residual.reshape(ranks.shape[0], ranks.shape[1] + 2 * edge, -1)[:, edge:-edge, edge:-edge]
     residual = (sixteenths + 8) >> 4  # of the rounded prediction
@@ -69,7 +69,7 @@ def of_means(voxels: np.ndarray, weights: Weights) -> dict[str, float]:
     """Bits per voxel of what the rounded means of a row model miss, under one table; linear stage included."""
     ranks, limit = ranks_of(voxels)
     shape = (int(ranks.shape[0]), int(ranks.shape[1]), int(ranks.shape[2]))
-    fitted = linear_fit.fit_by_effort(ranks, models.RUNS["base"], 5)
+    fitted = linear_fit.fit_by_effort(ranks, models.chosen("base").search.runs, 5)
     known = pad(ranks, 0, slab.RADIUS).reshape(-1)
     layout = slab.lay_out(shape, fitted)
     work, network = slab.Slab(layout, limit, fitted, weights), cpu.Network(weights)

@@ -22,13 +22,14 @@ import numpy as np
 from benchmarks import phantom
 from neighbourhoods import Schedule, gather, margins
 from volcomp import models
-from volcomp.wire.cursor import Cursor
 from volcomp.pipelines.paper import cpu, slab
+from volcomp.pipelines.paper.pipeline import PAPER
 from volcomp.pipelines.paper.reference import Network
 from volcomp.pipelines.paper.sequence import in_order, padded
 from volcomp.pipelines.paper.weights import Weights
 from volcomp.runtime.products import one_thread_each
 from volcomp.training.paper import neighbourhood_of
+from volcomp.wire.cursor import Cursor
 
 from .config import Config
 from .data import middle
@@ -59,7 +60,7 @@ def measure(config: Config, shape: str) -> list[dict[str, Any]]:
 
 
 def _measured(config: Config, shape: str) -> Iterator[dict[str, Any]]:
-    released = models.paper(models.CURRENT["paper"])
+    released = PAPER.load(models.chosen("paper"))
     scan = phantom.scan(config.decoder_large[0], max(64, *config.decoder_large[1:]))
     for left in (True, False):
         name = shape if left else f"{shape}/left-free"
@@ -97,7 +98,7 @@ def views() -> list[dict[str, Any]]:
     """The three middle planes of a made scan, voxel by voxel: rows of views.csv."""
     scan = middle(phantom.scan(VIEW[0], 128), VIEW)
     ranks = scan.astype(np.int32) - int(scan.min())
-    network = cpu.Network(models.paper(models.CURRENT["paper"]))
+    network = cpu.Network(PAPER.load(models.chosen("paper")))
     offsets, limit = network.weights.offsets, int(ranks.max())
     known, every = padded(ranks, offsets, limit), np.arange(ranks.size).reshape(ranks.shape)
     z, y, x = (size // 2 for size in ranks.shape)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.report import write_machine, write_rows
 from volcomp import models
+from volcomp.pipelines.paper.pipeline import PAPER
 from volcomp.runtime.products import one_thread_each
 from volcomp.training import corpus, paper
 
@@ -46,7 +47,7 @@ def main() -> None:
     if args.decoders:
         _decoders()
         return
-    weights = models.paper(models.CURRENT["paper"])
+    weights = PAPER.load(models.chosen("paper"))
     trainee = paper.Trainee(0, 1)
     trainee.load(args.checkpoint)
     if trainee.predictor.integers("paper", weights.offsets).digest() != weights.digest():
@@ -70,7 +71,7 @@ def _decoders() -> None:
 
 def _row(name: str, trainee: paper.Trainee) -> dict[str, str]:
     volume = middle(max(corpus.volumes(name), key=np.size), CROP)
-    weights = models.paper(models.CURRENT["paper"])
+    weights = PAPER.load(models.chosen("paper"))
     files = [8 * len(trial.encoded(volume, model, 1)) / volume.size for model in ("paper", "fast", "base")]
     files += [8 * trial.timed_codec(CODECS[name], from_zero(volume), 1).size / volume.size for name in RIVALS]
     one_table = ablation.of_paper(volume, weights)["paper, order-0"]

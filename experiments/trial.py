@@ -13,11 +13,11 @@ import numpy as np
 from benchmarks.rivals import Codec
 from volcomp import arrays, models
 from volcomp.codec import loop
-from volcomp.container.sections import Writer
-from volcomp.stages.lstm.weights import Weights
-from volcomp.pipelines.paper import weights as published
 from volcomp.codec.source import Held
 from volcomp.codec.volumes import write_volume
+from volcomp.container.sections import Writer
+from volcomp.pipelines.paper import weights as published
+from volcomp.stages.lstm.weights import Weights
 
 NUMBER = 127  # no released model will ever have it: from 128 on numbers stand for fitted ones
 
@@ -40,7 +40,10 @@ def trial(weights: Weights | published.Weights) -> Iterator[str]:
     """A name by which the codec knows these weights in the meantime; one at a time in a process."""
     name = "trial"
     models.TRIALS[NUMBER], models.RELEASED[NUMBER], models.CURRENT[name] = weights, name, NUMBER
-    models.RUNS[name], models.WORTHWHILE[name] = models.RUNS["base"], models.WORTHWHILE["base"]
+    models.chosen(name).search.runs, models.WORTHWHILE[name] = (
+        models.chosen("base").search.runs,
+        models.WORTHWHILE["base"],
+    )
     if isinstance(weights, published.Weights):
         models.PUBLISHED.add(NUMBER)
     try:
@@ -48,7 +51,7 @@ def trial(weights: Weights | published.Weights) -> Iterator[str]:
     finally:
         models.PUBLISHED.discard(NUMBER)
         del models.TRIALS[NUMBER], models.RELEASED[NUMBER], models.CURRENT[name]
-        del models.RUNS[name], models.WORTHWHILE[name]
+        del models.chosen(name).search.runs, models.WORTHWHILE[name]
         loop.forget_models()
 
 

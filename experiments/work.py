@@ -16,9 +16,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from volcomp import models
+from volcomp.learn import data as row_data
 from volcomp.stages.features import INPUTS
 from volcomp.stages.lstm.weights import Weights
-from volcomp.learn import data as row_data
 from volcomp.training import export
 from volcomp.training import model as row_model
 from volcomp.training import paper as published
@@ -165,7 +165,10 @@ def rows(desk: Desk, job: Job, tell: Tell) -> Tables:
     taught = {"series": len(teachers), "voxels": steps * VOXELS, "seconds": ""}
     tables: Tables = {"sizes": [], "training": [{"method": job.subject, **about, **taught}]}
     with trial.trial(weights) as name:
-        models.RUNS[name], models.WORTHWHILE[name] = models.RUNS[kind], models.WORTHWHILE[kind]
+        models.chosen(name).search.runs, models.WORTHWHILE[name] = (
+            models.chosen(kind).search.runs,
+            models.WORTHWHILE[kind],
+        )
         for one in tested:
             volume = test_volume(config, one, desk.volumes)
             tables["sizes"].append(_row(job.subject, about, one, volume, trial.measured(volume, name, desk.threads)))
@@ -205,11 +208,11 @@ def deaf(weights: Weights) -> Weights:
 
 def _slabs(desk: Desk, one: Series, kind: str) -> list[row_data.Slab]:
     """The training crops of a series with their linear stages, which are fitted once."""
-    path = desk.cache / "slabs" / f"{one.name}-{models.RUNS[kind]}.pickle"
+    path = desk.cache / "slabs" / f"{one.name}-{models.chosen(kind).search.runs}.pickle"
     if path.exists():
         return pickle.loads(path.read_bytes())
     crops = training_volumes(desk.config, one, desk.volumes)
-    slabs = [slab for crop in crops for slab in row_data.slabs_of(crop, models.RUNS[kind])]
+    slabs = [slab for crop in crops for slab in row_data.slabs_of(crop, models.chosen(kind).search.runs)]
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, pickle.dumps(slabs, protocol=5))
     return slabs

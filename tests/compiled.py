@@ -12,10 +12,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from volcomp.gpu.row import kernels
 from volcomp.gpu.paper import kernels as paper
-from volcomp.torchops import kernels as parts
+from volcomp.gpu.row import kernels
 from volcomp.learn import kernels as training
+from volcomp.torchops import kernels as parts
 
 _TYPES = {
     "*i8": "matrix inputs alongs passed hidden slopes",

@@ -19,13 +19,13 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from volcomp.encoder import normal_equations
-from volcomp.stages import features, linear_inputs
 from volcomp.runtime import products, sums, vectors
+from volcomp.runtime.vectors import AVX2, AVX512, AVX512_VNNI, AVX_VNNI, DOTPROD, I8, I16, I32, I64, NONE
+from volcomp.stages import features, linear_inputs
+from volcomp.stages.grid import DEPTHS, LANES
 from volcomp.stages.lstm import reference, vector
 from volcomp.stages.lstm.state import State
 from volcomp.stages.lstm.weights import Weights
-from volcomp.stages.grid import DEPTHS, LANES
-from volcomp.runtime.vectors import AVX2, AVX512, AVX512_VNNI, AVX_VNNI, DOTPROD, I8, I16, I32, I64, NONE
 
 ARM, INTEL = "aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"
 MOST = 10  # arguments of a kernel
@@ -334,7 +334,9 @@ def check_equations(run: Runner, random: np.random.Generator) -> None:
     base, out = random.integers(0, 1 << 15, 16).astype(np.int16), np.zeros((flat.size + 1, block), np.int16)
     run("differences", known, begins, targets, len(begins), places, base, out)
     near = known[flat[:, None] + places].astype(int) - base
-    assert np.array_equal(out[:-1, :16], near.clip(-normal_equations.DIFFERENCE_LIMIT, normal_equations.DIFFERENCE_LIMIT))
+    assert np.array_equal(
+        out[:-1, :16], near.clip(-normal_equations.DIFFERENCE_LIMIT, normal_equations.DIFFERENCE_LIMIT)
+    )
 
 
 def check_linear(run: Runner, random: np.random.Generator) -> None:

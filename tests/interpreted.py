@@ -13,24 +13,25 @@ import triton
 import triton.language as tl
 
 from neighbourhoods import Neighbourhood
+from volcomp.pipelines.row.pipeline import ROW
 from volcomp.stages.lstm import learning, reference
 
 learning.ENOUGH = 40  # before the kernels take it over; compiled code on the CPU would not hear of it
 
-from volcomp.codec import loop  # noqa: E402
 from volcomp import models  # noqa: E402
-from volcomp.stages.payload import Predictions  # noqa: E402
+from volcomp.codec import loop  # noqa: E402
 from volcomp.gpu import device, double_buffer  # noqa: E402
-from volcomp.gpu.row import kernels, launch, wavefront  # noqa: E402
-from volcomp.gpu.row.network import Network  # noqa: E402
 from volcomp.gpu.paper import device as paper_device  # noqa: E402
 from volcomp.gpu.paper import kernels as paper_kernels  # noqa: E402
 from volcomp.gpu.paper import launch as paper_launch  # noqa: E402
 from volcomp.gpu.paper import network as paper  # noqa: E402
+from volcomp.gpu.row import kernels, launch, wavefront  # noqa: E402
+from volcomp.gpu.row.network import Network  # noqa: E402
 from volcomp.pipelines.paper import reference as published_reference  # noqa: E402
 from volcomp.pipelines.paper import weights as published  # noqa: E402
 from volcomp.pipelines.row.slab import Team  # noqa: E402
 from volcomp.pipelines.row.wavefront import survey  # noqa: E402
+from volcomp.stages.payload import Predictions  # noqa: E402
 
 from .test_codec import decode, scan  # noqa: E402
 from .test_gpu import comes_back, nothing, same_survey, slab_of, slabs_of_all_kinds  # noqa: E402
@@ -52,7 +53,7 @@ def equal(slabs: list, network: Network) -> list[Predictions]:
     backend = reference.Network(network.weights)
     found = wavefront.survey(slabs, network, nothing)
     for slab, one in zip(slabs, found, strict=True):
-        assert same_survey(one, survey(slab, backend, Team(None, 1), nothing))
+        assert same_survey(one, survey(slab, backend, Team(), nothing))
     return found
 
 
@@ -60,7 +61,7 @@ def equal(slabs: list, network: Network) -> list[Predictions]:
 def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fronts of several programs; two slabs of different heights, padding that may be a spike; heads learn in both."""
     monkeypatch.setattr(kernels, "BLOCK", 4)
-    weights = models.weights(number)
+    weights = ROW.load(models.RELEASED[number])
     monkeypatch.setattr(kernels, "UNITS", weights.hidden // 2)  # two rounds, where there could be four
     slabs = [slab_of(scan(shape).astype(np.int32) + 2000, 2600, number) for shape in ((1, 4, 5), (2, 9, 8))]
     equal(slabs, Network(weights, "cpu", launch.Steps))
@@ -77,7 +78,7 @@ def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_slabs_of_all_kinds_walk_together() -> None:
     """And the one whose support reaches farthest comes back: it alone reads the ends of the margins."""
-    network, slabs = Network(models.weights(5), "cpu", launch.Steps), slabs_of_all_kinds(5)
+    network, slabs = Network(ROW.load(models.RELEASED[5]), "cpu", launch.Steps), slabs_of_all_kinds(5)
     surveys = equal(slabs, network)
     assert comes_back(slabs[:1], surveys[:1], network)
 
@@ -87,13 +88,13 @@ def test_escapes_and_levels_beyond_int16() -> None:
     levels = np.where(
         random.random(shape) < 0.5, 65535 * random.integers(0, 2, shape), random.integers(0, 65536, shape)
     )
-    equal([slab_of(levels.astype(np.int32), 65535, 3)], Network(models.weights(3), "cpu", launch.Steps))
+    equal([slab_of(levels.astype(np.int32), 65535, 3)], Network(ROW.load(models.RELEASED[3]), "cpu", launch.Steps))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (2, 6, 1), (1, 3, 2)])
 def test_odd_shapes(shape: tuple[int, int, int]) -> None:
     levels = np.random.default_rng(3).integers(0, 500, shape).astype(np.int32)
-    equal([slab_of(levels, 500, 5)], Network(models.weights(5), "cpu", launch.Steps))
+    equal([slab_of(levels, 500, 5)], Network(ROW.load(models.RELEASED[5]), "cpu", launch.Steps))
 
 
 def test_other_widths_than_those_of_released_models() -> None:

@@ -12,7 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 import volcomp
 from tests.helpers import compress, contents, image, noise, series
 from volcomp import TargetError, UnsupportedError, VerificationError
-from volcomp.archive import pack, bytes_codec
+from volcomp.archive import bytes_codec, pack
 from volcomp.archive.describe import as_text, describe
 from volcomp.archive.restore import restore, verify
 from volcomp.container.sections import KEPT, Reader

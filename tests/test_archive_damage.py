@@ -9,11 +9,11 @@ import pytest
 import volcomp
 from tests.helpers import compress, contents, damage, series
 from volcomp import DamagedError, UnsupportedError, VolcompError
-from volcomp.codec import loop
 from volcomp.archive import bytes_codec
 from volcomp.archive.manifest import Entry, Manifest, write_manifest
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.tree import check_names
+from volcomp.codec import loop
 from volcomp.container.sections import KEPT, MANIFEST, SLAB, Reader, SectionId, Writer
 
 

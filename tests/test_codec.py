@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from neighbourhoods import pad
-from volcomp.codec import loop
-from volcomp.stages import payload, supports
-from volcomp.encoder import linear_fit
 from volcomp import models
-from volcomp.pipelines.row import slab, wavefront
-from volcomp.wire.cursor import Cursor
+from volcomp.codec import loop
+from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
 from volcomp.errors import DamagedError, UnsupportedError
-from volcomp.stages.lstm import cpu
+from volcomp.pipelines.row import slab, wavefront
+from volcomp.pipelines.row.pipeline import ROW
 from volcomp.pipelines.row.slab import Team, lay_out, padded
+from volcomp.stages import payload, supports
+from volcomp.stages.ans import Tables
+from volcomp.stages.lstm import cpu
+from volcomp.wire.cursor import Cursor
 
 volumes = st.sampled_from(loop.DTYPES).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3, max_side=9))
@@ -234,8 +236,14 @@ def test_what_is_read_before_its_time_is_read_alike_both_ways() -> None:
     layout = lay_out(levels.shape, fitted)
     lag = 2 * layout.lags[0] + 3 - layout.lags[1]
     assert lag > 0 and fitted.weights[1:, :, support.offsets.index((-2, 2, 3))].any(), "or it shows nothing"
-    network, team, tables = cpu.Network(models.weights(5)), Team(None, 1), models.tables(5)
-    survey = wavefront.survey(wavefront.SlabInput(layout, levels, 999, fitted, None, None), network, team, lambda voxels: None)
+    network, team, tables = (
+        cpu.Network(ROW.load(models.RELEASED[5])),
+        Team(),
+        Tables(ROW.load(models.RELEASED[5]).tables()),
+    )
+    survey = wavefront.survey(
+        wavefront.SlabInput(layout, levels, 999, fitted, None, None), network, team, lambda voxels: None
+    )
     payload = Cursor(payload.write(tables, survey, 999, None, False, 1 / 64), "it")
     longest = max(hi - lo for _, lo, hi in layout.fronts)
     opened = wavefront.SlabStream(layout, payload.Reader(tables, payload, 999, longest), 999, fitted)

@@ -18,10 +18,10 @@ import volcomp
 from benchmarks import phantom
 from benchmarks.command import same_files
 from volcomp import cli, progress
-from volcomp.runtime import compiled, precompiled
 from volcomp.archive import pack
 from volcomp.errors import UnkeptWarning
 from volcomp.options import MODELS
+from volcomp.runtime import compiled, precompiled
 
 SOURCE = """
 from volcomp.runtime.compiled import REORDERED, entry, part

@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp.container.sections import BLOB, END_MARK, KEPT, MANIFEST, SIGNATURE, SLAB, VOLUME_HEADER, Reader, SectionId, Writer
-from volcomp.wire.cursor import Cursor, varint
+from volcomp.container.sections import (
+    BLOB,
+    END_MARK,
+    KEPT,
+    MANIFEST,
+    SIGNATURE,
+    SLAB,
+    VOLUME_HEADER,
+    Reader,
+    SectionId,
+    Writer,
+)
 from volcomp.errors import DamagedError, UnsupportedError
+from volcomp.wire.cursor import Cursor, varint
 
 SECTIONS = {
     SectionId(VOLUME_HEADER, 0): b"header of volume 0",

@@ -19,8 +19,8 @@ from .test_codec import decode, scan
 pytest.importorskip("torch")
 
 from volcomp.gpu import device
-from volcomp.gpu.row import wavefront as gpu_walk
 from volcomp.gpu.batcher import Batcher
+from volcomp.gpu.row import wavefront as gpu_walk
 
 
 class Slab(NamedTuple):

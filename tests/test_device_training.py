@@ -10,12 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from volcomp.learn import data, device, row_lstm  # noqa: E402
+from volcomp.learn.blocks import DeviceSampler, Slabs  # noqa: E402
 from volcomp.stages import features  # noqa: E402
 from volcomp.stages.lstm.weights import load  # noqa: E402
 from volcomp.training import __main__ as command  # noqa: E402
-from volcomp.learn import data, device, row_lstm  # noqa: E402
 from volcomp.training import model  # noqa: E402
-from volcomp.learn.blocks import DeviceSampler, Slabs  # noqa: E402
 
 DEVICE = "cpu:0"  # the processor as torch sees it
 

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from volcomp import cli, doctor
-from volcomp.runtime import compiled, vectors
 from volcomp.gpu import device
+from volcomp.runtime import compiled, vectors
 
 PARTS = ["versions", "processor", "kernels", "threads", "memory", "cache", "gpu", "settings", "advice"]
 

@@ -6,12 +6,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from volcomp.encoder import normal_equations, linear_fit
-from volcomp.stages import linear, supports
+from volcomp.encoder import linear_fit, normal_equations
 from volcomp.encoder.normal_equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT, Maker
 from volcomp.gpu import device
+from volcomp.pipelines.row.pipeline import ROW
 from volcomp.pipelines.row.slab import level_type, padded
 from volcomp.runtime.sums import BLOCK, PRODUCT_LIMIT
+from volcomp.stages import linear, supports
 
 from .test_linear import some_levels
 
@@ -175,7 +176,7 @@ def test_a_device_whose_sums_differ_is_refused(
     from volcomp.gpu.row.network import Network
 
     genuine: Callable[..., np.ndarray] = getattr(gpu_equations.OnDevice, wrong)  # type: ignore[attr-defined]
-    made = Network(models.weights(models.CURRENT["fast"]), "cpu", plain.Steps)
+    made = Network(ROW.load(models.chosen("fast")), "cpu", plain.Steps)
     device.check(made)
     monkeypatch.setattr(gpu_equations.OnDevice, wrong, lambda *a: 1.5 * genuine(*a) + 90)  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="reference's numbers"):

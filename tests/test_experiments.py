@@ -34,10 +34,11 @@ from experiments import (  # noqa: E402
 )
 from experiments.rivals import CODECS  # noqa: E402
 from neighbourhoods import is_causal  # noqa: E402
-from volcomp.codec import loop  # noqa: E402
 from volcomp import models  # noqa: E402
+from volcomp.codec import loop  # noqa: E402
 from volcomp.pipelines.paper import reference  # noqa: E402
 from volcomp.pipelines.paper import slab as paper_slab  # noqa: E402
+from volcomp.pipelines.row.pipeline import ROW
 from volcomp.runtime.products import one_thread_each  # noqa: E402
 from volcomp.training import export, paper  # noqa: E402
 from volcomp.training import model as row_model  # noqa: E402
@@ -253,7 +254,7 @@ def test_every_trial_is_of_its_own_model() -> None:
         ranks, limit = ablation.ranks_of(volume)
         assert payload[loop.DIGEST :] == paper_slab.encode(ranks, limit, reference.Network(weights))
     assert sizes[0] != sizes[1]
-    of_rows = [models.weights(number) for number in (3, 5)]
+    of_rows = [ROW.load(models.RELEASED[number]) for number in (3, 5)]
     sizes = []
     for weights in of_rows:
         with trial.trial(weights) as name:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neighbourhoods import pad
+from volcomp.pipelines.row.slab import padded
 from volcomp.stages import features
 from volcomp.stages.linear import RADIUS
-from volcomp.pipelines.row.slab import padded
 
 from .test_linear import some_levels
 

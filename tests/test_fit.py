@@ -13,13 +13,14 @@ from tests import stranger
 from volcomp import arrays, models
 from volcomp.codec import loop
 from volcomp.container import sections
-from volcomp.stages import weight_delta
-from volcomp.runtime import products
-from volcomp.wire.cursor import string
-from volcomp.stages.weight_delta import Differences
 from volcomp.errors import DamagedError, UnsupportedError, VolcompError
+from volcomp.pipelines.row.pipeline import ROW
+from volcomp.runtime import products
+from volcomp.stages import weight_delta
+from volcomp.stages.weight_delta import Differences
+from volcomp.wire.cursor import string
 
-RELEASED = models.weights(models.CURRENT["fast"])
+RELEASED = ROW.load(models.chosen("fast"))
 
 
 def some(seed: int, share: float = 0.05, largest: int = 3, gain: int = 9) -> Differences:
@@ -118,7 +119,7 @@ def test_every_backend_decodes(
     with arrays._opened(data) as reader:
         volume = arrays.read_volume(reader, 0)
         payloads = {0: reader.read(sections.SectionId(sections.SLAB, 0, 0))}
-    assert volume.codec_header[0] == models.FITTED + models.CURRENT["fast"]
+    assert volume.codec_header[0] == models.FITTED + models.chosen("fast").number
     if backend != "reference":
         loop._network.cache_clear()
         monkeypatch.setattr(products, "makers", lambda: [getattr(products, backend)])
@@ -173,7 +174,7 @@ def saved_by_the_cpu() -> int:
     done: list[int] = []
     fitted = loop.encode(voxels, model="fast", effort=6, progress=done.append)
     assert sum(done) == loop.progress_of(voxels.size, 6)
-    assert fitted[0][0] == models.FITTED + models.CURRENT["fast"]
+    assert fitted[0][0] == models.FITTED + models.chosen("fast").number
     return loop._size(loop.encode(voxels, model="fast")) - loop._size(fitted)
 
 
@@ -194,7 +195,7 @@ def test_a_fit_as_a_gpu_does_it(saved_by_the_cpu: int) -> None:
     done: list[int] = []
     fitted = loop.encode(voxels, model="fast", effort=6, backend="torch", progress=done.append)
     assert sum(done) == loop.progress_of(voxels.size, 6)
-    assert fitted[0][0] == models.FITTED + models.CURRENT["fast"]
+    assert fitted[0][0] == models.FITTED + models.chosen("fast").number
     saved = loop._size(loop.encode(voxels, model="fast")) - loop._size(fitted)
     assert saved > saved_by_the_cpu / 2 > 0
     payloads = dict(enumerate(fitted[1]))
@@ -207,8 +208,7 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
     pytest.importorskip("torch")
     import torch
 
-    from volcomp.learn import fine_tuning
-    from volcomp.learn import data, device
+    from volcomp.learn import data, device, fine_tuning
 
     class Small(device.OnDevice):
         steps = 0
@@ -221,18 +221,18 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
 
     slabs = data.slabs_of(scan(), 4)
     monkeypatch.setattr(fine_tuning, "STEPS", 8)
-    expected = fine_tuning.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, lambda visited: None)
+    expected = fine_tuning.fit(models.chosen("fast").number, slabs, scan().size, 0.1, 1, lambda visited: None)
     monkeypatch.setattr(device, "ways", lambda where: [Small])
     done: list[int] = []
     with pytest.warns(RuntimeWarning, match=r"fitted on the CPU, for cpu:0 failed: CUDA out of memory"):
-        found = fine_tuning.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, done.append, "cpu:0")
+        found = fine_tuning.fit(models.chosen("fast").number, slabs, scan().size, 0.1, 1, done.append, "cpu:0")
     assert found == expected and sum(done) == fine_tuning.visits(scan().size, 0.1)
 
     def enough(visited: int) -> None:
         raise RuntimeError("the caller has gone")
 
     with pytest.raises(RuntimeError, match="the caller has gone"):
-        fine_tuning.fit(models.CURRENT["fast"], slabs, scan().size, 0.1, 1, enough, "cpu:0")
+        fine_tuning.fit(models.chosen("fast").number, slabs, scan().size, 0.1, 1, enough, "cpu:0")
 
 
 def test_the_weights_of_a_step_are_those_that_would_be_sent() -> None:
@@ -240,7 +240,7 @@ def test_the_weights_of_a_step_are_those_that_would_be_sent() -> None:
     torch = pytest.importorskip("torch")
     from volcomp.learn import fine_tuning
 
-    state, random = fine_tuning._Fit(models.CURRENT["fast"], 1 << 22, "cpu"), torch.Generator().manual_seed(1)
+    state, random = fine_tuning._Fit(models.chosen("fast").number, 1 << 22, "cpu"), torch.Generator().manual_seed(1)
     for k, size in enumerate((0.4, 0.4, 0.01, 0.01, 30.0)):
         state.parameters[k] += size * torch.randn(state.parameters[k].shape, generator=random)
     sent = weight_delta.apply(RELEASED, state.differences()).weights

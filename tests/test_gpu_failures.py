@@ -7,11 +7,12 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from volcomp.codec import loop, engines
 from volcomp import models
-from volcomp.stages.payload import Reader
+from volcomp.codec import engines, loop
 from volcomp.errors import DamagedError, UnsupportedError
+from volcomp.pipelines.row.pipeline import ROW
 from volcomp.runtime.rendezvous import ByCalls
+from volcomp.stages.payload import Reader
 
 from .test_codec import decode, scan
 
@@ -142,10 +143,10 @@ class OffByOne(plain.Steps):
 def test_a_device_that_gives_other_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "ways", lambda where: [OffByOne])
     with pytest.warns(RuntimeWarning, match="OffByOne is left aside"), pytest.raises(UnsupportedError, match="fast-2"):
-        device.network(models.weights(3), "cpu")
+        device.network(ROW.load(models.RELEASED[3]), "cpu")
     monkeypatch.setattr(device, "ways", lambda where: [OffByOne, plain.Steps])
     with pytest.warns(RuntimeWarning, match="OffByOne is left aside"):
-        assert device.network(models.weights(3), "cpu").steps is plain.Steps
+        assert device.network(ROW.load(models.RELEASED[3]), "cpu").steps is plain.Steps
 
 
 def test_auto_takes_a_gpu_and_leaves_one_that_is_wrong_or_full(

@@ -6,10 +6,11 @@ import pytest
 
 from benchmarks import gpu as gpu_speed
 from neighbourhoods import Neighbourhood, cube, pyramid
-from volcomp.codec import loop
 from volcomp import models
+from volcomp.codec import loop
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.pipelines.paper import reference, sequence
+from volcomp.pipelines.paper.pipeline import PAPER
 from volcomp.pipelines.paper.slab import Alone, SlabInput, SlabStream, schedule_of, survey, write
 from volcomp.pipelines.paper.weights import Weights
 
@@ -227,7 +228,7 @@ def test_the_benchmark_measures_any_neighbourhood(pretended: None) -> None:
         assert gpu_speed.needs("paper").products == 12 * 2 * 65536 + 128
         measured = gpu_speed.measure(volume, "paper", 1, together=1)
     assert [one.step for one in measured] == ["encode", "survey", "decode"]
-    assert min(one.seconds for one in measured) > 0 and len(models.paper(models.CURRENT["paper"]).offsets) == 22
+    assert min(one.seconds for one in measured) > 0 and len(PAPER.load(models.chosen("paper")).offsets) == 22
 
 
 def test_models_on_trial_may_take_turns() -> None:

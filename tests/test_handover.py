@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from numba import njit
 
-from volcomp.stages import payload
-from volcomp.runtime import rendezvous
 from volcomp import models
-from volcomp.wire.cursor import Cursor
 from volcomp.errors import DamagedError
+from volcomp.pipelines.row.pipeline import ROW
+from volcomp.runtime import rendezvous
 from volcomp.runtime.rendezvous import ByCalls, Handover, Taker
+from volcomp.stages import payload
+from volcomp.stages.ans import Tables
+from volcomp.wire.cursor import Cursor
 
-TABLES = models.tables(models.CURRENT["fast"])
+TABLES = Tables(ROW.load(models.chosen("fast")).tables())
 FRONTS, SLABS, VOXELS = 300, 5, 7  # one of the slabs has nothing in every third front
 
 

@@ -6,16 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import volcomp
-from volcomp.codec import loop
-from volcomp.stages import level_factors, symbols
 from volcomp import models
+from volcomp.codec import loop
+from volcomp.errors import DamagedError
+from volcomp.pipelines.row.pipeline import ROW
+from volcomp.stages import level_factors, symbols
+from volcomp.stages.ans import Tables
 from volcomp.wire import rice
 from volcomp.wire.cursor import varint
-from volcomp.errors import DamagedError
 
 from .test_codec import decode
 
-TABLES = models.tables(models.CURRENT["base"])
+TABLES = Tables(ROW.load(models.chosen("base")).tables())
 
 
 @given(st.lists(st.integers(level_factors.LOWEST, level_factors.HIGHEST), min_size=1, max_size=60), st.integers(0, 40))
@@ -27,7 +29,9 @@ def test_exponents_come_back(listed: list[int], zeros: int) -> None:
 
 def test_a_comb_is_cheap_to_state() -> None:
     comb = np.tile([4, -30, 5], 400)
-    assert len(level_factors.to_bytes(comb)) < comb.size / 8 + 20, "a bit for every level that is as one a period before"
+    assert len(level_factors.to_bytes(comb)) < comb.size / 8 + 20, (
+        "a bit for every level that is as one a period before"
+    )
     assert len(level_factors.to_bytes(np.zeros(5000, np.int64))) <= 3
 
 

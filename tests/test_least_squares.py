@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from volcomp.encoder import linear_fit
-from volcomp.stages import linear, supports
 from volcomp.encoder.normal_equations import UNIT, Equations, Take, on_cpu
 from volcomp.pipelines.row.slab import padded
+from volcomp.stages import linear, supports
 
 from .test_linear import some_levels
 

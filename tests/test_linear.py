@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from neighbourhoods import pad
 from volcomp.encoder import linear_fit
-from volcomp.stages import linear, supports
-from volcomp.wire.cursor import Cursor
 from volcomp.encoder.normal_equations import on_cpu
 from volcomp.errors import DamagedError
-from volcomp.stages.grid import DEPTHS
 from volcomp.pipelines.row.slab import padded
+from volcomp.stages import linear, supports
+from volcomp.stages.grid import DEPTHS
+from volcomp.wire.cursor import Cursor
 
 
 def some_levels(shape: tuple[int, int, int] = (5, 9, 11), seed: int = 0) -> np.ndarray:

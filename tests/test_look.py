@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from volcomp.stages import features, linear
-from volcomp.pipelines.row import fronts, slab
-from volcomp.encoder import linear_fit
 from volcomp import models
+from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
-from volcomp.stages.lstm.weights import Weights
-from volcomp.stages.grid import DEPTHS
+from volcomp.pipelines.row import fronts, slab
 from volcomp.pipelines.row.slab import Slab, lay_out, padded
+from volcomp.stages import features, linear
+from volcomp.stages.grid import DEPTHS
+from volcomp.stages.lstm.weights import Weights
 from volcomp.stages.supports import of_runs
 
 RUNS = [*linear_fit.FIRST, (-1, -5, -4), (-2, 1, -4), (-3, -3, -4)]  # an odd number in the slice, and altogether

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp.stages import features, symbols, peak
 from volcomp import models
-from volcomp.runtime import products, vectors
 from volcomp.errors import DamagedError, UnsupportedError
+from volcomp.pipelines.row.pipeline import ROW
+from volcomp.runtime import products, vectors
+from volcomp.stages import features, peak, symbols
 from volcomp.stages.lstm import cpu, learning, reference
 from volcomp.stages.lstm.state import AHEAD, State
 from volcomp.stages.lstm.weights import ACCUMULATOR_LIMIT, FEATURES, Weights
@@ -124,10 +125,12 @@ def test_constants_are_those_of_the_other_stages() -> None:
     assert learning.CLASSES == symbols.CLASSES and list(learning.QUARTERS) == peak.QUARTERS.tolist()
 
 
-@pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
+@pytest.mark.parametrize(
+    "number", [number for number, model in sorted(models.RELEASED.items()) if model.pipeline == "row"]
+)
 @pytest.mark.parametrize("make_product", PRODUCTS)
 def test_released_models_on_many_rows(number: int, make_product: products.Maker | None) -> None:
-    weights = models.weights(number)
+    weights = ROW.load(models.RELEASED[number])
     mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
     rows = mine.chunk + 30  # more than one chunk
     a, b = State(weights, rows), State(weights, rows)
@@ -140,10 +143,12 @@ def test_released_models_on_many_rows(number: int, make_product: products.Maker 
     assert np.array_equal(a.inputs, b.inputs) and np.array_equal(a.cell, b.cell)
 
 
-@pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
+@pytest.mark.parametrize(
+    "number", [number for number, model in sorted(models.RELEASED.items()) if model.pipeline == "row"]
+)
 def test_no_sum_of_a_released_model_reaches_the_limit(number: int) -> None:
     """Computed here once more, from the weights themselves, with the inputs that would drive each column furthest."""
-    weights = models.weights(number)
+    weights = ROW.load(models.RELEASED[number])
     worst = np.where(weights.weights > 0, 127, -128).astype(np.int64)
     assert (worst * weights.weights).sum(axis=0).max() < ACCUMULATOR_LIMIT
     assert (127 * np.abs(weights.head.astype(int)).sum(axis=1) + np.abs(weights.bias)).max() < ACCUMULATOR_LIMIT
@@ -195,7 +200,7 @@ def test_a_torch_without_its_private_kernel_leaves_the_others(monkeypatch: pytes
 def test_a_processor_without_known_instructions_multiplies_by_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "instructions", lambda: vectors.NONE)
     products._seconds.cache_clear()
-    weights = models.weights(1)
+    weights = ROW.load(models.RELEASED[1])
     network = cpu.Network(weights)
     assert network.packed is None
     state, same = State(weights, 40), State(weights, 40)
@@ -220,15 +225,15 @@ def test_what_is_passed_on_is_there_in_time() -> None:
     """The features look as far to the right in both rows that pass on, so every schedule has them ready."""
     assert FEATURES == features.INPUTS
     assert {(0, -1, AHEAD), (-1, 0, AHEAD)} <= {*features.LEVELS}
-    assert [models.weights(number).shared for number in range(1, 7)] == [0, 0, 0, 0, 16, 32]
+    assert [ROW.load(models.RELEASED[number]).shared for number in range(1, 7)] == [0, 0, 0, 0, 16, 32]
 
 
 def test_a_network_without_the_inputs_that_it_makes_nothing_of_is_the_same() -> None:
-    whole = models.weights(models.CURRENT["turbo"])
+    whole = ROW.load(models.chosen("turbo"))
     less = whole.without(features.SPARED)
     assert less.observed == less.inputs - 2 * less.shared == FEATURES - 24
     assert (less.shared, less.hidden, less.head_limit) == (whole.shared, whole.hidden, whole.head_limit)
-    assert models.weights(models.CURRENT["fast"]).without(features.SPARED).observed == FEATURES, "it sees them all"
+    assert ROW.load(models.chosen("fast")).without(features.SPARED).observed == FEATURES, "it sees them all"
     (mine, state), (theirs, same) = (cpu.Network(less), State(less, 50)), (reference.Network(whole), State(whole, 50))
     random = np.random.default_rng(6)
     for _ in range(4):

@@ -54,4 +54,6 @@ def test_a_few_random_voxels_are_left_as_they_are() -> None:
 def test_extremes(dtype: str) -> None:
     info = np.iinfo(dtype)
     voxels = np.array([[[info.min, info.max]]], dtype)
-    assert np.array_equal(histogram_packing.find(voxels).backward(histogram_packing.find(voxels).forward(voxels), voxels.dtype), voxels)
+    assert np.array_equal(
+        histogram_packing.find(voxels).backward(histogram_packing.find(voxels).forward(voxels), voxels.dtype), voxels
+    )

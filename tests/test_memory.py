@@ -14,19 +14,19 @@ import volcomp
 from tests.helpers import compress, contents, image, noise, series
 from tests.test_codec import scan
 from volcomp import DamagedError, UnsupportedError, VerificationError
-from volcomp.codec import loop
-from volcomp.stages import payload
-from volcomp.encoder import linear_fit
-from volcomp.pipelines.row import wavefront
 from volcomp.archive import pack
 from volcomp.archive.header_writer import KeptWriter
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.stack import Stack
-from volcomp.container.sections import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
+from volcomp.codec import loop
 from volcomp.codec.engines import OnThreads
-from volcomp.gpu import device
-from volcomp.stages.histogram_packing import Mapping
 from volcomp.codec.source import Held
+from volcomp.container.sections import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
+from volcomp.encoder import linear_fit
+from volcomp.gpu import device
+from volcomp.pipelines.row import wavefront
+from volcomp.stages import payload
+from volcomp.stages.histogram_packing import Mapping
 
 THREADS = 2
 
@@ -337,7 +337,12 @@ def peaks(monkeypatch):
 
         monkeypatch.setattr(where, name, stage)
 
-    for where, name in ((linear_fit, "fit_by_effort"), (payload, "write"), (wavefront, "survey"), (wavefront, "restore")):
+    for where, name in (
+        (linear_fit, "fit_by_effort"),
+        (payload, "write"),
+        (wavefront, "survey"),
+        (wavefront, "restore"),
+    ):
         traced(where, name)
     yield found
     tracemalloc.stop()

@@ -14,20 +14,22 @@ from hypothesis import given, settings
 import volcomp
 from neighbourhoods import Neighbourhood
 from volcomp import cli, models
-from volcomp.codec import loop
-from volcomp.learn import fine_tuning
 from volcomp.batch.run import run as run_batch
+from volcomp.codec import loop
+from volcomp.codec.volumes import Reader, read_volume
 from volcomp.container.sections import SLAB, SectionId
 from volcomp.errors import UnsupportedError
 from volcomp.gpu import device
-from volcomp.stages.lstm import cpu
-from volcomp.pipelines.row.slab import Team
-from volcomp.training import corpus
 from volcomp.learn import device as training
+from volcomp.learn import fine_tuning
 from volcomp.learn.blocks import Slabs
 from volcomp.learn.row_lstm import Passes
-from volcomp.codec.volumes import Reader, read_volume
+from volcomp.pipelines.paper.pipeline import PAPER
+from volcomp.pipelines.row.pipeline import ROW
 from volcomp.pipelines.row.wavefront import survey
+from volcomp.runtime.team import Team
+from volcomp.stages.lstm import cpu
+from volcomp.training import corpus
 
 from .golden import FOLDER
 from .helpers import contents, series
@@ -68,23 +70,25 @@ def both_ways(voxels: np.ndarray, **options: object) -> None:
     assert np.array_equal(decode(*ours, device="cpu"), voxels)
 
 
-@pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
+@pytest.mark.parametrize(
+    "number", [number for number, model in sorted(models.RELEASED.items()) if model.pipeline == "row"]
+)
 @pytest.mark.parametrize("way", ways(), ids=lambda way: f"{way.__module__.rpartition('.')[2]}.{way.__name__}")
 def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> None:
     """Also those that another is preferred to. With recorded fronts, without, and in plain torch."""
     from volcomp.gpu.row.network import Network
     from volcomp.gpu.row.wavefront import survey as on_device
 
-    network = Network(models.weights(number), "cuda", way)  # type: ignore[arg-type]
+    network = Network(ROW.load(models.RELEASED[number]), "cuda", way)  # type: ignore[arg-type]
     device.check(network)
-    slabs, backend = given_of_all_kinds(number), cpu.Network(models.weights(number))
+    slabs, backend = given_of_all_kinds(number), cpu.Network(ROW.load(models.RELEASED[number]))
     for slab, found in zip(slabs, on_device(slabs, network, nothing), strict=True):
-        assert same_survey(found, survey(slab, backend, Team(None, 1), nothing))
+        assert same_survey(found, survey(slab, backend, Team(), nothing))
 
 
 def test_the_fastest_way_is_taken() -> None:
     """That it is left aside would be a warning, and so an error here."""
-    assert device.network(models.weights(4)).steps is ways()[0]
+    assert device.network(ROW.load(models.RELEASED[4])).steps is ways()[0]
 
 
 @pytest.mark.parametrize("neighbourhood", [SMALL, LEFT_FREE, DEEP, FAR])
@@ -100,7 +104,7 @@ def test_every_way_of_paper_equals_the_reference(way: Callable[..., object], nei
 
 
 def test_the_fastest_way_of_paper_is_taken() -> None:
-    made_there = device.network(models.paper(models.CURRENT["paper"]))
+    made_there = device.network(PAPER.load(models.chosen("paper")))
     assert made_there.make is ways_of_paper()[0]  # type: ignore[union-attr]
 
 
@@ -222,7 +226,9 @@ def valid_series() -> list[str]:
 
 
 @pytest.mark.corpus
-@pytest.mark.parametrize("number", sorted(models.RELEASED.keys() - models.PUBLISHED))
+@pytest.mark.parametrize(
+    "number", [number for number, model in sorted(models.RELEASED.items()) if model.pipeline == "row"]
+)
 @pytest.mark.parametrize("name", valid_series())
 def test_real_series(name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(models.CURRENT, "fast", number)

@@ -9,15 +9,16 @@ import pytest
 
 import volcomp
 from neighbourhoods import Schedule, margins
-from volcomp.codec import loop
 from volcomp import models
-from volcomp.wire.cursor import Cursor
+from volcomp.codec import loop
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.pipelines.paper import adaptive, cpu, reference, sequence, slab
+from volcomp.pipelines.paper.pipeline import PAPER
 from volcomp.pipelines.paper.weights import UNITS, WEIGHT_LIMIT, Weights, from_real, load
 from volcomp.runtime.products import float_product, makers, one_thread_each
+from volcomp.wire.cursor import Cursor
 
-NUMBER = models.CURRENT["paper"]
+NUMBER = models.chosen("paper").number
 SMALL = ((-1, 0, 0), (-1, 1, 1), (0, -1, -1), (0, -1, 0), (0, -1, 1), (0, 0, -1))
 LEFT_FREE = tuple(o for o in SMALL if o != (0, 0, -1))
 
@@ -44,7 +45,7 @@ def scan(shape: tuple[int, int, int] = (5, 14, 17), limit: int = 900, seed: int 
 
 
 def test_the_released_model_is_sound_and_small() -> None:
-    weights = models.paper(NUMBER)
+    weights = PAPER.load(models.RELEASED[NUMBER])
     sums = 128 * np.abs(weights.recurrent.astype(np.int64)).sum(axis=0)
     assert sums.max() < 1 << 24 and np.abs(weights.recurrent.astype(int)).max() <= WEIGHT_LIMIT  # exact in float32
     floats = 4 * (weights.recurrent.size + weights.entrance.size + weights.bias.size + weights.head.size + 1)
@@ -65,7 +66,7 @@ def test_backends_equal_the_reference(size: float, limit: int) -> None:
 
 
 def test_batches_change_nothing() -> None:
-    weights = models.paper(NUMBER)
+    weights = PAPER.load(models.RELEASED[NUMBER])
     ranks = np.random.default_rng(3).integers(0, 3000, (600, len(weights.offsets)))
     network = cpu.Network(weights)
     expected = network.predict(ranks, 2999)

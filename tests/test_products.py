@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from volcomp.runtime import products
 from volcomp.errors import UnsupportedError
+from volcomp.runtime import products
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp.wire import rice
 from volcomp.errors import DamagedError
+from volcomp.wire import rice
 
 
 @given(st.lists(st.integers(-70000, 70000), max_size=80))

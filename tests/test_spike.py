@@ -7,10 +7,10 @@ import pytest
 
 from neighbourhoods import pad
 from volcomp.codec import loop
-from volcomp.stages import ans, symbols, peak
-from volcomp.stages.linear import RADIUS
-from volcomp.stages.grid import flat
 from volcomp.pipelines.row.slab import padded
+from volcomp.stages import ans, peak, symbols
+from volcomp.stages.grid import flat
+from volcomp.stages.linear import RADIUS
 
 from .test_codec import decode
 from .test_linear import some_levels

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from volcomp.errors import DamagedError
 from volcomp.stages import supports
 from volcomp.wire.cursor import Cursor
-from volcomp.errors import DamagedError
 
 from .test_linear import CORE_RUNS
 

@@ -14,12 +14,12 @@ import volcomp
 from experiments import trial
 from tests.helpers import compress, damage, noise, series
 from volcomp import DamagedError, VerificationError, VolcompError
-from volcomp.codec import loop
 from volcomp.archive.restore import restore, verify
-from volcomp.container.sections import SLAB, Reader, SectionId
+from volcomp.codec import loop
 from volcomp.codec.engines import Workers
 from volcomp.codec.source import Held
 from volcomp.codec.volumes import decode, read_volume
+from volcomp.container.sections import SLAB, Reader, SectionId
 
 DEPTH = 200  # ten low slabs, so that most of them are still to come when one fails
 

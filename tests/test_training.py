@@ -8,14 +8,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from volcomp.stages import features, linear, symbols  # noqa: E402
-from volcomp.encoder import linear_fit  # noqa: E402
 from volcomp import models  # noqa: E402
+from volcomp.encoder import linear_fit  # noqa: E402
+from volcomp.learn import data, density  # noqa: E402
+from volcomp.pipelines.row.pipeline import ROW
+from volcomp.pipelines.row.slab import Slab, lay_out  # noqa: E402
+from volcomp.stages import features, linear, symbols  # noqa: E402
 from volcomp.stages.lstm import learning, reference  # noqa: E402
 from volcomp.stages.lstm.weights import Weights  # noqa: E402
-from volcomp.pipelines.row.slab import Slab, lay_out  # noqa: E402
 from volcomp.training import augment, evaluate, export, model  # noqa: E402
-from volcomp.learn import data, density  # noqa: E402
 
 
 def some_rows(steps: int = 7, rows: int = 20, seed: int = 0) -> data.Batch:
@@ -165,7 +166,7 @@ def test_blocks_lie_within_their_slab() -> None:
 @pytest.mark.parametrize("released", [1, 3])
 def test_a_trainee_starts_as_a_released_model(released: int) -> None:
     """Whatever that one saw has its weights; what it did not see has zeros."""
-    theirs, trainee = models.weights(released), model.Trainee("fast", 1)
+    theirs, trainee = ROW.load(models.RELEASED[released]), model.Trainee("fast", 1)
     trainee.start(theirs)
     mine, own, h = integers(trainee), features.INPUTS, theirs.hidden
     for got, wanted in (

@@ -5,10 +5,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volcomp.stages import ans, level_factors, symbols, ans_by_voxel
 from volcomp import models
+from volcomp.pipelines.row.pipeline import ROW
+from volcomp.stages import ans, ans_by_voxel, level_factors, symbols
+from volcomp.stages.ans import Tables
 
-TABLES = models.tables(models.CURRENT["fast"])
+TABLES = Tables(ROW.load(models.chosen("fast")).tables())
 PRODUCTS = np.empty(TABLES.ordered.shape[2], np.uint32)  # room to work in
 
 

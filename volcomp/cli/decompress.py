@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from ..progress import printable
-from .arguments import Commands, decode_options, work
+from .arguments import Commands, decode_options, slices, work
 from .output import fail, files, line, working
 
 
