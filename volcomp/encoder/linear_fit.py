@@ -13,9 +13,9 @@ import numpy as np
 
 from neighbourhoods import Offset, pad
 
-from ..pipelines.row.slab import RADIUS, Places, geometry
+from ..constants import LANES, RADIUS
 from ..runtime.compiled import entry, part
-from ..stages.grid import LANES
+from ..stages.grid import Places, geometry
 from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
 from ..stages.supports import REACH, Support, named, of_runs, voxels_of
 from .normal_equations import UNIT, Equations, Maker, Take, activities, on_cpu

@@ -15,12 +15,12 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
+from ..constants import LANES
 from ..runtime import sums, vectors
 from ..runtime.compiled import REORDERED, entry, part
 from ..runtime.scalars import larger, smaller
 from ..runtime.sums import BLOCK
 from ..runtime.vectors import I16, I32, I64, load, load_one, store
-from ..stages.grid import LANES
 from ..stages.linear import WEIGHT_BITS
 from ..stages.supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 

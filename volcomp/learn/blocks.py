@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..stages import linear
+from ..constants import FRACTION_BITS, RADIUS
 from ..torchops.lanes import lanes
 from ..torchops.plain import REST, observe
 from .data import Batch, Block, Sampler, Slab
@@ -51,7 +51,7 @@ class Slabs:
         t, z, y = (torch.arange(n, device=places.device) for n in (voxels, depth, height))
         z, y = begin[0] + z[:, None, None], begin[1] + y[:, None]  # [Z, 1, B], [Y, B]
         x = begin[2] + torch.minimum(t[:, None], width - 1)[:, None, None]  # [T, 1, 1, B]
-        at = first + z * plane + (y + linear.RADIUS) * row + x + linear.RADIUS  # [T, Z, Y, B]
+        at = first + z * plane + (y + RADIUS) * row + x + RADIUS  # [T, Z, Y, B]
         shape, plane, row = at.shape, *(part.expand(at.shape).ravel() for part in (plane, row))
         at, z = at.ravel(), z.expand(shape).ravel()
 
@@ -66,12 +66,12 @@ class Slabs:
             self.known[places_seen].to(torch.int64),
             self.residual[places_seen[:, :REST]].to(torch.int64),
             self.residual[near(active)].to(torch.int64),
-            (self.known[at].to(torch.int64) << linear.FRACTION_BITS) - residual,
+            (self.known[at].to(torch.int64) << FRACTION_BITS) - residual,
             z > 0,
             active,
             scales,
         )
-        error = residual.to(torch.float32) / (1 << linear.FRACTION_BITS)
+        error = residual.to(torch.float32) / (1 << FRACTION_BITS)
         return Batch(inputs.reshape(*shape, -1), error.reshape(shape), k.to(torch.int32).reshape(shape))
 
 

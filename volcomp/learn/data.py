@@ -9,10 +9,10 @@ import numpy as np
 
 from neighbourhoods import pad
 
+from ..constants import DEPTHS, FRACTION_BITS, INPUTS, RADIUS
 from ..encoder import linear_fit
-from ..pipelines.row.slab import padded
 from ..stages import features, histogram_packing, linear
-from ..stages.grid import DEPTHS
+from ..stages.grid import padded
 
 SLAB = 32
 
@@ -28,7 +28,7 @@ class Slab:
 
     def index(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Where voxels lie in the flat arrays."""
-        r = linear.RADIUS
+        r = RADIUS
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
@@ -45,8 +45,8 @@ def prepare(voxels: np.ndarray, widest: int, fitted: linear.Weights | None = Non
     limit = int(voxels.max())
     ready = linear.ready(fitted, strides, limit)
     linear.predict(slab.known, index.ravel(), depth, group, ready, limit, prediction)
-    error = (voxels << linear.FRACTION_BITS) - prediction.reshape(shape)
-    slab.residual = pad(error.astype(np.int32), 0, linear.RADIUS).reshape(-1)
+    error = (voxels << FRACTION_BITS) - prediction.reshape(shape)
+    slab.residual = pad(error.astype(np.int32), 0, RADIUS).reshape(-1)
     return slab
 
 
@@ -123,11 +123,11 @@ def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Bl
     places = slab.index(zs, ys, x) + xs  # [T, Z, Y, B]
     index = places.ravel()
     depths = np.broadcast_to(np.minimum(zs, DEPTHS - 1).astype(np.uint8), places.shape).ravel()
-    prediction = (slab.known[index] << linear.FRACTION_BITS) - slab.residual[index]
+    prediction = (slab.known[index] << FRACTION_BITS) - slab.residual[index]
     scale = np.empty(index.size, np.int32)
-    inputs = np.zeros((index.size, features.INPUTS), np.int8)
+    inputs = np.zeros((index.size, INPUTS), np.int8)
     features.observe(
         slab.known, slab.residual, index, depths, features.neighbours(slab.strides), prediction, scale, inputs
     )
-    error = slab.residual[index].astype(np.float32) / (1 << linear.FRACTION_BITS)
+    error = slab.residual[index].astype(np.float32) / (1 << FRACTION_BITS)
     return Batch(inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape))

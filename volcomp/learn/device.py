@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..stages.features import INPUTS
+from ..constants import INPUTS
 from ..stages.lstm.state import AHEAD
 from ..torchops.plain import clip, step
 from .row_lstm import OnCpu, Passes, real

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..constants import INPUTS
 from ..models import Model
 from ..stages import weight_delta
-from ..stages.features import INPUTS
 from ..stages.lstm.weights import Weights
 from ..stages.weight_delta import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, Differences
 from ..torchops.graphs import recorded

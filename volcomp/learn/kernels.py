@@ -9,7 +9,8 @@ written, and sums have one order.
 import triton
 import triton.language as tl
 
-from ..stages import features, linear
+from ..constants import FRACTION_BITS, RADIUS
+from ..stages import features
 from ..stages.lstm import state as states
 from ..torchops import kernels as parts
 from ..torchops import lanes
@@ -24,8 +25,8 @@ PLACES = 4  # columns of a block's place: slab, slice, row, voxel
 _LANES = tl.constexpr(lanes.LANES)
 _LEVELS = tl.constexpr(len(features.LEVELS))
 _REST = tl.constexpr(len(features.LEVELS) + len(features.RESIDUALS))
-_MARGIN = tl.constexpr(linear.RADIUS)
-_ONE = tl.constexpr(1 << linear.FRACTION_BITS)
+_MARGIN = tl.constexpr(RADIUS)
+_ONE = tl.constexpr(1 << FRACTION_BITS)
 _AHEAD = tl.constexpr(states.AHEAD)
 _TALLIES = ["voxels", "depth", "height", "blocks"]  # of any value: no kernel for each
 

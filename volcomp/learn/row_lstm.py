@@ -16,13 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from ..constants import INPUTS, WEIGHT_LIMIT
 from ..runtime import products
 from ..runtime.compiled import entry, part
-from ..stages.features import INPUTS
 from ..stages.lstm import cell as arithmetic
 from ..stages.lstm.state import AHEAD
 
-WEIGHT_LIMIT = 64  # int8 kernels cannot saturate their 16-bit pairs below this
 SHIFT_LIMIT = 7
 _i = np.int32
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..constants import TABLE_BITS
 from ..errors import DamagedError
 from ..runtime.compiled import entry, part
 
-TABLE_BITS = 20
 PRECISION = 24  # of the probabilities that constriction makes of the counts
 LOOKUP_BITS = 10  # so many leading bits of a quantile say where to begin the search for its symbol
 FLAGS = 256  # tables of this number on are the model's; those before are of yes and no (0 is none)

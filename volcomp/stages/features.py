@@ -17,7 +17,6 @@ from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
 from .grid import flat
 
-INPUTS = 64  # width of the network's input; the last ones are reserved and zero
 SPARED = slice(16, 40)  # inputs that the smallest networks do without: most neighbours in the slices before
 RADIUS = 2  # reach of every neighbour that is read here
 INPUT_LIMIT = 127

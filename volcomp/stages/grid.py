@@ -1,5 +1,5 @@
-"""Neighbours in a padded slab that is stored flat: where they lie, and how to read those that lie side by side at once,
-so many as vector units take."""
+"""A padded slab that is stored flat: where its voxels and their neighbours lie, and how to read at once those that lie
+side by side, as many as vector units take."""
 
 from __future__ import annotations
 
@@ -7,10 +7,49 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from neighbourhoods import pad
+
+from ..constants import DEPTHS, LANES, RADIUS
 from ..runtime.compiled import part
 
-LANES = 8
-DEPTHS = 8  # slices of a slab that are told apart, for no neighbour lies more than seven slices back
+
+def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
+    """Elements of the padded slab, where its first voxel lies, and its strides (slice, row)."""
+    row = shape[2] + 2 * RADIUS
+    plane = (shape[1] + 2 * RADIUS) * row
+    return shape[0] * plane, RADIUS * row + RADIUS, (plane, row)
+
+
+def unpadded(known: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """The grey levels [Z, Y, X] of a padded slab that is stored flat, a view."""
+    z, y, x = shape
+    within = known.reshape(z, y + 2 * RADIUS, x + 2 * RADIUS)
+    return within[:, RADIUS : RADIUS + y, RADIUS : RADIUS + x]
+
+
+def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Levels [Z, Y, X] within their margins, flat; where they lie in that, int32 [Z, Y·X]; the strides."""
+    _, origin, (plane, row) = geometry(levels.shape)
+    z, y, x = (np.arange(size, dtype=np.int32) for size in levels.shape)
+    index = (z[:, None, None] * plane + y[:, None] * row + (x + origin)).reshape(levels.shape[0], -1)
+    return pad(levels, 0, RADIUS).reshape(-1), index, (plane, row)
+
+
+class Places:
+    """Where the voxels of a slab [Z, Y, X] lie in the padded one: the index of `padded`, made where it is asked for."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        _, origin, (plane, row) = geometry(shape)
+        z, y, x = (np.arange(size, dtype=np.int32) for size in shape)
+        self._slices, self._within = z * plane, (y[:, None] * row + (x + origin)).ravel()
+        self.shape = (shape[0], self._within.size)
+        self.size = shape[0] * self._within.size
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, slices: slice | np.ndarray) -> np.ndarray:
+        return self._slices[slices][:, None] + self._within
 
 
 def flat(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int]) -> np.ndarray:

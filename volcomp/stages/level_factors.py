@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..constants import TABLE_BITS
 from ..errors import DamagedError
 from ..runtime.compiled import entry, part
 from ..wire import rice
 from ..wire.cursor import Cursor, varint
-from . import ans, symbols
+from . import symbols
 
 UNIT = 256  # a factor of 1
 EIGHTHS = np.array([256, 279, 304, 332, 362, 395, 431, 470], np.int64)  # UNIT · 2^(i/8)
@@ -162,7 +163,7 @@ def _prices(
         if 0 <= i < 2 * reach:
             # As many levels as the token has, with the voxel's factor: the low bits are in that.
             own, factor = np.int64(ordered[table, mirrored, i]), blocks.sums[voxel[v] + 1] - blocks.sums[voxel[v]]
-        plain -= np.log2(own / (1 << ans.TABLE_BITS))
+        plain -= np.log2(own / (1 << TABLE_BITS))
         weighted -= np.log2(own * factor / float(total))
     return plain, weighted
 

@@ -19,18 +19,17 @@ from numba.extending import overload
 
 from neighbourhoods import Offset
 
+from ..constants import FRACTION_BITS, LANES
 from ..errors import DamagedError
 from ..runtime.compiled import REORDERED, entry
 from ..wire import rice
 from ..wire.cursor import Cursor, string
 from . import supports
-from .grid import LANES, flat, read, runs
+from .grid import flat, read, runs
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE, Support
 
-RADIUS = supports.RADIUS  # the border of every padded slab
 WEIGHT_BITS = 12  # a weight of 4096 is 1.0
 WEIGHT_LIMIT = 32767  # weights are int16
-FRACTION_BITS = 4  # predictions carry sixteenths of a grey level
 CLASS_LIMIT = 64
 COARSE = 16  # added to a support's code where weights have shifts; up to version 0.2 they had none
 SHIFT_LIMIT = 10

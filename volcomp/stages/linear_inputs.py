@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import overload
 
+from ..constants import FRACTION_BITS, INPUTS
 from ..errors import UnsupportedError
 from ..runtime import vectors
 from ..runtime.compiled import part
@@ -29,7 +30,7 @@ Offset = tuple[int, int, int]
 BLOCK = 32  # voxels that go from one stage to the next together
 ACTIVITY, IN_SLICE, BEFORE, SPREAD, NEAR = (BLOCK * k for k in range(1, 6))  # where they begin in the loops' scratch
 LEFT = -2  # where the rows that are read begin
-NARROW = features.INPUTS - (features.SPARED.stop - features.SPARED.start)
+NARROW = INPUTS - (features.SPARED.stop - features.SPARED.start)
 
 
 class Room(NamedTuple):
@@ -53,7 +54,7 @@ class _Sight:
     """Which neighbours make the inputs of a width, and in which rows they are read."""
 
     def __init__(self, width: int) -> None:
-        levels = len(features.LEVELS) if width == features.INPUTS else features.SPARED.start
+        levels = len(features.LEVELS) if width == INPUTS else features.SPARED.start
         self.width = width
         self.levels: Sequence[Offset] = features.LEVELS[:levels]
         self.levels_in_slice = features.LEVELS_IN_SLICE
@@ -69,7 +70,7 @@ def _rows_of(offsets: Sequence[Offset]) -> list[Offset]:
     return sorted(found, key=lambda row: (-row[0], -row[1]))
 
 
-FULL, LESS = _Sight(features.INPUTS), _Sight(NARROW)
+FULL, LESS = _Sight(INPUTS), _Sight(NARROW)
 ERROR_ROWS_IN_SLICE = sum(dz == 0 for dz, _, _ in FULL.error_rows)
 
 
@@ -270,7 +271,7 @@ def _vector_look(make: Any, rest: int) -> Any:
         pairs = lanes >> 4 if later else np.int64(fitted.in_slice >> 1)
         width, to_inputs = np.int64(inputs.shape[1]), np.int64(inputs.ctypes.data)
         west, north, north_west, north_east = fitted.nearest
-        most = np.int64(limit) << linear.FRACTION_BITS
+        most = np.int64(limit) << FRACTION_BITS
         for begin in range(lo, hi, BLOCK):
             # One loop for each stage: a processor then works on several voxels at once, for none waits for another.
             count = smaller(BLOCK, hi - begin)
@@ -289,8 +290,8 @@ def _vector_look(make: Any, rest: int) -> Any:
                     activity = activity * 19 // 10
                 c = np.int64(_reached(steps, eights, activity))
                 total = np.int64(_weigh(to_near + 2 * i * lanes, weights + 2 * lanes * c, pairs))
-                p = scratch[i] << linear.FRACTION_BITS
-                p += (total + 128) >> (linear.WEIGHT_BITS - linear.FRACTION_BITS)
+                p = scratch[i] << FRACTION_BITS
+                p += (total + 128) >> (linear.WEIGHT_BITS - FRACTION_BITS)
                 room.prediction[begin + i] = smaller(larger(p, 0), most)
             for i in range(count):
                 sums = _activities(errors + 4 * (at + i * step), error_rows, scaling)
@@ -330,10 +331,10 @@ def _plain_look(width: int) -> Any:
             place[v], depths[v], groups[v] = at + v * step, depth, group
         prediction, scale = room.prediction[lo:hi], room.scale[lo:hi]
         linear.predict(known, place, depths, groups, fitted, limit, prediction)
-        seen = np.empty((count, features.INPUTS), np.int8)
+        seen = np.empty((count, INPUTS), np.int8)
         features.observe(known, error, place, depths, neighbours.plain, prediction, scale, seen)
         for v in range(count):
-            for j in range(features.INPUTS):
+            for j in range(INPUTS):
                 if sees_all or j < begin:
                     inputs[lo + v, j] = seen[v, j]
                 elif j >= end:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..constants import CLASSES
 from ..errors import DamagedError
 from ..runtime import rendezvous
 from ..runtime.compiled import entry, part
@@ -103,7 +104,7 @@ def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
     """The classes uint8 whose tables are used, given the steps int64 [CLASSES] of the slab."""
     if not corrections.any():
         return classes
-    return looked_up((np.arange(symbols.CLASSES) + corrections).astype(np.uint8), classes)
+    return looked_up((np.arange(CLASSES) + corrections).astype(np.uint8), classes)
 
 
 @entry
@@ -298,10 +299,10 @@ class Reader:
 
 def _read_corrections(data: bytes) -> np.ndarray:
     """The class whose tables serve every class: uint8 [CLASSES]."""
-    classes = np.arange(symbols.CLASSES)
+    classes = np.arange(CLASSES)
     if data:
-        classes += rice.decode(data, symbols.CLASSES)
-    if classes.min() < 0 or classes.max() >= symbols.CLASSES:
+        classes += rice.decode(data, CLASSES)
+    if classes.min() < 0 or classes.max() >= CLASSES:
         raise DamagedError("its corrections lead to classes that do not exist")
     return classes.astype(np.uint8)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import constants
 from ..runtime.compiled import entry, part
 
 NEIGHBOURS = ((0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0))
@@ -20,8 +21,7 @@ IN_SLICE = 4
 # Distances of the mean from the spike, in quarters of the scale, that begin a new context.
 STEPS = np.array([1, 2, 4, 6, 8, 12, 16, 24, 32], np.int64)
 CONTEXTS = (len(NEIGHBOURS) + 1) * (len(STEPS) + 1)
-# 1024 · 2^((4k + 1.5)/16) for k = 0 … 3: scales within an octave, of the classes of `residual`.
-QUARTERS = np.array([1093, 1299, 1545, 1838], np.int64)
+QUARTERS = np.array(constants.QUARTERS, np.int64)
 # A level is tried if it exceeds those beside it by so much of a slab, and of itself: the peak of a smooth histogram
 # exceeds them by an eighth at most.
 RARE, PEAK = 1 / 4096, 1 / 6

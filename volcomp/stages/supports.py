@@ -14,11 +14,11 @@ import numpy as np
 
 from neighbourhoods import Offset, disc, is_causal
 
+from ..constants import DEPTHS, LANES, RADIUS
 from ..errors import DamagedError
 from ..wire.cursor import Cursor
-from .grid import DEPTHS, LANES, flat
+from .grid import flat
 
-RADIUS = 7  # widest reach of any support within a slice, and so the border of every padded slab
 REACH = DEPTHS - 1  # slices back
 RUN_LIMIT = 64  # of a chosen support
 BASE = 4  # the first four neighbours (W, N, NW, NE) make the mean that weights act around

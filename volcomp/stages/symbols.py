@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ..constants import CLASSES
 from ..runtime.compiled import entry, part
 
-CLASSES = 76
 CLASS_ORIGIN = 64  # class 0 begins at scale index −64: 2^-6 grey levels
 FRACTION = 16  # means are in sixteenths of a grey level
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..constants import WEIGHT_LIMIT
 from ..errors import DamagedError
 from ..runtime.compiled import entry
 from ..wire import rice
@@ -22,7 +23,6 @@ from .lstm.weights import Weights
 
 GAIN_BITS = 6  # a gain of 64 is 1.0: what is sent is how far it lies from that
 GAIN_LIMIT = 32  # so gains are 1/2 to 3/2
-WEIGHT_LIMIT = 64
 MAGNITUDES = 16  # contexts for "is the difference larger still?"
 
 

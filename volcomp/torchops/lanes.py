@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..constants import INPUTS
 from ..stages import features, peak, supports
 
 LANES = 64  # of the tile from which the inputs are made: it becomes the row of inputs
 ACTIVE_LANES = 32  # of the tile that makes the scale
 # Roles of a lane of LEVELS, as bits.
 BASE, ACTIVITY, SPIKED = 1, 2, 4
-assert features.INPUTS == LANES
+assert INPUTS == LANES
 
 
 class Lanes(NamedTuple):

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from ..constants import CLASSES, TABLE_BITS
 from ..learn.density import Shape
 from ..learn.head import BIAS_ORIGIN, HEAD_UNIT
 from ..learn.row_lstm import quantise
-from ..stages import ans, symbols
+from ..stages import symbols
 from ..stages.lstm import learning
 from ..stages.lstm.weights import Weights, head_limit
 from .model import Trainee
@@ -27,7 +28,7 @@ def table(shape: Shape, number: int) -> np.ndarray:
     width, reach = 1 << symbols.LOW_BITS[c], symbols.REACH[c]
     first = np.arange(-reach, reach) * width  # lowest residual of every token
     probability = shape.interval(first - 0.5 - shift, first + width - 0.5 - shift, symbols.class_log_scale(c))
-    total = 1 << ans.TABLE_BITS
+    total = 1 << TABLE_BITS
     probability = np.append(probability, max(1 - probability.sum(), 0))
     counts = 1 + np.floor(probability / probability.sum() * (total - probability.size)).astype(np.int64)
     counts[counts.argmax()] += total - counts.sum()
@@ -37,7 +38,7 @@ def table(shape: Shape, number: int) -> np.ndarray:
 def slopes(shape: Shape) -> np.ndarray:
     """Of the code length, int8 [2, classes, bins] in 1/32 bit: per scale that a voxel lies further off, and per octave
     that the scale is larger."""
-    classes = np.arange(learning.CLASSES)
+    classes = np.arange(CLASSES)
     width = np.array([symbols.class_log_scale(c) for c in np.maximum(classes, learning.FINEST)])[:, None]
     error = torch.from_numpy((np.arange(learning.BINS) + 0.5) / 8 * 2.0**width).float().requires_grad_()
     scale = torch.tensor([symbols.class_log_scale(int(c)) for c in classes])[:, None].repeat(1, learning.BINS)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..constants import INPUTS
 from ..errors import UnsupportedError
 from ..learn.density import Shape
 from ..learn.device import passes
 from ..learn.head import HEAD_UNIT, ideal_bits
 from ..learn.row_lstm import OnCpu, RowLstm
 from ..models import chosen
-from ..stages.features import INPUTS
 from ..stages.lstm.weights import Weights
 
 BETAS = (0.9, 0.999)

@@ -9,8 +9,9 @@ import torch
 
 from neighbourhoods import pad
 
-from ...pipelines.row.slab import RADIUS, unpadded
+from ...constants import RADIUS
 from ...pipelines.row.wavefront import SlabInput, SlabStream
+from ...stages.grid import unpadded
 from ...stages.histogram_packing import level_type
 from ...stages.lstm import learning
 from ...stages.lstm.weights import Weights

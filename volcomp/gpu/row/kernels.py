@@ -12,7 +12,8 @@ Triton's division of integers rounds towards zero and its shift to the right rou
 import triton
 import triton.language as tl
 
-from ...stages import features, linear, peak, supports, symbols
+from ...constants import CLASSES, FRACTION_BITS, RADIUS
+from ...stages import features, linear, peak, symbols
 from ...stages.lstm import learning
 from ...stages.lstm import state as states
 from ...torchops import kernels as parts
@@ -38,12 +39,12 @@ _LEVELS = tl.constexpr(len(features.LEVELS))
 _REST = tl.constexpr(len(features.LEVELS) + len(features.RESIDUALS))  # the first input that is no neighbour
 _SCALE_INDICES = tl.constexpr(features.SCALE_INDICES)
 
-_MARGIN = tl.constexpr(supports.RADIUS)
-_FRACTION_BITS = tl.constexpr(linear.FRACTION_BITS)
-_WEIGHT_SHIFT = tl.constexpr(linear.WEIGHT_BITS - linear.FRACTION_BITS)
-_WEIGHT_HALF = tl.constexpr(1 << (linear.WEIGHT_BITS - linear.FRACTION_BITS - 1))
+_MARGIN = tl.constexpr(RADIUS)
+_FRACTION_BITS = tl.constexpr(FRACTION_BITS)
+_WEIGHT_SHIFT = tl.constexpr(linear.WEIGHT_BITS - FRACTION_BITS)
+_WEIGHT_HALF = tl.constexpr(1 << (linear.WEIGHT_BITS - FRACTION_BITS - 1))
 _AHEAD = tl.constexpr(states.AHEAD)
-_CLASSES, _CLASS_ORIGIN = tl.constexpr(symbols.CLASSES), tl.constexpr(symbols.CLASS_ORIGIN)
+_CLASSES, _CLASS_ORIGIN = tl.constexpr(CLASSES), tl.constexpr(symbols.CLASS_ORIGIN)
 _STEPS = tl.constexpr(len(peak.STEPS))
 _STEP_VALUES = tl.constexpr(tuple(peak.STEPS.tolist()))
 _Q0, _Q1, _Q2, _Q3 = (tl.constexpr(quarter) for quarter in peak.QUARTERS.tolist())

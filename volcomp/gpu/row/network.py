@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from ...constants import CLASSES
 from ...stages.lstm import learning
 from ...stages.lstm.weights import Weights
 from ...torchops.lanes import lanes
@@ -53,7 +54,7 @@ class Network:
         head = np.zeros((2, self.width), np.int32)
         head[:, weights.unseen :] = weights.head
         metric = np.zeros((self.width, self.width), np.int16)
-        slopes = np.zeros((2, learning.CLASSES, learning.BINS), np.int8)
+        slopes = np.zeros((2, CLASSES, learning.BINS), np.int8)
         if weights.learns:
             metric[weights.unseen :, weights.unseen :] = weights.metric
             slopes[:] = weights.slopes

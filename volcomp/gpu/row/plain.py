@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from ...constants import CLASSES, FRACTION_BITS, RADIUS
 from ...stages import linear, peak, symbols
 from ...stages.lstm import learning
 from ...stages.lstm.state import AHEAD
@@ -50,8 +51,8 @@ class Steps:
         inputs, k = observe(known, error, nearby, self._prediction, self._later, self._n.active, self._n.scales)
         offset, octaves = self._network(inputs)
         mean = self._prediction + ((offset * self._n.scales[0, k].to(torch.int64) + (1 << 13)) >> 14)
-        mean = mean.clamp(min=0).minimum(self._of[plan.LIMIT] << linear.FRACTION_BITS)
-        classes = ((k + octaves + symbols.CLASS_ORIGIN) >> 2).clamp(0, symbols.CLASSES - 1)
+        mean = mean.clamp(min=0).minimum(self._of[plan.LIMIT] << FRACTION_BITS)
+        classes = ((k + octaves + symbols.CLASS_ORIGIN) >> 2).clamp(0, CLASSES - 1)
         g.trace.mean[self._places] = mean.to(torch.int32)
         g.trace.classes[self._places] = classes.to(torch.uint8)
         g.trace.context[self._places] = self._contexts(known, mean, classes).to(torch.uint8)
@@ -67,10 +68,10 @@ class Steps:
         value = voxel.to(torch.int64)
         error = (value << 4) - self._prediction
         x = self._time - g.start[self._rows]
-        margin = torch.arange(linear.RADIUS, device=at.device)
+        margin = torch.arange(RADIUS, device=at.device)
         begins = (x == 0) & (g.last[self._rows] == 0)
         ends = x == self._of[plan.WIDTH] - 1
-        next_row = (at + self._of[plan.ROW] - linear.RADIUS)[:, None] + margin
+        next_row = (at + self._of[plan.ROW] - RADIUS)[:, None] + margin
         for where, what in ((at[:, None], at == at), (next_row, begins), (at[:, None] + 1 + margin, ends)):
             g.known[where[what]] = voxel[what, None]
             g.error[where[what]] = error[what, None].to(torch.int32)
@@ -115,8 +116,8 @@ class Steps:
         where = self._at[:, None] - torch.minimum(back, self._depth[:, None]) * self._of[plan.PLANE, :, None] + flat
         near = g.known[torch.where(used, where, self._at[:, None])].to(torch.int64) - base[:, None]
         total = (near * g.weights[self._slab, sets, classes] * used).sum(dim=1)
-        value = (base << linear.FRACTION_BITS) + ((total + 128) >> (linear.WEIGHT_BITS - linear.FRACTION_BITS))
-        limit = self._of[plan.LIMIT] << linear.FRACTION_BITS
+        value = (base << FRACTION_BITS) + ((total + 128) >> (linear.WEIGHT_BITS - FRACTION_BITS))
+        limit = self._of[plan.LIMIT] << FRACTION_BITS
         self._prediction = torch.minimum(value.clamp(min=0), limit)
 
     def _network(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,9 +13,9 @@ from typing import Any
 import constriction
 import numpy as np
 
+from ...constants import TABLE_BITS
 from ...errors import DamagedError
 
-TABLE_BITS = 20
 REACH = 1024  # residuals beyond it are escapes
 WEIGHT = 32  # of a residual that has come, where one of a residual that has not is 1 or a little more
 FEWEST = 64  # voxels between two tables

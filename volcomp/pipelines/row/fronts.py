@@ -10,15 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...constants import CLASSES, DEPTHS, RADIUS
 from ...runtime.compiled import entry, part
 from ...runtime.scalars import larger, smaller
 from ...stages import features, linear, peak, symbols
-from ...stages.grid import DEPTHS
 from ...stages.linear_inputs import NarrowNeighbours, Neighbours, Room, look
 from ...stages.lstm import learning, vector
 from ...stages.lstm.state import AHEAD, Arrays
-
-RADIUS = linear.RADIUS
 
 
 class Grid(NamedTuple):
@@ -111,7 +109,7 @@ def _mean_and_class(lo: int, hi: int, room: Room, offset: np.ndarray, octaves: n
         m = room.prediction[v] + ((np.int64(offset[v]) * features.SCALES[np.uint64(k)] + (1 << 13)) >> 14)
         room.mean[v] = smaller(larger(m, 0), limit << 4)
         c = (k + octaves[v] + symbols.CLASS_ORIGIN) >> 2
-        room.classes[v] = smaller(larger(c, 0), symbols.CLASSES - 1)
+        room.classes[v] = smaller(larger(c, 0), CLASSES - 1)
 
 
 @part

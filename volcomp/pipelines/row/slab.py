@@ -14,18 +14,17 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from neighbourhoods import Schedule, pad
+from neighbourhoods import Schedule
 
+from ...constants import DEPTHS
 from ...stages import features, linear, peak
-from ...stages.grid import DEPTHS, flat
+from ...stages.grid import flat, geometry, unpadded
 from ...stages.histogram_packing import level_type
 from ...stages.linear_inputs import Room, neighbours, scratch_for
 from ...stages.lstm import cpu, learning, vector
 from ...stages.lstm.state import State
 from ...stages.lstm.weights import Weights
 from . import fronts
-
-RADIUS = linear.RADIUS
 
 
 class Network(Protocol):
@@ -80,20 +79,6 @@ class Layout(NamedTuple):
     span: int
 
 
-def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
-    """Elements of the padded slab, where its first voxel lies, and its strides (slice, row)."""
-    row = shape[2] + 2 * RADIUS
-    plane = (shape[1] + 2 * RADIUS) * row
-    return shape[0] * plane, RADIUS * row + RADIUS, (plane, row)
-
-
-def unpadded(known: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """The grey levels [Z, Y, X] of a padded slab that is stored flat, a view."""
-    z, y, x = shape
-    within = known.reshape(z, y + 2 * RADIUS, x + 2 * RADIUS)
-    return within[:, RADIUS : RADIUS + y, RADIUS : RADIUS + x]
-
-
 def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
     """The layout of a slab [Z, Y, X] whose linear stage is `fitted`: its support decides on the schedule."""
     size, origin, strides = geometry(shape)
@@ -118,31 +103,6 @@ def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
     fronts = [(t, a, b) for t, (a, b) in enumerate(zip(lo, hi, strict=True)) if a < b]
     lags = (schedule.b, schedule.c)
     return Layout(shape, size, strides, lags, ordered, order[:-1, :-1], fronts, schedule.c + 1)
-
-
-def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Levels [Z, Y, X] within their margins, flat; where they lie in that, int32 [Z, Y·X]; the strides."""
-    _, origin, (plane, row) = geometry(levels.shape)
-    z, y, x = (np.arange(size, dtype=np.int32) for size in levels.shape)
-    index = (z[:, None, None] * plane + y[:, None] * row + (x + origin)).reshape(levels.shape[0], -1)
-    return pad(levels, 0, RADIUS).reshape(-1), index, (plane, row)
-
-
-class Places:
-    """Where the voxels of a slab [Z, Y, X] lie in the padded one: the index of `padded`, made where it is asked for."""
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        _, origin, (plane, row) = geometry(shape)
-        z, y, x = (np.arange(size, dtype=np.int32) for size in shape)
-        self._slices, self._within = z * plane, (y[:, None] * row + (x + origin)).ravel()
-        self.shape = (shape[0], self._within.size)
-        self.size = shape[0] * self._within.size
-
-    def __len__(self) -> int:
-        return len(self._slices)
-
-    def __getitem__(self, slices: slice | np.ndarray) -> np.ndarray:
-        return self._slices[slices][:, None] + self._within
 
 
 class Slab:

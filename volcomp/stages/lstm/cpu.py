@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...constants import CLASSES
 from ...runtime.compiled import REORDERED, entry
 from ...runtime.products import FAULTS, Maker, Product, take_exact
 from . import cell, learning, reference, vector
@@ -120,7 +121,7 @@ class Network:
             mine.inputs[:, : self.weights.inputs] = theirs.inputs[:, : self.weights.inputs] = x
             pairs = [*zip(self.step(mine, 0, 40), definition.step(theirs, 0, 40), strict=True)]
             missed = random.integers(-(1 << 12), 1 << 12, 40, dtype=np.int32)
-            classes = random.integers(0, learning.CLASSES, 40, dtype=np.uint8)
+            classes = random.integers(0, CLASSES, 40, dtype=np.uint8)
             for network, state in ((self, mine), (definition, theirs)):
                 state.count += learning.ENOUGH  # as if that many had been before
                 network.learn(state, 0, 40, missed, classes)

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ...constants import CLASSES, QUARTERS
 from ...runtime.compiled import REORDERED, entry, part
 from ...runtime.scalars import larger, smaller
 
-CLASSES = 76  # as `residual.CLASSES`
 BINS = 64  # of distances, each an eighth of the scale of a class wide
 FINEST = 20  # classes below have the bins of this one, a quarter of a grey level
 ENOUGH = 256  # voxels that make a step
@@ -25,8 +25,6 @@ NOTHING = -(1 << 31)  # in place of a distance: a voxel that nothing is learned 
 EXACT_BITS = 16
 METRIC_BITS = 10
 MEAN_BITS = 8  # fraction that is kept of the mean slope
-# 1024 · 2^((4k + 1.5)/16) for k = 0 … 3: scales within an octave, as in `spike`.
-QUARTERS = (1093, 1299, 1545, 1838)
 # Eighths of a class's scale in a sixteenth of a grey level, in 2^-24.
 RECIPROCALS = np.array([(1 << 39) // (QUARTERS[c & 3] << (c >> 2)) for c in range(CLASSES)], np.int64)
 # From slope times input, in 1/32 and 1/128, and the metric to 1/65536 of a head's weight of 1/256.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...constants import CLASSES, INPUTS, WEIGHT_LIMIT
 from ...errors import DamagedError
 from . import learning
 
@@ -17,7 +18,6 @@ INPUT_LIMIT = 128  # inputs and hidden outputs are int8
 ACCUMULATOR_LIMIT = 1 << 24
 FIELDS = ("weights", "shift", "head", "bias", "counts", "sizes")
 LEARNING = ("slopes", "metric")  # of models whose head learns
-FEATURES = 64  # inputs that are observed, as `features.INPUTS`; those after them are what neighbouring rows pass on
 
 
 def head_limit(bias: np.ndarray, size: int) -> int:
@@ -29,7 +29,7 @@ def head_limit(bias: np.ndarray, size: int) -> int:
 class Weights:
     """A model. The order of the gates is input, forget, output, candidate.
 
-    weights int8 [inputs + h, 4h]  inputs first: FEATURES, then the first `shared` hidden outputs of the row above, and
+    weights int8 [inputs + h, 4h]  inputs first: INPUTS, then the first `shared` hidden outputs of the row above, and
                                    as many of the slice before; then the hidden outputs of the voxel before. Within ±64
     shift int32 [4h]               of each column, 0 … 7: an accumulator's unit is 2^-(7 + shift)
     head int16 [2, n]              row 0 the offset of the mean, row 1 the correction of the scale; from the hidden
@@ -39,7 +39,7 @@ class Weights:
     sizes int64 [tables]           how many symbols each has
     slopes int8 [2, classes, BINS] how the head learns while a slab is coded (`learning.py`); of no classes where it
     metric int16 [n, n]            does not
-    observed                       how many of the inputs are observed: FEATURES, but for what `without` makes
+    observed                       how many of the inputs are observed: INPUTS, but for what `without` makes
     """
 
     name: str
@@ -51,7 +51,7 @@ class Weights:
     sizes: np.ndarray
     slopes: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, learning.BINS), np.int8))
     metric: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
-    observed: int = FEATURES
+    observed: int = INPUTS
 
     def __post_init__(self) -> None:
         rows, gates = self.weights.shape
@@ -61,9 +61,9 @@ class Weights:
         uneven = self.shared % 8 or (self.shared and h % 8)  # what is passed on is copied eight at a time
         if gates % 4 or rows <= h or n not in (h, rows) or found != shapes or uneven:
             raise DamagedError(f"model {self.name}: the shapes of its arrays do not belong together")
-        if self.shift.min() < 0 or self.shift.max() > 7 or np.abs(self.weights.astype(int)).max() > 64:
-            raise DamagedError(f"model {self.name}: weights must be within ±64 and shifts within 0 … 7")
-        if self.learns and (self.metric.shape != (n, n) or self.slopes.shape != (2, learning.CLASSES, learning.BINS)):
+        if self.shift.min() < 0 or self.shift.max() > 7 or np.abs(self.weights.astype(int)).max() > WEIGHT_LIMIT:
+            raise DamagedError(f"model {self.name}: weights must be within ±{WEIGHT_LIMIT} and shifts within 0 … 7")
+        if self.learns and (self.metric.shape != (n, n) or self.slopes.shape != (2, CLASSES, learning.BINS)):
             raise DamagedError(f"model {self.name}: what its head learns by does not fit the head")
         if self.learns and np.abs(self.head.astype(int)).max() > self.head_limit:
             raise DamagedError(f"model {self.name}: weights of a head that learns must be within ±{self.head_limit}")
@@ -100,7 +100,7 @@ class Weights:
     @property
     def head_limit(self) -> int:
         """`head_limit` of this model, with all inputs that it was released with."""
-        spared = FEATURES - self.observed if self.unseen == 0 else 0
+        spared = INPUTS - self.observed if self.unseen == 0 else 0
         return head_limit(self.bias, self.head.shape[1] + spared)
 
     def without(self, spared: slice) -> Weights:
