@@ -6,7 +6,7 @@
 
 The volume is made of a corpus series, there and back again along z until it is tall enough. Of each step, the best of
 the rounds after a first one, which is for compilers. Encoding is measured as a whole and for what the device does of
-it alone (`survey`), since much of the rest is left to the CPU; and both directions for four volumes at once, which walk
+it alone (`predict`), since much of the rest is left to the CPU; and both directions for four volumes at once, which walk
 together, as in a batch. Beside each stand the operations and bytes that the
 device cannot do without, and the seconds that they take at the rates that this card reaches, measured in the same run:
 an int8 matrix product for the one, a copy for the other. MB are 10^6 bytes of 16-bit voxels.
@@ -20,9 +20,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,11 +32,15 @@ import numpy as np
 
 import volcomp
 from neighbourhoods import farthest_first
-from volcomp.codec import loop
+from volcomp import models
 from volcomp.gpu.device import missing
+from volcomp.models import CHOICES, Model
+from volcomp.options import DecodeOptions
+from volcomp.pipelines.paper.pipeline import PAPER
+from volcomp.pipelines.row.pipeline import ROW
 from volcomp.training import corpus
 
-from . import report
+from . import report, trial
 from .command import timed
 
 CSV = Path(__file__).with_name("gpu.csv")
@@ -71,38 +74,27 @@ class Needs:
     bytes: int
 
 
-def needs(model: str) -> Needs:
-    """Of the model that this name means today."""
-    number = loop.models.CURRENT[model]
-    if number in loop.models.PUBLISHED:
-        paper = loop.PAPER.load(models.RELEASED[number])
+def needs(model: Model) -> Needs:
+    """Of a model."""
+    if model.pipeline == "paper":
+        paper = PAPER.load(model)
         again = len(paper.offsets) - 1  # at the first step there is nothing to multiply
-        return Needs(
-            2 * paper.recurrent.size * again + paper.head.size, 4 + 8 + 4
-        )  # two halves; rank, place, predicted
-    weights = loop.ROW.load(models.RELEASED[number])
+        # Two halves; rank, place, predicted.
+        return Needs(2 * paper.recurrent.size * again + paper.head.size, 4 + 8 + 4)
+    weights = ROW.load(model)
     h, n = weights.hidden, weights.weights.shape[0]
     state = 2 * (h + 2 * h) + 3 * weights.shared  # hidden int8, cells int16, there and back; passed on
     return Needs(4 * h * n + 2 * n, state + 2 + 4 + 6)  # a grey level, a residual; mean, class and context
 
 
-@contextmanager
-def reading(shape: str) -> Iterator[None]:
-    """Meanwhile, `paper` is the released one before the neighbourhood of that name, if one is given."""
-    if not shape:
-        yield
-        return
+def reading(shape: str) -> Model:
+    """`paper` before the neighbourhood of that name."""
     from volcomp.training.paper import neighbourhood_of
 
-    number = loop.models.chosen("paper").number
+    paper = models.chosen("paper")
     offsets = np.array(farthest_first(neighbourhood_of(shape)), np.int8)
-    changed = replace(loop.PAPER.load(models.RELEASED[number]), name=shape, neighbourhood=offsets)
-    remembered = (loop.models.paper, loop._weights, loop._network, loop._on_device)
-    with mock.patch.dict(loop.models.TRIALS, {number: changed}), ExitStack() as stack:
-        for cache in remembered:
-            cache.cache_clear()
-            stack.callback(cache.cache_clear)
-        yield
+    changed = replace(PAPER.load(paper), name=shape, neighbourhood=offsets)
+    return paper.trial(changed, changed.digest(), f"paper {shape}")
 
 
 def tall(volume: np.ndarray, depth: int) -> np.ndarray:
@@ -147,30 +139,31 @@ class Measured(NamedTuple):
 
 
 def measure(
-    volume: np.ndarray, model: str, rounds: int, device: str = "cuda", together: int = TOGETHER
+    volume: np.ndarray, model: Model, rounds: int, device: str = "cuda", together: int = TOGETHER
 ) -> list[Measured]:
-    """`encode`, the `survey` that is a part of it, and `decode` of one volume; both directions of `together` volumes.
+    """`encode`, the `predict` that is a part of it, and `decode` of one volume; both directions of `together` volumes.
     AssertionError where a voxel is not what it was."""
-    walk = importlib.import_module(f"volcomp.gpu{'.paper' if model == 'paper' else ''}.walk")
+    wavefront = importlib.import_module(f"volcomp.gpu.{model.pipeline}.wavefront")
     seconds: dict[tuple[str, int], list[float]] = {}
-    survey, surveys = walk.survey, []
+    predict_slabs, predictions = wavefront.predict_slabs, []
 
-    def timed_survey(*arguments: Any) -> Any:
-        found, took = timed(lambda: survey(*arguments))
-        surveys.append(took)
+    def timed_predict(*arguments: Any) -> Any:
+        found, took = timed(lambda: predict_slabs(*arguments))
+        predictions.append(took)
         return found
 
     def encode(_: int = 0) -> bytes:
         return volcomp.compress(volume, model, device=device, verify=False)
 
     def check(data: bytes) -> None:
-        assert np.array_equal(volcomp.decompress(data, device=device), volume), f"{model} is not lossless"
+        back = trial.decompress(data, model, DecodeOptions(device=device))
+        assert np.array_equal(back, volume), f"{model.name} is not lossless"
 
-    with mock.patch.object(walk, "survey", timed_survey), ThreadPoolExecutor(together) as pool:
+    with mock.patch.object(wavefront, "predict_slabs", timed_predict), ThreadPoolExecutor(together) as pool:
         for _ in range(rounds + 1):
-            surveys.clear()
+            predictions.clear()
             data, encoding = timed(encode)
-            took = {("encode", 1): encoding, ("survey", 1): sum(surveys)}
+            took = {("encode", 1): encoding, ("predict", 1): sum(predictions)}
             _, took["decode", 1] = timed(partial(check, data))
             if together > 1:
                 _, took["encode", together] = timed(lambda: [*pool.map(encode, range(together))])
@@ -181,7 +174,7 @@ def measure(
 
 
 def rows(
-    card: str, model: str, volume: np.ndarray, measured: Sequence[Measured], most: Ceilings
+    card: str, model: Model, volume: np.ndarray, measured: Sequence[Measured], most: Ceilings
 ) -> list[dict[str, str]]:
     """Lines of the CSV file."""
     need = needs(model)
@@ -192,7 +185,7 @@ def rows(
         lines.append(
             {
                 "card": card,
-                "model": model,
+                "model": model.choice or model.name,
                 "step": step,
                 "volumes": str(volumes),
                 "shape": "x".join(map(str, volume.shape)),
@@ -220,12 +213,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{card}: {most.products / 1e12:.0f} tera-products of int8 and {most.bytes / 1e9:.0f} GB a second")
     volume = tall(corpus.volumes(options.series)[0], options.slices)
     measured: list[dict[str, str]] = []
-    for model in options.models:
-        with reading(options.neighbourhood if model == "paper" else ""):
-            together = 1 if model == "paper" else TOGETHER  # its volumes do not walk together
-            lines = rows(card, model, volume, measure(volume, model, options.rounds, together=together), most)
-        if model == "paper" and options.neighbourhood:
-            lines = [row | {"model": f"paper {options.neighbourhood}"} for row in lines]
+    for choice in options.models:
+        of_paper = choice == "paper"
+        model = reading(options.neighbourhood) if of_paper and options.neighbourhood else models.chosen(choice)
+        together = 1 if of_paper else TOGETHER  # its volumes do not walk together
+        lines = rows(card, model, volume, measure(volume, model, options.rounds, together=together), most)
         print(report.table(COLUMNS, [[row[column] for column in COLUMNS] for row in lines]))
         measured += lines
     anew = {(row["card"], row["model"]) for row in measured}
@@ -238,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--series", default="ct_fuzun_a", metavar="NAME")
     parser.add_argument("--slices", type=int, default=256, metavar="N")
-    parser.add_argument("--models", nargs="+", choices=loop.MODELS, default=list(loop.MODELS))
+    parser.add_argument("--models", nargs="+", choices=CHOICES, default=list(CHOICES))
     parser.add_argument("--neighbourhood", default="", metavar="SHAPE", help="of `paper`, as pyramid:13,9,5,1")
     parser.add_argument("--rounds", type=int, default=3)
     return parser

@@ -21,14 +21,16 @@ from unittest import mock
 
 import numpy as np
 from numba import njit
-from volcomp.codec.loop import EFFORT, SLAB_HEIGHT
 
 from volcomp import models
+from volcomp.codec.encode import SLAB_HEIGHT
+from volcomp.constants import EFFORT
 from volcomp.encoder import linear_fit, normal_equations
 from volcomp.pipelines.row.pipeline import ROW
-from volcomp.pipelines.row.slab import Team, lay_out
-from volcomp.pipelines.row.wavefront import SlabInput, survey
+from volcomp.pipelines.row.slab import lay_out
+from volcomp.pipelines.row.wavefront import SlabInput, predict_slab
 from volcomp.runtime.rendezvous import ByCalls, Handover, Taker, release, wait
+from volcomp.runtime.team import Team
 from volcomp.stages import histogram_packing, payload, peak
 from volcomp.stages.ans import Tables
 from volcomp.stages.lstm import cpu
@@ -96,21 +98,20 @@ def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list
             times.append((took, took - sum(sums)))
     whole, rest = (volume.size * 2e-6 / min(seconds_of) for seconds_of in zip(*times[1:], strict=True))
     common = peak.candidate(levels, found.limit)
-    quiet = common if models.weights(models.CURRENT[model]).learns else None
+    quiet = common if ROW.load(models.chosen(model)).learns else None
     given = SlabInput(lay_out(levels.shape, fitted), levels, found.limit, fitted, common, quiet)
     return given, [_row("linear stage", 1, whole, "MB/s"), _row("linear stage but for sums", 1, rest, "MB/s")]
 
 
 def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
     """How fast symbols are written, and taken: of one slab, and of eight by as many threads."""
-    number = models.CURRENT[model]
-    tables = Tables(ROW.load(models.RELEASED[number]).tables())
-    walked = survey(given, cpu.Network(ROW.load(models.RELEASED[number])), Team(), lambda done: None)
+    weights, saving = ROW.load(models.chosen(model)), models.chosen(model).search.minimum_saving
+    tables = Tables(weights.tables())
+    walked = predict_slab(given, cpu.Network(weights), Team(), lambda done: None)
     size = 2e-6 * walked.voxel.size
 
     def write() -> bytes:
-        worthwhile = models.WORTHWHILE[model]
-        return payload.write(tables, walked, given.limit, given.candidate, given.excluded is not None, worthwhile)
+        return payload.write(tables, walked, given.limit, given.candidate, given.excluded is not None, saving)
 
     def take(slabs: int) -> None:
         pieces, arrays = _as_handed(walked, slabs)

@@ -24,7 +24,8 @@ import numpy as np
 import zstandard
 
 import volcomp
-from volcomp.codec import loop as ours
+
+from . import earlier
 
 
 def _optional(package: str) -> Any:
@@ -174,7 +175,7 @@ def _volcomp(model: str, effort: int | None = None) -> Codec:
     )
 
 
-MODELS = tuple(model for model in ("base", "fast", "turbo") if model in ours.MODELS)  # the largest first
+MODELS = tuple(model for model in ("base", "fast", "turbo") if model in earlier.choices())  # the largest first
 OURS = (_volcomp("base", 9), *map(_volcomp, MODELS))
 
 # Strongest first: the order of the tables. Tomoz and zstd see the volume, the others its slices.

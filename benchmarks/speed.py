@@ -28,10 +28,9 @@ from statistics import median
 
 import numpy as np
 
-from volcomp.runtime.heap import give_back_at_once
 from volcomp.training import corpus
 
-from . import machine, report
+from . import earlier, machine, report
 from .command import timed
 from .rivals import CODECS, Codec, from_zero, named
 
@@ -90,7 +89,7 @@ def merged(rows: Sequence[Row], measured: Sequence[Row]) -> list[Row]:
 
 def turn(codec: Codec, volume: np.ndarray, threads: int) -> Turn:
     """Encode and decode a volume once; AssertionError where it does not come back."""
-    give_back_at_once()  # as the command does
+    earlier.give_back_at_once()  # as the command does
     volume = from_zero(volume)
     piece = np.ascontiguousarray(volume[:5])  # large enough for everything to be loaded that the volume will need
     codec.decode(codec.encode(piece, threads), piece.shape, threads)

@@ -18,11 +18,13 @@ import numpy as np
 
 from neighbourhoods import pad
 from volcomp import models
+from volcomp.constants import RADIUS
 from volcomp.encoder import linear_fit
 from volcomp.pipelines.paper import cpu as paper_cpu
 from volcomp.pipelines.paper import slab as paper_slab
 from volcomp.pipelines.paper import weights as published
 from volcomp.pipelines.row import slab
+from volcomp.runtime.team import Team
 from volcomp.stages import histogram_packing, linear
 from volcomp.stages.lstm import cpu
 from volcomp.stages.lstm.weights import Weights
@@ -40,7 +42,7 @@ def of_paper(voxels: np.ndarray, weights: published.Weights) -> dict[str, float]
     """Bits per voxel of the residuals of a `paper` model."""
     ranks, limit = ranks_of(voxels)
     network = paper_cpu.Network(weights)
-    predicted = paper_slab.survey(paper_slab.Given(ranks, limit), network, paper_slab.Alone(), lambda count: None)
+    predicted = paper_slab.predict_slab(paper_slab.SlabInput(ranks, limit), network, Team(), lambda count: None)
     residual = ranks - predicted.reshape(ranks.shape)
     return {
         "paper, order-0": orderzero.bits(residual.reshape(-1), limit) / ranks.size,
@@ -55,7 +57,7 @@ def of_linear(voxels: np.ndarray) -> dict[str, float]:
     ranks, limit = ranks_of(voxels)
     fitted = linear_fit.fit_by_effort(ranks, models.chosen("base").search.runs, 5)
     stage = data.prepare(ranks, models.chosen("base").search.runs, fitted)
-    edge = slab.RADIUS
+    edge = RADIUS
     sixteenths = stage.residual.reshape(ranks.shape[0], ranks.shape[1] + 2 * edge, -1)[:, edge:-edge, edge:-edge]
     residual = (sixteenths + 8) >> 4  # of the rounded prediction
     side = 8 * len(linear.to_bytes(fitted))
@@ -70,7 +72,7 @@ def of_means(voxels: np.ndarray, weights: Weights) -> dict[str, float]:
     ranks, limit = ranks_of(voxels)
     shape = (int(ranks.shape[0]), int(ranks.shape[1]), int(ranks.shape[2]))
     fitted = linear_fit.fit_by_effort(ranks, models.chosen("base").search.runs, 5)
-    known = pad(ranks, 0, slab.RADIUS).reshape(-1)
+    known = pad(ranks, 0, RADIUS).reshape(-1)
     layout = slab.lay_out(shape, fitted)
     work, network = slab.Slab(layout, limit, fitted, weights), cpu.Network(weights)
     residual = []

@@ -1,7 +1,7 @@
 """What residuals cost: under one adaptive table, as `paper` codes them, or under one for each class of activity.
 
-These are code lengths, not files: of the very tables that `volcomp.pipelines.paper.adaptive` makes, for residuals that some stage
-of a pipeline leaves.
+These are code lengths, not files: of the very tables that `volcomp.pipelines.paper.adaptive` makes, for residuals that
+some stage of a pipeline leaves.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from volcomp import models
+from volcomp.constants import INPUTS
 from volcomp.learn import data as row_data
-from volcomp.stages.features import INPUTS
 from volcomp.stages.lstm.weights import Weights
 from volcomp.training import export
 from volcomp.training import model as row_model
@@ -91,14 +91,14 @@ def paper(desk: Desk, job: Job, tell: Tell) -> Tables:
     about = {"shape": job.subject, "length": len(neighbourhood), "fold": job.fold}
     taught = {"series": len(teachers), "voxels": trainee.steps * published.BATCH, "seconds": f"{trainee.seconds:.0f}"}
     tables: Tables = {"sizes": [], "training": [{"method": "paper", **about, **taught}]}
-    with trial.trial(weights) as name:
-        for one in tested:
-            volume = test_volume(config, one, desk.volumes)
-            tables["sizes"].append(_row("paper", about, one, volume, trial.measured(volume, name, desk.threads)))
-            if job.subject == config.ablation:
-                lengths = ablation.of_paper(volume, weights) | unrounded(volume, trainee, neighbourhood)
-                tables["sizes"] += _lengths(lengths, about, one, volume)
-            tell(0.2 / len(tested))
+    model = trial.trial(weights)
+    for one in tested:
+        volume = test_volume(config, one, desk.volumes)
+        tables["sizes"].append(_row("paper", about, one, volume, trial.measured(volume, model, desk.threads)))
+        if job.subject == config.ablation:
+            lengths = ablation.of_paper(volume, weights) | unrounded(volume, trainee, neighbourhood)
+            tables["sizes"] += _lengths(lengths, about, one, volume)
+        tell(0.2 / len(tested))
     tables["epochs"] = [row for epoch in sorted(history, key=int) for row in history[epoch]]
     return tables
 
@@ -107,12 +107,12 @@ def _followed(desk: Desk, job: Job, trainee: published.Trainee, epoch: int, test
     """Bits per voxel of some slices of the held-out CT series after an epoch."""
     neighbourhood = published.neighbourhood_of(job.subject)
     found = []
-    with trial.trial(trainee.predictor.integers("trial", neighbourhood)) as name:
-        for one in tested:
-            volume = middle(test_volume(desk.config, one, desk.volumes), (desk.config.checkpoint_slices, 0, 0))
-            bpv = trial.payload_bits(volume, name, desk.threads)
-            row = {"shape": job.subject, "fold": job.fold, "series": one.name, "epoch": epoch, "bpv": f"{bpv:.4f}"}
-            found.append(row)
+    model = trial.trial(trainee.predictor.integers("trial", neighbourhood))
+    for one in tested:
+        volume = middle(test_volume(desk.config, one, desk.volumes), (desk.config.checkpoint_slices, 0, 0))
+        bpv = trial.payload_bits(volume, model, desk.threads)
+        row = {"shape": job.subject, "fold": job.fold, "series": one.name, "epoch": epoch, "bpv": f"{bpv:.4f}"}
+        found.append(row)
     return found
 
 
@@ -164,18 +164,14 @@ def rows(desk: Desk, job: Job, tell: Tell) -> Tables:
     about: Row = {"shape": "", "length": "", "fold": job.fold}
     taught = {"series": len(teachers), "voxels": steps * VOXELS, "seconds": ""}
     tables: Tables = {"sizes": [], "training": [{"method": job.subject, **about, **taught}]}
-    with trial.trial(weights) as name:
-        models.chosen(name).search.runs, models.WORTHWHILE[name] = (
-            models.chosen(kind).search.runs,
-            models.WORTHWHILE[kind],
-        )
-        for one in tested:
-            volume = test_volume(config, one, desk.volumes)
-            tables["sizes"].append(_row(job.subject, about, one, volume, trial.measured(volume, name, desk.threads)))
-            if job.subject == "base":
-                lengths = ablation.of_means(volume, weights) | ablation.of_linear(volume)
-                tables["sizes"] += _lengths(lengths, about, one, volume)
-            tell(0.2 / len(tested))
+    model = trial.trial(weights, kind)
+    for one in tested:
+        volume = test_volume(config, one, desk.volumes)
+        tables["sizes"].append(_row(job.subject, about, one, volume, trial.measured(volume, model, desk.threads)))
+        if job.subject == "base":
+            lengths = ablation.of_means(volume, weights) | ablation.of_linear(volume)
+            tables["sizes"] += _lengths(lengths, about, one, volume)
+        tell(0.2 / len(tested))
     return tables
 
 
