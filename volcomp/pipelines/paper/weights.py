@@ -11,13 +11,11 @@ import numpy as np
 
 from neighbourhoods import Neighbourhood, is_causal
 
+from ...constants import WEIGHT_LIMIT  # 128 products with int8 halves of outputs stay below 2^24
 from ...errors import DamagedError
 from .sequence import in_order
 
 UNITS = 128
-# int8 kernels cannot saturate their 16-bit pairs below this; and 128 products of it with int8 halves of hidden outputs
-# sum to 2^20 at most, which float32 holds exactly.
-WEIGHT_LIMIT = 64
 REACH = 127  # of offsets, which are int8
 SEQUENCE_LIMIT = 4096  # voxels
 
