@@ -8,7 +8,6 @@ says who has it, for people. Beside it is a folder for what is half done; both g
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,12 +15,27 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from ..archive.files import target_errors
-from ..errors import TargetError
+from ..errors import TargetError, UnsupportedError
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
 
 FOLDER = ".volcomp-batch"
+
+
+def check() -> None:
+    """UnsupportedError where the system has no locks that a batch could use."""
+    if fcntl is None:
+        raise UnsupportedError(
+            "volcomp batch needs the file locks of Linux or macOS, which this system lacks: compress one folder after "
+            "the other, or use the Windows Subsystem for Linux"
+        )
 
 
 @contextmanager

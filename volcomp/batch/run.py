@@ -54,6 +54,7 @@ def run(
     standard error and in the report.
     """
     begin = time.perf_counter()
+    claims.check()
     check_options(options)
     found = find(source, target, decompress=decompress)
     # Of many processes none may take a GPU that others take as well: one that asks for it has it to itself.
