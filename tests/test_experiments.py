@@ -35,10 +35,12 @@ from experiments import (  # noqa: E402
 from experiments.rivals import CODECS  # noqa: E402
 from neighbourhoods import is_causal  # noqa: E402
 from volcomp import models  # noqa: E402
-from volcomp.codec import loop  # noqa: E402
+from volcomp.codec.encode import encode  # noqa: E402
+from volcomp.container.header import DIGEST  # noqa: E402
+from volcomp.options import EncodeOptions  # noqa: E402
 from volcomp.pipelines.paper import reference  # noqa: E402
 from volcomp.pipelines.paper import slab as paper_slab  # noqa: E402
-from volcomp.pipelines.row.pipeline import ROW
+from volcomp.pipelines.row.pipeline import ROW  # noqa: E402
 from volcomp.runtime.products import one_thread_each  # noqa: E402
 from volcomp.training import export, paper  # noqa: E402
 from volcomp.training import model as row_model  # noqa: E402
@@ -214,15 +216,15 @@ def test_intervals_are_those_of_the_bootstrap() -> None:
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 35, 61)])
 def test_rivals_give_back_what_they_were_given(name: str, shape: tuple[int, int, int]) -> None:
     codec = CODECS[name]
-    if not loop.installed:
-        pytest.skip(f"{loop.packages} are not installed")
+    if not codec.installed:
+        pytest.skip(f"{codec.packages} are not installed")
     volume = np.random.default_rng(5).integers(0, 4096, shape).astype(np.uint16)
-    assert np.array_equal(loop.decode(loop.encode(volume, 1), shape, 1), volume)
+    assert np.array_equal(codec.decode(codec.encode(volume, 1), shape, 1), volume)
     if name == "hevc":
         with pytest.raises(ValueError, match="12 bits"):
-            loop.encode(volume + np.uint16(4096), 1)
+            codec.encode(volume + np.uint16(4096), 1)
         with pytest.raises(ValueError, match="16×16 and more"):
-            loop.encode(volume[:, :15], 1)
+            codec.encode(volume[:, :15], 1)
 
 
 def test_mended_codecs_replace_their_rows_alone(tmp_path: Path) -> None:
@@ -248,18 +250,19 @@ def test_every_trial_is_of_its_own_model() -> None:
     sizes = []
     for seed in (1, 2):
         weights = paper.Predictor(seed).integers("made", neighbourhood)
-        with trial.trial(weights) as name:
-            sizes.append(trial.measured(volume, name, 1).size)
-            _, (payload,) = loop.encode(volume, model=name, threads=1)
+        model = trial.trial(weights)
+        sizes.append(trial.measured(volume, model, 1).size)
+        _, (payload,) = encode(volume, EncodeOptions(model, threads=1))
         ranks, limit = ablation.ranks_of(volume)
-        assert payload[loop.DIGEST :] == paper_slab.encode(ranks, limit, reference.Network(weights))
+        assert payload[DIGEST:] == paper_slab.encode(ranks, limit, reference.Network(weights))
     assert sizes[0] != sizes[1]
     of_rows = [ROW.load(models.RELEASED[number]) for number in (3, 5)]
     sizes = []
     for weights in of_rows:
-        with trial.trial(weights) as name:
-            sizes.append(trial.measured(volume, name, 1).size)
+        sizes.append(trial.measured(volume, trial.trial(weights), 1).size)
     assert sizes[0] != sizes[1]
+    assert trial.trial(of_rows[1]).search == models.chosen("base").search
+    assert trial.trial(of_rows[1], "fast").search == models.chosen("fast").search
 
 
 def test_three_decoders_are_three(tmp_path: Path) -> None:

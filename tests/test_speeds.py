@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from benchmarks import efforts, machine, report, rivals, speed
+from benchmarks import earlier, efforts, machine, report, rivals, speed
 from benchmarks.rivals import CODECS
 from volcomp.training.corpus import ROOT
 
@@ -161,11 +162,36 @@ def test_a_turn_is_of_the_codec_that_is_named():
 
 @pytest.mark.parametrize("there", [False, True])
 def test_turbo_is_measured_once_there_is_such_a_model(there):
+    choices = f"tuple({{*models.CHOICES, 'turbo'}}) if {there} else ('fast', 'base')"
+    assert _with_turbo(f"models.CHOICES = {choices}") == [there] * 3
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_earlier_versions_are_measured_too(there):
+    """They have the names of their models elsewhere."""
+    choices = ("fast", "base", *(["turbo"] if there else []))
+    assert _with_turbo(f"del models.CHOICES; codec.MODELS = {choices}") == [there] * 3
+
+
+def _with_turbo(change: str) -> list[bool]:
+    """Whether `turbo` is among what is measured, after a change to a volcomp that nothing has looked at."""
     script = (
-        "import json; from volcomp import codec; "
-        f"codec.MODELS = tuple({{*codec.MODELS, 'turbo'}}) if {there} else ('fast', 'base'); "
+        f"import json; from volcomp import codec, models; {change}; "
         "from benchmarks import efforts, rivals, speed; "
         "print(json.dumps(['turbo' in rivals.CODECS, 'turbo' in speed.QUICK, 'turbo' in efforts.MODELS]))"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
-    assert json.loads(done.stdout) == [there] * 3
+    return json.loads(done.stdout)
+
+
+def test_large_arrays_are_given_back_where_a_version_can(monkeypatch):
+    called = []
+    for name in ("volcomp.runtime.heap", "volcomp.heap"):
+        made = ModuleType(name)
+        made.give_back_at_once = lambda name=name: called.append(name)
+        monkeypatch.setitem(sys.modules, name, made)
+        earlier.give_back_at_once()
+        monkeypatch.setitem(sys.modules, name, None)
+    assert called == ["volcomp.runtime.heap", "volcomp.heap"]
+    earlier.give_back_at_once()
+    assert len(called) == 2
