@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-from volcomp.codec import loop
+from volcomp.codec import encode, place
 
 # No deadline: the first example of a test may wait for numba to compile.
 settings.register_profile("default", deadline=None)
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def low_slabs() -> Iterator[None]:
     """What is compressed meanwhile has a slab for every twenty slices, so that forty are enough for two."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "SLAB_HEIGHT", 20)
+        patch.setattr(encode, "SLAB_HEIGHT", 20)
         yield
 
 
@@ -42,8 +42,8 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     genuine = device.network
     monkeypatch.setattr(device, "may_be_there", lambda: True)
     monkeypatch.setattr(device, "missing", lambda: None)
-    monkeypatch.setattr(device, "network", lambda weights, where, way: genuine(weights, "cpu", "torch"))
-    monkeypatch.setattr(loop, "LARGE", 0)
-    loop._on_device.cache_clear()
+    monkeypatch.setattr(device, "network", lambda kind, weights, where, way: genuine(kind, weights, "cpu", "torch"))
+    monkeypatch.setattr(place, "LARGE", 0)
+    place._on_device.cache_clear()
     yield
-    loop._on_device.cache_clear()
+    place._on_device.cache_clear()

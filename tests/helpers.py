@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -10,6 +11,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from volcomp.archive import pack
 from volcomp.container.sections import Reader, SectionId
+from volcomp.options import DecodeOptions, EncodeOptions
+
+ONE = DecodeOptions(threads=1)
 
 
 def image(
@@ -87,9 +91,9 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return found
 
 
-def compress(inputs: list[Path], output: Path, **options: object) -> pack.Summary:
+def compress(inputs: list[Path], output: Path, *, force: bool = False, **options: Any) -> pack.Summary:
     """Archive with one thread."""
-    return pack.compress(list(inputs), output, **{"threads": 1, **options})
+    return pack.compress(list(inputs), output, EncodeOptions(**{"threads": 1, **options}), force=force)
 
 
 def damage(path: Path, section: SectionId, offset: int = 20) -> None:

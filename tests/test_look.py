@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from volcomp import models
+from volcomp.constants import DEPTHS, INPUTS
 from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
 from volcomp.pipelines.row import fronts, slab
-from volcomp.pipelines.row.slab import Slab, lay_out, padded
+from volcomp.pipelines.row.pipeline import ROW
+from volcomp.pipelines.row.slab import Slab, lay_out
 from volcomp.stages import features, linear
-from volcomp.stages.grid import DEPTHS
+from volcomp.stages.grid import padded
 from volcomp.stages.lstm.weights import Weights
 from volcomp.stages.supports import of_runs
 
@@ -22,7 +24,7 @@ def fitted_to(levels: np.ndarray, classes: int) -> linear.Weights:
 
 
 def network_of(width: int) -> Weights:
-    return models.weights(models.CURRENT["turbo" if width < features.INPUTS else "fast"]).without(features.SPARED)
+    return ROW.load(models.chosen("turbo" if width < INPUTS else "fast")).without(features.SPARED)
 
 
 @pytest.mark.parametrize("classes", [1, 4, 16])
@@ -53,12 +55,12 @@ def test_it_equals_its_definition(width: int, limit: int, classes: int) -> None:
         place = origin + z * work.strides[0] + y * work.strides[1] + x
         depth = np.minimum(z, DEPTHS - 1).astype(np.uint8)
         prediction, scale = np.empty(rows.size, np.int32), np.empty(rows.size, np.int32)
-        seen = np.empty((rows.size, features.INPUTS), np.int8)
+        seen = np.empty((rows.size, INPUTS), np.int8)
         linear.predict(work.known, place, depth, group[z], work._fitted, limit, prediction)
         features.observe(work.known, work._error, place, depth, neighbours, prediction, scale, seen)
         assert np.array_equal(work._room.prediction[rows], prediction)
         assert np.array_equal(work._room.scale[rows], scale)
-        expected = seen if width == features.INPUTS else np.delete(seen, features.SPARED, axis=1)
+        expected = seen if width == INPUTS else np.delete(seen, features.SPARED, axis=1)
         assert np.array_equal(work._state.inputs[rows, :width], expected)
 
 

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volcomp import models
+from volcomp.constants import CLASSES, INPUTS
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.runtime import products, vectors
 from volcomp.stages import features, peak, symbols
 from volcomp.stages.lstm import cpu, learning, reference
 from volcomp.stages.lstm.state import AHEAD, State
-from volcomp.stages.lstm.weights import ACCUMULATOR_LIMIT, FEATURES, Weights
+from volcomp.stages.lstm.weights import ACCUMULATOR_LIMIT, Weights
 
 # None is what a user gets: vector instructions where there are any.
 PRODUCTS = [None, *products.makers()]
@@ -35,7 +36,7 @@ def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False
     )
     if not learns:
         return weights
-    slopes = random.integers(-127, 128, (2, learning.CLASSES, learning.BINS)).astype(np.int8)
+    slopes = random.integers(-127, 128, (2, CLASSES, learning.BINS)).astype(np.int8)
     metric = random.integers(-32768, 32768, (n, n)).astype(np.int16)
     return replace(weights, slopes=slopes, metric=metric)
 
@@ -75,7 +76,7 @@ def test_heads_learn_the_same_everywhere(make_product: products.Maker | None, se
         a.inputs[:, :64] = b.inputs[:, :64] = random.choice([-128, -40, 0, 3, 127], (rows, 64))
         lo, hi = sorted(random.integers(0, rows + 1, 2))
         missed = random.integers(-(1 << 20), 1 << 20, rows, dtype=np.int32) >> random.integers(0, 20, rows)
-        classes = random.integers(0, symbols.CLASSES, rows, dtype=np.uint8)
+        classes = random.integers(0, CLASSES, rows, dtype=np.uint8)
         for x, y in zip(mine.step(a, lo, hi), theirs.step(b, lo, hi), strict=True):
             assert np.array_equal(x, y)
         mine.learn(a, lo, hi, missed, classes)
@@ -105,7 +106,7 @@ def test_the_order_of_voxels_does_not_matter_to_learning() -> None:
 def test_learning_goes_downhill() -> None:
     """A mean that is always too low by as much as an input says is put right by the head."""
     n = 72
-    slopes = np.zeros((2, learning.CLASSES, learning.BINS), np.int8)
+    slopes = np.zeros((2, CLASSES, learning.BINS), np.int8)
     slopes[0] = np.minimum(np.arange(learning.BINS) * 4, 127)
     metric = (np.eye(n) * 40).astype(np.int16)
     weights = replace(some_weights(8, 2, 0, learns=True), slopes=slopes, metric=metric)
@@ -122,7 +123,7 @@ def test_learning_goes_downhill() -> None:
 
 
 def test_constants_are_those_of_the_other_stages() -> None:
-    assert learning.CLASSES == symbols.CLASSES and list(learning.QUARTERS) == peak.QUARTERS.tolist()
+    assert len(learning.RECIPROCALS) == len(symbols.REACH) == CLASSES and list(learning.QUARTERS) == peak.QUARTERS.tolist()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_a_model_comes_back_from_its_file(tmp_path) -> None:  # type: ignore[no-
 
 def test_what_is_passed_on_is_there_in_time() -> None:
     """The features look as far to the right in both rows that pass on, so every schedule has them ready."""
-    assert FEATURES == features.INPUTS
+    assert some_weights(8, 0).observed == INPUTS == len(features.LEVELS) + len(features.RESIDUALS) + 8
     assert {(0, -1, AHEAD), (-1, 0, AHEAD)} <= {*features.LEVELS}
     assert [ROW.load(models.RELEASED[number]).shared for number in range(1, 7)] == [0, 0, 0, 0, 16, 32]
 
@@ -231,9 +232,9 @@ def test_what_is_passed_on_is_there_in_time() -> None:
 def test_a_network_without_the_inputs_that_it_makes_nothing_of_is_the_same() -> None:
     whole = ROW.load(models.chosen("turbo"))
     less = whole.without(features.SPARED)
-    assert less.observed == less.inputs - 2 * less.shared == FEATURES - 24
+    assert less.observed == less.inputs - 2 * less.shared == INPUTS - 24
     assert (less.shared, less.hidden, less.head_limit) == (whole.shared, whole.hidden, whole.head_limit)
-    assert ROW.load(models.chosen("fast")).without(features.SPARED).observed == FEATURES, "it sees them all"
+    assert ROW.load(models.chosen("fast")).without(features.SPARED).observed == INPUTS, "it sees them all"
     (mine, state), (theirs, same) = (cpu.Network(less), State(less, 50)), (reference.Network(whole), State(whole, 50))
     random = np.random.default_rng(6)
     for _ in range(4):
@@ -243,7 +244,7 @@ def test_a_network_without_the_inputs_that_it_makes_nothing_of_is_the_same() -> 
         for a, b in zip(mine.step(state, 0, 50), theirs.step(same, 0, 50), strict=True):
             assert np.array_equal(a, b)
         missed = random.integers(-(1 << 12), 1 << 12, 50, dtype=np.int32)
-        classes = random.integers(0, learning.CLASSES, 50, dtype=np.uint8)
+        classes = random.integers(0, CLASSES, 50, dtype=np.uint8)
         for network, of in ((mine, state), (theirs, same)):
             of.count += learning.ENOUGH
             network.learn(of, 0, 50, missed, classes)

@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from numba.core import codegen, compiler
+from numba.core import codegen
+from numba.core import compiler as numbas
 
 from volcomp.runtime import compiler
 from volcomp.runtime.compiled import entry, part
@@ -64,4 +65,4 @@ def test_a_numba_that_is_made_otherwise_compiles_by_its_own_ways(monkeypatch, is
     assert issubclass(compiler.of(is_part), compiler.PartCompiler)
     monkeypatch.delattr(codegen.CPUCodeLibrary, "_optimize_functions")
     monkeypatch.delattr(compiler._Library, "_optimize_functions", raising=False)
-    assert compiler.of(is_part) is compiler.Compiler
+    assert compiler.of(is_part) is numbas.Compiler
