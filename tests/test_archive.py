@@ -10,7 +10,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 import volcomp
-from tests.helpers import compress, contents, image, noise, series
+from tests.helpers import ONE, compress, contents, image, noise, series
 from volcomp import TargetError, UnsupportedError, VerificationError
 from volcomp.archive import bytes_codec, pack
 from volcomp.archive.describe import as_text, describe
@@ -23,7 +23,7 @@ def round_trip(folder, tmp_path, **options):
     """Compress a folder, restore it, compare; returns the archive's description."""
     archive = tmp_path / "archive.vcz"
     compress([folder], archive, **options)
-    restore(archive, tmp_path / "restored", threads=1)
+    restore(archive, tmp_path / "restored", options=ONE)
     assert contents(tmp_path / "restored") == contents(folder)
     return describe(archive)
 
@@ -133,7 +133,7 @@ def test_several_inputs(tmp_path):
     one, two = series(tmp_path / "a" / "ct", 2), series(tmp_path / "b" / "ct", 2)
     (tmp_path / "note.txt").write_text("note")
     compress([one, two, tmp_path / "note.txt"], tmp_path / "x.vcz")
-    restore(tmp_path / "x.vcz", tmp_path / "out", threads=1)
+    restore(tmp_path / "x.vcz", tmp_path / "out", options=ONE)
     assert sorted(os.listdir(tmp_path / "out")) == ["ct", "ct-2", "note.txt"]
     assert contents(tmp_path / "out" / "ct-2") == contents(two)
 
@@ -196,13 +196,13 @@ def test_what_exists_needs_force(tmp_path):
     assert archive.read_text() == "precious"
     compress([folder], archive, force=True)
     target.mkdir()
-    restore(archive, target, threads=1)  # empty: nothing can be lost
+    restore(archive, target, options=ONE)  # empty: nothing can be lost
     (target / "mine").write_text("mine")
     (target / "IM0001.dcm").write_text("old")
     with pytest.raises(TargetError, match="--force"):
-        restore(archive, target, threads=1)
+        restore(archive, target, options=ONE)
     assert (target / "IM0001.dcm").read_text() == "old"
-    restore(archive, target, threads=1, force=True)
+    restore(archive, target, options=ONE, force=True)
     assert contents(target) == {**contents(folder), "mine": b"mine"}
 
 

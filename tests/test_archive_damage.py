@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import volcomp
-from tests.helpers import compress, contents, damage, series
+from tests.helpers import ONE, compress, contents, damage, series
 from volcomp import DamagedError, UnsupportedError, VolcompError
 from volcomp.archive import bytes_codec
 from volcomp.archive.manifest import Entry, Manifest, write_manifest
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.tree import check_names
-from volcomp.codec import loop
+from volcomp.codec import volumes
 from volcomp.container.sections import KEPT, MANIFEST, SLAB, Reader, SectionId, Writer
 
 
@@ -30,7 +30,7 @@ def long_series(tmp_path_factory, low_slabs):
 
 def test_slices_restore_the_files_that_hold_them(long_series, tmp_path):
     folder, archive = long_series
-    restore(archive, tmp_path / "out", slices=slice(18, 22), threads=1)
+    restore(archive, tmp_path / "out", slices=slice(18, 22), options=ONE)
     expected = {f"IM{40 - z:04d}.dcm" for z in range(18, 22)}
     assert contents(tmp_path / "out") == {name: contents(folder)[name] for name in expected}
     with pytest.raises(UnsupportedError, match="no volume has the slices"):
@@ -39,10 +39,10 @@ def test_slices_restore_the_files_that_hold_them(long_series, tmp_path):
 
 
 def test_slices_decode_only_their_slab(long_series, tmp_path, monkeypatch):
-    decode, asked = loop.decode_slabs, []
-    monkeypatch.setattr(loop, "decode_slabs", lambda header, payloads, **options: (
-        asked.extend(payloads) or decode(header, payloads, **options)))  # fmt: skip
-    restore(long_series[1], tmp_path / "out", slices=slice(20, 21), threads=1)
+    decode, asked = volumes.decode_slabs, []
+    monkeypatch.setattr(volumes, "decode_slabs", lambda header, payloads, *arguments, **options: (
+        asked.extend(payloads) or decode(header, payloads, *arguments, **options)))  # fmt: skip
+    restore(long_series[1], tmp_path / "out", slices=slice(20, 21), options=ONE)
     volcomp.decompress(long_series[1], slices=slice(0, 20), threads=1)
     assert asked == [1, 0]
 
@@ -51,9 +51,9 @@ def test_slices_need_only_their_slab(long_series, tmp_path):
     archive = tmp_path / "x.vcz"
     archive.write_bytes(long_series[1].read_bytes())
     damage(archive, SectionId(SLAB, 0, 0))
-    restore(archive, tmp_path / "out", slices=slice(20, 21), threads=1)
+    restore(archive, tmp_path / "out", slices=slice(20, 21), options=ONE)
     with pytest.raises(DamagedError, match=r"x\.vcz: slab 0 of volume 0"):
-        restore(archive, tmp_path / "other", slices=slice(19, 21), threads=1)
+        restore(archive, tmp_path / "other", slices=slice(19, 21), options=ONE)
     assert not (tmp_path / "other").exists()
 
 
@@ -72,13 +72,13 @@ def test_salvage_restores_what_is_undamaged(long_series, tmp_path, section, lost
     archive.write_bytes(original.read_bytes())
     damage(archive, section)
     with pytest.raises(DamagedError):
-        verify(archive, threads=1)
+        verify(archive, options=ONE)
     with pytest.raises(DamagedError):
-        restore(archive, tmp_path / "out", threads=1)
+        restore(archive, tmp_path / "out", options=ONE)
     assert sorted(os.listdir(tmp_path)) == ["x.vcz"]
     for cut in (0, 3):  # with the index, and without
         archive.write_bytes(archive.read_bytes()[: -cut or None])
-        outcome = restore(archive, tmp_path / f"out{cut}", salvage=True, threads=1)
+        outcome = restore(archive, tmp_path / f"out{cut}", salvage=True, options=ONE)
         expected = {name: data for name, data in contents(folder).items() if name not in lost}
         assert contents(tmp_path / f"out{cut}") == expected
         assert {sentence.split(" (")[0] for sentence in outcome.lost} == lost
@@ -110,7 +110,7 @@ def test_every_cut_and_every_changed_byte(tmp_path):
     for damaged in changed:
         archive.write_bytes(damaged)
         with pytest.raises(DamagedError) as error:
-            restore(archive, target, threads=1)
+            restore(archive, target, options=ONE)
         assert str(error.value).startswith(f"{archive}: ") and "\n" not in str(error.value)
     assert sorted(os.listdir(tmp_path)) == before
 

@@ -13,18 +13,22 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.helpers import compress, contents, image, noise, series
+from tests.helpers import ONE, compress, contents, image, noise, series
 from tests.test_cli import COMMAND, fails, heed_interrupts, run
 from volcomp import cli
-from volcomp.archive.restore import manifest_of, opened, verify
+from volcomp.archive.opening import manifest_of, opened
+from volcomp.archive.restore import verify
 from volcomp.batch import claims, work
 from volcomp.batch.jobs import LOOSE, Job, find
 from volcomp.batch.report import DONE, FAILED, Report, Row
 from volcomp.batch.work import CLAIMED, How, perform
+from volcomp.cli.arguments import size
 from volcomp.errors import TargetError, UnsupportedError
+from volcomp.options import EncodeOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,7 +57,7 @@ def check(source: Path, target: Path, names: set[str]) -> None:
     for name in names:
         archive = target / f"{name}.vcz"
         row = report[name]
-        assert verify(archive, threads=1).files == int(row["files"])
+        assert verify(archive, options=ONE).files == int(row["files"])
         with opened(archive) as reader:
             entries = manifest_of(reader).files
         folder = source / name
@@ -65,9 +69,8 @@ def check(source: Path, target: Path, names: set[str]) -> None:
         assert (int(row["bytes_out"]), row["error"]) == (archive.stat().st_size, "")
 
 
-def how(root: Path, **options: object) -> How:
-    return How(**{"root": root, "decompress": False, "model": "fast", "effort": 1, "device": "cpu", "verify": True,
-                  **options})  # fmt: skip
+def how(root: Path, *, decompress: bool = False, **options: Any) -> How:
+    return How(root, decompress, EncodeOptions(**{"model": "fast", "effort": 1, "device": "cpu", **options}))
 
 
 @pytest.fixture
@@ -226,10 +229,10 @@ def test_one_sentence_for_what_cannot_begin(tmp_path, call, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     fails(call(tmp_path / "in", out, "--scheduler", "tcp://x:1"), "pip install 'volcomp[batch]'")
     assert not out.exists()
-    for size in ("0", "many", "-3G", ""):
+    for text in ("0", "many", "-3G", ""):
         with pytest.raises(SystemExit):
-            call(tmp_path / "in", out, "--memory", size)
-    assert [cli._bytes(text) for text in ("16G", "500mb", "7")] == [16 * 10**9, 5 * 10**8, 7]
+            call(tmp_path / "in", out, "--memory", text)
+    assert [size(text) for text in ("16G", "500mb", "7")] == [16 * 10**9, 5 * 10**8, 7]
 
 
 def test_the_leader_stays_light(tmp_path):
@@ -350,7 +353,7 @@ def test_never_over_a_file(tmp_path, monkeypatch):
     source = series(tmp_path / "in", 2, size=4)
     target = tmp_path / "x.vcz"
     job = Job("x", source, target)
-    monkeypatch.setattr(work, "compress", lambda inputs, made, **options: made.write_bytes(b"mine"))
+    monkeypatch.setattr(work, "compress", lambda inputs, made, options: made.write_bytes(b"mine"))
     (tmp_path / "theirs").write_bytes(b"theirs")
     monkeypatch.setattr(os, "link", lambda made, target: shutil.copy(tmp_path / "theirs", target))
     perform(job, how(tmp_path), 1)

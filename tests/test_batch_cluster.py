@@ -9,6 +9,7 @@ import pytest
 
 from tests.test_batch import check, tree
 from volcomp.batch.run import run as run_batch
+from volcomp.options import EncodeOptions
 
 
 @pytest.mark.long
@@ -34,7 +35,8 @@ def test_a_cluster_that_loses_a_worker(tmp_path):
     ) as cluster:
         killer = threading.Thread(target=kill, args=[cluster.workers[0]])
         killer.start()
-        totals = run_batch(source, target, model="fast", effort=1, memory=10**10, scheduler=cluster.scheduler_address)
+        options = EncodeOptions("fast", effort=1)
+        totals = run_batch(source, target, options, memory=10**10, scheduler=cluster.scheduler_address)
         killer.join()
     assert 15 <= at_kill[0] < 40 and (totals.failed, totals.done + totals.there) == (0, 40)
     check(source, target, {f"p{i // 2}/s{i}" for i in range(40)})

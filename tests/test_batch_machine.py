@@ -15,6 +15,7 @@ from volcomp.batch.memory import need_of
 from volcomp.batch.report import DONE, FAILED
 from volcomp.batch.run import run as run_batch
 from volcomp.errors import UnsupportedError
+from volcomp.options import EncodeOptions
 from volcomp.runtime.cpus import memory_limits
 
 
@@ -93,14 +94,14 @@ def test_only_a_batch_that_asks_for_a_gpu_takes_one(tmp_path, monkeypatch):
     taken = []
 
     def perform_none(how, *arguments):
-        taken.append(how.device)
+        taken.append(how.options.device)
         raise UnsupportedError("that was all")
 
     monkeypatch.setattr(sys.modules[run_batch.__module__], "Machine", perform_none)
     series(tmp_path / "in" / "a", 1)
     for device in ("auto", "cpu", "cuda"):
         with pytest.raises(UnsupportedError, match="that was all"):
-            run_batch(tmp_path / "in", tmp_path / "out", device=device)
+            run_batch(tmp_path / "in", tmp_path / "out", EncodeOptions(device=device))
     assert taken == ["cpu", "cpu", "cuda"]
 
 

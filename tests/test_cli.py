@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import volcomp
-from tests.helpers import compress, contents, damage, image, noise, series
+from tests.helpers import ONE, compress, contents, damage, image, noise, series
 from volcomp import cli
 from volcomp.archive.restore import restore
+from volcomp.cli.arguments import slices
 from volcomp.container.sections import SLAB, SectionId
 
 COMMAND = [sys.executable, "-m", "volcomp"]
@@ -123,13 +124,13 @@ def test_wrong_usage(arguments, call):
 
 @pytest.mark.parametrize(("text", "expected"), [("40:44", slice(40, 44)), ("7", slice(7, 8)), ("5:", slice(5, None))])
 def test_slices_are_read_as_in_python(text, expected):
-    assert cli._slices(text) == expected
+    assert slices(text) == expected
 
 
 @pytest.mark.parametrize("text", ["4:4", "5:4", "-3:5", "1:2:3", ":", "", "a", "1.5", ":0"])
 def test_slices_that_are_none(text, call, tmp_path):
     if text == ":":
-        assert cli._slices(text) == slice(0, None)
+        assert slices(text) == slice(0, None)
         return
     fails(call("decompress", tmp_path / "x", f"--slices={text}"), f"--slices {text!r} ")
 
@@ -223,7 +224,7 @@ def test_an_interrupt_leaves_what_was_there(slow_work, number):
 
 
 def test_an_interrupted_restoration_leaves_nothing(slow_work):
-    compress([slow_work / "ct"], slow_work / "x.vcz", force=True, check=False)
+    compress([slow_work / "ct"], slow_work / "x.vcz", force=True, verify=False)
     fails(interrupted(["decompress", slow_work / "x.vcz", "-o", slow_work / "out"], slow_work, signal.SIGTERM),
           "interrupted", code=130)  # fmt: skip
     assert sorted(os.listdir(slow_work)) == ["ct", "x.vcz"]
@@ -314,7 +315,7 @@ def test_help_imports_nothing_that_takes_long(arguments):
 def test_an_interrupt_between_files_of_a_forced_restoration(archive, tmp_path, monkeypatch):
     """The files that are not replaced yet are as they were, and no temporary folder is left."""
     target = tmp_path / "out"
-    restore(archive, target, threads=1)
+    restore(archive, target, options=ONE)
     for path in target.iterdir():
         path.write_text("mine")
     replace = os.replace
@@ -325,7 +326,7 @@ def test_an_interrupt_between_files_of_a_forced_restoration(archive, tmp_path, m
 
     monkeypatch.setattr(os, "replace", one_then_stop)
     with pytest.raises(KeyboardInterrupt):
-        restore(archive, target, threads=1, force=True)
+        restore(archive, target, options=ONE, force=True)
     assert sorted(path.stat().st_size == 4 for path in target.iterdir()) == [False] + [True] * 39
 
 

@@ -16,6 +16,7 @@ from volcomp import models
 from volcomp.codec.decode import Progress, decode_slabs
 from volcomp.codec.encode import _slab_count, encode
 from volcomp.codec.place import Place, by_device, by_reference
+from volcomp.constants import RADIUS
 from volcomp.container.header import DTYPES, read_header
 from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
@@ -120,7 +121,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
     class Poisoned(slab.Slab):
         def __init__(self, layout, limit, fitted, model, common=None):  # type: ignore[no-untyped-def]
             super().__init__(layout, limit, fitted, model, common)
-            unknown = pad(np.ones(self.shape, bool), 0, slab.RADIUS).ravel()
+            unknown = pad(np.ones(self.shape, bool), 0, RADIUS).ravel()
             random = np.random.default_rng(9)
             self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
             self._error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())

@@ -20,7 +20,8 @@ from benchmarks.command import same_files
 from volcomp import cli, progress
 from volcomp.archive import pack
 from volcomp.errors import UnkeptWarning
-from volcomp.options import MODELS
+from volcomp.models import CHOICES
+from volcomp.options import EncodeOptions
 from volcomp.runtime import compiled, precompiled
 
 SOURCE = """
@@ -266,7 +267,7 @@ def test_a_class_is_named_by_the_instructions_that_its_code_is_made_of(name):
     processor, features = precompiled.TARGETS[name]
     if platform.machine().lower() not in ("x86_64", "amd64"):
         pytest.skip("of another architecture")
-    asked = "from volcomp import precompiled, vectors; print(vectors.instructions(), precompiled.own())"
+    asked = "from volcomp.runtime import precompiled, vectors; print(vectors.instructions(), precompiled.own())"
     environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features}
     told = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.split() == [name, name]
@@ -280,7 +281,8 @@ def test_a_class_fits_processors_with_all_of_its_features():
 
 COMMAND = """
 import sys, pathlib
-from volcomp import cli, compiled, precompiled
+from volcomp import cli
+from volcomp.runtime import compiled, precompiled
 precompiled.FOLDER = pathlib.Path(sys.argv.pop(1))
 begun = []
 with compiled.watched(lambda: begun.append(1), lambda: None):
@@ -307,12 +309,12 @@ def test_from_code_compiled_ahead_everything_works_at_once_and_gives_the_same(tm
         assert told.returncode == 0, told.stderr
         return told.stdout
 
-    for model in MODELS:
+    for model in CHOICES:
         if model != "paper":
             assert run("compress", "series", "-o", f"{model}.vcz", "--model", model).endswith("\n0 compiled\n")
             assert run("decompress", f"{model}.vcz", "-o", model).endswith("\n0 compiled\n")
             assert same_files(tmp_path / "series", tmp_path / model)
-            pack.compress([tmp_path / "series"], tmp_path / "here.vcz", model=model, force=True)
+            pack.compress([tmp_path / "series"], tmp_path / "here.vcz", EncodeOptions(model), force=True)
             assert (tmp_path / "here.vcz").read_bytes() == (tmp_path / f"{model}.vcz").read_bytes()
     assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").rglob("*.nbc"))
 

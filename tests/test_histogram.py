@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 
 import volcomp
 from volcomp import models
-from volcomp.codec import loop
+from volcomp.codec.decode import decode_slabs
+from volcomp.codec.encode import encode
+from volcomp.constants import CLASSES
 from volcomp.errors import DamagedError
+from volcomp.options import EncodeOptions
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.stages import level_factors, symbols
 from volcomp.stages.ans import Tables
@@ -57,7 +60,7 @@ def test_blocks_are_means_of_the_factors(seed: int, limit: int) -> None:
     factors = blocks.factors[level_factors.PAD :][: limit + 1].astype(float)  # those of one level each, by level
     assert (np.abs(factors - ideal) <= 0.01 * ideal + 1).all() and factors.min() >= 1 and factors.max() < 1 << 12
     assert np.array_equal(np.diff(blocks.sums), factors)
-    for c in random.integers(0, symbols.CLASSES, 20).tolist():
+    for c in random.integers(0, CLASSES, 20).tolist():
         low, reach = int(symbols.LOW_BITS[c]), int(symbols.REACH[c])
         mean, products = int(random.integers(0, 16 * limit + 1)), np.empty(TABLES.ordered.shape[2], np.uint32)
         begin, at, *_ = level_factors.weigh.py_func(mean, c, TABLES.ordered, TABLES.escape, blocks, products)
@@ -133,10 +136,10 @@ def test_a_series_with_a_comb_is_smaller(model: str, monkeypatch: pytest.MonkeyP
     z, y, x = np.indices((8, 64, 64))
     voxels = 2 * np.rint(300 + 40 * np.sin(x / 9) + 30 * np.cos(y / 7 + z) + random.normal(0, 6, z.shape)).astype("u2")
     voxels += random.random(z.shape) < 0.1
-    header, payloads = loop.encode(voxels, model=model)
+    header, payloads = encode(voxels, EncodeOptions(model))
     assert np.array_equal(decode(header, payloads), voxels)
     monkeypatch.setattr(level_factors, "find", lambda *_: None)
-    without = loop.encode(voxels, model=model)
+    without = encode(voxels, EncodeOptions(model))
     assert np.array_equal(decode(*without), voxels)
     assert len(payloads[0]) < 0.95 * len(without[1][0])
 
@@ -144,11 +147,11 @@ def test_a_series_with_a_comb_is_smaller(model: str, monkeypatch: pytest.MonkeyP
 def test_a_damaged_list_is_refused_with_a_sentence() -> None:
     random = np.random.default_rng(2)
     voxels = (2 * random.integers(400, 430, (3, 40, 40)) + (random.random((3, 40, 40)) < 0.1)).astype("u2")
-    header, (payload,) = loop.encode(voxels, model="fast")
+    header, (payload,) = encode(voxels, EncodeOptions("fast"))
     at = payload.index(b"\xff", 8)
     for k in range(at, at + 40):
         hurt = payload[:k] + bytes([payload[k] ^ 0x55]) + payload[k + 1 :]
-        ((_, back),) = loop.decode_slabs(header, {0: hurt})
+        ((_, back),) = decode_slabs(header, {0: hurt})
         assert isinstance(back, DamagedError) or np.array_equal(back, voxels)
 
 

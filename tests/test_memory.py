@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 
 import volcomp
-from tests.helpers import compress, contents, image, noise, series
+from tests.helpers import ONE, compress, contents, image, noise, series
 from tests.test_codec import scan
 from volcomp import DamagedError, UnsupportedError, VerificationError
 from volcomp.archive import pack
 from volcomp.archive.header_writer import KeptWriter
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.stack import Stack
-from volcomp.codec import loop
+from volcomp.codec import place
+from volcomp.codec.decode import Opener, decode_slabs
+from volcomp.codec.encode import encode, encode_slabs, progress_of
 from volcomp.codec.engines import OnThreads
 from volcomp.codec.source import Held
 from volcomp.container.sections import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
 from volcomp.encoder import linear_fit
 from volcomp.gpu import device
+from volcomp.options import DecodeOptions, EncodeOptions
 from volcomp.pipelines.row import wavefront
 from volcomp.stages import payload
 from volcomp.stages.histogram_packing import Mapping
@@ -74,16 +77,16 @@ def few(counts, slabs, *names):
 @pytest.mark.parametrize("model", ["fast", "paper"])
 def test_encoder_and_decoder_have_few_slabs_in_memory(living, model):
     voxels = scan((400, 6, 7))
-    header, slabs = loop.encode_slabs(Held(voxels), model=model, threads=THREADS, check=True)
+    header, slabs = encode_slabs(Held(voxels), EncodeOptions(model, threads=THREADS))
     payloads = []
     for payload, decoded in slabs:
         assert np.array_equal(decoded, voxels[20 * len(payloads) :][:20])
         payloads.append(payload)
         del decoded
     few(living, 20, "read", "levels", "decoded")
-    assert (header, payloads) == loop.encode(voxels, model=model)
+    assert (header, payloads) == encode(voxels, EncodeOptions(model))
     living["decoded"].all = 0
-    for _, part in loop.decode_slabs(header, dict(enumerate(payloads)), threads=THREADS):
+    for _, part in decode_slabs(header, dict(enumerate(payloads)), DecodeOptions(threads=THREADS)):
         del part
     few(living, 20, "decoded")
 
@@ -105,7 +108,7 @@ def impatient(monkeypatch, low_slabs):
             yield following
             del following
 
-    for way in ("survey", "restore"):
+    for way in ("encode", "decode"):
         genuine = getattr(OnThreads, way)
         monkeypatch.setattr(
             OnThreads, way, lambda engine, *arguments, genuine=genuine: watched(genuine(engine, *arguments))
@@ -120,8 +123,8 @@ def test_no_slab_outlives_its_use(impatient, tmp_path, frames):
     else:
         image(tmp_path / "in" / "all", noise((frames, 6, 6)))
     compress([tmp_path / "in"], tmp_path / "x.vcz")
-    restore(tmp_path / "x.vcz", tmp_path / "out", threads=1)
-    verify(tmp_path / "x.vcz", threads=1)
+    restore(tmp_path / "x.vcz", tmp_path / "out", options=ONE)
+    verify(tmp_path / "x.vcz", options=ONE)
     voxels = volcomp.decompress(volcomp.compress(noise((200, 6, 6)), threads=1), threads=1)
     assert len(impatient) == 5 * 10 and len(voxels) == 200
 
@@ -136,13 +139,13 @@ def test_archives_have_few_slabs_in_memory(living, tmp_path, frames):
     compress([tmp_path / "in"], tmp_path / "x.vcz", threads=THREADS)
     few(living, 10, "read", "levels", "decoded")
     living["decoded"].all = 0
-    restore(tmp_path / "x.vcz", tmp_path / "out", threads=THREADS)
+    restore(tmp_path / "x.vcz", tmp_path / "out", options=DecodeOptions(threads=THREADS))
     few(living, 10, "decoded")
     assert contents(tmp_path / "out") == contents(tmp_path / "in")
 
 
 def test_payloads_are_asked_for_in_turn(low_slabs):
-    header, payloads = loop.encode(scan((400, 6, 7)), model="fast")
+    header, payloads = encode(scan((400, 6, 7)), EncodeOptions("fast"))
     asked = []
 
     class Lazy(dict):
@@ -150,14 +153,15 @@ def test_payloads_are_asked_for_in_turn(low_slabs):
             asked.append(k)
             return super().__getitem__(k)
 
-    for k, _ in loop.decode_slabs(header, Lazy(enumerate(payloads)), threads=THREADS):
+    for k, _ in decode_slabs(header, Lazy(enumerate(payloads)), DecodeOptions(threads=THREADS)):
         assert len(asked) <= k + THREADS + 2
     assert sorted(asked) == [*range(20)]
 
 
 def test_slabs_are_not_coded_far_ahead(low_slabs):
     done = []
-    _, slabs = loop.encode_slabs(Held(scan((400, 6, 7))), model="fast", threads=1, progress=done.append)
+    options = EncodeOptions("fast", verify=False, threads=1)
+    _, slabs = encode_slabs(Held(scan((400, 6, 7))), options, progress=done.append)
     assert not done
     next(slabs)
     slabs.close()
@@ -167,21 +171,22 @@ def test_slabs_are_not_coded_far_ahead(low_slabs):
 @pytest.mark.parametrize(("check", "times"), [(False, 1), (True, 2)])
 def test_progress_adds_up(low_slabs, check, times):
     voxels, done = scan((60, 12, 12)), []
-    _, slabs = loop.encode_slabs(Held(voxels), model="fast", progress=done.append, check=check)
+    _, slabs = encode_slabs(Held(voxels), EncodeOptions("fast", verify=check), progress=done.append)
     assert all((decoded is not None) == check for _, decoded in slabs)
     assert sum(done) == times * voxels.size
 
 
-@pytest.mark.parametrize("options", [{"effort": 6}, {"backend": "torch"}])
-def test_other_ways_to_code_are_verified_as_well(low_slabs, options):
+@pytest.mark.parametrize(("effort", "where"), [(6, place.by_device), (5, place.on("cpu", "torch"))])
+def test_other_ways_to_code_are_verified_as_well(low_slabs, effort, where):
     """After a fit, when it is known which payloads are kept; on a device, group by group."""
     pytest.importorskip("torch")
     voxels, done = scan((40, 12, 14)), []
-    header, slabs = loop.encode_slabs(Held(voxels), model="fast", progress=done.append, check=True, **options)
+    options = EncodeOptions("fast", effort)
+    header, slabs = encode_slabs(Held(voxels), options, progress=done.append, place=where)
     payloads, decoded = zip(*slabs, strict=True)
     assert np.array_equal(np.concatenate(decoded), voxels)
-    assert sum(done) == loop.progress_of(voxels.size, options.get("effort", 5)) + voxels.size
-    assert (header, [*payloads]) == loop.encode(voxels, model="fast", **options)
+    assert sum(done) == progress_of(voxels.size, effort) + voxels.size
+    assert (header, [*payloads]) == encode(voxels, options, place=where)
 
 
 # ----------------------------------------------------------------------------------------------------- verification
@@ -205,7 +210,7 @@ def test_what_is_on_disk_is_verified_in_the_end(tmp_path, monkeypatch, tag):
     with pytest.raises(VerificationError, match=r"so nothing was written: .* not what was written"):
         compress([tmp_path / "in"], tmp_path / "x.vcz")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
-    compress([tmp_path / "in"], tmp_path / "x.vcz", check=False)
+    compress([tmp_path / "in"], tmp_path / "x.vcz", verify=False)
 
 
 def test_a_section_that_was_not_written_is_missed(tmp_path, monkeypatch):
@@ -273,7 +278,7 @@ def test_pixels_that_change_between_two_readings(tmp_path, monkeypatch, check, f
 
     monkeypatch.setattr(Stack, "slices", change_then_read)
     with pytest.raises(UnsupportedError, match="x changed while it was being read"):
-        compress([folder], tmp_path / "x.vcz", check=check)
+        compress([folder], tmp_path / "x.vcz", verify=check)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -281,7 +286,7 @@ def test_a_slab_that_does_not_decode_is_said_to_be(tmp_path, monkeypatch):
     def fail(self, k, payload):
         raise DamagedError("it is odd")
 
-    monkeypatch.setattr(loop._Back, "begin", fail)
+    monkeypatch.setattr(Opener, "begin", fail)
     with pytest.raises(VerificationError, match=r"nothing was written: slab 0 .* is damaged: it is odd"):
         compress([series(tmp_path / "in", 3)], tmp_path / "x.vcz")
 
@@ -296,7 +301,7 @@ def test_what_is_freed_is_given_back(function):
     code = f"""
 import sys
 import numpy as np
-from volcomp import heap
+from volcomp.runtime import heap
 
 def resident():
     lines = dict(line.split(":") for line in open("/proc/self/status"))
@@ -340,8 +345,8 @@ def peaks(monkeypatch):
     for where, name in (
         (linear_fit, "fit_by_effort"),
         (payload, "write"),
-        (wavefront, "survey"),
-        (wavefront, "restore"),
+        (wavefront, "predict_slab"),
+        (wavefront, "decode_slab"),
     ):
         traced(where, name)
     yield found
@@ -354,14 +359,14 @@ def test_a_slab_takes_few_bytes_a_voxel(peaks):
     voxels = (np.arange(160)[:, None] + random.integers(0, 40, (24, 160, 512))).astype("<u2")
     voxels[:, :, ::3] = 100  # a spike, so that there are contexts
     for part in (voxels[:, :9, :9], voxels):  # once what is compiled, or read, at first
-        _, slabs = loop.encode_slabs(Held(part), model="fast", threads=1, check=True)
+        _, slabs = encode_slabs(Held(part), EncodeOptions("fast", threads=1))
         for _, decoded in slabs:
             del decoded
         if not tracemalloc.is_tracing():
             peaks.clear()
             tracemalloc.start()
     taken = {stage: peak / voxels.size for stage, peak in peaks.items()}
-    assert taken["survey"] < 16.5 and taken["restore"] < 11.5 and taken["write"] < 19, taken
+    assert taken["predict_slab"] < 16.5 and taken["decode_slab"] < 11.5 and taken["write"] < 19, taken
     assert taken["fit_by_effort"] < 28, taken
 
 
@@ -369,10 +374,10 @@ def test_a_slab_takes_few_bytes_a_voxel(peaks):
 def test_torch_is_not_imported_to_hear_that_there_is_no_gpu(monkeypatch):
     code = """
 import ctypes, os, sys
-from volcomp import codec
+from volcomp.codec import place
 from volcomp.gpu import device
 assert not device.may_be_there() or os.path.exists("/dev/kfd") or ctypes.CDLL("libcuda.so.1")
-assert codec._takes_gpu("auto", 1 << 40) or device.may_be_there() or "torch" not in sys.modules
+assert place._takes_gpu("auto", 1 << 40) or device.may_be_there() or "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from neighbourhoods import pad
-from volcomp.codec import loop
-from volcomp.pipelines.row.slab import padded
+from volcomp.codec.encode import encode
+from volcomp.options import EncodeOptions
+from volcomp.constants import CLASSES, RADIUS, TABLE_BITS
 from volcomp.stages import ans, peak, symbols
-from volcomp.stages.grid import flat
-from volcomp.stages.linear import RADIUS
+from volcomp.stages.grid import flat, padded
 
 from .test_codec import decode
 from .test_linear import some_levels
@@ -31,7 +31,7 @@ def test_contexts_are_those_of_the_description() -> None:
     levels = np.where(random.random((4, 9, 10)) < 0.5, 7, some_levels((4, 9, 10)))
     known, index, strides = padded(levels)
     mean = np.clip(16 * 7 + random.normal(0, 300, levels.size), 0, None).astype(np.int32)
-    classes = random.integers(0, symbols.CLASSES, levels.size).astype(np.uint8)
+    classes = random.integers(0, CLASSES, levels.size).astype(np.uint8)
     depth = np.minimum(np.indices(levels.shape)[0], 2).astype(np.uint8).ravel()
     context = np.empty(levels.size, np.uint8)
     neighbours = flat(peak.NEIGHBOURS, strides)
@@ -42,7 +42,7 @@ def test_contexts_are_those_of_the_description() -> None:
 
 
 def test_the_scales_are_those_of_the_classes() -> None:
-    for c in range(symbols.CLASSES):
+    for c in range(CLASSES):
         scale = int(peak.QUARTERS[c % 4]) * 2 ** (c // 4) / 4096 / 16
         assert abs(np.log2(scale) - symbols.class_log_scale(c)) < 0.001
 
@@ -50,9 +50,9 @@ def test_the_scales_are_those_of_the_classes() -> None:
 @pytest.mark.parametrize("code", range(1, 256))
 def test_flag_counts_are_odds(code: int) -> None:
     no, yes = ans.flag_counts(code).tolist()
-    assert no >= 1 and yes >= 1 and no + yes == 1 << ans.TABLE_BITS
+    assert no >= 1 and yes >= 1 and no + yes == 1 << TABLE_BITS
     odds = 1.125 ** (code - 128)
-    assert abs(yes - (1 << ans.TABLE_BITS) * odds / (1 + odds)) <= 1
+    assert abs(yes - (1 << TABLE_BITS) * odds / (1 + odds)) <= 1
 
 
 def masked_noise() -> np.ndarray:
@@ -64,10 +64,10 @@ def masked_noise() -> np.ndarray:
 
 def test_a_spike_is_found_and_paid_for_by_its_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = masked_noise()
-    header, payloads = loop.encode(voxels, model="fast")
+    header, payloads = encode(voxels, EncodeOptions("fast"))
     assert np.array_equal(decode(header, payloads), voxels)
     monkeypatch.setattr(peak, "candidate", lambda levels, limit: None)
-    without = loop.encode(voxels, model="fast")
+    without = encode(voxels, EncodeOptions("fast"))
     assert np.array_equal(decode(*without), voxels)
     saved = len(without[1][0]) - len(payloads[0])
     assert saved > 0.05 * len(payloads[0]), f"{saved} of {len(payloads[0])} bytes"

@@ -15,11 +15,14 @@ from experiments import trial
 from tests.helpers import compress, damage, noise, series
 from volcomp import DamagedError, VerificationError, VolcompError
 from volcomp.archive.restore import restore, verify
-from volcomp.codec import loop
+from volcomp.codec.decode import Opener
+from volcomp.codec.encode import encode, encode_slabs
 from volcomp.codec.engines import Workers
 from volcomp.codec.source import Held
-from volcomp.codec.volumes import decode, read_volume
+from volcomp.codec.volumes import decode_volume
 from volcomp.container.sections import SLAB, Reader, SectionId
+from volcomp.container.volume import read_volume
+from volcomp.options import DecodeOptions, EncodeOptions
 
 DEPTH = 200  # ten low slabs, so that most of them are still to come when one fails
 
@@ -65,8 +68,8 @@ def odd(monkeypatch):
             raise DamagedError("it is odd")
         return begin(self, k, payload)
 
-    begin = loop._Back.begin
-    monkeypatch.setattr(loop._Back, "begin", fail)
+    begin = Opener.begin
+    monkeypatch.setattr(Opener, "begin", fail)
 
 
 def none_is_left(workers, error):
@@ -115,25 +118,25 @@ def test_an_array_that_is_damaged(damaged_array, workers, slices):
 
 def test_verifying_an_array_that_is_damaged(sound_array, workers, odd):
     with pytest.raises(DamagedError) as error:
-        verify(sound_array, threads=2)
+        verify(sound_array, options=DecodeOptions(threads=2))
     none_is_left(workers, error)
 
 
 @pytest.mark.parametrize("slices", [None, slice(0, 199), slice(25, 26)])
 def test_files_that_are_damaged(damaged_files, workers, tmp_path, slices):
     with pytest.raises(DamagedError) as error:
-        restore(damaged_files, tmp_path / "out", slices=slices, threads=2)
+        restore(damaged_files, tmp_path / "out", slices=slices, options=DecodeOptions(threads=2))
     none_is_left(workers, error)
 
 
 def test_verifying_files_that_are_damaged(sound_files, workers, odd):
     with pytest.raises(DamagedError) as error:
-        verify(sound_files, threads=2)
+        verify(sound_files, options=DecodeOptions(threads=2))
     none_is_left(workers, error)
 
 
 def test_a_salvage(damaged_files, workers, tmp_path):
-    restore(damaged_files, tmp_path / "out", threads=2, salvage=True)
+    restore(damaged_files, tmp_path / "out", options=DecodeOptions(threads=2), salvage=True)
     assert workers.all == 1 and workers.now == 0
 
 
@@ -147,7 +150,7 @@ def test_a_target_that_fails_in_the_midst(damaged_files, workers, tmp_path, monk
 
     monkeypatch.setattr(module, "_emit", full)
     with pytest.raises(VolcompError, match="full") as error:
-        restore(damaged_files, tmp_path / "out", threads=2)
+        restore(damaged_files, tmp_path / "out", options=DecodeOptions(threads=2))
     none_is_left(workers, error)
 
 
@@ -164,7 +167,7 @@ def test_slabs_that_nobody_asks_for_any_more(damaged_array, workers):
     with damaged_array.open("rb") as file:
         reader = Reader(file)
         volume = read_volume(reader, 0)
-        with closing(decode(reader, volume, [*range(10)], threads=2, device="cpu")) as slabs:
+        with closing(decode_volume(reader, volume, [*range(10)], DecodeOptions(2, "cpu"))) as slabs:
             next(slabs)
             assert workers.now == 1
         assert workers.now == 0
@@ -198,13 +201,19 @@ class Failing(Held):
 
 @pytest.mark.parametrize("check", [True, False])
 def test_a_source_that_fails(array, workers, check):
-    _, slabs = loop.encode_slabs(Failing(array), model="fast", threads=2, check=check)
+    _, slabs = encode_slabs(Failing(array), EncodeOptions("fast", verify=check, threads=2))
     with pytest.raises(OSError, match="gone") as error, closing(slabs):
         list(slabs)
     none_is_left(workers, error)
 
 
-@pytest.mark.parametrize("code", [loop.encode, lambda voxels, **options: trial.encoded(voxels, "fast", 2)])
+@pytest.mark.parametrize(
+    "code",
+    [
+        lambda voxels: encode(voxels, EncodeOptions("fast", threads=2)),
+        lambda voxels: trial.encoded(voxels, "fast", 2),
+    ],
+)
 def test_an_interrupt_while_slabs_are_coded(array, workers, monkeypatch, code):
     def interrupted(self, jobs):
         results = in_order(self, jobs)
@@ -214,7 +223,7 @@ def test_an_interrupt_while_slabs_are_coded(array, workers, monkeypatch, code):
     in_order = Workers.in_order
     monkeypatch.setattr(Workers, "in_order", interrupted)
     with pytest.raises(KeyboardInterrupt) as error:
-        code(array, model="fast", threads=2)
+        code(array)
     none_is_left(workers, error)
 
 
