@@ -9,15 +9,23 @@ import pytest
 from hypothesis import given, settings
 
 from benchmarks import gpu as gpu_speed
+from neighbourhoods import pad
 from volcomp import models
-from volcomp.arrays import _opened
-from volcomp.codec import loop
-from volcomp.codec.volumes import read_volume
+from volcomp.codec import encode as encoding
+from volcomp.codec.decode import decode_slabs
+from volcomp.codec.encode import encode
+from volcomp.codec.place import on
+from volcomp.constants import RADIUS
+from volcomp.container.header import read_header
+from volcomp.container.inspection import opened
 from volcomp.container.sections import SLAB, SectionId
+from volcomp.container.volume import read_volume
 from volcomp.encoder import linear_fit
+from volcomp.options import EncodeOptions
 from volcomp.pipelines.row import wavefront
 from volcomp.pipelines.row.pipeline import ROW
-from volcomp.pipelines.row.slab import Team, lay_out
+from volcomp.pipelines.row.slab import lay_out
+from volcomp.runtime.team import Team
 from volcomp.stages import features, linear, peak, supports, weight_delta
 from volcomp.stages.lstm import cpu
 from volcomp.stages.payload import Predictions, Reader
@@ -27,11 +35,14 @@ from .test_codec import decode, scan, volumes
 
 torch = pytest.importorskip("torch")
 
-from volcomp.gpu import device  # noqa: E402
-from volcomp.gpu.row import group, plain  # noqa: E402
+from volcomp.gpu.row import device, group, plain  # noqa: E402
 from volcomp.gpu.row import network as networks  # noqa: E402
-from volcomp.gpu.row import wavefront as gpu_walk  # noqa: E402
+from volcomp.gpu.row import wavefront as on_device  # noqa: E402
+from volcomp.learn import fine_tuning  # noqa: E402
 from volcomp.torchops import lanes  # noqa: E402
+
+TORCH = on("cpu", "torch")  # what a GPU does, on the CPU
+ROWS = [choice for choice in models.CHOICES if models.chosen(choice).pipeline == "row"]
 
 
 def on_torch(number: int) -> networks.Network:
@@ -46,20 +57,20 @@ def slab_of(levels: np.ndarray, limit: int, number: int, fitted: linear.Weights 
     return wavefront.SlabInput(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
 
 
-def same_survey(one: object, other: object) -> bool:
+def same_predictions(one: object, other: object) -> bool:
     return all((a is None) == (b is None) and np.array_equal(a, b) for a, b in zip(one, other, strict=True))  # type: ignore[call-overload]
 
 
 def nothing(done: int) -> None:
-    """For walks whose progress is of no interest."""
+    """For whom progress is of no interest."""
 
 
-def comes_back(slabs: list[wavefront.SlabInput], surveys: list[Predictions], network: networks.Network) -> bool:
-    """Whether a walk back, asked for what the surveys say, is told the voxels and gives the slabs."""
-    replays = [device._Replay(slab, survey) for slab, survey in zip(slabs, surveys, strict=True)]
+def comes_back(slabs: list[wavefront.SlabInput], predictions: list[Predictions], network: networks.Network) -> bool:
+    """Whether decoding, asked for what the predictions say, is told the voxels and gives the slabs."""
+    replays = [device._Replay(slab, one) for slab, one in zip(slabs, predictions, strict=True)]
     both = zip(slabs, replays, strict=True)
-    opened = [wavefront.SlabStream(slab.layout, cast(Reader, replay), slab.limit, slab.fitted) for slab, replay in both]
-    levels = gpu_walk.restore(opened, network, nothing)
+    streams = [wavefront.SlabStream(slab.layout, cast(Reader, replay), slab.limit, slab.stage) for slab, replay in both]
+    levels = on_device.decode_slabs(streams, network, nothing)
     same = [
         isinstance(one, np.ndarray) and np.array_equal(one, slab.levels)
         for one, slab in zip(levels, slabs, strict=True)
@@ -70,13 +81,13 @@ def comes_back(slabs: list[wavefront.SlabInput], surveys: list[Predictions], net
 # ------------------------------------------------------------------------------------------------ the same everywhere
 
 
-@pytest.mark.parametrize("model", models.RUNS)
+@pytest.mark.parametrize("model", ROWS)
 @settings(max_examples=6)
 @given(voxels=volumes)
 def test_any_volume_has_the_same_bytes(model: str, voxels: np.ndarray) -> None:
-    expected = loop.encode(voxels, model=model)
-    assert loop.encode(voxels, model=model, backend="torch") == expected
-    assert np.array_equal(decode(*expected, backend="torch"), voxels)
+    expected = encode(voxels, EncodeOptions(model))
+    assert encode(voxels, EncodeOptions(model), place=TORCH) == expected
+    assert np.array_equal(decode(*expected, place=TORCH), voxels)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +96,13 @@ def test_any_volume_has_the_same_bytes(model: str, voxels: np.ndarray) -> None:
 def test_slabs_of_all_heights_have_the_same_bytes(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """There and back, every released model; a ball in air, with padding, in slabs of 4, 5 and 5 slices."""
     voxels = scan((14, 24, 31))
-    monkeypatch.setitem(models.CURRENT, "fast", number)
-    monkeypatch.setattr(loop, "SLAB_HEIGHT", 5)
-    expected = loop.encode(voxels, model="fast")
-    assert len(expected[1]) == 3
-    coded = loop.encode(voxels, model="fast", backend="torch")
+    options = EncodeOptions(models.RELEASED[number])
+    monkeypatch.setattr(encoding, "SLAB_HEIGHT", 5)
+    expected = encode(voxels, options)
+    assert len(expected[1]) == 3 and read_header(expected[0]).model.number == number
+    coded = encode(voxels, options, place=TORCH)
     assert coded == expected
-    assert np.array_equal(decode(*expected, backend="torch"), voxels)
+    assert np.array_equal(decode(*expected, place=TORCH), voxels)
     assert np.array_equal(decode(*coded), voxels)
 
 
@@ -106,9 +117,9 @@ def test_hard_volumes_have_the_same_bytes(kind: str, dtype: str) -> None:
         "steps": np.where(random.random(shape) < 0.3, info.min, info.max - random.integers(0, 99, shape)),
         "flat": np.full(shape, 7),
     }[kind].astype(dtype)
-    expected = loop.encode(voxels, model="fast")
-    assert loop.encode(voxels, model="fast", backend="torch") == expected
-    assert np.array_equal(decode(*expected, backend="torch"), voxels)
+    expected = encode(voxels, EncodeOptions("fast"))
+    assert encode(voxels, EncodeOptions("fast"), place=TORCH) == expected
+    assert np.array_equal(decode(*expected, place=TORCH), voxels)
 
 
 def _of_their_length(path: Path) -> object:
@@ -119,11 +130,11 @@ def _of_their_length(path: Path) -> object:
 @pytest.mark.parametrize("path", [*map(_of_their_length, sorted(FOLDER.glob("*.vcz")))])
 def test_golden_files_decode(path: Path) -> None:
     """Of all releases: their supports, their models, and those that were fitted to a volume."""
-    with _opened(path) as reader:
+    with opened(path) as reader:
         volume = read_volume(reader, 0)
         payloads = [reader.read(SectionId(SLAB, 0, k)) for k in range(len(volume.layout.slabs))]
-    expected = decode(volume.codec_header, payloads)
-    assert np.array_equal(decode(volume.codec_header, payloads, backend="torch"), expected)
+    expected = decode(volume.section, payloads)
+    assert np.array_equal(decode(volume.section, payloads, place=TORCH), expected)
 
 
 def slabs_of_all_kinds(number: int) -> list[wavefront.SlabInput]:
@@ -153,9 +164,9 @@ def slabs_of_all_kinds(number: int) -> list[wavefront.SlabInput]:
 @pytest.mark.parametrize("number", [2, 6])
 def test_slabs_of_all_kinds_walk_together(number: int) -> None:
     slabs, backend = slabs_of_all_kinds(number), cpu.Network(ROW.load(models.RELEASED[number]))
-    found = gpu_walk.survey(slabs, on_torch(number), nothing)
-    for slab, survey in zip(slabs, found, strict=True):
-        assert same_survey(survey, wavefront.survey(slab, backend, Team(), nothing))
+    found = on_device.predict_slabs(slabs, on_torch(number), nothing)
+    for slab, one in zip(slabs, found, strict=True):
+        assert same_predictions(one, wavefront.predict_slab(slab, backend, Team(), nothing))
     assert comes_back(slabs, found, on_torch(number))
 
 
@@ -167,18 +178,18 @@ def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch)
     changed = weight_delta.to_bytes(
         weight_delta.Differences(*gains, np.ones(n, np.int64), np.array([40, -60]), np.zeros((rows, columns), np.int64))
     )
-    monkeypatch.setattr(loop, "_fit", lambda *arguments: changed)
-    monkeypatch.setattr(loop, "_size", lambda coded: -len(coded[0]))  # what is fitted is kept
+    monkeypatch.setattr(fine_tuning, "fine_tune", lambda *arguments: changed)
+    monkeypatch.setattr(encoding, "_size", lambda coded: -len(coded[0]))  # what is fitted is kept
     voxels = scan((3, 14, 12))
-    expected = loop.encode(voxels, model="fast", effort=6)
-    assert loop.read_header(expected[0]).differences == changed != b""
-    assert loop.encode(voxels, model="fast", effort=6, backend="torch") == expected
-    assert np.array_equal(decode(*expected, backend="torch"), voxels)
+    expected = encode(voxels, EncodeOptions("fast", effort=6))
+    assert read_header(expected[0]).differences == changed != b""
+    assert encode(voxels, EncodeOptions("fast", effort=6), place=TORCH) == expected
+    assert np.array_equal(decode(*expected, place=TORCH), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((7, 20, 26))
-    coded = loop.encode(voxels, model="fast")
+    coded = encode(voxels, EncodeOptions("fast"))
 
     class Poisoned(group.Group):
         def __init__(self, network, parts, levels):  # type: ignore[no-untyped-def]
@@ -191,13 +202,13 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
                 for array in (self.known, self.error):
                     array[margins] = torch.randint(-(1 << 14), 1 << 14, (int(margins.sum()),), dtype=array.dtype)
 
-    monkeypatch.setattr(gpu_walk, "Group", Poisoned)
-    assert np.array_equal(decode(*coded, backend="torch"), voxels)
+    monkeypatch.setattr(on_device, "Group", Poisoned)
+    assert np.array_equal(decode(*coded, place=TORCH), voxels)
 
 
 def known_margins(shape: tuple[int, int, int]) -> np.ndarray:
     """Where a voxel of the slab or a copy of one will stand, flat."""
-    return wavefront.pad(np.ones(shape, bool), 0, linear.RADIUS).ravel()
+    return pad(np.ones(shape, bool), 0, RADIUS).ravel()
 
 
 def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
@@ -212,19 +223,19 @@ def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
 
 def test_progress_adds_up_and_a_caller_may_go_away() -> None:
     voxels, done = scan((40, 12, 12)), []
-    header, payloads = loop.encode(voxels, model="fast", progress=done.append, backend="torch")
+    header, payloads = encode(voxels, EncodeOptions("fast"), progress=done.append, place=TORCH)
     assert sum(done) == voxels.size
     done.clear()
-    results = loop.decode_slabs(header, dict(enumerate(payloads)), progress=done.append, backend="torch")
+    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, place=TORCH)
     next(results)
     assert sum(done) == voxels.size
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
 
 def test_an_interrupt_ends_both_halves() -> None:
     """And what it was is what the caller sees, not what it did to the halves."""
     voxels, calls = scan((64, 12, 12)), []
-    header, payloads = loop.encode(voxels, model="fast")
+    header, payloads = encode(voxels, EncodeOptions("fast"))
 
     def interrupted(count: int) -> None:
         calls.append(count)
@@ -232,7 +243,7 @@ def test_an_interrupt_ends_both_halves() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(loop.decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, backend="torch"))
+        list(decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, place=TORCH))
     assert sum(calls) < voxels.size  # the other half may have been through before it could notice
 
 
@@ -242,13 +253,14 @@ def test_an_interrupt_ends_both_halves() -> None:
 def test_the_benchmark_measures_and_compares_with_what_could_be(pretended: None) -> None:
     volume = gpu_speed.tall(scan((5, 16, 16)), 12)
     assert np.array_equal(volume[:, 0, 0], volume[[0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2, 3], 0, 0]) and len(volume) == 12
-    assert gpu_speed.needs("base").products == 256 * 512 + 2 * 256
-    measured = gpu_speed.measure(volume, "fast", 1, together=2)
+    fast = models.chosen("fast")
+    assert gpu_speed.needs(models.chosen("base")).products == 256 * 512 + 2 * 256
+    measured = gpu_speed.measure(volume, fast, 1, together=2)
     seconds = {(step, volumes): took for step, volumes, took in measured}
-    assert seconds["encode", 1] > seconds["survey", 1] > 0
-    assert [*seconds] == [("encode", 1), ("survey", 1), ("decode", 1), ("encode", 2), ("decode", 2)]
+    assert seconds["encode", 1] > seconds["predict", 1] > 0
+    assert [*seconds] == [("encode", 1), ("predict", 1), ("decode", 1), ("encode", 2), ("decode", 2)]
     most = gpu_speed.ceilings("cpu", 64, 1 << 16, 1)
-    encode, *_, both = gpu_speed.rows("a card", "fast", volume, measured, most)
+    encode, *_, both = gpu_speed.rows("a card", fast, volume, measured, most)
     assert set(encode) == set(gpu_speed.COLUMNS) and encode["shape"] == "12x16x16"
     assert float(both["ceiling_seconds"]) >= float(encode["ceiling_seconds"]) and both["volumes"] == "2"
 
