@@ -178,7 +178,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path):
     first, second = series(tmp_path / "one" / "ct", 3), series(tmp_path / "two" / "ct", 3)
     os.utime(second / "IM0001.dcm", (1, 1))
     compress([first], tmp_path / "1.vcz")
-    compress([second], tmp_path / "2.vcz", threads=2, check=False)
+    compress([second], tmp_path / "2.vcz", threads=2, verify=False)
     assert (tmp_path / "1.vcz").read_bytes() == (tmp_path / "2.vcz").read_bytes()
 
 

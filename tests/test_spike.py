@@ -87,9 +87,9 @@ def test_clipped_air_is_tried_before_padding() -> None:
 
 def test_a_peak_is_no_spike() -> None:
     random = np.random.default_rng(1)
-    peak = random.normal(40, 3, (4, 60, 60)).round().astype(np.int32)
-    assert peak.candidate(peak, 80) is None
-    levels = np.where(random.random(peak.shape) < 0.05, 52, peak).astype(np.int32)
+    bell = random.normal(40, 3, (4, 60, 60)).round().astype(np.int32)
+    assert peak.candidate(bell, 80) is None
+    levels = np.where(random.random(bell.shape) < 0.05, 52, bell).astype(np.int32)
     assert peak.candidate(levels, 80) == 52
     assert peak.candidate(np.full((3, 9, 9), 7, np.int32), 9) is None, "among its like alone"
 
