@@ -105,7 +105,7 @@ _ALL = (
 )  # fmt: skip
 RELEASED: Catalogue = {model.number: model for model in _ALL}
 # What `--model` takes, the fastest first. `fast` takes a half to a quarter of the time of `base` and gives up 1.3 % of
-# the size (docs/decisions.md).
+# the size (docs/decisions/speed.md).
 CHOICES = ("turbo", "fast", "base", "paper")
 DEFAULT = "fast"
 

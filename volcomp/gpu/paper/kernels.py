@@ -2,7 +2,7 @@
 the first step to the last, and their cells and hidden outputs never leave it.
 
 Integers throughout, as `paper/reference.py` defines them. The loop writes no memory, so the compiler hoists all that it
-reads of the model, and the table is looked up in shared memory: `docs/decisions.md` has why that matters. Triton's
+reads of the model, and the table is looked up in shared memory: `docs/decisions/gpu.md` has why that matters. Triton's
 division of integers rounds towards zero and its shift to the right down; what is divided here is not negative.
 """
 
