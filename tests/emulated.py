@@ -1,6 +1,7 @@
-"""The kernels of `volcomp.runtime.vectors` as functions that C can call, for processors other than this one, and what they must
-compute. `test_vectors.py` compiles them for each processor, and runs what this one has; `python -m tests.emulated` runs
-those for AArch64 under emulation, and needs `aarch64-linux-gnu-gcc`, a static libc for it, and `qemu-aarch64`."""
+"""The kernels of `volcomp.runtime.vectors` as functions that C can call, for processors other than this one, and what
+they must compute. `test_vectors.py` compiles them for each processor, and runs what this one has; `python -m
+tests.emulated` runs those for AArch64 under emulation, and needs `aarch64-linux-gnu-gcc`, a static libc for it, and
+`qemu-aarch64`."""
 
 import ctypes
 import inspect
@@ -18,11 +19,11 @@ import pytest
 from llvmlite import ir
 from numba.core import cgutils
 
+from volcomp.constants import DEPTHS, INPUTS, LANES
 from volcomp.encoder import normal_equations
 from volcomp.runtime import products, sums, vectors
 from volcomp.runtime.vectors import AVX2, AVX512, AVX512_VNNI, AVX_VNNI, DOTPROD, I8, I16, I32, I64, NONE
 from volcomp.stages import features, linear_inputs
-from volcomp.stages.grid import DEPTHS, LANES
 from volcomp.stages.lstm import reference, vector
 from volcomp.stages.lstm.state import State
 from volcomp.stages.lstm.weights import Weights
@@ -365,7 +366,7 @@ def check_inputs(run: Runner, random: np.random.Generator) -> None:
         z = trial % 4
         at, depth = z * strides[0] + 9 * strides[1] + 10, min(z, DEPTHS - 1)
         p = np.array([random.choice([0, int(known[at]) << 4, 16 * ((1 << 15) - 1)])], np.int32)
-        scale, seen = np.zeros(1, np.int32), np.zeros((1, features.INPUTS), np.int8)
+        scale, seen = np.zeros(1, np.int32), np.zeros((1, INPUTS), np.int8)
         plain = features.neighbours(strides)
         features.observe(known, error, np.array([at]), np.array([depth], np.uint8), plain, p, scale, seen)
         near = known[at + plain.levels[depth, : features.LEVELS_IN_SLICE]].astype(int)

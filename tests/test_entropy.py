@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volcomp import models
+from volcomp.constants import TABLE_BITS
 from volcomp.errors import DamagedError
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.stages import ans
 from volcomp.stages.ans import Tables
 
-TOTAL = 1 << ans.TABLE_BITS
+TOTAL = 1 << TABLE_BITS
 
 
 def some_tables(seed: int = 0, count: int = 12) -> list[np.ndarray]:

@@ -10,9 +10,10 @@ from volcomp.encoder import linear_fit, normal_equations
 from volcomp.encoder.normal_equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT, Maker
 from volcomp.gpu import device
 from volcomp.pipelines.row.pipeline import ROW
-from volcomp.pipelines.row.slab import level_type, padded
 from volcomp.runtime.sums import BLOCK, PRODUCT_LIMIT
 from volcomp.stages import linear, supports
+from volcomp.stages.grid import padded
+from volcomp.stages.histogram_packing import level_type
 
 from .test_linear import some_levels
 

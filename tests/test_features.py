@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neighbourhoods import pad
-from volcomp.pipelines.row.slab import padded
+from volcomp.constants import INPUTS, RADIUS
 from volcomp.stages import features
-from volcomp.stages.linear import RADIUS
+from volcomp.stages.grid import padded
 
 from .test_linear import some_levels
 
@@ -57,14 +57,14 @@ def test_observations_are_those_of_the_description() -> None:
     residual, _, _ = padded(errors)
     prediction = np.clip(16 * levels + random.integers(-300, 300, levels.shape), 0, None).astype(np.int32)
     depth = np.minimum(np.indices(levels.shape)[0], 2).astype(np.uint8).ravel()
-    scale, inputs = np.empty(levels.size, np.int32), np.full((levels.size, features.INPUTS + 3), 55, np.int8)
+    scale, inputs = np.empty(levels.size, np.int32), np.full((levels.size, INPUTS + 3), 55, np.int8)
     neighbours = features.neighbours(strides)
     features.observe(known, residual, index.ravel(), depth, neighbours, prediction.ravel(), scale, inputs)
-    assert (inputs[:, features.INPUTS :] == 55).all(), "the state's columns are not touched"
+    assert (inputs[:, INPUTS:] == 55).all(), "the state's columns are not touched"
     for v, place in enumerate(np.ndindex(levels.shape)):
         k, expected = slow_observation(levels, errors, int(prediction[place]), *place)
         assert scale[v] == k
-        assert inputs[v, : features.INPUTS].tolist() == expected
+        assert inputs[v, :INPUTS].tolist() == expected
 
 
 def test_the_integers_are_what_they_stand_for() -> None:
@@ -72,7 +72,7 @@ def test_the_integers_are_what_they_stand_for() -> None:
     before = np.array([0.4 / (1 + np.hypot(dy, dx)) if dz else 0 for dz, dy, dx in features.ACTIVE])
     for row, weights in zip(features.ACTIVITY_WEIGHTS, (near, near + before), strict=True):
         assert np.abs(row - weights / weights.sum() * 1.2 * 4096).max() < 0.51
-    assert len(features.LEVELS) + len(features.RESIDUALS) + 8 == features.INPUTS
+    assert len(features.LEVELS) + len(features.RESIDUALS) + 8 == INPUTS
 
 
 @given(st.integers(77, 1 << 25))
@@ -88,7 +88,7 @@ def test_extremes_do_not_overflow() -> None:
     levels[::2, ::2] = 65535
     known, index, strides = padded(levels)
     residual, _, _ = padded(np.where(levels > 0, 65535 * 16, -65535 * 16))
-    scale, inputs = np.empty(levels.size, np.int32), np.empty((levels.size, features.INPUTS), np.int8)
+    scale, inputs = np.empty(levels.size, np.int32), np.empty((levels.size, INPUTS), np.int8)
     for p in (0, 65535 * 16):
         prediction = np.full(levels.size, p, np.int32)
         depth = np.repeat(np.arange(3, dtype=np.uint8), 36)

@@ -7,8 +7,8 @@ import pytest
 
 from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import UNIT, Equations, Take, on_cpu
-from volcomp.pipelines.row.slab import padded
 from volcomp.stages import linear, supports
+from volcomp.stages.grid import padded
 
 from .test_linear import some_levels
 

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neighbourhoods import pad
+from volcomp.constants import DEPTHS, RADIUS
 from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
 from volcomp.errors import DamagedError
-from volcomp.pipelines.row.slab import padded
 from volcomp.stages import linear, supports
-from volcomp.stages.grid import DEPTHS
+from volcomp.stages.grid import padded
 from volcomp.wire.cursor import Cursor
 
 
@@ -23,11 +23,11 @@ def some_levels(shape: tuple[int, int, int] = (5, 9, 11), seed: int = 0) -> np.n
 
 def slow_prediction(levels: np.ndarray, fitted: linear.Weights, z: int, y: int, x: int) -> int:
     """One voxel's prediction as docs/format.md says it."""
-    border = pad(levels, 0, linear.RADIUS)
+    border = pad(levels, 0, RADIUS)
     support = fitted.support
     group = int(linear.groups_of(len(levels), fitted.height, support)[z])
     offsets = support.offsets[: support.used(group)]
-    near = [int(border[max(z + dz, 0), linear.RADIUS + y + dy, linear.RADIUS + x + dx]) for dz, dy, dx in offsets]
+    near = [int(border[max(z + dz, 0), RADIUS + y + dy, RADIUS + x + dx]) for dz, dy, dx in offsets]
     base = (sum(near[:4]) + 2) >> 2
     activity = sum(abs(n - base) for n in near[:10])
     if z:

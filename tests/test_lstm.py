@@ -123,7 +123,8 @@ def test_learning_goes_downhill() -> None:
 
 
 def test_constants_are_those_of_the_other_stages() -> None:
-    assert len(learning.RECIPROCALS) == len(symbols.REACH) == CLASSES and list(learning.QUARTERS) == peak.QUARTERS.tolist()
+    assert len(learning.RECIPROCALS) == len(symbols.REACH) == CLASSES
+    assert list(learning.QUARTERS) == peak.QUARTERS.tolist()
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,9 @@ def test_encoder_and_decoder_have_few_slabs_in_memory(living, model):
     voxels = scan((400, 6, 7))
     header, slabs = encode_slabs(Held(voxels), EncodeOptions(model, threads=THREADS))
     payloads = []
-    for payload, decoded in slabs:
+    for coded, decoded in slabs:
         assert np.array_equal(decoded, voxels[20 * len(payloads) :][:20])
-        payloads.append(payload)
+        payloads.append(coded)
         del decoded
     few(living, 20, "read", "levels", "decoded")
     assert (header, payloads) == encode(voxels, EncodeOptions(model))

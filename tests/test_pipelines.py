@@ -132,8 +132,8 @@ def test_a_pipeline_of_ones_own_there_and_back(record: Model, low_slabs: None, t
     data = volcomp.compress(voxels, model=record, threads=threads)  # which verifies it
     section, payloads = slabs_of(data)
     assert sorted(payloads) == [0, 1, 2] and section[0] == record.number
-    options, done = DecodeOptions(threads), []
-    found = dict(decode_slabs(section, payloads, options, progress=done.append, trial=record))
+    done: list[int] = []
+    found = dict(decode_slabs(section, payloads, DecodeOptions(threads), progress=done.append, trial=record))
     assert np.array_equal(np.concatenate([found[k] for k in sorted(found)]), voxels)
     assert sum(done) == voxels.size
     assert (section, [*payloads.values()]) == encode(voxels, EncodeOptions(record), place=by_reference)
@@ -164,7 +164,7 @@ def test_a_pipeline_that_errs_is_noticed(record: Model, monkeypatch: pytest.Monk
     """Whatever it makes of the voxels: what was coded is decoded and compared."""
     genuine = Network.decode
     monkeypatch.setattr(Network, "decode", lambda *arguments: genuine(*arguments)[:, ::-1])
-    with pytest.raises(VerificationError, match="slab 0 .* is damaged: its voxels do not have the checksum"):
+    with pytest.raises(VerificationError, match=r"slab 0 .* is damaged: its voxels do not have the checksum"):
         volcomp.compress(scan((3, 9, 10)), model=record)
 
 

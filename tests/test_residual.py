@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from volcomp.constants import CLASSES
 from volcomp.stages import symbols
 
 
@@ -27,7 +28,7 @@ def test_voxels_come_back(limit: int, seed: int) -> None:
     voxel = random.integers(0, limit + 1, 300).astype(np.int32)
     near = np.clip(16 * voxel + random.normal(0, 40, 300), 0, 16 * limit)
     mean = np.where(random.random(300) < 0.8, near, random.integers(0, 16 * limit + 1, 300)).astype(np.int32)
-    classes = random.integers(0, symbols.CLASSES, 300).astype(np.uint8)
+    classes = random.integers(0, CLASSES, 300).astype(np.uint8)
     _, back = both_ways(voxel, mean, classes, limit)
     assert np.array_equal(back, voxel)
 
@@ -36,7 +37,7 @@ def test_tokens_stay_in_their_alphabets() -> None:
     random = np.random.default_rng(3)
     voxel = random.integers(0, 4096, 5000).astype(np.int32)
     mean = random.integers(0, 16 * 4095, 5000).astype(np.int32)
-    classes = random.integers(0, symbols.CLASSES, 5000).astype(np.uint8)
+    classes = random.integers(0, CLASSES, 5000).astype(np.uint8)
     token, _ = both_ways(voxel, mean, classes, 4095)
     assert (token <= 2 * symbols.REACH[classes]).all() and (token == 2 * symbols.REACH[classes]).any()
 
@@ -54,7 +55,7 @@ def test_mirror_images_share_a_table() -> None:
 
 def test_every_table_belongs_to_one_class_and_shift() -> None:
     tables = set()
-    for c in range(symbols.CLASSES):
+    for c in range(CLASSES):
         mean = np.arange(16 * 10, 16 * 11, dtype=np.int32)
         table = np.empty(mean.size, np.uint16)
         symbols.locate(mean, np.full(mean.size, c, np.uint8), table)
@@ -64,7 +65,7 @@ def test_every_table_belongs_to_one_class_and_shift() -> None:
 
 
 def test_the_integers_are_what_they_stand_for() -> None:
-    scale = 2.0 ** np.array([symbols.class_log_scale(c) for c in range(symbols.CLASSES)])
+    scale = 2.0 ** np.array([symbols.class_log_scale(c) for c in range(CLASSES)])
     assert ((scale >= 0.5) <= (0.5 * scale >= 1 / symbols.SHIFTS)).all(), "no step between shifts over half a scale"
     in_tokens = scale / 2.0**symbols.LOW_BITS
     assert ((symbols.LOW_BITS == 0) | ((in_tokens >= 8) & (in_tokens < 16))).all()
@@ -90,7 +91,7 @@ def test_corrections_find_a_wrong_scale() -> None:
         x = np.arange(-reach, reach + 1) / scale
         p = 1 / (scale * np.cosh(x / 2) ** 2 * 4)
         length[k, : p.size] = -np.log2(p / p.sum())
-    right = int(np.argmin([abs(symbols.class_log_scale(c) - 3) for c in range(symbols.CLASSES)]))
+    right = int(np.argmin([abs(symbols.class_log_scale(c) - 3) for c in range(CLASSES)]))
     for wrong in (right - 6, right, right + 6):
         steps = symbols.correct(voxel, mean, np.full(20000, wrong, np.uint8), np.zeros(20000, bool), length, 10)
         assert abs(wrong + steps[wrong] - right) <= 1

@@ -7,8 +7,8 @@ import pytest
 
 from neighbourhoods import pad
 from volcomp.codec.encode import encode
-from volcomp.options import EncodeOptions
 from volcomp.constants import CLASSES, RADIUS, TABLE_BITS
+from volcomp.options import EncodeOptions
 from volcomp.stages import ans, peak, symbols
 from volcomp.stages.grid import flat, padded
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volcomp import models
+from volcomp.constants import CLASSES, TABLE_BITS
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.stages import ans, ans_by_voxel, level_factors, symbols
 from volcomp.stages.ans import Tables
@@ -41,7 +42,7 @@ def restored(
 def test_voxels_come_back(seed: int, limit: int, sizes: list[int]) -> None:
     random = np.random.default_rng(seed)
     n = sum(sizes)
-    classes = random.integers(0, symbols.CLASSES, n).astype(np.uint8)
+    classes = random.integers(0, CLASSES, n).astype(np.uint8)
     mean = random.integers(0, 16 * limit + 1, n).astype(np.int32)
     near = mean / 16 + random.standard_t(1, n) * 2.0 ** (classes / 4 - 6)
     voxel = np.where(random.random(n) < 0.9, near, random.integers(0, limit + 1, n)).clip(0, limit).astype(np.int32)
@@ -74,7 +75,7 @@ def test_with_factors_of_one_it_is_constriction() -> None:
         reach = int(symbols.REACH[classes[v]])
         counts = np.append(TABLES.ordered[table[v], int(mirrored), : 2 * reach], TABLES.escape[table[v]])
         symbol = 2 * reach - 1 - int(token[v]) if mirrored else int(token[v])
-        model = constriction.stream.model.Categorical(counts / float(1 << ans.TABLE_BITS), perfect=False)
+        model = constriction.stream.model.Categorical(counts / float(1 << TABLE_BITS), perfect=False)
         coder.encode_reverse(np.array([symbol], np.int32), model)
     assert np.array_equal(words, coder.get_compressed())
 
@@ -110,7 +111,7 @@ def test_an_escape_without_its_rank_is_refused() -> None:
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**32 - 1), max_size=60), st.integers(0, 9000))
 def test_any_words_give_voxels_that_exist_or_none(seed: int, words: list[int], limit: int) -> None:
     random = np.random.default_rng(seed)
-    classes = random.integers(0, symbols.CLASSES, 200).astype(np.uint8)
+    classes = random.integers(0, CLASSES, 200).astype(np.uint8)
     mean = random.integers(0, 16 * limit + 1, 200).astype(np.int32)
     blocks = level_factors.blocks(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
     stream = ans.stream(TABLES, np.array([*words, 1], np.uint32), 200)
