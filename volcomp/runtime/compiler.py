@@ -1,4 +1,4 @@
-"""How numba compiles our loops in half of the time that it takes by itself: docs/decisions/compiled-code.md has numbers.
+"""How numba compiles our loops in half of the time that it takes by itself (numbers: docs/decisions/compiled-code.md).
 
 - A `part` is machine code only within the entries that it is linked into. By itself numba optimises it, makes machine
   code of it and loads that, although nobody calls it, and then does the same again for each of the entries.

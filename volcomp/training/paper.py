@@ -12,8 +12,8 @@ Three things are not published. The recurrent weights are rounded to the codec's
 first step on, and gradients pass straight through the rounding (Bengio et al. 2013), so that the integer model is the
 one that was trained. For the first `WARM_UP` steps λ is 0: PCC does not see the scale of the predictions, and its
 gradient grows as they shrink, so that from the start on they collapse to a hundredth of the voxels' spread, perfectly
-correlated, where MAE can no longer move them (`docs/decisions/paper.md`). And the rate may begin higher than the published
-1e-4 and fall to it, for trainings that are far shorter than the published ones.
+correlated, where MAE can no longer move them (`docs/decisions/paper.md`). And the rate may begin higher than the
+published 1e-4 and fall to it, for trainings that are far shorter than the published ones.
 
 Nothing here depends on the device: `--device cuda` runs the same code.
 """
