@@ -18,7 +18,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-gpu check ratio speed efforts speed-gpu train study golden fuzz dist clean
+.PHONY: help setup demo test test-all test-gpu check ratio speed efforts speed-gpu train study golden fuzz docs dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/.made
 $(VENV)/.setup: pyproject.toml | $(VENV)/.torch
 	$(PIP) -e '.[fit,dev,bench,train,study]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/.made
+	$(PIP) -e '.[docs]'
+	touch $@
 
 setup: $(VENV)/.setup ## build .venv with everything: CPU torch, volcomp, tests, rivals, training
 
@@ -89,6 +93,9 @@ golden: $(VENV)/.setup ## add the golden files of this version; never overwrites
 
 fuzz: $(VENV)/.setup ## the property tests with many more examples, other ones each time
 	$(PY) -m pytest --hypothesis-profile=fuzz -m 'not corpus' $(ARGS)
+
+docs: $(VENV)/.docs ## the documentation as web pages -> build/site; a warning is an error
+	$(PY) -m mkdocs build --strict
 
 dist: $(VENV)/.setup ## wheel, with code compiled ahead for the classes of processors that this machine has, and sdist
 	$(VENV)/bin/volcomp precompile
