@@ -5,11 +5,11 @@
     python -m benchmarks.gpu --models paper --neighbourhood pyramid:13,9,5,1
 
 The volume is made of a corpus series, there and back again along z until it is tall enough. Of each step, the best of
-the rounds after a first one, which is for compilers. Encoding is measured as a whole and for what the device does of
-it alone (`predict`), since much of the rest is left to the CPU; and both directions for four volumes at once, which walk
-together, as in a batch. Beside each stand the operations and bytes that the
-device cannot do without, and the seconds that they take at the rates that this card reaches, measured in the same run:
-an int8 matrix product for the one, a copy for the other. MB are 10^6 bytes of 16-bit voxels.
+the rounds after a first one, which is for compilers. Encoding is measured as a whole and for what the device does of it
+alone (`predict`), since much of the rest is left to the CPU; and both directions for four volumes at once, which walk
+together, as in a batch. Beside each stand the operations and bytes that the device cannot do without, and the seconds
+that they take at the rates that this card reaches, measured in the same run: an int8 matrix product for the one, a copy
+for the other. MB are 10^6 bytes of 16-bit voxels.
 
 With `--neighbourhood`, the released `paper` reads that one instead of its own: the steps are as many as there are
 neighbours, whatever they say, so that speeds are those of a model that was trained with it. Sizes are not.

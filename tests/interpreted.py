@@ -19,25 +19,30 @@ from volcomp.stages.lstm import learning, reference
 learning.ENOUGH = 40  # before the kernels take it over; compiled code on the CPU would not hear of it
 
 from volcomp import models  # noqa: E402
-from volcomp.codec import loop  # noqa: E402
-from volcomp.gpu import device, double_buffer  # noqa: E402
+from volcomp.codec import encode as encoding  # noqa: E402
+from volcomp.codec.encode import encode  # noqa: E402
+from volcomp.codec.place import by_reference, on  # noqa: E402
+from volcomp.gpu import double_buffer  # noqa: E402
 from volcomp.gpu.paper import device as paper_device  # noqa: E402
 from volcomp.gpu.paper import kernels as paper_kernels  # noqa: E402
 from volcomp.gpu.paper import launch as paper_launch  # noqa: E402
 from volcomp.gpu.paper import network as paper  # noqa: E402
-from volcomp.gpu.row import kernels, launch, wavefront  # noqa: E402
+from volcomp.gpu.row import device, kernels, launch, wavefront  # noqa: E402
 from volcomp.gpu.row.network import Network  # noqa: E402
+from volcomp.options import EncodeOptions  # noqa: E402
 from volcomp.pipelines.paper import reference as published_reference  # noqa: E402
 from volcomp.pipelines.paper import weights as published  # noqa: E402
-from volcomp.pipelines.row.slab import Team  # noqa: E402
-from volcomp.pipelines.row.wavefront import survey  # noqa: E402
+from volcomp.pipelines.row.wavefront import predict_slab  # noqa: E402
+from volcomp.runtime.team import Team  # noqa: E402
 from volcomp.stages.payload import Predictions  # noqa: E402
 
 from .test_codec import decode, scan  # noqa: E402
-from .test_gpu import comes_back, nothing, same_survey, slab_of, slabs_of_all_kinds  # noqa: E402
+from .test_gpu import comes_back, nothing, same_predictions, slab_of, slabs_of_all_kinds  # noqa: E402
 from .test_gpu_paper import DEEP, FAR, check_walks, slabs_of  # noqa: E402
 from .test_lstm import some_weights  # noqa: E402
 from .test_paper import LEFT_FREE, made  # noqa: E402
+
+TRITON = on("cpu", "triton")
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +56,9 @@ def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def equal(slabs: list, network: Network) -> list[Predictions]:
     backend = reference.Network(network.weights)
-    found = wavefront.survey(slabs, network, nothing)
+    found = wavefront.predict_slabs(slabs, network, nothing)
     for slab, one in zip(slabs, found, strict=True):
-        assert same_survey(one, survey(slab, backend, Team(), nothing))
+        assert same_predictions(one, predict_slab(slab, backend, Team(), nothing))
     return found
 
 
@@ -69,18 +74,18 @@ def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((4, 5, 9))
-    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
-    expected = loop.encode(voxels, model="fast", effort=1, backend="reference")
+    monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
+    expected = encode(voxels, EncodeOptions("fast", effort=1), place=by_reference)
     assert len(expected[1]) == 2
-    assert loop.encode(voxels, model="fast", effort=1, backend="triton") == expected
-    assert np.array_equal(decode(*expected, backend="triton"), voxels)
+    assert encode(voxels, EncodeOptions("fast", effort=1), place=TRITON) == expected
+    assert np.array_equal(decode(*expected, place=TRITON), voxels)
 
 
 def test_slabs_of_all_kinds_walk_together() -> None:
     """And the one whose support reaches farthest comes back: it alone reads the ends of the margins."""
     network, slabs = Network(ROW.load(models.RELEASED[5]), "cpu", launch.Steps), slabs_of_all_kinds(5)
-    surveys = equal(slabs, network)
-    assert comes_back(slabs[:1], surveys[:1], network)
+    predictions = equal(slabs, network)
+    assert comes_back(slabs[:1], predictions[:1], network)
 
 
 def test_escapes_and_levels_beyond_int16() -> None:
@@ -111,7 +116,7 @@ def test_widths_that_the_kernels_do_not_serve() -> None:
     network = Network(some_weights(48, 4), "cpu", launch.Steps)
     slab = slab_of(np.zeros((1, 3, 3), np.int32), 9, 4)
     with pytest.raises(ValueError, match="multiple of 32 hidden units, not 48"):
-        wavefront.survey([slab], network, nothing)
+        wavefront.predict_slabs([slab], network, nothing)
 
 
 # ------------------------------------------------------------------------------------------------------------- `paper`
@@ -136,12 +141,12 @@ def test_paper_of_any_neighbourhood(neighbourhood: Neighbourhood, shape: tuple[i
 
 def test_paper_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The released model; escapes."""
-    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
+    monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
     voxels = slabs_of([(4, 1, 3)], 65535)[0].ranks.astype("<u2")
-    expected = loop.encode(voxels, model="paper", backend="reference")
+    expected = encode(voxels, EncodeOptions("paper"), place=by_reference)
     assert len(expected[1]) == 2
-    assert loop.encode(voxels, model="paper", backend="triton") == expected
-    assert np.array_equal(decode(*expected, backend="triton"), voxels)
+    assert encode(voxels, EncodeOptions("paper"), place=TRITON) == expected
+    assert np.array_equal(decode(*expected, place=TRITON), voxels)
 
 
 @triton.jit

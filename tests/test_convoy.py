@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from volcomp.codec import loop
+from volcomp.codec.encode import encode
+from volcomp.codec.place import Place, by_device, on
+from volcomp.options import EncodeOptions
 from volcomp.pipelines.protocol import Stopped
 
 from .test_codec import decode, scan
 
 pytest.importorskip("torch")
 
-from volcomp.gpu import device
 from volcomp.gpu.batcher import Batcher
-from volcomp.gpu.row import wavefront as gpu_walk
+from volcomp.gpu.row import device, wavefront
 
 
 class Slab(NamedTuple):
@@ -150,8 +151,10 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert road.convoy([Slab("d")], lambda voxels: None) == ["D"]
 
 
-def check_together(monkeypatch: pytest.MonkeyPatch, model: str, times: int, **there: str) -> None:
-    """Volumes of several shapes, depths, ranges and types, in both directions at once, with these options."""
+def check_together(
+    monkeypatch: pytest.MonkeyPatch, model: str, times: int, *, where: str = "auto", place: Place = by_device
+) -> None:
+    """Volumes of several shapes, depths, ranges and types, in both directions at once, on that device."""
     random = np.random.default_rng(0)
     volumes = [
         scan((5, 9, 14)),
@@ -159,11 +162,11 @@ def check_together(monkeypatch: pytest.MonkeyPatch, model: str, times: int, **th
         random.integers(0, 60_000, (3, 4, 5)).astype("<u2"),
         random.integers(-5, 90, (1, 11, 3)).astype("i1"),
     ]
-    expected = [loop.encode(voxels, model=model, device="cpu") for voxels in volumes]
-    companies: dict[str, list[int]] = {"survey": [], "restore": []}
+    expected = [encode(voxels, EncodeOptions(model, device="cpu")) for voxels in volumes]
+    companies: dict[str, list[int]] = {"predict_slabs": [], "decode_slabs": []}
 
     def noting(way: str) -> Callable[..., Any]:
-        walk = getattr(gpu_walk, way)
+        walk = getattr(wavefront, way)
 
         def noted(slabs: Sequence[Any], *rest: Any) -> Any:
             companies[way].append(len(slabs))
@@ -172,7 +175,7 @@ def check_together(monkeypatch: pytest.MonkeyPatch, model: str, times: int, **th
         return noted
 
     for way in companies:
-        monkeypatch.setattr(gpu_walk, way, noting(way))
+        monkeypatch.setattr(wavefront, way, noting(way))
     told = [0] * 8
 
     def work(n: int) -> None:
@@ -181,10 +184,11 @@ def check_together(monkeypatch: pytest.MonkeyPatch, model: str, times: int, **th
 
         k = n // 2
         if n % 2:
-            back = decode(*expected[k], progress=tell, **there)
+            back = decode(*expected[k], place=place, progress=tell, device=where)
             assert back.dtype == volumes[k].dtype and np.array_equal(back, volumes[k])
         else:
-            assert loop.encode(volumes[k], model=model, progress=tell, **there) == expected[k]  # type: ignore[arg-type]
+            options = EncodeOptions(model, device=where)
+            assert encode(volumes[k], options, place=place, progress=tell) == expected[k]
 
     work(0), work(1)  # whatever is compiled or checked first
     told[:2] = 0, 0
@@ -198,4 +202,4 @@ def check_together(monkeypatch: pytest.MonkeyPatch, model: str, times: int, **th
 @pytest.mark.parametrize("model", ["fast", "base"])
 def test_volumes_walk_together_and_are_what_they_are_alone(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     monkeypatch.setattr(device, "check", lambda made: None)
-    check_together(monkeypatch, model, 4, backend="torch")
+    check_together(monkeypatch, model, 4, place=on("cpu", "torch"))

@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from volcomp.constants import INPUTS  # noqa: E402
 from volcomp.learn import data, device, row_lstm  # noqa: E402
 from volcomp.learn.blocks import DeviceSampler, Slabs  # noqa: E402
-from volcomp.stages import features  # noqa: E402
 from volcomp.stages.lstm.weights import load  # noqa: E402
 from volcomp.training import __main__ as command  # noqa: E402
 from volcomp.training import model  # noqa: E402
@@ -37,8 +37,8 @@ def random_pass(
 ) -> tuple[torch.Tensor, ...]:
     """Inputs, weights, shifts, and a gradient of what the head sees."""
     random = torch.Generator().manual_seed(seed)
-    inputs = torch.randint(-127, 128, (*shape, features.INPUTS), dtype=torch.int8, generator=random)
-    rows = features.INPUTS + 2 * shared + hidden
+    inputs = torch.randint(-127, 128, (*shape, INPUTS), dtype=torch.int8, generator=random)
+    rows = INPUTS + 2 * shared + hidden
     integers = torch.randint(-64, 65, (rows, 4 * hidden), dtype=torch.int8, generator=random)
     shift = torch.randint(*shifts, (4 * hidden,), dtype=torch.int32, generator=random)
     return inputs, integers, shift, torch.randn((*shape, 2 * shared + hidden), generator=random)
@@ -51,7 +51,7 @@ def assert_same_passes(
     """Equal integers; gradients of every kind of row, from outputs and from what was passed on, within a tolerance of
     their size (bfloat16 has a rounding error of 1/512, and sums of many)."""
     inputs, integers, shift, given = random_pass(shape, hidden, shared, shifts=shifts)
-    cpu, s, own = row_lstm.OnCpu(hidden, shared), shared, features.INPUTS
+    cpu, s, own = row_lstm.OnCpu(hidden, shared), shared, INPUTS
     expected = cpu.forward(inputs.numpy(), integers, shift)
     found = made.forward(*(part.to(where) for part in (inputs, integers, shift)))
     assert torch.equal(found.cpu(), expected)
@@ -92,7 +92,7 @@ def test_quantised_weights_are_of_no_device() -> None:
     """Shifts are as fine as the largest weight allows, exactly so where that is a power of two or next to one."""
     powers = 2.0 ** torch.arange(-4, 9)
     largest = torch.cat([powers, torch.nextafter(powers, powers * 2), torch.nextafter(powers, powers / 2)])
-    weights = torch.zeros(features.INPUTS + 1, len(largest))
+    weights = torch.zeros(INPUTS + 1, len(largest))
     weights[-1] = largest
     integers, shift = row_lstm.quantise(weights)
     wanted = np.floor(np.log2(64 / largest.double().numpy())).clip(0, 7)

@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 
 import volcomp
 from tests import stranger
-from volcomp import arrays, models
-from volcomp.codec import loop
-from volcomp.container import sections
+from volcomp import models
+from volcomp.codec import encode as encoding
+from volcomp.codec.decode import decode_slabs
+from volcomp.codec.encode import encode, progress_of
+from volcomp.codec.place import by_device, by_reference, on
+from volcomp.codec.ready import ready
+from volcomp.container.header import read_header
+from volcomp.container.inspection import opened
+from volcomp.container.sections import SLAB, SectionId
+from volcomp.container.volume import Volume, read_volume
 from volcomp.errors import DamagedError, UnsupportedError, VolcompError
+from volcomp.options import DecodeOptions, EncodeOptions
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.runtime import products
 from volcomp.stages import weight_delta
@@ -62,11 +70,19 @@ def scan(shape: tuple[int, int, int] = (10, 60, 64)) -> np.ndarray:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, bytes]:
     """A volume, and its file with made differences of which every part is used."""
+    from volcomp.learn import fine_tuning
+
     voxels = scan((4, 20, 24))
     changed = weight_delta.to_bytes(some(3))
-    monkeypatch.setattr(loop, "_fit", lambda *_: changed)
-    monkeypatch.setattr(loop, "_size", lambda coded: -coded[0][0])  # whatever it costs
+    monkeypatch.setattr(fine_tuning, "fine_tune", lambda *_: changed)
+    monkeypatch.setattr(encoding, "_size", lambda coded: -coded[0][0])  # whatever it costs
     return voxels, volcomp.compress(voxels, model="fast", effort=9, verify=False)
+
+
+def read(data: bytes) -> tuple[Volume, dict[int, bytes]]:
+    """A file's volume, and the payload of its slab."""
+    with opened(data) as reader:
+        return read_volume(reader, 0), {0: reader.read(SectionId(SLAB, 0, 0))}
 
 
 @given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0, 0.001, 0.1, 1]), largest=st.sampled_from([1, 5, 128]))
@@ -116,16 +132,14 @@ def test_every_backend_decodes(
     made: tuple[np.ndarray, bytes], threads: int, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     voxels, data = made
-    with arrays._opened(data) as reader:
-        volume = arrays.read_volume(reader, 0)
-        payloads = {0: reader.read(sections.SectionId(sections.SLAB, 0, 0))}
-    assert volume.codec_header[0] == models.FITTED + models.chosen("fast").number
+    volume, payloads = read(data)
+    assert volume.section[0] == models.FITTED + models.chosen("fast").number
     if backend != "reference":
-        loop._network.cache_clear()
+        ready.cache_clear()
         monkeypatch.setattr(products, "makers", lambda: [getattr(products, backend)])
-    kind = "reference" if backend == "reference" else "cpu"
-    ((_, back),) = loop.decode_slabs(volume.codec_header, payloads, threads=threads, backend=kind)
-    loop._network.cache_clear()
+    place = by_reference if backend == "reference" else by_device
+    ((_, back),) = decode_slabs(volume.section, payloads, DecodeOptions(threads), place=place)
+    ready.cache_clear()
     assert np.array_equal(back, voxels)
 
 
@@ -135,25 +149,23 @@ def test_the_stranger_decodes(made: tuple[np.ndarray, bytes]) -> None:
 
 
 def test_damaged_differences_are_noticed(made: tuple[np.ndarray, bytes]) -> None:
-    with arrays._opened(made[1]) as reader:
-        header = arrays.read_volume(reader, 0).codec_header
-        payloads = {0: reader.read(sections.SectionId(sections.SLAB, 0, 0))}
-    changed = loop.read_header(header).differences
+    volume, payloads = read(made[1])
+    header, changed = volume.section, volume.layout.differences
     begin = header.index(string(changed))
     for at in range(begin, begin + len(string(changed)), 7):
         flipped = bytearray(header)
         flipped[at] ^= 1 << at % 8
         with pytest.raises(VolcompError):
-            for _, part in loop.decode_slabs(bytes(flipped), payloads):
+            for _, part in decode_slabs(bytes(flipped), payloads):
                 if isinstance(part, DamagedError):
                     raise part
     for size in range(begin, begin + len(string(changed)), 11):
         with pytest.raises(DamagedError):
-            loop.read_header(header[:size])
+            read_header(header[:size])
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", [name for name, number in models.CURRENT.items() if number not in models.PUBLISHED])
+@pytest.mark.parametrize("model", [choice for choice in models.CHOICES if models.chosen(choice).network])
 def test_more_effort_is_never_larger(model: str) -> None:
     pytest.importorskip("torch")
     voxels = scan()
@@ -172,10 +184,10 @@ def saved_by_the_cpu() -> int:
     pytest.importorskip("torch")
     voxels = scan(LARGE)
     done: list[int] = []
-    fitted = loop.encode(voxels, model="fast", effort=6, progress=done.append)
-    assert sum(done) == loop.progress_of(voxels.size, 6)
+    fitted = encode(voxels, EncodeOptions("fast", effort=6), progress=done.append)
+    assert sum(done) == progress_of(voxels.size, 6)
     assert fitted[0][0] == models.FITTED + models.chosen("fast").number
-    return loop._size(loop.encode(voxels, model="fast")) - loop._size(fitted)
+    return encoding._size(encode(voxels, EncodeOptions("fast"))) - encoding._size(fitted)
 
 
 @pytest.mark.xdist_group("fit")
@@ -193,13 +205,13 @@ def test_a_fit_as_a_gpu_does_it(saved_by_the_cpu: int) -> None:
     """
     voxels = scan(LARGE)
     done: list[int] = []
-    fitted = loop.encode(voxels, model="fast", effort=6, backend="torch", progress=done.append)
-    assert sum(done) == loop.progress_of(voxels.size, 6)
+    fitted = encode(voxels, EncodeOptions("fast", effort=6), place=on("cpu", "torch"), progress=done.append)
+    assert sum(done) == progress_of(voxels.size, 6)
     assert fitted[0][0] == models.FITTED + models.chosen("fast").number
-    saved = loop._size(loop.encode(voxels, model="fast")) - loop._size(fitted)
+    saved = encoding._size(encode(voxels, EncodeOptions("fast"))) - encoding._size(fitted)
     assert saved > saved_by_the_cpu / 2 > 0
     payloads = dict(enumerate(fitted[1]))
-    back = np.concatenate([part for _, part in loop.decode_slabs(fitted[0], payloads)])
+    back = np.concatenate([part for _, part in decode_slabs(fitted[0], payloads)])
     assert np.array_equal(back, voxels)
 
 
@@ -221,18 +233,18 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
 
     slabs = data.slabs_of(scan(), 4)
     monkeypatch.setattr(fine_tuning, "STEPS", 8)
-    expected = fine_tuning.fit(models.chosen("fast").number, slabs, scan().size, 0.1, 1, lambda visited: None)
+    expected = fine_tuning.fit(RELEASED, slabs, scan().size, 0.1, 1, lambda visited: None)
     monkeypatch.setattr(device, "ways", lambda where: [Small])
     done: list[int] = []
     with pytest.warns(RuntimeWarning, match=r"fitted on the CPU, for cpu:0 failed: CUDA out of memory"):
-        found = fine_tuning.fit(models.chosen("fast").number, slabs, scan().size, 0.1, 1, done.append, "cpu:0")
+        found = fine_tuning.fit(RELEASED, slabs, scan().size, 0.1, 1, done.append, "cpu:0")
     assert found == expected and sum(done) == fine_tuning.visits(scan().size, 0.1)
 
     def enough(visited: int) -> None:
         raise RuntimeError("the caller has gone")
 
     with pytest.raises(RuntimeError, match="the caller has gone"):
-        fine_tuning.fit(models.chosen("fast").number, slabs, scan().size, 0.1, 1, enough, "cpu:0")
+        fine_tuning.fit(RELEASED, slabs, scan().size, 0.1, 1, enough, "cpu:0")
 
 
 def test_the_weights_of_a_step_are_those_that_would_be_sent() -> None:
@@ -240,7 +252,7 @@ def test_the_weights_of_a_step_are_those_that_would_be_sent() -> None:
     torch = pytest.importorskip("torch")
     from volcomp.learn import fine_tuning
 
-    state, random = fine_tuning._Fit(models.chosen("fast").number, 1 << 22, "cpu"), torch.Generator().manual_seed(1)
+    state, random = fine_tuning._Fit(RELEASED, 1 << 22, "cpu"), torch.Generator().manual_seed(1)
     for k, size in enumerate((0.4, 0.4, 0.01, 0.01, 30.0)):
         state.parameters[k] += size * torch.randn(state.parameters[k].shape, generator=random)
     sent = weight_delta.apply(RELEASED, state.differences()).weights
@@ -259,7 +271,7 @@ def test_efforts_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     for effort in (0, 10, -1):
         with pytest.raises(UnsupportedError, match=r"take 1 .* to 9"):
             volcomp.compress(np.zeros((2, 2), "u1"), effort=effort)
-    monkeypatch.setattr(loop.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(encoding.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match="needs torch"):
         volcomp.compress(np.zeros((2, 2), "u1"), effort=6)
 

@@ -7,15 +7,21 @@ import pytest
 from benchmarks import gpu as gpu_speed
 from neighbourhoods import Neighbourhood, cube, pyramid
 from volcomp import models
-from volcomp.codec import loop
+from volcomp.codec import encode as encoding
+from volcomp.codec import place as places
+from volcomp.codec.decode import decode_slabs
+from volcomp.codec.encode import encode
+from volcomp.codec.ready import ready
 from volcomp.errors import DamagedError, UnsupportedError
+from volcomp.options import EncodeOptions
 from volcomp.pipelines.paper import reference, sequence
 from volcomp.pipelines.paper.pipeline import PAPER
-from volcomp.pipelines.paper.slab import Alone, SlabInput, SlabStream, schedule_of, survey, write
+from volcomp.pipelines.paper.slab import SlabInput, SlabStream, predict_slab, schedule_of, write
 from volcomp.pipelines.paper.weights import Weights
+from volcomp.runtime.team import Team
 
 from .test_codec import decode
-from .test_gpu import nothing
+from .test_gpu import TORCH, nothing
 from .test_paper import LEFT_FREE, made, scan
 
 torch = pytest.importorskip("torch")
@@ -37,17 +43,17 @@ def slabs_of(shapes: list[tuple[int, int, int]], limit: int) -> list[SlabInput]:
 
 
 def expected(given: SlabInput, weights: Weights) -> np.ndarray:
-    return survey(given, reference.Network(weights), Alone(), nothing)
+    return predict_slab(given, reference.Network(weights), Team(), nothing)
 
 
 def check_walks(weights: Weights, slabs: list[SlabInput], on_device: network.Network) -> None:
     """There and back as the reference says; slabs that walk together ask for everything, and rightly."""
     right = [expected(given, weights) for given in slabs]
-    for found, one in zip(wavefront.survey(slabs, on_device, nothing), right, strict=True):
+    for found, one in zip(wavefront.predict_slabs(slabs, on_device, nothing), right, strict=True):
         assert found.dtype == np.int32 and np.array_equal(found, one)
     replays = [device.Replay(given, one, weights) for given, one in zip(slabs, right, strict=True)]
     opened = [SlabStream(given.shape, replay, given.limit) for given, replay in zip(slabs, replays, strict=True)]  # type: ignore[arg-type]
-    back = wavefront.restore(opened, on_device, nothing)
+    back = wavefront.decode_slabs(opened, on_device, nothing)
     assert all(replay.through for replay in replays)
     for levels, given in zip(back, slabs, strict=True):
         assert isinstance(levels, np.ndarray) and np.array_equal(levels, given.ranks)
@@ -82,19 +88,19 @@ def test_every_entry_of_the_table() -> None:
 @pytest.mark.parametrize("limit", [900, 65535])
 def test_volumes_have_the_same_bytes(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The released model, three slabs of two heights, in two turns; escapes, ranks beyond int16."""
-    monkeypatch.setattr(loop, "SLAB_HEIGHT", 3)
+    monkeypatch.setattr(encoding, "SLAB_HEIGHT", 3)
     monkeypatch.setattr(wavefront, "PART", 100)
     monkeypatch.setattr(plain, "CHUNK", 64)
     voxels = (scan((8, 7, 9), 900) if limit == 900 else device._ranks((8, 7, 9), limit)).astype("<u2")
-    coded = loop.encode(voxels, model="paper", device="cpu")
+    coded = encode(voxels, EncodeOptions("paper", device="cpu"))
     assert len(coded[1]) == 3
-    assert loop.encode(voxels, model="paper", backend="torch") == coded
-    assert np.array_equal(decode(*coded, backend="torch"), voxels)
+    assert encode(voxels, EncodeOptions("paper"), place=TORCH) == coded
+    assert np.array_equal(decode(*coded, place=TORCH), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((4, 7, 9)).astype("<u2")
-    coded = loop.encode(voxels, model="paper")
+    coded = encode(voxels, EncodeOptions("paper"))
 
     class Poisoned(network.Group):
         def __init__(self, *arguments):  # type: ignore[no-untyped-def]
@@ -102,7 +108,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
             self.known[self.places] = torch.randint(-(1 << 14), 1 << 14, (len(self.places),), dtype=torch.int32)
 
     monkeypatch.setattr(wavefront, "Group", Poisoned)
-    assert np.array_equal(decode(*coded, backend="torch"), voxels)
+    assert np.array_equal(decode(*coded, place=TORCH), voxels)
 
 
 def test_borders_read_the_least() -> None:
@@ -115,39 +121,39 @@ def test_borders_read_the_least() -> None:
 
 
 def test_progress_adds_up_and_a_caller_may_go_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
+    monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
     monkeypatch.setattr(wavefront, "PART", 50)
     voxels, done = scan((6, 6, 7)).astype("<u2"), []
-    header, payloads = loop.encode(voxels, model="paper", progress=done.append, backend="torch")
+    header, payloads = encode(voxels, EncodeOptions("paper"), progress=done.append, place=TORCH)
     assert sum(done) == voxels.size and len(done) > 2
     done.clear()
-    results = loop.decode_slabs(header, dict(enumerate(payloads)), progress=done.append, backend="torch")
+    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, place=TORCH)
     next(results)
     assert sum(done) == voxels.size
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
 
 # -------------------------------------------------------------------------------------------------- what goes amiss
 
 
 def test_a_damaged_slab_leaves_the_others_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
+    monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
     voxels = scan((8, 6, 7)).astype("<u2")
-    header, payloads = loop.encode(voxels, model="paper")
+    header, payloads = encode(voxels, EncodeOptions("paper"))
     assert len(payloads) == 4
     first, second, third, _ = payloads
     damaged = {0: first[:12], 1: second[:-9] + bytes(9), 2: third, 3: third}
-    results = dict(loop.decode_slabs(header, damaged, backend="torch"))
-    expected = dict(loop.decode_slabs(header, damaged))
+    results = dict(decode_slabs(header, damaged, place=TORCH))
+    expected = dict(decode_slabs(header, damaged))
     assert np.array_equal(results[2], voxels[4:6])
     for k in (0, 1, 3):
         assert isinstance(results[k], DamagedError) and str(results[k]) == str(expected[k])
 
 
 def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SLAB_HEIGHT", 2)
+    monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
     voxels = scan((10, 4, 5)).astype("<u2")
-    coded = loop.encode(voxels, model="paper")
+    coded = encode(voxels, EncodeOptions("paper"))
     rooms = [1]
 
     class OutOfMemory(network.Group):
@@ -157,12 +163,12 @@ def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyP
             super().__init__(on_device, slabs)
 
     monkeypatch.setattr(device, "check", nothing)
-    loop._on_device.cache_clear()
+    places._on_device.cache_clear()
     monkeypatch.setattr(wavefront, "Group", OutOfMemory)
-    assert np.array_equal(decode(*coded, backend="torch"), voxels)
+    assert np.array_equal(decode(*coded, place=TORCH), voxels)
     rooms[0] = 0
     with pytest.raises(UnsupportedError, match=r"MB free that a slab of \(2, 4, 5\) needs; use --device cpu"):
-        decode(*coded, backend="torch")
+        decode(*coded, place=TORCH)
 
 
 class OffByOne(plain.Predictor):
@@ -177,14 +183,14 @@ class OffByOne(plain.Predictor):
 def test_a_device_that_gives_other_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "ways", lambda where: [OffByOne])
     with pytest.warns(RuntimeWarning, match="OffByOne is left aside"), pytest.raises(UnsupportedError, match="made"):
-        devices.network(made(), "cpu")
+        devices.network("paper", made(), "cpu")
     monkeypatch.setattr(device, "ways", lambda where: [OffByOne, plain.Predictor])
     with pytest.warns(RuntimeWarning, match="OffByOne is left aside"):
-        assert devices.network(made(), "cpu").make is plain.Predictor
+        assert devices.network("paper", made(), "cpu").make is plain.Predictor
 
 
 def test_a_device_that_gives_other_numbers_on_the_way_back_is_refused() -> None:
-    right = wavefront.restore
+    right = wavefront.decode_slabs
 
     def wrong(slabs, *arguments):  # type: ignore[no-untyped-def]
         back = right(slabs, *arguments)
@@ -192,17 +198,17 @@ def test_a_device_that_gives_other_numbers_on_the_way_back_is_refused() -> None:
         return back
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="the reference's numbers"):
-        patch.setattr(wavefront, "restore", wrong)
+        patch.setattr(wavefront, "decode_slabs", wrong)
         device.check(on_torch(made()))
     device.check(on_torch(made()))
 
 
 def test_auto_takes_a_gpu(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((3, 6, 7)).astype("<u2")
-    expected = loop.encode(voxels, model="paper", device="cpu")
-    monkeypatch.setattr(loop, "OnThreads", None)
+    expected = encode(voxels, EncodeOptions("paper", device="cpu"))
+    monkeypatch.setattr(places, "OnThreads", None)
     for where in ("auto", "cuda"):
-        assert loop.encode(voxels, model="paper", device=where) == expected
+        assert encode(voxels, EncodeOptions("paper", device=where)) == expected
         assert np.array_equal(decode(*expected, device=where), voxels)
 
 
@@ -214,20 +220,20 @@ def test_auto_weighs_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(work)
         raise UnsupportedError("that will do")
 
-    monkeypatch.setattr(loop, "_takes_gpu", noted)
+    monkeypatch.setattr(places, "_takes_gpu", noted)
     for model in ("paper", "fast"):
         with pytest.raises(UnsupportedError, match="that will do"):
-            loop._engine(models.CURRENT[model], b"", "auto", "cpu", {0: 20, 1: 10}, None, nothing)  # type: ignore[arg-type]
-    assert asked == [30 * loop.PUBLISHED_COST, 30] and loop.PUBLISHED_COST << 18 >= loop.LARGE
+            places.by_device(ready(models.chosen(model)), b"", "auto", {0: 20, 1: 10})
+    assert asked == [30 * PAPER.work, 30] and PAPER.work << 18 >= places.LARGE
 
 
 def test_the_benchmark_measures_any_neighbourhood(pretended: None) -> None:
     volume = scan((2, 5, 6)).astype("<u2")
-    assert gpu_speed.needs("paper") == gpu_speed.Needs(21 * 2 * 65536 + 128, 16)
-    with gpu_speed.reading("cube:3"):
-        assert gpu_speed.needs("paper").products == 12 * 2 * 65536 + 128
-        measured = gpu_speed.measure(volume, "paper", 1, together=1)
-    assert [one.step for one in measured] == ["encode", "survey", "decode"]
+    assert gpu_speed.needs(models.chosen("paper")) == gpu_speed.Needs(21 * 2 * 65536 + 128, 16)
+    reading = gpu_speed.reading("cube:3")
+    assert gpu_speed.needs(reading).products == 12 * 2 * 65536 + 128
+    measured = gpu_speed.measure(volume, reading, 1, together=1)
+    assert [one.step for one in measured] == ["encode", "predict", "decode"]
     assert min(one.seconds for one in measured) > 0 and len(PAPER.load(models.chosen("paper")).offsets) == 22
 
 
@@ -237,8 +243,9 @@ def test_models_on_trial_may_take_turns() -> None:
 
     voxels = scan((2, 6, 7)).astype("<u2")
     for seed in (0, 1):
-        with trial(made(seed=seed)) as name:
-            coded = loop.encode(voxels, model=name)
-            assert np.array_equal(decode(*coded), voxels)
-            given = SlabInput(voxels.astype(np.int32) - int(voxels.min()), int(voxels.max()) - int(voxels.min()))
-            assert coded[1][0].endswith(write(given, expected(given, made(seed=seed)), schedule_of(made())))
+        model = trial(made(seed=seed))
+        coded = encode(voxels, EncodeOptions(model))
+        ((_, back),) = decode_slabs(coded[0], {0: coded[1][0]}, trial=model)
+        assert np.array_equal(back, voxels)
+        given = SlabInput(voxels.astype(np.int32) - int(voxels.min()), int(voxels.max()) - int(voxels.min()))
+        assert coded[1][0].endswith(write(given, expected(given, made(seed=seed)), schedule_of(made())))

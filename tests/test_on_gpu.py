@@ -6,6 +6,7 @@ said without one.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,18 +16,24 @@ import volcomp
 from neighbourhoods import Neighbourhood
 from volcomp import cli, models
 from volcomp.batch.run import run as run_batch
-from volcomp.codec import loop
-from volcomp.codec.volumes import Reader, read_volume
-from volcomp.container.sections import SLAB, SectionId
+from volcomp.codec import encode as encoding
+from volcomp.codec import place
+from volcomp.codec.encode import encode
+from volcomp.container.sections import SLAB, Reader, SectionId
+from volcomp.container.volume import read_volume
 from volcomp.errors import UnsupportedError
 from volcomp.gpu import device
+from volcomp.gpu.paper import device as paper_device
+from volcomp.gpu.row import device as row_device
 from volcomp.learn import device as training
 from volcomp.learn import fine_tuning
 from volcomp.learn.blocks import Slabs
 from volcomp.learn.row_lstm import Passes
+from volcomp.models import Model
+from volcomp.options import EncodeOptions
 from volcomp.pipelines.paper.pipeline import PAPER
 from volcomp.pipelines.row.pipeline import ROW
-from volcomp.pipelines.row.wavefront import survey
+from volcomp.pipelines.row.wavefront import predict_slab
 from volcomp.runtime.team import Team
 from volcomp.stages.lstm import cpu
 from volcomp.training import corpus
@@ -39,7 +46,7 @@ from .test_codec import decode, scan, volumes
 from .test_convoy import check_together
 from .test_device_training import assert_same_blocks, assert_same_passes, assert_same_training, slabs_of_all_kinds
 from .test_fit import scan as unseen
-from .test_gpu import nothing, same_survey
+from .test_gpu import ROWS, nothing, same_predictions
 from .test_gpu import slabs_of_all_kinds as given_of_all_kinds
 from .test_gpu_paper import DEEP, FAR, check_walks, slabs_of
 from .test_paper import LEFT_FREE, SMALL, made
@@ -52,20 +59,18 @@ pytestmark = [
 
 def ways() -> list[Callable[..., object]]:
     """Those of a machine with a GPU, if this is one."""
-    return device.ways("cuda") if device.missing() is None else []
+    return row_device.ways("cuda") if device.missing() is None else []
 
 
 def ways_of_paper() -> list[Callable[..., object]]:
     """As `ways`, of `paper`."""
-    from volcomp.gpu.paper import device as of_paper
-
-    return of_paper.ways("cuda") if device.missing() is None else []
+    return paper_device.ways("cuda") if device.missing() is None else []
 
 
-def both_ways(voxels: np.ndarray, **options: object) -> None:
+def both_ways(voxels: np.ndarray, model: str | Model, **options: Any) -> None:
     """Here and there, there and here."""
-    ours = loop.encode(voxels, device="cuda", **options)  # type: ignore[arg-type]
-    assert ours == loop.encode(voxels, device="cpu", **options)  # type: ignore[arg-type]
+    ours = encode(voxels, EncodeOptions(model, device="cuda", **options))
+    assert ours == encode(voxels, EncodeOptions(model, device="cpu", **options))
     assert np.array_equal(decode(*ours, device="cuda"), voxels)
     assert np.array_equal(decode(*ours, device="cpu"), voxels)
 
@@ -77,18 +82,18 @@ def both_ways(voxels: np.ndarray, **options: object) -> None:
 def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> None:
     """Also those that another is preferred to. With recorded fronts, without, and in plain torch."""
     from volcomp.gpu.row.network import Network
-    from volcomp.gpu.row.wavefront import survey as on_device
+    from volcomp.gpu.row.wavefront import predict_slabs
 
     network = Network(ROW.load(models.RELEASED[number]), "cuda", way)  # type: ignore[arg-type]
-    device.check(network)
+    row_device.check(network)
     slabs, backend = given_of_all_kinds(number), cpu.Network(ROW.load(models.RELEASED[number]))
-    for slab, found in zip(slabs, on_device(slabs, network, nothing), strict=True):
-        assert same_survey(found, survey(slab, backend, Team(), nothing))
+    for slab, found in zip(slabs, predict_slabs(slabs, network, nothing), strict=True):
+        assert same_predictions(found, predict_slab(slab, backend, Team(), nothing))
 
 
 def test_the_fastest_way_is_taken() -> None:
     """That it is left aside would be a warning, and so an error here."""
-    assert device.network(ROW.load(models.RELEASED[4])).steps is ways()[0]
+    assert device.network("row", ROW.load(models.RELEASED[4])).steps is ways()[0]
 
 
 @pytest.mark.parametrize("neighbourhood", [SMALL, LEFT_FREE, DEEP, FAR])
@@ -104,8 +109,7 @@ def test_every_way_of_paper_equals_the_reference(way: Callable[..., object], nei
 
 
 def test_the_fastest_way_of_paper_is_taken() -> None:
-    made_there = device.network(PAPER.load(models.chosen("paper")))
-    assert made_there.make is ways_of_paper()[0]  # type: ignore[union-attr]
+    assert device.network("paper", PAPER.load(models.chosen("paper"))).make is ways_of_paper()[0]
 
 
 @settings(max_examples=25)
@@ -119,7 +123,7 @@ def test_odd_shapes_with_paper(shape: tuple[int, int, int]) -> None:
     both_ways(scan(shape), model="paper")
 
 
-@pytest.mark.parametrize("model", models.RUNS)
+@pytest.mark.parametrize("model", ROWS)
 @settings(max_examples=25)
 @given(voxels=volumes)
 def test_any_volume(model: str, voxels: np.ndarray) -> None:
@@ -137,23 +141,24 @@ def test_golden_files(path: Path) -> None:
         reader = Reader(file)
         volume = read_volume(reader, 0)
         payloads = [reader.read(SectionId(SLAB, 0, k)) for k in range(len(volume.layout.slabs))]
-    expected = decode(volume.codec_header, payloads, device="cpu")
-    assert np.array_equal(decode(volume.codec_header, payloads, device="cuda"), expected)
+    expected = decode(volume.section, payloads, device="cpu")
+    assert np.array_equal(decode(volume.section, payloads, device="cuda"), expected)
 
 
-@pytest.mark.parametrize("model", models.RUNS)
+@pytest.mark.parametrize("model", ROWS)
 def test_volumes_together(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     """Eight threads, four in each direction."""
-    check_together(monkeypatch, model, 20, device="cuda")
+    check_together(monkeypatch, model, 20, where="cuda")
 
 
 def test_a_batch_on_one_gpu(tmp_path: Path) -> None:
     """Forty small series, four at a time in one process, there and back."""
     source = tree(tmp_path / "in", 40)
-    there = run_batch(source, tmp_path / "out", model="fast", device="cuda", jobs=4)
+    on_gpu = EncodeOptions("fast", device="cuda")
+    there = run_batch(source, tmp_path / "out", on_gpu, jobs=4)
     assert (there.series, there.done, there.failed) == (40, 40, 0)
     check_batch(source, tmp_path / "out", {f"p{i // 2}/s{i}" for i in range(40)})
-    back = run_batch(tmp_path / "out", tmp_path / "back", decompress=True, device="cuda", jobs=4)
+    back = run_batch(tmp_path / "out", tmp_path / "back", on_gpu, decompress=True, jobs=4)
     assert (back.done, back.failed) == (40, 0)
     (tmp_path / "back" / "batch.csv").unlink()
     assert contents(tmp_path / "back") == contents(source)
@@ -161,7 +166,7 @@ def test_a_batch_on_one_gpu(tmp_path: Path) -> None:
 
 def test_a_fitted_model() -> None:
     voxels = scan((6, 40, 40))
-    coded = loop.encode(voxels, model="fast", device="cuda", effort=6)
+    coded = encode(voxels, EncodeOptions("fast", device="cuda", effort=6))
     assert np.array_equal(decode(*coded, device="cpu"), voxels)
     assert np.array_equal(decode(*coded, device="cuda"), voxels)
 
@@ -196,25 +201,25 @@ def test_blocks_are_the_cpus(block: tuple[int, int, int], kernels: bool) -> None
     assert_same_blocks(held, slabs, "cuda", block)
 
 
-@pytest.mark.parametrize("model", models.RUNS)
+@pytest.mark.parametrize("model", ROWS)
 def test_the_training_is_the_cpus(model: str, tmp_path: Path) -> None:
     """And goes on on the other, from either's checkpoint."""
     assert_same_training("cuda", tmp_path, model)
 
 
-@pytest.mark.parametrize("model", models.RUNS)
+@pytest.mark.parametrize("model", ROWS)
 def test_a_fit_pays(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the device alone, recorded or not (that it failed there would be a warning, and so an error here)."""
     voxels = unseen((16, 128, 128))
-    plain = loop.encode(voxels, model=model, device="cpu")
-    ours = loop.encode(voxels, model=model, device="cpu", effort=9)
-    theirs = loop.encode(voxels, model=model, device="cuda", effort=9)
-    assert loop._size(theirs) < loop._size(plain)
-    assert loop._size(theirs) == pytest.approx(loop._size(ours), rel=0.01)
+    plain = encode(voxels, EncodeOptions(model, device="cpu"))
+    ours = encode(voxels, EncodeOptions(model, device="cpu", effort=9))
+    theirs = encode(voxels, EncodeOptions(model, device="cuda", effort=9))
+    assert encoding._size(theirs) < encoding._size(plain)
+    assert encoding._size(theirs) == pytest.approx(encoding._size(ours), rel=0.01)
     assert np.array_equal(decode(*theirs, device="cpu"), voxels)
     monkeypatch.setattr(fine_tuning, "UNRECORDED", 1 << 30)
-    unrecorded = loop.encode(voxels, model=model, device="cuda", effort=9)
-    assert loop._size(theirs) == pytest.approx(loop._size(unrecorded), rel=0.002)
+    unrecorded = encode(voxels, EncodeOptions(model, device="cuda", effort=9))
+    assert encoding._size(theirs) == pytest.approx(encoding._size(unrecorded), rel=0.002)
 
 
 def valid_series() -> list[str]:
@@ -230,10 +235,9 @@ def valid_series() -> list[str]:
     "number", [number for number, model in sorted(models.RELEASED.items()) if model.pipeline == "row"]
 )
 @pytest.mark.parametrize("name", valid_series())
-def test_real_series(name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(models.CURRENT, "fast", number)
+def test_real_series(name: str, number: int) -> None:
     for volume in corpus.volumes(name):
-        both_ways(volume.astype(volume.dtype.newbyteorder("<")), model="fast", effort=1)
+        both_ways(volume.astype(volume.dtype.newbyteorder("<")), models.RELEASED[number], effort=1)
 
 
 @pytest.fixture
@@ -251,13 +255,13 @@ def little_memory() -> Iterator[Callable[[float], None]]:
 
 def test_little_memory(little_memory: Callable[[float], None]) -> None:
     voxels = scan((128, 128, 128))  # four slabs, of about ten megabytes each
-    expected = loop.encode(voxels, model="fast", device="cuda")
+    expected = encode(voxels, EncodeOptions("fast", device="cuda"))
     little_memory(48e6)
-    assert loop.encode(voxels, model="fast", device="cuda") == expected
+    assert encode(voxels, EncodeOptions("fast", device="cuda")) == expected
     assert np.array_equal(decode(*expected, device="cuda"), voxels)
     little_memory(4e6)
     with pytest.raises(UnsupportedError, match="use --device cpu"):
-        loop.encode(voxels, model="fast", device="cuda")
+        encode(voxels, EncodeOptions("fast", device="cuda"))
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -271,7 +275,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 
 def test_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LARGE", 0)
-    monkeypatch.setattr(loop, "OnThreads", None)
+    monkeypatch.setattr(place, "LARGE", 0)
+    monkeypatch.setattr(place, "OnThreads", None)
     array = scan((3, 9, 11))
     assert np.array_equal(volcomp.decompress(volcomp.compress(array)), array)

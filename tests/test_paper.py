@@ -10,8 +10,10 @@ import pytest
 import volcomp
 from neighbourhoods import Schedule, margins
 from volcomp import models
-from volcomp.codec import loop
+from volcomp.codec.decode import decode_slabs
+from volcomp.codec.encode import encode
 from volcomp.errors import DamagedError, UnsupportedError
+from volcomp.options import EncodeOptions
 from volcomp.pipelines.paper import adaptive, cpu, reference, sequence, slab
 from volcomp.pipelines.paper.pipeline import PAPER
 from volcomp.pipelines.paper.weights import UNITS, WEIGHT_LIMIT, Weights, from_real, load
@@ -185,7 +187,7 @@ def test_a_flat_volume_is_small() -> None:
 
 def test_any_flipped_bit_is_noticed() -> None:
     voxels = scan((2, 6, 7)).astype("<u2")
-    header, (payload,) = loop.encode(voxels, model="paper")
+    header, (payload,) = encode(voxels, EncodeOptions("paper"))
     for k in range(8 * len(header)):
         flipped = bytearray(header)
         flipped[k // 8] ^= 1 << k % 8
@@ -217,10 +219,10 @@ def test_words_beyond_the_voxels_are_damage() -> None:
 
 def test_it_cannot_be_fitted() -> None:
     with pytest.raises(UnsupportedError, match="cannot be fitted"):
-        loop.encode(scan().astype("<u2"), model="paper", effort=9)
-    header, _ = loop.encode(scan((1, 3, 3)).astype("<u2"), model="paper")
+        encode(scan().astype("<u2"), EncodeOptions("paper", effort=9))
+    header, (payload,) = encode(scan((1, 3, 3)).astype("<u2"), EncodeOptions("paper"))
     with pytest.raises(DamagedError, match="has none"):
-        loop.read_header(bytes([NUMBER + models.FITTED]) + header[1:10] + b"\1x" + header[10:])
+        _decoded(bytes([NUMBER + models.FITTED]) + header[1:10] + b"\1x" + header[10:], payload)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_models_are_written_whole_and_read_back(tmp_path: Path) -> None:
 
 
 def _decoded(header: bytes, payload: bytes) -> np.ndarray:
-    ((_, part),) = loop.decode_slabs(header, {0: payload})
+    ((_, part),) = decode_slabs(header, {0: payload})
     if isinstance(part, DamagedError):
         raise part
     return part

@@ -9,11 +9,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from volcomp import models  # noqa: E402
+from volcomp.constants import INPUTS, RADIUS  # noqa: E402
 from volcomp.encoder import linear_fit  # noqa: E402
 from volcomp.learn import data, density  # noqa: E402
-from volcomp.pipelines.row.pipeline import ROW
+from volcomp.pipelines.row.pipeline import ROW  # noqa: E402
 from volcomp.pipelines.row.slab import Slab, lay_out  # noqa: E402
-from volcomp.stages import features, linear, symbols  # noqa: E402
+from volcomp.stages import features, symbols  # noqa: E402
 from volcomp.stages.lstm import learning, reference  # noqa: E402
 from volcomp.stages.lstm.weights import Weights  # noqa: E402
 from volcomp.training import augment, evaluate, export, model  # noqa: E402
@@ -21,7 +22,7 @@ from volcomp.training import augment, evaluate, export, model  # noqa: E402
 
 def some_rows(steps: int = 7, rows: int = 20, seed: int = 0) -> data.Batch:
     random = np.random.default_rng(seed)
-    inputs = random.integers(-127, 128, (steps, 1, 1, rows, features.INPUTS)).astype(np.int8)
+    inputs = random.integers(-127, 128, (steps, 1, 1, rows, INPUTS)).astype(np.int8)
     shape = inputs.shape[:-1]
     return data.Batch(inputs, random.normal(0, 3, shape).astype(np.float32), np.full(shape, 40, np.int32))
 
@@ -50,7 +51,7 @@ def test_the_forward_pass_is_the_codecs(name: str) -> None:
     weights = integers(trainee)
     assert weights.shared == trainee.lstm.shared > 0
 
-    r = linear.RADIUS
+    r = RADIUS
     levels = prepared.known.reshape(depth, height + 2 * r, -1)[:, r : r + height, r : r + width]
     fitted = linear_fit.fit_by_effort(levels, 0, 5)
     layout = lay_out(prepared.shape, fitted)
@@ -69,9 +70,9 @@ def test_the_backward_pass_is_the_gradient_of_the_smooth_network(of: str) -> Non
     says or is told depends on the others through what they pass on, which is given weight."""
     trainee = model.Trainee("fast", 1)
     with torch.no_grad():
-        trainee.lstm.weights[features.INPUTS : -trainee.lstm.hidden] *= 4
+        trainee.lstm.weights[INPUTS : -trainee.lstm.hidden] *= 4
     lstm, h, s = trainee.lstm, trainee.lstm.hidden, trainee.lstm.shared
-    inputs = np.random.default_rng(0).integers(-90, 90, (6, 3, 4, 5, features.INPUTS)).astype(np.int8)
+    inputs = np.random.default_rng(0).integers(-90, 90, (6, 3, 4, 5, INPUTS)).astype(np.int8)
     target = torch.randn(6, 3, 4, 5, 2 * s + h, generator=torch.Generator().manual_seed(2))
     if of != "everything":
         target[:, :2] = target[:, :, :3] = 0
@@ -79,7 +80,7 @@ def test_the_backward_pass_is_the_gradient_of_the_smooth_network(of: str) -> Non
     lstm.forward(inputs)
     lstm.backward(target)
     gradient, start, step = lstm.weights.grad, lstm.weights.detach().clone(), 1e-2
-    own = features.INPUTS
+    own = INPUTS
     for part in (slice(own), slice(own, own + s), slice(own + s, own + 2 * s), slice(own + 2 * s, None)):
         direction = torch.zeros_like(start)
         direction[part] = gradient[part] / gradient[part].norm()
@@ -139,10 +140,10 @@ def test_samples_are_what_the_codec_sees() -> None:
     voxels = random.integers(0, 200, (4, 20, 70)).astype("<u2")
     (slab,) = data.slabs_of(voxels, 16)
     batch = data.blocks_of(slab, np.array([0, 1]), np.array([0, 7]), np.array([0, 3]), (3, 5, 64))
-    assert batch.inputs.shape == (64, 3, 5, 2, features.INPUTS)
+    assert batch.inputs.shape == (64, 3, 5, 2, INPUTS)
     index = slab.index(np.array([1 + 1]), np.array([7 + 2]), np.array([3 + 17]))
     assert batch.error[17, 1, 2, 1] == slab.residual[index[0]] / 16
-    scale, alone = np.empty(1, np.int32), np.zeros((1, features.INPUTS), np.int8)
+    scale, alone = np.empty(1, np.int32), np.zeros((1, INPUTS), np.int8)
     prediction = (slab.known[index] * 16 - slab.residual[index]).astype(np.int32)
     depth = np.array([2], np.uint8)
     neighbours = features.neighbours(slab.strides)
@@ -155,7 +156,7 @@ def test_blocks_lie_within_their_slab() -> None:
     shallow, deep = some_slab((2, 9, 30)), some_slab((4, 7, 30))
     deep.residual = np.arange(deep.known.size, dtype=np.int32)  # tells where a voxel lies
     batch = data.Sampler([[shallow], [shallow, deep]], (3, 6, 16), 0).batch(400)
-    r = linear.RADIUS
+    r = RADIUS
     z, y, x = np.unravel_index((batch.error * 16).astype(int), (4, 7 + 2 * r, 30 + 2 * r))
     assert batch.error.shape == (16, 3, 6, 400)
     assert (z == z[:, :1] + np.arange(3)[:, None, None]).all() and (y == y[:, :, :1] + np.arange(6)[:, None]).all()
@@ -168,7 +169,7 @@ def test_a_trainee_starts_as_a_released_model(released: int) -> None:
     """Whatever that one saw has its weights; what it did not see has zeros."""
     theirs, trainee = ROW.load(models.RELEASED[released]), model.Trainee("fast", 1)
     trainee.start(theirs)
-    mine, own, h = integers(trainee), features.INPUTS, theirs.hidden
+    mine, own, h = integers(trainee), INPUTS, theirs.hidden
     for got, wanted in (
         (mine.weights * 2.0**-mine.shift, theirs.weights * 2.0**-theirs.shift),
         (mine.head.T, theirs.head.T),
