@@ -95,7 +95,7 @@ fuzz: $(VENV)/.setup ## the property tests with many more examples, other ones e
 	$(PY) -m pytest --hypothesis-profile=fuzz -m 'not corpus' $(ARGS)
 
 docs: $(VENV)/.docs ## the documentation as web pages -> build/site; a warning is an error
-	$(PY) -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 dist: $(VENV)/.setup ## wheel, with code compiled ahead for the classes of processors that this machine has, and sdist
 	$(VENV)/bin/volcomp precompile
