@@ -8,7 +8,6 @@ import pytest
 
 from volcomp.encoder import linear_fit, normal_equations
 from volcomp.encoder.normal_equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT, Maker
-from volcomp.gpu import device
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.runtime.sums import BLOCK, PRODUCT_LIMIT
 from volcomp.stages import linear, supports
@@ -173,7 +172,7 @@ def test_a_device_whose_sums_differ_is_refused(
     gpu_equations: object, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from volcomp import models
-    from volcomp.gpu.row import plain
+    from volcomp.gpu.row import device, plain
     from volcomp.gpu.row.network import Network
 
     genuine: Callable[..., np.ndarray] = getattr(gpu_equations.OnDevice, wrong)  # type: ignore[attr-defined]
