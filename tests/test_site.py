@@ -5,6 +5,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -60,6 +61,19 @@ def test_files_that_a_page_names_are_there(page: str) -> None:
     assert not {name for name in wanted if not any((base / name).exists() for base in (ROOT, ROOT / "volcomp"))}
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_lead_to_files(page: str) -> None:  # mkdocs looks at those in docs/
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert not {target for target in targets if not (ROOT / target).exists()}
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", (DOCS / "index.md").read_text("utf-8"), re.DOTALL))
+def test_the_example_of_the_first_page_runs(code: str) -> None:
+    names: dict[str, object] = {}
+    exec(compile(code, "index.md", "exec"), names)
+    assert not np.any(names["array"])
+
+
 ROW = re.compile(r"^\| [^|]*\| `([\w/]+\.py)` \| (`[^|]*`) \|", re.MULTILINE)
 
 
@@ -84,7 +98,9 @@ def names_in(module: ast.Module) -> set[str]:
 
 def test_the_page_has_the_layers_of_the_contract() -> None:
     contract = re.search(
-        r'containers = \["volcomp"\]\nlayers = \[\n(.*?)\n\]', (ROOT / "pyproject.toml").read_text(), re.DOTALL
+        r'containers = \["volcomp"\]\nlayers = \[\n(.*?)\n\]',
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+        re.DOTALL,
     )
     assert contract
     layers = re.findall(r'^    "([^"]+)"', contract[1], re.MULTILINE)
