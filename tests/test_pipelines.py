@@ -3,13 +3,16 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import volcomp
+from tests.helpers import compress, series
 from volcomp import DamagedError, UnsupportedError, VerificationError, models
+from volcomp.archive.restore import restore
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode
 from volcomp.codec.place import by_reference
@@ -168,13 +171,20 @@ def test_a_pipeline_that_errs_is_noticed(record: Model, monkeypatch: pytest.Monk
         volcomp.compress(scan((3, 9, 10)), model=record)
 
 
-def test_what_it_lacks_is_said(record: Model) -> None:
+def test_what_it_lacks_is_said(record: Model, pretended: None) -> None:
+    """On a machine with a GPU, which takes what it can do: another pipeline stays on the CPU."""
+    voxels = scan((3, 9, 10))
     with pytest.raises(UnsupportedError, match="before-1 cannot be fitted to a volume"):
-        volcomp.compress(scan((3, 9, 10)), model=record, effort=9)
-    from volcomp.gpu.device import on_device
-
+        volcomp.compress(voxels, model=record, effort=9)
     with pytest.raises(UnsupportedError, match="models of the pipeline 'before' run on the CPU alone"):
-        on_device(record.pipeline, record.weights, "cpu", "torch")
+        volcomp.compress(voxels, model=record, device="cuda")
+    assert volcomp.compress(voxels, model=record) == volcomp.compress(voxels, model=record, device="cpu")
+
+
+def test_an_archive_of_files_takes_it_as_well(record: Model, tmp_path: Path) -> None:
+    compress([series(tmp_path / "in", 5)], tmp_path / "x.vcz", model=record)
+    with pytest.raises(UnsupportedError, match="the file needs model 100"):
+        restore(tmp_path / "x.vcz", tmp_path / "out")
 
 
 def test_every_released_model_has_its_pipeline() -> None:
@@ -195,10 +205,14 @@ finally:
 """
 
 
+@pytest.mark.parametrize("holds", ["an array", "files"])
 @pytest.mark.parametrize("looking", ["main(['info', path])", "volcomp.inspect(path)", "main(['--help'])"])
-def test_looking_at_a_file_imports_nothing_that_decodes_it(tmp_path: Any, looking: str) -> None:
+def test_looking_at_a_file_imports_nothing_that_decodes_it(tmp_path: Path, looking: str, holds: str) -> None:
     path = tmp_path / "x.vcz"
-    path.write_bytes(volcomp.compress(scan((3, 9, 10)), threads=1))
+    if holds == "files":
+        compress([series(tmp_path / "in", 3)], path)
+    else:
+        path.write_bytes(volcomp.compress(scan((3, 9, 10)), threads=1))
     command = [sys.executable, "-c", LOOKING.format(looking), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = set(done.stderr.splitlines()[-1].split())

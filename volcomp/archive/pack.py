@@ -143,7 +143,7 @@ class _Packer:
 
     def verify(self, reader: Reader) -> None:
         """Raise DamagedError where the finished archive does not hold what was written and verified."""
-        verify_rest(reader, self._writer.digests, self._manifest, self._records)
+        verify_rest(reader, self._writer.digests, self._manifest, self._records, check_options(self._options))
 
     def _add_blobs(self, sources: list[Source]) -> list[Entry]:
         """Store files one after another in BLOB sections of CHUNK_BYTES raw; a large file spans several."""

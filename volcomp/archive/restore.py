@@ -17,6 +17,7 @@ from ..codec.volumes import Slab, decode_volume
 from ..container.sections import MANIFEST, Reader, SectionId
 from ..container.volume import Volume, read_volume, volume_numbers
 from ..errors import DamagedError, UnsupportedError
+from ..models import Model
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
 from .files import new_tree
@@ -105,15 +106,17 @@ def verify_images(
         first += entry.frames
 
 
-def verify_rest(reader: Reader, digests: Mapping[SectionId, bytes], manifest: Manifest, records: list[bytes]) -> None:
+def verify_rest(
+    reader: Reader, digests: Mapping[SectionId, bytes], manifest: Manifest, records: list[bytes], model: Model
+) -> None:
     """What `verify_images` leaves to prove once an archive is written: that it holds the sections with these SHA-256,
-    those of the slabs that were decoded among them, this manifest, these SHA-256 of the bytes around pixels, and all
-    files that are kept whole. Raises DamagedError."""
+    those of the slabs that were decoded among them, volumes of this model, this manifest, these SHA-256 of the bytes
+    around pixels, and all files that are kept whole. Raises DamagedError."""
     reader.compare(digests)
     if manifest_of(reader) != manifest:
         raise DamagedError("the manifest says something else than was written")
     for number, entries in enumerate(manifest.volumes):
-        _check_depth(read_volume(reader, number), entries)
+        _check_depth(read_volume(reader, number, {model.number: model}), entries)
     kept = Records(reader, manifest.tables)
     for record, digest in enumerate(records):
         if hashlib.sha256(kept.get(record)).digest() != digest:
