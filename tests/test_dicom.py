@@ -14,7 +14,9 @@ from pydicom.uid import (
 from tests.helpers import image, noise
 from volcomp.archive.stack import kind_of
 from volcomp.formats import series
-from volcomp.formats.dicom import Image, elements, read_image
+from volcomp.formats.dicom import DICOM
+from volcomp.formats.protocol import Image
+from volcomp.formats.registry import read_image
 
 PIXELS = noise((4, 6))
 
@@ -109,19 +111,20 @@ def test_headers_are_cut_at_their_elements(tmp_path, syntax, preamble):
     sequence[0].CodeValue = "T-1"
     found = read(image(tmp_path / "a", PIXELS, syntax=syntax, preamble=preamble, AnatomicRegionSequence=sequence))
     header = found.path.read_bytes()[: found.start]
-    cuts = elements(header)
+    cuts = DICOM.cut(header)
     assert [tag for tag, _, _ in cuts] == sorted({tag for tag, _, _ in cuts})
     dataset = pydicom.dcmread(found.path, force=True)
     tags = [int(element.tag) for element in [*dataset.file_meta, *dataset]]
     assert [tag for tag, _, _ in cuts] == tags
     assert all(start <= value <= len(header) for _, start, value in cuts)
     for end in range(len(header)):  # any bytes can be cut
-        starts = [start for _, start, _ in elements(header[:end])]
+        starts = [start for _, start, _ in DICOM.cut(header[:end])]
         assert starts == sorted(starts) and all(start <= end for start in starts)
 
 
 def slice_at(z, *, name="", orientation=(1, 0, 0, 0, 1, 0), kind=("",), order=(0,), rows=4, size=32, signed=True):
     return Image(
+        DICOM,
         None,
         name or str(z),
         size,

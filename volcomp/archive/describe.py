@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from ..container.inspection import report
 from ..container.sections import MANIFEST, Reader, SectionId
-from ..formats.dicom import describe_header
+from ..formats import registry
 from .header_reader import Records
 from .manifest import Manifest
 from .opening import manifest_of, opened
@@ -34,13 +33,13 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _series(reader: Reader, manifest: Manifest) -> list[dict[str, Any]]:
-    """Per volume: number of files, and what pydicom makes of the headers of its first images."""
+    """Per volume: number of files, and what its format makes of the headers of the first images."""
     records = Records(reader, manifest.tables)
     found = []
     first = 0
     for entries in manifest.volumes:
-        headers = [BytesIO(records.get(first + i)[: entry.before]) for i, entry in enumerate(entries[:_LOOKED_AT])]
-        found.append({"files": len(entries), **describe_header(headers)})
+        headers = [records.get(first + i)[: entry.before] for i, entry in enumerate(entries[:_LOOKED_AT])]
+        found.append({"files": len(entries), **registry.describe(headers)._asdict()})
         first += len(entries)
     return found
 

@@ -14,7 +14,8 @@ from ..codec.volumes import write_volume
 from ..constants import EFFORT
 from ..container.sections import BLOB, Reader, SectionId, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
-from ..formats.dicom import Image, read_image
+from ..formats.protocol import Image
+from ..formats.registry import read_image
 from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
@@ -115,7 +116,7 @@ class _Packer:
         stack, entries = Stack(images), []
         around: list[Around] = []  # as long as the images are verified
         for entry, (before, after) in stack.files():
-            self._kept.add(before, after)
+            self._kept.add(images[0].format, before, after)
             self.raw_bytes += entry.size
             entries.append(entry)
             if self._options.verify:

@@ -17,6 +17,7 @@ from ..codec.volumes import Slab, decode_volume
 from ..container.sections import MANIFEST, Reader, SectionId
 from ..container.volume import Volume, read_volume, volume_numbers
 from ..errors import DamagedError, UnsupportedError
+from ..formats.protocol import Format
 from ..models import Model
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
@@ -263,13 +264,8 @@ def _splice(entry: Entry, kept: bytes, decoded: _Slices, first: int, end: int) -
     """The bytes before the pixels, the pixels of slices first to end - 1, the bytes after; `kept` is both around."""
     if entry.before > len(kept):
         raise DamagedError(f"{entry.name} is damaged: fewer bytes were kept of it than the manifest says")
-    yield kept[: entry.before]
-    for voxels in decoded.blocks(first, end):
-        words = voxels.byteswap() if entry.big_endian else np.ascontiguousarray(voxels)
-        del voxels  # or its slab would be here until the next one comes
-        yield words.view(np.uint8).reshape(-1).data
-        del words
-    yield kept[entry.before :]
+    voxels = decoded.blocks(first, end)
+    yield from Format.write_back(kept[: entry.before], voxels, kept[entry.before :], big_endian=entry.big_endian)
 
 
 def _failing(error: DamagedError) -> Iterator[Bytes]:

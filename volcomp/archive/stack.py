@@ -13,7 +13,7 @@ from itertools import accumulate
 import numpy as np
 
 from ..errors import UnsupportedError
-from ..formats.dicom import Image
+from ..formats.protocol import Image
 from .manifest import Entry
 from .tree import source_errors
 

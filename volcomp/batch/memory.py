@@ -16,7 +16,7 @@ from ..constants import EFFORT
 from ..container.header import SLAB_VOXELS
 from ..container.volume import read_volume, volume_numbers
 from ..errors import VolcompError
-from ..formats.dicom import read_image
+from ..formats.registry import read_image
 from ..formats.series import MAX_VOLUME_BYTES
 from ..runtime.cpus import memory_limits
 from .jobs import Job

@@ -11,7 +11,6 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,9 +19,12 @@ import pydicom
 from pydicom.filereader import data_element_generator
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from .protocol import Cut, Description, Format, Image
+from .series import along_normal
+
 _TRANSFER_SYNTAX, _PIXEL_DATA = 0x00020010, 0x7FE00010
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-_ONE_PLACE = 0.005  # mm along the normal: positions that differ by less do so by rounding alone
+_SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
 _UNDEFINED = 0xFFFFFFFF
 # What ordering, grouping and the check for native greyscale need; everything else is skipped, not read.
 _TAGS = [
@@ -47,70 +49,80 @@ _TAGS = [
 ]
 
 
-@dataclass(frozen=True)
-class Image:
-    """A file with native greyscale pixels: where they are, and what grouping and ordering go by."""
+class Dicom(Format):
+    """DICOM with native greyscale pixels, with or without a preamble."""
 
-    path: Path
-    name: str  # in the archive
-    size: int  # bytes of the file
-    start: int  # of the pixels in the file, bytes
-    rows: int
-    columns: int
-    frames: int
-    bits: int  # allocated: 8 or 16
-    signed: bool
-    big_endian: bool
-    series: str
-    position: tuple[float, float, float] | None  # of the first voxel, mm
-    orientation: tuple[float, ...] | None  # direction cosines along a row, then down a column
-    kind: tuple[str, ...]  # image type, convolution kernel, echo: what tells reconstructions in one series apart
-    order: tuple[float, ...]  # time, acquisition and instance number, for slices at one position
+    def sniff(self, head: bytes) -> bool:
+        """Accept a preamble, or an element of group 2 or 8 at the very beginning, in either byte order."""
+        return head[128:132] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
 
-    @property
-    def pixel_bytes(self) -> int:
-        """Bytes of all frames."""
-        return self.rows * self.columns * self.frames * self.bits // 8
+    def read(self, path: Path, name: str, file: BinaryIO) -> Image | None:
+        """Return the image; None unless its pixels are native, of one sample, and of 8 or 16 bits."""
+        with _quiet():
+            try:
+                return _parse(path, name, file)
+            except OSError:
+                raise
+            except Exception:  # pydicom answers broken files with almost any exception; they are kept whole
+                return None
 
+    def cut(self, before: bytes) -> list[Cut]:
+        """Cut the bytes before the pixels into data elements, as far as they can be read.
 
-def read_image(path: Path, name: str) -> Image | None:
-    """Look at the file to be archived as `name`; None where it has no native greyscale pixels of 8 or 16 bits."""
-    with path.open("rb") as file, _quiet():
-        if not _looks_like_dicom(file):
-            return None
-        try:
-            return _parse(path, name, file)
-        except OSError:
-            raise
-        except Exception:  # pydicom answers broken files with almost any exception; they are kept whole
-            return None
-
-
-def elements(data: bytes) -> list[tuple[int, int, int]]:
-    """Cut the bytes before the pixels of a file into (tag, start, start of the value), as far as they can be read.
-
-    The last is that of the pixels, of which only the head is there. The tags increase strictly; where they do not, or
-    the bytes make no sense, the last element lasts to the end.
-    """
-    found: list[tuple[int, int, int]] = []
-    file = BytesIO(data)
-    with _quiet():
-        try:
-            syntax = None
-            for element, start in _meta_elements(file):
-                found.append((int(element.tag), start, _value_start(element, start)))
-                syntax = _syntax(element) or syntax
-            start = file.tell()
-            vr = data[start + 4 : start + 6]
-            implicit = syntax == ImplicitVRLittleEndian or not (syntax or (vr.isalpha() and vr.isupper()))
-            for element in data_element_generator(file, implicit, syntax != ExplicitVRBigEndian, defer_size=64):
-                if found and int(element.tag) <= found[-1][0]:
-                    break
-                found.append((int(element.tag), start, _value_start(element, start)))
+        The last element is that of the pixels, without its value. Where the tags do not increase strictly, or the bytes
+        make no sense, the last element lasts to the end.
+        """
+        found: list[Cut] = []
+        file = BytesIO(before)
+        with _quiet():
+            try:
+                syntax = None
+                for element, start in _meta_elements(file):
+                    found.append(Cut(int(element.tag), start, _value_start(element, start)))
+                    syntax = _syntax(element) or syntax
                 start = file.tell()
-        except Exception:  # see read_image; what was found before it is still a way to cut the bytes
-            pass
-    return found
+                vr = before[start + 4 : start + 6]
+                implicit = syntax == ImplicitVRLittleEndian or not (syntax or (vr.isalpha() and vr.isupper()))
+                for element in data_element_generator(file, implicit, syntax != ExplicitVRBigEndian, defer_size=64):
+                    if found and int(element.tag) <= found[-1].tag:
+                        break
+                    found.append(Cut(int(element.tag), start, _value_start(element, start)))
+                    start = file.tell()
+            except Exception:  # see `read`; the elements found so far are still a way to cut the bytes
+                pass
+        return found
+
+    def describe(self, headers: Sequence[bytes]) -> Description:
+        """Describe a volume by its headers.
+
+        Spacing along z is the distance to the first image whose position differs from that of the first one: images of
+        several times or kinds, and copies, share a position.
+        """
+        with _quiet():
+            try:
+                tags = [*_TAGS, "Modality", "SeriesDescription", "PixelSpacing"]
+                datasets = (pydicom.dcmread(BytesIO(header), force=True, specific_tags=tags) for header in headers)
+                first = next(datasets)
+                spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
+                begin, orientation = _position(first), _orientation(first)
+                gap = None
+                if begin and orientation:
+                    for position in filter(None, map(_position, datasets)):
+                        gap = round(abs(along_normal(orientation, position) - along_normal(orientation, begin)), 4)
+                        if gap >= _SAME_POSITION:
+                            break
+                        gap = None
+                return Description(
+                    str(first.get("SeriesInstanceUID", "")),
+                    str(first.get("Modality", "")),
+                    str(first.get("SeriesDescription", "")),
+                    (gap, *spacing),
+                )
+            except Exception:  # see `read`
+                return Description()
+
+
+DICOM = Dicom()
 
 
 def _meta_elements(file: BinaryIO) -> Iterator[tuple[Any, int]]:
@@ -132,13 +144,6 @@ def _value_start(element: Any, start: int) -> int:
     return int(getattr(element, "value_tell", None) or getattr(element, "file_tell", None) or start)
 
 
-def _looks_like_dicom(file: BinaryIO) -> bool:
-    """With a preamble, or beginning at once with an element of group 2 or 8, in either byte order."""
-    head = file.read(132)
-    file.seek(0)
-    return head[128:] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
-
-
 def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
     syntax = next(filter(None, (_syntax(element) for element, _ in _meta_elements(file))), None)
     if syntax is not None and syntax not in _NATIVE:
@@ -157,21 +162,22 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
     start = file.tell()
     size = file.seek(0, 2)
     image = Image(
-        path,
-        name,
-        size,
-        start,
-        rows,
-        columns,
-        frames,
-        bits,
-        int(dataset.get("PixelRepresentation", 0)) == 1,
-        not little_endian,
-        str(dataset.get("SeriesInstanceUID", "")),
-        _position(dataset),
-        _orientation(dataset),
-        _kind(dataset),
-        _order(dataset),
+        format=DICOM,
+        path=path,
+        name=name,
+        size=size,
+        start=start,
+        rows=rows,
+        columns=columns,
+        frames=frames,
+        bits=bits,
+        signed=int(dataset.get("PixelRepresentation", 0)) == 1,
+        big_endian=not little_endian,
+        series=str(dataset.get("SeriesInstanceUID", "")),
+        position=_position(dataset),
+        orientation=_orientation(dataset),
+        kind=_kind(dataset),
+        order=_order(dataset),
     )
     return image if image.pixel_bytes <= min(length, size - start) else None
 
@@ -210,13 +216,6 @@ def _orientation(dataset: pydicom.Dataset) -> tuple[float, ...] | None:
     return _numbers(dataset, "ImageOrientationPatient", 6)
 
 
-def along_normal(orientation: tuple[float, ...], position: tuple[float, float, float]) -> float:
-    """How far a position lies along the normal of an orientation (row cosines, column cosines), mm."""
-    (a, b, c), (d, e, f) = orientation[:3], orientation[3:]
-    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
-    return sum(n * p for n, p in zip(normal, position, strict=True))
-
-
 def _kind(dataset: pydicom.Dataset) -> tuple[str, ...]:
     return tuple(str(dataset.get(name, "")) for name in ("ImageType", "ConvolutionKernel", "EchoNumbers"))
 
@@ -238,33 +237,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.disabled = before
-
-
-def describe_header(headers: Sequence[BinaryIO]) -> dict[str, Any]:
-    """From the bytes before the pixels of a volume's images, in order: series, modality, description, spacing in mm.
-
-    Spacing is (z, y, x); None where the headers do not say. Along z it is that to the first image which lies elsewhere
-    than the first one: those of several times or kinds, and copies, lie in one place.
-    """
-    with _quiet():
-        try:
-            tags = [*_TAGS, "Modality", "SeriesDescription", "PixelSpacing"]
-            datasets = (pydicom.dcmread(header, force=True, specific_tags=tags) for header in headers)
-            first = next(datasets)
-            spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
-            begin, orientation = _position(first), _orientation(first)
-            gap = None
-            if begin and orientation:
-                for position in filter(None, map(_position, datasets)):
-                    gap = round(abs(along_normal(orientation, position) - along_normal(orientation, begin)), 4)
-                    if gap >= _ONE_PLACE:
-                        break
-                    gap = None
-            return {
-                "series": str(first.get("SeriesInstanceUID", "")),
-                "modality": str(first.get("Modality", "")),
-                "description": str(first.get("SeriesDescription", "")),
-                "spacing_mm": (gap, *spacing),
-            }
-        except Exception:  # see read_image
-            return {"series": "", "modality": "", "description": "", "spacing_mm": (None, None, None)}

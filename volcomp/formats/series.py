@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-from .dicom import Image, along_normal
+from .protocol import Image
 
 # Smaller parts than a slab stay in one volume, one after another: a volume of their own would cost more than it saves.
 _SMALLEST_SPLIT = 32
@@ -16,7 +16,7 @@ MAX_VOLUME_BYTES = 1 << 30
 def volumes(images: Iterable[Image]) -> list[list[Image]]:
     """Group images into volumes of one matrix, pixel format and series, each ordered along its slice normal."""
     result: list[list[Image]] = []
-    for group in _split(images, lambda i: (i.series, i.rows, i.columns, i.bits, i.signed)):
+    for group in _split(images, lambda i: (i.format, i.series, i.rows, i.columns, i.bits, i.signed)):
         for part in _split_if_large(group):
             result += _cut(_ordered(part))
     return result
@@ -40,6 +40,13 @@ def _split_if_large(images: list[Image]) -> list[list[Image]]:
             finer += split if min(sum(i.frames for i in s) for s in split) >= _SMALLEST_SPLIT else [part]
         parts = finer
     return parts
+
+
+def along_normal(orientation: tuple[float, ...], position: tuple[float, float, float]) -> float:
+    """How far a position lies along the normal of an orientation (row cosines, column cosines), mm."""
+    (a, b, c), (d, e, f) = orientation[:3], orientation[3:]
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    return sum(n * p for n, p in zip(normal, position, strict=True))
 
 
 def _plane(image: Image) -> tuple[int, ...]:

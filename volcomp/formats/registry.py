@@ -1,0 +1,37 @@
+"""The file formats that an archive codes as voxels. A new format is a new file in this folder and its name here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .dicom import DICOM
+from .protocol import HEAD_BYTES, Description, Format, Image
+
+FORMATS: tuple[Format, ...] = (DICOM,)  # in the order in which they are asked
+
+
+def read_image(path: Path, name: str) -> Image | None:
+    """Return the image in a file that is archived as `name`; None where no format finds native greyscale voxels.
+
+    Raises:
+        OSError: where the file cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        for file_format in FORMATS:
+            if file_format.sniff(head):
+                file.seek(0)
+                if image := file_format.read(path, name, file):
+                    return image
+    return None
+
+
+def describe(headers: Sequence[bytes]) -> Description:
+    """Describe a volume by the bytes before the voxels of its first images, in order; empty where no format can."""
+    for file_format in FORMATS:
+        if headers and file_format.sniff(headers[0][:HEAD_BYTES]):
+            found = file_format.describe(headers)
+            if found != Description():
+                return found
+    return Description()
