@@ -1,4 +1,4 @@
-"""Golomb–Rice lists."""
+"""Golomb–Rice lists and zigzag."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volcomp.errors import DamagedError
-from volcomp.wire import rice
+from volcomp.wire import rice, zigzag
+
+
+@given(st.lists(st.integers(-(1 << 62), (1 << 62) - 1), max_size=80))
+def test_zigzag_round_trip(values: list[int]) -> None:
+    """Integers of Python and arrays alike."""
+    folded = zigzag.encode(np.array(values, np.int64))
+    assert folded.tolist() == [zigzag.encode(n) for n in values] == [2 * n if n >= 0 else -2 * n - 1 for n in values]
+    assert zigzag.decode(folded).tolist() == [zigzag.decode(n) for n in folded.tolist()] == values
 
 
 @given(st.lists(st.integers(-70000, 70000), max_size=80))

@@ -9,7 +9,7 @@ import numpy as np
 from .. import models
 from ..errors import DamagedError
 from ..models import Catalogue, Model
-from ..wire import rice
+from ..wire import rice, zigzag
 from ..wire.cursor import Cursor, string, varint
 
 SLAB_VOXELS = 1 << 26  # of one slab, at most: it takes about 25 bytes of memory per voxel, whatever a header says
@@ -51,7 +51,7 @@ def write_header(header: VolumeHeader) -> bytes:
     """The bytes that `read_header` reads."""
     runs = header.runs.ravel().tolist()
     first = runs[0]
-    fields = [*header.shape, len(header.slabs), len(header.runs), -2 * first - 1 if first < 0 else 2 * first]
+    fields = [*header.shape, len(header.slabs), len(header.runs), zigzag.encode(first)]
     number = header.model.number + (models.FITTED if header.differences else 0)
     head = (
         bytes([number, DTYPES.index(header.dtype.str.replace("|", ""))]) + bytes.fromhex(header.model.digest)[:DIGEST]
@@ -83,9 +83,9 @@ def read_header(data: bytes, catalogue: Catalogue = models.RELEASED) -> VolumeHe
     count = reader.varint()
     if not 0 < count <= 1 << 16:
         raise DamagedError(f"the volume's header maps {count} runs of values; 1 to 65536 are possible")
-    zigzag = reader.varint()
+    folded = reader.varint()
     lengths = rice.decode(reader.rest(), 2 * count - 1) + 1
-    first = -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
+    first = zigzag.decode(folded)
     info = np.iinfo(dtype)
     if lengths.min() < 1 or first < info.min or first + int(lengths.sum()) > info.max + 1:
         raise DamagedError(f"the volume's header maps values that {dtype} does not have")

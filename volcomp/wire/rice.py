@@ -5,26 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import DamagedError
+from . import zigzag
 
 
 def encode(values: np.ndarray) -> bytes:
-    """Signed integers as Golomb–Rice codes: a byte with the parameter k, then for each value its zigzag form, as value
-    >> k in unary (ones ended by a zero) and k bits, least significant first; padded to whole bytes with zeros."""
-    flat = values.astype(np.int64).ravel()
-    zigzag = np.where(flat < 0, -2 * flat - 1, 2 * flat)
-    k = min(range(20), key=lambda k: int(((zigzag >> k) + 1 + k).sum()))
-    quotient = zigzag >> k
+    """Encode signed integers as Golomb–Rice codes.
+
+    A byte has the parameter k. Then each value n, in its zigzag form, is written as n >> k in unary (ones, ended by a
+    zero) and k bits, least significant first. Zeros fill the last byte.
+    """
+    folded = zigzag.encode(values.astype(np.int64).ravel())
+    k = min(range(20), key=lambda k: int(((folded >> k) + 1 + k).sum()))
+    quotient = folded >> k
     starts = np.cumsum(quotient + 1 + k) - (quotient + 1 + k)
     bits = np.zeros(int((quotient + 1 + k).sum()), np.uint8)
     ones = np.repeat(starts, quotient) + np.arange(quotient.sum()) - np.repeat(np.cumsum(quotient) - quotient, quotient)
     bits[ones] = 1
     for b in range(k):
-        bits[starts + quotient + 1 + b] = (zigzag >> b) & 1
+        bits[starts + quotient + 1 + b] = (folded >> b) & 1
     return bytes([k]) + np.packbits(bits, bitorder="little").tobytes()
 
 
 def decode(data: bytes, count: int) -> np.ndarray:
-    """The inverse of `encode` for `count` values, int64; DamagedError where they are not all there."""
+    """Decode `count` values, int64; DamagedError where `data` ends before them."""
     if not data or data[0] > 20 or count > 8 * len(data):
         raise DamagedError("a list of numbers is cut short")
     k = data[0]
@@ -37,9 +40,9 @@ def decode(data: bytes, count: int) -> np.ndarray:
         if z == zeros.size or zeros[z] + k >= bits.size + (k == 0):
             raise DamagedError("a list of numbers is cut short")
         end = int(zeros[z]) + 1
-        zigzag = (end - 1 - at) << k
+        folded = (end - 1 - at) << k
         for b in range(k):
-            zigzag |= int(bits[end + b]) << b
-        values[n] = -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
+            folded |= int(bits[end + b]) << b
+        values[n] = zigzag.decode(folded)
         at = end + k
     return values
