@@ -29,7 +29,7 @@ from volcomp.encoder import linear_fit, normal_equations
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.pipelines.row.slab import lay_out
 from volcomp.pipelines.row.wavefront import SlabInput, predict_slab
-from volcomp.runtime.rendezvous import ByCalls, Handover, Taker, release, wait
+from volcomp.runtime.rendezvous import ByCalls, Consumer, Rendezvous, release, wait
 from volcomp.runtime.team import Team
 from volcomp.stages import histogram_packing, payload, peak
 from volcomp.stages.ans import Tables
@@ -118,11 +118,11 @@ def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
         longest = int(walked.sizes.max())
         readers = [payload.Reader(tables, Cursor(data, ""), given.limit, longest) for _ in range(slabs)]
         voxel = np.zeros(slabs * longest, np.int32)
-        between = Handover(pieces, slabs + 1)
+        between = Rendezvous(pieces, slabs + 1)
         with ThreadPoolExecutor(slabs) as pool:
             served = [
-                pool.submit(reader.serve, taker, voxel, *arrays)
-                for reader, taker in zip(readers, between.takers, strict=True)
+                pool.submit(reader.serve, consumer, voxel, *arrays)
+                for reader, consumer in zip(readers, between.consumers, strict=True)
             ]
             end = 0
             for n in walked.sizes.tolist():
@@ -130,7 +130,7 @@ def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
                 for array, source in zip(arrays, (walked.mean, walked.classes, walked.context), strict=True):
                     if source is not None:
                         array[: slabs * n].reshape(slabs, n)[:] = source[begin:end]
-                between.ask()
+                between.request()
                 assert np.array_equal(voxel[:n], walked.voxel[begin:end])
             assert all(one.result() for one in served)
         for reader in readers:
@@ -173,25 +173,25 @@ def _handed_over(rounds: int) -> list[Row]:
 
 def _hand_over(slabs: int, by_calls: bool) -> None:
     begins = np.broadcast_to(np.arange(slabs), (FRONTS, slabs))
-    between = Handover(np.stack([begins, begins + 1], axis=2), slabs + 1)
+    between = Rendezvous(np.stack([begins, begins + 1], axis=2), slabs + 1)
     voxel, said = np.zeros((2, slabs), np.int32)
     with ThreadPoolExecutor(slabs) as pool:
-        for taker in between.takers:
-            pool.submit(*((_Nothing().serve, taker, voxel, said) if by_calls else (_copy, taker, voxel, said)))
+        for consumer in between.consumers:
+            pool.submit(*((_Nothing().serve, consumer, voxel, said) if by_calls else (_copy, consumer, voxel, said)))
         for n in range(FRONTS):
             said[:] = n
-            between.ask()
+            between.request()
             assert voxel[-1] == n
     between.free()
 
 
 @njit(nogil=True, cache=True)
-def _copy(taker: Taker, voxel: np.ndarray, said: np.ndarray) -> None:
+def _copy(consumer: Consumer, voxel: np.ndarray, said: np.ndarray) -> None:
     """What `_Nothing` does, compiled."""
-    for begin, end in taker.pieces:
-        wait(taker.asked, taker.patience)
+    for begin, end in consumer.pieces:
+        wait(consumer.requested, consumer.patience)
         voxel[begin:end] = said[begin:end]
-        release(taker.answered)
+        release(consumer.served)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -68,10 +68,10 @@ def main() -> int:
         for kernel, known, constants in (
             (kernels.predict, "*i16", {**sizes, "K": parts.depth_of(hidden)}),
             (kernels.predict, "*i32", {**sizes, "K": parts.depth_of(hidden)}),
-            (kernels.perceive, "*i16", {**sizes, "GIVEN": True, "LEARNS": True}),
-            (kernels.perceive, "*i16", {**sizes, "GIVEN": False, "LEARNS": True}),
-            (kernels.perceive, "*i32", {**sizes, "GIVEN": False, "LEARNS": False}),
-            (kernels.learn, "*i16", {"N": n, "ROOM": room, "ROWS": kernels.ROWS, "LEARNS": True}),
+            (kernels.perceive, "*i16", {**sizes, "ENCODES": True, "LEARNS": True}),
+            (kernels.perceive, "*i16", {**sizes, "ENCODES": False, "LEARNS": True}),
+            (kernels.perceive, "*i32", {**sizes, "ENCODES": False, "LEARNS": False}),
+            (kernels.learn, "*i16", {"N": n, "PADDED": room, "ROWS": kernels.ROWS, "LEARNS": True}),
         ):
             bad += not fits(kernel, _TYPE | {"known": known, "voxel": known}, kernels.OPTIONS, constants)
     # Two blocks of a fit, one of training, a band that candidates are compared on.

@@ -48,7 +48,7 @@ TRITON = on("cpu", "triton")
 @pytest.fixture(autouse=True)
 def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter serves one thread at a time."""
-    monkeypatch.setattr(double_buffer, "TURNS", 1)
+    monkeypatch.setattr(double_buffer, "BUFFERS", 1)
     monkeypatch.setattr(device, "check", nothing)
     monkeypatch.setattr(paper_device, "check", nothing)
     monkeypatch.setattr(paper_kernels, "BLOCK", 4)  # fronts of several programs

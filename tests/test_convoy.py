@@ -117,18 +117,18 @@ def test_a_walk_that_all_have_left_ends() -> None:
 def test_a_walk_that_fails_fails_for_all_of_it_and_no_more() -> None:
     road = Road()
     calls = [road.call("a"), road.call("b"), road.call("c")]
-    walk = road.convoy._walk
+    walk = road.convoy._run
 
     def broken(slabs: Sequence[Slab], done: Callable[[int], None]) -> list[str]:
         raise ValueError("broken")
 
-    road.convoy._walk = broken
+    road.convoy._run = broken
     road.may_go_on.set()
     assert calls[0].result(60) == ["A"]
     for call in calls[1:]:
         with pytest.raises(ValueError, match="broken"):
             call.result(60)
-    road.convoy._walk = walk
+    road.convoy._run = walk
     assert road.call("d").result(60) == ["D"]
 
 
@@ -139,7 +139,7 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> int:
         raise RuntimeError("no device")
 
-    road.convoy._room = broken
+    road.convoy._capacity = broken
     calls = [road.call(name) for name in "abc"]
     road.may_go_on.set()
     assert [call.result(60) for call in calls] == [["A"], ["B"], ["C"]] and road.companies == ["a", "b", "c"]

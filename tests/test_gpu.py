@@ -218,7 +218,7 @@ def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
         assert [levels.index(offset) for offset in support.offsets[: supports.BASE]] == [0, 1, 2, 3]
         assert {*support.offsets[: supports.ACTIVITY_IN_SLICE]} == {*levels[: features.LEVELS_IN_SLICE]}
     roles = lanes.lanes().seen[3]
-    assert [int(((roles & role) > 0).sum()) for role in (lanes.BASE, lanes.ACTIVITY, lanes.SPIKED)] == [4, 19, 7]
+    assert [int(((roles & role) > 0).sum()) for role in (lanes.BASE, lanes.ACTIVITY, lanes.PEAK)] == [4, 19, 7]
 
 
 def test_progress_adds_up_and_a_caller_may_go_away() -> None:

@@ -119,7 +119,7 @@ def test_without_a_thread_for_every_slab_none_waits(monkeypatch: pytest.MonkeyPa
             super().start()
 
     monkeypatch.setattr(row_device, "check", nothing)
-    monkeypatch.setattr(double_buffer, "TURNS", 1)
+    monkeypatch.setattr(double_buffer, "BUFFERS", 1)
     monkeypatch.setattr(double_buffer, "Thread", Rare)
     with pytest.raises(UnsupportedError, match="can't start new thread"):
         decode(*coded, place=TORCH)

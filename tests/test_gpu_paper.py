@@ -54,7 +54,7 @@ def check_walks(weights: Weights, slabs: list[SlabInput], on_device: network.Net
     replays = [device.Replay(given, one, weights) for given, one in zip(slabs, right, strict=True)]
     opened = [SlabStream(given.shape, replay, given.limit) for given, replay in zip(slabs, replays, strict=True)]  # type: ignore[arg-type]
     back = wavefront.decode_slabs(opened, on_device, nothing)
-    assert all(replay.through for replay in replays)
+    assert all(replay.is_complete for replay in replays)
     for levels, given in zip(back, slabs, strict=True):
         assert isinstance(levels, np.ndarray) and np.array_equal(levels, given.ranks)
 

@@ -12,7 +12,7 @@ from volcomp import models
 from volcomp.errors import DamagedError
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.runtime import rendezvous
-from volcomp.runtime.rendezvous import ByCalls, Handover, Taker
+from volcomp.runtime.rendezvous import ByCalls, Consumer, Rendezvous
 from volcomp.stages import payload
 from volcomp.stages.ans import Tables
 from volcomp.wire.cursor import Cursor
@@ -22,21 +22,21 @@ FRONTS, SLABS, VOXELS = 300, 5, 7  # one of the slabs has nothing in every third
 
 
 @njit(nogil=True)
-def _serve(taker: Taker, voxel: np.ndarray, said: np.ndarray) -> bool:
-    for n, (begin, end) in enumerate(taker.pieces):
-        rendezvous.wait(taker.asked, taker.patience)
-        if taker.over[0]:
+def _serve(consumer: Consumer, voxel: np.ndarray, said: np.ndarray) -> bool:
+    for n, (begin, end) in enumerate(consumer.pieces):
+        rendezvous.wait(consumer.requested, consumer.patience)
+        if consumer.ended[0]:
             return False
         voxel[begin:end] = said[begin:end] * 3 + n
-        rendezvous.release(taker.answered)
+        rendezvous.release(consumer.served)
     return True
 
 
 class Compiled:
     """Takes fronts as a coder does."""
 
-    def serve(self, taker: Taker, voxel: np.ndarray, said: np.ndarray) -> bool:
-        return bool(_serve(taker, voxel, said))
+    def serve(self, consumer: Consumer, voxel: np.ndarray, said: np.ndarray) -> bool:
+        return bool(_serve(consumer, voxel, said))
 
 
 class Called(ByCalls):
@@ -63,15 +63,18 @@ def _pieces(fronts: int = FRONTS) -> np.ndarray:
 def test_all_fronts_are_taken_in_order(threads: int) -> None:
     pieces = _pieces()
     voxel, said = np.zeros((2, SLABS * VOXELS), np.int32)
-    between = Handover(pieces, threads)
-    assert {taker.patience for taker in between.takers} == {rendezvous.PATIENCE if threads == 1 else 0}
-    takers = [Compiled(), Called(), Compiled(), Compiled(), Called()]
+    between = Rendezvous(pieces, threads)
+    assert {consumer.patience for consumer in between.consumers} == {rendezvous.PATIENCE if threads == 1 else 0}
+    consumers = [Compiled(), Called(), Compiled(), Compiled(), Called()]
     with ThreadPoolExecutor(SLABS) as pool:
-        found = [pool.submit(one.serve, taker, voxel, said) for one, taker in zip(takers, between.takers, strict=True)]
+        found = [
+            pool.submit(one.serve, consumer, voxel, said)
+            for one, consumer in zip(consumers, between.consumers, strict=True)
+        ]
         for n in range(FRONTS):
             end = pieces[n, -1, 1]
             said[:end] = np.arange(end) + n
-            between.ask()
+            between.request()
             assert voxel[:end].tolist() == (said[:end] * 3 + n).tolist()
         assert all(future.result(timeout=60) for future in found)
     between.end()
@@ -79,11 +82,13 @@ def test_all_fronts_are_taken_in_order(threads: int) -> None:
 
 
 def test_who_still_waits_is_sent_home() -> None:
-    between = Handover(_pieces(), 1)
+    between = Rendezvous(_pieces(), 1)
     voxel = np.zeros((2, SLABS * VOXELS), np.int32)
     with ThreadPoolExecutor(SLABS) as pool:
-        found = [pool.submit((Compiled if s % 2 else Called)().serve, t, *voxel) for s, t in enumerate(between.takers)]
-        between.ask()
+        found = [
+            pool.submit((Compiled if s % 2 else Called)().serve, t, *voxel) for s, t in enumerate(between.consumers)
+        ]
+        between.request()
         between.end()
         assert [future.result(timeout=60) for future in found] == [False] * SLABS
     between.free()
@@ -101,13 +106,13 @@ def test_a_coder_that_finds_damage_takes_nothing_more() -> None:
     for cut, expected in ((0, voxel), (2, np.where(np.arange(13) < 6, voxel, 0))):
         reader = payload.Reader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
         assert reader._slab.raw.size == 3 - cut  # 12 bits, and six of one
-        between, found = Handover(pieces, 1), []
+        between, found = Rendezvous(pieces, 1), []
         shown, *said = np.full(6, 7, np.int32), mean[:6].copy(), np.zeros(6, np.uint8), np.zeros(6, np.uint8)
         with ThreadPoolExecutor(1) as pool:
-            served = pool.submit(reader.serve, between.takers[0], shown, *said)
+            served = pool.submit(reader.serve, between.consumers[0], shown, *said)
             for front in np.split(classes, sizes.cumsum()[:-1]):
                 said[1][: front.size] = front
-                between.ask()
+                between.request()
                 found += shown[: front.size].tolist()
         assert found == expected.tolist()
         if cut:
@@ -120,13 +125,13 @@ def test_a_coder_that_finds_damage_takes_nothing_more() -> None:
 
 
 def test_damage_is_told_in_the_end_and_leaves_zeros() -> None:
-    between = Handover(_pieces(4), 1)
+    between = Rendezvous(_pieces(4), 1)
     voxel, said = np.ones((2, SLABS * VOXELS), np.int32)
     with ThreadPoolExecutor(SLABS) as pool:
-        found = [pool.submit(Called(2 if s == 3 else 4).serve, t, voxel, said) for s, t in enumerate(between.takers)]
+        found = [pool.submit(Called(2 if s == 3 else 4).serve, t, voxel, said) for s, t in enumerate(between.consumers)]
         for n in range(4):
-            between.ask()
-            begin, end = between.takers[3].pieces[n]
+            between.request()
+            begin, end = between.consumers[3].pieces[n]
             assert voxel[begin:end].any() == (n < 2)
             assert not found[3].done() or n == 3
         with pytest.raises(DamagedError, match="as asked"):

@@ -224,11 +224,11 @@ class OnDevice(Generic[Input, Predictions, Stream]):
 
     def has_room(self, slabs: Sizes) -> bool:
         """Whether the device's memory has room for each of the slabs now."""
-        return max(slabs.values()) <= self._device.room(self._device.input_bytes)
+        return max(slabs.values()) <= self._device.capacity(self._device.input_bytes)
 
     def _groups(self, slabs: Sizes, bytes_per_voxel: int) -> Iterator[list[int]]:
         """Numbers of slabs that are worked on at once."""
-        room = self._device.room(bytes_per_voxel, GROUP_VOXELS)
+        room = self._device.capacity(bytes_per_voxel, GROUP_VOXELS)
         group: list[int] = []
         voxels = 0
         for k, size in slabs.items():

@@ -39,7 +39,7 @@ def by_device(made: Ready[Any, Any, Any, Any], differences: bytes, device: str, 
         if isinstance(found, UnsupportedError):
             if device == "cuda":
                 raise found
-        elif device == "cuda" or max(slabs.values()) <= found.room(found.input_bytes):
+        elif device == "cuda" or max(slabs.values()) <= found.capacity(found.input_bytes):
             return _placed("cuda", found)
     return Placement("cpu", lambda workers, done: OnThreads(made.network, workers, done))
 

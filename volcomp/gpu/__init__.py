@@ -1,1 +1,1 @@
-"""The GPU backend: the slabs of a volume, front by front, all at once, and the same bits as everywhere."""
+"""The GPU backend: it works on all slabs of a volume at once, front by front, and gives the same bits as the CPU."""

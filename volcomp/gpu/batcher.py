@@ -1,7 +1,7 @@
-"""Slabs of several volumes together: calls from several threads for the same walk are answered by one.
+"""Dynamic batching: calls of several threads, for slabs of several volumes, share one run on the device.
 
-Whoever calls while a walk is under way waits, and the next walk takes all who wait along, as far as the memory reaches.
-So a batch fills a device's fronts without any call having to wait for company.
+A call that arrives during a run waits. The next run includes all waiting calls, as many as the memory allows. So a
+batch of volumes fills the device's fronts, and no call ever waits just for others to arrive.
 """
 
 from __future__ import annotations
@@ -18,90 +18,90 @@ from ..pipelines.protocol import Done, Stopped
 from ..runtime.products import alone
 from .double_buffer import AnySlab
 
-Walked = TypeVar("Walked")
+Result = TypeVar("Result")
 
 
-class _Call(Generic[AnySlab, Walked]):
-    """Slabs of one caller, and what he is to be told."""
+class _Call(Generic[AnySlab, Result]):
+    """The slabs of one call, its progress and its result."""
 
     def __init__(self, slabs: Sequence[AnySlab], done: Done) -> None:
         self.slabs, self._done = slabs, done
         self.voxels = sum(prod(slab.shape) for slab in slabs)
-        self.result: Future[list[Walked]] = Future()
-        self.failure: BaseException | None = None  # of `done`, which has the call end
-        self._told = 0
+        self.result: Future[list[Result]] = Future()
+        self.failure: BaseException | None = None  # raised by `done`, which ends the call
+        self._reported = 0
 
-    def tell(self, share: int, whole: int) -> None:
-        """That so much of the whole is done."""
+    def report(self, share: int, whole: int) -> None:
+        """Report progress: `share` of the `whole` voxels of the run are done."""
         due = self.voxels * share // whole
         try:
-            self._done(due - self._told)
+            self._done(due - self._reported)
         except BaseException as error:
             self.failure = error
-        self._told = due
+        self._reported = due
 
 
-class Batcher(Generic[AnySlab, Walked]):
-    """A walk that takes along whoever wants the same."""
+class Batcher(Generic[AnySlab, Result]):
+    """A function of slabs whose concurrent calls share runs."""
 
-    def __init__(self, walk: Callable[[Sequence[AnySlab], Done], list[Walked]], room: Callable[[], int]) -> None:
-        """`room` says how many voxels may walk at once now; a single call may have more."""
-        self._walk, self._room = walk, room
+    def __init__(self, run: Callable[[Sequence[AnySlab], Done], list[Result]], capacity: Callable[[], int]) -> None:
+        """`capacity` returns how many voxels a run may have at present; a single call may exceed it."""
+        self._run, self._capacity = run, capacity
         self._lock = Lock()
-        self._waiting: deque[_Call[AnySlab, Walked]] = deque()
-        self._under_way = False
+        self._waiting: deque[_Call[AnySlab, Result]] = deque()
+        self._running = False
 
-    def __call__(self, slabs: Sequence[AnySlab], done: Done) -> list[Walked]:
-        """What the walk makes of these slabs; `done` is called with voxels, about evenly, and may raise to leave."""
-        call: _Call[AnySlab, Walked] = _Call(slabs, done)
+    def __call__(self, slabs: Sequence[AnySlab], done: Done) -> list[Result]:
+        """Return the results for these slabs. `done` gets voxels, about evenly, and may raise to end the call."""
+        call: _Call[AnySlab, Result] = _Call(slabs, done)
         with self._lock:
             self._waiting.append(call)
-            sets_out, self._under_way = not self._under_way, True
-        if sets_out:
+            is_first, self._running = not self._running, True
+        if is_first:
             try:
-                # Not on the caller's thread, who may be interrupted, and others are not to suffer for that;
+                # Not on the caller's thread: an interrupt of it would end the other calls too.
                 Thread(target=self._serve).start()
-            except RuntimeError:  # unless there cannot be another one
+            except RuntimeError:  # no thread can be started
                 self._serve()
         return call.result.result()
 
     def _serve(self) -> None:
         alone()
         while calls := self._next():
-            self._answer(calls)
+            self._run_calls(calls)
 
-    def _next(self) -> list[_Call[AnySlab, Walked]]:
-        """Who is taken along next, in the order of the calls; nobody where none is waiting."""
+    def _next(self) -> list[_Call[AnySlab, Result]]:
+        """Remove the calls of the next run from the queue, in order of arrival; none where none is waiting."""
         with self._lock:
-            calls: list[_Call[AnySlab, Walked]] = []
+            calls: list[_Call[AnySlab, Result]] = []
             voxels = 0
             try:
-                room = self._room() if len(self._waiting) > 1 else 0
-            except RuntimeError:  # of the device, as the walk will say as well
-                room = 0
-            while self._waiting and (not calls or voxels + self._waiting[0].voxels <= room):
+                capacity = self._capacity() if len(self._waiting) > 1 else 0
+            except RuntimeError:  # of the device, which the run will raise too
+                capacity = 0
+            while self._waiting and (not calls or voxels + self._waiting[0].voxels <= capacity):
                 calls.append(self._waiting.popleft())
                 voxels += calls[-1].voxels
-            self._under_way = bool(calls)
+            self._running = bool(calls)
             return calls
 
-    def _answer(self, calls: Sequence[_Call[AnySlab, Walked]]) -> None:
+    def _run_calls(self, calls: Sequence[_Call[AnySlab, Result]]) -> None:
         whole, lock = sum(call.voxels for call in calls), Lock()
         share = 0
 
         def done(voxels: int) -> None:
             nonlocal share
-            with lock:  # a walk may tell from several threads
+            with lock:  # a run may report from several threads
                 share += voxels
-                going_on = [call for call in calls if call.failure is None]
-                for call in going_on:
-                    call.tell(share, whole)
+                active = [call for call in calls if call.failure is None]
+                for call in active:
+                    call.report(share, whole)
             if not any(call.failure is None for call in calls):
                 raise Stopped
 
         try:
-            walked = iter(self._walk([slab for call in calls for slab in call.slabs], done))
-            results = [[*islice(walked, len(call.slabs))] for call in calls]
+            output = iter(self._run([slab for call in calls for slab in call.slabs], done))
+            results = [[*islice(output, len(call.slabs))] for call in calls]
         except BaseException as error:
             for call in calls:
                 call.result.set_exception(call.failure or error)

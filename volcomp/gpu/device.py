@@ -1,5 +1,7 @@
-"""Which GPU there is, and a model on it that has been held against the reference; what is missing is said in a
-sentence. The first of the ways to compute there is taken that gives the reference's numbers."""
+"""Find a GPU and prepare a model on it. What is missing is stated in a sentence for the user.
+
+A model is computed in the fastest way that gives the reference's numbers on this device: kernels, or plain torch.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,10 @@ KINDS = ("row", "paper")  # of pipelines, each with a folder here
 
 
 class Device(Protocol[InputIn, Predictions, StreamIn]):
-    """A model on a device, as the codec's engine asks it for many slabs at once.
+    """A model on a device, for many slabs at once.
 
-    name                       of the device, as torch has it
-    input_bytes, stream_bytes  what a voxel takes of its memory, known or not
+    name                       of the device, in torch's spelling
+    input_bytes, stream_bytes  device memory per voxel, in encoding and in decoding
     """
 
     name: str
@@ -31,20 +33,20 @@ class Device(Protocol[InputIn, Predictions, StreamIn]):
     stream_bytes: int
 
     def predict(self, slabs: Sequence[InputIn], done: Done) -> list[Predictions]:
-        """As `protocol.Network.predict`."""
+        """Predict slabs; see `protocol.Network.predict`."""
         ...
 
     def decode(self, slabs: Sequence[StreamIn], done: Done) -> list[Levels | DamagedError]:
-        """As `protocol.Network.decode`."""
+        """Decode slabs; a damaged one gives a DamagedError."""
         ...
 
-    def room(self, bytes_per_voxel: int, most: int = ...) -> int:
-        """How many voxels may be at work at once now."""
+    def capacity(self, bytes_per_voxel: int, most: int = ...) -> int:
+        """Return how many voxels the device may work on at once at present."""
         ...
 
 
 def missing() -> str | None:
-    """Why no GPU can be used here, as a sentence that says what to do; None where one can."""
+    """Return why no GPU can be used here, as a sentence that tells the user what to do; None where one can."""
     if not importlib.util.find_spec("torch"):
         return f"a GPU needs torch, which is not installed: pip install 'volcomp[gpu]', or {INSTEAD}"
     try:
@@ -59,8 +61,10 @@ def missing() -> str | None:
 
 
 def may_be_there() -> bool:
-    """False where no GPU can be had, as is known without torch, which takes 180 MB and a second to say so: without a
-    driver there is none. (What torch loads before anything else is this library; AMD's driver has a device.)"""
+    """Return False where there is no driver and hence no GPU, without loading torch (180 MB and a second).
+
+    torch loads this library of CUDA's driver before anything else; AMD's driver has a device file.
+    """
     if "torch" in sys.modules:
         return True
     try:
@@ -71,7 +75,7 @@ def may_be_there() -> bool:
 
 
 def name() -> str:
-    """What the first GPU is called, and what torch knows of it besides."""
+    """Describe the first GPU: its name and what else torch reports of it."""
     import torch
 
     about = torch.cuda.get_device_properties(0)
@@ -82,24 +86,26 @@ def name() -> str:
 
 
 def network(kind: str, weights: Any, device: str = "cuda", way: str = "") -> Any:
-    """A model of a pipeline on that device, with "torch" or "triton" in that way alone. Raises UnsupportedError where
-    nothing there gives the reference's numbers."""
+    """Make a model of a pipeline on a device; `way` "torch" or "triton" allows that way alone.
+
+    Raises UnsupportedError where no way gives the reference's numbers.
+    """
     of_kind = import_module(f".{kind}.device", __package__)
     ways: Callable[[str], list[Any]] = of_kind.ways
-    tried = {"torch": ways("cpu"), "triton": ways("cuda")[-2:-1]}.get(way) or ways(device)
-    for candidate in tried:
+    candidates = {"torch": ways("cpu"), "triton": ways("cuda")[-2:-1]}.get(way) or ways(device)
+    for candidate in candidates:
         try:
             made = of_kind.Network(weights, device, candidate)
             of_kind.check(made)
             return made
-        except Exception as error:  # of a driver, a compiler, the device: whatever it is, another way may do
+        except Exception as error:  # of a driver, a compiler, the device: another way may work
             name = f"{candidate.__module__.rpartition('.')[2]}.{getattr(candidate, '__name__', '')}"
             warnings.warn(f"{name} is left aside: {error}", RuntimeWarning, stacklevel=2)
     raise UnsupportedError(f"this GPU does not give the numbers that {weights.name} is defined by: {INSTEAD}")
 
 
 def on_device(kind: str, weights: Any, device: str = "cuda", way: str = "") -> Device[Any, Any, Any]:
-    """As `network`, ready for slabs. UnsupportedError for a kind that no device computes."""
+    """Make a model that encodes and decodes slabs; UnsupportedError for a kind that no device computes."""
     if kind not in KINDS:
         raise UnsupportedError(f"models of the pipeline {kind!r} run on the CPU alone: take --device cpu")
     of_kind: Callable[[Any], Device[Any, Any, Any]] = import_module(f".{kind}.device", __package__).OnDevice

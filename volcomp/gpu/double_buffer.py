@@ -1,8 +1,8 @@
-"""Groups of slabs on a device, of whatever kind of model: they get smaller where memory is short, and on the way back
-two take turns.
+"""Groups of slabs on a device, for every kind of model: smaller groups where memory is short, two groups in decoding.
 
-There, nothing is waited for: the device works through all fronts. Back, every front waits for the entropy coder, a
-thread to each slab (`handover.py`): while one group is on the device, the symbols of the other are decoded.
+An encoder waits for nothing: the device computes all fronts. In decoding, every front waits for the entropy coder,
+which has a thread per slab (`runtime/rendezvous.py`). So there are two groups (double buffering): while the device
+computes a front of one, the symbols of the other are decoded.
 """
 
 from __future__ import annotations
@@ -20,193 +20,195 @@ import torch
 from ..errors import DamagedError, UnsupportedError
 from ..pipelines.protocol import Done, Stopped
 from ..runtime.products import alone
-from ..runtime.rendezvous import Handover, release
+from ..runtime.rendezvous import Rendezvous, release
 
-TURNS = 2  # groups that take turns on the device
+BUFFERS = 2  # groups that alternate on the device
 
 
 class Slab(Protocol):
-    """A slab on its way."""
+    """A slab to encode or decode."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Z, Y, X."""
+        """Return Z, Y, X."""
         ...
 
 
-class Opened(Slab, Protocol):
-    """A slab on its way back."""
+class Stream(Slab, Protocol):
+    """A slab to decode."""
 
     @property
     def symbols(self) -> Any:
-        """Has `serve`, which takes the voxels of all fronts, and `finish`."""
+        """Return its decoder: an object with `serve`, which decodes the voxels of all fronts, and `finish`."""
         ...
 
 
 class Trace(Protocol):
-    """What goes to and fro for every voxel of a front."""
+    """What the device and the entropy coder exchange for every voxel of a front."""
 
     voxel: torch.Tensor
-    said: torch.Tensor  # all the rest, in one piece
+    outputs: torch.Tensor  # of the network; contiguous, so that one copy moves them
 
     @property
     def parts(self) -> tuple[torch.Tensor, ...]:
-        """The voxels, and one after the other what is said of them."""
+        """Return the voxels, then each output."""
         ...
 
     def on_host(self) -> Trace:
-        """As much room on the CPU."""
+        """Allocate a trace of the same size on the CPU."""
         ...
 
 
 class Group(Protocol):
-    """Slabs [s] at work; pieces int64 [f, s, 2] say which voxels of a front are a slab's: from one, up to another."""
+    """Slabs [s] that the device computes together."""
 
     @property
     def trace(self) -> Trace:
-        """Of a front."""
+        """Return the trace of a front."""
         ...
 
     @property
     def pieces(self) -> np.ndarray:
-        """As above."""
+        """Return int64 [f, s, 2]: the voxels of a front that belong to a slab, the first and the one after the last."""
         ...
 
     def levels(self, s: int) -> np.ndarray:
-        """The grey levels [Z, Y, X] of slab s, once it is through: on the CPU."""
+        """Return the grey levels [Z, Y, X] of slab s on the CPU, once all fronts are done."""
         ...
 
 
 class Steps(Protocol):
-    """What computes: both steps of one front after the other."""
+    """The computation on the device: the two steps of each front."""
 
     def predict(self) -> None:
-        """What is said of the next front into the trace."""
+        """Write the outputs for the next front to the trace."""
         ...
 
     def perceive(self) -> None:
-        """Take in the front's voxels from the trace."""
+        """Read the front's voxels from the trace and update the state."""
         ...
 
 
 AnySlab = TypeVar("AnySlab", bound=Slab)
-AnyOpened = TypeVar("AnyOpened", bound=Opened)
-Walked = TypeVar("Walked")
-Begin = Callable[[Sequence[AnyOpened]], tuple[Group, Steps]]
+AnyStream = TypeVar("AnyStream", bound=Stream)
+Result = TypeVar("Result")
+Begin = Callable[[Sequence[AnyStream]], tuple[Group, Steps]]
 
 
-def restore(
-    slabs: Sequence[AnyOpened], begin: Begin[AnyOpened], device: torch.device, need: Callable[[AnyOpened], int],
+def decode(
+    slabs: Sequence[AnyStream], begin: Begin[AnyStream], device: torch.device, need: Callable[[AnyStream], int],
     done: Done,
 ) -> list[np.ndarray | DamagedError]:  # fmt: skip
-    """The grey levels [Z, Y, X] of slabs from their symbols; a DamagedError where these cannot be. `begin` puts a group
-    to work, and `need` says how many bytes of memory a slab takes."""
+    """Decode slabs to grey levels [Z, Y, X]; a damaged slab gives a DamagedError.
+
+    `begin` prepares a group on the device; `need` returns the bytes of device memory that a slab takes.
+    """
     stop = Event()
 
-    def going_on(voxels: int) -> None:
+    def unless_stopped(voxels: int) -> None:
         if stop.is_set():
             raise Stopped
         done(voxels)
 
-    def walk(group: Sequence[AnyOpened]) -> list[np.ndarray | DamagedError]:
+    def run(group: Sequence[AnyStream]) -> list[np.ndarray | DamagedError]:
         with own_stream(device):
-            return _restore(group, begin, device, going_on)
+            return _decode(group, begin, device, unless_stopped)
 
-    cuts = [len(slabs) * turn // TURNS for turn in range(TURNS + 1)]
+    cuts = [len(slabs) * k // BUFFERS for k in range(BUFFERS + 1)]
     halves = [slabs[a:b] for a, b in pairwise(cuts) if a < b]
-    with ThreadPoolExecutor(TURNS, initializer=alone) as pool:
-        turns = [pool.submit(fitting, walk, half, need) for half in halves]
+    with ThreadPoolExecutor(BUFFERS, initializer=alone) as pool:
+        futures = [pool.submit(fitting, run, half, need) for half in halves]
         try:
-            return [result for turn in turns for result in turn.result()]
+            return [result for future in futures for result in future.result()]
         except BaseException:
-            stop.set()  # the other half need not come to its end
+            stop.set()  # the other half need not finish
             raise
 
 
 def own_stream(device: torch.device) -> AbstractContextManager[object]:
-    """What this thread begins on the device meanwhile does not wait for what others begin."""
+    """Run this thread's work on a CUDA stream of its own, so that it does not wait for other threads' work."""
     if device.type != "cuda":
         return nullcontext()
     stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))  # on which the network came there
+    stream.wait_stream(torch.cuda.current_stream(device))  # which copied the network to the device
     return torch.cuda.stream(stream)
 
 
-def _restore(
-    slabs: Sequence[AnyOpened], begin: Begin[AnyOpened], device: torch.device, done: Done
+def _decode(
+    slabs: Sequence[AnyStream], begin: Begin[AnyStream], device: torch.device, done: Done
 ) -> list[np.ndarray | DamagedError]:
     group, steps = begin(slabs)
     host = group.trace.on_host()
-    with _Takers(slabs, group.pieces, host) as takers:
+    with _Consumers(slabs, group.pieces, host) as consumers:
         for size in group.pieces[:, -1, 1].tolist():
             steps.predict()
-            host.said.copy_(group.trace.said, non_blocking=True)
+            host.outputs.copy_(group.trace.outputs, non_blocking=True)
             if device.type == "cuda":
-                torch.cuda.current_stream(device).synchronize()  # that the last voxels have left `host` as well
-            takers.take()
+                torch.cuda.current_stream(device).synchronize()  # after which the last voxels have left `host` too
+            consumers.serve_front()
             group.trace.voxel.copy_(host.voxel, non_blocking=True)
             steps.perceive()
             done(size)
-    return [takers.errors[s] or group.levels(s) for s in range(len(slabs))]
+    return [consumers.errors[s] or group.levels(s) for s in range(len(slabs))]
 
 
-class _Takers:
-    """A thread for every slab, which takes the voxels of its part of every front off its symbols."""
+class _Consumers:
+    """A thread per slab, which decodes the voxels of its part of every front."""
 
-    def __init__(self, slabs: Sequence[Opened], pieces: np.ndarray, host: Trace) -> None:
-        self.errors: list[DamagedError | None] = [None] * len(slabs)  # once all threads are through
+    def __init__(self, slabs: Sequence[Stream], pieces: np.ndarray, host: Trace) -> None:
+        self.errors: list[DamagedError | None] = [None] * len(slabs)  # complete once all threads have ended
         self._slabs, self._arrays = slabs, [tensor.numpy() for tensor in host.parts]
-        self._handover = Handover(pieces, TURNS * (1 + len(slabs)))
+        self._rendezvous = Rendezvous(pieces, BUFFERS * (1 + len(slabs)))
         self._failure: BaseException | None = None
         self._threads = [Thread(target=self._serve, args=(s,), daemon=True) for s in range(len(slabs))]
 
-    def __enter__(self) -> _Takers:
+    def __enter__(self) -> _Consumers:
         try:
             for thread in self._threads:
                 thread.start()
-        except RuntimeError:  # there are too many
+        except RuntimeError:  # too many threads
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *details: object) -> None:
-        self._handover.end()
+        self._rendezvous.end()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
-        self._handover.free()
+        self._rendezvous.free()
 
-    def take(self) -> None:
-        """The voxels of all slabs in the next front, from what is said of them."""
-        self._handover.ask()
+    def serve_front(self) -> None:
+        """Decode the voxels of all slabs in the next front, from the outputs in the trace."""
+        self._rendezvous.request()
         if self._failure is not None:
             raise self._failure
 
     def _serve(self, s: int) -> None:
-        taker, symbols = self._handover.takers[s], self._slabs[s].symbols
+        consumer, symbols = self._rendezvous.consumers[s], self._slabs[s].symbols
         try:
-            if symbols.serve(taker, *self._arrays):
+            if symbols.serve(consumer, *self._arrays):
                 symbols.finish()
-        except DamagedError as error:  # raised once every front has been answered: only this slab suffers
+        except DamagedError as error:  # raised once every front has been served: it concerns this slab alone
             self.errors[s] = error
-        except BaseException as error:  # before it was answered, and whoever asks must not wait for ever
+        except BaseException as error:  # before the front was served: without a release the request never ends
             self._failure = error
-            release(taker.answered)
+            release(consumer.served)
 
 
 def fitting(
-    walk: Callable[[Sequence[AnySlab]], list[Walked]], slabs: Sequence[AnySlab], need: Callable[[AnySlab], int]
-) -> list[Walked]:
-    """Walk over a group of slabs, or in two halves of it where the device has too little memory for all."""
+    run: Callable[[Sequence[AnySlab]], list[Result]], slabs: Sequence[AnySlab], need: Callable[[AnySlab], int]
+) -> list[Result]:
+    """Run a group of slabs; split it in two where the device has too little memory."""
     try:
-        return walk(slabs)
-    except RuntimeError as error:  # as torch says all that goes amiss on a device
+        return run(slabs)
+    except RuntimeError as error:  # which torch raises for every failure of a device
         if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
             reason = str(error).partition("\n")[0]
             raise UnsupportedError(
                 f"the GPU failed ({reason}): use --device cpu, which gives the same bytes"
             ) from error
-    # Outside of the clause, so that nothing of what has failed is held any longer.
+    # Outside the clause, so that nothing of the failed attempt is kept in memory.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(slabs) == 1:
@@ -215,4 +217,4 @@ def fitting(
             "use --device cpu, which gives the same bytes, or try again when the GPU has less to do"
         )
     half = len(slabs) // 2
-    return fitting(walk, slabs[:half], need) + fitting(walk, slabs[half:], need)
+    return fitting(run, slabs[:half], need) + fitting(run, slabs[half:], need)

@@ -1,4 +1,4 @@
-"""How much of a device's memory is free."""
+"""The free memory of a device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ FREE_SHARE = 0.8  # of the memory that is free now
 
 
 def free(device: torch.device) -> int:
-    """Bytes of memory that slabs may take."""
+    """Return the bytes of memory that slabs may take."""
     if device.type != "cuda":
         return 1 << 40
-    left, _ = torch.cuda.mem_get_info(device)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(FREE_SHARE * (left + kept))
+    available, _ = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(FREE_SHARE * (available + cached))

@@ -1,5 +1,7 @@
-"""The sums that the fit of the linear stage is solved from, on a device: as `encoder.normal_equations.OnCpu`, bit for
-bit, for all classes of a group at once. What is solved from them stays on the CPU, in its fixed order."""
+"""The sums of the normal equations of the linear stage, on a device, for all classes of a group at once.
+
+They equal those of `encoder.normal_equations.OnCpu` bit for bit. The CPU solves the equations, in its fixed order.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +19,21 @@ from ..stages.supports import BASE
 
 
 def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device | str) -> Weights:
-    """`linear_fit.fit_by_effort` with the sums on a device; without it where that fails, as for lack of memory."""
+    """Fit the linear stage with the sums on a device, or on the CPU where that fails, as for lack of memory."""
     try:
         return linear_fit.fit_by_effort(levels, widest, effort, partial(on_device, torch.device(device)))
-    except RuntimeError:  # as torch says all that goes amiss on a device
+    except RuntimeError:  # which torch raises for every failure of a device
         return linear_fit.fit_by_effort(levels, widest, effort)
 
 
 def on_device(device: torch.device, known: np.ndarray) -> normal_equations.Take:
-    """The `Maker` of a device."""
+    """Return the `Take` of a slab on a device."""
     return partial(OnDevice, torch.from_numpy(known).to(device))
 
 
 class OnDevice:
-    """The `Equations` of one device. Classes [c] are as long as the longest [v]; what is beyond a class's last voxel is
-    missed by nothing and weighs nothing."""
+    """The `Equations` of one device. Classes [c] are padded to the longest [v]; voxels beyond the end of a class
+    have error 0 and importance 0."""
 
     def __init__(self, known: torch.Tensor, members: Sequence[np.ndarray], flat: np.ndarray) -> None:
         self._device, self._counts = known.device, np.array([m.size for m in members])
@@ -50,34 +52,34 @@ class OnDevice:
         return torch.from_numpy(np.stack(arrays)).to(self._device)
 
     def products(self, thinning: int) -> np.ndarray:
-        """As `Equations` says."""
+        """Sum the products of neighbours, as float64 on the device; see `Equations.products`."""
         rows = self._design[:, ::thinning] * self._importance[:, ::thinning, None]
         rows.clamp_(-PRODUCT_LIMIT, PRODUCT_LIMIT)
         return np.asarray((rows.mT @ rows).cpu())
 
     def miss(self, weights: np.ndarray) -> np.ndarray:
-        """As `Equations` says."""
+        """Compute the errors of weights and return their means; see `Equations.miss`."""
         predicted = self._design[..., :-1] @ torch.from_numpy(weights).to(self._device)[..., None]
         self._errors = (UNIT * self._design[..., -1] - predicted[..., 0]).abs()
         return np.asarray(self._errors.sum(1).cpu()) / self._counts
 
     def errors(self) -> list[np.ndarray]:
-        """As `Equations` says."""
+        """Copy the errors of the last weights to the CPU; see `Equations.errors`."""
         return [errors[:n] for errors, n in zip(np.asarray(self._errors.cpu()), self._counts, strict=True)]
 
     def reweigh(self) -> None:
-        """As `Equations` says."""
+        """Compute new importances from the errors of the last weights; see `Equations.reweigh`."""
         errors = self._errors
-        beyond = errors.shape[1] - self._count  # errors of 0, which come first
+        beyond = errors.shape[1] - self._count  # padding with error 0, which is sorted first
         usual = errors.sort(dim=1).values.gather(1, beyond + self._count // 2) + UNIT // 2
         self._importance = (HEAVIEST * (usual / (errors + usual)).sqrt()).round()
 
     def weigh(self, importance: list[np.ndarray]) -> None:
-        """As `Equations` says."""
+        """Copy importances to the device; see `Equations.weigh`."""
         longest = self._design.shape[1]
         self._importance = self._put([np.pad(one, (0, longest - one.size)) for one in importance])
 
     def spread(self) -> np.ndarray:
-        """As `Equations` says."""
+        """Compute the mean square of differences from the base; see `Equations.spread`."""
         squares = self._design[..., :-1].square().sum((1, 2))
         return np.asarray(squares.cpu()) / (self._counts * (self._design.shape[2] - 1))

@@ -1,9 +1,9 @@
-"""Work that goes to and fro between threads without Python: locks that compiled code waits for.
+"""A rendezvous of threads in compiled code: one side requests fronts, the others serve them, and none needs Python.
 
-A walk on a GPU hands every front to a thread for each slab and waits for all of them. Threads that come back to Python
-for it wait for each other as well, for Python's lock, some 25 µs a slab and front. So a thread serves all fronts of its
-slab in one compiled call, and the locks are those that Python's own are made of, by the names under which the
-interpreter exports them.
+A wavefront on a GPU passes every front to one thread per slab and waits for all of these threads. If they returned to
+Python for each front, they would also wait for Python's own lock, about 25 µs per slab and front. Instead, a thread
+serves all fronts of its slab in one compiled call. The locks are the ones that Python's locks are made of; the
+interpreter exports them by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import DamagedError
 from .compiled import entry
 from .cpus import cores
 
-PATIENCE = 2000  # times that a lock is asked for before its thread sleeps, where every thread has a core: some 30 µs
+PATIENCE = 2000  # attempts to acquire a lock before its thread sleeps, if every thread has a core: about 30 µs
 
 _allocate, _free = ctypes.pythonapi.PyThread_allocate_lock, ctypes.pythonapi.PyThread_free_lock
 _allocate.restype, _free.argtypes, _free.restype = ctypes.c_void_p, [ctypes.c_void_p], None
@@ -33,7 +33,7 @@ _release: Any = types.ExternalFunction("PyThread_release_lock", types.void(types
 
 @entry
 def wait(lock: int, patience: int = 0) -> None:
-    """Until somebody releases the lock, which is asked for so many times before the thread sleeps."""
+    """Acquire the lock, and sleep until another thread releases it once `patience` attempts have failed."""
     for _ in range(patience):
         if _acquire(lock, 0):
             return
@@ -42,66 +42,66 @@ def wait(lock: int, patience: int = 0) -> None:
 
 @entry
 def release(lock: int) -> None:
-    """Let whoever waits for the lock go on."""
+    """Release the lock, so that the thread that waits for it continues."""
     _release(lock)
 
 
 @entry
-def _ask(asked: np.ndarray, answered: np.ndarray, patience: int) -> None:
-    for lock in asked:
+def _request(requested: np.ndarray, served: np.ndarray, patience: int) -> None:
+    for lock in requested:
         release(lock)
-    for lock in answered:
+    for lock in served:
         wait(lock, patience)
 
 
-class Taker(NamedTuple):
-    """Whoever takes a slab's part of every front.
+class Consumer(NamedTuple):
+    """What a thread needs to serve a slab's part of every front.
 
-    asked, answered       addresses of the locks that he waits for, and releases
-    over uint8 [1]        not 0 once nothing more will be asked
-    pieces int64 [f, 2]   what his part of every front is: from one voxel, up to another
-    patience              how often he asks for a lock before he sleeps
+    requested, served     addresses of the lock that it waits for, and of the lock that it releases
+    ended uint8 [1]       not 0 once there are no more requests
+    pieces int64 [f, 2]   its part of every front: the first voxel, and the one after the last
+    patience              attempts to acquire a lock before the thread sleeps
     """
 
-    asked: int
-    answered: int
-    over: np.ndarray
+    requested: int
+    served: int
+    ended: np.ndarray
     pieces: np.ndarray
     patience: int
 
 
-class Handover:
-    """The locks of whoever asks, and of so many takers."""
+class Rendezvous:
+    """The locks of the thread that requests fronts and of the consumers that serve them."""
 
     def __init__(self, pieces: np.ndarray, threads: int) -> None:
-        """pieces int64 [f, s, 2]: those of every taker; `threads` are at work altogether."""
+        """Make the locks. pieces int64 [f, s, 2]: those of every consumer; threads: how many work altogether."""
         self._patience = PATIENCE if threads <= cores() else 0
-        over = np.zeros(1, np.uint8)
-        self._asked, self._answered = (np.array([_lock() for _ in pieces[0]], np.int64) for _ in range(2))
-        self._over = over
-        locks = zip(self._asked.tolist(), self._answered.tolist(), strict=True)
-        self.takers = [
-            Taker(*pair, over, np.ascontiguousarray(pieces[:, s]), self._patience) for s, pair in enumerate(locks)
+        ended = np.zeros(1, np.uint8)
+        self._requested, self._served = (np.array([_lock() for _ in pieces[0]], np.int64) for _ in range(2))
+        self._ended = ended
+        locks = zip(self._requested.tolist(), self._served.tolist(), strict=True)
+        self.consumers = [
+            Consumer(*pair, ended, np.ascontiguousarray(pieces[:, s]), self._patience) for s, pair in enumerate(locks)
         ]
 
-    def ask(self) -> None:
-        """Have all take their parts of the next front."""
-        _ask(self._asked, self._answered, self._patience)
+    def request(self) -> None:
+        """Request the next front and wait until all consumers have served their parts."""
+        _request(self._requested, self._served, self._patience)
 
     def end(self) -> None:
-        """Let all who wait to be asked go home."""
-        self._over[0] = 1
-        for lock in self._asked.tolist():
+        """End the calls of all consumers that wait for a request."""
+        self._ended[0] = 1
+        for lock in self._requested.tolist():
             release(lock)
 
     def free(self) -> None:
-        """Once all have gone."""
-        for lock in [*self._asked.tolist(), *self._answered.tolist()]:
+        """Free the locks. No consumer may be running."""
+        for lock in [*self._requested.tolist(), *self._served.tolist()]:
             _free(lock)
 
 
 def _lock() -> int:
-    """A new lock, which is held."""
+    """Allocate a lock and acquire it."""
     lock: int | None = _allocate()
     if lock is None:
         raise MemoryError
@@ -110,25 +110,27 @@ def _lock() -> int:
 
 
 class ByCalls:
-    """Takes fronts by calls of Python, for those who need not hurry."""
+    """Serves fronts by one Python call each, where speed does not matter."""
 
-    take: Callable[..., np.ndarray]  # the voxels of the next front, from what is said of them
+    take: Callable[..., np.ndarray]  # the voxels of the next front, given its outputs
 
-    def serve(self, taker: Taker, voxel: np.ndarray, *said: np.ndarray) -> bool:
-        """Take all fronts, each when asked: from what is `said` of all takers' voxels, into `voxel`. A DamagedError is
-        raised in the end; until then the voxels are 0. False if the asking ended sooner."""
+    def serve(self, consumer: Consumer, voxel: np.ndarray, *outputs: np.ndarray) -> bool:
+        """Serve all fronts, each on request: read the network's `outputs` for all consumers' voxels, write `voxel`.
+
+        Returns False if the requests ended early. After a DamagedError the voxels are 0; it is raised at the end.
+        """
         damage: DamagedError | None = None
-        for begin, end in taker.pieces.tolist():
-            wait(taker.asked, taker.patience)
-            if taker.over[0]:
+        for begin, end in consumer.pieces.tolist():
+            wait(consumer.requested, consumer.patience)
+            if consumer.ended[0]:
                 return False
             voxel[begin:end] = 0
             if begin < end and damage is None:
                 try:
-                    voxel[begin:end] = self.take(*(array[begin:end] for array in said))
+                    voxel[begin:end] = self.take(*(array[begin:end] for array in outputs))
                 except DamagedError as error:
                     damage = error
-            release(taker.answered)
+            release(consumer.served)
         if damage is not None:
             raise damage
         return True

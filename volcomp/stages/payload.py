@@ -226,14 +226,14 @@ def _take(
 
 @entry
 def _serve(
-    taker: rendezvous.Taker, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab,
-    factors: Factors | None,
+    consumer: rendezvous.Consumer, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray,
+    slab: _Slab, factors: Factors | None,
 ) -> tuple[bool, int]:  # fmt: skip
-    """As `handover.ByCalls.serve`, all compiled; returns what the last `_take` did as well."""
+    """As `rendezvous.ByCalls.serve`, all compiled; returns what the last `_take` did as well."""
     position = 0
-    for begin, end in taker.pieces:
-        rendezvous.wait(taker.asked, taker.patience)
-        if taker.over[0]:
+    for begin, end in consumer.pieces:
+        rendezvous.wait(consumer.requested, consumer.patience)
+        if consumer.ended[0]:
             return False, position
         if position >= 0 and begin < end:
             position = _take(mean[begin:end], classes[begin:end], context[begin:end], slab, factors, position)
@@ -241,7 +241,7 @@ def _serve(
                 voxel[v] = slab.room.voxel[v - begin]
         if position < 0:
             voxel[begin:end] = 0
-        rendezvous.release(taker.answered)
+        rendezvous.release(consumer.served)
     return True, position
 
 
@@ -277,11 +277,16 @@ class Reader:
         return self._slab.room.voxel[: mean.size]
 
     def serve(
-        self, taker: rendezvous.Taker, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray
+        self,
+        consumer: rendezvous.Consumer,
+        voxel: np.ndarray,
+        mean: np.ndarray,
+        classes: np.ndarray,
+        context: np.ndarray,
     ) -> bool:
-        """As `handover.ByCalls.serve`, without Python: from means int32, classes and contexts uint8."""
+        """As `rendezvous.ByCalls.serve`, without Python: from means int32, classes and contexts uint8."""
         contexts = _NONE if self.peak is None else context
-        is_through, position = _serve(taker, voxel, mean, classes, contexts, self._slab, self._factors)
+        is_through, position = _serve(consumer, voxel, mean, classes, contexts, self._slab, self._factors)
         self._check(position)
         return is_through
 

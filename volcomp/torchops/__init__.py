@@ -1,1 +1,1 @@
-"""What the walk on a GPU and training there have in common: the inputs and the gates, in torch and in Triton."""
+"""Stages in torch and in Triton, shared by coding and training on a GPU: the inputs and the gates of the LSTM."""

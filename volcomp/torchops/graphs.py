@@ -1,4 +1,4 @@
-"""CUDA graphs: work for a device that is recorded once, and begun again with one call."""
+"""CUDA graphs: work for a device that is recorded once and replayed by one call."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _recording = Lock()
 
 
 def recorded(work: Callable[[], object], times: int = 1) -> torch.cuda.CUDAGraph:
-    """What a piece of work begins on the device, so many times over. Raises RuntimeError where it cannot be recorded.
+    """Record the device's part of `work`, repeated `times` times. RuntimeError where it cannot be recorded.
 
-    Of all threads one records at a time, for torch has one stream for it; it does not mind what others begin meanwhile.
+    One thread records at a time, since torch has one stream for that; work of other threads meanwhile is not recorded.
     """
     graph = torch.cuda.CUDAGraph()
     with _recording, torch.cuda.graph(graph, capture_error_mode="thread_local"):

@@ -1,7 +1,7 @@
-"""Inputs and gates as parts of kernels, in Triton: integers throughout, equal to those of `features.py` and
-`lstm/cell.py`.
+"""Inputs and gates as functions for Triton kernels.
 
-Triton's shift to the right rounds down.
+All numbers are integers and equal those of `stages/features.py` and `stages/lstm/cell.py`. Triton's shift to the right
+rounds down.
 """
 
 # No annotations from the future: Triton reads them.
@@ -14,14 +14,14 @@ from . import lanes
 
 
 def depth_of(hidden: int) -> int:
-    """How many hidden units are summed up at a time: the largest power of two, up to 128, that divides them."""
+    """Return how many hidden units are summed at a time: the largest power of two, up to 128, that divides them."""
     return min(hidden & -hidden, 128)
 
 
 _LANES, _ACTIVE_LANES = tl.constexpr(lanes.LANES), tl.constexpr(lanes.ACTIVE_LANES)
 _LEVELS = tl.constexpr(len(features.LEVELS))
 _LEVELS_IN_SLICE = tl.constexpr(features.LEVELS_IN_SLICE)
-_REST = tl.constexpr(len(features.LEVELS) + len(features.RESIDUALS))  # the first input that is no neighbour
+_REST = tl.constexpr(len(features.LEVELS) + len(features.RESIDUALS))  # the first input that is not a neighbour
 _SCALE_FLOOR = tl.constexpr(features.SCALE_FLOOR)
 _SCALE_INDICES = tl.constexpr(features.SCALE_INDICES)
 _INPUT_LIMIT = tl.constexpr(features.INPUT_LIMIT)
@@ -35,33 +35,33 @@ def clip(value, limit):
 
 @triton.jit
 def _scale_index(scale):
-    """Four bits after the leading one of an int64, and its place: what a float64 begins with, less its bias."""
+    """Return the exponent of an int64 and the four bits after its leading one: a float64 begins with both."""
     return ((scale.to(tl.float64).to(tl.int64, bitcast=True) >> 48) - ((1023 + 6) << 4)).to(tl.int32)
 
 
 @triton.jit
 def _squash(units):
-    """A difference in 1/1024 of the scale, within ±8192, as an input."""
+    """Convert a difference in 1/1024 of the scale, within ±8192, to an input."""
     return tl.minimum((units - ((units * tl.abs(units)) >> 14) + 16) >> 5, _INPUT_LIMIT)
 
 
 @triton.jit
 def sigmoid(z):
-    """1/2 + z/4 − z|z|/32 in 1/32768, from z in 1/1024."""
+    """Return 1/2 + z/4 − z|z|/32 in 1/32768, from z in 1/1024."""
     z = clip(z, 4096)
     return 16384 + 8 * z - ((z * tl.abs(z)) >> 10)
 
 
 @triton.jit
 def tanh(z):
-    """z − z|z|/4 in 1/32768, from z in 1/1024."""
+    """Return z − z|z|/4 in 1/32768, from z in 1/1024."""
     z = clip(z, 2048)
     return 32 * z - ((z * tl.abs(z)) >> 7)
 
 
 @triton.jit
 def activity(error, active, at, depth, later, taken, plane, row):
-    """Weighted sums int64 [v] of the residuals nearby, in the slice and in the one before; 0 there in a first slice."""
+    """Return weighted sums int64 [v] of nearby residuals: in the slice, and in the one before (0 in a first slice)."""
     lane = tl.arange(0, _ACTIVE_LANES)
     back = tl.load(active + lane)
     flat = tl.load(active + _ACTIVE_LANES + lane) * row + tl.load(active + 2 * _ACTIVE_LANES + lane)
@@ -77,7 +77,7 @@ def activity(error, active, at, depth, later, taken, plane, row):
 
 @triton.jit
 def inputs(levels, errors, prediction, near, before, later, lane_back, scales):
-    """The inputs int32 [v, LANES] and the index of the scale int32 [v]."""
+    """Return the inputs int32 [v, LANES] and the index of the scale int32 [v]."""
     k = _scale_index(((near + before) >> 8) + _SCALE_FLOOR)
     reciprocal = tl.load(scales + _SCALE_INDICES + k)
     bound = tl.load(scales + 2 * _SCALE_INDICES + k)
@@ -102,8 +102,10 @@ def inputs(levels, errors, prediction, near, before, later, lane_back, scales):
 
 @triton.jit
 def gate(x, along, hidden, rows, taken, matrix, column, H: tl.constexpr, K: tl.constexpr, P: tl.constexpr):
-    """The accumulators int32 [v, UNITS] of a gate's units, whose columns of the product these are. `matrix` is
-    transposed: what is summed up lies side by side."""
+    """Return the accumulators int32 [v, UNITS] of a gate's units, the columns `column` of the product.
+
+    `matrix` is transposed, so that the terms of a sum are adjacent in memory.
+    """
     width: tl.constexpr = _LANES + P + H
     lane = tl.arange(0, _LANES)
     acc = tl.dot(x, tl.load(matrix + column[None, :] * width + lane[:, None]), out_dtype=tl.int32)
@@ -120,11 +122,11 @@ def gate(x, along, hidden, rows, taken, matrix, column, H: tl.constexpr, K: tl.c
 
 @triton.jit
 def next_cell(i, f, g, cell):
-    """The cell after a voxel, int32, from gates and candidate in 1/32768 and the cell before it."""
+    """Return the cell after a voxel, int32, from gates and candidate in 1/32768 and the cell before it."""
     return clip((f * cell + ((i * g) >> 3) + (1 << 14)) >> 15, _CELL_LIMIT)
 
 
 @triton.jit
 def output(o, cell):
-    """The hidden output after a voxel, int32."""
+    """Return the hidden output after a voxel, int32."""
     return tl.minimum((o * tanh(cell >> 2) + (1 << 22)) >> 23, _OUTPUT_LIMIT)

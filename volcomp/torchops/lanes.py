@@ -1,4 +1,4 @@
-"""The neighbours that the inputs are made of, laid out as kernels like to read them: a lane of a tile for each."""
+"""The neighbours from which inputs are made, in the layout that kernels read: one lane of a tile each."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 from ..constants import INPUTS
 from ..stages import features, peak, supports
 
-LANES = 64  # of the tile from which the inputs are made: it becomes the row of inputs
-ACTIVE_LANES = 32  # of the tile that makes the scale
-# Roles of a lane of LEVELS, as bits.
-BASE, ACTIVITY, SPIKED = 1, 2, 4
+LANES = 64  # of the tile from which the inputs are made; the inputs have the same number
+ACTIVE_LANES = 32  # of the tile from which the scale is made
+# Roles of a lane of LEVELS, as bits: it belongs to the base, to the activity, to the contexts of the peak.
+BASE, ACTIVITY, PEAK = 1, 2, 4
 assert INPUTS == LANES
 
 
 class Lanes(NamedTuple):
-    """The same in every slab; int32 each.
+    """Lanes, the same in every slab; int32 each.
 
-    seen [4, LANES]            how many slices back, dy, dx, and roles, of LEVELS, then RESIDUALS
-    active [5, ACTIVE_LANES]   the same three of ACTIVE, with their weights in the first and in later slices
-    scales [3, SCALE_INDICES]  every scale in 1/256 of a grey level, 2^28 / scale, and the difference that is 8 scales
+    seen [4, LANES]            slices back, dy, dx and roles of LEVELS, then of RESIDUALS
+    active [5, ACTIVE_LANES]   the first three for ACTIVE, then weights in the first and in later slices
+    scales [3, SCALE_INDICES]  scales in 1/256 of a grey level, 2^28 / scale, and differences equal to 8 scales
     """
 
     seen: np.ndarray
@@ -30,11 +30,11 @@ class Lanes(NamedTuple):
 
 
 def lanes() -> Lanes:
-    """The lanes; the first four of LEVELS are the linear stage's base, and its activity is of some of them."""
+    """Make the lanes. The first four of LEVELS are the linear stage's base; some of LEVELS make its activity."""
     seen = np.zeros((4, LANES), np.int32)
     offsets = (*features.LEVELS, *features.RESIDUALS)
     seen[:3, : len(offsets)] = np.array(offsets).T * np.array([[-1], [1], [1]])
-    roles = {BASE: supports.named("small").offsets[: supports.BASE], ACTIVITY: supports.CORE, SPIKED: peak.NEIGHBOURS}
+    roles = {BASE: supports.named("small").offsets[: supports.BASE], ACTIVITY: supports.CORE, PEAK: peak.NEIGHBOURS}
     for role, wanted in roles.items():
         assert {*wanted} <= {*features.LEVELS}
         for offset in wanted:

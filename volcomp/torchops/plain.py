@@ -1,5 +1,7 @@
-"""Inputs and gates in plain torch, on any device: integers throughout, equal to those of `features.py` and
-`lstm/cell.py`."""
+"""Inputs and gates in plain torch, on any device.
+
+All numbers are integers and equal those of `stages/features.py` and `stages/lstm/cell.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +12,33 @@ from .lanes import LANES
 
 Tensor = torch.Tensor
 _L, _S = features.LEVELS_IN_SLICE, len(features.LEVELS)
-REST = _S + len(features.RESIDUALS)  # the first input that is no neighbour
-_BEFORE = [*range(_L, _S), *range(_S + features.RESIDUALS_IN_SLICE, REST)]  # not of the slice
+REST = _S + len(features.RESIDUALS)  # the first input that is not a neighbour
+_BEFORE = [*range(_L, _S), *range(_S + features.RESIDUALS_IN_SLICE, REST)]  # inputs of earlier slices
 
 
 def clip(value: Tensor, limit: int) -> Tensor:
-    """Within ±limit."""
+    """Clip to ±limit."""
     return value.clamp(-limit, limit)
 
 
 def scale_index(scale: Tensor) -> Tensor:
-    """As `features.scale_index`: what a float64 begins with, less its bias."""
+    """Return `features.scale_index`: the first bits of a float64, less its bias."""
     return (scale.to(torch.float64).view(torch.int64) >> 48) - ((1023 + 6) << 4)
 
 
 def squash(units: Tensor) -> Tensor:
-    """As `features._squash`."""
+    """Convert a difference in 1/1024 of the scale, within ±8192, to an input."""
     return ((units - ((units * units.abs()) >> 14) + 16) >> 5).clamp(max=features.INPUT_LIMIT)
 
 
 def sigmoid(z: Tensor) -> Tensor:
-    """As `lstm.reference.sigmoid`."""
+    """Return 1/2 + z/4 − z|z|/32 in 1/32768, from z in 1/1024."""
     z = clip(z, 4096)
     return 16384 + 8 * z - ((z * z.abs()) >> 10)
 
 
 def tanh(z: Tensor) -> Tensor:
-    """As `lstm.reference.tanh`."""
+    """Return z − z|z|/4 in 1/32768, from z in 1/1024."""
     z = clip(z, 2048)
     return 32 * z - ((z * z.abs()) >> 7)
 
@@ -44,14 +46,14 @@ def tanh(z: Tensor) -> Tensor:
 def observe(
     known: Tensor, error: Tensor, nearby: Tensor, prediction: Tensor, later: Tensor, active: Tensor, scales: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The inputs int8 [v, LANES] and the scale indices int64 [v], as `features.observe`. All are int64 but the last.
+    """Return the inputs int8 [v, LANES] and scale indices int64 [v] of `features.observe`. Arrays are int64 by default.
 
     known [v, ≥ LEVELS]        grey levels at LEVELS
-    error [v, REST]            residuals; those at RESIDUALS, after LEVELS, are read
+    error [v, REST]            residuals; only those at RESIDUALS, after LEVELS, are used
     nearby [v, ACTIVE_LANES]   residuals at ACTIVE
     prediction [v]             of the linear stage
-    later bool [v]             whether a slice comes before
-    active, scales int32       `Lanes`
+    later bool [v]             whether there is a slice before
+    active, scales int32       of `Lanes`
     """
     back, _, _, first, weight = active.to(torch.int64)
     size = torch.where(later[:, None], weight, first) * nearby.abs()
@@ -81,8 +83,8 @@ def observe(
 
 
 def step(z: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Cells and hidden outputs [v, h] after a voxel, from pre-activations [v, 4h] in 1/1024 and the cells before it, as
-    `lstm.reference.Network.step` has them; integers of 32 bits or more."""
+    """Return cells and hidden outputs [v, h] after a voxel, from pre-activations [v, 4h] in 1/1024 and the cells before
+    it (`lstm.reference.Network.step`); integers of 32 bits or more."""
     i, f, o, g = z.chunk(4, dim=1)
     c = clip((sigmoid(f) * cell + ((sigmoid(i) * tanh(g)) >> 3) + (1 << 14)) >> 15, 32767)
     return c, ((sigmoid(o) * tanh(c >> 2) + (1 << 22)) >> 23).clamp(max=127)

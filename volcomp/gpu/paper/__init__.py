@@ -1,1 +1,1 @@
-"""`paper` on a GPU: the network reads the neighbourhoods of all voxels at once, or of a front of many slabs."""
+"""The pipeline `paper` on a GPU: all voxels of a slab at once in encoding, a front of many slabs in decoding."""

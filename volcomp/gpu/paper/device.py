@@ -1,4 +1,4 @@
-"""How a device may compute `paper`, and whether it gives the reference's numbers there."""
+"""The ways to compute the pipeline `paper` on a device, and the check against the reference."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .network import Network, Predictor
 
 __all__ = ["Network", "OnDevice", "check", "ways"]
 
-# Slabs that are tried: one is through before the other, and neither fills the programs of its fronts. With as many
-# grey levels as a scanner gives, and with as many as there can be.
 GROUP_VOXELS = 1 << 28  # at once, at most
+# Test slabs: one has fewer fronts than the other, and neither fills the programs of its fronts. Their limits: that of
+# most scanners, and the highest possible.
 _SHAPES, _LIMITS = ((2, 7, 9), (1, 7, 9)), (4095, 65535)
 
 
 class OnDevice:
-    """As `device.Device` says; its voxels need no company, so a slab's volume is at work alone."""
+    """A `device.Device` without batching: the voxels of one volume suffice to fill a GPU."""
 
     input_bytes, stream_bytes = 40, 30
 
@@ -36,20 +36,20 @@ class OnDevice:
         self.network, self.name = network, str(network.device)
 
     def predict(self, slabs: Sequence[SlabInput], done: Done) -> list[Predicted]:
-        """As `Device` says."""
+        """Predict slabs, one after the other."""
         return wavefront.predict_slabs(slabs, self.network, done)
 
     def decode(self, slabs: Sequence[SlabStream], done: Done) -> list[Levels | DamagedError]:
-        """As `Device` says."""
+        """Decode slabs of one volume together."""
         return wavefront.decode_slabs(slabs, self.network, done)
 
-    def room(self, bytes_per_voxel: int, most: int = GROUP_VOXELS) -> int:
-        """As `Device` says."""
+    def capacity(self, bytes_per_voxel: int, most: int = GROUP_VOXELS) -> int:
+        """Return how many voxels fit into the free memory, at most `most`."""
         return min(self.network.free() // bytes_per_voxel, most)
 
 
 def ways(device: str) -> list[Callable[[Network], Predictor]]:
-    """How a device may compute, fastest first."""
+    """Return the ways to compute on a device, fastest first."""
     if device != "cuda" or not importlib.util.find_spec("triton"):
         return [plain.Predictor]
     from . import launch
@@ -57,57 +57,57 @@ def ways(device: str) -> list[Callable[[Network], Predictor]]:
     return [launch.Predictor, plain.Predictor]
 
 
-def check(made: Network) -> None:
-    """Walk over small slabs there and back; raises RuntimeError where the reference says otherwise."""
+def check(network: Network) -> None:
+    """Encode and decode small slabs; raises RuntimeError where a number differs from the reference's."""
     for limit in _LIMITS:
         slabs = [SlabInput(_ranks(shape, limit), limit) for shape in _SHAPES]
-        numpy = reference.Network(made.weights)
-        expected = [definition(given, numpy, Team(), _nothing) for given in slabs]
-        found = wavefront.predict_slabs(slabs, made, _nothing)
+        numpy = reference.Network(network.weights)
+        expected = [definition(slab, numpy, Team(), _nothing) for slab in slabs]
+        found = wavefront.predict_slabs(slabs, network, _nothing)
         same = [np.array_equal(a, b) for a, b in zip(found, expected, strict=True)]
-        replays = [Replay(*one, made.weights) for one in zip(slabs, expected, strict=True)]
-        opened = [
+        replays = [Replay(*one, network.weights) for one in zip(slabs, expected, strict=True)]
+        streams = [
             SlabStream(shape, cast(Reader, replay), limit) for shape, replay in zip(_SHAPES, replays, strict=True)
         ]
-        back = wavefront.decode_slabs(opened, made, _nothing)
+        decoded = wavefront.decode_slabs(streams, network, _nothing)
         same += [
-            isinstance(a, np.ndarray) and np.array_equal(a, b.ranks) and replay.through
-            for a, b, replay in zip(back, slabs, replays, strict=True)
+            isinstance(a, np.ndarray) and np.array_equal(a, b.ranks) and replay.is_complete
+            for a, b, replay in zip(decoded, slabs, replays, strict=True)
         ]
         if not all(same):
             raise RuntimeError("it does not give the reference's numbers here")
 
 
 def _ranks(shape: Shape, limit: int) -> np.ndarray:
-    """Noise of all sizes, and a part of it at the ends of the range, where gates are as far as they go."""
+    """Make noise over the whole range, with 30 % of the voxels at its ends, where gates saturate."""
     random = np.random.default_rng(limit)
     ranks = random.integers(0, limit + 1, shape)
     return np.where(random.random(shape) < 0.3, random.choice([0, limit], shape), ranks).astype(np.int32)
 
 
 class Replay(ByCalls):
-    """Stands for a `paper.slab.Reader` of a slab that is known, and notes whether it is told what it should be."""
+    """Replaces a `paper.slab.Reader` for a known slab, and compares the predictions with the expected ones."""
 
-    def __init__(self, given: SlabInput, predicted: np.ndarray, weights: Weights) -> None:
-        order, _ = fronts_of(schedule_of(weights), given.shape)
-        self._voxel, self._predicted = given.ranks.reshape(-1)[order], predicted[order]
+    def __init__(self, slab: SlabInput, predicted: np.ndarray, weights: Weights) -> None:
+        order, _ = fronts_of(schedule_of(weights), slab.shape)
+        self._voxel, self._predicted = slab.ranks.reshape(-1)[order], predicted[order]
         self._begin, self._same = 0, True
 
     def take(self, predicted: np.ndarray) -> np.ndarray:
-        """As `Reader.take`."""
+        """Return the next front's voxels and compare its predictions."""
         here = slice(self._begin, self._begin + predicted.size)
         self._begin = here.stop
         self._same &= np.array_equal(predicted, self._predicted[here])
         return self._voxel[here]
 
     def finish(self) -> None:
-        """As `Reader.finish`."""
+        """Do nothing: there is no payload."""
 
     @property
-    def through(self) -> bool:
-        """Whether all was asked for, and rightly."""
+    def is_complete(self) -> bool:
+        """Tell whether all voxels were requested, with the expected predictions."""
         return self._same and self._begin == self._voxel.size
 
 
 def _nothing(done: int) -> None:
-    """Nobody wants to know."""
+    """Ignore progress."""

@@ -1,9 +1,9 @@
-"""The kernel, in Triton: the published LSTM over the neighbourhoods of many voxels. A program serves BLOCK of them from
-the first step to the last, and their cells and hidden outputs never leave it.
+"""The Triton kernel of the published LSTM over the neighbourhoods of many voxels.
 
-Integers throughout, as `paper/reference.py` defines them. The loop writes no memory, so the compiler hoists all that it
-reads of the model, and the table is looked up in shared memory: `docs/decisions/gpu.md` has why that matters. Triton's
-division of integers rounds towards zero and its shift to the right down; what is divided here is not negative.
+A program computes BLOCK voxels from the first step to the last; their cells and hidden outputs stay in registers. All
+numbers are integers, defined by `pipelines/paper/reference.py`. The loop writes no memory, so the compiler hoists all
+reads of the model, and the table is looked up in shared memory; `docs/decisions/gpu.md` explains why that matters.
+Triton's division of integers rounds towards zero and its shift to the right rounds down; no dividend is negative here.
 """
 
 # No annotations from the future: Triton reads them.
@@ -14,9 +14,9 @@ from ...pipelines.paper import reference
 from ...pipelines.paper.weights import OUTPUT_BITS, SIGMOID_STEPS, UNITS
 
 BLOCK = 32  # voxels of a program
-# As ahead-of-time builds for sm_90 say, no register is spilled so; with 64 voxels, or four warps, some are.
+# Builds for sm_90 spill no register with these; with 64 voxels, or four warps, some are spilled.
 OPTIONS = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": False}  # there is nothing to fuse
-ENTRIES = 16 * SIGMOID_STEPS  # of the table for both signs; the first stands for nothing
+ENTRIES = 16 * SIGMOID_STEPS  # of the table for both signs; the first is unused
 
 _UNITS = tl.constexpr(UNITS)
 _VALUE_ONE, _VALUE_SHIFT = tl.constexpr(1 << reference.VALUE_BITS), tl.constexpr(reference.VALUE_SHIFT)
@@ -28,7 +28,7 @@ _ENTRIES, _LAST = tl.constexpr(ENTRIES), tl.constexpr(8 * SIGMOID_STEPS - 1)
 
 @triton.jit
 def _sigmoid(z, table):
-    """σ in 1/32768 of z in 1/1024, int32 [v, UNITS]."""
+    """Return σ in 1/32768 of z in 1/1024, int32 [v, UNITS]."""
     index = tl.minimum(tl.maximum(z, -_LAST), _LAST) + (_LAST + 1)
     entries = tl.load(table + tl.arange(0, _ENTRIES))
     found = tl.gather(entries, tl.reshape(index, [index.numel]), 0)
@@ -37,8 +37,11 @@ def _sigmoid(z, table):
 
 @triton.jit
 def _gate(high, low, value, first, matrix, shift, entrance, bias, table):
-    """A gate int32 [v, UNITS], whose columns begin at `first`, from both halves of the hidden outputs int8 [v, UNITS]
-    and the values int32 [v]. `matrix` is transposed: what is summed up lies side by side."""
+    """Return the gate int32 [v, UNITS] whose columns begin at `first`.
+
+    `high` and `low` int8 [v, UNITS] are halves of the hidden outputs, `value` is int32 [v]. `matrix` is transposed, so
+    that the terms of a sum are adjacent in memory.
+    """
     column = first + tl.arange(0, _UNITS)
     weights = tl.load(matrix + column[None, :] * _UNITS + tl.arange(0, _UNITS)[:, None])
     sums = tl.dot(high, weights, out_dtype=tl.int32) << 8
@@ -53,13 +56,13 @@ def predict(
     known, steps, places, matrix, shift, entrance, bias, table, head, head_bias, predicted, begin, voxels_n, steps_n,
     limit, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The predicted ranks int32 [v] of voxels. Grid: (blocks of voxels,).
+    """Write the predicted ranks int32 [v] of voxels. Grid: (blocks of voxels,).
 
     known int32 [n]     ranks within their margins, flat
-    steps int64 [K]     from a voxel there to what is read at each step
-    places int64        where the voxels are there, from `begin` on
+    steps int64 [K]     offset from a voxel to what is read at each step
+    places int64        places of the voxels in `known`, from `begin` on
     matrix int8 [512, 128], shift int32 [512], entrance int16 [512], bias int32 [512], head int16 [128], head_bias
-    int32 [1]           as `Weights` has them, but for the transposed matrix
+    int32 [1]           of `Weights`, with the matrix transposed
     table int16 [ENTRIES]
     """
     v = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -70,7 +73,7 @@ def predict(
     cell = tl.zeros([BLOCK, _UNITS], tl.int32)
     for k in range(steps_n):
         rank = tl.load(at + tl.load(steps + k), mask=taken, other=0)
-        value = (rank * (2 * _VALUE_ONE) + most // 2) // most - _VALUE_ONE  # what is divided is 2^31 - 1 at the most
+        value = (rank * (2 * _VALUE_ONE) + most // 2) // most - _VALUE_ONE  # the dividend is at most 2^31 - 1
         top = (hidden + 128) >> 8
         high, low = top.to(tl.int8), (hidden - (top << 8)).to(tl.int8)
         i = _gate(high, low, value, 0, matrix, shift, entrance, bias, table)

@@ -1,4 +1,4 @@
-"""What a network predicts, by the kernel: one launch for a front, or for many voxels that are known."""
+"""Predictions by the Triton kernel: one launch for a front, or for a part of a slab in encoding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .network import Network
 
 
 class Predictor:
-    """As `network.Predictor`."""
+    """`network.Predictor` by the Triton kernel."""
 
     def __init__(self, network: Network) -> None:
         self._n = network
@@ -19,7 +19,7 @@ class Predictor:
     def predict(
         self, known: torch.Tensor, steps: torch.Tensor, places: torch.Tensor, begin: int, limit: int, out: torch.Tensor
     ) -> None:
-        """As `network.Predictor` says."""
+        """Predict ranks by one launch; see `network.Predictor`."""
         n = self._n
         kernels.predict[(triton.cdiv(len(out), kernels.BLOCK),)](
             known, steps, places, self._transposed, n.shift, n.entrance, n.bias, n.table, n.head, n.head_bias, out,

@@ -1,5 +1,7 @@
-"""What a network predicts, in plain torch on any device: what there is where Triton is missing, and another definition
-of what its kernel does. Products are in float32, which is exact: their sums stay below 2^24 (`paper/weights.py`)."""
+"""Predictions in plain torch, on any device: for machines without Triton, and as a second definition of its kernel.
+
+Matrix products are in float32, which is exact: the sums stay below 2^24 (`pipelines/paper/weights.py`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ Tensor = torch.Tensor
 
 
 class Predictor:
-    """As `network.Predictor`."""
+    """`network.Predictor` in plain torch."""
 
     def __init__(self, network: Network) -> None:
         self._n = network
@@ -22,13 +24,13 @@ class Predictor:
         self._middle = len(network.table) // 2
 
     def predict(self, known: Tensor, steps: Tensor, places: Tensor, begin: int, limit: int, out: Tensor) -> None:
-        """As `network.Predictor` says."""
+        """Predict ranks, CHUNK voxels at a time; see `network.Predictor`."""
         for a in range(0, len(out), CHUNK):
             part = out[a : a + CHUNK]
             part[:] = self._ranks(known, steps, places[begin + a : begin + a + len(part)], limit)
 
     def _ranks(self, known: Tensor, steps: Tensor, places: Tensor, limit: int) -> Tensor:
-        """Predicted ranks int64 [v]."""
+        """Return predicted ranks int64 [v]."""
         n, most = self._n, max(limit, 1)
         hidden, cell = torch.zeros((2, len(places), UNITS), dtype=torch.int32, device=known.device)
         for step in steps.unbind():
@@ -48,6 +50,6 @@ class Predictor:
         return ((output * limit + one * limit + one) >> (OUTPUT_BITS + 1)).clamp(0, limit)
 
     def _sigmoid(self, z: Tensor) -> Tensor:
-        """σ in 1/32768 of z in 1/1024, int32 of the same shape."""
+        """Return σ in 1/32768 of z in 1/1024, int32 of the same shape."""
         last = self._middle - 1
         return self._n.table[z.clamp(-last, last).to(torch.int64) + self._middle].to(torch.int32)

@@ -1,4 +1,4 @@
-"""A group of slabs on the device while they are coded: all that a front needs lies there from the start, and stays."""
+"""A group of slabs on the device while they are coded: all that a front needs stays there from start to end."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ from .plan import Part
 
 
 class Trace:
-    """What goes to and fro for every voxel: of the whole group in the order of coding, or of one front at a time.
+    """What the device and the entropy coder exchange for every voxel of a group in coding order, or of a front.
 
     voxel int16 or int32 [v]   grey levels
-    mean int32 [v]             in sixteenths of one
+    mean int32 [v]             in 1/16 of a grey level
     classes uint8 [v]
-    context uint8 [v]          of the spike's flags; 0 in a slab that has none
-    said uint8 [≥ 6·v]         the bytes of the last three, so that they travel together
+    context uint8 [v]          of the flags of the peak; 0 in a slab that has none
+    outputs uint8 [≥ 6·v]      the bytes of the last three, so that one copy moves them
     """
 
     def __init__(self, size: int, kind: torch.dtype, device: torch.device, pinned: bool = False) -> None:
-        """Room for so many voxels, of grey levels of this type."""
+        """Allocate `size` voxels with grey levels of type `kind`."""
         self.voxel = torch.zeros(size, dtype=kind, device=device, pin_memory=pinned)
-        room = -(-size // 16) * 16  # so that each begins where Triton has no other kernel for it than for all else
-        self.said = torch.zeros(6 * room, dtype=torch.uint8, device=device, pin_memory=pinned)
-        self.mean = self.said[: 4 * room].view(torch.int32)[:size]
-        self.classes, self.context = self.said[4 * room :][:size], self.said[5 * room :][:size]
+        aligned = -(-size // 16) * 16  # so that all arrays start aligned and Triton compiles one kernel for them
+        self.outputs = torch.zeros(6 * aligned, dtype=torch.uint8, device=device, pin_memory=pinned)
+        self.mean = self.outputs[: 4 * aligned].view(torch.int32)[:size]
+        self.classes, self.context = self.outputs[4 * aligned :][:size], self.outputs[5 * aligned :][:size]
         self.parts = (self.voxel, self.mean, self.classes, self.context)
 
     def on_host(self) -> Trace:
-        """As much room on the CPU, from where a GPU may copy while Python goes on."""
+        """Allocate a trace of the same size on the CPU, pinned, so that a GPU copies from it while Python continues."""
         return Trace(len(self.voxel), self.voxel.dtype, torch.device("cpu"), pinned=self.voxel.device.type == "cuda")
 
 
 class Group:
-    """Slabs [s] of one model with all their rows [r], where `Plan` has them.
+    """Slabs [s] of one model and all their rows [r], in the order of `Plan`.
 
-    known [n], error int32 [n]  the padded slabs and the linear stage's residuals, one slab after the other
+    known [n], error int32 [n]  the padded slabs and the linear stage's residuals, slab by slab
     prediction int32 [r]        of the linear stage, for the voxel that is being coded
-    inputs int8 [r, INPUTS]     of that voxel,
-    along int8 [r, 2·S]         and what neighbouring rows have passed on to it
+    inputs int8 [r, INPUTS]     of that voxel
+    along int8 [r, 2·S]         what neighbouring rows pass on to that voxel
     passed int8 [span, r, S]    what rows pass on: the first S hidden outputs of time t are at t modulo `span`
-    hidden int8 [2, r, H]       read from one half and written to the other, in turns: units are read while others of
-                                the same row are written
+    hidden int8 [2, r, H]       read from one half and written to the other, alternately: units are read while others
+                                of the same row are written
     cell int16 [r, H]
     head int32 [s, 2, N]        the head's weights; exact int64: the same in 1/65536
-    slope int64 [s, 2, N]       what the voxels since the last step of learning say about them, and
-    count int64 [s]             how many voxels those are
-    trace                       of all voxels where they are known, else of a front
+    slope int64 [s, 2, N]       sum of the slopes of the voxels since the last step of learning
+    count int64 [s]             number of those voxels
+    trace                       of all voxels where these are known, else of a front
     """
 
     def __init__(self, network: Network, parts: Sequence[Part], levels: Sequence[np.ndarray] | None) -> None:
-        """`levels`: the grey levels [Z, Y, X] of every slab where they are known, else None."""
+        """Move slabs to the device. `levels`: the grey levels [Z, Y, X] of every slab in encoding, None in decoding."""
         n, self.network = network, network
         self._layouts = [part.layout for part in parts]
         self.plan = plan.make(parts)
-        self.given = levels is not None
+        self.encodes = levels is not None
         p, device = self.plan, network.device
         kind = level_type(max(part.limit for part in parts))
         known = np.zeros(p.size, kind)
@@ -90,7 +90,7 @@ class Group:
         self.start, self.base, self.depth, self.sets, self.last = map(n.put, (p.start, p.base, p.depth, p.sets, p.last))
         self.slabs, self.back, self.flat, self.sources = map(n.put, (p.slabs, p.back, p.flat, p.sources))
         self.weights, self.bounds = n.put(p.weights), n.put(p.bounds)
-        if not self.given:
+        if not self.encodes:
             longest = int(np.diff(p.first).max())
             self.trace = Trace(longest, self.known.dtype, device)
             self.fronts = n.put(p.fronts)
@@ -102,19 +102,19 @@ class Group:
 
     @property
     def pieces(self) -> np.ndarray:
-        """Which voxels of a front are a slab's: from one, up to another, int64 [f, s, 2]."""
+        """Return int64 [f, s, 2]: the voxels of a front that belong to a slab, the first and the one after the last."""
         fronts = self.plan.fronts
         begin = fronts[:, :, plan.PLACE]
         return np.stack([begin, begin + fronts[:, :, plan.HIGH] - fronts[:, :, plan.LOW]], axis=2)
 
     def levels(self, s: int) -> np.ndarray:
-        """The grey levels [Z, Y, X] of slab s, once it is through: on the CPU."""
+        """Return the grey levels [Z, Y, X] of slab s on the CPU, once all fronts are done."""
         layout, offset = self._layouts[s], int(self.plan.offsets[s])
         return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)
 
 
 def need(model: Weights, slab: SlabInput | SlabStream) -> int:
-    """Bytes of the device's memory that a slab takes in a group, known or not, with this model."""
+    """Return the bytes of device memory that a slab takes in a group of this model, in encoding or in decoding."""
     depth, height, width = slab.shape
     padded = slab.layout.size * (np.dtype(level_type(slab.limit)).itemsize + 4)
     rows = depth * height * (LANES + 4 * model.hidden + (2 + slab.layout.span) * model.shared + 40)

@@ -1,9 +1,9 @@
-"""The kernels, in Triton: `predict` is all that comes before a front's voxels are known, `perceive` what comes after,
-and `learn` ends the front. A program of the first two serves BLOCK rows of one slab; a program of the last one slab.
+"""The Triton kernels of a front: `predict` before its voxels are known, `perceive` and `learn` afterwards.
 
-Integers throughout, as the other stages define them (`linear.py`, `spike.py`, `lstm/learning.py`; inputs and gates are
-those of `tensors/kernels.py`); the numbers are theirs. Nothing a front writes is read in the same launch but by the row
-that wrote it, so that the order of programs cannot matter; sums of integers meet in atomics, whose order cannot either.
+A program of `predict` and `perceive` computes BLOCK rows of one slab, a program of `learn` one slab. All numbers are
+integers, defined by the stages (`linear.py`, `peak.py`, `lstm/learning.py`); inputs and gates are those of
+`torchops/kernels.py`. What a row writes, only that row reads in the same launch, so the order of programs does not
+matter. Sums across programs are atomic additions of integers, whose order does not matter either.
 
 Triton's division of integers rounds towards zero and its shift to the right rounds down.
 """
@@ -21,19 +21,19 @@ from ...torchops import lanes
 from . import plan
 
 BLOCK = 64  # rows of a program
-UNITS = 32  # hidden units at a time: four gates of theirs fit into registers
+UNITS = 32  # hidden units at a time: their four gates fit into registers
 ROWS = 16  # of a metric
-# As ahead-of-time builds for sm_90 say, no register is spilled so; with four warps some are where rows pass on state.
+# Builds for sm_90 spill no register with eight warps; with four some are spilled where rows pass on state.
 OPTIONS = {"num_warps": 8, "num_stages": 2, "enable_fp_fusion": False}  # there is nothing to fuse
 
 
 _LANES = tl.constexpr(lanes.LANES)
 _CHUNK = tl.constexpr(plan.CHUNK)
 _PLANE, _ROW, _WIDTH = tl.constexpr(plan.PLANE), tl.constexpr(plan.ROW), tl.constexpr(plan.WIDTH)
-_LIMIT, _SPIKE, _QUIET = tl.constexpr(plan.LIMIT), tl.constexpr(plan.SPIKE), tl.constexpr(plan.QUIET)
+_LIMIT, _CANDIDATE, _EXCLUDED = tl.constexpr(plan.LIMIT), tl.constexpr(plan.CANDIDATE), tl.constexpr(plan.EXCLUDED)
 _FIELDS = tl.constexpr(plan.FIELDS)
 _TIME, _LOW, _HIGH, _PLACE = (tl.constexpr(column) for column in (plan.TIME, plan.LOW, plan.HIGH, plan.PLACE))
-_BASE, _ACTIVITY, _SPIKED = (tl.constexpr(role) for role in (lanes.BASE, lanes.ACTIVITY, lanes.SPIKED))
+_BASE, _ACTIVITY, _PEAK = (tl.constexpr(role) for role in (lanes.BASE, lanes.ACTIVITY, lanes.PEAK))
 
 _LEVELS = tl.constexpr(len(features.LEVELS))
 _REST = tl.constexpr(len(features.LEVELS) + len(features.RESIDUALS))  # the first input that is no neighbour
@@ -54,7 +54,7 @@ _MEAN_BITS, _EXACT_BITS = tl.constexpr(learning.MEAN_BITS), tl.constexpr(learnin
 _EXACT_HALF = tl.constexpr(1 << (learning.EXACT_BITS - 1))
 _STEP_SHIFT = tl.constexpr(learning.STEP_SHIFT)
 
-# Of any value: no kernel for each.
+# Triton is not to compile a kernel per value of these.
 _TALLIES = ["slabs_n", "rows_n", "lanes_n", "sets_n", "classes_n", "span", "head_limit"]
 
 
@@ -63,7 +63,7 @@ def _linear(
     known, levels, lane_back, role, at, depth, later, taken, set_at,
     plane, limit, back, flat, weights, bounds, lanes_n, classes_n, s,
 ):  # fmt: skip
-    """The prediction int32 [v], from LEVELS int32 [v, LANES] and the neighbours that are weighed."""
+    """Return the prediction int32 [v]. `levels` int32 [v, LANES] are those at LEVELS; others are loaded here."""
     base = (tl.sum(tl.where((role & _BASE) != 0, levels, 0), axis=1) + 2) >> 2
     counts = ((role & _ACTIVITY) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
     activity = tl.sum(tl.where(counts, tl.abs(levels - base[:, None]), 0), axis=1)
@@ -72,7 +72,7 @@ def _linear(
     for j in range(classes_n - 1):
         chosen += (activity >= tl.load(bounds + set_at * (classes_n - 1) + j, mask=taken, other=0)).to(tl.int32)
     row_of_weights = (set_at * classes_n + chosen) * lanes_n
-    # No product of a difference (17 bits and a sign) and a weight (15 bits and one), nor any sum of so few, leaves 64.
+    # Differences have 17 bits and a sign, weights 15 and a sign, so the sums fit into 64 bits.
     total = tl.zeros_like(at)[:, None] + tl.zeros([1, _CHUNK], tl.int64)
     for first in range(0, lanes_n, _CHUNK):
         lane = first + tl.arange(0, _CHUNK)
@@ -89,22 +89,22 @@ def _linear(
 
 
 @triton.jit
-def _told(sources, start, rows, taken, x, span, rows_n):
-    """Where in `passed` rows find what their sources had at x, in rows of it: int32 [v], −1 for no source."""
+def _source_slots(sources, start, rows, taken, x, span, rows_n):
+    """Return which row of `passed` holds the outputs of the source rows at x: int32 [v], −1 for no source."""
     source = tl.load(sources + rows, mask=taken, other=-1)
-    there = source >= 0
-    slot = (tl.load(start + source, mask=there, other=0) + x) % span
-    return tl.where(there, slot * rows_n + source, -1)
+    exists = source >= 0
+    slot = (tl.load(start + source, mask=exists, other=0) + x) % span
+    return tl.where(exists, slot * rows_n + source, -1)
 
 
 @triton.jit
 def _passed_on(passed, sources, start, rows, taken, time, width, span, rows_n, P: tl.constexpr):
-    """What neighbouring rows have passed on to voxels of this time, int8 [v, P]: first the rows above, then those of
-    the slice before."""
+    """Return what neighbouring rows pass on to voxels of this time, int8 [v, P]: first those of the row
+    above, then those of the slice before."""
     shared: tl.constexpr = P // 2
     x = tl.minimum(time - tl.load(start + rows, mask=taken, other=0) + _AHEAD, width - 1).to(tl.int32)
-    above = _told(sources, start, rows, taken, x, span, rows_n)
-    before = _told(sources + rows_n, start, rows, taken, x, span, rows_n)
+    above = _source_slots(sources, start, rows, taken, x, span, rows_n)
+    before = _source_slots(sources + rows_n, start, rows, taken, x, span, rows_n)
     lane = tl.arange(0, P)[None, :]
     at = tl.where(lane < shared, above[:, None], before[:, None])
     return tl.load(passed + at.to(tl.int64) * shared + lane % shared, mask=at >= 0, other=0)
@@ -115,8 +115,10 @@ def _lstm(
     x, along, rows, taken, before, after, cell, matrix, shift, head,
     H: tl.constexpr, K: tl.constexpr, P: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
-    """One step of rows int64 [v] with inputs int8 [v, LANES] and what neighbours passed on, int8 [v, P]: hidden outputs
-    are read from `before` and written to `after`, cells in place. Returns the head's two sums int32 [v]."""
+    """Compute one step of rows int64 [v] from inputs int8 [v, LANES] and what neighbours pass on, int8 [v, P].
+
+    Hidden outputs are read from `before` and written to `after`, cells in place. Returns the head's two sums int32 [v].
+    """
     width: tl.constexpr = _LANES + P + H
     lane = tl.arange(0, _LANES)
     wide = x.to(tl.int32)
@@ -150,8 +152,8 @@ def _lstm(
 
 @triton.jit
 def _context(levels, lane_back, role, later, mean, classes, value):
-    """The contexts of the spike's flags int32 [v], 0 where there is no spike."""
-    counts = ((role & _SPIKED) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
+    """Return the contexts int32 [v] of the flags of the peak, 0 in slabs without a candidate."""
+    counts = ((role & _PEAK) != 0)[None, :] & ((lane_back == 0)[None, :] | later[:, None])
     same = tl.sum(tl.where(counts & (levels == value), 1, 0), axis=1)
     quarter = classes & 3
     scale = tl.where(quarter < 2, tl.where(quarter == 0, _Q0, _Q1), tl.where(quarter == 2, _Q2, _Q3)).to(tl.int64)
@@ -170,8 +172,10 @@ def predict(
     slabs_n, rows_n, lanes_n, sets_n, classes_n, span, H: tl.constexpr, K: tl.constexpr, P: tl.constexpr,
     BLOCK: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
-    """Means, classes and contexts of the front that the clock says. Grid: (blocks of rows, slabs); arrays as `Group`,
-    `Plan` and `Network` have them, but for `matrix` int8 [4H, N]; P is 2·S."""
+    """Compute means, classes and contexts of the front that `clock` counts. Grid: (blocks of rows, slabs).
+
+    The arrays are those of `Group`, `Plan` and `Network`, except that `matrix` is int8 [4H, N]; P is 2·S.
+    """
     s = tl.program_id(1)
     front = tl.load(clock)
     entry = fronts + (front * slabs_n + s) * 4
@@ -181,7 +185,7 @@ def predict(
         return
     fields = slabs + s * _FIELDS
     plane, stride = tl.load(fields + _PLANE), tl.load(fields + _ROW)
-    limit, value = tl.load(fields + _LIMIT), tl.load(fields + _SPIKE)
+    limit, value = tl.load(fields + _LIMIT), tl.load(fields + _CANDIDATE)
     rows = row + tl.arange(0, BLOCK)  # int64
     taken = rows < high
     time = tl.load(entry + _TIME)
@@ -208,7 +212,7 @@ def predict(
     tl.store(predictions + rows, prediction, mask=taken)
     tl.store(inputs + rows[:, None] * _LANES + lane[None, :], x, mask=taken[:, None])
 
-    along = x  # stands for nothing where nothing is passed on
+    along = x  # unused where rows pass on nothing
     if P > 0:
         width = tl.load(fields + _WIDTH)
         along = _passed_on(passed, sources, start, rows, taken, time, width, span, rows_n, P)
@@ -234,7 +238,7 @@ def predict(
 
 @triton.jit
 def _collect(seen, place, taken, first, second, to, width: tl.constexpr):
-    """Add the sums of slopes [v] times a tile of what the head saw [v, n] to `slope` [2, width], from `to` on."""
+    """Add to `slope` [2, width], from `to` on, the slopes [v] times a tile [v, n] of what the head saw."""
     x = tl.load(seen + place, mask=taken[:, None], other=0).to(tl.int32)
     tl.atomic_add(to, tl.sum(first[:, None] * x, axis=0).to(tl.int64), sem="relaxed")
     tl.atomic_add(to + width, tl.sum(second[:, None] * x, axis=0).to(tl.int64), sem="relaxed")
@@ -244,11 +248,13 @@ def _collect(seen, place, taken, first, second, to, width: tl.constexpr):
 def perceive(
     clock, fronts, slabs, base, start, last, known, error, predictions, inputs, alongs, passed, hidden, voxel, mean,
     classes, slopes, reciprocals, slope, count, slabs_n, rows_n, span, H: tl.constexpr, P: tl.constexpr,
-    BLOCK: tl.constexpr, UNITS: tl.constexpr, GIVEN: tl.constexpr, LEARNS: tl.constexpr,
+    BLOCK: tl.constexpr, UNITS: tl.constexpr, ENCODES: tl.constexpr, LEARNS: tl.constexpr,
 ):  # fmt: skip
-    """Take in the voxels of the front that the clock says, from `known` where they are GIVEN and else from `voxel`,
-    with their residuals and the margins that begin or end with them; let rows pass on what they do, and collect what
-    heads learn from. Grid: (blocks of rows, slabs)."""
+    """Update the state with the voxels of the front that `clock` counts. Grid: (blocks of rows, slabs).
+
+    The voxels are read from `known` where the group ENCODES and else from `voxel`. Residuals and margins are written,
+    rows pass on their outputs, and the slopes from which heads learn are added up.
+    """
     s = tl.program_id(1)
     front = tl.load(clock)
     entry = fronts + (front * slabs_n + s) * 4
@@ -262,7 +268,7 @@ def perceive(
     time = tl.load(entry + _TIME)
     at = tl.load(base + rows, mask=taken, other=0) + time
     to = tl.load(entry + _PLACE) + rows - low
-    if GIVEN:
+    if ENCODES:
         stored = tl.load(known + at, mask=taken, other=0)
         tl.store(voxel + to, stored, mask=taken)
     else:
@@ -287,43 +293,43 @@ def perceive(
     if P > 0:
         shared: tl.constexpr = P // 2
         unit = tl.arange(0, shared)
-        told = tl.load(written + rows[:, None] * H + unit[None, :], mask=taken[:, None], other=0)
+        outputs = tl.load(written + rows[:, None] * H + unit[None, :], mask=taken[:, None], other=0)
         to_slot = passed + (time % span) * rows_n * shared
-        tl.store(to_slot + rows[:, None] * shared + unit[None, :], told, mask=taken[:, None])
+        tl.store(to_slot + rows[:, None] * shared + unit[None, :], outputs, mask=taken[:, None])
 
     if LEARNS:
-        heard = taken & (value != tl.load(fields + _QUIET))
-        missed = value * 16 - tl.load(mean + to, mask=taken, other=0)
+        learned = taken & (value != tl.load(fields + _EXCLUDED))
+        miss = value * 16 - tl.load(mean + to, mask=taken, other=0)
         of_class = tl.load(classes + to, mask=taken, other=0).to(tl.int32)
         finest = tl.maximum(of_class, _FINEST)
-        bins = (tl.abs(missed).to(tl.int64) * tl.load(reciprocals + finest)) >> 24
+        bins = (tl.abs(miss).to(tl.int64) * tl.load(reciprocals + finest)) >> 24
         bins = tl.minimum(bins, _BINS - 1).to(tl.int32) + of_class * _BINS
-        first = tl.load(slopes + bins, mask=heard, other=0).to(tl.int32)
-        first = tl.where(missed > 0, -first, first)
-        second = tl.load(slopes + _CLASSES * _BINS + bins, mask=heard, other=0).to(tl.int32)
-        tl.atomic_add(count + s, tl.sum(heard.to(tl.int64), axis=0), sem="relaxed")
+        first = tl.load(slopes + bins, mask=learned, other=0).to(tl.int32)
+        first = tl.where(miss > 0, -first, first)
+        second = tl.load(slopes + _CLASSES * _BINS + bins, mask=learned, other=0).to(tl.int32)
+        tl.atomic_add(count + s, tl.sum(learned.to(tl.int64), axis=0), sem="relaxed")
         width: tl.constexpr = _LANES + P + H
         mine = slope + s * 2 * width
         lane = tl.arange(0, _LANES)
-        _collect(inputs, rows[:, None] * _LANES + lane[None, :], heard, first, second, mine + lane, width)
+        _collect(inputs, rows[:, None] * _LANES + lane[None, :], learned, first, second, mine + lane, width)
         if P > 0:
             along = tl.arange(0, P)
             place = rows[:, None] * P + along[None, :]
-            _collect(alongs, place, heard, first, second, mine + _LANES + along, width)
+            _collect(alongs, place, learned, first, second, mine + _LANES + along, width)
         for begin in tl.static_range(0, H, UNITS):
             unit = begin + tl.arange(0, UNITS)
             place = rows[:, None] * H + unit[None, :]
-            _collect(written, place, heard, first, second, mine + _LANES + P + unit, width)
+            _collect(written, place, learned, first, second, mine + _LANES + P + unit, width)
 
 
 @triton.jit(do_not_specialize=_TALLIES)
 def learn(
-    clock, metric, slope, count, exact, head, head_limit, N: tl.constexpr, ROOM: tl.constexpr, ROWS: tl.constexpr,
+    clock, metric, slope, count, exact, head, head_limit, N: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr,
     LEARNS: tl.constexpr,
 ):  # fmt: skip
-    """End the front: a step downhill of every slab that has collected enough, and the clock moves on. Grid: (slabs,).
+    """End the front: advance the clock and update the heads of slabs with enough voxels. Grid: (slabs,).
 
-    metric int16 [N, N]; ROOM is the power of two from N on, ROWS how many rows of the metric are multiplied at a time.
+    metric int16 [N, N]; PADDED is the power of two ≥ N; ROWS rows of the metric are multiplied at a time.
     """
     s = tl.program_id(0)
     if s == 0:
@@ -331,7 +337,7 @@ def learn(
     if LEARNS:
         voxels = tl.load(count + s)
         if voxels >= _ENOUGH:
-            j = tl.arange(0, ROOM)
+            j = tl.arange(0, PADDED)
             limit = head_limit.to(tl.int64) << _EXACT_BITS
             for k in tl.static_range(2):
                 mine = (s * 2 + k) * N
@@ -348,7 +354,7 @@ def learn(
                     tl.store(exact + mine + i, moved, mask=i < N)
                     rounded = (moved + _EXACT_HALF) >> _EXACT_BITS
                     tl.store(head + mine + i, rounded.to(tl.int32), mask=i < N)
-            tl.debug_barrier()  # every thread has read both before any puts them back to 0
+            tl.debug_barrier()  # all threads have read both before one resets them to 0
             tl.store(slope + s * 2 * N + j, tl.zeros_like(j).to(tl.int64), mask=j < N)
             tl.store(slope + (s * 2 + 1) * N + j, tl.zeros_like(j).to(tl.int64), mask=j < N)
             tl.store(count + s, 0)

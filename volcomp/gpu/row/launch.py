@@ -1,5 +1,7 @@
-"""The walk's two steps by the kernels: three launches for a front, all of the same shape, since a clock on the device
-says which front it is. So a handful of fronts can be recorded once, as a CUDA graph, and begun with one call."""
+"""Both steps of a front by kernels: three launches per front, all with the same arguments.
+
+A clock on the device counts the fronts. So several fronts are recorded once, as a CUDA graph, and replayed by one call.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ from ...torchops.graphs import recorded
 from . import kernels
 from .group import Group
 
-RECORDED = 16  # fronts in a graph; the Python of a replay is spread over them
+RECORDED = 16  # fronts in a graph, which share the cost in Python of a replay
 
 
 class Steps:
-    """`network.Steps` with a launch for every kernel."""
+    """`network.Steps` with one launch per kernel."""
 
     def __init__(self, group: Group) -> None:
         g, n = group, group.network
@@ -28,7 +30,7 @@ class Steps:
         slabs, longest = len(g.count), g.plan.longest
         self._fronts = len(g.plan.fronts)
         self.clock = torch.zeros(1, dtype=torch.int32, device=n.device)
-        # Fronts past the last are empty, so that the last replay may run on into them.
+        # Empty fronts past the last, into which the last replay may run.
         self._table = torch.cat([g.fronts, g.fronts.new_zeros((RECORDED, slabs, 4))])
         self._transposed = n.matrix.T.contiguous()
         self._bias = torch.tensor(n.bias, dtype=torch.int32, device=n.device)
@@ -38,7 +40,7 @@ class Steps:
         self._constants: dict[str, Any] = {"H": n.hidden, "P": 2 * n.shared, **blocks}
 
     def predict(self) -> None:
-        """As `network.Steps` says."""
+        """Predict the next front by one launch."""
         g, n, t = self._group, self._group.network, self._group.trace
         kernels.predict[self._grid](
             self.clock, self._table, g.slabs, g.base, g.depth, g.sets, g.back, g.flat, g.weights, g.bounds, n.seen,
@@ -49,42 +51,43 @@ class Steps:
         )  # fmt: skip
 
     def perceive(self) -> None:
-        """As `network.Steps` says."""
+        """Perceive the front by two launches: the rows, then the heads."""
         g, n, t = self._group, self._group.network, self._group.trace
         learns = n.weights.learns
         kernels.perceive[self._grid](
             self.clock, self._table, g.slabs, g.base, g.start, g.last, g.known, g.error, g.prediction, g.inputs,
             g.along, g.passed, g.hidden, t.voxel, t.mean, t.classes, n.slopes, n.reciprocals, g.slope, g.count,
-            len(g.count), len(g.base), g.plan.span, **self._constants, GIVEN=g.given, LEARNS=learns, **kernels.OPTIONS,
+            len(g.count), len(g.base), g.plan.span, **self._constants, ENCODES=g.encodes, LEARNS=learns,
+            **kernels.OPTIONS,
         )  # fmt: skip
         kernels.learn[(len(g.count),)](
             self.clock, n.metric, g.slope, g.count, g.exact, g.head, n.weights.head_limit, N=n.width,
-            ROOM=triton.next_power_of_2(n.width), ROWS=kernels.ROWS, LEARNS=learns, **kernels.OPTIONS,
+            PADDED=triton.next_power_of_2(n.width), ROWS=kernels.ROWS, LEARNS=learns, **kernels.OPTIONS,
         )  # fmt: skip
 
-    def walk(self) -> None:
-        """As `network.Steps` says."""
+    def run(self) -> None:
+        """Compute all fronts, one by one."""
         for _ in range(self._fronts):
             self.predict()
             self.perceive()
 
 
 class Graphs(Steps):
-    """The same, recorded: a launch takes Python longer than a small front takes the device."""
+    """`Steps` as CUDA graphs, since a launch takes longer in Python than a small front does on the device."""
 
     def __init__(self, group: Group) -> None:
         super().__init__(group)
-        self.clock.fill_(self._fronts)  # on a front without voxels the kernels are compiled and loaded, which a
-        super().predict()  # recording cannot do
+        self.clock.fill_(self._fronts)  # compile and load the kernels on a front without voxels: a
+        super().predict()  # recording cannot do that
         super().perceive()
         self.clock.zero_()
-        if group.given:
-            self._walk = recorded(lambda: (super(Graphs, self).predict(), super(Graphs, self).perceive()), RECORDED)
+        if group.encodes:
+            self._graph = recorded(lambda: (super(Graphs, self).predict(), super(Graphs, self).perceive()), RECORDED)
         else:
             self.predict = recorded(super().predict).replay  # type: ignore[method-assign]
             self.perceive = recorded(super().perceive).replay  # type: ignore[method-assign]
 
-    def walk(self) -> None:
-        """As `network.Steps` says."""
+    def run(self) -> None:
+        """Compute all fronts, RECORDED by each replay."""
         for _ in range(0, self._fronts, RECORDED):
-            self._walk.replay()
+            self._graph.replay()

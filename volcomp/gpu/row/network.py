@@ -1,4 +1,4 @@
-"""A model on a device: its arrays, and the tables of the other stages that a kernel needs with them."""
+"""A model on a device: its arrays, and the tables of other stages that kernels need."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ if TYPE_CHECKING:
 
 
 class Steps(Protocol):
-    """What computes on a device: both steps of one front after the other, in one group."""
+    """The computation of a group on a device: the two steps of each front."""
 
     def predict(self) -> None:
-        """Means, classes and contexts of the next front into the trace."""
+        """Write means, classes and contexts of the next front to the trace."""
         ...
 
     def perceive(self) -> None:
-        """Take in the front's voxels, from the group where they are known and else from the trace; let heads learn."""
+        """Read the front's voxels, in encoding from the group, else from the trace; update state and heads."""
         ...
 
-    def walk(self) -> None:
-        """Both for all fronts of a group whose voxels are known."""
+    def run(self) -> None:
+        """Do both steps for all fronts of a group whose voxels are known."""
         ...
 
 
 class Network:
-    """A model's integers as tensors of one device; H hidden units, S of which rows pass on, and N = INPUTS + 2·S + H
-    numbers that a head may see.
+    """A model's integers as tensors of one device.
+
+    There are H hidden units, S of which rows pass on, and N = INPUTS + 2·S + H numbers that a head may see.
 
     matrix int8 [N, 4H], shift int32 [4H]
-    head int32 [2, N]                  zeros where the model's head does not see the inputs,
-    metric int16 [N, N]                and so here: a head never learns to see what it does not
-    slopes int8 [2, CLASSES, BINS]     zeros where it does not learn
-    reciprocals int64 [CLASSES]        of `learning`
-    seen, active, scales int32         `tensors.lanes.Lanes`
+    head int32 [2, N]                  0 for the inputs where the model's head does not see them
+    metric int16 [N, N]                likewise, so that the head does not learn weights for them
+    slopes int8 [2, CLASSES, BINS]     0 where the head does not learn
+    reciprocals int64 [CLASSES]        of `stages.lstm.learning`
+    seen, active, scales int32         of `torchops.lanes.Lanes`
     """
 
     def __init__(self, weights: Weights, device: str, steps: Callable[[Group], Steps]) -> None:
-        """On a device as torch names it, where `steps` computes."""
+        """Move the model to a device, in torch's spelling; `steps` makes the computation of a group."""
         self.weights, self.device, self.steps = weights, torch.device(device), steps
         self.shared = weights.shared
         self.hidden, self.width = weights.hidden, weights.inputs + weights.hidden
@@ -65,9 +66,9 @@ class Network:
         self.seen, self.active, self.scales = map(self.put, lanes())
 
     def put(self, array: np.ndarray) -> torch.Tensor:
-        """A copy of an array on the device."""
+        """Copy an array to the device."""
         return torch.from_numpy(np.array(array, order="C")).to(self.device)
 
     def free(self) -> int:
-        """Bytes of memory that slabs may take."""
+        """Return the bytes of memory that slabs may take."""
         return free(self.device)

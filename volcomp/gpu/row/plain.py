@@ -1,8 +1,9 @@
-"""The walk's two steps in plain torch, on any device: what there is where Triton is missing, and another definition of
-what its kernels do.
+"""Both steps of a front in plain torch, on any device.
 
-Integers throughout, but for two products that torch has no integers for everywhere: both are exact, since the network's
-sums stay below 2^24 (`lstm/weights.py`) and those of learning below 2^53.
+They serve where Triton is missing, and are a second definition of what its kernels do.
+
+All numbers are integers, except in two matrix products, which torch does not have for integers on every device. Both
+are exact: the network's sums stay below 2^24 (`lstm/weights.py`), those of learning below 2^53.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ...constants import CLASSES, FRACTION_BITS, RADIUS
 from ...stages import linear, peak, symbols
 from ...stages.lstm import learning
 from ...stages.lstm.state import AHEAD
-from ...torchops.lanes import ACTIVITY, BASE, SPIKED
+from ...torchops.lanes import ACTIVITY, BASE, PEAK
 from ...torchops.plain import REST, clip, observe, step
 from . import plan
 from .group import Group
@@ -22,7 +23,7 @@ Tensor = torch.Tensor
 
 
 class Steps:
-    """`predict` and `perceive` of one front after the other, in one group."""
+    """`network.Steps` in plain torch."""
 
     def __init__(self, group: Group) -> None:
         self._g, self._n = group, group.network
@@ -33,14 +34,14 @@ class Steps:
         self._matrix = self._n.matrix.to(torch.float32)
         self._metric = self._n.metric.to(torch.float64)
 
-    def walk(self) -> None:
-        """Over all fronts of a group whose voxels are known."""
+    def run(self) -> None:
+        """Do both steps for all fronts of a group whose voxels are known."""
         for _ in range(len(self._g.plan.fronts)):
             self.predict()
             self.perceive()
 
     def predict(self) -> None:
-        """Means, classes and contexts of the next front into the trace."""
+        """Write means, classes and contexts of the next front to the trace."""
         g = self._g
         self._look_up()
         n = self._near(self._back, self._dy, self._dx)  # [v, LANES], of which LEVELS are grey levels
@@ -58,9 +59,9 @@ class Steps:
         g.trace.context[self._places] = self._contexts(known, mean, classes).to(torch.uint8)
 
     def perceive(self) -> None:
-        """Take in the front's voxels, from the group where they are known and else from the trace; let heads learn."""
+        """Read the front's voxels, in encoding from the group, else from the trace; update state and heads."""
         g, at = self._g, self._at
-        if g.given:
+        if g.encodes:
             voxel = g.known[at]
             g.trace.voxel[self._places] = voxel
         else:
@@ -81,7 +82,7 @@ class Steps:
         self._front += 1
 
     def _look_up(self) -> None:
-        """Rows, slabs and places of the front's voxels."""
+        """Find the rows, slabs and places of the front's voxels."""
         g = self._g
         fronts = g.plan.fronts[self._front]
         sizes = fronts[:, plan.HIGH] - fronts[:, plan.LOW]
@@ -89,7 +90,7 @@ class Steps:
         self._rows = torch.cat(spans).to(g.base.device)
         slab = torch.arange(len(sizes)).repeat_interleave(torch.from_numpy(sizes))
         self._slab = slab.to(g.base.device)
-        first = int(g.plan.first[self._front]) if g.given else 0
+        first = int(g.plan.first[self._front]) if g.encodes else 0
         self._places = slice(first, first + int(sizes.sum()))
         self._of = g.slabs[self._slab].T  # [FIELDS, v]
         self._time = torch.from_numpy(fronts[:, plan.TIME])[slab].to(g.base.device)
@@ -98,12 +99,12 @@ class Steps:
         self._later = self._depth > 0
 
     def _near(self, back: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
-        """Where the neighbours [n] of each voxel lie: [v, n]."""
+        """Return the places [v, n] of the neighbours [n] of each voxel."""
         back = torch.minimum(back, self._depth[:, None])
         return self._at[:, None] - back * self._of[plan.PLANE, :, None] + dy * self._of[plan.ROW, :, None] + dx
 
     def _linear(self, known: Tensor) -> None:
-        """The prediction, from the neighbours that make base and activity among LEVELS [v, LANES], and all others."""
+        """Compute the prediction. `known` [v, LANES] has the neighbours of base and activity."""
         g, later = self._g, self._later
         base = (known[:, (self._role & BASE) > 0].sum(dim=1) + 2) >> 2
         counts = ((self._role & ACTIVITY) > 0) & ((self._back == 0) | later[:, None])
@@ -121,7 +122,7 @@ class Steps:
         self._prediction = torch.minimum(value.clamp(min=0), limit)
 
     def _network(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Offset and octaves int64 [v], as `lstm.reference.Network.step` has them; the state moves on."""
+        """Return offset and octaves int64 [v] (`lstm.reference.Network.step`) and update the state."""
         g, n = self._g, self._n
         inputs = torch.cat([inputs, self._passed()], dim=1)
         seen = torch.cat([inputs, g.hidden[0, self._rows]], dim=1)
@@ -136,19 +137,19 @@ class Steps:
         return clip((sums[:, 0] + n.bias[0]) >> 5, 8192), (sums[:, 1] + n.bias[1]) >> 11
 
     def _passed(self) -> Tensor:
-        """What neighbouring rows have passed on, int8 [v, 2·shared]."""
+        """Return the outputs that neighbouring rows pass on, int8 [v, 2·shared]."""
         g = self._g
         x = (self._time - g.start[self._rows] + AHEAD).minimum(self._of[plan.WIDTH] - 1)
         source = g.sources[:, self._rows].to(torch.int64)  # [2, v]
-        there = (source >= 0)[:, :, None]
+        exists = (source >= 0)[:, :, None]
         source = source.clamp(min=0)
-        told = g.passed[(g.start[source] + x) % g.plan.span, source] * there  # [2, v, shared]
-        return told.transpose(0, 1).flatten(1)
+        passed = g.passed[(g.start[source] + x) % g.plan.span, source] * exists  # [2, v, shared]
+        return passed.transpose(0, 1).flatten(1)
 
     def _contexts(self, known: Tensor, mean: Tensor, classes: Tensor) -> Tensor:
-        """As `spike.contexts`, 0 in slabs without one."""
-        value = self._of[plan.SPIKE]
-        counts = ((self._role & SPIKED) > 0) & ((self._back == 0) | self._later[:, None])
+        """Return the contexts of `peak.contexts`, 0 in slabs without a candidate."""
+        value = self._of[plan.CANDIDATE]
+        counts = ((self._role & PEAK) > 0) & ((self._back == 0) | self._later[:, None])
         same = ((known == value[:, None]) & counts).sum(dim=1)
         scale = self._quarters[classes & 3] << (classes >> 2)
         distance = (mean - 16 * value).abs() << 14
@@ -156,21 +157,21 @@ class Steps:
         return (same * (len(self._steps) + 1) + step) * (value >= 0)
 
     def _collect(self, value: Tensor) -> None:
-        """As `learning.collect`, for every slab."""
+        """Add up slopes for every slab; see `learning.collect`."""
         g, n = self._g, self._n
         classes = g.trace.classes[self._places].to(torch.int64)
-        missed = (value << 4) - g.trace.mean[self._places]
-        distance = (missed.abs() * n.reciprocals[classes.clamp(min=learning.FINEST)]) >> 24
+        error = (value << 4) - g.trace.mean[self._places]
+        distance = (error.abs() * n.reciprocals[classes.clamp(min=learning.FINEST)]) >> 24
         slope = n.slopes[:, classes, distance.clamp(max=learning.BINS - 1)].to(torch.int64)  # [2, v]
-        slope[0] = torch.where(missed > 0, -slope[0], slope[0])
-        taken = value != self._of[plan.QUIET]
-        mine = (self._slab == torch.arange(len(g.count), device=taken.device)[:, None]) & taken  # [s, v]
-        told = (slope * mine[:, None]).to(torch.float64) @ self._seen.to(torch.float64)  # [s, 2, n]
-        g.slope += told.to(torch.int64)
-        g.count += mine.sum(dim=1)
+        slope[0] = torch.where(error > 0, -slope[0], slope[0])
+        learned = value != self._of[plan.EXCLUDED]
+        own = (self._slab == torch.arange(len(g.count), device=learned.device)[:, None]) & learned  # [s, v]
+        summed = (slope * own[:, None]).to(torch.float64) @ self._seen.to(torch.float64)  # [s, 2, n]
+        g.slope += summed.to(torch.int64)
+        g.count += own.sum(dim=1)
 
     def _learn(self) -> None:
-        """As `learning.step`, for every slab."""
+        """Update the heads of the slabs with enough voxels; see `learning.step`."""
         g = self._g
         due = (g.count >= learning.ENOUGH)[:, None, None]
         count = g.count.clamp(min=1)[:, None, None]

@@ -1,7 +1,7 @@
-"""What a group of slabs is told before it sets out: where its rows lie, when each is at work, what neighbours weigh.
+"""The plan of a group of slabs: where its rows lie, at which times each is computed, the weights of the linear stage.
 
-Plain arrays of integers, laid out as kernels like to read them: for every row or every slab. The slabs may be of
-several volumes, if these have the same model.
+It consists of integer arrays with an entry per row or per slab, in the layout that kernels read fastest. The slabs may
+belong to several volumes with the same model.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from ...stages import linear
 
 CHUNK = 32  # neighbours of the linear stage that are weighed at a time
 # Columns of `Plan.slabs`.
-PLANE, ROW, WIDTH, LIMIT, SPIKE, QUIET, FIELDS = range(7)
-NO_LEVEL = -1  # no spike, nothing quiet
+PLANE, ROW, WIDTH, LIMIT, CANDIDATE, EXCLUDED, FIELDS = range(7)
+NO_LEVEL = -1  # no candidate, no excluded level
 # Columns of `Plan.fronts`.
 TIME, LOW, HIGH, PLACE = range(4)
 
 
 class Part(NamedTuple):
-    """A slab of a group: its layout, its largest grey level, its linear stage, and the grey levels that may be a peak
-    and that the network does not learn from, or None."""
+    """A slab of a group.
+
+    layout
+    limit       its largest grey level
+    stage       its linear stage
+    candidate   the grey level that may be a peak of the histogram, or None
+    excluded    the grey level that the head does not learn from, or None
+    """
 
     layout: Layout
     limit: int
@@ -34,27 +40,27 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A group of slabs [s] with rows [r], those of the first slab first, each slab's in the order in which they start.
+    """The integers of a group of slabs [s] with rows [r], ordered by slab and then by the time at which they start.
 
     size                      elements of all padded slabs, one after the other
     offsets int64 [s]         where each begins
     start int32 [r]           the time of a row's first voxel
-    base int64 [r]            where that would lie among the padded slabs at time 0
+    base int64 [r]            where that voxel would lie among the padded slabs at time 0
     depth int32 [r]           its slice in the slab, DEPTHS - 1 for all later ones
-    sets int32 [r]            which group of weight sets serves it
+    sets int32 [r]            its group of weight sets
     last int32 [r]            1 where no row follows in the slice, else 0
-    sources int32 [2, r]      which row is the one above in the slice, and which that of the slice before; −1 for none
-    slabs int64 [s, FIELDS]   strides of the padded slab, width, largest grey level, spike and quiet or NO_LEVEL
+    sources int32 [2, r]      the row above in the slice, and the row of the slice before; −1 for none
+    slabs int64 [s, FIELDS]   strides of the padded slab, width, limit, candidate and excluded level or NO_LEVEL
     back int32 [s, n]         neighbours of the linear stage: how many slices back, n a multiple of CHUNK,
     flat int32 [s, n]         and dy·row + dx
     weights int16 [s, g, c, n]    4096 is 1.0
     bounds int32 [s, g, c - 1]    of activity, ascending
-    fronts int64 [f, s, 4]    time, first row, past the last row, and how many voxels of the front are of earlier slabs
-    first int64 [f + 1]       how many voxels are of earlier fronts
+    fronts int64 [f, s, 4]    time, first row, the one after the last, voxels of the front in earlier slabs
+    first int64 [f + 1]       voxels of all earlier fronts
     longest                   most rows of one slab in a front
-    span                      of the layouts, the longest
+    span                      the longest of the layouts
 
-    A slab that has fewer fronts than another is left with empty ones.
+    A slab with fewer fronts than another ends with empty ones.
     """
 
     size: int
@@ -76,18 +82,18 @@ class Plan(NamedTuple):
     span: int
 
     def sizes(self, s: int) -> np.ndarray:
-        """Voxels of every front of slab s that has any: int64 [f]."""
+        """Return the number of voxels of every front of slab s that has any, int64 [f]."""
         counts = self.fronts[:, s, HIGH] - self.fronts[:, s, LOW]
         return counts[counts > 0]
 
     def places(self, s: int) -> np.ndarray:
-        """Where the fronts of slab s that have voxels begin among all voxels of the group, front after front."""
+        """Return where these fronts of slab s begin among all voxels of the group in order of fronts, int64 [f]."""
         counts = self.fronts[:, s, HIGH] - self.fronts[:, s, LOW]
         return (self.first[:-1] + self.fronts[:, s, PLACE])[counts > 0]
 
 
 def make(parts: Sequence[Part]) -> Plan:
-    """The plan for these slabs."""
+    """Make the plan of these slabs."""
     layouts = [part.layout for part in parts]
     offsets = np.cumsum([0, *(layout.size for layout in layouts)])
     rows = [layout.rows for layout in layouts]
@@ -117,7 +123,7 @@ def make(parts: Sequence[Part]) -> Plan:
 
 
 def _sources(rows: Sequence[Rows]) -> np.ndarray:
-    """`sources` of a plan."""
+    """Make `Plan.sources`."""
     first, parts = 0, []
     for r in rows:
         own = np.stack([r.above, r.before])
@@ -139,23 +145,23 @@ def _fronts(layouts: Sequence[Layout]) -> np.ndarray:
 
 
 def _linear(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`back`, `flat`, `weights` and `bounds` of a plan."""
+    """Make `Plan.back`, `flat`, `weights` and `bounds`."""
     stages = [part.stage for part in parts]
-    most = max(len(stage.support.offsets) for stage in stages)
-    size = (len(stages), -(-most // CHUNK) * CHUNK)
+    longest = max(len(stage.support.offsets) for stage in stages)
+    size = (len(stages), -(-longest // CHUNK) * CHUNK)
     groups = max(stage.weights.shape[0] for stage in stages)
     classes = max(stage.weights.shape[1] for stage in stages)
-    back, flat = np.zeros(size, np.int32), np.full(size, -1, np.int32)  # the rest reads the voxel before, and
-    weights = np.zeros((size[0], groups, classes, size[1]), np.int16)  # weighs nothing
-    reached = np.iinfo(np.int32)
-    bounds = np.full((size[0], groups, classes - 1), reached.max, np.int32)  # which no activity is
+    back, flat = np.zeros(size, np.int32), np.full(size, -1, np.int32)  # padding reads the voxel before,
+    weights = np.zeros((size[0], groups, classes, size[1]), np.int16)  # with weight 0
+    int32 = np.iinfo(np.int32)
+    bounds = np.full((size[0], groups, classes - 1), int32.max, np.int32)  # above every activity
     for s, (part, stage) in enumerate(zip(parts, stages, strict=True)):
-        # Neighbours that lie side by side are read side by side.
+        # In memory order, so that adjacent neighbours are read together.
         order = sorted(range(len(stage.support.offsets)), key=stage.support.offsets.__getitem__)
         dz, dy, dx = np.array(stage.support.offsets)[order].T
         back[s, : len(order)] = -dz
         flat[s, : len(order)] = dy * part.layout.strides[1] + dx
         g, c, _ = stage.weights.shape
         weights[s, :g, :c, : len(order)] = stage.weights[:, :, order]
-        bounds[s, :g, : c - 1] = stage.thresholds.clip(reached.min, reached.max)
+        bounds[s, :g, : c - 1] = stage.thresholds.clip(int32.min, int32.max)
     return back, flat, weights, bounds

@@ -1,4 +1,4 @@
-"""The walk over the fronts of many slabs at once, on a device: `predict_slab` and `decode_slab` as `volcomp.pipelines.row.wavefront` has them."""
+"""The wavefront of many slabs at once, on a device; see `pipelines/row/wavefront.py` for one slab on the CPU."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from .plan import Part
 
 
 def predict_slabs(slabs: Sequence[SlabInput], network: Network, done: Done) -> list[Predictions]:
-    """Walk over slabs that are known."""
+    """Predict all voxels of slabs whose voxels are known."""
 
-    def walk(group: Sequence[SlabInput]) -> list[Predictions]:
-        parts = [Part(given.layout, given.limit, given.stage, given.candidate, given.excluded) for given in group]
+    def run(group: Sequence[SlabInput]) -> list[Predictions]:
+        parts = [Part(slab.layout, slab.limit, slab.stage, slab.candidate, slab.excluded) for slab in group]
         with double_buffer.own_stream(network.device):
-            at_work = Group(network, parts, [given.levels for given in group])
-            network.steps(at_work).walk()
-            found = _predictions_of(at_work, [given.candidate is not None for given in group])
-        done(sum(given.levels.size for given in group))
+            prepared = Group(network, parts, [slab.levels for slab in group])
+            network.steps(prepared).run()
+            found = _predictions_of(prepared, [slab.candidate is not None for slab in group])
+        done(sum(slab.levels.size for slab in group))
         return found
 
-    return double_buffer.fitting(walk, slabs, partial(need, network.weights))
+    return double_buffer.fitting(run, slabs, partial(need, network.weights))
 
 
 @entry
 def _pick(source: np.ndarray, places: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
-    """The pieces of a slab, front by front, from those of the whole group."""
+    """Copy the voxels of one slab, front by front, from an array of the whole group."""
     end = 0
     for f in range(sizes.shape[0]):
         begin, end = end, end + sizes[f]
-        for v in range(sizes[f]):  # numba would allocate for a slice: they might overlap
+        for v in range(sizes[f]):  # by element: numba allocates for a copy between slices, since they might overlap
             out[begin + v] = source[places[f] + v]
 
 
-def _predictions_of(group: Group, spiked: Sequence[bool]) -> list[Predictions]:
-    """What the trace says of every slab; contexts where there may be a spike."""
+def _predictions_of(group: Group, with_contexts: Sequence[bool]) -> list[Predictions]:
+    """Split the trace into the predictions of every slab; contexts only where there is a candidate for a peak."""
     plan, trace = group.plan, group.trace
     kinds = (np.int32, np.int32, np.uint8, np.uint8)
     arrays = [values.cpu().numpy() for values in (trace.voxel, trace.mean, trace.classes, trace.context)]
     found = []
-    for s, has_contexts in enumerate(spiked):
+    for s, has_contexts in enumerate(with_contexts):
         sizes, places = plan.sizes(s), plan.places(s)
         own: list[np.ndarray] = [np.empty(int(sizes.sum()), kind) for kind in kinds]
         for source, out in zip(arrays, own, strict=True):
@@ -59,11 +59,11 @@ def _predictions_of(group: Group, spiked: Sequence[bool]) -> list[Predictions]:
 
 
 def decode_slabs(slabs: Sequence[SlabStream], network: Network, done: Done) -> list[np.ndarray | DamagedError]:
-    """The grey levels [Z, Y, X] of slabs from their symbols; a DamagedError where these cannot be."""
+    """Decode slabs to grey levels [Z, Y, X]; a damaged slab gives a DamagedError."""
 
     def begin(group: Sequence[SlabStream]) -> tuple[Group, Steps]:
-        parts = [Part(one.layout, one.limit, one.stage, one.symbols.peak, one.symbols.excluded) for one in group]
-        at_work = Group(network, parts, None)
-        return at_work, network.steps(at_work)
+        parts = [Part(slab.layout, slab.limit, slab.stage, slab.symbols.peak, slab.symbols.excluded) for slab in group]
+        prepared = Group(network, parts, None)
+        return prepared, network.steps(prepared)
 
-    return double_buffer.restore(slabs, begin, network.device, partial(need, network.weights), done)
+    return double_buffer.decode(slabs, begin, network.device, partial(need, network.weights), done)
