@@ -226,7 +226,7 @@ def test_a_section_that_was_not_written_is_missed(tmp_path, monkeypatch):
 
 def test_bytes_around_pixels_that_are_lost_are_missed(tmp_path, monkeypatch):
     add = KeptWriter.add
-    monkeypatch.setattr(KeptWriter, "add", lambda self, before, after: add(self, before[:-1] + b"x", after))
+    monkeypatch.setattr(KeptWriter, "add", lambda self, form, before, after: add(self, form, before[:-1] + b"x", after))
     with pytest.raises(VerificationError, match="around the pixels"):
         compress([series(tmp_path / "in", 2)], tmp_path / "x.vcz")
 
