@@ -27,8 +27,8 @@ _TYPES = {
 }
 # Of training's kernels, where a name means another array.
 _TRAINING = {
-    "cells": "*i16", "z": "*i16", "given": "*fp32", "recurrent": "*bf16", "dz": "*bf16", "d_hidden": "*fp32",
-    "d_cell": "*fp32", "told": "*fp32", "residual": "*i32", "error": "*fp32", "scale": "*i32", "depth": "i32",
+    "cells": "*i16", "z": "*i16", "d_seen": "*fp32", "recurrent": "*bf16", "dz": "*bf16", "d_hidden": "*fp32",
+    "d_cell": "*fp32", "d_passed": "*fp32", "residual": "*i32", "error": "*fp32", "scale": "*i32", "depth": "i32",
 }  # fmt: skip
 _TYPE = {name: kind for kind, names in _TYPES.items() for name in names.split()}
 # Nor are those of `paper` the others'.

@@ -1,1 +1,1 @@
-"""The network as something that learns: its differentiable twin, and the fine-tuning to a volume."""
+"""The differentiable twin of the row network, for training and for fine-tuning to a volume."""

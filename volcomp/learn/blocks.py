@@ -1,4 +1,4 @@
-"""Slabs that lie on a device, and the blocks that training takes of them: gathered, and their inputs made, there."""
+"""Slabs on a device, and blocks of them for training: gathered and converted to inputs on the device."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Tensor = torch.Tensor
 
 
 class Slabs:
-    """All the slabs [s] that training takes blocks of, moved once; `kernels` says whether Triton makes their inputs.
+    """The slabs [s] of a training, copied once; `kernels` is whether Triton makes the inputs.
 
-    known int16 or int32 [n], residual int32 [n]   the padded slabs one after the other
-    slabs int64 [s, 4]                             where each begins, its strides (slice, row), its width
+    known int16 or int32 [n], residual int32 [n]   the padded slabs, slab by slab
+    slabs int64 [s, 4]                             begin of each, its strides (slice, row), its width
     """
 
     def __init__(self, slabs: Sequence[Slab], device: str) -> None:
@@ -39,8 +39,7 @@ class Slabs:
         self.kernels = device.startswith("cuda") and importlib.util.find_spec("triton") is not None
 
     def at(self, places: Tensor, block: Block) -> Batch:
-        """The blocks that begin at `places` int64 [B, 4] (slab, slice, row, voxel), as `data.blocks_of` has them, on
-        the device."""
+        """Make the blocks that begin at `places` int64 [B, 4] (slab, slice, row, voxel); see `data.blocks_of`."""
         if self.kernels:
             from . import launch
 
@@ -76,7 +75,7 @@ class Slabs:
 
 
 class DeviceSampler(Sampler):
-    """The same blocks in the same order, gathered on the device, where all slabs lie from the start."""
+    """A `Sampler` that draws the same blocks in the same order and gathers them on the device."""
 
     def __init__(self, series: list[list[Slab]], block: Block, seed: int, device: str) -> None:
         super().__init__(series, block, seed)
@@ -84,5 +83,5 @@ class DeviceSampler(Sampler):
         self.held = Slabs(self.slabs, device)
 
     def batch(self, blocks: int) -> Batch:
-        """So many blocks, as tensors."""
+        """Return a batch of that many blocks, as tensors."""
         return self.held.at(torch.from_numpy(self.places(blocks)).to(self.device), self.block)

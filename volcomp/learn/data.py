@@ -1,4 +1,4 @@
-"""Slabs as the network meets them, and blocks of their rows to learn from, taken evenly."""
+"""Slabs for training: the network's inputs for them, and evenly sampled blocks of their rows."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from ..encoder import linear_fit
 from ..stages import features, histogram_packing, linear
 from ..stages.grid import padded
 
-SLAB = 32
+SLAB = 32  # slices
 
 
 @dataclass
 class Slab:
-    """One slab as the codec sees it, with the residuals of its own fitted linear stage."""
+    """A slab as the codec prepares it, with the residuals of its own linear stage."""
 
     known: np.ndarray  # int32 [n], padded, flat
-    residual: np.ndarray  # int32 [n], the same
+    residual: np.ndarray  # int32 [n], likewise, in 1/16 of a grey level
     shape: tuple[int, int, int]
     strides: tuple[int, int]
 
     def index(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Where voxels lie in the flat arrays."""
+        """Return the places of voxels in the flat arrays."""
         r = RADIUS
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
 def prepare(voxels: np.ndarray, widest: int, fitted: linear.Weights | None = None) -> Slab:
-    """Pad a slab of mapped voxels int32 [Z, Y, X], fit its linear stage unless it is given, keep what it leaves."""
+    """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage, fitted unless given."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known, index, strides = padded(voxels.astype(np.int32))
     slab = Slab(known, known, shape, strides)
@@ -51,8 +51,10 @@ def prepare(voxels: np.ndarray, widest: int, fitted: linear.Weights | None = Non
 
 
 def slabs_of(volume: np.ndarray, widest: int) -> list[Slab]:
-    """All slabs of a volume [Z, Y, X], mapped as a whole; `widest` is the most runs that the supports of their linear
-    stage may have."""
+    """Prepare all slabs of a volume [Z, Y, X], after histogram packing of the whole volume.
+
+    widest: the most runs that a support of the linear stage may have.
+    """
     ranks = histogram_packing.find(volume).forward(volume)
     pieces = np.array_split(ranks, max(1, -(-len(ranks) // SLAB)))
     return [prepare(piece, widest) for piece in pieces]
@@ -62,12 +64,11 @@ Block = tuple[int, int, int]  # slices, rows, voxels of a row
 
 
 class Batch(NamedTuple):
-    """Blocks of rows that lie beside each other, as the network meets them: arrays, or tensors where they are on a
-    device (`blocks.py`).
+    """The network's inputs for blocks of neighbouring rows: arrays, or tensors on a device (`blocks.py`).
 
     inputs int8 [T, Z, Y, B, INPUTS]
     error float32 [T, Z, Y, B]       of the linear stage, in grey levels
-    scale int32 [T, Z, Y, B]         its scale indices
+    scale int32 [T, Z, Y, B]         scale indices
     """
 
     inputs: Any
@@ -76,9 +77,11 @@ class Batch(NamedTuple):
 
 
 class Sampler:
-    """Batches of blocks, each so many voxels of so many rows of so many slices that lie beside each other: a series at
-    random, a slab of it, a place; one block in eight begins where its rows do, where the state is zero in coding too.
-    Slabs with fewer slices or rows than a block has are left out."""
+    """Batches of random blocks of neighbouring slices, rows and voxels.
+
+    A series is drawn, then a slab of it, then a place. One block in eight begins where its rows do, where the state
+    is zero in coding too. Slabs with fewer slices or rows than a block are left out.
+    """
 
     def __init__(self, series: list[list[Slab]], block: Block, seed: int) -> None:
         deep = [[slab for slab in slabs if slab.shape[0] >= block[0] and slab.shape[1] >= block[1]] for slabs in series]
@@ -88,15 +91,15 @@ class Sampler:
         self.random = np.random.default_rng(seed)
 
     def batch(self, blocks: int) -> Batch:
-        """So many blocks."""
+        """Return a batch of that many blocks."""
         places = self.places(blocks)
         of_slab = [(k, places[:, 0] == k) for k in np.unique(places[:, 0]).tolist()]
         z, y, x = (places[:, column] for column in (1, 2, 3))
-        parts = [blocks_of(self.slabs[k], z[mine], y[mine], x[mine], self.block) for k, mine in of_slab]
+        parts = [blocks_of(self.slabs[k], z[own], y[own], x[own], self.block) for k, own in of_slab]
         return Batch(*(np.concatenate(arrays, axis=3) for arrays in zip(*parts, strict=True)))
 
     def places(self, blocks: int) -> np.ndarray:
-        """Where so many blocks begin, int64 [B, 4]: number of the slab among `slabs`, ascending; slice, row, voxel."""
+        """Draw where blocks begin, int64 [B, 4]: number of the slab in `slabs`, ascending; slice, row, voxel."""
         parts = []
         owner = np.sort(self.random.integers(0, len(self.series), blocks))
         first = np.cumsum([0, *map(len, self.series)])
@@ -106,16 +109,18 @@ class Sampler:
             which = np.sort(self.random.choice(len(slabs), np.count_nonzero(owner == s), p=share / share.sum()))
             for k in np.unique(which):
                 count = int(np.count_nonzero(which == k))
-                room = np.subtract(slabs[k].shape, self.block)
-                z, y, x = (self.random.integers(0, max(1, r + 1), count) for r in room)
+                free = np.subtract(slabs[k].shape, self.block)
+                z, y, x = (self.random.integers(0, max(1, r + 1), count) for r in free)
                 x = x * (self.random.random(count) > 0.125)
                 parts.append(np.stack([np.full(count, first[s] + k), z, y, x], axis=1))
         return np.concatenate(parts)
 
 
 def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Block) -> Batch:
-    """The blocks of `block` slices, rows and voxels that begin at (z, y, x), int64 [B]. Rows that reach over the slab's
-    end go on in its margin, which repeats the last voxel."""
+    """Make the blocks of `block` slices, rows and voxels that begin at (z, y, x), int64 [B].
+
+    Beyond the end of a row, its last voxel is repeated.
+    """
     depth, height, voxels = block
     zs = np.broadcast_to(z + np.arange(depth)[:, None, None], (depth, height, len(z)))
     ys = np.broadcast_to(y + np.arange(height)[:, None], (depth, height, len(z)))

@@ -1,8 +1,8 @@
-"""The family of distributions that training fits and export turns into integer tables.
+"""The family of distributions that training fits and that export converts to integer tables.
 
-Around its mean a residual follows a mixture of three logistic densities whose weights and relative widths are smooth
-functions of the scale (in grey levels): at small scales rounding shapes it, at large ones edges do. The network thus
-only says where and how wide; the shape is shared by all voxels of a scale class.
+A residual follows a mixture of three logistic densities around its mean. The mixture's weights and relative widths are
+smooth functions of the scale in grey levels: at small scales rounding determines the shape, at large ones edges do. So
+the network outputs only the mean and the width; all voxels of a scale class share the shape.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..stages import symbols
 
 LOWEST, HIGHEST = -6, 14  # log2 of the scale in grey levels at the first and last knot
 COMPONENTS = 3
-STEPS = 300  # that find the shape of given tables
-FLOOR = 2.0**-20  # no value is less likely than this: what an escape costs, roughly
+STEPS = 300  # of Adam that find the shape of given tables
+FLOOR = 2.0**-20  # the least probability of a value: roughly the cost of an escape
 
 
 class Shape(torch.nn.Module):
-    """Mixture weights and log2 width ratios at every knot: [knots, 3] each."""
+    """The shape of the distributions: mixture weights and log2 width ratios, [knots, 3] each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,8 +32,10 @@ class Shape(torch.nn.Module):
 
     @classmethod
     def of(cls, tables: Sequence[np.ndarray]) -> Shape:
-        """The shape that tables were made of (`export.table`), found again from their counts, to within 0.003 bits; it
-        is not trained any more. Released models do not hold it."""
+        """Fit the shape of which tables were made (`training.export.table`) to their counts, to within 0.003 bits.
+
+        Released models do not store it. The result is not trained further.
+        """
         classes = symbols.CLASS_OF_TABLE
         shift = (np.arange(symbols.TABLES) - symbols.FIRST_TABLE[classes]) / symbols.SHIFTS[classes]
         low, high, log_scale, share = [], [], [], []
@@ -61,7 +63,7 @@ class Shape(torch.nn.Module):
         return shape.requires_grad_(False)
 
     def at(self, log_scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log weights and log2 widths [n, 3] for log2 scales [n], linear between knots."""
+        """Return log weights and log2 widths [n, 3] for log2 scales [n], linear between knots."""
         place = (log_scale.clamp(LOWEST, HIGHEST - 1e-3) - LOWEST).unsqueeze(-1)
         lower = place.detach().floor().long().squeeze(-1)
         part = place - lower.unsqueeze(-1)
@@ -70,7 +72,7 @@ class Shape(torch.nn.Module):
         return torch.log_softmax(logits, -1), ratios + log_scale.unsqueeze(-1)
 
     def bits(self, error: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
-        """Ideal code length [n] of voxels that lie `error` grey levels above the mean, for log2 scales [n]."""
+        """Return ideal code lengths [n] in bits of voxels `error` grey levels above the mean, for log2 scales [n]."""
         log_weights, widths = self.at(log_scale)
         inverse = torch.exp2(-widths)
         z, half = error.abs().unsqueeze(-1) * inverse, 0.5 * inverse
@@ -84,7 +86,7 @@ class Shape(torch.nn.Module):
         return -torch.logaddexp(likelihood, torch.full_like(likelihood, math.log(FLOOR))) / math.log(2)
 
     def interval(self, low: np.ndarray, high: np.ndarray, log_scale: float) -> np.ndarray:
-        """Probability of the intervals low … high, in grey levels from the mean, float64 [n]; for the export."""
+        """Return the probability float64 [n] of intervals low … high, in grey levels from the mean; for the export."""
         with torch.no_grad():
             log_weights, widths = self.at(torch.tensor([log_scale]))
         weights, inverse = log_weights.exp().double().numpy()[0], torch.exp2(-widths).double().numpy()[0]

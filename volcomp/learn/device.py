@@ -1,6 +1,6 @@
-"""Training on a device: the passes of the LSTM there, in plain torch; `launch.py` has the same by kernels.
+"""The passes of the LSTM on a device, in plain torch; `launch.py` has them as kernels.
 
-The integers are the CPU's. Gradients differ from the CPU's by the rounding of bfloat16 and the order of sums.
+The integers equal the CPU's. Gradients differ from the CPU's by the rounding of bfloat16 and the order of sums.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ Tensor = torch.Tensor
 
 
 class Arrays(NamedTuple):
-    """What the forward pass leaves for the backward pass, of all voxels [T] of R = Z·Y rows of B blocks, by voxel and
-    not by time.
+    """What the forward pass stores for the backward pass: T voxels of R = Z·Y rows of B blocks, by voxel, not by time.
 
     inputs int8 [T, R, B, INPUTS]
-    passed int8 [T, R, B, 2·shared]   what neighbours pass on
+    passed int8 [T, R, B, 2·shared]   outputs that neighbouring rows pass on
     hidden int8 [T + 1, R, B, h]      outputs, before the first voxel and after each
     cells int16 [T + 1, R, B, h]      likewise, in 1/4096
     z int16 [T, R, B, 4h]             pre-activations in 1/1024, within ±8
@@ -39,14 +38,14 @@ class Arrays(NamedTuple):
 
 
 class OnDevice:
-    """The `Passes` of a device as torch names it, in plain torch: one step for all rows of all blocks."""
+    """The `Passes` of a device, in plain torch: each step computes all rows of all blocks."""
 
     def __init__(self, hidden: int, shared: int, device: str) -> None:
         self.hidden, self.shared, self.device = hidden, shared, torch.device(device)
         self.lag = AHEAD + 1 if shared else 0
 
     def forward(self, inputs: Tensor, integers: Tensor, shift: Tensor) -> Tensor:
-        """As `Passes` says."""
+        """Run forwards; see `Passes.forward`."""
         voxels, depth, height, blocks, _ = inputs.shape
         size = (depth * height, blocks)
 
@@ -66,11 +65,11 @@ class OnDevice:
         return torch.cat([a.inputs, a.passed, a.hidden[1:]], -1).reshape(voxels, depth, height, blocks, -1)
 
     def backward(self, d_seen: Tensor) -> Tensor:
-        """As `Passes` says."""
+        """Run backwards; see `Passes.backward`."""
         a = self._arrays
-        given = d_seen.reshape(*a.z.shape[:3], -1).contiguous()
+        flat = d_seen.reshape(*a.z.shape[:3], -1).contiguous()
         recurrent = self._real[INPUTS:].t().to(torch.bfloat16).contiguous()  # [4h, 2·shared + h]
-        dz = self._backward(a, given, recurrent).flatten(0, 2)
+        dz = self._backward(a, flat, recurrent).flatten(0, 2)
         x = torch.cat([a.inputs, a.passed, a.hidden[:-1]], -1).flatten(0, 2).to(torch.bfloat16)
         gradient = (x.t() @ dz).float()
         gradient[:INPUTS] /= 64
@@ -78,7 +77,7 @@ class OnDevice:
         return gradient
 
     def _rows(self, t: int) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """The rows [n] of a block that are at work at time t and their voxels; of either neighbour, which row it is."""
+        """Return the rows [n] of a block that have a voxel at time t, these voxels, and the rows of both neighbours."""
         depth, height = self._block
         z, y = torch.meshgrid(torch.arange(depth), torch.arange(height), indexing="ij")
         begin, row = self.lag * (z + y).ravel(), torch.arange(depth * height)
@@ -93,15 +92,15 @@ class OnDevice:
         return len(self._arrays.z) + self.lag * (sum(self._block) - 2)
 
     def _forward(self, a: Arrays, integers: Tensor, shift: Tensor) -> None:
-        """Fill all arrays but the inputs."""
-        # Exact: the sums stay below 2^24, and torch leaves the bits of float32 alone unless it is told otherwise.
+        """Fill all arrays except the inputs."""
+        # Exact: the sums stay below 2^24, and torch computes in full float32 by default.
         matrix = integers.to(torch.float32)
         s, last, blocks = self.shared, len(a.z), a.z.shape[2]
         for t in range(self._times()):
             row, voxel, sources = self._rows(t)
             end = (voxel + self.lag).clamp(max=last)
-            told = [a.hidden[end, source, :, :s] * (source >= 0)[:, None, None] for source in sources]
-            passed = torch.cat(told, -1)
+            parts = [a.hidden[end, source, :, :s] * (source >= 0)[:, None, None] for source in sources]
+            passed = torch.cat(parts, -1)
             seen = torch.cat([a.inputs[voxel, row], passed, a.hidden[voxel, row]], -1)
             accumulator = (seen.to(torch.float32).flatten(0, 1) @ matrix).to(torch.int32)
             z = clip((accumulator * 8) >> shift, 8192)
@@ -111,13 +110,15 @@ class OnDevice:
             a.cells[voxel + 1, row] = cell.to(torch.int16).reshape(len(row), blocks, self.hidden)
             a.hidden[voxel + 1, row] = hidden.to(torch.int8).reshape(len(row), blocks, self.hidden)
 
-    def _backward(self, a: Arrays, given: Tensor, recurrent: Tensor) -> Tensor:
-        """The gradient of the pre-activations, bfloat16 [T, R, B, 4h], given that of what was passed on and of the
-        outputs, float32 [T, R, B, 2·shared + h]."""
+    def _backward(self, a: Arrays, d_seen: Tensor, recurrent: Tensor) -> Tensor:
+        """Return the gradient of the pre-activations, bfloat16 [T, R, B, 4h].
+
+        d_seen float32 [T, R, B, 2·shared + h]: that of the outputs passed on by neighbours and of the row's outputs.
+        """
         s, last = self.shared, len(a.z)
         dz = torch.zeros(a.z.shape, dtype=torch.bfloat16, device=self.device)
         d_hidden = torch.zeros(a.hidden.shape, device=self.device)
-        d_hidden[1:] = given[..., 2 * s :]
+        d_hidden[1:] = d_seen[..., 2 * s :]
         d_cell = torch.zeros(a.cells.shape[1:], device=self.device)
         for t in reversed(range(self._times())):
             row, voxel, sources = self._rows(t)
@@ -126,17 +127,19 @@ class OnDevice:
             dz[voxel, row] = slopes.to(torch.bfloat16)
             carried = (dz[voxel, row] @ recurrent).float()
             d_hidden[voxel, row] += carried[..., 2 * s :]
-            told = carried[..., : 2 * s] + given[voxel, row][..., : 2 * s]
+            d_passed = carried[..., : 2 * s] + d_seen[voxel, row][..., : 2 * s]
             end = (voxel + self.lag).clamp(max=last)
-            for source, part in zip(sources, told.chunk(2, -1), strict=True):
-                there = source >= 0
-                d_hidden[end[there], source[there], :, :s] += part[there]
+            for source, part in zip(sources, d_passed.chunk(2, -1), strict=True):
+                exists = source >= 0
+                d_hidden[end[exists], source[exists], :, :s] += part[exists]
         return dz
 
 
 def _slopes(z: Tensor, cell: Tensor, next_cell: Tensor, d_hidden: Tensor, d_cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of pre-activations float32 […, 4h] and of the cells before a voxel […, h], given those of outputs and
-    cells after it; of the smooth functions that `lstm.cell` rounds."""
+    """Return the gradients of pre-activations float32 […, 4h] and of the cells before a voxel […, h].
+
+    `d_hidden` and `d_cell` are those after the voxel. Functions are the smooth ones that `lstm.cell` rounds.
+    """
     i, f, o, g = (z.float() / 1024).chunk(4, -1)
     before, after = cell.float() / 4096, next_cell.float() / 4096
     dc = d_cell + d_hidden * _sigmoid(o) * _tanh_slope(after)
@@ -168,7 +171,7 @@ def _tanh_slope(z: Tensor) -> Tensor:
 
 
 def ways(device: str) -> list[Callable[[int, int, str], OnDevice]]:
-    """How a device may compute the passes, fastest first."""
+    """Return the ways to compute the passes on a device, fastest first."""
     if not device.startswith("cuda") or not importlib.util.find_spec("triton"):
         return [OnDevice]
     from .launch import Kernels
@@ -177,8 +180,10 @@ def ways(device: str) -> list[Callable[[int, int, str], OnDevice]]:
 
 
 def passes(hidden: int, shared: int, device: str) -> Passes:
-    """The passes of the CPU for "cpu", else of a device as torch names it ("cuda"; "cpu:0" is the processor as torch
-    sees it, for tests): the first way there that gives the CPU's numbers. Raises RuntimeError where none does."""
+    """Make the passes of a device, in torch's spelling: by the first way that gives the CPU's numbers.
+
+    "cpu" gives `OnCpu`; "cpu:0" is the CPU as a device of torch, for tests. Raises RuntimeError where no way succeeds.
+    """
     if device == "cpu":
         return OnCpu(hidden, shared)
     for way in ways(device):
@@ -186,22 +191,22 @@ def passes(hidden: int, shared: int, device: str) -> Passes:
             made = way(hidden, shared, device)
             check(made)
             return made
-        except Exception as error:  # of a driver, a compiler, the device: whatever it is, another way may do
+        except Exception as error:  # of a driver, a compiler, the device: another way may work
             warnings.warn(f"{way.__name__} is left aside: {error}", RuntimeWarning, stacklevel=2)
     raise RuntimeError(f"{device} does not give the numbers that training needs")
 
 
 def check(made: OnDevice) -> None:
-    """Go over a few blocks there and back; raises RuntimeError where the CPU says otherwise."""
+    """Run both passes over a few blocks; raises RuntimeError where the numbers are not the CPU's."""
     random, h, s = torch.Generator().manual_seed(1), made.hidden, made.shared
     inputs = torch.randint(-127, 128, (9, 2, 3, 5, INPUTS), dtype=torch.int8, generator=random)
     integers = torch.randint(-64, 65, (INPUTS + 2 * s + h, 4 * h), dtype=torch.int8, generator=random)
     shift = torch.randint(6, 8, (4 * h,), dtype=torch.int32, generator=random)
-    given = torch.randn((9, 2, 3, 5, 2 * s + h), generator=random)
+    d_seen = torch.randn((9, 2, 3, 5, 2 * s + h), generator=random)
     cpu = OnCpu(h, s)
     expected = cpu.forward(inputs.numpy(), integers, shift)
     if not torch.equal(made.forward(*(part.to(made.device) for part in (inputs, integers, shift))).cpu(), expected):
         raise RuntimeError("it does not give the CPU's integers")
-    gradient, found = cpu.backward(given), made.backward(given.to(made.device)).cpu()
-    if not (found - gradient).norm() <= 0.02 * gradient.norm():  # bfloat16 has 8 bits; not a number is no answer either
+    gradient, found = cpu.backward(d_seen), made.backward(d_seen.to(made.device)).cpu()
+    if not (found - gradient).norm() <= 0.02 * gradient.norm():  # bfloat16 has 8 bits; `not <=` also rejects NaN
         raise RuntimeError("it does not give the CPU's gradients")

@@ -1,13 +1,13 @@
-"""Fitting a released model to one volume, before it is coded: floats and torch, in the encoder alone.
+"""Fine-tuning of a released model to one volume before it is coded: floats and torch, in the encoder alone.
 
-What is fitted are the numbers of `differences`: gains of the weights' rows and columns, the gates' biases (the row of
-the constant input), the head, and, where a volume is large enough to pay for them, single weights. The network's
-forward pass is the codec's own with exactly the integers that would be sent; gradients go straight through their
-roundings (`training.network`). A single weight has to earn its bits: its Adam step is followed by soft thresholding
-(proximal gradient: Parikh & Boyd 2014) by the price of a difference per voxel of the volume.
+The parameters are the numbers of a weight delta: gains of the weights' rows and columns, the gates' biases (the row of
+the constant input), the head and, where a volume is large enough to pay for them, single weights. The forward pass is
+the codec's, with exactly the integers that would be sent; gradients ignore the roundings (`row_lstm.py`). A single
+weight must save more bits than it costs: after its Adam step comes soft thresholding (proximal gradient: Parikh & Boyd
+2014) by the price of a changed weight per voxel of the volume.
 
-Threads of the CPU do it, each a part of every step, or a device: there a step reads nothing but what lies there, so
-that one is recorded as a CUDA graph and begun again with one call.
+Threads of the CPU compute a part of every step each, or a device computes the whole. A step on a device reads only data
+there, so one step is recorded as a CUDA graph and replayed by one call.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from .head import BIAS_ORIGIN, HEAD_UNIT, ideal_bits
 from .row_lstm import Passes
 
 BLOCK = (2, 4, 64)  # slices, rows and voxels of a row that are trained on at a time
-BLOCKS = 32  # at most so many make a step,
-STEPS = 80  # and at least so many steps a fit
+BLOCKS = 32  # of a step, at most
+STEPS = 80  # of a fine-tuning, at least
 BIASES = INPUTS - 2  # the row of the constant input
-SINGLE_WEIGHTS = 4  # their place among the parameters
-SINGLE = 2 << 20  # voxels from which on single weights may pay
+SINGLE_WEIGHTS = 4  # index among the parameters
+SINGLE = 2 << 20  # voxels of a volume from which single weights may pay
 PRICE = 6.0  # bits that a single weight must save
-DEAD_ZONES = (0.5, 0.65, 0.8)  # a difference in units of a weight's integer is 0 below
+DEAD_ZONES = (0.5, 0.65, 0.8)  # below these, a change of a weight in units of its integer is rounded to 0
 GAIN_RATE, HEAD_RATE, WEIGHT_RATE = 2e-2, 1e-2, 2e-3  # of Adam, for gains and biases, the head, and single weights
-MEMORY = (0.9, 0.98)  # of Adam
-SAMPLE = 1 << 19  # voxels that candidates are compared on,
-BAND = (4, 16)  # in bands of so many slices and rows
-UNRECORDED = 3  # steps on a device before one is recorded: kernels are compiled and loaded, which a recording cannot do
+MEMORY = (0.9, 0.98)  # of Adam: decay of mean and square
+SAMPLE = 1 << 19  # voxels on which candidates are compared,
+BAND = (4, 16)  # in bands of these slices and rows
+UNRECORDED = 3  # steps before one is recorded, in which kernels are compiled and loaded: a recording cannot do that
 
 Gradient = list[torch.Tensor]
 
 
-_densities: dict[bytes, Shape] = {}  # that models' tables were made of, which takes seconds to find
+_densities: dict[bytes, Shape] = {}  # of released models, by digest: fitting one takes seconds
 
 
 def _density(released: Weights) -> Shape:
@@ -64,26 +64,26 @@ def _density(released: Weights) -> Shape:
 
 
 def visits(voxels: int, per_voxel: float) -> int:
-    """How many voxels a fit of so many passes is shown."""
+    """Return how many voxels a fine-tuning visits that visits each voxel `per_voxel` times."""
     step = _blocks(voxels) * math.prod(BLOCK)
     return max(STEPS, round(per_voxel * voxels / step)) * step
 
 
 def _blocks(voxels: int) -> int:
-    """How many make a step for a volume of so many voxels."""
+    """Return the blocks of a step for a volume of that many voxels."""
     return min(BLOCKS, max(8, voxels // (8 * math.prod(BLOCK))))
 
 
-class _Fit:
-    """The numbers that are fitted, float32, and Adam's memory of their gradients.
+class _State:
+    """The parameters, float32, and Adam's mean and square of their gradients.
 
     rows, columns        gains minus 1
-    head, bias           in real units, as `training.model` has them
-    weights              differences, in units of the integers
+    head, bias           in real units, like those of `training.model`
+    weights              changes of single weights, in units of their integers
     """
 
     def __init__(self, released: Weights, voxels: int, device: str) -> None:
-        """For a volume of so many voxels, on a device as `training.device.passes` takes it."""
+        """Begin at the released model, for a volume of that many voxels, on a device of `learn.device.passes`."""
         self.released = released
         self.device, self.single = device, voxels >= SINGLE
         self.shape = copy.deepcopy(_density(released)).to(device)
@@ -91,7 +91,7 @@ class _Fit:
         self.base = self.integers.float()
         unit = (1.0 / (1 << self.shift)).repeat(len(self.base), 1)
         unit[:INPUTS] /= 2  # an input's integer is in 1/64, a hidden output's in 1/128
-        self.unit = unit  # a weight's integer 1 in real units
+        self.unit = unit  # the real value of a weight's integer 1
         head, self.first_bias = self.real_head(released)
         gains = [torch.zeros_like(self.base[:, :1]), torch.zeros_like(self.base[:1])]
         self.parameters = [*gains, head, self.first_bias.clone(), torch.zeros_like(self.base)]
@@ -103,20 +103,20 @@ class _Fit:
         self.price = PRICE / voxels
 
     def put(self, array: np.ndarray) -> torch.Tensor:
-        """A copy of an array on the device."""
+        """Copy an array to the device."""
         return torch.from_numpy(np.array(array, order="C")).to(self.device)
 
     def passes(self) -> Passes:
-        """Of this model there."""
+        """Make the passes of this model on the device."""
         return passes(self.released.hidden, self.released.shared, self.device)
 
     def real_head(self, weights: Weights) -> tuple[torch.Tensor, torch.Tensor]:
-        """A model's head [n, 2] and bias [2] in real units."""
+        """Return a model's head [n, 2] and bias [2] in real units."""
         head = self.put(weights.head.T.astype(np.float32)) / HEAD_UNIT
         return head, self.put((weights.bias - BIAS_ORIGIN).astype(np.float32)) / (HEAD_UNIT * 128)
 
     def now(self) -> torch.Tensor:
-        """The weights int8 that `differences` would make of the released ones, without leaving the device."""
+        """Compute on the device the weights int8 to which `delta` would change the released ones."""
         one = 1 << GAIN_BITS
         rows, columns = (one + torch.round(p * one).clamp(-GAIN_LIMIT, GAIN_LIMIT).int() for p in self.parameters[:2])
         gained = ((self.integers * rows * columns + one * one // 2) >> (2 * GAIN_BITS)).clamp(
@@ -125,8 +125,8 @@ class _Fit:
         moved = gained + _whole(self.parameters[SINGLE_WEIGHTS], DEAD_ZONES[0]).int()
         return moved.clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT).to(torch.int8)
 
-    def differences(self, dead_zone: float = DEAD_ZONES[0]) -> Differences:
-        """The integers that would be sent."""
+    def delta(self, dead_zone: float = DEAD_ZONES[0]) -> Differences:
+        """Round the parameters to the integers of a weight delta."""
         rows, columns, head, bias, weights = (p.cpu().numpy() for p in self.parameters)
         rows, columns = (
             np.clip(np.rint(gain.ravel() * (1 << GAIN_BITS)), -GAIN_LIMIT, GAIN_LIMIT).astype(np.int64)
@@ -136,7 +136,7 @@ class _Fit:
         moved = gained + _whole(torch.from_numpy(weights), dead_zone).numpy().astype(np.int64)
         heads = np.rint(head.T * HEAD_UNIT)
         if self.released.learns:
-            limit = self.released.head_limit - 8  # which a larger bias lowers a little
+            limit = self.released.head_limit - 8  # a larger bias lowers the limit a little
             heads = np.clip(heads, -limit, limit)
         return Differences(
             rows,
@@ -147,11 +147,11 @@ class _Fit:
         )
 
     def bits(self, seen: torch.Tensor, head: torch.Tensor, bias: torch.Tensor, error: Any, scale: Any) -> torch.Tensor:
-        """Mean ideal bits per voxel under the released model's tables."""
+        """Return mean ideal bits per voxel under the released model's tables."""
         return ideal_bits(self.shape, seen[..., -len(head) :] @ head + bias, error, scale)
 
     def gradient(self, passes: Passes, now: torch.Tensor, batch: Batch) -> Gradient:
-        """Of the mean bits of a batch, for all parameters, where the weights are these int8."""
+        """Return the gradient of a batch's mean bits for all parameters, with these weights int8."""
         seen = (passes.forward(batch.inputs, now, self.shift).float() / 128).requires_grad_()
         head, bias = (p.clone().requires_grad_() for p in self.parameters[2:4])
         by = torch.autograd.grad(self.bits(seen, head, bias, batch.error, batch.scale), [seen, head, bias])
@@ -160,7 +160,7 @@ class _Fit:
         return [by_gain.sum(1, keepdim=True), by_gain.sum(0, keepdim=True), by[1], by[2], weights]
 
     def update(self, gradient: Gradient, step: Any, pace: Any) -> None:
-        """Step of that number, from 1 on, of Adam, at that part of the highest rates: numbers, or tensors []."""
+        """Do step `step` of Adam, from 1 on, at `pace` times the highest rates: numbers, or tensors []."""
         first, second = MEMORY
         for k, (p, g) in enumerate(zip(self.parameters, gradient, strict=True)):
             self.mean[k].mul_(first).add_(g, alpha=1 - first)
@@ -178,58 +178,61 @@ def fine_tune(
     model: Model, released: Weights, samples: Iterable[tuple[np.ndarray, Any]], voxels: int, per_voxel: float,
     threads: int, progress: Callable[[int], None], device: str = "cpu",
 ) -> bytes:  # fmt: skip
-    """As `fit`, on slabs that are given as levels int32 [Z, Y, X] with what the pipeline `row` has chosen for them."""
+    """Fine-tune on slabs of levels int32 [Z, Y, X], each with its linear stage; see `fine_tune_slabs`."""
     slabs = [prepare(levels, model.search.runs, stage) for levels, stage in samples]
-    return fit(released, slabs, voxels, per_voxel, threads, progress, device)
+    return fine_tune_slabs(released, slabs, voxels, per_voxel, threads, progress, device)
 
 
-def fit(
+def fine_tune_slabs(
     released: Weights, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None],
     device: str = "cpu",
 ) -> bytes:  # fmt: skip
-    """Differences to a released model's weights, fitted to slabs of a volume of so many voxels, visiting each `per_voxel` times;
-    empty where they do not pay. Where another device fails, or has too little memory, the CPU does it.
+    """Fine-tune a released model to slabs of a volume; returns a weight delta, empty where it does not pay.
 
-    `progress` is called with the number of voxels visited since the last call, and may raise to end the work.
+    voxels      of the whole volume
+    per_voxel   how often each voxel is visited
+    progress    called with the voxels visited since the last call; may raise to end the work
+
+    Where a device other than the CPU fails, or has too little memory, the CPU does the work.
     """
-    told, ended = 0, False
+    reported, ended = 0, False
 
-    def tell(visited: int) -> None:
-        nonlocal told, ended
-        told += visited
-        ended = True  # unless the caller lets it go on
+    def report(visited: int) -> None:
+        nonlocal reported, ended
+        reported += visited
+        ended = True  # until the caller returns
         progress(visited)
         ended = False
 
     if device != "cpu":
         try:
-            return _fit(released, slabs, voxels, per_voxel, 1, tell, device)
-        except Exception as error:  # of a driver, a compiler, the device: whatever it is, the CPU can do it
+            return _fine_tune(released, slabs, voxels, per_voxel, 1, report, device)
+        except Exception as error:  # of a driver, a compiler, the device: the CPU does the work
             if ended:
                 raise
             reason = str(error).partition("\n")[0]
             warnings.warn(
                 f"the model is fitted on the CPU, for {device} failed: {reason}", RuntimeWarning, stacklevel=2
             )
-    twice = told  # what the device had done is not told again
+    twice = reported  # voxels that the device has reported, which are not reported again
 
-    def tell_the_rest(visited: int) -> None:
+    def report_the_rest(visited: int) -> None:
         nonlocal twice
         again = min(visited, twice)
         twice -= again
         progress(visited - again)
 
-    return _fit(released, slabs, voxels, per_voxel, threads, tell_the_rest, "cpu")
+    return _fine_tune(released, slabs, voxels, per_voxel, threads, report_the_rest, "cpu")
 
 
-def _fit(
+def _fine_tune(
     released: Weights, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None],
     device: str,
 ) -> bytes:  # fmt: skip
-    """As `fit`, on this device."""
+    """Fine-tune on this device alone; see `fine_tune_slabs`."""
     blocks = _blocks(voxels)
     steps = visits(voxels, per_voxel) // (blocks * math.prod(BLOCK))
-    state = _Fit(released, voxels, device)
+    state = _State(released, voxels, device)
     members = [state.passes() for _ in range(threads)]
     held = None if device == "cpu" else Slabs(slabs, device)
     with ThreadPoolExecutor(threads) as pool:
@@ -242,7 +245,7 @@ def _fit(
         sample = _sample(slabs, min(SAMPLE, voxels), held)
 
         def cost(weights: Weights) -> float:
-            """Bits per voxel of the sample."""
+            """Return the bits per voxel of the sample."""
             now, (head, bias) = state.put(weights.weights), state.real_head(weights)
 
             def part(member: int) -> float:
@@ -259,7 +262,7 @@ def _fit(
 
         best, least = b"", cost(state.released)
         for dead_zone in DEAD_ZONES if state.single else DEAD_ZONES[:1]:
-            d = state.differences(dead_zone)
+            d = state.delta(dead_zone)
             data = weight_delta.to_bytes(d)
             price = cost(weight_delta.apply(state.released, d)) + 8 * len(data) / voxels
             if price < least:
@@ -268,19 +271,19 @@ def _fit(
 
 
 def _pace(step: int, steps: int) -> float:
-    """The part of the highest rates that a step has: cosine decay, after a short warm-up."""
+    """Return the part of the highest rates for a step: cosine decay after a short warm-up."""
     return min(1.0, (step + 1) / 5) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def _whole(weights: torch.Tensor, dead_zone: float) -> torch.Tensor:
-    """Differences of single weights as whole numbers: 0 below the dead zone."""
+    """Round changes of single weights to whole numbers, to 0 below the dead zone."""
     return torch.sign(weights) * torch.floor(weights.abs() + (1 - dead_zone))
 
 
 def _on_threads(
-    state: _Fit, members: list[Passes], slabs: list[Slab], blocks: int, steps: int, pool: ThreadPoolExecutor
+    state: _State, members: list[Passes], slabs: list[Slab], blocks: int, steps: int, pool: ThreadPoolExecutor
 ) -> Iterator[None]:
-    """The steps, a part of each by every thread."""
+    """Do the steps, a part of each on every thread."""
     samplers = [Sampler([slabs], _within(BLOCK, slabs), member) for member in range(len(members))]
 
     def work(member: int, now: torch.Tensor) -> Gradient:
@@ -294,11 +297,13 @@ def _on_threads(
         yield
 
 
-def _on_device(state: _Fit, passes: Passes, slabs: list[Slab], held: Slabs, blocks: int, steps: int) -> Iterator[None]:
-    """The steps on a device: a clock there says which it is, and where its blocks lie is drawn beforehand."""
+def _on_device(
+    state: _State, passes: Passes, slabs: list[Slab], held: Slabs, blocks: int, steps: int
+) -> Iterator[None]:
+    """Do the steps on a device, where a clock counts them; the places of all blocks are drawn beforehand."""
     block = _within(BLOCK, slabs)
     sampler = Sampler([slabs], block, 0)
-    drawn = sampler.random.permutation(sampler.places(steps * blocks))  # they come slab by slab
+    drawn = sampler.random.permutation(sampler.places(steps * blocks))  # `places` are sorted by slab
     places = state.put(drawn.reshape(steps, blocks, -1))
     paces = state.put(np.array([_pace(step, steps) for step in range(steps)], np.float32))
     clock = torch.zeros(1, dtype=torch.int64, device=state.device)
@@ -318,7 +323,7 @@ def _on_device(state: _Fit, passes: Passes, slabs: list[Slab], held: Slabs, bloc
 
 
 def _recorded(work: Callable[[], None]) -> Callable[[], None]:
-    """What a piece of work begins on a GPU, to be begun again with one call; where it cannot be recorded, the work."""
+    """Record work on a GPU and return its replay; where it cannot be recorded, return the work itself."""
     try:
         return recorded(work).replay
     except RuntimeError as error:
@@ -327,20 +332,20 @@ def _recorded(work: Callable[[], None]) -> Callable[[], None]:
 
 
 def _within(block: Block, slabs: list[Slab]) -> Block:
-    """No larger than any of the slabs."""
+    """Reduce a block to the size of the smallest slab along each axis."""
     z, y, x = (min(most, *(slab.shape[axis] for slab in slabs)) for axis, most in enumerate(block))
     return z, y, x
 
 
 def _sample(slabs: list[Slab], voxels: int, held: Slabs | None) -> list[Batch]:
-    """Bands of whole rows from all over the volume, in batches; on the device where the slabs are held there."""
+    """Sample bands of whole rows from the whole volume, in batches; on the device where the slabs are there."""
     random = np.random.default_rng(0)
     band = _within((*BAND, slabs[0].shape[2]), slabs)
     count = max(1, (1 << 17) // math.prod(band))
     share = np.array([slab.shape[0] for slab in slabs], float)
     batches = []
     for k in random.choice(len(slabs), max(2, voxels // (count * math.prod(band))), p=share / share.sum()):
-        z, y = (random.integers(0, room + 1, count) for room in np.subtract(slabs[k].shape, band)[:2])
+        z, y = (random.integers(0, free + 1, count) for free in np.subtract(slabs[k].shape, band)[:2])
         x = np.zeros_like(z)
         if held is None:
             batches.append(blocks_of(slabs[k], z, y, x, band))

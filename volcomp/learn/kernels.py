@@ -1,8 +1,8 @@
-"""What training does on a GPU for every voxel, in Triton: the passes of the LSTM, and the inputs that it takes.
+"""Triton kernels for training: both passes of the LSTM, and its inputs.
 
-A pass is one launch: blocks know nothing of each other, so that a program goes through all times of its few blocks by
-itself. What one of its threads writes another reads a step later, after a barrier; no program reads what another has
-written, and sums have one order.
+A pass is one launch. Blocks are independent, so a program computes all steps of its few blocks alone. What one of its
+threads writes, another reads a step later, after a barrier. No program reads what another has written, and sums are in
+a fixed order.
 """
 
 # No annotations from the future: Triton reads them.
@@ -15,11 +15,11 @@ from ..stages.lstm import state as states
 from ..torchops import kernels as parts
 from ..torchops import lanes
 
-# Of the passes. Loads are not to be moved before the stores of the step before, as pipelining would move them.
+# Of the passes: one stage, since pipelining would move loads before the stores of the step before.
 OPTIONS = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": True}
 OBSERVING = {"num_warps": 8, "enable_fp_fusion": False}  # of `observe`, where there is nothing to fuse
 BLOCK = 64  # voxels of a program of `observe`
-UNIT_ELEMENTS = 2048  # of a tile of rows and units: four gates of theirs fit into registers
+UNIT_ELEMENTS = 2048  # of a tile of rows and units: its four gates fit into registers
 PLACES = 4  # columns of a block's place: slab, slice, row, voxel
 
 _LANES = tl.constexpr(lanes.LANES)
@@ -28,13 +28,13 @@ _REST = tl.constexpr(len(features.LEVELS) + len(features.RESIDUALS))
 _MARGIN = tl.constexpr(RADIUS)
 _ONE = tl.constexpr(1 << FRACTION_BITS)
 _AHEAD = tl.constexpr(states.AHEAD)
-_TALLIES = ["voxels", "depth", "height", "blocks"]  # of any value: no kernel for each
+_TALLIES = ["voxels", "depth", "height", "blocks"]  # Triton is not to compile a kernel per value
 
 
 @triton.jit
 def _rows(depth, height, blocks, PER: tl.constexpr, ROWS: tl.constexpr):
-    """The rows of a program's blocks, int32 [ROWS] each: slice and row in the block, its place among all rows, and
-    whether there is one."""
+    """Return the rows of a program's blocks, [ROWS] each: slice and row in the block int32, place among all rows, and
+    whether the row exists."""
     lane = tl.arange(0, ROWS)
     place = lane // PER
     block = tl.program_id(0) * PER + lane % PER
@@ -44,7 +44,7 @@ def _rows(depth, height, blocks, PER: tl.constexpr, ROWS: tl.constexpr):
 
 @triton.jit
 def _pre(accumulator, shift):
-    """A pre-activation in 1/1024, within the ±8 that are kept of it."""
+    """Return a pre-activation in 1/1024, clipped to ±8."""
     return parts.clip((accumulator * 8) >> shift, 8192)
 
 
@@ -53,7 +53,7 @@ def forward(
     inputs, matrix, shift, passed, hidden, cells, z, voxels, depth, height, blocks, H: tl.constexpr, P: tl.constexpr,
     K: tl.constexpr, PER: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
-    """Over all voxels of PER blocks; arrays as in `device.Arrays`, but for `matrix` int8 [4H, N]; P is 2·shared."""
+    """Run forwards over PER blocks. Arrays are those of `device.Arrays`, and `matrix` int8 [4H, N]; P is 2·shared."""
     slice_, y, row, taken = _rows(depth, height, blocks, PER, ROWS)
     rows_n = (depth * height * blocks).to(tl.int64)
     shared: tl.constexpr = P // 2
@@ -65,15 +65,15 @@ def forward(
         active = taken & (v >= 0) & (v < voxels)
         at = v.to(tl.int64) * rows_n + row
         x = tl.load(inputs + at[:, None] * _LANES + lane, mask=active[:, None], other=0)
-        along = x  # stands for nothing where nothing is passed on
+        along = x  # unused where rows pass on nothing
         if P > 0:
-            told = tl.arange(0, P)[None, :]
-            above = told < shared
+            column = tl.arange(0, P)[None, :]
+            above = column < shared
             source = tl.where(above, (row - blocks)[:, None], (row - height * blocks)[:, None])
-            there = active[:, None] & tl.where(above, (y > 0)[:, None], (slice_ > 0)[:, None])
+            exists = active[:, None] & tl.where(above, (y > 0)[:, None], (slice_ > 0)[:, None])
             when = tl.minimum(v + lag, voxels).to(tl.int64) * rows_n
-            along = tl.load(hidden + (when[:, None] + source) * H + told % shared, mask=there, other=0)
-            tl.store(passed + at[:, None] * P + told, along, mask=active[:, None])
+            along = tl.load(hidden + (when[:, None] + source) * H + column % shared, mask=exists, other=0)
+            tl.store(passed + at[:, None] * P + column, along, mask=active[:, None])
         for first in range(0, H, UNITS):
             unit = first + tl.arange(0, UNITS)
             to = at[:, None] * (4 * H) + unit[None, :]
@@ -121,31 +121,31 @@ def _tanh_slope(z):
 
 
 @triton.jit
-def _heard(told, row, there, v, voxels, rows_n, lane, mine, P: tl.constexpr):
-    """The gradient float32 [ROWS, UNITS] of what rows said at v and `row` was told, in these lanes of `told`: at one
-    voxel, but at all of its last ones of what they said last."""
+def _passed_gradient(d_passed, row, exists, v, voxels, rows_n, lane, used, P: tl.constexpr):
+    """Return the gradient float32 [ROWS, UNITS] of the outputs at v that were passed on to `row`, lanes `lane` of
+    `d_passed`. The outputs at the last voxel were passed on to several voxels."""
     total = tl.zeros([row.shape[0], lane.shape[0]], tl.float32)
     for k in tl.static_range(_AHEAD + 1):
         when = v - _AHEAD + k
-        here = there & (when >= 0) & ((v == voxels - 1) if k > 0 else there)
+        here = exists & (when >= 0) & ((v == voxels - 1) if k > 0 else exists)
         at = when.to(tl.int64) * rows_n + row
-        total += tl.load(told + at[:, None] * P + lane[None, :], mask=here[:, None] & mine[None, :], other=0.0)
+        total += tl.load(d_passed + at[:, None] * P + lane[None, :], mask=here[:, None] & used[None, :], other=0.0)
     return total
 
 
 @triton.jit(do_not_specialize=_TALLIES)
 def backward(
-    z, cells, given, recurrent, dz, d_hidden, d_cell, told, voxels, depth, height, blocks, H: tl.constexpr,
+    z, cells, d_seen, recurrent, dz, d_hidden, d_cell, d_passed, voxels, depth, height, blocks, H: tl.constexpr,
     P: tl.constexpr, PER: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr, COLUMNS: tl.constexpr,
     K: tl.constexpr,
 ):  # fmt: skip
-    """Back over them. Arrays as in `device.Arrays`;
+    """Run backwards over PER blocks. Arrays are those of `device.Arrays`, and
 
     recurrent [4H, P + H]                 the real weights of all but the inputs, transposed, rounded to bfloat16; the
                                           products are of its type
     dz bfloat16 [T, R·B, 4H]              out
-    d_hidden, d_cell float32 [R·B, H]     zeros; what the voxel after says of outputs and cells
-    told float32 [T, R·B, P]              the gradient of what was passed on
+    d_hidden, d_cell float32 [R·B, H]     zeros at first; the gradients of outputs and cells from the voxel after
+    d_passed float32 [T, R·B, P]          the gradient of the outputs passed on
     """
     slice_, y, row, taken = _rows(depth, height, blocks, PER, ROWS)
     rows_n = (depth * height * blocks).to(tl.int64)
@@ -162,13 +162,15 @@ def backward(
             unit = first + tl.arange(0, UNITS)
             own = row[:, None] * H + unit[None, :]
             mask = active[:, None]
-            dh = tl.load(given + at[:, None] * width + P + unit[None, :], mask=mask, other=0.0)
+            dh = tl.load(d_seen + at[:, None] * width + P + unit[None, :], mask=mask, other=0.0)
             dh += tl.load(d_hidden + own, mask=mask, other=0.0)
             if P > 0:
-                mine = unit < shared
+                used = unit < shared
                 below, behind = active & (y + 1 < height), active & (slice_ + 1 < depth)
-                dh += _heard(told, row + blocks, below, v, voxels, rows_n, unit, mine, P)
-                dh += _heard(told, row + height * blocks, behind, v, voxels, rows_n, shared + unit, mine, P)
+                dh += _passed_gradient(d_passed, row + blocks, below, v, voxels, rows_n, unit, used, P)
+                dh += _passed_gradient(
+                    d_passed, row + height * blocks, behind, v, voxels, rows_n, shared + unit, used, P
+                )
             of_z = at[:, None] * (4 * H) + unit[None, :]
             zi = tl.load(z + of_z, mask=mask, other=0).to(tl.float32) * (1 / 1024)
             zf = tl.load(z + of_z + H, mask=mask, other=0).to(tl.float32) * (1 / 1024)
@@ -196,8 +198,8 @@ def backward(
             tl.store(d_hidden + row[:, None] * H + (column - P)[None, :], total, mask=of_own)
             if P > 0:
                 passed_on = active[:, None] & (column < P)[None, :]
-                of_head = tl.load(given + at[:, None] * width + column[None, :], mask=passed_on, other=0.0)
-                tl.store(told + at[:, None] * P + column[None, :], total + of_head, mask=passed_on)
+                of_head = tl.load(d_seen + at[:, None] * width + column[None, :], mask=passed_on, other=0.0)
+                tl.store(d_passed + at[:, None] * P + column[None, :], total + of_head, mask=passed_on)
         tl.debug_barrier()
 
 
@@ -206,8 +208,11 @@ def observe(
     known, residual, slabs, places, seen, active, scales, inputs, error, scale, voxels, depth, height, blocks,
     PLACES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The inputs int8 [T, Z, Y, B, LANES] of blocks that begin at `places` int64 [B, PLACES], with their errors float32
-    and scale indices int32 [T, Z, Y, B]. Grid: (blocks, parts of their voxels); `slabs` as in `device.Slabs`."""
+    """Make the inputs int8 [T, Z, Y, B, LANES] of blocks that begin at `places` int64 [B, PLACES].
+
+    Errors float32 and scale indices int32 are [T, Z, Y, B]; `slabs` is that of `blocks.Slabs`. Grid: (blocks, parts of
+    their voxels).
+    """
     block = tl.program_id(0)
     place = places + block * PLACES
     slab = slabs + tl.load(place) * 4

@@ -1,4 +1,4 @@
-"""The passes, and the inputs of blocks, by the kernels: a launch for each."""
+"""Both passes and the inputs of blocks by Triton kernels, one launch each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from . import kernels
 from .device import Arrays, OnDevice
 
 Tensor = torch.Tensor
-UNITS = 32  # at least so many at a time
+UNITS = 32  # hidden units at a time, at least
 MOST_ROWS = kernels.UNIT_ELEMENTS // UNITS  # of a block
 
 
 class Kernels(OnDevice):
-    """`OnDevice` by a launch for a pass."""
+    """`OnDevice` by Triton kernels, one launch per pass."""
 
     def __init__(self, hidden: int, shared: int, device: str) -> None:
         super().__init__(hidden, shared, device)
@@ -25,11 +25,11 @@ class Kernels(OnDevice):
             raise ValueError(f"the kernels serve models that pass on 0, 16 or 32 of their outputs, not {shared}")
 
     def _tiles(self) -> tuple[tuple[int, ...], dict[str, int]]:
-        """The grid, and the constants of either kernel: as many blocks to a program as its rows have room for."""
+        """Return the grid and the constants of both kernels: a program has as many blocks as fit into its rows."""
         _, rows, blocks, _ = self._arrays.z.shape
         if rows > MOST_ROWS:
             raise ValueError(f"the kernels serve blocks of at most {MOST_ROWS} rows, not {rows}")
-        tile = max(16, triton.next_power_of_2(rows))  # 16 are what tensor cores take
+        tile = max(16, triton.next_power_of_2(rows))  # tensor cores need 16
         units = min(parts.depth_of(self.hidden), kernels.UNIT_ELEMENTS // tile)
         constants = {"H": self.hidden, "P": 2 * self.shared, "PER": tile // rows, "ROWS": tile, "UNITS": units}
         return (triton.cdiv(blocks, tile // rows),), constants
@@ -41,15 +41,15 @@ class Kernels(OnDevice):
             a.z.shape[2], **constants, K=parts.depth_of(self.hidden), **kernels.OPTIONS,
         )  # fmt: skip
 
-    def _backward(self, a: Arrays, given: Tensor, recurrent: Tensor) -> Tensor:
+    def _backward(self, a: Arrays, d_seen: Tensor, recurrent: Tensor) -> Tensor:
         grid, constants = self._tiles()
         dz = torch.empty(a.z.shape, dtype=torch.bfloat16, device=self.device)
         d_hidden, d_cell = torch.zeros((2, *a.cells.shape[1:]), device=self.device)
-        told = torch.empty(a.passed.shape, device=self.device)
+        d_passed = torch.empty(a.passed.shape, device=self.device)
         if self.device.type == "cpu":
-            recurrent = recurrent.float()  # the interpreter, which has no products of bfloat16
+            recurrent = recurrent.float()  # for the interpreter, which has no products of bfloat16
         kernels.backward[grid](
-            a.z, a.cells, given, recurrent, dz, d_hidden, d_cell, told, len(a.z), *self._block, a.z.shape[2],
+            a.z, a.cells, d_seen, recurrent, dz, d_hidden, d_cell, d_passed, len(a.z), *self._block, a.z.shape[2],
             **constants, COLUMNS=min(64, parts.depth_of(2 * self.shared + self.hidden)),
             K=parts.depth_of(4 * self.hidden), **kernels.OPTIONS,
         )  # fmt: skip
@@ -60,7 +60,7 @@ def observe(
     known: Tensor, residual: Tensor, slabs: Tensor, places: Tensor, block: tuple[int, int, int],
     lanes: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """As `blocks.Slabs.at`, of its arrays."""
+    """Make inputs, errors and scale indices of blocks from the arrays of `blocks.Slabs`; see `Slabs.at`."""
     depth, height, voxels = block
     size = (voxels, depth, height, len(places))
     inputs = torch.empty((*size, lanes[0].shape[1]), dtype=torch.int8, device=known.device)

@@ -1,9 +1,9 @@
-"""The trainable twin of the integer LSTM: its forward pass *is* the integer one, its backward pass goes straight
-through the roundings (Bengio et al. 2013; quantisation-aware training).
+"""The trainable twin of the integer LSTM (quantisation-aware training).
 
-So nothing can differ between training and coding. The products run in what this processor is fastest at: forwards in
-int8 where it has instructions for it, else in float32, with the same numbers; backwards in bfloat16 or in float32.
-Master weights are float32. Real values: input = x/64, hidden = h/128.
+Its forward pass *is* the integer one, so training and coding cannot differ; its backward pass ignores the roundings
+(straight-through estimator, Bengio et al. 2013). Products use what this processor is fastest at: forwards int8 where it
+has instructions for that, else float32 with the same numbers; backwards bfloat16 or float32. Master weights are
+float32. Real values: input = x/64, hidden = h/128.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _forward(
     accumulator: np.ndarray, shift: np.ndarray, cell: np.ndarray, z: np.ndarray, next_cell: np.ndarray,
     hidden: np.ndarray,
 ) -> None:  # fmt: skip
-    """As `lstm.cell.step`, but keeping pre-activations z int16 [v, 4h] and cells int16 [v, h] for the backward pass."""
+    """Do `lstm.cell.step`, and keep pre-activations z int16 [v, 4h] and cells int16 [v, h] for the backward pass."""
     h = cell.shape[1]
     for v in range(cell.shape[0]):
         for j in range(4 * h):
@@ -48,7 +48,7 @@ def _forward(
 
 @cache
 def _real_type() -> torch.dtype:
-    """What the products of the backward pass take: bfloat16 where that is faster here than float32."""
+    """Return the type of the products of the backward pass: bfloat16 where it is faster here than float32."""
     seconds = {}
     for kind in (torch.bfloat16, torch.float32):
         x, y = torch.ones(512, 256, dtype=kind), torch.ones(256, 128, dtype=kind)
@@ -85,7 +85,7 @@ def _tanh_slope(z: Any) -> Any:
 def _backward(
     z: np.ndarray, cell: np.ndarray, next_cell: np.ndarray, d_hidden: np.ndarray, d_cell: np.ndarray, dz: np.ndarray,
 ) -> None:  # fmt: skip
-    """Gradients of one step: d_hidden float32 [v, h] in, d_cell [v, h] in and out, dz float32 [v, 4h] out."""
+    """Compute gradients of one step: d_hidden float32 [v, h] in, d_cell [v, h] in and out, dz float32 [v, 4h] out."""
     h = cell.shape[1]
     unit, cell_unit = np.float32(1 / 1024), np.float32(1 / 4096)
     for v in range(cell.shape[0]):
@@ -104,28 +104,33 @@ def _backward(
 
 
 def quantise(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Master weights [INPUTS + h, 4h] to int8 within ±64, and the shift of each column: as fine as its largest weight
-    allows. An input's integer is in 1/64, half as fine as a hidden one's 1/128: hence the factor of two on its rows."""
+    """Round master weights [INPUTS + h, 4h] to int8 within ±64; returns them and the shift of each column.
+
+    A column is as fine as its largest weight allows. An input's integer is in 1/64, half as fine as a hidden output's
+    1/128: hence the factor of two on its rows.
+    """
     doubled = weights.clone()
     doubled[:INPUTS] *= 2
     largest = doubled.abs().amax(0).clamp(min=1e-6)
-    # Of powers of two alone, exactly, so that every device gives the same integers.
+    # Computed exactly, from exponents, so that every device gives the same integers.
     shift = (torch.frexp(WEIGHT_LIMIT / largest).exponent - 1).clamp(0, SHIFT_LIMIT)
     integers = torch.round(doubled * (1 << shift)).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
     return integers.to(torch.int8), shift.to(torch.int32)
 
 
 class Passes(Protocol):
-    """Both passes of the LSTM over *blocks* of neighbouring rows [Z, Y], somewhere (`OnCpu`, `device.OnDevice`).
+    """Both passes of the LSTM over *blocks* of neighbouring rows [Z, Y] (`OnCpu`, `device.OnDevice`).
 
-    It runs over them as the codec does over a slab: to a voxel the row above and the slice before pass on the first
-    `shared` hidden outputs that they had AHEAD voxels further right, so that every row is AHEAD + 1 steps behind them.
-    At a block's upper and front edge these are zeros, as they are at a slab's.
+    A block is computed like a slab in the codec. The row above and the slice before pass on to a voxel their first
+    `shared` hidden outputs AHEAD voxels further right, so every row is AHEAD + 1 steps behind them. At the upper and
+    front edges of a block these are zeros, as at those of a slab.
     """
 
     def forward(self, inputs: Any, integers: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-        """What the head sees, int8 [T, Z, Y, B, INPUTS + 2·shared + h] (inputs, what neighbours pass on, hidden outputs
-        after this voxel), for inputs int8 [T, Z, Y, B, INPUTS], from a state of zeros.
+        """Return what the head sees, int8 [T, Z, Y, B, INPUTS + 2·shared + h], for inputs int8 [T, Z, Y, B, INPUTS].
+
+        It consists of inputs, outputs passed on by neighbours, and hidden outputs after this voxel. The state is zero
+        at first.
 
         integers int8 [INPUTS + 2·shared + h, 4h]   the weights, gates in the order i, f, o, g
         shift int32 [4h]                            of their columns
@@ -133,28 +138,30 @@ class Passes(Protocol):
         ...
 
     def backward(self, d_seen: torch.Tensor) -> torch.Tensor:
-        """The gradient of the real weights, float32 [INPUTS + 2·shared + h, 4h], given that of what `forward` returned
-        last, beyond the inputs: float32 [T, Z, Y, B, 2·shared + h] per unit of 1/128."""
+        """Return the gradient of the real weights, float32 [INPUTS + 2·shared + h, 4h].
+
+        d_seen float32 [T, Z, Y, B, 2·shared + h]: that of the last result of `forward` without the inputs, in units of
+        1/128.
+        """
         ...
 
 
 def real(integers: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """What integer weights stand for, float32, where they meet what is in 1/128."""
+    """Convert integer weights to real ones, float32, for factors in 1/128."""
     return integers.float() / (1 << shift)
 
 
 class OnCpu:
-    """The `Passes` of the CPU, in int8 and bfloat16 by torch and numba.
+    """The `Passes` of the CPU, in int8 and bfloat16, by torch and numba.
 
-    Autograd would keep and convert every intermediate of every step; this keeps two small integer arrays.
+    Autograd would keep and convert every intermediate of every step; this class keeps two small integer arrays.
     """
 
     def __init__(self, hidden: int, shared: int) -> None:
         self.hidden, self.shared = hidden, shared
 
     def _sources(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """For every row (z, y) of a block and either neighbour that it has in it: the row, the neighbour and the first
-        column that the neighbour's hidden outputs go to."""
+        """Yield each row (z, y) of a block with each neighbour in the block, and the first column of its outputs."""
         for z, y in np.ndindex(*self._block):
             if y:
                 yield z, y, z, y - 1, INPUTS
@@ -162,7 +169,7 @@ class OnCpu:
                 yield z, y, z - 1, y, INPUTS + self.shared
 
     def forward(self, inputs: np.ndarray, integers: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-        """As `Passes` says."""
+        """Run forwards; see `Passes.forward`."""
         voxels, depth, height, blocks, _ = inputs.shape
         h, own, s = self.hidden, INPUTS + 2 * self.shared, self.shared
         self._block, self._voxels = (depth, height), voxels
@@ -196,7 +203,7 @@ class OnCpu:
         return torch.from_numpy(seen)
 
     def backward(self, d_seen: torch.Tensor) -> torch.Tensor:
-        """As `Passes` says."""
+        """Run backwards; see `Passes.backward`."""
         (depth, height), voxels, h, s = self._block, self._voxels, self.hidden, self.shared
         begin, blocks = self._begin, d_seen.shape[3]
         steps, rows = len(self._z), depth * height * blocks
@@ -204,11 +211,11 @@ class OnCpu:
         recurrent = self._real[INPUTS:].t().to(real_type).contiguous()  # [4h, 2·shared + h]
         by_output = np.zeros((steps, depth, height, blocks, h), np.float32)
         by_passed = np.zeros((steps, depth, height, blocks, 2 * s), np.float32)
-        given = d_seen.numpy()
+        gradients = d_seen.numpy()
         for z, y in np.ndindex(depth, height):
             span = slice(begin[z, y], begin[z, y] + voxels)
-            by_output[span, z, y] = given[:, z, y, :, 2 * s :]
-            by_passed[span, z, y] = given[:, z, y, :, : 2 * s]
+            by_output[span, z, y] = gradients[:, z, y, :, 2 * s :]
+            by_passed[span, z, y] = gradients[:, z, y, :, : 2 * s]
         dz = np.empty((steps, rows, 4 * h), np.float32)
         d_cell = np.zeros((rows, h), np.float32)
         sources = [*self._sources()] if s else []
@@ -231,26 +238,25 @@ class OnCpu:
 
 
 class RowLstm:
-    """Master weights [INPUTS + 2·shared + h, 4h] float32, gates in the order i, f, o, g, and the passes that they go
-    through."""
+    """Master weights float32 [INPUTS + 2·shared + h, 4h], gates in the order i, f, o, g, and their passes."""
 
     def __init__(self, hidden: int, shared: int, generator: torch.Generator, passes: Passes | None = None) -> None:
-        """`passes`: those of the device that the weights will be on; default the CPU's."""
+        """Draw the weights. `passes`: those of the device that the weights will be on; by default the CPU's."""
         self.hidden, self.shared = hidden, shared
         self.passes = passes or OnCpu(hidden, shared)
         rows = INPUTS + 2 * shared + hidden
         self.weights = (torch.rand(rows, 4 * hidden, generator=generator) * 2 - 1) * rows**-0.5
-        self.weights[INPUTS - 2, hidden : 2 * hidden] = 1.0  # the constant input starts the forget gates open
+        self.weights[INPUTS - 2, hidden : 2 * hidden] = 1.0  # of the constant input: forget gates begin open
         self.weights.requires_grad_()
 
     def integers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weights that `forward` uses, int8 [INPUTS + 2·shared + h, 4h], and their columns' shifts, int32 [4h]."""
+        """Return the weights of `forward`, int8 [INPUTS + 2·shared + h, 4h], and their columns' shifts, int32 [4h]."""
         return quantise(self.weights.detach())
 
     def forward(self, inputs: Any) -> torch.Tensor:
-        """As `Passes` says."""
+        """Run forwards with the weights of `integers`; see `Passes.forward`."""
         return self.passes.forward(inputs, *self.integers())
 
     def backward(self, d_seen: torch.Tensor) -> None:
-        """As `Passes` says, into the weights' `grad`."""
+        """Store the gradient in the weights' `grad`; see `Passes.backward`."""
         self.weights.grad = self.passes.backward(d_seen)
