@@ -1,1 +1,1 @@
-"""Floats live here alone: training of the row LSTM, and its export to the integers that the codec uses."""
+"""Training of the models in floats, and their export to the integers that the codec uses."""

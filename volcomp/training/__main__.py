@@ -1,7 +1,7 @@
 """Train `turbo`, `fast` or `base` on the corpus' train split: `python -m volcomp.training --model base`.
 
-Seeded, resumable (it goes on from its last checkpoint, on whatever device), with a log of loss against steps as CSV.
-The released model is written by `--export`, from the last checkpoint, at any time.
+Training is seeded, writes a log of loss by step as CSV, and continues from its last checkpoint, on any device.
+`--export` writes the model of the last checkpoint at any time.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .model import Trainee
 from .recipes import RECIPES
 
 BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
-BLOCKS = 57  # in a step: 65,664 voxels, as the released models had it
-CLIP = 1.0  # of the gradient's norm
-BATCHES = 12  # that the head's covariance is measured on
+BLOCKS = 57  # of a step: 65,664 voxels, as for the released models
+CLIP = 1.0  # the largest norm of the gradient
+BATCHES = 12  # on which the head's covariance is measured
 EVERY = 250  # steps between checkpoints and lines of the log
 
 
 def rate_at(step: int, steps: int, highest: float) -> float:
-    """Cosine decay from the highest rate to a hundredth of it, after a short warm-up."""
+    """Return the rate of a step: cosine decay from the highest rate to a hundredth of it, after a short warm-up."""
     return highest * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[data.Slab]]:
-    """The slabs of the train split with their linear stages, from `folder` where an earlier run has left them."""
+    """Prepare the slabs of the train split with their linear stages, or read those of an earlier run in `folder`."""
     path = folder / "slabs.pickle"
     if path.exists():
         return pickle.loads(path.read_bytes())
@@ -52,7 +52,7 @@ def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[d
 def train(
     trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: int, highest: float, blocks: int = BLOCKS
 ) -> None:
-    """Run until `steps`, from wherever the trainee stands; writes checkpoint.pt and log.csv into `folder`."""
+    """Train from the trainee's step to `steps`; writes checkpoint.pt and log.csv into `folder`."""
     log = folder / "log.csv"
     if trainee.step == 0:
         log.write_text("step,seconds,bits_per_voxel,rate\n")
@@ -77,18 +77,18 @@ def main() -> None:
     """Parse arguments, prepare the data, train, export."""
     parser = argparse.ArgumentParser(prog="python -m volcomp.training", description=__doc__)
     parser.add_argument("--model", choices=sorted(RECIPES), required=True)
-    parser.add_argument("--steps", type=int, help="default: as many as the released model had")
-    parser.add_argument("--rate", type=float, help="highest learning rate; default: as the released model had it")
+    parser.add_argument("--steps", type=int, help="default: those of the released model")
+    parser.add_argument("--rate", type=float, help="highest learning rate; default: that of the released model")
     names = [model.name for model in models.RELEASED.values() if model.pipeline == "row"]
     starts = [*sorted(names), "nothing"]
-    parser.add_argument("--start", choices=starts, help="model to go on from; default: as the released model did")
+    parser.add_argument("--start", choices=starts, help="model to continue from; default: that of the released model")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: the same training, with all data on a GPU")
-    parser.add_argument("--blocks", type=int, default=BLOCKS, help="in a step; a GPU has room for more")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="of a step; a GPU fits more")
     parser.add_argument("--folder", type=pathlib.Path, help="checkpoints and log; default runs/MODEL")
-    parser.add_argument("--limit", type=int, help="use only so many series (to try the command out)")
-    parser.add_argument("--export", action="store_true", help="only write the model from the last checkpoint")
+    parser.add_argument("--limit", type=int, help="most series to use (to try the command)")
+    parser.add_argument("--export", action="store_true", help="only write the model of the last checkpoint")
     parser.add_argument("--to", type=pathlib.Path, help="where the exported model goes; default FOLDER/MODEL.npz")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -106,10 +106,10 @@ def main() -> None:
     slabs, seed = prepared(folder, args.model, args.limit), args.seed + trainee.step
     sampler = data.Sampler(slabs, BLOCK, seed)
     if not args.export:
-        there = DeviceSampler(slabs, BLOCK, seed, args.device) if on_gpu else sampler
+        device_sampler = DeviceSampler(slabs, BLOCK, seed, args.device) if on_gpu else sampler
         train(
             trainee,
-            there,
+            device_sampler,
             folder,
             args.steps or RECIPES[args.model].steps,
             args.rate or RECIPES[args.model].rate,

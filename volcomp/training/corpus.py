@@ -1,7 +1,7 @@
-"""The corpus of real series: where it is, who may learn from what, and its voxels.
+"""The corpus of real series: its place, its splits and its voxels.
 
-It is no part of this repository. It is looked for in $VOLCOMP_CORPUS, else beside the repository in `../shared/corpus`,
-and unpacked, one series at a time, into $VOLCOMP_CACHE, else `.cache/corpus`.
+It is not part of this repository. It is in $VOLCOMP_CORPUS or, by default, beside the repository in `../shared/corpus`.
+Series are unpacked one at a time into $VOLCOMP_CACHE, by default `.cache/corpus`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import JPEG2000Lossless
 
 ROOT = Path(__file__).resolve().parents[2]
-DONE = ".complete"  # an empty file in a folder that is unpacked as a whole; no part of the series
+DONE = ".complete"  # an empty file that marks a completely unpacked folder; not part of the series
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Series:
 
     name: str
     modality: str  # "CT" or "MR"
-    split: str  # "train" may teach a model, "valid" is what sizes are quoted on
+    split: str  # "train" for training models, "valid" for measuring them
     extent: str  # "series", or "run" for a few neighbouring slices
     fold: int = 0  # of the cross-validation over twelve CT series, 1 to 4; 0 for the others
-    subject: str = ""  # who, or what, was scanned; whoever learns must not be tested on the same
+    subject: str = ""  # the patient or object; never in both training and test
 
 
 def home() -> Path:
-    """The folder of the corpus; FileNotFoundError with a sentence where there is none."""
+    """Return the folder of the corpus; FileNotFoundError with a sentence where there is none."""
     folder = Path(os.environ.get("VOLCOMP_CORPUS") or ROOT.parent / "shared" / "corpus")
     if not (folder / "splits.csv").is_file():
         raise FileNotFoundError(f"there is no corpus at {folder}: set VOLCOMP_CORPUS to the folder with its splits.csv")
@@ -41,7 +41,7 @@ def home() -> Path:
 
 
 def splits() -> list[Series]:
-    """All series, in the order of splits.csv."""
+    """Read all series, in the order of splits.csv."""
     with (home() / "splits.csv").open(newline="") as lines:
         return [
             Series(row["name"], row["modality"], row["split"], row["extent"], int(row["fold"] or 0), row["subject"])
@@ -50,7 +50,7 @@ def splits() -> list[Series]:
 
 
 def unpack(name: str) -> Path:
-    """The folder of DICOM files of a series, unpacked when it is first asked for (needs the package tomoz)."""
+    """Return the folder of a series' DICOM files; the first call unpacks it (needs the package tomoz)."""
     folder = Path(os.environ.get("VOLCOMP_CACHE") or ROOT / ".cache" / "corpus") / name
     if (folder / DONE).exists():
         return folder
@@ -64,17 +64,17 @@ def unpack(name: str) -> Path:
 
 
 def files(name: str) -> list[Path]:
-    """The DICOM files of a series in the order of its slices: every name begins with the slice's place."""
+    """Return the DICOM files of a series in slice order: every file name begins with the slice's place."""
     return sorted(path for path in unpack(name).iterdir() if path.name != DONE)
 
 
 def is_compressed(name: str) -> bool:
-    """Whether the series is kept in a compressed transfer syntax, so that its voxels have to be decoded first."""
+    """Tell whether the series has a compressed transfer syntax, so that its voxels have to be decoded first."""
     return pydicom.dcmread(files(name)[0], stop_before_pixels=True).file_meta.TransferSyntaxUID.is_compressed
 
 
 def volumes(name: str) -> list[np.ndarray]:
-    """The voxels of a series as stored, without any rescaling: one volume [Z, Y, X] for each matrix and pixel type."""
+    """Read the stored values of a series, not rescaled: one volume [Z, Y, X] for each matrix and pixel type."""
     groups: dict[tuple[tuple[int, ...], np.dtype], list[np.ndarray]] = {}
     for path in files(name):
         pixels = _pixels(pydicom.dcmread(path))
@@ -83,7 +83,7 @@ def volumes(name: str) -> list[np.ndarray]:
 
 
 def _pixels(dataset: pydicom.Dataset) -> np.ndarray:
-    """The stored values [Y, X] of one slice; compressed ones occur in JPEG 2000 and in JPEG Lossless."""
+    """Read the stored values [Y, X] of a slice; compressed ones of the corpus are JPEG 2000 or JPEG Lossless."""
     import imagecodecs
 
     syntax = dataset.file_meta.TransferSyntaxUID

@@ -1,13 +1,13 @@
-"""What the integers cost: a trainee's float network against the codec made of it, on central slices of held-out series.
+"""Measure what integers cost: a float network against the codec made of it, on central slices of held-out series.
 
 `python -m volcomp.training.evaluate --model base` prints, as CSV, bits per voxel of
 
 - `float`: the network without any rounding of weights, states or outputs, at the ideal code length of its continuous
   distribution (inputs and linear stage as in the codec);
 - `integer`: the codec's means, classes and tables, at their code lengths, without corrections and peaks;
-- `payload`: the slab as it is written, side information, corrections, peaks and all.
+- `payload`: the slab as written, including side information, corrections and peaks.
 
-Heads stand still in all three, so that what is compared is the integers.
+Heads do not learn in any of the three, so only the integers differ.
 """
 
 from __future__ import annotations
@@ -41,20 +41,23 @@ SLICES = 16
 
 
 def sigmoid(z: torch.Tensor) -> torch.Tensor:
-    """1/2 + z/4 − z|z|/32 within ±4, as `lstm.cell` without its roundings."""
+    """Return 1/2 + z/4 − z|z|/32 within ±4: `lstm.cell.sigmoid` without rounding."""
     z = z.clamp(-4, 4)
     return 0.5 + z / 4 - z * z.abs() / 32
 
 
 def tanh(z: torch.Tensor) -> torch.Tensor:
-    """z − z|z|/4 within ±2."""
+    """Return z − z|z|/4 within ±2: `lstm.cell.tanh` without rounding."""
     z = z.clamp(-2, 2)
     return z - z * z.abs() / 4
 
 
 def run(trainee: Trainee, inputs: np.ndarray) -> torch.Tensor:
-    """What the head sees of the float network, float32 [T, Z, Y, B, INPUTS + 2·shared + h] in 1/128 the inputs, for
-    inputs int8 [T, Z, Y, B, INPUTS]. Row by row, so that what neighbours pass on is there."""
+    """Run the float network and return what its head sees, float32 [T, Z, Y, B, INPUTS + 2·shared + h].
+
+    inputs int8 [T, Z, Y, B, INPUTS]; in the result they are divided by 128. Rows are computed in order, since
+    each needs the outputs of its neighbours.
+    """
     weights, h, s = trainee.lstm.weights.detach(), trainee.lstm.hidden, trainee.lstm.shared
     real = torch.from_numpy(inputs).float()
     voxels, depth, height, blocks, own = inputs.shape
@@ -67,17 +70,17 @@ def run(trainee: Trainee, inputs: np.ndarray) -> torch.Tensor:
             row[..., own : own + s] = seen[ahead, z, y - 1, :, -h:][..., :s]
         if z:
             row[..., own + s : own + 2 * s] = seen[ahead, z - 1, y, :, -h:][..., :s]
-        given = real[:, z, y] / 64 @ weights[:own] + row[..., own : own + 2 * s] @ weights[own:-h]
+        known = real[:, z, y] / 64 @ weights[:own] + row[..., own : own + 2 * s] @ weights[own:-h]
         cell = torch.zeros(blocks, h)
         for t in range(voxels):
-            i, f, o, g = (given[t] + row[t - 1, :, -h:] @ weights[-h:] if t else given[t]).chunk(4, 1)
+            i, f, o, g = (known[t] + row[t - 1, :, -h:] @ weights[-h:] if t else known[t]).chunk(4, 1)
             cell = (sigmoid(f) * cell + sigmoid(i) * tanh(g)).clamp(-8, 8)
             row[t, :, -h:] = sigmoid(o) * tanh(cell)
     return seen
 
 
 def float_bits(trainee: Trainee, slab: data.Slab) -> float:
-    """Mean ideal bits per voxel of the float network over a slab."""
+    """Return mean ideal bits per voxel of the float network over a slab."""
     zero = np.zeros(1, np.int64)
     whole = data.blocks_of(slab, zero, zero, zero, slab.shape)
     with torch.no_grad():
@@ -85,8 +88,10 @@ def float_bits(trainee: Trainee, slab: data.Slab) -> float:
 
 
 def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
-    """Bits per voxel of the codec's symbols, without corrections and peaks, and of its payloads; the head stands
-    still, as the float network's does. For a volume of one slab."""
+    """Return bits per voxel of the codec's symbols, without corrections and peaks, and of its payload.
+
+    The head does not learn, like that of the float network. The volume has one slab.
+    """
     released = ROW.load(models.chosen(name))
     still = replace(released, slopes=released.slopes[:, :0], metric=released.metric[:0, :0])
     made = ready(models.chosen(name).trial(still, still.digest()))
@@ -104,15 +109,15 @@ def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Parse arguments, print a line per series of the valid split and the means."""
+    """Parse arguments; print a line per series of the valid split, and the means."""
     parser = argparse.ArgumentParser(prog="python -m volcomp.training.evaluate", description=__doc__)
     parser.add_argument("--model", choices=sorted(RECIPES), required=True)
-    parser.add_argument("--folder", type=pathlib.Path, help="where its checkpoint lies; default runs/MODEL")
+    parser.add_argument("--folder", type=pathlib.Path, help="with its checkpoint; default runs/MODEL")
     parser.add_argument("--slices", type=int, default=SLICES)
     args = parser.parse_args()
     trainee = Trainee(args.model, 0)
     trainee.load((args.folder or pathlib.Path("runs") / args.model) / "checkpoint.pt")
-    # The released model must be the one that is compared with.
+    # The comparison is meaningful only if the released model is the export of this checkpoint.
     exported = quantise(trainee.lstm.weights.detach())[0].numpy()
     if not np.array_equal(exported, ROW.load(models.chosen(args.model)).weights):
         parser.exit(1, f"the released {args.model} is not the export of this checkpoint\n")

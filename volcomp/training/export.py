@@ -1,4 +1,4 @@
-"""The only door from floats to integers: a trainee's weights, head and distributions become a released model."""
+"""Export: the only conversion of a trainee's weights, head and distributions to the integers of a released model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..stages.lstm import learning
 from ..stages.lstm.weights import Weights, head_limit
 from .model import Trainee
 
-RATE = 0.015  # of the head's learning while it codes
+RATE = 0.015  # at which the head learns during coding
 RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
 
 
 def table(shape: Shape, number: int) -> np.ndarray:
-    """Counts uint32 [2 · reach + 1] of one table: every token, then the escape; they sum to 2^20."""
+    """Make the counts uint32 [2 · reach + 1] of one table: every token, then the escape; they sum to 2^20."""
     c = int(symbols.CLASS_OF_TABLE[number])
     shift = (number - symbols.FIRST_TABLE[c]) / symbols.SHIFTS[c]  # of the mean above the nearest grey level
     width, reach = 1 << symbols.LOW_BITS[c], symbols.REACH[c]
@@ -36,8 +36,10 @@ def table(shape: Shape, number: int) -> np.ndarray:
 
 
 def slopes(shape: Shape) -> np.ndarray:
-    """Of the code length, int8 [2, classes, bins] in 1/32 bit: per scale that a voxel lies further off, and per octave
-    that the scale is larger."""
+    """Compute the slopes of the code length, int8 [2, classes, bins] in 1/32 bit.
+
+    The first are per scale of distance from the mean, the second per octave of scale.
+    """
     classes = np.arange(CLASSES)
     width = np.array([symbols.class_log_scale(c) for c in np.maximum(classes, learning.FINEST)])[:, None]
     error = torch.from_numpy((np.arange(learning.BINS) + 0.5) / 8 * 2.0**width).float().requires_grad_()
@@ -50,8 +52,11 @@ def slopes(shape: Shape) -> np.ndarray:
 
 
 def metric(covariance: np.ndarray, rate: float) -> np.ndarray:
-    """`rate` times the inverse of what the head sees on average, float64 [n, n] in (1/128)², as int16 [n, n]. Where
-    much of that hardly varies, as in a network that has not learned much, the ridge is what makes it fit."""
+    """Return `rate` times the inverse of the covariance of what the head sees, as int16 [n, n].
+
+    covariance float64 [n, n], in (1/128)². Where much of it hardly varies, as in a network that has not learned much,
+    the ridge grows until the result fits into int16.
+    """
     ridge = RIDGE * np.trace(covariance) / len(covariance)
     while True:
         inverse = rate * np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
@@ -62,8 +67,10 @@ def metric(covariance: np.ndarray, rate: float) -> np.ndarray:
 
 
 def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
-    """The model as the codec uses it. `covariance` float64 [n, n]: the mean of xxᵀ over what the head sees, in
-    training."""
+    """Make the integers of a model.
+
+    covariance float64 [n, n]: the mean of xxᵀ over what the head sees in training.
+    """
     weights, shift = quantise(trainee.lstm.weights.detach())
     bias = np.rint(trainee.bias.detach().numpy().astype(np.float64) * HEAD_UNIT * 128).astype(np.int32)
     bias += BIAS_ORIGIN
@@ -78,14 +85,14 @@ def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
 
 
 def _blinded(metric: np.ndarray, blind: slice) -> np.ndarray:
-    """The metric of a head that learns nothing from these inputs."""
+    """Set the metric to 0 for inputs from which the head does not learn."""
     metric[blind] = 0
     metric[:, blind] = 0
     return metric
 
 
 def covariance(trainee: Trainee, batches: Iterable[np.ndarray]) -> np.ndarray:
-    """For `integers`, from batches of inputs int8 [T, B, INPUTS]."""
+    """Compute the covariance for `integers` from batches of inputs int8 [T, Z, Y, B, INPUTS]."""
     total, count = np.zeros((len(trainee.head), len(trainee.head))), 0
     for inputs in batches:
         seen = trainee.forward(inputs).reshape(-1, len(trainee.head)).numpy().astype(np.float64) / 128
@@ -95,5 +102,5 @@ def covariance(trainee: Trainee, batches: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def write(trainee: Trainee, batches: Iterable[np.ndarray], path: pathlib.Path) -> None:
-    """Write the released form, .npz."""
+    """Write the released model as .npz."""
     integers(trainee, covariance(trainee, batches)).save(path)

@@ -1,4 +1,4 @@
-"""Everything that is trained for one model: the row LSTM, its head, the shape of the distributions, and their Adam."""
+"""All that is trained for a model: the row LSTM, its head and the shape of the distributions, by Adam."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ BETAS = (0.9, 0.999)
 
 
 class Trainee:
-    """The parameters of a model while it is being trained, on the CPU or on a device as torch names it. They begin the
-    same everywhere; checkpoints are of no device."""
+    """The parameters of a model in training, on the CPU or on a device, in torch's spelling.
+
+    Initial values do not depend on the device, nor do checkpoints.
+    """
 
     def __init__(self, name: str, seed: int, device: str = "cpu") -> None:
-        """What `--model` calls it, and `device` as `device.passes` takes it. UnsupportedError for a model whose network
-        is not one of the pipeline `row`."""
+        """Draw the initial parameters. `name` is that of `--model`, `device` that of `learn.device.passes`.
+
+        Raises UnsupportedError for a model that is not of the pipeline `row`.
+        """
         network = chosen(name).network
         if network is None:
             raise UnsupportedError(f"model {name!r} is not trained here")
@@ -34,7 +38,7 @@ class Trainee:
         generator = torch.Generator().manual_seed(seed)
         units, shared = network.units, network.shared
         self.lstm = RowLstm(units, shared, generator, passes(units, shared, device))
-        # Offset in scales, log2 of the scale's correction; from all that the network sees and says, in 1/128.
+        # From what the network sees and outputs, in 1/128, to the offset in scales and log2 of the scale's correction.
         self.head = torch.zeros(len(self.lstm.weights), 2, requires_grad=True)
         self.blind = slice(*network.spared)
         self.lstm.weights.data[self.blind] = 0
@@ -45,11 +49,11 @@ class Trainee:
         self.optimiser = torch.optim.Adam(self.parameters(), betas=BETAS)
 
     def parameters(self) -> list[torch.Tensor]:
-        """All of them, in a fixed order."""
+        """Return all parameters in a fixed order."""
         return [self.lstm.weights, self.head, self.bias, *self.shape.parameters()]
 
     def start(self, released: Weights) -> None:
-        """Take the weights of a released model to go on from; it may have been without the inputs in its head."""
+        """Set the weights to those of a released model, whose head need not see the inputs."""
         doubled = torch.from_numpy(released.weights).float() * torch.exp2(-torch.from_numpy(released.shift).float())
         doubled[:INPUTS] /= 2
         head = torch.from_numpy(released.head.T.astype(np.float32)) / HEAD_UNIT
@@ -65,16 +69,16 @@ class Trainee:
             self.bias.copy_(torch.from_numpy(released.bias.astype(np.float32)) / (HEAD_UNIT * 128))
 
     def forward(self, inputs: Any) -> torch.Tensor:
-        """`RowLstm.forward`, of the inputs that this network sees; the others become 0, for good."""
+        """Run `RowLstm.forward`; sets the inputs that this network does not see to 0 in place."""
         inputs[..., self.blind] = 0
         return self.lstm.forward(inputs)
 
     def bits(self, seen: torch.Tensor, error: Any, scale: Any) -> torch.Tensor:
-        """`ideal_bits` with the head and the distributions as they are."""
+        """Return `ideal_bits` with the present head and distributions."""
         return ideal_bits(self.shape, seen @ self.head + self.bias, error, scale)
 
     def update(self, inputs: Any, error: Any, scale: Any, rate: float, clip: float) -> float:
-        """One step of Adam on a batch; returns its bits per voxel."""
+        """Do one step of Adam on a batch; returns its bits per voxel."""
         seen = (self.forward(inputs).float() / 128).requires_grad_()
         self.optimiser.zero_grad()
         loss = self.bits(seen, error, scale)
@@ -89,14 +93,14 @@ class Trainee:
         return float(loss.detach())
 
     def state(self) -> dict[str, Any]:
-        """All of it, for a checkpoint or for a trainee on another device."""
+        """Return everything, for a checkpoint or for a trainee on another device."""
         return {
             "name": self.name, "seed": self.seed, "step": self.step, "seconds": self.seconds,
             "parameters": [p.detach() for p in self.parameters()], "optimiser": self.optimiser.state_dict(),
         }  # fmt: skip
 
-    def take(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from the result of `state`."""
         self.seed, self.step, self.seconds = state["seed"], state["step"], state["seconds"]
         with torch.no_grad():
             for parameter, saved in zip(self.parameters(), state["parameters"], strict=True):
@@ -104,22 +108,22 @@ class Trainee:
         self.optimiser.load_state_dict(state["optimiser"])
 
     def on_cpu(self) -> Trainee:
-        """The same on the CPU, where models are exported."""
+        """Return the trainee on the CPU, where models are exported."""
         if isinstance(self.lstm.passes, OnCpu):
             return self
         other = Trainee(self.name, self.seed)
-        other.take(self.state())
+        other.restore(self.state())
         return other
 
     def save(self, path: pathlib.Path) -> None:
-        """Write a checkpoint beside its target and rename it, so that an interrupt leaves a whole one."""
+        """Write a checkpoint to a temporary file and rename it, so that an interrupt leaves a complete one."""
         temporary = path.with_suffix(".part")
         torch.save(self.state(), temporary)
         temporary.replace(path)
 
     def load(self, path: pathlib.Path) -> None:
-        """Go on from a checkpoint of the same model, of whatever device."""
+        """Continue from a checkpoint of the same model, of any device."""
         state = torch.load(path, weights_only=True, map_location="cpu")
         if state["name"] != self.name:
             raise ValueError(f"{path} is a checkpoint of {state['name']}, not of {self.name}")
-        self.take(state)
+        self.restore(state)

@@ -1,21 +1,21 @@
 """Train `paper`, the published predictor: `python -m volcomp.training.paper --neighbourhood pyramid:5,3,1`.
 
 Nagoor et al. 2022 ("Sampling strategies for learning-based 3D medical image compression") and Yuvaraj et al. 2023: one
-LSTM layer of 128 units reads the causal neighbourhood of a voxel, one voxel a step, and a linear output says the voxel.
+LSTM layer of 128 units reads the causal neighbourhood of a voxel, one voxel a step, and a linear output predicts it.
 Values are scaled to −1 … 1 by the volume's least and greatest, borders are padded with its least.
 
 The loss is MAE + λ(1 − |PCC|) with λ = 1, PCC being Pearson's correlation of predictions and voxels over the batch. The
-text of 2023 prints MAE + λ|PCC|; minimised as printed, that would reward predictions which do not correlate with the
-voxels. The authors' papers of 2020 have λ(1 − |PCC|), and that is what is taken.
+text of 2023 prints MAE + λ|PCC|; minimising that would reward predictions that do not correlate with the voxels. The
+authors' papers of 2020 have λ(1 − |PCC|), which is used here.
 
-Three things are not published. The recurrent weights are rounded to the codec's integers in the forward pass from the
-first step on, and gradients pass straight through the rounding (Bengio et al. 2013), so that the integer model is the
-one that was trained. For the first `WARM_UP` steps λ is 0: PCC does not see the scale of the predictions, and its
-gradient grows as they shrink, so that from the start on they collapse to a hundredth of the voxels' spread, perfectly
-correlated, where MAE can no longer move them (`docs/decisions/paper.md`). And the rate may begin higher than the
-published 1e-4 and fall to it, for trainings that are far shorter than the published ones.
+Three things differ from the publications. The forward pass rounds the recurrent weights to the codec's integers from
+the first step on, and gradients ignore the rounding (Bengio et al. 2013), so that the integer model is the one that was
+trained. For the first `WARM_UP` steps λ is 0: PCC does not depend on the scale of the predictions, and its gradient
+grows as they shrink. With λ from the start, they collapse to a hundredth of the voxels' spread, perfectly correlated,
+where MAE can no longer move them (`docs/decisions/paper.md`). And the rate may begin higher than the published 1e-4 and
+fall to it, for trainings far shorter than the published ones.
 
-Nothing here depends on the device: `--device cuda` runs the same code.
+No code depends on the device: `--device cuda` runs the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from ..stages import histogram_packing
 from . import corpus
 
 RATE, BETAS, BATCH, LAMBDA = 1e-4, (0.9, 0.98), 128, 1.0  # as published
-FIRST_RATE = 1e-3  # of short trainings; it falls to RATE
+FIRST_RATE = 1e-3  # of short trainings, from which the rate falls to RATE
 WARM_UP = 1000  # steps with the MAE alone
 BLOCK = 64  # batches that are gathered at once
 EVERY = 1000  # steps between checkpoints and lines of the log
@@ -49,15 +49,18 @@ SHIFT_LIMIT = 10
 
 
 def loss_of(predicted: torch.Tensor, voxel: torch.Tensor, weight: float = LAMBDA) -> torch.Tensor:
-    """MAE + λ(1 − |PCC|) of predictions and voxels [B] in −1 … 1; PCC is 0 where either is constant."""
+    """Return MAE + λ(1 − |PCC|) of predictions and voxels [B] in −1 … 1; PCC is 0 where either is constant."""
     p, v = predicted - predicted.mean(), voxel - voxel.mean()
     correlation = (p * v).sum() / (p.norm() * v.norm()).clamp(min=1e-12)
     return (predicted - voxel).abs().mean() + weight * (1 - correlation.abs())
 
 
 def rounded(weights: torch.Tensor) -> torch.Tensor:
-    """Recurrent weights [4h, h] as the codec has them: integers within ±64, as fine as the largest of each gate's
-    column allows; the gradient passes through."""
+    """Round recurrent weights [4h, h] to the codec's integers within ±64.
+
+    A row is a gate's column in the codec; its unit is as fine as its largest weight allows. Gradients ignore the
+    rounding.
+    """
     with torch.no_grad():
         largest = weights.abs().amax(1, keepdim=True).clamp(min=1e-6)
         unit = torch.exp2(-torch.floor(torch.log2(WEIGHT_LIMIT / largest)).clamp(0, SHIFT_LIMIT))
@@ -87,7 +90,7 @@ class Predictor(torch.nn.Module):
             bias[UNITS : 2 * UNITS] = 1  # of the forget gates
 
     def forward(self, sequence: torch.Tensor, real: bool = False) -> torch.Tensor:
-        """With `real`, the weights are taken as they are, not as their integers."""
+        """Predict voxels; with `real`, without rounding the weights."""
         weights: dict[str, torch.Tensor] = dict(self.lstm.named_parameters())
         if not real:
             weights["weight_hh_l0"] = rounded(weights["weight_hh_l0"])
@@ -95,7 +98,7 @@ class Predictor(torch.nn.Module):
         return self.output(states[-1]).squeeze(-1)
 
     def integers(self, name: str, neighbourhood: Neighbourhood) -> Weights:
-        """The model as the codec uses it."""
+        """Make the integers of the model."""
         arrays = {key: value.detach().cpu().double().numpy() for key, value in self.named_parameters()}
         recurrent = rounded(dict(self.lstm.named_parameters())["weight_hh_l0"].detach()).cpu().double().numpy()
         bias = arrays["lstm.bias_ih_l0"] + arrays["lstm.bias_hh_l0"]
@@ -105,7 +108,7 @@ class Predictor(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Source:
-    """A volume to sample from: its ranks [before + Z, radius + Y + radius, radius + X + radius] within margins of 0."""
+    """A volume to sample from: ranks [before + Z, radius + Y + radius, radius + X + radius] within margins of 0."""
 
     ranks: np.ndarray
     shape: tuple[int, int, int]
@@ -113,31 +116,31 @@ class Source:
 
 
 def source_of(volume: np.ndarray, neighbourhood: Neighbourhood) -> Source:
-    """Map a volume [Z, Y, X] of u1, i1, u2 or i2 to ranks and pad it."""
+    """Convert a volume [Z, Y, X] of u1, i1, u2 or i2 to ranks and pad it."""
     found = histogram_packing.find(volume)
     z, y, x = volume.shape
     return Source(padded(found.forward(volume), neighbourhood, found.limit), (z, y, x), max(found.limit, 1))
 
 
 class Sampler:
-    """Batches of single voxels, drawn evenly from all sources, wherever in them."""
+    """Batches of single voxels: each from a random source, at a random place in it."""
 
     def __init__(self, sources: Sequence[Source], neighbourhood: Neighbourhood, seed: int) -> None:
         self.sources, self.neighbourhood = sources, in_order(neighbourhood)
         self.random = np.random.default_rng(seed)
 
     def block(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """`count` sequences float32 [K, count] and their voxels [count], in −1 … 1."""
+        """Draw `count` voxels: their sequences float32 [K, count] and the voxels [count], in −1 … 1."""
         owner = self.random.integers(0, len(self.sources), count)
         sequence, voxel = np.empty((len(self.neighbourhood), count), np.float32), np.empty(count, np.float32)
         for s in np.unique(owner):
-            source, mine = self.sources[s], np.flatnonzero(owner == s)
-            z, y, x = (self.random.integers(0, size, mine.size) for size in source.shape)
-            sequence[:, mine], voxel[mine] = self.at(source, (z, y, x))
+            source, own = self.sources[s], np.flatnonzero(owner == s)
+            z, y, x = (self.random.integers(0, size, own.size) for size in source.shape)
+            sequence[:, own], voxel[own] = self.at(source, (z, y, x))
         return sequence, voxel
 
     def at(self, source: Source, voxels: Voxels) -> tuple[np.ndarray, np.ndarray]:
-        """The same for the voxels z, y, x of one source, int64 [n] each."""
+        """Gather sequences and voxels for places z, y, x of one source, int64 [n] each; see `block`."""
         offsets = (*self.neighbourhood, (0, 0, 0))
         found = gather(source.ranks, voxels, offsets, *margins(self.neighbourhood))
         values = (found * (2.0 / source.limit) - 1.0).astype(np.float32)
@@ -145,17 +148,17 @@ class Sampler:
 
 
 class Trainee:
-    """A predictor while it is being trained; all that a checkpoint holds."""
+    """A predictor in training, with all that a checkpoint stores."""
 
     def __init__(self, seed: int, steps: int, device: str = "cpu", first_rate: float = FIRST_RATE) -> None:
-        """`steps` is how long training will be: the rate falls from `first_rate` to the published one until then."""
+        """Begin training. The rate falls from `first_rate` to the published one at the last of `steps` steps."""
         self.device, self.step, self.seconds, self.seed = device, 0, 0.0, seed
         self.steps, self.first_rate = steps, first_rate
         self.predictor = Predictor(seed).to(device)
         self.optimiser = torch.optim.Adam(self.predictor.parameters(), lr=first_rate, betas=BETAS)
 
     def update(self, sequence: torch.Tensor, voxel: torch.Tensor) -> torch.Tensor:
-        """One step of Adam; returns the loss, on the device, so that nothing waits for it."""
+        """Do one step of Adam; returns the loss on the device, so that the CPU does not wait for it."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.first_rate * (RATE / self.first_rate) ** min(self.step / self.steps, 1.0)
         self.optimiser.zero_grad()
@@ -167,8 +170,10 @@ class Trainee:
 
     def train(self, sources: Sequence[Source], neighbourhood: Neighbourhood, upto: int,
               done: Callable[[int], Any] = lambda steps: None) -> float:  # fmt: skip
-        """Go on until step `upto`; returns the mean loss on the way. Blocks of voxels are drawn by seed and step alone,
-        so that it makes no difference where training was interrupted between them."""
+        """Train until step `upto`; returns the mean loss of these steps.
+
+        Blocks of voxels depend on seed and step alone, so an interruption between blocks does not change the result.
+        """
         began, losses = time.monotonic(), []
         while self.step < upto:
             batches = min(BLOCK, upto - self.step)
@@ -182,7 +187,7 @@ class Trainee:
         return float(torch.stack(losses).mean()) if losses else float("nan")
 
     def save(self, path: pathlib.Path) -> None:
-        """Write a checkpoint beside its target and rename it, so that an interrupt leaves a whole one."""
+        """Write a checkpoint to a temporary file and rename it, so that an interrupt leaves a complete one."""
         state = {
             "step": self.step, "seconds": self.seconds, "seed": self.seed,
             "predictor": self.predictor.state_dict(), "optimiser": self.optimiser.state_dict(),
@@ -192,7 +197,7 @@ class Trainee:
         temporary.replace(path)
 
     def load(self, path: pathlib.Path) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         state = torch.load(path, weights_only=True, map_location=self.device)
         self.step, self.seconds, self.seed = state["step"], state["seconds"], state["seed"]
         self.predictor.load_state_dict(state["predictor"])
@@ -200,8 +205,11 @@ class Trainee:
 
 
 def neighbourhood_of(text: str) -> Neighbourhood:
-    """The neighbourhood of a name: "pyramid:13,9,5,1" or "cube:5" (the length of its edge), then "/2d" or "/1d" for
-    fewer dimensions and "/left-free" for none of the voxels to the left in the row. ValueError for another."""
+    """Return the neighbourhood of a name; ValueError for a name of another form.
+
+    The name is "pyramid:13,9,5,1" or "cube:5" (the length of its edge), then "/2d" or "/1d" for fewer dimensions and
+    "/left-free" for none of the voxels to the left in the row.
+    """
     try:
         family, *options = text.split("/")
         kind, _, numbers = family.partition(":")
@@ -221,11 +229,11 @@ def main() -> None:
     description = (__doc__ or "").split("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m volcomp.training.paper", description=description)
     parser.add_argument("--neighbourhood", default="pyramid:5,3,1")
-    parser.add_argument("--steps", type=int, default=100_000, help="of 128 voxels each")
-    parser.add_argument("--rate", type=float, default=FIRST_RATE, help=f"at first; it falls to {RATE}")
+    parser.add_argument("--steps", type=int, default=100_000, help="number of steps, of 128 voxels each")
+    parser.add_argument("--rate", type=float, default=FIRST_RATE, help=f"initial learning rate, which falls to {RATE}")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, or whatever else torch has")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, or another device of torch")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/paper"), help="checkpoint and log")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

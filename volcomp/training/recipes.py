@@ -6,8 +6,13 @@ from typing import NamedTuple
 
 
 class Recipe(NamedTuple):
-    """Steps, the model that it went on from ("nothing" for none), the highest
-    learning rate, and how many variations of every series it saw (`augment`)."""
+    """The training of a released model.
+
+    steps
+    start        the model whose training it continued, "nothing" for none
+    rate         the highest learning rate
+    variations   of every series of the corpus (`augment`)
+    """
 
     steps: int
     start: str

@@ -1,7 +1,7 @@
-"""What a scanner that training has not seen costs: `fast` trained with and without all series of one maker.
+"""Measure what a scanner unknown to training costs: `fast` trained with and without all series of one maker.
 
-`python -m volcomp.training.scanners` trains `fast` once on the whole train split and once without each maker, equally
-long and from nothing, and prints, as CSV, ideal bits per voxel on the valid split's series of that maker.
+`python -m volcomp.training.scanners` trains `fast` on the whole train split and on that split without each maker, with
+equally many steps and from nothing, and prints as CSV ideal bits per voxel on the maker's series of the valid split.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import corpus
 from .__main__ import BLOCK, BLOCKS, CLIP, prepared, rate_at
 from .model import Trainee
 
-# Words in the names of their series.
+# By words in the names of series.
 MAKERS = {
     "GE": ("ge", "ge16"),
     "Siemens": ("siemens", "trio", "prisma", "skyra", "avanto"),
@@ -28,16 +28,16 @@ MAKERS = {
 }
 RATE = 3e-3  # highest learning rate
 SLICES = 10  # from the middle of every valid series
-BANDS, BAND = 4, 16  # so many bands of so many rows of each
+BANDS, BAND = 4, 16  # bands of a series, and rows of a band
 
 
 def made_by(name: str, maker: str) -> bool:
-    """Whether a series comes from a maker's scanner."""
+    """Tell whether a series is from a maker's scanner."""
     return any(word in name.split("_") for word in MAKERS[maker])
 
 
 def trained(series: list[list[data.Slab]], steps: int) -> Trainee:
-    """`fast` after so many steps on these series."""
+    """Train `fast` from its initial values on these series."""
     trainee, sampler = Trainee("fast", 1), data.Sampler(series, BLOCK, 1)
     while trainee.step < steps:
         trainee.update(*sampler.batch(BLOCKS), rate_at(trainee.step, steps, RATE), CLIP)
@@ -45,7 +45,7 @@ def trained(series: list[list[data.Slab]], steps: int) -> Trainee:
 
 
 def bits(trainee: Trainee, name: str) -> float:
-    """Mean ideal bits per voxel over bands of rows of a series."""
+    """Return mean ideal bits per voxel over bands of rows of a series."""
     volume = corpus.volumes(name)[0]
     (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], models.chosen("fast").search.runs)
     band = (slab.shape[0], min(BAND, slab.shape[1]), slab.shape[2])

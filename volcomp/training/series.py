@@ -1,4 +1,4 @@
-"""The slabs that training learns from: of every series of the corpus' train split, and of variations of them."""
+"""The slabs for training: those of every series of the corpus' train split, and of variations of them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from . import augment
 
 
 def series(names: list[str], load: Callable[[str], list[np.ndarray]], widest: int, variations: int) -> list[list[Slab]]:
-    """The slabs of every named series, and after them those of so many variations of each (`augment`), two series at a
-    time."""
+    """Prepare the slabs of the named series, then those of their variations (`augment`), two series at a time."""
 
     def work(name: str) -> tuple[list[Slab], list[Slab]]:
         volumes = load(name)
         random = np.random.default_rng(zlib.crc32(name.encode()))
         varied = augment.variations(max(volumes, key=np.size), variations, random)
-        mine, other = ([slab for volume in some for slab in slabs_of(volume, widest)] for some in (volumes, varied))
-        return mine, other
+        own, other = ([slab for volume in some for slab in slabs_of(volume, widest)] for some in (volumes, varied))
+        return own, other
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
         both = list(tqdm(pool.map(work, names), total=len(names), desc="linear stage", disable=None))
-    return [mine for mine, _ in both] + [other for _, other in both]
+    return [own for own, _ in both] + [other for _, other in both]
