@@ -150,7 +150,7 @@ def test_the_stranger_decodes(made: tuple[np.ndarray, bytes]) -> None:
 
 def test_damaged_differences_are_noticed(made: tuple[np.ndarray, bytes]) -> None:
     volume, payloads = read(made[1])
-    header, changed = volume.section, volume.layout.differences
+    header, changed = volume.section, volume.layout.weight_delta
     begin = header.index(string(changed))
     for at in range(begin, begin + len(string(changed)), 7):
         flipped = bytearray(header)

@@ -182,7 +182,7 @@ def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(encoding, "_size", lambda coded: -len(coded[0]))  # what is fitted is kept
     voxels = scan((3, 14, 12))
     expected = encode(voxels, EncodeOptions("fast", effort=6))
-    assert read_header(expected[0]).differences == changed != b""
+    assert read_header(expected[0]).weight_delta == changed != b""
     assert encode(voxels, EncodeOptions("fast", effort=6), place=TORCH) == expected
     assert np.array_equal(decode(*expected, place=TORCH), voxels)
 

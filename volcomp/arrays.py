@@ -1,4 +1,4 @@
-"""Arrays to bytes, and bytes to arrays: the library's front door. One volume per file, voxel-exact."""
+"""Compress and decompress arrays: the library's front door. One volume per file, voxel-exact."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def compress(
     threads: int | None = None,
     device: str = "auto",
 ) -> bytes:
-    """Code an array as a `.vcz` file.
+    """Encode an array as a `.vcz` file.
 
     Parameters:
         array: (z, y, x) or (y, x) of u1, i1, u2 or i2, in any byte order and with any strides.
-        model, effort, verify, threads, device: as `options.EncodeOptions` says.
+        model, effort, verify, threads, device: see `options.EncodeOptions`.
 
     Returns:
         The file. With `verify` it has been decoded and compared.
 
     Raises:
-        UnsupportedError: for another shape or type, or options that cannot be followed.
-        VerificationError: should the comparison fail.
+        UnsupportedError: for another shape or type, or options that cannot be met.
+        VerificationError: the file does not decode to `array`.
 
     Example:
         >>> import numpy as np, volcomp
@@ -85,17 +85,17 @@ def decompress(
 
     Parameters:
         data: the file, or its path.
-        slices: which to pick along z, as in `array[slices]`, with any step. Only the slabs that hold them are decoded;
-            without it the SHA-256 of the voxels is checked as well.
-        volume: which one, where a file holds several.
-        threads, device: as `options.DecodeOptions` says.
+        slices: which slices to return, as in `array[slices]`, with any step. Only the slabs that hold them are decoded.
+            Without `slices` the SHA-256 of all voxels is checked as well.
+        volume: which volume, if the file holds several.
+        threads, device: see `options.DecodeOptions`.
 
     Returns:
-        (z, y, x), or (y, x) where that was given, in little-endian byte order.
+        (z, y, x), or (y, x) if a two-dimensional array was compressed, in little-endian byte order.
 
     Raises:
-        DamagedError: where the file is not as it was written.
-        UnsupportedError: where it needs a later version, or does not have what is asked for.
+        DamagedError: the file is damaged.
+        UnsupportedError: the file needs a later version, or does not hold the slices or volume.
 
     Example:
         >>> import numpy as np, volcomp
@@ -117,7 +117,7 @@ def decompress(
 
 
 def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:
-    """`array` as [Z,Y,X], little-endian, C order; and whether it was (y, x)."""
+    """Return `array` as [Z, Y, X], little-endian, in C order; and whether it was (y, x)."""
     array = np.asanyarray(array)
     if isinstance(array, np.ma.MaskedArray):
         raise UnsupportedError("a masked array was given, whose mask would be lost; give its data")
@@ -132,13 +132,13 @@ def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _sha256(slabs: Iterator[Slab]) -> bytes:
-    """Of the voxels of all slabs; raises the error of the first damaged one."""
+    """Return the SHA-256 of the voxels of all slabs; raises the error of the first damaged one."""
     sha = hashlib.sha256()
     for _, voxels in slabs:
         if isinstance(voxels, DamagedError):
             raise voxels
         sha.update(np.ascontiguousarray(voxels).data)
-        del voxels  # or they would be here until the next ones come
+        del voxels  # or they would stay in memory until the next ones come
     return sha.digest()
 
 
@@ -153,7 +153,7 @@ def _only_volume(reader: Reader, number: int | None) -> int:
 
 
 def _decode_slices(reader: Reader, volume: Volume, wanted: range, options: DecodeOptions) -> np.ndarray:
-    """The slices `wanted` [len(wanted),Y,X]; raises the error of the first damaged slab."""
+    """Return the slices `wanted` [len(wanted), Y, X]; raises the error of the first damaged slab."""
     low, high = (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if wanted else (0, 0)
     numbers = volume.slabs_of(low, high)
     first = volume.layout.slabs[numbers[0]][0] if numbers else 0
@@ -165,7 +165,7 @@ def _decode_slices(reader: Reader, volume: Volume, wanted: range, options: Decod
         for k, slab in slabs:
             if isinstance(slab, DamagedError):
                 raise slab
-            if voxels is None:  # not before a slab has decoded: a lying header must not cost memory
+            if voxels is None:  # after the first slab, so that a false header costs no memory
                 voxels = np.empty(shape, volume.layout.dtype)
             a, b = volume.layout.slabs[k]
             voxels[a - first : b - first] = slab

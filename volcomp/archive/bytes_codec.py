@@ -1,4 +1,4 @@
-"""General-purpose compression of kept bytes: LZMA2 for tables of headers, zstd for whole files, either for neither.
+"""General-purpose compression of kept bytes: LZMA2 for tables of headers, zstd for whole files, else none.
 
 A packed payload is one byte for the method, the size of the raw bytes as a varint, then the compressed bytes.
 """
@@ -12,18 +12,18 @@ import zstandard
 from ..errors import DamagedError, UnsupportedError
 from ..wire.cursor import Cursor, varint
 
-# The most that one payload may unpack to: the bound on what a lying size can cost a reader.
+# One payload unpacks to no more, so that a false size costs a reader no more memory.
 CHUNK_BYTES = 32 << 20
 _STORED, _ZSTD, _LZMA2 = 0, 1, 2
 
 
 def pack_table(raw: bytes) -> bytes:
-    """For tables of headers: LZMA2 takes 10 to 30 % less than zstd -22 there, at some MB/s."""
+    """Pack a table of headers by LZMA2: 10 to 30 % smaller than by zstd -22, at some MB/s."""
     return _smaller(_LZMA2, raw, lzma.compress(raw, lzma.FORMAT_RAW, filters=_filters(len(raw))))
 
 
 def pack_blob(raw: bytes) -> bytes:
-    """For whole files, which may be large or compressed already: zstd -19 with a window over all of `raw`."""
+    """Pack whole files, which may be large or already compressed, by zstd -19 with a window over all of `raw`."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
         19,
         source_size=len(raw),
@@ -36,7 +36,7 @@ def pack_blob(raw: bytes) -> bytes:
 
 
 def unpack(data: bytes, what: str) -> bytes:
-    """The raw bytes of a packed payload; never allocates more than CHUNK_BYTES for them. Raises DamagedError."""
+    """Return the raw bytes of a packed payload, allocating at most CHUNK_BYTES for them. Raises DamagedError."""
     cursor = Cursor(data, what)
     method = cursor.take(1)[0]
     size = cursor.varint(limit=CHUNK_BYTES)
@@ -70,7 +70,7 @@ def _smaller(method: int, raw: bytes, packed: bytes) -> bytes:
 
 
 def _filters(size: int) -> list[dict[str, int]]:
-    """The LZMA2 settings, a function of the raw size alone. lp = pb = 0, for text and bytes rather than words."""
+    """Return the LZMA2 settings, which depend on the raw size alone; lp = pb = 0 suits text and bytes, not words."""
     return [
         {
             "id": lzma.FILTER_LZMA2,

@@ -1,4 +1,4 @@
-"""What is inside an archive, for people and for `--json`: read from headers and kept bytes; no voxel is decoded."""
+"""The contents of an archive, as text and for `--json`, from headers and kept bytes. No voxel is decoded."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .header_reader import Records
 from .manifest import Manifest
 from .opening import manifest_of, opened
 
-_LOOKED_AT = 256  # images of a volume that may lie in one place before the spacing is not found
+_HEADERS = 256  # of a volume that are read; if all have one position, the spacing stays unknown
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Shapes, types, models, sizes by section, promise; of an archive also files, folders and what the series are."""
+    """Return shapes, types, models, sizes by section, promise; of an archive of files also files, folders, series."""
     with opened(path) as reader:
         contents: dict[str, Any] = {"file": str(path), **asdict(report(reader))}
         if SectionId(MANIFEST) in reader.places:
@@ -33,19 +33,19 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _series(reader: Reader, manifest: Manifest) -> list[dict[str, Any]]:
-    """Per volume: number of files, and what its format makes of the headers of the first images."""
+    """Return for each volume the number of files, and its description by the format of its first images."""
     records = Records(reader, manifest.tables)
     found = []
     first = 0
     for entries in manifest.volumes:
-        headers = [records.get(first + i)[: entry.before] for i, entry in enumerate(entries[:_LOOKED_AT])]
+        headers = [records.get(first + i)[: entry.before] for i, entry in enumerate(entries[:_HEADERS])]
         found.append({"files": len(entries), **registry.describe(headers)._asdict()})
         first += len(entries)
     return found
 
 
 def as_text(contents: dict[str, Any]) -> str:
-    """The same for people."""
+    """Format the result of `describe` as text."""
     lines = [f"{contents['file']}: {contents['size']} bytes, {contents['promise']}"]
     if "files" in contents:
         lines.append(

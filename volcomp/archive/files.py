@@ -1,4 +1,4 @@
-"""Writing so that nothing half-done is ever seen: beside the target first, renamed at the end, removed on failure."""
+"""Atomic output: write beside the target, rename at the end, remove on failure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from ..errors import TargetError, VolcompError
 
 @contextmanager
 def new_file(target: Path, *, force: bool) -> Iterator[tuple[BinaryIO, Path]]:
-    """A file to write and its temporary path; it becomes `target` when the block ends without an exception.
+    """Yield a file to write and its temporary path; rename it to `target` if the block ends without an exception.
 
-    The block may close and re-open it. Raises TargetError where `target` exists without `force`, or cannot be written.
+    The block may close and reopen the file. Raises TargetError where `target` exists without `force`, or cannot be
+    written.
     """
     check_target(target, force=force)
     with target_errors(target):
-        # Named before it is there, so that an interrupt at whatever moment finds it.
+        # Named before it exists, so that it is removed after an interrupt at any moment.
         temporary = target.parent / f".{target.name[:64]}.{secrets.token_hex(4)}.part"
         try:
             with temporary.open("xb") as file:
@@ -37,7 +38,7 @@ def new_file(target: Path, *, force: bool) -> Iterator[tuple[BinaryIO, Path]]:
 
 
 def check_target(target: Path, *, force: bool) -> None:
-    """Whether a file may be written there."""
+    """Raise TargetError unless a file may be written at `target`."""
     if target.is_dir():
         raise TargetError(f"{target} is a folder; name a file with -o")
     if not force and os.path.lexists(target):
@@ -48,10 +49,10 @@ def check_target(target: Path, *, force: bool) -> None:
 
 @contextmanager
 def new_tree(target: Path, *, force: bool) -> Iterator[Path]:
-    """An empty folder to fill; its contents become those of `target` when the block ends without an exception.
+    """Yield an empty folder to fill; move its contents to `target` if the block ends without an exception.
 
-    Without `force`, `target` must not exist or must be empty. With it, files of the same names are replaced, one by one
-    and each at once, after the block has ended; others are left alone.
+    Without `force`, `target` must not exist or must be empty. With `force`, files of the same names are replaced one by
+    one, each atomically, after the block has ended. Other files stay.
     """
     if target.exists() and not target.is_dir():
         raise TargetError(f"{target} is a file; name a folder with -o")
@@ -61,7 +62,7 @@ def new_tree(target: Path, *, force: bool) -> Iterator[Path]:
     with target_errors(target):
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True)
-        # Inside a folder that exists, since that may be a file system of its own.
+        # In the target if it exists, since it may be a file system of its own.
         temporary = (target if exists else target.parent) / f".volcomp-{secrets.token_hex(4)}.part"
         try:
             temporary.mkdir()
@@ -75,17 +76,17 @@ def new_tree(target: Path, *, force: bool) -> Iterator[Path]:
 
 
 def move_into(source: Path, target: Path) -> None:
-    """Move a tree over another; refused before the first move where a file and a folder would clash."""
+    """Move a tree over another; raise TargetError before the first move if a file and a folder would clash."""
     moves: list[tuple[Path, Path]] = []
     for here, folders, files in os.walk(source):
-        there = target / Path(here).relative_to(source)
+        destination = target / Path(here).relative_to(source)
         for name in folders:
-            if os.path.lexists(there / name) and not (there / name).is_dir():
-                raise TargetError(f"{there / name} is a file where the archive has a folder; move it away")
+            if os.path.lexists(destination / name) and not (destination / name).is_dir():
+                raise TargetError(f"{destination / name} is a file where the archive has a folder; move it away")
         for name in files:
-            if (there / name).is_dir():
-                raise TargetError(f"{there / name} is a folder where the archive has a file; move it away")
-            moves.append((Path(here) / name, there / name))
+            if (destination / name).is_dir():
+                raise TargetError(f"{destination / name} is a folder where the archive has a file; move it away")
+            moves.append((Path(here) / name, destination / name))
     for here, folders, _ in os.walk(source):
         for name in folders:
             (target / Path(here).relative_to(source) / name).mkdir(exist_ok=True)
@@ -95,7 +96,7 @@ def move_into(source: Path, target: Path) -> None:
 
 @contextmanager
 def target_errors(target: Path) -> Iterator[None]:
-    """Turn what the system says about writing into a TargetError of one sentence."""
+    """Turn an OSError about writing into a TargetError of one sentence."""
     try:
         yield
     except VolcompError:

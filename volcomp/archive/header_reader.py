@@ -1,4 +1,4 @@
-"""Kept bytes and whole files, read back: the mirror of `kept` and of the blobs in `pack`. Needs no pydicom."""
+"""Decode kept bytes and whole files: the mirror of `header_writer` and of the blobs in `pack`. Needs no pydicom."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .table import MAX_RECORDS, decode_table
 
 
 class Records:
-    """Kept bytes by number of the image, through all volumes; holds one table at a time."""
+    """The bytes around voxels by number of the image, counted through all volumes; holds one table at a time."""
 
     def __init__(self, reader: Reader, tables: list[int]) -> None:
         self._reader, self._tables = reader, tables
@@ -23,7 +23,7 @@ class Records:
         self._broken: dict[int, DamagedError] = {}
 
     def get(self, record: int) -> bytes:
-        """The bytes before and after the pixels of one image, joined."""
+        """Return the bytes before and after the voxels of one image, joined."""
         table = bisect_right(self._ends, record)
         if table in self._broken:
             raise self._broken[table]
@@ -39,7 +39,7 @@ class Records:
 
 
 def _read_table(reader: Reader, number: int, records: int) -> list[bytes]:
-    """The records of KEEP section `number`, which must be `records` many: before and after of each file, joined."""
+    """Return the records of KEEP section `number`: before and after of each file, joined. There must be `records`."""
     section = SectionId(KEPT, number)
     raw = unpack(reader.read(section), str(section))
     columns = decode_table(raw, str(section), max_rows=MAX_RECORDS, max_bytes=CHUNK_BYTES)
@@ -49,7 +49,7 @@ def _read_table(reader: Reader, number: int, records: int) -> list[bytes]:
 
 
 class Blobs:
-    """The BLOB sections as one long run of `size` bytes; holds one of them at a time."""
+    """The BLOB sections as one stream of `size` bytes; holds one section at a time."""
 
     def __init__(self, reader: Reader, size: int) -> None:
         self._reader, self._size = reader, size
@@ -58,7 +58,7 @@ class Blobs:
         self._broken: dict[int, DamagedError] = {}
 
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
-        """The bytes from start to end - 1."""
+        """Yield the bytes from start to end - 1 in pieces."""
         while start < end:
             number, offset = divmod(start, CHUNK_BYTES)
             self._load(number)
@@ -67,7 +67,7 @@ class Blobs:
             start += len(piece)
 
     def _load(self, number: int) -> None:
-        """Make a BLOB the current one; what was found damaged is not read again for each of its files."""
+        """Make a BLOB section the current one; a damaged section is not read again for each of its files."""
         if number in self._broken:
             raise self._broken[number]
         if number == self._current:

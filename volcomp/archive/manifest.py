@@ -1,7 +1,7 @@
 """The manifest: names, sizes and SHA-256 of the archived files, and where the bytes of each are.
 
-Files stand in the order in which they are stored: first the images, volume by volume and slice by slice, then the files
-that are kept whole; then come the folders that would otherwise be lost because they are empty.
+Files are listed in stored order: first the images, volume by volume and slice by slice, then the files that are kept
+whole. Empty folders follow, since no file implies them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .bytes_codec import CHUNK_BYTES, pack_table, unpack
 from .table import decode_table, encode_table
 
 _SHA_BYTES = 32
-_TABLE_BYTES = 2 * CHUNK_BYTES  # all cells together, equal ones counted each time: about half a million files
+_TABLE_BYTES = 2 * CHUNK_BYTES  # of all cells, equal ones counted each time: about half a million files
 _BIG_ENDIAN = 1  # flag of an entry: its 16-bit pixels were byte-swapped
 
 
@@ -44,28 +44,28 @@ class Manifest:
 
     @property
     def files(self) -> list[Entry]:
-        """All files, in stored order."""
+        """Return all files in stored order."""
         return [entry for volume in self.volumes for entry in volume] + self.whole
 
 
 def write_manifest(writer: Writer, manifest: Manifest) -> None:
-    """Append the MANI section. Raises UnsupportedError for more files than one manifest takes."""
+    """Append the MANI section. Raises UnsupportedError for more files than one manifest can hold."""
     files = manifest.files
-    head = string(_encode(manifest.root)) + varint(len(manifest.volumes))
+    head = string(_encode_name(manifest.root)) + varint(len(manifest.volumes))
     head += b"".join(varint(len(volume)) for volume in manifest.volumes)
     head += varint(len(manifest.tables)) + b"".join(varint(records) for records in manifest.tables)
     head += varint(len(manifest.whole)) + varint(len(manifest.folders))
-    rows = [(*_cut(entry.name), *_numbers(entry)) for entry in files]
-    rows += [(*_cut(name), *_numbers(Entry(name, 0, b""))) for name in manifest.folders]
+    rows = [(*_split_name(entry.name), *_numbers(entry)) for entry in files]
+    rows += [(*_split_name(name), *_numbers(Entry(name, 0, b""))) for name in manifest.folders]
     raw = head + encode_table(list(zip(*rows, strict=True)))
     if len(raw) > CHUNK_BYTES or sum(len(cell) for row in rows for cell in row) > _TABLE_BYTES:
         raise UnsupportedError(f"{len(files)} files are too many for one archive; make several archives")
-    hashes = b"".join(entry.sha256 for entry in files)  # outside, since nothing compresses them
+    hashes = b"".join(entry.sha256 for entry in files)  # not in the table, since they do not compress
     writer.add(SectionId(MANIFEST), varint(len(files)) + hashes + pack_table(raw))
 
 
 def read_manifest(reader: Reader) -> Manifest:
-    """Parse the MANI section; names are not yet checked for safety. Raises DamagedError."""
+    """Parse the MANI section, without checking names for safety. Raises DamagedError."""
     outer = Cursor(reader.read(SectionId(MANIFEST)), "manifest")
     count = outer.varint(limit=len(outer.data) // _SHA_BYTES)
     hashes = [outer.take(_SHA_BYTES) for _ in range(count)]
@@ -87,11 +87,13 @@ def read_manifest(reader: Reader) -> Manifest:
     for length in lengths:
         volumes.append(entries[start : start + length])
         start += length
-    return Manifest(_decode(root), volumes, tables, entries[images:], [_join(row[0], row[1]) for row in rows[count:]])
+    return Manifest(
+        _decode_name(root), volumes, tables, entries[images:], [_join_name(row[0], row[1]) for row in rows[count:]]
+    )
 
 
 def _numbers(entry: Entry) -> tuple[bytes, ...]:
-    """size, frames, before, flags: little-endian, of fixed width, so that equal bytes stand together."""
+    """Encode size, frames, before and flags, little-endian and of fixed width, so that equal bytes are aligned."""
     flags = _BIG_ENDIAN if entry.big_endian else 0
     return (
         struct.pack("<Q", entry.size),
@@ -108,7 +110,7 @@ def _entry(row: tuple[bytes, ...], sha256: bytes) -> Entry:
     if flags[0] & ~_BIG_ENDIAN:
         raise UnsupportedError(f"a file has the unknown flags {flags[0]:#04x}; upgrade volcomp")
     return Entry(
-        _join(folder, name),
+        _join_name(folder, name),
         int.from_bytes(size, "little"),
         sha256,
         int.from_bytes(frames, "little"),
@@ -117,19 +119,19 @@ def _entry(row: tuple[bytes, ...], sha256: bytes) -> Entry:
     )
 
 
-def _encode(name: str) -> bytes:
+def _encode_name(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _decode(name: bytes) -> str:
+def _decode_name(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def _cut(name: str) -> tuple[bytes, bytes]:
-    """Folder and name apart, because the folder stays the same over many files."""
-    folder, slash, last = _encode(name).rpartition(b"/")
+def _split_name(name: str) -> tuple[bytes, bytes]:
+    """Split a name into folder and last part, because many files share a folder."""
+    folder, slash, last = _encode_name(name).rpartition(b"/")
     return folder + slash, last
 
 
-def _join(folder: bytes, name: bytes) -> str:
-    return _decode(folder + name)
+def _join_name(folder: bytes, name: bytes) -> str:
+    return _decode_name(folder + name)

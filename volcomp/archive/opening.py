@@ -1,4 +1,4 @@
-"""Open an archive and read its manifest, which is all that saying what it holds takes."""
+"""Open an archive and read its manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .tree import check_name, check_names
 
 @contextmanager
 def opened(path: Path, *, salvage: bool = False) -> Iterator[Reader]:
-    """Open an archive; errors about its contents name it."""
+    """Open an archive; errors about its contents begin with its path."""
     try:
         with path.open("rb") as file:
             yield Reader(file, salvage=salvage)
@@ -26,7 +26,7 @@ def opened(path: Path, *, salvage: bool = False) -> Iterator[Reader]:
 
 
 def manifest_of(reader: Reader) -> Manifest:
-    """The manifest, its names checked for safety."""
+    """Return the manifest, its names checked for safety."""
     if SectionId(MANIFEST) not in reader.places:
         if reader.damage:
             raise DamagedError("the manifest is lost, and with it the names; volcomp.decompress still reads volumes")

@@ -1,4 +1,4 @@
-"""Files -> `.vcz`: images become volumes, everything else is kept whole; verified before the output gets its name."""
+"""Encode files as a `.vcz`: images become volumes, other files are kept whole. The output is verified, then named."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .tree import Source, Tree, collect, source_errors
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done, for the final line."""
+    """Counts for the final line of the command."""
 
     files: int
     raw_bytes: int
@@ -50,14 +50,14 @@ def compress(
 
     Parameters:
         inputs: folders and files.
-        output: the archive. It gets its name when it is whole.
-        options: as `options.EncodeOptions` says.
-        force: overwrite `output` where it exists.
+        output: the archive. It gets its name when it is complete.
+        options: see `options.EncodeOptions`.
+        force: overwrite an existing `output`.
 
     Raises:
         TargetError: where `output` exists or cannot be written.
-        UnsupportedError: for an input that cannot be read, or options that cannot be followed.
-        VerificationError: where what was written does not decode to what was read.
+        UnsupportedError: for an input that cannot be read, or options that cannot be met.
+        VerificationError: where the archive does not decode to the input.
     """
     check_options(options)
     check_target(output, force=force)
@@ -91,7 +91,7 @@ def compress(
 
 
 def _images(sources: list[Source]) -> Iterator[Image]:
-    """The files with native greyscale pixels, save those with more around the pixels than one KEEP section takes."""
+    """Yield the images among the files, except those with more bytes around the voxels than one KEEP section holds."""
     for source in sources:
         with source_errors(source.path):
             image = read_image(source.path, source.name)
@@ -100,21 +100,23 @@ def _images(sources: list[Source]) -> Iterator[Image]:
 
 
 class _Packer:
-    """Writes the sections of one archive, gathers its manifest, and where it is to be verified what that goes by."""
+    """Writes the sections of one archive; collects its manifest and, with `verify`, digests to compare with."""
 
     def __init__(self, writer: Writer, options: EncodeOptions) -> None:
         self._writer, self._options = writer, options
         self._kept = KeptWriter(writer)
         self._manifest = Manifest("", [], [], [], [])
-        self._records: list[bytes] = []  # SHA-256 of the bytes around every image's pixels
+        self._records: list[bytes] = []  # SHA-256 of the bytes around every image's voxels
         self.raw_bytes = 0  # of all files read
         self.volume_bytes = 0  # of VHDR and SLAB sections
 
     def add_volume(self, images: list[Image], progress: Progress) -> None:
-        """Keep the bytes around the pixels of one volume's images and code their voxels, slab by slab, each of which is
-        verified while others are still being coded."""
+        """Keep the bytes around the voxels of one volume's images, and encode the voxels slab by slab.
+
+        With `verify`, a slab is verified while later slabs are encoded.
+        """
         stack, entries = Stack(images), []
-        around: list[Around] = []  # as long as the images are verified
+        around: list[Around] = []  # empty without `verify`
         for entry, (before, after) in stack.files():
             self._kept.add(images[0].format, before, after)
             self.raw_bytes += entry.size
@@ -135,7 +137,7 @@ class _Packer:
         self._kept.end_volume()
 
     def finish(self, tree: Tree, whole: list[Source]) -> None:
-        """Keep the files that are no volumes, then write manifest and index."""
+        """Store the files that are not coded as volumes, then write manifest and index."""
         self._kept.flush()
         entries = self._add_blobs(whole)
         self._manifest = Manifest(tree.root, self._manifest.volumes, self._kept.records, entries, tree.folders)
@@ -143,11 +145,11 @@ class _Packer:
         self._writer.finish()
 
     def verify(self, reader: Reader) -> None:
-        """Raise DamagedError where the finished archive does not hold what was written and verified."""
+        """Raise DamagedError unless the finished archive holds what was written and verified."""
         verify_rest(reader, self._writer.digests, self._manifest, self._records, check_options(self._options))
 
     def _add_blobs(self, sources: list[Source]) -> list[Entry]:
-        """Store files one after another in BLOB sections of CHUNK_BYTES raw; a large file spans several."""
+        """Store files one after another in BLOB sections of CHUNK_BYTES raw bytes; a large file spans several."""
         entries: list[Entry] = []
         chunk, number = bytearray(), 0
         for source in sources:

@@ -1,4 +1,4 @@
-"""`.vcz` -> files: the mirror of `pack`. Pixels are spliced into the kept bytes; every file's SHA-256 is checked."""
+"""Decode a `.vcz` to files: the mirror of `pack`. Voxels go between kept bytes; every file's SHA-256 is checked."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from .opening import manifest_of, opened
 
 Bytes = bytes | memoryview
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
-Decoder = Callable[..., Generator[Slab]]  # decode_volume, with options; who asks it closes what it gives
+Decoder = Callable[..., Generator[Slab]]  # decode_volume with options; the caller closes the generator
 
 
 @dataclass
 class Outcome:
-    """What a restoration did; `lost` has a sentence for every file that a salvage could not give back."""
+    """The result of `restore` or `verify`."""
 
     files: int = 0
     raw_bytes: int = 0
     packed_bytes: int = 0
     voxels: int = 0
-    lost: list[str] = field(default_factory=list)
-    damage: str | None = None  # what was wrong with header or index, where a salvage had to do without them
+    lost: list[str] = field(default_factory=list)  # a sentence for every file that a salvage could not restore
+    damage: str | None = None  # of header or index, if a salvage had to search for sections
 
 
 def restore(
@@ -57,14 +57,14 @@ def restore(
     Parameters:
         path: the archive.
         target: the folder for its files; by default the archived folder's name, in the current folder.
-        options: as `options.DecodeOptions` says.
-        slices: restore only the images that hold any of these slices of their volume (a multi-frame file comes back
-            whole), and decode only the slabs that those need.
-        salvage: let damage lose only the files that it touches.
-        force: overwrite files of the same names in a folder that exists.
+        options: see `options.DecodeOptions`.
+        slices: restore only the images that hold any of these slices of their volume (a multi-frame file is restored
+            whole), and decode only the slabs that contain them.
+        salvage: skip damaged files and restore the others.
+        force: overwrite files of the same names in an existing folder.
 
     Raises:
-        DamagedError, UnsupportedError, TargetError: nothing has been written then.
+        DamagedError, UnsupportedError, TargetError: nothing has been written in this case.
     """
     with opened(path, salvage=salvage) as reader:
         manifest = manifest_of(reader)
@@ -87,8 +87,8 @@ def verify(path: Path, options: DecodeOptions = DECODING) -> Outcome:
 
 
 def verify_open(reader: Reader, options: DecodeOptions = DECODING) -> Outcome:
-    """`verify` for an open archive."""
-    for section in reader.places:  # all of them, since what no file needs is read by nothing below
+    """Verify an open archive; see `verify`."""
+    for section in reader.places:  # all of them, since decoding reads only the sections that a file needs
         reader.read(section)
     decoder = partial(decode_volume, options=options)
     if SectionId(MANIFEST) in reader.places:
@@ -99,8 +99,10 @@ def verify_open(reader: Reader, options: DecodeOptions = DECODING) -> Outcome:
 def verify_images(
     volume: Volume, entries: list[Entry], around: list[tuple[bytes, bytes]], slabs: Iterator[Slab]
 ) -> None:
-    """Compare the SHA-256 of a volume's images with what they are restored to from decoded slabs and the bytes around
-    their pixels, each as soon as its slabs are there. Raises DamagedError."""
+    """Compare the SHA-256 of a volume's images with decoded slabs between the bytes around the voxels.
+
+    An image is compared as soon as its slabs are decoded. Raises DamagedError.
+    """
     decoded, first = _Slices(volume, slabs), 0
     for entry, (before, after) in zip(entries, around, strict=True):
         _emit(entry, _splice(entry, before + after, decoded, first, first + entry.frames), None)
@@ -110,9 +112,15 @@ def verify_images(
 def verify_rest(
     reader: Reader, digests: Mapping[SectionId, bytes], manifest: Manifest, records: list[bytes], model: Model
 ) -> None:
-    """What `verify_images` leaves to prove once an archive is written: that it holds the sections with these SHA-256,
-    those of the slabs that were decoded among them, volumes of this model, this manifest, these SHA-256 of the bytes
-    around pixels, and all files that are kept whole. Raises DamagedError."""
+    """Verify what `verify_images` cannot, because the archive was not complete. Raises DamagedError.
+
+    Parameters:
+        reader: the complete archive.
+        digests: SHA-256 of the payloads of all sections, those of the decoded slabs among them.
+        manifest: what its manifest must be.
+        records: SHA-256 of the bytes around the voxels of every image.
+        model: what the volumes are coded with.
+    """
     reader.compare(digests)
     if manifest_of(reader) != manifest:
         raise DamagedError("the manifest says something else than was written")
@@ -134,7 +142,7 @@ def _run(
     slices: slice | None = None,
     salvage: bool = False,
 ) -> Outcome:
-    """Go once through the files; those that are lost to damage are noted in a salvage, and raise otherwise."""
+    """Write the files to `folder`, or only check them; a damaged file is noted with `salvage`, else an error."""
     outcome = Outcome(packed_bytes=reader.size, damage=reader.damage)
     layouts = [volume.layout for volume in _sound_volumes(reader)]
     outcome.voxels = sum(math.prod(layout.shape) for layout in layouts)
@@ -155,7 +163,7 @@ def _run(
 
 
 def _sound_volumes(reader: Reader) -> Iterator[Volume]:
-    """The volumes whose headers can be read."""
+    """Yield the volumes with readable headers."""
     for number in volume_numbers(reader):
         with suppress(DamagedError):
             yield read_volume(reader, number)
@@ -171,7 +179,7 @@ def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
                 if isinstance(voxels, DamagedError):
                     raise voxels
                 sha.update(np.ascontiguousarray(voxels).data)
-                del voxels  # or they would be here until the next ones come
+                del voxels  # or they would stay in memory until the next ones come
         if sha.digest() != volume.sha256:
             raise DamagedError(f"volume {number} is damaged: the SHA-256 of its voxels does not fit")
         outcome.voxels += volume.voxels
@@ -180,7 +188,7 @@ def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
 
 
 def _emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
-    """Write a file, or only hash it where there is no folder; it is removed again where it is not what was archived."""
+    """Write a file, or without a folder only hash it. DamagedError, and no file, if it is not the archived one."""
     sha, size = hashlib.sha256(), 0
     path = Path(os.devnull) if folder is None else folder / entry.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +198,7 @@ def _emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
                 sha.update(piece)
                 size += len(piece)
                 file.write(piece)
-                del piece  # which holds its slab
+                del piece  # a view of its slab
         if size != entry.size or sha.digest() != entry.sha256:
             raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
     except DamagedError:
@@ -200,20 +208,20 @@ def _emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
 
 
 class _Contents:
-    """The files of an archive in stored order, each as the pieces of its bytes; what is damaged raises when read."""
+    """The files of an archive in stored order, each as pieces of bytes; reading a damaged one raises DamagedError."""
 
     def __init__(self, reader: Reader, manifest: Manifest, decoder: Decoder) -> None:
         self._reader, self._manifest, self._decoder = reader, manifest, decoder
         self._records = Records(reader, manifest.tables)
 
     def files(self, slices: slice | None) -> Generator[Item]:
-        """All, or the images that hold any of the slices."""
+        """Yield all files, or the images that hold any of the slices."""
         yield from self._images(slices)
         if not slices:
             yield from _whole(self._reader, self._manifest)
 
     def _images(self, slices: slice | None) -> Generator[Item]:
-        """The images that hold any of the slices."""
+        """Yield the images that hold any of the slices."""
         record = 0
         for number, entries in enumerate(self._manifest.volumes):
             try:
@@ -235,9 +243,9 @@ class _Contents:
             if first < wanted.stop and end > wanted.start:
                 spans.append((entry, i, first, end))
             first = end
-        slabs = sorted({k for _, _, first, end in spans for k in volume.slabs_of(first, end)})
-        with closing(self._decoder(self._reader, volume, slabs)) as coming:
-            decoded = _Slices(volume, coming)
+        numbers = sorted({k for _, _, first, end in spans for k in volume.slabs_of(first, end)})
+        with closing(self._decoder(self._reader, volume, numbers)) as slabs:
+            decoded = _Slices(volume, slabs)
             for entry, i, first, end in spans:
                 where = f"slice {first}" if end == first + 1 else f"slices {first} to {end - 1}"
                 yield entry, f"{where} of volume {volume.number}", self._image(entry, i, decoded, first, end)
@@ -247,7 +255,7 @@ class _Contents:
 
 
 def _whole(reader: Reader, manifest: Manifest) -> Iterator[Item]:
-    """The files that are kept whole."""
+    """Yield the files that are kept whole."""
     blobs = Blobs(reader, sum(entry.size for entry in manifest.whole))
     start = 0
     for entry in manifest.whole:
@@ -261,7 +269,7 @@ def _check_depth(volume: Volume, entries: list[Entry]) -> None:
 
 
 def _splice(entry: Entry, kept: bytes, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
-    """The bytes before the pixels, the pixels of slices first to end - 1, the bytes after; `kept` is both around."""
+    """Yield a file: the bytes before its voxels, slices first to end - 1, the bytes after; `kept` has both, joined."""
     if entry.before > len(kept):
         raise DamagedError(f"{entry.name} is damaged: fewer bytes were kept of it than the manifest says")
     voxels = decoded.blocks(first, end)
@@ -269,12 +277,12 @@ def _splice(entry: Entry, kept: bytes, decoded: _Slices, first: int, end: int) -
 
 
 def _failing(error: DamagedError) -> Iterator[Bytes]:
-    yield b""  # so that it fails when it is read, not when it is made
+    yield b""  # a generator raises when it is read, not when it is made
     raise error
 
 
 class _Slices:
-    """Decoded slabs, from which runs of slices are taken in increasing order."""
+    """Decoded slabs as a source of slices, which must be asked for in increasing order."""
 
     def __init__(self, volume: Volume, slabs: Iterator[Slab]) -> None:
         self._ranges, self._slabs = volume.layout.slabs, slabs
@@ -282,10 +290,10 @@ class _Slices:
         self._current: np.ndarray | DamagedError | None = None
 
     def blocks(self, first: int, end: int) -> Iterator[np.ndarray]:
-        """The slices first to end - 1 [z,Y,X], in as many blocks as there are slabs; raises a damaged slab's error."""
+        """Yield slices first to end - 1, a block [z, Y, X] for each slab; raises the error of a damaged slab."""
         while first < end:
             while first >= self._end:
-                self._current = None  # whose memory the next one may take
+                self._current = None  # frees its memory for the next one
                 following = next(self._slabs, None)
                 if following is None:
                     raise DamagedError("its volume could not be decoded so far")

@@ -1,5 +1,7 @@
-"""The images of a volume as what the codec reads it from: each file once for what must be known of all, then as many
-slices of it as a slab has, when that is coded."""
+"""The images of a volume as a `Source` of the codec.
+
+Each file is read once for type, histogram and SHA-256, and a second time slab by slab, when a slab is encoded.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +19,33 @@ from ..formats.protocol import Image
 from .manifest import Entry
 from .tree import source_errors
 
-Around = tuple[bytes, bytes]  # the bytes of a file before and after its pixels
+Around = tuple[bytes, bytes]  # the bytes of a file before and after its voxels
 
 
 class Stack:
-    """A `Source` [Z, Y, X], once all that `files` yields has been taken."""
+    """A `Source` [Z, Y, X], valid when `files` is exhausted."""
 
     def __init__(self, images: list[Image]) -> None:
         first = images[0]
         self._images = images
-        self._begins = [0, *accumulate(image.frames for image in images)]  # first slice of every image, and the last's
+        self._begins = [0, *accumulate(image.frames for image in images)]  # first slice of every image, and the end
         self.shape = (self._begins[-1], first.rows, first.columns)
         self.dtype = self._words = np.dtype("<u2" if first.bits == 16 else "u1")
         self._low, self._counts = 0, np.zeros(1 << first.bits, np.int64)
         self._sha = hashlib.sha256()
-        self._checksums: list[int] = []  # of the slices as they stand in the files
+        self._checksums: list[int] = []  # CRC-32 of the slices, in the byte order of the files
 
     @property
     def sha256(self) -> bytes:
-        """Of the voxels, little-endian in C order."""
+        """Return the SHA-256 of the voxels, little-endian in C order."""
         return self._sha.digest()
 
     def histogram(self) -> tuple[int, np.ndarray]:
-        """The least value, and how often it and each one up to the greatest occur: int64 [range]."""
+        """Return the least value, and the counts of all values from it to the greatest: int64 [range]."""
         return self._low, self._counts
 
     def files(self) -> Iterator[tuple[Entry, Around]]:
-        """Read every file once; yields what the manifest says of it, and the bytes around its pixels."""
+        """Read every file once; yield its entry in the manifest, and the bytes around its voxels."""
         for image in self._images:
             with source_errors(image.path), image.path.open("rb") as file:
                 yield self._read(image, file)
@@ -71,7 +73,7 @@ class Stack:
         return Entry(image.name, size, sha.digest(), image.frames, len(before), swapped), (before, after)
 
     def slices(self, first: int, end: int) -> np.ndarray:
-        """The slices `first` to `end` - 1 [z, Y, X], read anew; they must be as they were."""
+        """Read slices `first` to `end` - 1 [z, Y, X] again. Raises UnsupportedError if they have changed."""
         words = np.empty((end - first, *self.shape[1:]), self._words)
         at = first
         while at < end:
@@ -90,11 +92,17 @@ class Stack:
 
 
 def kind_of(counts: np.ndarray, signed: bool) -> tuple[str, int, np.ndarray]:
-    """Whether words are signed ("i") or unsigned ("u"), whichever has the smaller range of values, on a tie as the
-    header says; their lowest value; and how often each value from there to the highest occurs, int64 [values].
+    """Return whether words are signed ("i") or unsigned ("u"), their lowest value, and their histogram.
 
-    Where unused bits hold rubbish, or a writer has not extended the sign, the header's type may span far more values.
-    `counts` int64 [2^8 or 2^16] are those of the words, taken as unsigned.
+    The type with the smaller range of values is taken, on a tie that of the header. The header's type may span far more
+    values if unused bits hold rubbish, or if a writer has not extended the sign.
+
+    Parameters:
+        counts: int64 [2^8 or 2^16], of the words, taken as unsigned.
+        signed: whether the header states signed words.
+
+    Returns:
+        "i" or "u"; the lowest value; the count of each value from it to the highest, int64 [values].
     """
     half = len(counts) // 2
     kinds = {"u": (0, counts), "i": (-half, np.roll(counts, half))}

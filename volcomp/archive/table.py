@@ -1,8 +1,8 @@
-"""A table of byte strings <-> bytes, column by column, so that a general compressor finds like beside like.
+"""Encode a table of byte strings column by column, so that a general compressor finds like beside like.
 
-Headers of neighbouring slices differ in a few elements. With one column per element, what is the same all the way down
-is written once, and what counts upwards stands together; measured on the corpus, this takes 5 to 30 % off what LZMA
-makes of them. The reader needs to know nothing of DICOM: a record is its cells, joined from left to right.
+Headers of neighbouring slices differ in a few elements. With one column per element, a constant element is written once
+and numbers that count upwards are neighbours. On the corpus this saves 5 to 30 % of the size after LZMA. A reader needs
+to know no file format: a record is its cells, joined from left to right.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from itertools import groupby
 
 from ..wire.cursor import Cursor, varint
 
-# Above this width the cells of a column are more alike inside than among each other (private blobs, long texts).
+# Bytes. Wider cells (private blobs, long texts) have more in common inside a cell than between cells.
 _TRANSPOSED_WIDTH = 64
 MAX_COLUMNS, MAX_RECORDS = 4096, 4096  # of one KEEP section
 
 
 def encode_table(columns: Sequence[Sequence[bytes]]) -> bytes:
-    """Code columns of equally many cells. First how every column is cut, then the constant ones, then the others."""
+    """Encode columns of equal length: the layout of all, then the constant ones, then the others."""
     rows = len(columns[0]) if columns else 0
     assert len(columns) <= MAX_COLUMNS and all(len(column) == rows for column in columns)
     layout, constant, varying = bytearray(varint(rows) + varint(len(columns))), bytearray(), bytearray()
@@ -43,7 +43,7 @@ def encode_table(columns: Sequence[Sequence[bytes]]) -> bytes:
 
 
 def decode_table(data: bytes, what: str, *, max_rows: int, max_bytes: int) -> list[list[bytes]]:
-    """The columns; DamagedError where they are more than the limits or the bytes are not exactly a table."""
+    """Return the columns; DamagedError where they exceed the limits or the bytes are not exactly a table."""
     cursor = Cursor(data, what)
     rows = cursor.varint(limit=max_rows)
     count = cursor.varint(limit=MAX_COLUMNS)
@@ -59,7 +59,7 @@ def decode_table(data: bytes, what: str, *, max_rows: int, max_bytes: int) -> li
             raise cursor.damaged()
         cuts.append((lengths, widths, runs > 1 and 0 < width <= _TRANSPOSED_WIDTH + 1))
     columns: list[list[bytes]] = [[] for _ in cuts]
-    order = sorted(range(count), key=lambda i: len(cuts[i][0]) > 1)  # the constant ones stand first
+    order = sorted(range(count), key=lambda i: len(cuts[i][0]) > 1)  # the constant ones come first
     for i in order:
         lengths, widths, transposed = cuts[i]
         block = cursor.take(sum(widths))
@@ -81,12 +81,12 @@ def _spread(block: bytes, lengths: list[int], widths: list[int]) -> list[bytes]:
 
 
 def _transpose(block: bytes, width: int) -> bytes:
-    """Rows of `width` bytes to columns: the first byte of every row, then the second of every row, …"""
+    """Transpose rows of `width` bytes: the first byte of every row, then the second of every row, …"""
     return b"".join(block[i::width] for i in range(width))
 
 
 def columns_of(records: Iterable[Sequence[tuple[int, bytes]]]) -> list[list[bytes]]:
-    """Align records, each a run of (key, bytes) with increasing keys, as columns: one per key that occurs anywhere."""
+    """Align records, lists of (key, bytes) with increasing keys, in columns: one for each key of any record."""
     rows = [dict(record) for record in records]
     keys = sorted({key for row in rows for key in row})
     return [[row.get(key, b"") for row in rows] for key in keys]

@@ -1,4 +1,4 @@
-"""Names: which files the inputs hold, and which names from an archive are safe to write."""
+"""Names: list the files of the inputs, and check that names from an archive are safe to write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_NAME = 4096  # PATH_MAX of Linux
 
 @dataclass(frozen=True)
 class Source:
-    """A file to archive: its name in the archive and where it is now."""
+    """A file to archive."""
 
     name: str  # relative POSIX path
     path: Path
@@ -25,23 +25,22 @@ class Source:
 
 @dataclass(frozen=True)
 class Tree:
-    """All that the inputs hold, ordered by name."""
+    """All files and empty folders of the inputs, ordered by name."""
 
     root: str  # name of the only folder given, else empty
     files: list[Source]
-    folders: list[str]  # those with nothing in them
+    folders: list[str]  # empty ones
 
 
 def own_name(path: Path) -> str:
-    """The last part of a path, also of "." and "a/.."; a link keeps its own name."""
+    """Return the last part of a path, also of "." and "a/.."; a link keeps its own name."""
     return os.path.basename(os.path.abspath(path)) or "root"
 
 
 def collect(inputs: list[Path]) -> Tree:
-    """List the inputs: one folder's contents without its name, several inputs each under its own name.
+    """List the inputs: the contents of a single folder without its name, several inputs each under its own name.
 
-    Symbolic links are stored as what they point to. Raises UnsupportedError for what cannot be stored: a missing file,
-    a socket, a link in a circle.
+    A symbolic link is followed. Raises UnsupportedError for a missing file, a socket, or a link in a circle.
     """
     files: list[Source] = []
     folders: list[str] = []
@@ -56,7 +55,7 @@ def collect(inputs: list[Path]) -> Tree:
 
 @contextmanager
 def source_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says about reading an input into an UnsupportedError of one sentence."""
+    """Turn an OSError about reading an input into an UnsupportedError of one sentence."""
     try:
         yield
     except OSError as error:
@@ -64,7 +63,7 @@ def source_errors(path: Path) -> Iterator[None]:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    """`name`, or with the first free number after it, since two inputs may have the same name."""
+    """Return `name`, or `name` with the first free number, since two inputs may have the same name."""
     candidate, number = name, 2
     while candidate in taken:
         stem, dot, suffix = name.partition(".")
@@ -74,7 +73,7 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _walk(path: Path, name: str, files: list[Source], folders: list[str], above: tuple[tuple[int, int], ...]) -> None:
-    """Add a file, or a folder with all that is in it; `above` identifies the folders around it."""
+    """Add a file, or a folder with its contents; `above` has device and inode of the folders around it."""
     with source_errors(path):
         status = path.stat()
     if stat.S_ISREG(status.st_mode):
@@ -94,9 +93,9 @@ def _walk(path: Path, name: str, files: list[Source], folders: list[str], above:
 
 
 def check_names(files: Iterable[str], folders: Iterable[str]) -> None:
-    """Refuse names from an archive that would lead outside the target, or of which two cannot exist together.
+    """Raise DamagedError for names from an archive that lead outside the target, or that exclude each other.
 
-    Among sorted paths, one that is a folder around any other stands right before one of those.
+    In sorted order, a path that is also a folder comes right before one of the paths in it.
     """
     paths = []
     for name in [*files, *folders]:
@@ -111,7 +110,7 @@ def check_names(files: Iterable[str], folders: Iterable[str]) -> None:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is not a plain relative path."""
+    """Raise DamagedError or UnsupportedError for a name that is not a plain relative path."""
     pieces = name.split("/")
     if len(name) > _LONGEST_NAME:
         raise DamagedError(f"the archive holds a name of {len(name)} characters; nothing was restored")

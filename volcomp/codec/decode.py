@@ -34,13 +34,13 @@ def decode_slabs(
     file that was made with one that was never released. Raises DamagedError and UnsupportedError for the header.
     """
     header = read_header(section, RELEASED if trial is None else {**RELEASED, trial.number: trial})
-    made, numbers = ready(header.model, header.differences), sorted(payloads)
+    made, numbers = ready(header.model, header.weight_delta), sorted(payloads)
     if numbers and not 0 <= numbers[0] <= numbers[-1] < len(header.slabs):
         raise DamagedError(f"the volume has {len(header.slabs)} slabs, and is given one of number {numbers[-1]}")
     if not numbers:
         return
     sizes = {k: header.voxels_of(k) for k in numbers}
-    placement = place(made, header.differences, options.device, sizes)
+    placement = place(made, header.weight_delta, options.device, sizes)
     with Workers(options.threads, len(numbers)) as workers:
         engine: Engine[object, object, object] = placement.engine(workers, workers.telling(progress))
         results = engine.decode(sizes, payloads.__getitem__, Opener(section, header, made))

@@ -183,7 +183,7 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
             )
             if differences:
                 changed = ready(header.model, differences)
-                return min(best, coded(changed, replace(header, differences=differences)), key=_size)
+                return min(best, coded(changed, replace(header, weight_delta=differences)), key=_size)
             done(header.voxels)
         return best
 
@@ -193,7 +193,7 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
         """Each slab's payload under a header's model, and what it decodes to."""
         section, packing, coder = write_header(header), self._packing, made.coder
-        placement = self._place(made, header.differences, self._options.device, self._sizes)
+        placement = self._place(made, header.weight_delta, self._options.device, self._sizes)
         engine: Engine[Input, Predictions, Stream] = placement.engine(workers, done)
         begun: dict[int, tuple[bytes, Input]] = {}  # their checksums, and what their ends need
 

@@ -1,4 +1,4 @@
-"""The header of a volume <-> its shape, type, model, slabs, and the values that occur."""
+"""The header of a volume: its shape, type, model, slabs, and the values that occur."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..models import Catalogue, Model
 from ..wire import rice, zigzag
 from ..wire.cursor import Cursor, string, varint
 
-SLAB_VOXELS = 1 << 26  # of one slab, at most: it takes about 25 bytes of memory per voxel, whatever a header says
+SLAB_VOXELS = 1 << 26  # of one slab, at most. A slab takes about 25 bytes of memory per voxel
 SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
@@ -21,49 +21,49 @@ DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """What the header of a volume says."""
+    """The contents of a volume's header."""
 
     shape: tuple[int, int, int]  # Z, Y, X
     dtype: np.dtype  # u1, i1, little-endian u2 or i2
     model: Model
     slabs: tuple[tuple[int, int], ...]  # first and past-the-end slice of every slab
     runs: np.ndarray  # of values that may occur: int64 [runs, 2] (first, past the last), ascending
-    differences: bytes = b""  # of the model that was fitted to the volume, if one was
+    weight_delta: bytes = b""  # of the model that was fine-tuned to the volume, if one was
 
     @property
     def voxels(self) -> int:
-        """How many voxels the volume has."""
+        """Return the number of voxels of the volume."""
         z, y, x = self.shape
         return z * y * x
 
     def voxels_of(self, slab: int) -> int:
-        """How many voxels a slab has."""
+        """Return the number of voxels of a slab."""
         first, end = self.slabs[slab]
         return (end - first) * self.shape[1] * self.shape[2]
 
 
 def slab_ranges(depth: int, count: int) -> tuple[tuple[int, int], ...]:
-    """`count` slabs as equal as can be."""
+    """Cut `depth` slices into `count` slabs of nearly equal height."""
     return tuple((depth * k // count, depth * (k + 1) // count) for k in range(count))
 
 
 def write_header(header: VolumeHeader) -> bytes:
-    """The bytes that `read_header` reads."""
+    """Encode a header."""
     runs = header.runs.ravel().tolist()
     first = runs[0]
     fields = [*header.shape, len(header.slabs), len(header.runs), zigzag.encode(first)]
-    number = header.model.number + (models.FITTED if header.differences else 0)
+    number = header.model.number + (models.FITTED if header.weight_delta else 0)
     head = (
         bytes([number, DTYPES.index(header.dtype.str.replace("|", ""))]) + bytes.fromhex(header.model.digest)[:DIGEST]
     )
-    head += string(header.differences) if header.differences else b""
+    head += string(header.weight_delta) if header.weight_delta else b""
     return head + b"".join(varint(field) for field in fields) + rice.encode(np.diff(runs) - 1)
 
 
 def read_header(data: bytes, catalogue: Catalogue = models.RELEASED) -> VolumeHeader:
     """Parse a header. DamagedError, or UnsupportedError for a model that the catalogue does not have.
 
-    Differences of a model are taken as they are: whether they are sound shows when they are applied.
+    The weight delta of a model is not checked here: errors in it show when it is applied.
     """
     reader = Cursor(data, "the volume's header")
     number, code = reader.take(2)
@@ -72,7 +72,7 @@ def read_header(data: bytes, catalogue: Catalogue = models.RELEASED) -> VolumeHe
     dtype = np.dtype(DTYPES[code])
     fitted, number = divmod(number, models.FITTED)
     model = models.of_file(number, reader.take(DIGEST), catalogue)
-    differences = reader.string() if fitted else b""
+    weight_delta = reader.string() if fitted else b""
     z, y, x, slabs = (reader.varint() for _ in range(4))
     if not (0 < slabs <= min(z, SLABS) and z < 1 << 31 and 0 < y * x <= SLICE_VOXELS):
         raise DamagedError(f"the volume's header has an impossible shape: {z} × {y} × {x} in {slabs} slabs")
@@ -90,4 +90,4 @@ def read_header(data: bytes, catalogue: Catalogue = models.RELEASED) -> VolumeHe
     if lengths.min() < 1 or first < info.min or first + int(lengths.sum()) > info.max + 1:
         raise DamagedError(f"the volume's header maps values that {dtype} does not have")
     runs = np.cumsum([first, *lengths.tolist()]).reshape(count, 2)
-    return VolumeHeader((z, y, x), dtype, model, ranges, runs, differences)
+    return VolumeHeader((z, y, x), dtype, model, ranges, runs, weight_delta)

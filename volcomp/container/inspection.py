@@ -1,4 +1,4 @@
-"""What a file holds, read without decoding a voxel."""
+"""The contents of a file, read without decoding a voxel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .volume import Volume, read_volume, volume_numbers
 class VolumeReport:
     """One volume of an archive, as its header and the index describe it."""
 
-    shape: tuple[int, ...]  # (z, y, x), or (y, x) where an image was given
+    shape: tuple[int, ...]  # (z, y, x), or (y, x) of a two-dimensional array
     dtype: str  # u1, i1, u2 or i2
     model: str
     slabs: int
@@ -27,7 +27,7 @@ class VolumeReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What a `.vcz` holds, read without decoding a voxel."""
+    """The contents of a `.vcz` file."""
 
     promise: str  # 'file-exact' (an archive of files) or 'voxel-exact' (arrays)
     volumes: tuple[VolumeReport, ...]
@@ -37,7 +37,7 @@ class Report:
 
 @contextmanager
 def opened(data: bytes | os.PathLike[str] | str) -> Iterator[Reader]:
-    """The sections of a file that is given as bytes or as a path."""
+    """Open a file, given as bytes or as a path, for reading its sections."""
     if isinstance(data, str | os.PathLike):
         with open(data, "rb") as file:
             yield Reader(file)
@@ -46,7 +46,7 @@ def opened(data: bytes | os.PathLike[str] | str) -> Iterator[Reader]:
 
 
 def inspect(data: bytes | os.PathLike[str] | str) -> Report:
-    """Say what a `.vcz` file holds.
+    """Describe the contents of a `.vcz` file.
 
     Parameters:
         data: the file, or its path.
@@ -55,8 +55,8 @@ def inspect(data: bytes | os.PathLike[str] | str) -> Report:
         Shapes, types, models, sizes by section, promise.
 
     Raises:
-        DamagedError: where the file is not as it was written.
-        UnsupportedError: where it needs a later version.
+        DamagedError: the file is damaged.
+        UnsupportedError: the file needs a later version.
 
     Example:
         >>> import numpy as np, volcomp
@@ -69,7 +69,7 @@ def inspect(data: bytes | os.PathLike[str] | str) -> Report:
 
 
 def report(reader: Reader) -> Report:
-    """Shapes, types, models, sizes by section, promise."""
+    """Describe an open file; see `inspect`."""
     sections: dict[str, int] = {}
     by_volume: dict[int, int] = {}
     numbers = volume_numbers(reader)

@@ -1,7 +1,7 @@
-"""Sections <-> bytes: the outermost layer of a `.vcz` file, which knows lengths and checksums but no voxels.
+"""Sections: the outermost layer of a `.vcz` file, with lengths and checksums but no voxels.
 
-Header, sections, index, end mark; laid out in `docs/format.md`. The signature is PNG's idea: a byte above 127, a
-carriage return and two line feeds, so that a transfer that changes line ends or clears top bits is noticed at once.
+A file is header, sections, index, end mark; `docs/format.md` has the layout. The signature follows PNG: a byte above
+127, a carriage return and two line feeds reveal a transfer that changes line ends or clears top bits.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..errors import DamagedError, UnsupportedError
 from ..wire.cursor import Cursor, varint
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
-FORMAT_VERSION = 3  # 3 since 0.6.0: factors of grey levels; 2 since 0.3.0: supports of runs, weights with shifts
+FORMAT_VERSION = 3  # 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, weights with shifts
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"
-# The order is the format: the index writes a section's kind as its place here, or 255 and the tag itself.
+# The order is part of the format: the index has a section's position in this tuple, or 255 and the tag itself.
 _KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST)
 _OTHER_KIND = 255
 
@@ -33,7 +33,7 @@ _LONGEST_HEAD = 4 + 3 * 9  # tag and three varints
 
 
 class SectionId(NamedTuple):
-    """What a section is: its tag, and up to two numbers (SLAB: volume and slab; VHDR: volume; KEEP, BLOB: number)."""
+    """The name of a section: its tag and up to two numbers (SLAB: volume, slab; VHDR: volume; KEEP, BLOB: number)."""
 
     tag: bytes
     major: int = 0
@@ -52,7 +52,7 @@ class SectionId(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a whole section lies in the file: from its tag to the end of its checksum, in bytes."""
+    """The extent of a section in the file, from its tag to the end of its checksum, in bytes."""
 
     offset: int
     length: int
@@ -63,7 +63,7 @@ def _head(section: SectionId, size: int) -> bytes:
 
 
 class Writer:
-    """Appends sections to a binary file that it neither seeks nor reads, so an archive may be larger than memory.
+    """Appends sections to a binary file, without seeking or reading, so that an archive may be larger than memory.
 
     `digests` has the SHA-256 of every payload, for `Reader.compare`.
     """
@@ -97,10 +97,10 @@ class Writer:
 
 
 class Reader:
-    """Random access to the sections of a seekable binary file, for several threads at once.
+    """Random access to the sections of a seekable binary file, safe for several threads.
 
-    With `salvage` a lost header or index is no error: the sections are then found by walking over the file.
-    `places` maps the sections in file order; `damage` holds a sentence where the salvage began.
+    With `salvage`, a damaged header or index is no error: the file is searched for sections. `places` maps the sections
+    in file order; `damage` has a sentence if the file was searched.
     """
 
     def __init__(self, file: BinaryIO, *, salvage: bool = False) -> None:
@@ -113,12 +113,12 @@ class Reader:
             if not salvage:
                 raise
             self.damage = str(error)
-            self.places = self._walk()
+            self.places = self._search()
             if not self.places:
                 raise DamagedError("nothing in the file is a section of a volcomp archive") from None
 
     def _bytes(self, offset: int, count: int) -> bytes:
-        """Exactly `count` bytes from `offset`; both are inside the file already."""
+        """Read exactly `count` bytes from `offset`; the caller has checked that they are inside the file."""
         try:
             with self._lock:
                 self._file.seek(offset)
@@ -130,7 +130,7 @@ class Reader:
         return data
 
     def _read_index(self) -> dict[SectionId, Place]:
-        """The checked index; every section lies where the one before it ends."""
+        """Read and check the index; every section begins where the one before it ends."""
         header = self._bytes(0, min(_HEADER.size, self.size))
         if header[: len(SIGNATURE)] != SIGNATURE[: len(header)] or not header:
             raise DamagedError("this is no volcomp archive: it does not begin with the signature of a .vcz file")
@@ -147,7 +147,7 @@ class Reader:
         index = self._bytes(end - length, length)
         if zlib.crc32(header + index + footer[:4]) != crc:
             raise DamagedError("the header or the index is damaged: their checksum does not fit")
-        # Only now, so that a flipped bit in the version is called damage and not a newer format.
+        # After the checksum, so that a flipped bit in the version is reported as damage and not as a newer format.
         if version > FORMAT_VERSION:
             raise UnsupportedError(f"format version {version} exceeds the supported {FORMAT_VERSION}; upgrade volcomp")
         if version == 0 or flags:
@@ -176,7 +176,7 @@ class Reader:
         return places
 
     def read(self, section: SectionId) -> bytes:
-        """The payload of a section; DamagedError where it is missing or its checksum does not fit."""
+        """Return the payload of a section; DamagedError where it is missing or its checksum does not fit."""
         place = self.places.get(section)
         if place is None:
             raise DamagedError(f"{section} is missing")
@@ -187,7 +187,7 @@ class Reader:
         return found[1]
 
     def compare(self, digests: Mapping[SectionId, bytes]) -> None:
-        """Read every section; DamagedError unless these are they, and their payloads have these SHA-256."""
+        """Read every section; DamagedError unless `digests` has exactly these sections and their SHA-256."""
         if self.places.keys() != digests.keys():
             raise DamagedError("the file holds other sections than were written")
         for section, digest in digests.items():
@@ -195,20 +195,20 @@ class Reader:
                 raise DamagedError(f"{section} is not what was written")
 
     def payload_size(self, section: SectionId) -> int:
-        """Bytes that a section takes in the file, its head and checksum included."""
+        """Return the bytes of a section in the file, with its head and checksum."""
         return self.places[section].length
 
-    def _walk(self) -> dict[SectionId, Place]:
-        """Find whole sections without the index; after a damaged one, search for the next tag."""
+    def _search(self) -> dict[SectionId, Place]:
+        """Find complete sections without the index; after a damaged one, search for the next tag."""
         places: dict[SectionId, Place] = {}
-        offset, budget = 0, 8 * self.size + (1 << 20)  # a file made of tags must not cost the square of its size
+        offset, budget = 0, 8 * self.size + (1 << 20)  # bounds the work for a file made of tags, else quadratic
         while offset < self.size and budget > 0:
             head = _parse_head(self._bytes(offset, min(_LONGEST_HEAD, self.size - offset)))
             total = head[1] + head[2] + _CRC.size if head and head[0].tag in _KINDS else 0
             budget -= total
             if head and 0 < total <= self.size - offset and self._crc_fits(offset, total):
-                # The first wins, since a damaged BLOB may hold an archive whose sections then come to light here;
-                # for the same reason the last manifest wins: a writer puts it at the end.
+                # The first one counts, since a damaged BLOB may hold an archive, whose sections are found as well. For
+                # the same reason the last manifest counts: a writer puts it at the end.
                 if head[0] not in places or head[0].tag == MANIFEST:
                     places[head[0]] = Place(offset, total)
                 offset += total
@@ -217,7 +217,7 @@ class Reader:
         return places
 
     def _crc_fits(self, offset: int, total: int) -> bool:
-        """Check a section piece by piece, because its length is not to be trusted yet."""
+        """Check a section piece by piece, because its length may be wrong and large."""
         crc, end = 0, offset + total - _CRC.size
         while offset < end:
             piece = self._bytes(offset, min(1 << 20, end - offset))
@@ -226,7 +226,7 @@ class Reader:
         return _CRC.pack(crc) == self._bytes(end, _CRC.size)
 
     def _next_tag(self, offset: int) -> int:
-        """Where the next known tag begins, or the end of the file."""
+        """Return where the next known tag begins, or the end of the file."""
         step = 1 << 20
         while offset < self.size:
             window = self._bytes(offset, min(step + 3, self.size - offset))  # 3: a tag may lie across two windows
@@ -238,7 +238,7 @@ class Reader:
 
 
 def _parse_head(data: bytes) -> tuple[SectionId, int, int] | None:
-    """(id, bytes of the head, bytes of the payload), or None where no section begins here."""
+    """Return (id, bytes of the head, bytes of the payload), or None where no section begins."""
     cursor = Cursor(data, "section")
     try:
         tag = cursor.take(4)
@@ -250,7 +250,7 @@ def _parse_head(data: bytes) -> tuple[SectionId, int, int] | None:
 
 
 def _parse(data: bytes) -> tuple[SectionId, bytes] | None:
-    """(id, payload) of the section that `data` is, or None where it is not sound."""
+    """Return (id, payload) of a complete section, or None where it is damaged."""
     head = _parse_head(data[:_LONGEST_HEAD])
     if head is None:
         return None

@@ -1,4 +1,4 @@
-"""The header section of a volume: what an archive says of it beside what its slabs are decoded with.
+"""The header section of a volume: its flags and SHA-256, and the header that its slabs are decoded with.
 
 One byte of flags, 32 bytes of SHA-256 over the voxels (little-endian, C order), then the header (`header.py`).
 """
@@ -18,21 +18,21 @@ _SHA_BYTES = 32
 
 @dataclass(frozen=True)
 class Volume:
-    """What the header section of a volume says."""
+    """The contents of the header section of a volume."""
 
     number: int
-    section: bytes  # that `layout` was read from
+    section: bytes  # the header, undecoded; `layout` is the same decoded
     layout: VolumeHeader
     sha256: bytes  # of the voxels, little-endian in C order
     two_dimensional: bool
 
     @property
     def voxels(self) -> int:
-        """How many voxels the volume has."""
+        """Return the number of voxels of the volume."""
         return self.layout.voxels
 
     def slabs_of(self, first: int, end: int) -> list[int]:
-        """The numbers of the slabs that hold any of the slices `first` to `end - 1`."""
+        """Return the numbers of the slabs that hold any of the slices `first` to `end - 1`."""
         return [k for k, (a, b) in enumerate(self.layout.slabs) if a < end and b > first]
 
 
@@ -43,7 +43,7 @@ def write_volume_header(writer: Writer, volume: Volume) -> None:
 
 
 def read_volume(reader: Reader, number: int, catalogue: Catalogue = RELEASED) -> Volume:
-    """Parse the header section of a volume; its slabs are not touched."""
+    """Parse the header section of a volume, without reading its slabs."""
     payload = reader.read(SectionId(VOLUME_HEADER, number))
     if len(payload) <= 1 + _SHA_BYTES:
         raise DamagedError(f"the header of volume {number} is damaged: it is too short")
@@ -52,11 +52,11 @@ def read_volume(reader: Reader, number: int, catalogue: Catalogue = RELEASED) ->
     section = payload[1 + _SHA_BYTES :]
     layout = read_header(section, catalogue)
     slabs = sum(one.tag == SLAB and one.major == number for one in reader.places)
-    if slabs != len(layout.slabs) and reader.damage is None:  # so a lying shape is bounded by the size of the file
+    if slabs != len(layout.slabs) and reader.damage is None:  # so the size of the file bounds a false shape
         raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")
     return Volume(number, section, layout, payload[1 : 1 + _SHA_BYTES], bool(payload[0] & _TWO_DIMENSIONAL))
 
 
 def volume_numbers(reader: Reader) -> list[int]:
-    """The volumes of which a header or a slab is there, in increasing order."""
+    """Return the numbers of the volumes that have a header or a slab, in increasing order."""
     return sorted({section.major for section in reader.places if section.tag in (VOLUME_HEADER, SLAB)})

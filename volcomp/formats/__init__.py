@@ -1,1 +1,1 @@
-"""The outside world's file formats. Only here and in `archive` is anything known of DICOM."""
+"""File formats behind one protocol. Encoding and decoding depend on no particular format."""

@@ -1,7 +1,6 @@
-"""DICOM files: where the pixel bytes lie, which volume they belong to, and how the bytes around them are divided.
+"""DICOM files: where the pixels lie, which volume they belong to, and how the bytes before them are cut.
 
-pydicom reads, only to understand; nothing is ever written from what it parsed. A file is its bytes before the pixels,
-the pixels, and its bytes after them, whatever pydicom makes of them: a wrong guess costs size, never exactness.
+pydicom only parses. Nothing is written from its results, so what it makes of a file cannot change the restored bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _TRANSFER_SYNTAX, _PIXEL_DATA = 0x00020010, 0x7FE00010
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 _SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
 _UNDEFINED = 0xFFFFFFFF
-# What ordering, grouping and the check for native greyscale need; everything else is skipped, not read.
+# Needed for ordering, for grouping and for the check for native greyscale. All other elements are skipped unread.
 _TAGS = [
     "SeriesInstanceUID",
     "SamplesPerPixel",
@@ -126,7 +125,7 @@ DICOM = Dicom()
 
 
 def _meta_elements(file: BinaryIO) -> Iterator[tuple[Any, int]]:
-    """The elements of group 2 and where each starts; leaves the file where they end."""
+    """Yield the elements of group 2 and where each starts; leave the file where they end."""
     start = 132 if file.read(132)[128:] == b"DICM" else 0
     file.seek(start)
     for element in data_element_generator(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2):
@@ -135,19 +134,19 @@ def _meta_elements(file: BinaryIO) -> Iterator[tuple[Any, int]]:
 
 
 def _syntax(element: Any) -> str | None:
-    """The transfer syntax, of the element that names it."""
+    """Return the transfer syntax, if this element names it."""
     return bytes(element.value or b"").rstrip(b"\0 ").decode("ascii") if element.tag == _TRANSFER_SYNTAX else None
 
 
 def _value_start(element: Any, start: int) -> int:
-    """Where an element's value begins; pydicom calls it differently for sequences."""
+    """Return where an element's value begins; pydicom has another attribute for it in sequences."""
     return int(getattr(element, "value_tell", None) or getattr(element, "file_tell", None) or start)
 
 
 def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
     syntax = next(filter(None, (_syntax(element) for element, _ in _meta_elements(file))), None)
     if syntax is not None and syntax not in _NATIVE:
-        return None  # before pydicom inflates a deflated file to any size
+        return None  # here, because pydicom would inflate a deflated file to any size
     file.seek(0)
     dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
     implicit, little_endian = dataset.original_encoding
@@ -158,7 +157,7 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
     frames = int(dataset.get("NumberOfFrames", None) or 1)
     if min(rows, columns, frames) < 1 or bits not in (8, 16):
         return None
-    length = _pixel_length(file, bool(implicit), bool(little_endian))  # the file stands where reading stopped
+    length = _pixel_length(file, bool(implicit), bool(little_endian))  # the file is positioned where dcmread stopped
     start = file.tell()
     size = file.seek(0, 2)
     image = Image(
@@ -183,7 +182,7 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
 
 
 def _pixel_length(file: BinaryIO, implicit: bool, little_endian: bool) -> int:
-    """Read the head of the pixel element; returns the length of its value, 0 where it is not native (7FE0,0010)."""
+    """Read the head of the pixel element; return the length of its value, or 0 if it is no native (7FE0,0010)."""
     endian = "<" if little_endian else ">"
     head = file.read(8)
     if len(head) < 8:
@@ -198,7 +197,7 @@ def _pixel_length(file: BinaryIO, implicit: bool, little_endian: bool) -> int:
 
 
 def _numbers(dataset: pydicom.Dataset, name: str, count: int) -> tuple[float, ...] | None:
-    """`count` finite numbers of an element, or None where it has not got them."""
+    """Return the `count` numbers of an element, or None unless it has just these, all finite."""
     try:
         values = dataset.get(name)
         numbers = tuple(float(v) for v in ([values] if count == 1 else values))
@@ -227,7 +226,7 @@ def _order(dataset: pydicom.Dataset) -> tuple[float, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence pydicom, which warns of every oddity of a header; here nothing depends on them."""
+    """Silence pydicom, which warns of every oddity of a header. Nothing here depends on these."""
     logger = logging.getLogger("pydicom")
     before = logger.disabled
     logger.disabled = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol, final
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Format(Protocol):
     """One file format: `sniff`, `read`, `write_back`. A format derives from this class; the other methods are optional.
 
     Only an encoder asks for a format. An archive does not name the formats of its files, so that every reader restores
-    them, also one that is older than the format: `write_back` is the same for all formats, and final.
+    them, also one that is older than the format. So `write_back` is the same for all formats; none may override it.
     """
 
     def sniff(self, head: bytes) -> bool:
@@ -92,7 +92,6 @@ class Format(Protocol):
         ...
 
     @staticmethod
-    @final
     def write_back(
         before: bytes, voxels: Iterable[np.ndarray], after: bytes, *, big_endian: bool
     ) -> Iterator[bytes | memoryview]:

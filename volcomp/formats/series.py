@@ -1,4 +1,4 @@
-"""Which images make a volume, and in which order: DICOM series into stacks of slices that predict each other."""
+"""Group images into volumes and order them, so that neighbouring slices predict each other."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from .protocol import Image
 
-# Smaller parts than a slab stay in one volume, one after another: a volume of their own would cost more than it saves.
+# Slices. Smaller parts stay in one volume, one after another: a separate volume would cost more than it saves.
 _SMALLEST_SPLIT = 32
-# A volume can be had as one array (`arrays.decompress`); longer series become several.
+# A volume must fit into memory as one array (`arrays.decompress`). Longer series become several volumes.
 MAX_VOLUME_BYTES = 1 << 30
 
 
 def volumes(images: Iterable[Image]) -> list[list[Image]]:
-    """Group images into volumes of one matrix, pixel format and series, each ordered along its slice normal."""
+    """Group images into volumes of one format, series, matrix and pixel type, each ordered along its slice normal."""
     result: list[list[Image]] = []
     for group in _split(images, lambda i: (i.format, i.series, i.rows, i.columns, i.bits, i.signed)):
         for part in _split_if_large(group):
@@ -23,7 +23,7 @@ def volumes(images: Iterable[Image]) -> list[list[Image]]:
 
 
 def _split(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:
-    """Images with equal keys together, in the order in which the keys first occur."""
+    """Group images by key, in the order in which the keys first occur."""
     groups: dict[Hashable, list[Image]] = {}
     for image in images:
         groups.setdefault(key(image), []).append(image)
@@ -31,7 +31,7 @@ def _split(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[li
 
 
 def _split_if_large(images: list[Image]) -> list[list[Image]]:
-    """Split by plane, then by kind of image, each only where all parts are large enough to stand alone."""
+    """Split by plane, then by kind of image; each time only if all parts are large enough for a volume."""
     parts = [images]
     for key in (_plane, lambda image: image.kind):
         finer: list[list[Image]] = []
@@ -43,33 +43,33 @@ def _split_if_large(images: list[Image]) -> list[list[Image]]:
 
 
 def along_normal(orientation: tuple[float, ...], position: tuple[float, float, float]) -> float:
-    """How far a position lies along the normal of an orientation (row cosines, column cosines), mm."""
+    """Return the coordinate of a position along the normal of an orientation (row cosines, column cosines), mm."""
     (a, b, c), (d, e, f) = orientation[:3], orientation[3:]
     normal = (b * f - c * e, c * d - a * f, a * e - b * d)
     return sum(n * p for n, p in zip(normal, position, strict=True))
 
 
 def _plane(image: Image) -> tuple[int, ...]:
-    """The axes that rows and columns mostly follow: tells the planes of a localizer apart, and no tilt of a gantry.
+    """Return the axes that rows and columns mostly follow. They differ between planes of a localizer, not with tilt.
 
-    Rounded first, so that what lies at 45 degrees does not fall to either side by chance.
+    Cosines are rounded first, so that noise does not decide at 45 degrees.
     """
     cosines = [abs(round(cosine, 1)) for cosine in image.orientation or ()]
     return tuple(half.index(max(half)) for half in (cosines[:3], cosines[3:]) if half)
 
 
 def _ordered(images: list[Image]) -> list[Image]:
-    """By plane and kind, along the normal, then by time and numbers; without geometry by number.
+    """Sort by plane and kind, along the normal, then by time and numbers; without geometry by number.
 
-    What still ties stays as given, which is by name: the sorts are stable. One normal serves for all, so that a gantry
-    which tilts from slice to slice does not shuffle them.
+    Ties keep their order, which is by name: the sorts are stable. All images are measured along one normal, so that a
+    tilt that changes from slice to slice does not shuffle them.
     """
     oriented = next((image.orientation for image in images if image.orientation), None)
     if oriented is None or any(image.position is None for image in images):
         return sorted(images, key=lambda i: (i.kind, i.order[::-1]))
 
     def key(image: Image) -> tuple[Any, ...]:
-        # A hundredth of a millimetre: positions that differ by rounding alone are one.
+        # In hundredths of a millimetre, because equal positions may differ by rounding.
         along = round(along_normal(oriented, image.position), 2) if image.position else 0.0
         return (_plane(image), image.kind, along, image.order)
 
@@ -77,7 +77,7 @@ def _ordered(images: list[Image]) -> list[Image]:
 
 
 def _cut(images: list[Image]) -> list[list[Image]]:
-    """Pieces of at most MAX_VOLUME_BYTES; a single multi-frame file is never cut."""
+    """Cut into pieces of at most MAX_VOLUME_BYTES; a single multi-frame file is never cut."""
     pieces: list[list[Image]] = []
     size = MAX_VOLUME_BYTES
     for image in images:
