@@ -42,8 +42,8 @@ from .golden import FOLDER
 from .helpers import contents, series
 from .test_batch import check as check_batch
 from .test_batch import tree
+from .test_batcher import check_together
 from .test_codec import decode, scan, volumes
-from .test_convoy import check_together
 from .test_device_training import assert_same_blocks, assert_same_passes, assert_same_training, slabs_of_all_kinds
 from .test_fit import scan as unseen
 from .test_gpu import ROWS, nothing, same_predictions

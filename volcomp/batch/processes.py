@@ -1,8 +1,8 @@
 """Worker processes: job after job down a pipe, a row back for each.
 
 A process serves one series at a time, since one that the system kills for its memory must cost its own series alone. On
-a GPU it serves several, each on a thread with a pipe of its own: only within a process do slabs of several volumes walk
-together (`gpu/convoy.py`).
+a GPU it serves several, each on a thread with a pipe of its own: only within a process do slabs of several volumes run
+together (`gpu/batcher.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Threads that hand work to and fro: every front once and in order, and nobody waits for ever."""
+"""The rendezvous of threads: every front is served once and in order, and no thread waits for ever."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ FRONTS, SLABS, VOXELS = 300, 5, 7  # one of the slabs has nothing in every third
 
 
 @njit(nogil=True)
-def _serve(consumer: Consumer, voxel: np.ndarray, said: np.ndarray) -> bool:
+def _serve(consumer: Consumer, voxel: np.ndarray, outputs: np.ndarray) -> bool:
     for n, (begin, end) in enumerate(consumer.pieces):
         rendezvous.wait(consumer.requested, consumer.patience)
         if consumer.ended[0]:
             return False
-        voxel[begin:end] = said[begin:end] * 3 + n
+        voxel[begin:end] = outputs[begin:end] * 3 + n
         rendezvous.release(consumer.served)
     return True
 
 
 class Compiled:
-    """Takes fronts as a coder does."""
+    """Serves fronts in compiled code, like an entropy coder."""
 
-    def serve(self, consumer: Consumer, voxel: np.ndarray, said: np.ndarray) -> bool:
-        return bool(_serve(consumer, voxel, said))
+    def serve(self, consumer: Consumer, voxel: np.ndarray, outputs: np.ndarray) -> bool:
+        return bool(_serve(consumer, voxel, outputs))
 
 
 class Called(ByCalls):
-    """The same by calls; damaged from a front on, if so asked."""
+    """Serves fronts by calls; raises DamagedError from front `damaged` on."""
 
     def __init__(self, damaged: int = FRONTS) -> None:
         self.fronts, self.damaged = 0, damaged
 
-    def take(self, said: np.ndarray) -> np.ndarray:
+    def take(self, outputs: np.ndarray) -> np.ndarray:
         if self.fronts == self.damaged:
             raise DamagedError("as asked")
         self.fronts += 1
-        return said * 3 + self.fronts - 1
+        return outputs * 3 + self.fronts - 1
 
 
 def _pieces(fronts: int = FRONTS) -> np.ndarray:
@@ -60,59 +60,59 @@ def _pieces(fronts: int = FRONTS) -> np.ndarray:
 
 
 @pytest.mark.parametrize("threads", [1, 10_000])  # fewer than cores, and more
-def test_all_fronts_are_taken_in_order(threads: int) -> None:
+def test_all_fronts_are_served_in_order(threads: int) -> None:
     pieces = _pieces()
-    voxel, said = np.zeros((2, SLABS * VOXELS), np.int32)
-    between = Rendezvous(pieces, threads)
-    assert {consumer.patience for consumer in between.consumers} == {rendezvous.PATIENCE if threads == 1 else 0}
-    consumers = [Compiled(), Called(), Compiled(), Compiled(), Called()]
+    voxel, outputs = np.zeros((2, SLABS * VOXELS), np.int32)
+    meeting = Rendezvous(pieces, threads)
+    assert {consumer.patience for consumer in meeting.consumers} == {rendezvous.PATIENCE if threads == 1 else 0}
+    coders = [Compiled(), Called(), Compiled(), Compiled(), Called()]
     with ThreadPoolExecutor(SLABS) as pool:
         found = [
-            pool.submit(one.serve, consumer, voxel, said)
-            for one, consumer in zip(consumers, between.consumers, strict=True)
+            pool.submit(one.serve, consumer, voxel, outputs)
+            for one, consumer in zip(coders, meeting.consumers, strict=True)
         ]
         for n in range(FRONTS):
             end = pieces[n, -1, 1]
-            said[:end] = np.arange(end) + n
-            between.request()
-            assert voxel[:end].tolist() == (said[:end] * 3 + n).tolist()
+            outputs[:end] = np.arange(end) + n
+            meeting.request()
+            assert voxel[:end].tolist() == (outputs[:end] * 3 + n).tolist()
         assert all(future.result(timeout=60) for future in found)
-    between.end()
-    between.free()
+    meeting.end()
+    meeting.free()
 
 
-def test_who_still_waits_is_sent_home() -> None:
-    between = Rendezvous(_pieces(), 1)
+def test_the_end_ends_calls_that_wait() -> None:
+    meeting = Rendezvous(_pieces(), 1)
     voxel = np.zeros((2, SLABS * VOXELS), np.int32)
     with ThreadPoolExecutor(SLABS) as pool:
         found = [
-            pool.submit((Compiled if s % 2 else Called)().serve, t, *voxel) for s, t in enumerate(between.consumers)
+            pool.submit((Compiled if s % 2 else Called)().serve, t, *voxel) for s, t in enumerate(meeting.consumers)
         ]
-        between.request()
-        between.end()
+        meeting.request()
+        meeting.end()
         assert [future.result(timeout=60) for future in found] == [False] * SLABS
-    between.free()
+    meeting.free()
 
 
-def test_a_coder_that_finds_damage_takes_nothing_more() -> None:
+def test_a_coder_that_finds_damage_decodes_nothing_more() -> None:
     """Three fronts: without raw bits, with a voxel whose rank is cut off, and with low bits that would be there."""
     sizes = np.array([6, 1, 6])
     classes = np.repeat([20, 20, 40], sizes).astype(np.uint8)  # the last have one low bit each
     mean = np.full(13, 16 * 1000, np.int32)
     voxel = np.array([1000, 1001, 999, 1000, 1000, 1001, 4000, 1017, 983, 1030, 995, 1010, 976], np.int32)
-    walked = payload.Predictions(sizes, voxel, mean, classes, None)
-    data = payload.write(TABLES, walked, 4095, None, False, 1.0)
+    predictions = payload.Predictions(sizes, voxel, mean, classes, None)
+    data = payload.write(TABLES, predictions, 4095, None, False, 1.0)
     pieces = np.stack([np.zeros(3, np.int64), sizes], axis=1)[:, None]
     for cut, expected in ((0, voxel), (2, np.where(np.arange(13) < 6, voxel, 0))):
         reader = payload.Reader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
         assert reader._slab.raw.size == 3 - cut  # 12 bits, and six of one
-        between, found = Rendezvous(pieces, 1), []
-        shown, *said = np.full(6, 7, np.int32), mean[:6].copy(), np.zeros(6, np.uint8), np.zeros(6, np.uint8)
+        meeting, found = Rendezvous(pieces, 1), []
+        shown, *outputs = np.full(6, 7, np.int32), mean[:6].copy(), np.zeros(6, np.uint8), np.zeros(6, np.uint8)
         with ThreadPoolExecutor(1) as pool:
-            served = pool.submit(reader.serve, between.consumers[0], shown, *said)
+            served = pool.submit(reader.serve, meeting.consumers[0], shown, *outputs)
             for front in np.split(classes, sizes.cumsum()[:-1]):
-                said[1][: front.size] = front
-                between.request()
+                outputs[1][: front.size] = front
+                meeting.request()
                 found += shown[: front.size].tolist()
         assert found == expected.tolist()
         if cut:
@@ -121,21 +121,23 @@ def test_a_coder_that_finds_damage_takes_nothing_more() -> None:
         else:
             assert served.result(timeout=60)
             reader.finish()
-        between.free()
+        meeting.free()
 
 
-def test_damage_is_told_in_the_end_and_leaves_zeros() -> None:
-    between = Rendezvous(_pieces(4), 1)
-    voxel, said = np.ones((2, SLABS * VOXELS), np.int32)
+def test_damage_is_raised_in_the_end_and_leaves_zeros() -> None:
+    meeting = Rendezvous(_pieces(4), 1)
+    voxel, outputs = np.ones((2, SLABS * VOXELS), np.int32)
     with ThreadPoolExecutor(SLABS) as pool:
-        found = [pool.submit(Called(2 if s == 3 else 4).serve, t, voxel, said) for s, t in enumerate(between.consumers)]
+        found = [
+            pool.submit(Called(2 if s == 3 else 4).serve, t, voxel, outputs) for s, t in enumerate(meeting.consumers)
+        ]
         for n in range(4):
-            between.request()
-            begin, end = between.consumers[3].pieces[n]
+            meeting.request()
+            begin, end = meeting.consumers[3].pieces[n]
             assert voxel[begin:end].any() == (n < 2)
             assert not found[3].done() or n == 3
         with pytest.raises(DamagedError, match="as asked"):
             found[3].result(timeout=60)
         assert all(found[s].result(timeout=60) for s in (0, 1, 4))
-    between.end()
-    between.free()
+    meeting.end()
+    meeting.free()
