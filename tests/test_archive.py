@@ -16,7 +16,7 @@ from volcomp.archive import bytes_codec, pack
 from volcomp.archive.describe import as_text, describe
 from volcomp.archive.restore import restore, verify
 from volcomp.container.sections import KEPT, Reader
-from volcomp.stages.histogram_packing import Mapping
+from volcomp.stages.histogram_packing import HistogramPacking
 
 
 def round_trip(folder, tmp_path, **options):
@@ -232,8 +232,8 @@ def test_an_archive_does_not_swallow_itself(tmp_path):
 
 def test_a_codec_that_errs_leaves_no_archive(tmp_path, monkeypatch):
     folder = series(tmp_path / "in", 3)
-    forward = Mapping.forward
-    monkeypatch.setattr(Mapping, "forward", lambda found, voxels, kind: forward(found, voxels, kind) // 2)
+    forward = HistogramPacking.forward
+    monkeypatch.setattr(HistogramPacking, "forward", lambda found, voxels, kind: forward(found, voxels, kind) // 2)
     with pytest.raises(VerificationError, match="does not decode to what was read"):
         compress([folder], tmp_path / "x.vcz")
     assert os.listdir(tmp_path) == ["in"]

@@ -44,7 +44,7 @@ def decode(tables: ans.Tables, words: np.ndarray, fronts: list[np.ndarray]) -> n
 
 def take(tables: ans.Tables, stream: ans.Stream, table: np.ndarray) -> np.ndarray:
     token = np.full(table.size, 12345, np.uint16)
-    ans.take(stream, tables.quantiles, table, token)
+    ans.pop(stream, tables.quantiles, table, token)
     return token
 
 

@@ -25,20 +25,20 @@ from volcomp.options import DecodeOptions, EncodeOptions
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.runtime import products
 from volcomp.stages import weight_delta
-from volcomp.stages.weight_delta import Differences
+from volcomp.stages.weight_delta import WeightDelta
 from volcomp.wire.cursor import string
 
 RELEASED = ROW.load(models.chosen("fast"))
 
 
-def some(seed: int, share: float = 0.05, largest: int = 3, gain: int = 9) -> Differences:
+def some(seed: int, share: float = 0.05, largest: int = 3, gain: int = 9) -> WeightDelta:
     """Differences to `fast` that leave it sound."""
     random = np.random.default_rng(seed)
     rows, columns = RELEASED.weights.shape
     row, column = random.integers(-gain, gain + 1, rows), random.integers(-gain, gain + 1, columns)
     single = random.integers(-largest, largest + 1, (rows, columns)) * (random.random((rows, columns)) < share)
     gained = weight_delta.gained(RELEASED.weights, row, column)
-    return Differences(
+    return WeightDelta(
         row,
         column,
         random.integers(-30, 31, RELEASED.head.shape),
@@ -47,8 +47,8 @@ def some(seed: int, share: float = 0.05, largest: int = 3, gain: int = 9) -> Dif
     )
 
 
-def nothing() -> Differences:
-    return Differences(
+def nothing() -> WeightDelta:
+    return WeightDelta(
         np.zeros(len(RELEASED.weights), np.int64),
         np.zeros(RELEASED.weights.shape[1], np.int64),
         np.zeros(RELEASED.head.shape, np.int64),
@@ -57,7 +57,7 @@ def nothing() -> Differences:
     )
 
 
-def same(a: Differences, b: Differences) -> bool:
+def same(a: WeightDelta, b: WeightDelta) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 

@@ -176,7 +176,7 @@ def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch)
     (rows, columns), n = released.weights.shape, released.head.shape
     gains = np.arange(rows) % 5 - 2, np.arange(columns) % 7 - 3
     changed = weight_delta.to_bytes(
-        weight_delta.Differences(*gains, np.ones(n, np.int64), np.array([40, -60]), np.zeros((rows, columns), np.int64))
+        weight_delta.WeightDelta(*gains, np.ones(n, np.int64), np.array([40, -60]), np.zeros((rows, columns), np.int64))
     )
     monkeypatch.setattr(fine_tuning, "fine_tune", lambda *arguments: changed)
     monkeypatch.setattr(encoding, "_size", lambda coded: -len(coded[0]))  # what is fitted is kept

@@ -55,9 +55,9 @@ def test_what_no_encoder_states_is_refused(data: bytes) -> None:
 def test_blocks_are_means_of_the_factors(seed: int, limit: int) -> None:
     random = np.random.default_rng(seed)
     exponents = random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1)
-    blocks = level_factors.blocks(exponents)
+    blocks = level_factors.of_exponents(exponents)
     ideal = level_factors.UNIT * 2.0 ** (exponents / 8)
-    factors = blocks.factors[level_factors.PAD :][: limit + 1].astype(float)  # those of one level each, by level
+    factors = blocks.means[level_factors.PAD :][: limit + 1].astype(float)  # those of one level each, by level
     assert (np.abs(factors - ideal) <= 0.01 * ideal + 1).all() and factors.min() >= 1 and factors.max() < 1 << 12
     assert np.array_equal(np.diff(blocks.sums), factors)
     for c in random.integers(0, CLASSES, 20).tolist():
@@ -67,7 +67,7 @@ def test_blocks_are_means_of_the_factors(seed: int, limit: int) -> None:
         for token in random.integers(0, 2 * reach, 5).tolist():
             first = begin + ((token - reach) << low)
             within = factors[max(first, 0) : max(first + (1 << low), 0)]
-            assert blocks.factors[at + token] == int(within.sum()) >> low
+            assert blocks.means[at + token] == int(within.sum()) >> low
 
 
 def survey(limit: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

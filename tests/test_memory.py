@@ -29,7 +29,7 @@ from volcomp.gpu import device
 from volcomp.options import DecodeOptions, EncodeOptions
 from volcomp.pipelines.row import wavefront
 from volcomp.stages import payload
-from volcomp.stages.histogram_packing import Mapping
+from volcomp.stages.histogram_packing import HistogramPacking
 
 THREADS = 2
 
@@ -62,8 +62,8 @@ def living(monkeypatch, low_slabs):
     held, stack = Held.slices, Stack.slices
     monkeypatch.setattr(Held, "slices", counts["read"].counting(lambda *a: held(*a).copy()))
     monkeypatch.setattr(Stack, "slices", counts["read"].counting(stack))
-    monkeypatch.setattr(Mapping, "forward", counts["levels"].counting(Mapping.forward))
-    monkeypatch.setattr(Mapping, "backward", counts["decoded"].counting(Mapping.backward))
+    monkeypatch.setattr(HistogramPacking, "forward", counts["levels"].counting(HistogramPacking.forward))
+    monkeypatch.setattr(HistogramPacking, "backward", counts["decoded"].counting(HistogramPacking.backward))
     return counts
 
 

@@ -16,7 +16,7 @@ PRODUCTS = np.empty(TABLES.ordered.shape[2], np.uint32)  # room to work in
 
 
 def restored(
-    words: np.ndarray, raw: np.ndarray, blocks: level_factors.Blocks, mean: np.ndarray, classes: np.ndarray,
+    words: np.ndarray, raw: np.ndarray, blocks: level_factors.LevelFactors, mean: np.ndarray, classes: np.ndarray,
     flag: np.ndarray, spike: int, sizes: list[int], limit: int,
 ) -> np.ndarray | None:  # fmt: skip
     """All fronts; None where a voxel cannot be."""
@@ -25,8 +25,8 @@ def restored(
         part = slice(begin, begin + size)
         begin += size
         token, voxel = np.zeros(size, np.uint16), np.full(size, spike, np.int32)
-        ans.take(stream, TABLES.quantiles, flag[part].astype(np.uint16), token)
-        position = ans_by_voxel.take(
+        ans.pop(stream, TABLES.quantiles, flag[part].astype(np.uint16), token)
+        position = ans_by_voxel.pop(
             mean[part], classes[part], token == 1, stream, TABLES.ordered, TABLES.escape, PRODUCTS, blocks, raw,
             position, limit.bit_length(), limit, voxel,
         )  # fmt: skip
@@ -49,7 +49,7 @@ def test_voxels_come_back(seed: int, limit: int, sizes: list[int]) -> None:
     flag = np.where(random.random(n) < 0.4, random.integers(1, 256, n), 0).astype(np.uint8)
     spike = int(voxel[0])
     settled = (flag > 0) & (voxel == spike)
-    blocks = level_factors.blocks(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
+    blocks = level_factors.of_exponents(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
     words, raw = ans_by_voxel.encode(
         TABLES, blocks, voxel, mean, classes, flag, settled, np.array(sizes), limit.bit_length()
     )
@@ -64,7 +64,7 @@ def test_with_factors_of_one_it_is_constriction() -> None:
     mean = random.integers(16 * 20_000, 16 * 40_000, n).astype(np.int32)
     voxel = np.rint(mean / 16 + random.logistic(0, 1, n) * 2.0 ** (classes / 4 - 6)).astype(np.int32)
     none = np.zeros(n, np.uint8)
-    blocks = level_factors.blocks(np.zeros(limit + 1, np.int64))
+    blocks = level_factors.of_exponents(np.zeros(limit + 1, np.int64))
     words, raw = ans_by_voxel.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array([n]), 16)
     assert raw.size == 0
     table, token = np.empty(n, np.uint16), np.empty(n, np.uint16)
@@ -90,8 +90,8 @@ def test_a_voxel_costs_what_its_factors_say() -> None:
     none, sizes = np.zeros(n, np.uint8), np.array([n])
     for c in (37, 41, 45):  # 0, 1 and 2 low bits
         arrays = (voxel, mean, np.full(n, c, np.uint8), none, none > 0, sizes, 12)
-        with_them, _ = ans_by_voxel.encode(TABLES, level_factors.blocks(exponents), *arrays)
-        without, _ = ans_by_voxel.encode(TABLES, level_factors.blocks(np.zeros(limit + 1, np.int64)), *arrays)
+        with_them, _ = ans_by_voxel.encode(TABLES, level_factors.of_exponents(exponents), *arrays)
+        without, _ = ans_by_voxel.encode(TABLES, level_factors.of_exponents(np.zeros(limit + 1, np.int64)), *arrays)
         saved = 32 * (without.size - with_them.size) / n
         assert abs(saved - (2 - np.log2(1 + 3 / 64))) < 0.02
 
@@ -100,7 +100,7 @@ def test_an_escape_without_its_rank_is_refused() -> None:
     limit, sizes = 50_000, [8]
     voxel, mean = np.full(8, 49_000, np.int32), np.full(8, 16 * 300, np.int32)
     classes, none = np.full(8, 30, np.uint8), np.zeros(8, np.uint8)
-    blocks = level_factors.blocks(np.zeros(limit + 1, np.int64))
+    blocks = level_factors.of_exponents(np.zeros(limit + 1, np.int64))
     words, raw = ans_by_voxel.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array(sizes), 16)
     assert raw.size == 16
     back = restored(words, raw, blocks, mean, classes, none, 0, sizes, limit)
@@ -113,10 +113,10 @@ def test_any_words_give_voxels_that_exist_or_none(seed: int, words: list[int], l
     random = np.random.default_rng(seed)
     classes = random.integers(0, CLASSES, 200).astype(np.uint8)
     mean = random.integers(0, 16 * limit + 1, 200).astype(np.int32)
-    blocks = level_factors.blocks(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
+    blocks = level_factors.of_exponents(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
     stream = ans.stream(TABLES, np.array([*words, 1], np.uint32), 200)
     voxel, raw = np.zeros(200, np.int32), random.integers(0, 256, 40).astype(np.uint8)
-    position = ans_by_voxel.take(
+    position = ans_by_voxel.pop(
         mean, classes, np.zeros(200, bool), stream, TABLES.ordered, TABLES.escape, PRODUCTS, blocks, raw, 0,
         limit.bit_length(), limit, voxel,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from ..errors import DamagedError
 from ..models import RELEASED, Model
 from ..options import DECODING, DecodeOptions
 from ..pipelines.protocol import Choice, Input, Levels, Predictions, Stream
-from ..stages.histogram_packing import Mapping as Packing
+from ..stages.histogram_packing import HistogramPacking as Packing
 from ..wire.cursor import Cursor, varint
 from .engines import Decoded, Engine, Workers
 from .place import Place, by_device

@@ -27,7 +27,7 @@ from ..constants import INPUTS
 from ..models import Model
 from ..stages import weight_delta
 from ..stages.lstm.weights import Weights
-from ..stages.weight_delta import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, Differences
+from ..stages.weight_delta import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, WeightDelta
 from ..torchops.graphs import recorded
 from .blocks import Slabs
 from .data import Batch, Block, Sampler, Slab, blocks_of, prepare
@@ -125,7 +125,7 @@ class _State:
         moved = gained + _whole(self.parameters[SINGLE_WEIGHTS], DEAD_ZONES[0]).int()
         return moved.clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT).to(torch.int8)
 
-    def delta(self, dead_zone: float = DEAD_ZONES[0]) -> Differences:
+    def delta(self, dead_zone: float = DEAD_ZONES[0]) -> WeightDelta:
         """Round the parameters to the integers of a weight delta."""
         rows, columns, head, bias, weights = (p.cpu().numpy() for p in self.parameters)
         rows, columns = (
@@ -138,7 +138,7 @@ class _State:
         if self.released.learns:
             limit = self.released.head_limit - 8  # a larger bias lowers the limit a little
             heads = np.clip(heads, -limit, limit)
-        return Differences(
+        return WeightDelta(
             rows,
             columns,
             heads.astype(np.int64) - self.released.head,

@@ -1,9 +1,9 @@
-"""Integer tables and the entropy coder: asymmetric numeral systems (Duda 2009), as the library constriction has them.
+"""The entropy coder: asymmetric numeral systems (ANS, Duda 2009) with integer tables, bit-compatible with constriction.
 
-A coder of this kind is a stack. The decoder takes the symbols of a front table by table, in ascending order, each
-table's in the order of the voxels; the encoder pushes all of it in reverse. Tables hold counts of 2^20, which
-constriction gets as exact binary fractions. It is the reference, in tests; both directions here are our own, because
-constriction's hold the lock of Python's interpreter, and threads would wait for each other.
+An ANS coder is a stack. The decoder pops the symbols of a front table by table, in ascending order; the symbols of one
+table come in the order of the voxels. The encoder pushes everything in reverse. The counts of a table sum to 2^20, so
+constriction can take them as exact binary fractions. The library constriction is the reference in tests. It is not used
+here because its calls hold the lock of Python's interpreter, so that threads would wait for each other.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ..constants import TABLE_BITS
 from ..errors import DamagedError
 from ..runtime.compiled import entry, part
 
-PRECISION = 24  # of the probabilities that constriction makes of the counts
-LOOKUP_BITS = 10  # so many leading bits of a quantile say where to begin the search for its symbol
-FLAGS = 256  # tables of this number on are the model's; those before are of yes and no (0 is none)
+PRECISION = 24  # bits of the probabilities that constriction derives from the counts
+LOOKUP_BITS = 10  # the leading bits of a quantile that select where the search for its symbol begins
+FLAGS = 256  # the model's tables have numbers from this on; those below are tables of flags (0 is no table)
 
 
 def flag_counts(code: int) -> np.ndarray:
-    """Counts uint32 [2] of no and yes for a code 1 … 255: odds of (9/8)^(code - 128), within what 2^20 can say."""
+    """Return counts uint32 [2] of no and yes of a code 1 … 255: odds of (9/8)^(code - 128), within what 2^20 allows."""
     rising, falling = 9 ** abs(code - 128), 8 ** abs(code - 128)
     likely = min((rising << TABLE_BITS) // (rising + falling), (1 << TABLE_BITS) - 1)
     unlikely = (1 << TABLE_BITS) - likely
@@ -32,15 +32,15 @@ def flag_counts(code: int) -> np.ndarray:
 
 
 def flag_bits() -> np.ndarray:
-    """Bits of no and yes, float64 [FLAGS, 2], for every code; no bits for code 0, which is no flag."""
+    """Return the bits of no and yes for every code, float64 [FLAGS, 2]; 0 bits for code 0, which means no flag."""
     return np.array([[0.0, 0.0]] + [(TABLE_BITS - np.log2(flag_counts(code))).tolist() for code in range(1, FLAGS)])
 
 
 class Quantiles(NamedTuple):
-    """What decoding needs of all tables.
+    """All tables as cumulative probabilities.
 
-    first uint32 [tables]                   where the edges of each begin
-    edges uint32 [sum of sizes + tables]    of the symbols of each, from 0 to 2^24
+    first uint32 [tables]                   index of the first edge of each table
+    edges uint32 [sum of sizes + tables]    edges between the symbols of each table, from 0 to 2^24
     lookup uint16 [tables, 2^LOOKUP_BITS]   the symbol of the first quantile with these leading bits
     """
 
@@ -50,7 +50,7 @@ class Quantiles(NamedTuple):
 
 
 def quantiles(tables: Sequence[np.ndarray]) -> Quantiles:
-    """The edges of counts as constriction has them: every symbol gets 1 and its share of what is left of 2^24."""
+    """Convert counts to the edges that constriction uses: each symbol gets 1 and its share of the rest of 2^24."""
     parts = []
     for table in tables:
         edges = np.concatenate([[0], np.cumsum(table, dtype=np.int64)]) * ((1 << PRECISION) - len(table))
@@ -66,14 +66,16 @@ class Tables:
     """The probability tables of one model, as quantiles, as counts and as code lengths."""
 
     def __init__(self, counts: Sequence[np.ndarray]) -> None:
-        """counts: for each table uint32 [symbols], at least 2 of them, each at least 1, summing to 2^20. They get the
-        numbers from FLAGS on."""
+        """Number the tables from FLAGS on.
+
+        counts   uint32 [symbols] of each table: at least 2 symbols, each count at least 1, with a sum of 2^20
+        """
         for number, table in enumerate(counts):
             if len(table) < 2 or table.min() < 1 or int(table.sum()) != 1 << TABLE_BITS:
                 raise ValueError(f"table {number}: counts must be 1 or more and sum to {1 << TABLE_BITS}")
         self.sizes = np.array([len(table) for table in counts])
         flags = [flag_counts(code) for code in range(1, FLAGS)]
-        everything = [*flags[:1], *flags, *counts]  # number 0 is never used
+        everything = [*flags[:1], *flags, *counts]  # table 0 is never used
         self.quantiles = quantiles(everything)
         self.code_length = np.full((len(counts), int(self.sizes.max())), 99, np.float32)
         for row, table in zip(self.code_length, counts, strict=True):
@@ -82,8 +84,10 @@ class Tables:
 
     @cached_property
     def ordered(self) -> np.ndarray:
-        """Counts of the model's tables without their last symbol, an escape, and the same mirrored: uint32 [tables, 2,
-        longest], zeros where a table is shorter."""
+        """The counts of the model's tables without the last symbol, the escape, as they are and mirrored.
+
+        uint32 [tables, 2, longest], with zeros beyond the end of a table
+        """
         ordered = np.zeros((len(self._counts), 2, int(self.sizes.max()) - 1), np.uint32)
         for both, table in zip(ordered, self._counts, strict=True):
             both[0, : len(table) - 1] = table[:-1]
@@ -92,13 +96,18 @@ class Tables:
 
     @cached_property
     def escape(self) -> np.ndarray:
-        """The counts of the last symbols: uint32 [tables]."""
+        """The counts of the escapes, the last symbols: uint32 [tables]."""
         return np.array([table[-1] for table in self._counts], np.uint32)
 
 
-class Room(NamedTuple):
-    """What an encoder works in: its words uint32; and for the voxels of a front, where those of each table begin, int32
-    [tables], their order int32 [v], and their tables uint16 [v]."""
+class Scratch(NamedTuple):
+    """The scratch of an encoder.
+
+    words uint32          output
+    place int32 [tables]  where the voxels of each table begin in `order`
+    order int32 [v]       the voxels of a front, by table
+    own uint16 [v]        the table of each voxel of a front
+    """
 
     words: np.ndarray
     place: np.ndarray
@@ -106,8 +115,8 @@ class Room(NamedTuple):
     own: np.ndarray
 
     @classmethod
-    def of(cls, symbols: int, tables: int, sizes: np.ndarray) -> Room:
-        """For so many symbols of so many tables, in fronts of the given sizes."""
+    def of(cls, symbols: int, tables: int, sizes: np.ndarray) -> Scratch:
+        """Allocate scratch for a number of symbols and of tables, and for fronts of the given sizes."""
         longest = int(sizes.max())
         order, own = np.empty(longest, np.int32), np.empty(longest, np.uint16)
         return cls(words_for(symbols), np.empty(tables, np.int32), order, own)
@@ -115,8 +124,10 @@ class Room(NamedTuple):
 
 @part
 def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> Any:
-    """The voxels of a front by their tables uint8 or uint16 [v], into `order`, those of each table in their own order.
-    `place`, with room for all tables, is for counting. Returns how many have table 0, and so come first."""
+    """Sort the voxels of a front by their tables uint8 or uint16 [v] into `order`; the sort is stable.
+
+    `place` is scratch for counts, one of each table. Returns how many voxels have table 0; they come first.
+    """
     place[:] = 0
     for v in range(table.shape[0]):
         place[table[v]] += 1
@@ -132,8 +143,7 @@ def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> Any:
 
 @part
 def push(words: np.ndarray, state: Any, count: Any, begin: Any, end: Any) -> tuple[Any, Any]:
-    """The symbol between these edges. Returns the coder's state uint64 after it, and how many words uint32 there are
-    then."""
+    """Push the symbol between two edges; returns the new state uint64 and the new number of words uint32."""
     size = np.uint64(end - begin)
     if state >> np.uint64(64 - PRECISION) >= size:
         words[count] = state & np.uint64(0xFFFFFFFF)
@@ -148,8 +158,12 @@ def push_flags(
     flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: Any, count: Any,
     place: np.ndarray, order: np.ndarray,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """The flags of a front in reverse, by table: the code uint8 [v] of each voxel's, 0 for none, and whether it says
-    yes, bool [v]. `place` and `order` as for `by_table`; returns what `push` does."""
+    """Push the flags of a front in reverse, by table; returns the same as `push`.
+
+    flag uint8 [v]     the code of each voxel's flag, 0 for none
+    settled bool [v]   whether the flag is yes
+    place, order       scratch; see `by_table`
+    """
     for n in range(flag.shape[0] - 1, by_table(flag, place, order) - 1, -1):
         v = order[n]
         edge = quantiles.first[flag[v]] + np.uint32(settled[v])
@@ -159,7 +173,7 @@ def push_flags(
 
 @part
 def flush(words: np.ndarray, state: Any, count: Any) -> Any:
-    """The last words, from the state; returns how many there are altogether."""
+    """Write the state as the last words; returns the number of all words."""
     while state:
         words[count] = state & np.uint64(0xFFFFFFFF)
         count += 1
@@ -170,10 +184,10 @@ def flush(words: np.ndarray, state: Any, count: Any) -> Any:
 @entry
 def _encode(
     flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
-    quantiles: Quantiles, room: Room,
+    quantiles: Quantiles, scratch: Scratch,
 ) -> int:  # fmt: skip
     """Push everything in reverse; returns how many words there are."""
-    words, place, order, own = room
+    words, place, order, own = scratch
     state, count = np.uint64(0), np.int64(0)
     end = table.shape[0]
     for f in range(sizes.shape[0] - 1, -1, -1):
@@ -192,28 +206,28 @@ def _encode(
 
 
 def words_for(symbols: int) -> np.ndarray:
-    """Room for the words of so many symbols, if each cost as much as one can."""
+    """Allocate the words of this many symbols, enough if each costs the maximum."""
     return np.empty(symbols * PRECISION // 32 + 3, np.uint32)
 
 
 def encode(
     tables: Tables, flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
-    """Code a slab's voxels, in fronts of the given sizes int64 [f]; returns words uint32.
+    """Encode a slab's voxels, in fronts of the given sizes int64 [f]; returns words uint32.
 
-    flag uint8 [v]            the code of every voxel's flag, 0 for none
+    flag uint8 [v]            the code of each voxel's flag, 0 for none
     settled bool [v]          whether the flag is yes, so that no token follows
-    table, token uint16 [v]   of the others
+    table, token uint16 [v]   of the voxels that are not settled
     """
-    room = Room.of(int(np.count_nonzero(flag) + np.count_nonzero(~settled)), tables.quantiles.first.size, sizes)
-    return room.words[: _encode(flag, settled, table, token, sizes, tables.quantiles, room)].copy()
+    scratch = Scratch.of(int(np.count_nonzero(flag) + np.count_nonzero(~settled)), tables.quantiles.first.size, sizes)
+    return scratch.words[: _encode(flag, settled, table, token, sizes, tables.quantiles, scratch)].copy()
 
 
 class Stream(NamedTuple):
-    """A slab's words on their way through the decoder, and its room to work in.
+    """The words of a slab that is being decoded, and the scratch of its decoder.
 
-    words uint32 [n]        taken from the end on
-    state uint64 [2]        the coder's, and how many words are left
+    words uint32 [n]        popped from the end
+    state uint64 [2]        of the coder, and how many words are left
     place int32 [tables]    where the voxels of each table begin in `order`
     order int32 [longest]   the voxels of a front, by table
     """
@@ -225,8 +239,10 @@ class Stream(NamedTuple):
 
 
 def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
-    """Begin to decode words uint32, as `encode` returned them, whose longest front has so many voxels; DamagedError
-    where no encoder writes them."""
+    """Open words uint32 that `encode` returned, for fronts of at most `longest` voxels.
+
+    Raises DamagedError if no encoder can have written them.
+    """
     if words.size and words[-1] == 0:
         raise DamagedError("the entropy-coded part of a slab is not one that an encoder writes")
     state, left = 0, words.size
@@ -238,9 +254,11 @@ def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
 
 
 @entry
-def take(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
-    """Decode the next symbols of a front into token uint16 [v], for voxels that have the tables uint16 [v]; a voxel of
-    table 0 has no symbol, and its token stays. Any words give some symbols of these tables."""
+def pop(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
+    """Pop the next symbols of a front into token uint16 [v], given the tables uint16 [v] of its voxels.
+
+    A voxel of table 0 has no symbol; its token does not change. Any words decode to some symbols of these tables.
+    """
     order = stream.order
     none = by_table(table, stream.place, order)
     state, left, one = stream.state[0], stream.state[1], np.uint64(1)  # numba makes floats of other sums with uint64
@@ -262,6 +280,6 @@ def take(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndar
 
 
 def finish(stream: Stream) -> None:
-    """DamagedError unless exactly what the encoder pushed has been taken."""
+    """Raise DamagedError unless all that the encoder pushed has been popped, and nothing more."""
     if stream.state.any():
         raise DamagedError("the entropy-coded part of a slab holds more than its voxels")

@@ -1,10 +1,10 @@
-"""The entropy coder of slabs whose grey levels have factors (`histogram.py`): every voxel has probabilities of its own.
+"""ANS with a distribution per voxel, for slabs with level factors (`level_factors.py`).
 
-They are the counts of its table, each multiplied by the mean factor of the levels that the token stands for; symbols
-are numbered by ascending level, the escape last. The low bits of a level follow as symbols as well, highest first, by
-the factors of both halves of what is left. The code is that of `entropy.py`, in which a front comes as all its flags,
-and then voxel by voxel. (constriction would want the probabilities of every voxel as floats; in tests it says what this
-must write where all factors are 1.)
+The probabilities of a voxel are the counts of its table, each multiplied by the mean factor of the levels that the
+token stands for. Symbols are numbered by ascending level, with the escape last. The low bits of a level are symbols as
+well, highest bit first; their probabilities are the factors of the two halves of the levels that remain. The code is
+that of `ans.py`: a front begins with all its flags, and its voxels follow one by one. (constriction would need the
+probabilities of every voxel as floats. In tests it defines the result for factors that are all 1.)
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
 from . import symbols
-from .ans import FLAGS, PRECISION, Quantiles, Room, Stream, Tables, flush, push, push_flags
-from .level_factors import Blocks, weigh
+from .ans import FLAGS, PRECISION, Quantiles, Scratch, Stream, Tables, flush, push, push_flags
+from .level_factors import LevelFactors, weigh
 
 _u64 = np.uint64
 
 
 @part
 def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
-    """The edge between both halves of `size` levels from `begin` on, in 2^PRECISION."""
+    """Return the edge between the two halves of `size` levels from `begin` on, in 2^-PRECISION."""
     last = sums.shape[0] - 1
     below = sums[smaller(larger(begin, 0), last)]
     left = sums[smaller(larger(begin + (size >> 1), 0), last)] - below
@@ -35,10 +35,11 @@ def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
 @entry
 def _encode(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray, settled: np.ndarray, sizes: np.ndarray,
-    ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, blocks: Blocks, products: np.ndarray, room: Room,
+    ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, factors: LevelFactors, products: np.ndarray,
+    scratch: Scratch,
 ) -> int:  # fmt: skip
-    """Push everything in reverse; returns how many words there are. `products` uint32 [longest table] is room too."""
-    words, place, order, _ = room
+    """Push everything in reverse; returns the number of words. `products` uint32 [longest table] is scratch as well."""
+    words, place, order, _ = scratch
     state, used = _u64(0), np.int64(0)
     end = voxel.shape[0]
     for f in range(sizes.shape[0] - 1, -1, -1):
@@ -48,14 +49,14 @@ def _encode(
                 continue
             c = np.int64(classes[v])
             low, reach = symbols.LOW_BITS[c], symbols.REACH[c]
-            begin, _, below, tokens, total = weigh(mean[v], c, ordered, escape, blocks, products)
+            begin, _, below, tokens, total = weigh(mean[v], c, ordered, escape, factors, products)
             size, scale = 2 * reach, (1 << PRECISION) - (2 * reach + 1)
             i = ((voxel[v] - begin) >> low) + reach
             if 0 <= i < size:
                 level = begin + ((i - reach) << low)
                 for k in range(low):
                     half = (voxel[v] - level) >> (k + 1) << (k + 1)
-                    edge = _middle(blocks.sums, level + half, 2 << k)
+                    edge = _middle(factors.sums, level + half, 2 << k)
                     upper = (voxel[v] - level) >> k & 1
                     state, used = push(words, state, used, edge if upper else 0, 1 << PRECISION if upper else edge)
                 for count in products[i:reach]:
@@ -73,30 +74,31 @@ def _encode(
 
 
 def encode(
-    tables: Tables, blocks: Blocks, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray,
+    tables: Tables, factors: LevelFactors, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray,
     settled: np.ndarray, sizes: np.ndarray, bits: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Code a slab's voxels, in fronts of the given sizes int64 [f]; returns words uint32 and raw bits uint8: the ranks,
-    of so many bits, of voxels that escape.
+    """Encode a slab's voxels, in fronts of the given sizes int64 [f].
 
-    voxel, mean int32 [v]; classes uint8 [v], those whose tables are used
-    flag uint8 [v]       the code of every voxel's flag, 0 for none
+    Returns words uint32 and raw bits uint8. The raw bits are the grey levels of escapes, in `bits` bits each.
+
+    voxel, mean int32 [v]
+    classes uint8 [v]    the corrected classes
+    flag uint8 [v]       the code of each voxel's flag, 0 for none
     settled bool [v]     whether the flag is yes, so that no token follows
     """
     escapes = np.zeros(voxel.size, bool)
     count = int(np.count_nonzero(flag)) + _count(voxel, mean, classes, settled, escapes)
-    room, products = Room.of(count, FLAGS, sizes), np.empty(tables.ordered.shape[2], np.uint32)
+    scratch, products = Scratch.of(count, FLAGS, sizes), np.empty(tables.ordered.shape[2], np.uint32)
     used = _encode(
-        voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, blocks, products,
-        room,
+        voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, factors, products,
+        scratch,
     )  # fmt: skip
-    return room.words[:used].copy(), _raw(voxel[escapes], bits)
+    return scratch.words[:used].copy(), _raw(voxel[escapes], bits)
 
 
 @entry
 def _count(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, escapes: np.ndarray) -> int:
-    """How many symbols the voxels have, and into bool [v] which of them are farther from their means than their tables
-    reach."""
+    """Count the symbols of the voxels, and mark in `escapes` bool [v] those that lie outside their tables."""
     total = 0
     for v in range(voxel.shape[0]):
         if settled[v]:
@@ -109,14 +111,14 @@ def _count(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np
     return total
 
 
-def _raw(ranks: np.ndarray, bits: int) -> np.ndarray:
-    """Ranks in so many bits each, least significant first, in bytes."""
-    return np.packbits((ranks[:, None] >> np.arange(bits)) & 1, bitorder="little")
+def _raw(levels: np.ndarray, bits: int) -> np.ndarray:
+    """Pack grey levels in `bits` bits each, least significant bit first, into bytes."""
+    return np.packbits((levels[:, None] >> np.arange(bits)) & 1, bitorder="little")
 
 
 @part
-def _pop(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tuple[Any, Any]:
-    """The state uint64 once the symbol between these edges has been taken, and how many words are left then."""
+def _pop_symbol(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tuple[Any, Any]:
+    """Pop the symbol between two edges; returns the new state uint64 and the number of words left."""
     low = state & _u64((1 << PRECISION) - 1)
     state = (state >> _u64(PRECISION)) * _u64(end - begin) + (low - _u64(begin))
     if state < _u64(1 << 32) and left > 0:
@@ -126,13 +128,16 @@ def _pop(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tupl
 
 
 @entry
-def take(
+def pop(
     mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, stream: Stream, ordered: np.ndarray,
-    escape: np.ndarray, products: np.ndarray, blocks: Blocks, raw: np.ndarray, position: int, bits: int, limit: int,
-    voxel: np.ndarray,
+    escape: np.ndarray, products: np.ndarray, factors: LevelFactors, raw: np.ndarray, position: int, bits: int,
+    limit: int, voxel: np.ndarray,
 ) -> int:  # fmt: skip
-    """Decode the voxels int32 [v] of a front, where they are not settled bool [v]. Returns the position in the raw bits
-    after them, or −1, as `residual.to_voxels` does. `products` uint32 [longest table] is room to work in."""
+    """Pop the voxels int32 [v] of a front that are not settled bool [v].
+
+    Returns the position in the raw bits after them, or −1 if the raw bits end too soon or a voxel lies outside
+    0 … limit. `products` uint32 [longest table] is scratch.
+    """
     state, left = stream.state[0], np.int64(stream.state[1])
     mask = _u64((1 << PRECISION) - 1)
     for v in range(mean.shape[0]):
@@ -140,10 +145,10 @@ def take(
             continue
         c = np.int64(classes[v])
         low, reach = symbols.LOW_BITS[c], symbols.REACH[c]
-        begin, _, below, _, total = weigh(mean[v], c, ordered, escape, blocks, products)
+        begin, _, below, _, total = weigh(mean[v], c, ordered, escape, factors, products)
         size, scale, quantile = 2 * reach, (1 << PRECISION) - (2 * reach + 1), np.int64(state & mask)
-        # Symbol i, with so much below it, begins at below · scale // total + i, which is not beyond the quantile if
-        # below · scale < (quantile − i + 1) · total.
+        # Symbol i begins at below · scale // total + i, where `below` is the sum of all symbols before it. This is not
+        # beyond the quantile if below · scale < (quantile − i + 1) · total.
         i: Any = reach
         while i > 0 and below * scale >= (quantile - i + 1) * total:
             i -= 1
@@ -153,7 +158,7 @@ def take(
             i += 1
         first = below * scale // total + i
         if i == size:
-            state, left = _pop(stream.words, state, left, first, 1 << PRECISION)
+            state, left = _pop_symbol(stream.words, state, left, first, 1 << PRECISION)
             if position + bits > raw.shape[0] << 3:
                 return -1
             level: Any = np.int64(0)
@@ -161,16 +166,16 @@ def take(
                 level |= np.int64((raw[(position + k) >> 3] >> ((position + k) & 7)) & 1) << k
             position += bits
         else:
-            state, left = _pop(
+            state, left = _pop_symbol(
                 stream.words, state, left, first, (below + np.int64(products[i])) * scale // total + i + 1
             )
             level = begin + ((i - reach) << low)
             for k in range(low - 1, -1, -1):
-                edge = _middle(blocks.sums, level, 2 << k)
+                edge = _middle(factors.sums, level, 2 << k)
                 if np.int64(state & mask) < edge:
-                    state, left = _pop(stream.words, state, left, 0, edge)
+                    state, left = _pop_symbol(stream.words, state, left, 0, edge)
                 else:
-                    state, left = _pop(stream.words, state, left, edge, 1 << PRECISION)
+                    state, left = _pop_symbol(stream.words, state, left, edge, 1 << PRECISION)
                     level += 1 << k
         if level < 0 or level > limit:
             return -1

@@ -1,8 +1,8 @@
-"""Sparse histograms: volumes that use few of the values in their range are coded by the rank of a value.
+"""Histogram packing: close the gaps in the histogram of a volume that uses few of the values in its range.
 
-A rescaled CT uses every third value, and a padded one has −2000 outside of its circle and nothing down to −1024.
-Closing such gaps makes the prediction's steps small again. A mapping is a list of runs of values that may occur; ranks
-count through them in ascending order. The idea is the histogram packing of Ferreira & Pinho 2002.
+A rescaled CT may use every third value only. A padded CT may have −2000 outside its circle and no value from there to
+−1024. Without these gaps residuals are small again. A packing is a list of runs of values that may occur; grey levels
+number these values in ascending order. The idea is the histogram packing of Ferreira & Pinho 2002.
 """
 
 from __future__ import annotations
@@ -13,43 +13,46 @@ import numpy as np
 
 from ..runtime.compiled import entry
 
-LONG_GAP = 256  # gaps at least this long are closed wherever they are: they are padding or metal, not noise
-DENSE = 0.95  # a core of the histogram that uses less than this of its values is closed up altogether
-CORE = 0.02  # the core is what lies between these quantiles
+LONG_GAP = 256  # longer gaps are always closed: they stem from padding or metal, not from noise
+DENSE = 0.95  # every gap is closed where the core of the histogram uses less than this share of its values
+CORE = 0.02  # the core lies between the quantiles CORE and 1 − CORE
 
 
 def level_type(limit: int) -> type[np.signedinteger]:
-    """What grey levels 0 … limit are stored as: half of it stays longer in caches."""
+    """Return the type of grey levels 0 … limit: int16 where possible, since it takes half the space in caches."""
     return np.int16 if limit < 1 << 15 else np.int32
 
 
 @dataclass(frozen=True)
-class Mapping:
-    """Runs of values that may occur: int64 [runs, 2] (first, past the last), ascending, apart from each other."""
+class HistogramPacking:
+    """The runs of values that may occur in a volume.
+
+    runs int64 [n, 2]   first value and the one past the last; ascending, with a gap between any two
+    """
 
     runs: np.ndarray
 
     @property
     def limit(self) -> int:
-        """The largest rank."""
+        """The largest grey level."""
         return int((self.runs[:, 1] - self.runs[:, 0]).sum()) - 1
 
     def values(self) -> np.ndarray:
-        """The value of every rank: int64 [limit + 1]."""
+        """Return the value of every grey level: int64 [limit + 1]."""
         return np.concatenate([np.arange(first, end) for first, end in self.runs])
 
     def forward(self, voxels: np.ndarray, kind: type[np.signedinteger] = np.int32) -> np.ndarray:
-        """Ranks of voxels, of the same shape and a type that holds the largest; every voxel must have one."""
+        """Map voxels to grey levels, of the same shape. `kind` must hold `limit`, and every voxel must lie in a run."""
         table = np.zeros(int(self.runs[-1, 1] - self.runs[0, 0]), kind)
         table[self.values() - self.runs[0, 0]] = np.arange(self.limit + 1)
-        ranks = np.empty(voxels.shape, kind)
-        _look_up(np.ravel(voxels), int(self.runs[0, 0]), table, ranks.reshape(-1))
-        return ranks
+        levels = np.empty(voxels.shape, kind)
+        _look_up(np.ravel(voxels), int(self.runs[0, 0]), table, levels.reshape(-1))
+        return levels
 
-    def backward(self, ranks: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """Voxels of ranks 0 … limit, of the given dtype and the same shape."""
-        voxels = np.empty(ranks.shape, dtype)
-        _look_up(np.ravel(ranks), 0, self.values().astype(dtype), voxels.reshape(-1))
+    def backward(self, levels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Map grey levels 0 … limit to voxels, of the given dtype and the same shape."""
+        voxels = np.empty(levels.shape, dtype)
+        _look_up(np.ravel(levels), 0, self.values().astype(dtype), voxels.reshape(-1))
         return voxels
 
 
@@ -66,34 +69,37 @@ def _look_up(values: np.ndarray, offset: int, table: np.ndarray, out: np.ndarray
 
 
 def histogram(values: np.ndarray) -> tuple[int, np.ndarray]:
-    """The least of integer values, and how often it and each one up to the greatest occur: int64 [range]."""
+    """Return the least of integer values, and the counts int64 [range] of all values from it to the greatest."""
     low, high = int(values.min()), int(values.max())
     counts = np.zeros(high - low + 1, np.int64)
-    _count(np.ravel(values), low, counts)  # numpy's bincount would widen them all first
+    _count(np.ravel(values), low, counts)  # numpy's bincount would first widen all values
     return low, counts
 
 
 def _pays(used: np.ndarray, voxels: int) -> bool:
-    """Whether listing the values that occur takes fewer bits than their ranks save; not so for few random voxels."""
+    """Return whether packing saves more bits than a list of the values costs; it does not for a few random voxels."""
     density = (used[-1] - used[0] + 1) / used.size
     return bool(voxels * np.log2(density) > 2 * used.size * (2 + np.log2(density)))
 
 
-def find(voxels: np.ndarray) -> Mapping:
-    """The mapping to use for a volume of u1, i1, u2 or i2."""
+def find(voxels: np.ndarray) -> HistogramPacking:
+    """Find the packing for a volume of u1, i1, u2 or i2."""
     return of_histogram(*histogram(voxels))
 
 
-def of_histogram(low: int, counts: np.ndarray) -> Mapping:
-    """The same for a volume with this `histogram`: all values from its least to its greatest, or without the long gaps,
-    or, where even the core of the histogram has holes, the values that occur and no others."""
+def of_histogram(low: int, counts: np.ndarray) -> HistogramPacking:
+    """Find the packing for a volume with this `histogram`.
+
+    It allows all values from the least to the greatest except those in long gaps. Where the core of the histogram has
+    holes as well, it allows only values that occur.
+    """
     used = np.flatnonzero(counts)
-    body = max(np.split(used, np.flatnonzero(np.diff(used) > LONG_GAP) + 1), key=len)  # without padding and metal
+    body = max(np.split(used, np.flatnonzero(np.diff(used) > LONG_GAP) + 1), key=len)  # excludes padding and metal
     share = counts[body] / counts[body].sum()
-    upto = np.cumsum(share)
-    core = body[(upto > CORE) & (upto - share < 1 - CORE)]
+    cumulative = np.cumsum(share)
+    core = body[(cumulative > CORE) & (cumulative - share < 1 - CORE)]
     sparse = core.size > 1 and core.size < DENSE * (core[-1] - core[0] + 1) and _pays(used, int(counts.sum()))
     breaks = np.flatnonzero(np.diff(used) > (1 if sparse else LONG_GAP))
     first = used[np.concatenate([[0], breaks + 1])]
     end = used[np.concatenate([breaks, [used.size - 1]])] + 1
-    return Mapping(np.stack([first, end], axis=1).astype(np.int64) + low)
+    return HistogramPacking(np.stack([first, end], axis=1).astype(np.int64) + low)

@@ -1,10 +1,10 @@
-"""Factors of grey levels: how much more or less often each one occurs than the densities around it say.
+"""Level factors: how much more or less often each grey level occurs than the densities around it expect.
 
-Rescaled series have combs, where every second level hardly occurs; air that is clipped, masks and reserved values end a
-histogram in the midst of noise. No smooth density knows of either, whatever its mean. Where it pays, a slab states a
-factor for every level, in eighths of an octave, by which the probability of the level is multiplied wherever it could
-occur, and no level below 0 or above the limit has any. (After the histogram-based schemes for sparse images, Pinho
-2002, but a rare level stays possible.) `weighted.py` is the coder that multiplies.
+Rescaled series have combs, in which every second level is rare. Clipped air, masks and reserved values end a histogram
+amid noise. No smooth density can describe either, whatever its mean. Where it pays, a slab states a factor for every
+level, in eighths of an octave. The probability of a level is multiplied by its factor wherever the level could occur;
+levels below 0 or above the limit have factor 0. (After the histogram-based schemes for sparse images, Pinho 2002, but a
+rare level stays possible.) The coder that multiplies is `ans_by_voxel.py`.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from ..wire import rice
 from ..wire.cursor import Cursor, varint
 from . import symbols
 
-UNIT = 256  # a factor of 1
+UNIT = 256  # represents a factor of 1
 EIGHTHS = np.array([256, 279, 304, 332, 362, 395, 431, 470], np.int64)  # UNIT · 2^(i/8)
 LOWEST, HIGHEST = -64, 31  # exponents: factors of 1/256 to 14.7
-PERIODS = 16  # a level's exponent is told by that of the level so many before it, at most
+PERIODS = 16  # largest distance to the earlier level from whose exponent a level's exponent is predicted
 LOW = int(symbols.LOW_BITS.max()) + 1
 PAD = 320  # blocks before the first level, of which a table reaches 205
-TAIL = 288  # and after the last
-SAMPLE = 1 << 19  # voxels that the encoder looks at, unless it is told otherwise
-PRIOR = 3  # occurrences, as many as expected, that every level is given to begin with
-COST, LISTED = 8.0, 1.5  # bits that a level's exponent must save, and those of a level within the list that has none
+TAIL = 288  # blocks after the last level
+SAMPLE = 1 << 19  # voxels that the encoder examines, by default
+PRIOR = 3  # occurrences added to both the actual and the expected count of every level
+COST, LISTED = 8.0, 1.5  # bits that an exponent must save to be stated; bits of a listed level whose exponent is 0
 
 
-class Blocks(NamedTuple):
-    """Factors of levels 0 … limit as the coder wants them, for tokens of 2^l levels each.
+class LevelFactors(NamedTuple):
+    """The factors of levels 0 … limit, prepared for the coder, whose tokens stand for 2^l levels each.
 
-    factors uint16 [n]   mean factor of blocks of 2^l levels, levels outside having none: for every l, for every
-                         phase 0 … 2^l − 1, those that begin at level phase + k·2^l, k from −PAD on
-    first int64 [LOW]    where those of l begin
-    length int64 [LOW]   how many a phase has
-    sums int64 [s]       sums of factors: of all levels below this one
+    means uint16 [n]     mean factors of blocks of 2^l levels, where levels outside 0 … limit count as 0: for every l,
+                         for every phase 0 … 2^l − 1, the blocks that begin at level phase + k·2^l, k from −PAD on
+    first int64 [LOW]    index of the first block of each l
+    length int64 [LOW]   number of blocks of a phase
+    sums int64 [s]       sum of the factors of all levels below this one
     """
 
-    factors: np.ndarray
+    means: np.ndarray
     first: np.ndarray
     length: np.ndarray
     sums: np.ndarray
 
 
-def blocks(exponents: np.ndarray) -> Blocks:
-    """Of exponents int64 [limit + 1] within LOWEST … HIGHEST."""
+def of_exponents(exponents: np.ndarray) -> LevelFactors:
+    """Prepare the factors of exponents int64 [limit + 1] within LOWEST … HIGHEST."""
     octave, eighth = exponents >> 3, EIGHTHS[exponents & 7]
     factors = np.where(octave < 0, eighth >> np.maximum(-octave, 0), eighth << np.maximum(octave, 0))
     sums = np.concatenate([[0], np.cumsum(factors)])
@@ -61,27 +61,29 @@ def blocks(exponents: np.ndarray) -> Blocks:
         parts.append(np.ascontiguousarray((np.diff(edges, axis=0) >> low).T, np.uint16))
     first = np.cumsum([0, *(part.size for part in parts[:-1])])
     length = np.array([part.shape[1] for part in parts])
-    return Blocks(np.concatenate([part.ravel() for part in parts]), first, length, sums)
+    return LevelFactors(np.concatenate([part.ravel() for part in parts]), first, length, sums)
 
 
 @part
 def weigh(
-    mean: Any, c: Any, ordered: np.ndarray, escape: np.ndarray, blocks: Blocks, products: np.ndarray
+    mean: Any, c: Any, ordered: np.ndarray, escape: np.ndarray, factors: LevelFactors, products: np.ndarray
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """The weighted counts of a voxel with this mean and class, as `entropy.Tables` has counts: those of its tokens by
-    ascending level into `products` uint32, for 2^20 counts with factors below 2^12 fit 32 bits.
+    """Weigh the counts of a voxel's table with the level factors, given its mean and class.
 
-    Returns the level at which token `reach` begins, which is near the mean; where the tokens' factors begin in
-    `blocks`; and the sums of what lies below token `reach`, of all tokens, and of these and the escape.
+    Writes the weighted counts of its tokens, by ascending level, to `products` uint32. 32 bits suffice, because counts
+    sum to 2^20 and factors are below 2^12. `ordered` and `escape` are those of `ans.Tables`.
+
+    Returns the level at which token `reach` begins, which is near the mean; the index in `factors.means` of the first
+    token; and three sums of weighted counts: below token `reach`, of all tokens, and of all tokens and the escape.
     """
     begin, mirrored, table = symbols.ascending(np.int64(mean), c)
     low, reach = symbols.LOW_BITS[c], symbols.REACH[c]
     phase = begin & ((1 << low) - 1)
-    at = blocks.first[low] + phase * blocks.length[low] + (begin >> low) - reach + PAD
-    counts, factors = ordered[table, mirrored, : 2 * reach], blocks.factors[at : at + 2 * reach]
+    at = factors.first[low] + phase * factors.length[low] + (begin >> low) - reach + PAD
+    counts, means = ordered[table, mirrored, : 2 * reach], factors.means[at : at + 2 * reach]
     out = products[: 2 * reach]
     for i in range(out.shape[0]):
-        out[i] = np.uint32(counts[i] * np.uint32(factors[i]))
+        out[i] = np.uint32(counts[i] * np.uint32(means[i]))
     below, above = np.int64(0), np.int64(0)
     for count in products[:reach]:
         below += np.int64(count)
@@ -91,14 +93,17 @@ def weigh(
 
 
 def to_bytes(exponents: np.ndarray) -> bytes:
-    """What a slab says of exponents int64 [limit + 1]: a period; how many are listed, all others being 0; and each
-    one's difference to that of a period before."""
+    """Serialise exponents int64 [limit + 1].
+
+    The bytes hold a period, the number of exponents that are listed (all later ones are 0), and the difference of each
+    listed exponent to that of one period earlier.
+    """
     listed = exponents[: int(np.flatnonzero(exponents).max(initial=-1)) + 1]
 
-    def coded(period: int) -> bytes:
+    def listing(period: int) -> bytes:
         return bytes([period]) + varint(listed.size) + rice.encode(listed - _delayed(listed, period))
 
-    return min(map(coded, range(1, PERIODS + 1)), key=len)
+    return min(map(listing, range(1, PERIODS + 1)), key=len)
 
 
 def _delayed(values: np.ndarray, period: int) -> np.ndarray:
@@ -106,7 +111,7 @@ def _delayed(values: np.ndarray, period: int) -> np.ndarray:
 
 
 def from_bytes(data: bytes, limit: int) -> np.ndarray:
-    """The exponents int64 [limit + 1] that `to_bytes` wrote; DamagedError where it does not write such."""
+    """Read the exponents int64 [limit + 1] that `to_bytes` wrote; DamagedError if it cannot have written the data."""
     reader = Cursor(data, "its list of factors")
     period, count = reader.take(1)[0], reader.varint(limit + 1)
     if not 0 < period <= PERIODS:
@@ -126,18 +131,22 @@ def from_bytes(data: bytes, limit: int) -> np.ndarray:
 @entry
 def _expect(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, ordered: np.ndarray,
-    escape: np.ndarray, products: np.ndarray, blocks: Blocks, expected: np.ndarray, counts: np.ndarray,
+    escape: np.ndarray, products: np.ndarray, factors: LevelFactors, expected: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
-    """Add to `expected` int64 how often every block should occur if its factors are right, in 2^-40, laid out as
-    `Blocks.factors`; and to `counts` int64 [limit + 1] how often every level does. Every `step`th voxel is looked at,
-    but for those that are settled bool [v]; `ordered` and `escape` as `entropy.Tables` has them, `products` as for
-    `weigh`."""
+    """Count how often blocks are expected and how often levels occur, over every `step`th voxel that is not settled.
+
+    expected int64 [n]           added to, in 2^-40: the occurrences of every block that the factors predict, in the
+                                 layout of `LevelFactors.means`
+    counts int64 [limit + 1]     added to: the actual occurrences of every level
+    settled bool [v]             voxels that have no symbol
+    ordered, escape, products    see `weigh`
+    """
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
             continue
         counts[voxel[v]] += 1
         c = np.int64(classes[v])
-        _, at, _, _, total = weigh(mean[v], c, ordered, escape, blocks, products)
+        _, at, _, _, total = weigh(mean[v], c, ordered, escape, factors, products)
         scale = (1 << 40) // total
         out = expected[at : at + 2 * symbols.REACH[c]]
         for i in range(out.shape[0]):
@@ -147,33 +156,33 @@ def _expect(
 @entry
 def _prices(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, ordered: np.ndarray,
-    escape: np.ndarray, products: np.ndarray, blocks: Blocks,
+    escape: np.ndarray, products: np.ndarray, factors: LevelFactors,
 ) -> tuple[float, float]:  # fmt: skip
-    """Bits of the same voxels without factors and with them, but for raw bits."""
+    """Return the bits of the voxels that `_expect` counts, without factors and with them, excluding raw bits."""
     plain, weighted = 0.0, 0.0
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
             continue
         c = np.int64(classes[v])
-        begin, _, _, _, total = weigh(mean[v], c, ordered, escape, blocks, products)
+        begin, _, _, _, total = weigh(mean[v], c, ordered, escape, factors, products)
         _, mirrored, table = symbols.ascending(np.int64(mean[v]), c)
         reach = symbols.REACH[c]
         i = ((np.int64(voxel[v]) - begin) >> symbols.LOW_BITS[c]) + reach
-        own, factor = np.int64(escape[table]), UNIT
+        count, factor = np.int64(escape[table]), UNIT
         if 0 <= i < 2 * reach:
-            # As many levels as the token has, with the voxel's factor: the low bits are in that.
-            own, factor = np.int64(ordered[table, mirrored, i]), blocks.sums[voxel[v] + 1] - blocks.sums[voxel[v]]
-        plain -= np.log2(own / (1 << TABLE_BITS))
-        weighted -= np.log2(own * factor / float(total))
+            # The count times the factor of the voxel's own level: this includes the cost of the low bits.
+            count, factor = np.int64(ordered[table, mirrored, i]), factors.sums[voxel[v] + 1] - factors.sums[voxel[v]]
+        plain -= np.log2(count / (1 << TABLE_BITS))
+        weighted -= np.log2(count * factor / float(total))
     return plain, weighted
 
 
-def _spread(expected: np.ndarray, blocks: Blocks, levels: int) -> np.ndarray:
-    """What is expected of blocks, as of every level: float64 [levels]."""
+def _spread(expected: np.ndarray, factors: LevelFactors, levels: int) -> np.ndarray:
+    """Distribute the expected occurrences of blocks over their levels: float64 [levels]."""
     rising = np.zeros(levels + 1, np.int64)
     for low in range(LOW):
-        count = int(blocks.length[low])
-        part = expected[int(blocks.first[low]) :][: count << low].reshape(1 << low, count)
+        count = int(factors.length[low])
+        part = expected[int(factors.first[low]) :][: count << low].reshape(1 << low, count)
         if not part.any():
             continue
         edges = np.add.outer(np.arange(1 << low), (np.arange(count + 1) - PAD) << low).clip(0, levels)
@@ -184,34 +193,36 @@ def _spread(expected: np.ndarray, blocks: Blocks, levels: int) -> np.ndarray:
     return rising[:-1].cumsum() / (1 << 40)
 
 
-# Between one exponent's ratio and the next one's.
+# The boundaries between the ratios of neighbouring exponents.
 _BETWEEN = 2.0 ** ((np.arange(LOWEST, HIGHEST) + 0.5) / 8)
 
 
 def find(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, ordered: np.ndarray,
-    escape: np.ndarray, limit: int, worthwhile: float, sample: int = SAMPLE,
+    escape: np.ndarray, limit: int, minimum_saving: float, sample: int = SAMPLE,
 ) -> np.ndarray | None:  # fmt: skip
-    """The exponents int64 [limit + 1] that make a slab smallest; None where factors do not pay.
+    """Find the exponents int64 [limit + 1] that make a slab smallest; None where factors do not pay.
 
-    voxel, mean int32 [v], classes uint8 [v]   all voxels of the slab, and with which tables they are coded
-    settled bool [v]                           those that have no symbol
-    worthwhile                                 the share of its bits that factors must save, for they take time
-    sample                                     how many voxels are looked at, at least
+    voxel, mean int32 [v], classes uint8 [v]   all voxels of the slab, with their corrected classes
+    settled bool [v]                           voxels that have no symbol
+    ordered, escape                            of `ans.Tables`
+    minimum_saving                             the share of its bits that factors must save, because they cost time
+    sample                                     the least number of voxels to examine
     """
-    if voxel.size < limit:  # too few to say anything of most levels
+    if voxel.size < limit:  # too few to estimate most levels
         return None
     step = max(1, voxel.size // sample)
     arrays = (voxel, mean, classes, settled, step, ordered, escape, np.empty(ordered.shape[2], np.uint32))
-    even = blocks(np.zeros(limit + 1, np.int64))
-    expected, counts = np.zeros(even.factors.size, np.int64), np.zeros(limit + 1, np.int64)
+    even = of_exponents(np.zeros(limit + 1, np.int64))
+    expected, counts = np.zeros(even.means.size, np.int64), np.zeros(limit + 1, np.int64)
     _expect(*arrays, even, expected, counts)
     likely = _spread(expected, even, limit + 1)
     exponents = np.searchsorted(_BETWEEN, (counts + PRIOR) / (likely + PRIOR)) + LOWEST
     saved = step * (counts * exponents / 8 - likely * (2.0 ** (exponents / 8) - 1) / np.log(2))
     exponents[saved <= COST] = 0
-    # The list ends where those that follow do not save what it costs to come to them.
+    # The list ends where the later exponents do not save what the list costs up to them.
     worth = np.cumsum(np.where(exponents != 0, saved - COST, 0) - LISTED)
     exponents[int(worth.argmax()) + 1 :] = 0
-    plain, weighted = _prices(*arrays, blocks(exponents))
-    return exponents if step * (plain - weighted) - 8 * len(to_bytes(exponents)) > worthwhile * step * plain else None
+    plain, weighted = _prices(*arrays, of_exponents(exponents))
+    saving = step * (plain - weighted) - 8 * len(to_bytes(exponents))
+    return exponents if saving > minimum_saving * step * plain else None

@@ -1,8 +1,8 @@
-"""From means and classes to bytes and back: spike flags, symbols, raw bits, and what the encoder sends along with them.
+"""The payload of a slab: flags of the peak, symbols, raw bits, and the side information for them.
 
-`write` and `Reader` mirror each other. A front is coded as all its flags, then the symbols of all voxels that no flag
-has settled; each table by table, each table's in the order of the voxels. Where grey levels have factors, every voxel
-has a table of its own, and the symbols follow voxel by voxel (`weighted.py`).
+`write` and `Reader` mirror each other. A front begins with all its flags. The symbols of all voxels that no flag has
+settled follow. Both come table by table, those of one table in the order of the voxels. In slabs with level factors
+every voxel has a table of its own, and the symbols follow voxel by voxel (`ans_by_voxel.py`).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ..wire import rice
 from ..wire.cursor import Cursor, string, varint
 from . import ans, ans_by_voxel, level_factors, peak, symbols
 
-WEIGHTED = b"\xff"  # before the corrections of a slab whose grey levels have factors
+WITH_FACTORS = b"\xff"  # precedes the corrections of a slab with level factors
 _NONE = np.empty(0, np.uint8)
-# `ordered` and `escape` of the tables, room for what they make with factors, and these.
-Factors = tuple[np.ndarray, np.ndarray, np.ndarray, level_factors.Blocks]
+# `ordered` and `escape` of the tables, scratch for their products with the level factors, and the level factors.
+Weighing = tuple[np.ndarray, np.ndarray, np.ndarray, level_factors.LevelFactors]
 
 
 class Predictions(NamedTuple):
-    """All voxels of a slab in the order of coding, and what the network said of them before it knew them.
+    """All voxels of a slab in the order of coding, and the outputs of the predictor for them.
 
     sizes int64 [f]            voxels of each front
     voxel int16 or int32 [v]   grey levels
     mean uint16 or int32 [v]   in sixteenths of one
-    classes uint8 [v]          how sure the network was
-    context uint8 [v] or None  of the spike's flags, if the slab has a grey level that may be one
+    classes uint8 [v]          the class of each voxel's scale, from the network
+    context uint8 [v] or None  of the flags of the peak; None if the slab has no candidate
     """
 
     sizes: np.ndarray
@@ -43,41 +43,42 @@ class Predictions(NamedTuple):
 
 
 def write(
-    tables: ans.Tables, predictions: Predictions, limit: int, common: int | None, quiet: bool, worthwhile: float,
-    sample: int = level_factors.SAMPLE,
+    tables: ans.Tables, predictions: Predictions, limit: int, candidate: int | None, has_excluded: bool,
+    minimum_saving: float, sample: int = level_factors.SAMPLE,
 ) -> bytes:  # fmt: skip
-    """Code the voxels of a slab.
+    """Write the payload of a slab; finds the corrections of its classes, its peak and its level factors.
 
-    `limit` is the largest grey level that a voxel can have, `common` one that may be a spike (`spike.candidate`), and
-    `quiet` says that the network has not learned from it, so that the decoder must know it; `worthwhile` is the share
-    of a slab that factors of grey levels must save, and `sample` how many voxels tell whether they do. Here the
-    classes are corrected for the slab, and its spike and factors found.
+    limit            the largest grey level that a voxel can have
+    candidate        the grey level that may become the peak (`peak.candidate`), or None
+    has_excluded     whether the network did not learn from the candidate, so that the decoder must know it
+    minimum_saving   the share of a slab that level factors must save
+    sample           how many voxels decide whether level factors do so
     """
     sizes, voxel, mean, classes, context = predictions
     width = limit.bit_length()
     flag, settled = np.zeros(voxel.size, np.uint8), np.zeros(voxel.size, bool)
     corrections = symbols.correct(voxel, mean, classes, settled, tables.code_length, width)
-    found = _find_spike(tables, voxel, mean, corrected(classes, corrections), limit, common, context)
+    found = _find_peak(tables, voxel, mean, corrected(classes, corrections), limit, candidate, context)
     if found is not None:
         assert context is not None
         flag = looked_up(found.codes, context)
         settled = (flag > 0) & (voxel == found.value)
         corrections = symbols.correct(voxel, mean, classes, settled, tables.code_length, width)
     classes = corrected(classes, corrections)
-    factors = level_factors.find(
-        voxel, mean, classes, settled, tables.ordered, tables.escape, limit, worthwhile, sample
+    exponents = level_factors.find(
+        voxel, mean, classes, settled, tables.ordered, tables.escape, limit, minimum_saving, sample
     )
-    if factors is None:
+    if exponents is None:
         words, raw = _plain(tables, voxel, mean, classes, flag, settled, sizes, width)
     else:
-        blocks = level_factors.blocks(factors)
-        words, raw = ans_by_voxel.encode(tables, blocks, voxel, mean, classes, flag, settled, sizes, width)
-    level = b"" if common is None else varint(common)
+        factors = level_factors.of_exponents(exponents)
+        words, raw = ans_by_voxel.encode(tables, factors, voxel, mean, classes, flag, settled, sizes, width)
+    level = b"" if candidate is None else varint(candidate)
     steps = rice.encode(corrections) if corrections.any() else b""
     parts = [
-        string(steps if factors is None else WEIGHTED + steps),
-        string(level + found.codes.tobytes() if found else level if quiet else b""),
-        b"" if factors is None else string(level_factors.to_bytes(factors)),
+        string(steps if exponents is None else WITH_FACTORS + steps),
+        string(level + found.codes.tobytes() if found else level if has_excluded else b""),
+        b"" if exponents is None else string(level_factors.to_bytes(exponents)),
         varint(words.size),
         words.astype("<u4").tobytes(),
         raw.tobytes(),
@@ -89,7 +90,7 @@ def _plain(
     tables: ans.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray,
     settled: np.ndarray, sizes: np.ndarray, width: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Words uint32 and raw bits uint8 of a slab whose grey levels have no factors; as `weighted.encode`."""
+    """Encode a slab without level factors; returns words uint32 and raw bits uint8. See `ans_by_voxel.encode`."""
     table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
     symbols.to_symbols(voxel, mean, classes, table, token)
     table += ans.FLAGS
@@ -101,7 +102,7 @@ def _plain(
 
 
 def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
-    """The classes uint8 whose tables are used, given the steps int64 [CLASSES] of the slab."""
+    """Return the classes uint8 whose tables are used, given the corrections int64 [CLASSES] of the slab."""
     if not corrections.any():
         return classes
     return looked_up((np.arange(CLASSES) + corrections).astype(np.uint8), classes)
@@ -114,17 +115,17 @@ def _look_up(table: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
 
 
 def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The numbers uint8 of a table at places uint8 [v]. (numpy would widen all places to 64 bits first.)"""
+    """Look up uint8 entries of a table at places uint8 [v]. (numpy would first widen all places to 64 bits.)"""
     out = np.empty(places.shape, np.uint8)
     _look_up(table, places, out)
     return out
 
 
-def _find_spike(
+def _find_peak(
     tables: ans.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, value: int | None,
     context: np.ndarray | None,
-) -> peak.Spike | None:  # fmt: skip
-    """The slab's spike, where flags pay; classes are the corrected ones."""
+) -> peak.Peak | None:  # fmt: skip
+    """Find the slab's peak, given the corrected classes; None where flags do not pay."""
     if value is None or context is None:
         return None
     totals = np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS)
@@ -135,24 +136,24 @@ def _find_spike(
 @entry
 def _add_up(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray, value: int, code_length: np.ndarray,
-    bits: int, total: np.ndarray, spikes: np.ndarray, saved: np.ndarray,
+    bits: int, total: np.ndarray, at_peak: np.ndarray, saved: np.ndarray,
 ) -> None:  # fmt: skip
-    """What `spike.choose` wants to know of every context, and so of the voxels that have the value alone what they
-    would cost without a flag."""
+    """Add up what `peak.choose` needs for every context: the number of voxels, the number of those that have the value,
+    and the bits that these cost without a flag."""
     for v in range(voxel.shape[0]):
         total[context[v]] += 1
         if voxel[v] == value:
-            spikes[context[v]] += 1
+            at_peak[context[v]] += 1
             saved[context[v]] += symbols.price(voxel[v], mean[v], classes[v], code_length, bits)
 
 
-class _Room(NamedTuple):
-    """What is between the stages, for the voxels of a front [v].
+class _Scratch(NamedTuple):
+    """Scratch for the voxels of a front [v].
 
-    classes uint8   the corrected ones
+    classes uint8   corrected
     table uint16    0 for no symbol
     token uint16
-    settled bool    whether a flag says that the voxel is the spike
+    settled bool    whether a flag says that the voxel has the peak's level
     voxel int32
     """
 
@@ -164,81 +165,84 @@ class _Room(NamedTuple):
 
 
 class _Slab(NamedTuple):
-    """What the symbols of a slab are decoded with, but for factors of grey levels.
+    """All that decodes the symbols of a slab, except level factors.
 
-    corrections uint8 [CLASSES]   the class whose tables serve every class
-    codes, spike                  of the flags; no codes where there are none
+    corrections uint8 [CLASSES]   the class whose tables replace those of each class
+    codes uint8 [CONTEXTS or 0]   of the flags; empty where there are none
+    peak                          the grey level that flags stand for
     raw uint8 [bytes]             raw bits
-    limit, bits                   the largest grey level, and what one takes as raw bits
+    limit, bits                   the largest grey level, and how many raw bits a grey level takes
     """
 
     corrections: np.ndarray
     codes: np.ndarray
-    spike: int
+    peak: int
     stream: ans.Stream
     quantiles: ans.Quantiles
     raw: np.ndarray
     limit: int
     bits: int
-    room: _Room
+    scratch: _Scratch
 
 
 @part
-def _take_flags(context: np.ndarray, slab: _Slab) -> None:
-    """The flags of a front into the slab's room, where there is a context uint8 [v] for every voxel."""
-    size, room = context.shape[0], slab.room
-    room.settled[:] = False
+def _pop_flags(context: np.ndarray, slab: _Slab) -> None:
+    """Pop the flags of a front into the slab's scratch; without contexts uint8 [v], no voxel is settled."""
+    size, scratch = context.shape[0], slab.scratch
+    scratch.settled[:] = False
     if size:
-        table, token = room.table[:size], room.token[:size]
+        table, token = scratch.table[:size], scratch.token[:size]
         token[:] = 0
         for v in range(size):
             table[v] = slab.codes[context[v]]
-        ans.take(slab.stream, slab.quantiles, table, token)
+        ans.pop(slab.stream, slab.quantiles, table, token)
         for v in range(size):
-            room.settled[v] = token[v] == 1
-            room.voxel[v] = slab.spike
+            scratch.settled[v] = token[v] == 1
+            scratch.voxel[v] = slab.peak
 
 
 @entry
-def _take(
-    mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab, factors: Factors | None, position: int
+def _decode_front(
+    mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab, weighing: Weighing | None, position: int
 ) -> int:
-    """The voxels of a front into the slab's room: flags, then symbols, then raw bits, of which `position` have been
-    taken. Returns how many have been then, or −1, as `residual.to_voxels` does."""
-    size, room = mean.shape[0], slab.room
-    table, token, settled, voxel = room.table[:size], room.token[:size], room.settled[:size], room.voxel[:size]
-    coded = room.classes[:size]
-    _take_flags(context, slab)
+    """Decode the voxels of a front into the slab's scratch: flags, then symbols, then raw bits from `position` on.
+
+    Returns the position in the raw bits after them, or −1 as from `symbols.to_voxels`.
+    """
+    size, scratch = mean.shape[0], slab.scratch
+    table, token, settled = scratch.table[:size], scratch.token[:size], scratch.settled[:size]
+    coded, voxel = scratch.classes[:size], scratch.voxel[:size]
+    _pop_flags(context, slab)
     for v in range(size):
         coded[v] = slab.corrections[classes[v]]
-    if factors is None:
+    if weighing is None:
         symbols.locate(mean, coded, table)
         for v in range(size):
             table[v] = 0 if settled[v] else table[v] + ans.FLAGS
-        ans.take(slab.stream, slab.quantiles, table, token)
+        ans.pop(slab.stream, slab.quantiles, table, token)
         return symbols.to_voxels(mean, coded, token, settled, slab.raw, position, slab.bits, slab.limit, voxel)
-    ordered, escape, products, blocks = factors
-    return ans_by_voxel.take(
-        mean, coded, settled, slab.stream, ordered, escape, products, blocks, slab.raw, position, slab.bits, slab.limit,
-        voxel,
+    ordered, escape, products, factors = weighing
+    return ans_by_voxel.pop(
+        mean, coded, settled, slab.stream, ordered, escape, products, factors, slab.raw, position, slab.bits,
+        slab.limit, voxel,
     )  # fmt: skip
 
 
 @entry
 def _serve(
     consumer: rendezvous.Consumer, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray,
-    slab: _Slab, factors: Factors | None,
+    slab: _Slab, weighing: Weighing | None,
 ) -> tuple[bool, int]:  # fmt: skip
-    """As `rendezvous.ByCalls.serve`, all compiled; returns what the last `_take` did as well."""
+    """Serve a consumer in compiled code; see `rendezvous.ByCalls.serve`. Also returns the position in the raw bits."""
     position = 0
     for begin, end in consumer.pieces:
         rendezvous.wait(consumer.requested, consumer.patience)
         if consumer.ended[0]:
             return False, position
         if position >= 0 and begin < end:
-            position = _take(mean[begin:end], classes[begin:end], context[begin:end], slab, factors, position)
+            position = _decode_front(mean[begin:end], classes[begin:end], context[begin:end], slab, weighing, position)
             for v in range(begin, end):
-                voxel[v] = slab.room.voxel[v - begin]
+                voxel[v] = slab.scratch.voxel[v - begin]
         if position < 0:
             voxel[begin:end] = 0
         rendezvous.release(consumer.served)
@@ -246,35 +250,43 @@ def _serve(
 
 
 class Reader:
-    """Decodes what `write` wrote, front by front. `peak` is the grey level that contexts are asked for, or None;
-    `excluded` the one that the network does not learn from, or None."""
+    """Decodes a payload that `write` wrote, front by front.
+
+    peak       the grey level that contexts refer to, or None
+    excluded   the grey level that the network does not learn from, or None
+    """
 
     def __init__(self, tables: ans.Tables, data: Cursor, limit: int, longest: int) -> None:
-        """Takes all that is left of `data`; voxels are 0 … limit, and the longest front has so many. DamagedError where
-        it is not what `write` writes."""
+        """Read the rest of `data`, for voxels 0 … limit and fronts of at most `longest` voxels.
+
+        Raises DamagedError if `write` cannot have written it.
+        """
         self._position = 0
         steps = data.string()
-        has_factors = steps.startswith(WEIGHTED)
-        corrections = _read_corrections(steps[len(WEIGHTED) :] if has_factors else steps)
-        self.excluded, codes = _read_spike(data.string(), limit)
-        self._factors: Factors | None = None
+        has_factors = steps.startswith(WITH_FACTORS)
+        corrections = _read_corrections(steps[len(WITH_FACTORS) :] if has_factors else steps)
+        self.excluded, codes = _read_peak(data.string(), limit)
+        self._weighing: Weighing | None = None
         if has_factors:
-            blocks = level_factors.blocks(level_factors.from_bytes(data.string(), limit))
-            self._factors = tables.ordered, tables.escape, np.empty(tables.ordered.shape[2], np.uint32), blocks
+            factors = level_factors.of_exponents(level_factors.from_bytes(data.string(), limit))
+            self._weighing = tables.ordered, tables.escape, np.empty(tables.ordered.shape[2], np.uint32), factors
         self.peak = self.excluded if codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         stream = ans.stream(tables, words, longest)
-        room = _Room(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
+        scratch = _Scratch(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
         self._slab = _Slab(
             corrections, codes, self.peak or 0, stream, tables.quantiles, np.frombuffer(data.rest(), np.uint8), limit,
-            limit.bit_length(), room,
+            limit.bit_length(), scratch,
         )  # fmt: skip
 
     def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """The voxels int32 [v] of the next front, until the next call; contexts are needed where there is a spike."""
+        """Decode the voxels int32 [v] of the next front, a view that is valid until the next call.
+
+        Contexts are needed where `peak` is not None.
+        """
         contexts = _NONE if self.peak is None or context is None else context
-        self._check(_take(mean, classes, contexts, self._slab, self._factors, self._position))
-        return self._slab.room.voxel[: mean.size]
+        self._check(_decode_front(mean, classes, contexts, self._slab, self._weighing, self._position))
+        return self._slab.scratch.voxel[: mean.size]
 
     def serve(
         self,
@@ -284,9 +296,12 @@ class Reader:
         classes: np.ndarray,
         context: np.ndarray,
     ) -> bool:
-        """As `rendezvous.ByCalls.serve`, without Python: from means int32, classes and contexts uint8."""
+        """Serve a consumer without Python, from means int32, classes and contexts uint8.
+
+        See `rendezvous.ByCalls.serve`.
+        """
         contexts = _NONE if self.peak is None else context
-        is_through, position = _serve(consumer, voxel, mean, classes, contexts, self._slab, self._factors)
+        is_through, position = _serve(consumer, voxel, mean, classes, contexts, self._slab, self._weighing)
         self._check(position)
         return is_through
 
@@ -296,14 +311,14 @@ class Reader:
             raise DamagedError("it decodes to voxels that the volume cannot have")
 
     def finish(self) -> None:
-        """DamagedError unless exactly what was written has been taken."""
+        """Raise DamagedError unless all that was written has been decoded, and nothing more."""
         ans.finish(self._slab.stream)
         if -(-self._position // 8) != self._slab.raw.size:
             raise DamagedError("it holds more raw bits than its voxels have")
 
 
 def _read_corrections(data: bytes) -> np.ndarray:
-    """The class whose tables serve every class: uint8 [CLASSES]."""
+    """Read the class whose tables replace those of each class: uint8 [CLASSES]."""
     classes = np.arange(CLASSES)
     if data:
         classes += rice.decode(data, CLASSES)
@@ -312,8 +327,8 @@ def _read_corrections(data: bytes) -> np.ndarray:
     return classes.astype(np.uint8)
 
 
-def _read_spike(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
-    """The quiet grey level or None, and the codes uint8 of its flags [CONTEXTS] where it is a spike, else [0]."""
+def _read_peak(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
+    """Read the excluded grey level or None, and the codes uint8 of its flags: [CONTEXTS] if it is the peak, or [0]."""
     if not data:
         return None, np.empty(0, np.uint8)
     reader = Cursor(data, "its list of flags")
@@ -321,5 +336,5 @@ def _read_spike(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
     if codes.size not in (0, peak.CONTEXTS):
         raise DamagedError(f"its list of flags has {codes.size} codes, where 0 or {peak.CONTEXTS} are possible")
     if value > limit:
-        raise DamagedError(f"its spike is {value}, beyond the largest grey level {limit}")
+        raise DamagedError(f"its peak is {value}, beyond the largest grey level {limit}")
     return value, codes

@@ -1,13 +1,13 @@
-"""Voxel <-> symbol: what the entropy coder gets, given where the network puts the mean and how sure it is.
+"""Map voxels to symbols of the entropy coder, and symbols to voxels, given the network's mean and class.
 
-The scale picks one of 76 *classes*, a quarter of an octave apart. Below two grey levels the place of the mean between
-two grey levels matters as well: a class has then 2, 4 or 8 *shifts*, and as its tables are symmetric, a mean below the
-nearest grey level is the mirror image of one above. Each (class, shift) is one table of the entropy coder. Above eight
-grey levels the lowest bits of a residual are as good as random and are stored as they are (`low_bits`), so that
-alphabets stay short.
+The scale selects one of 76 *classes*, a quarter of an octave apart. Below two grey levels of scale the position of the
+mean between two grey levels matters as well. These classes have 2, 4 or 8 *shifts*. Their tables are symmetric: a mean
+below the nearest grey level uses the mirrored table of one above. Each (class, shift) has one table of the entropy
+coder. Above eight grey levels of scale the lowest bits of a residual are as good as random. They are stored as raw bits
+(`LOW_BITS`), so that alphabets stay short.
 
-A symbol is  token = ((sign · (voxel − nearest)) >> low_bits) + reach,  or  2 · reach  for an escape, after which the
-voxel itself follows in raw bits.
+A token is  token = ((sign · (voxel − nearest)) >> low_bits) + reach,  or  2 · reach  for an escape. After an escape
+the voxel itself follows in raw bits.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ FRACTION = 16  # means are in sixteenths of a grey level
 
 
 def class_log_scale(c: int) -> float:
-    """log2 of the scale at the middle of class c, in grey levels."""
+    """Return log2 of the scale in the middle of class c, in grey levels."""
     return (4 * c + 1.5 - CLASS_ORIGIN) / 16 - 2
 
 
-# A step of at most half a scale between shifts: rounding the mean to it costs under 0.005 bit.
+# Shifts are at most half a scale apart: rounding the mean to them costs less than 0.005 bit.
 SHIFTS = np.array([8] * 20 + [4] * 4 + [2] * 4 + [1] * 48, np.int64)
 _SHIFT_BITS = np.array([n.bit_length() - 1 for n in SHIFTS.tolist()], np.int64)
-# From eight grey levels on a token stands for so many residuals that a scale is 8 to 16 tokens.
+# From a scale of eight grey levels on, a token stands for several residuals: a scale then spans 8 to 16 tokens.
 LOW_BITS = np.array([max(c // 4 - 9, 0) for c in range(CLASSES)], np.int64)
 # 3 + 14 scales, in tokens.
 REACH = np.array(
@@ -46,7 +46,7 @@ CLASS_OF_TABLE = np.searchsorted(FIRST_TABLE, np.arange(TABLES), side="right") -
 
 @entry
 def place(mean: Any, c: Any) -> tuple[int, int, int]:
-    """The grey level nearest to a mean in sixteenths, the sign (±1) of its mirror, and the table."""
+    """Return the grey level nearest to a mean in sixteenths, the sign (−1 if the table is mirrored), and the table."""
     n = SHIFTS[c]
     q = (mean * n + FRACTION // 2) >> 4  # in 1/n of a grey level
     nearest = (q + (n >> 1)) >> _SHIFT_BITS[c]
@@ -58,22 +58,24 @@ def place(mean: Any, c: Any) -> tuple[int, int, int]:
 
 @entry
 def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
-    """The same for tokens in the order of the grey levels that they stand for: the first level of token `reach`,
-    whether (0, 1) the table is mirrored, and the table."""
+    """Locate tokens that are ordered by ascending grey level; see `place`.
+
+    Returns the first level of token `reach`, 1 if the table is mirrored or else 0, and the table.
+    """
     nearest, sign, table = place(mean, c)
     return (nearest, 0, table) if sign > 0 else (nearest + 1, 1, table)
 
 
 @entry
 def locate(mean: np.ndarray, classes: np.ndarray, table: np.ndarray) -> None:
-    """The table of every voxel: mean int32 [v], classes uint8 [v], table uint16 [v] out."""
+    """Write the table of every voxel: mean int32 [v], classes uint8 [v]; out: table uint16 [v]."""
     for v in range(mean.shape[0]):
         table[v] = place(np.int64(mean[v]), np.int64(classes[v]))[2]
 
 
 @entry
 def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: np.ndarray, token: np.ndarray) -> None:
-    """Tables uint16 [v] and tokens uint16 [v] of voxels int32 [v]; escapes have the token 2 · reach."""
+    """Write tables uint16 [v] and tokens uint16 [v] of voxels int32 [v]; the token of an escape is 2 · reach."""
     for v in range(voxel.shape[0]):
         c = np.int64(classes[v])
         nearest, sign, table[v] = place(np.int64(mean[v]), c)
@@ -83,7 +85,7 @@ def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: 
 
 @part
 def price(voxel: Any, mean: Any, c: Any, code_length: np.ndarray, bits: int) -> Any:
-    """What a voxel costs, raw bits and all: float32; `code_length` as for `correct`."""
+    """Return the bits of a voxel, including raw bits: float32. `code_length` as for `correct`."""
     nearest, sign, table = place(np.int64(mean), c)
     t = ((sign * (voxel - nearest)) >> LOW_BITS[c]) + REACH[c]
     if 0 <= t < 2 * REACH[c]:
@@ -95,7 +97,7 @@ def price(voxel: Any, mean: Any, c: Any, code_length: np.ndarray, bits: int) -> 
 def prices(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int, out: np.ndarray
 ) -> None:
-    """What every voxel costs: float32 [v] out."""
+    """Write the `price` of every voxel to `out` float32 [v]."""
     for v in range(voxel.shape[0]):
         out[v] = price(voxel[v], mean[v], classes[v], code_length, bits)
 
@@ -105,9 +107,11 @@ def raw_bits(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, bits: int,
     out: np.ndarray,
 ) -> int:  # fmt: skip
-    """Write what follows the symbols of voxels that are not settled bool [v], in their order, least significant bit
-    first: the low bits of a residual, or all `bits` of the voxel after an escape. Returns how many bits there are;
-    `out` uint8 may be empty to only count."""
+    """Write the raw bits of voxels that are not settled bool [v], in order, least significant bit first.
+
+    These are the low bits of a residual, or all `bits` bits of the voxel after an escape. Returns the number of bits.
+    An empty `out` uint8 only counts them.
+    """
     position = 0
     write = out.shape[0] > 0
     for v in range(voxel.shape[0]):
@@ -134,9 +138,11 @@ def to_voxels(
     mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, raw: np.ndarray, position: int,
     bits: int, limit: int, voxel: np.ndarray,
 ) -> int:  # fmt: skip
-    """The inverse of the two functions above for one front: voxels int32 [v] out, where they are not settled bool [v],
-    from raw bits uint8 [bytes] at `position` on. Returns the position after them, or −1 where the raw bits end too
-    soon or a voxel is not 0 … limit."""
+    """Invert `to_symbols` and `raw_bits` for one front.
+
+    Writes voxels int32 [v] that are not settled bool [v]; raw bits uint8 [bytes] are read from bit `position` on.
+    Returns the position after them, or −1 if the raw bits end too soon or a voxel lies outside 0 … limit.
+    """
     end = raw.shape[0] << 3
     for v in range(mean.shape[0]):
         if settled[v]:
@@ -161,8 +167,8 @@ def to_voxels(
 
 # ------------------------------------------------------------------------------------------ corrections of the classes
 
-SPAN = 8  # a class may be coded with the tables of a class up to so many quarter octaves away
-SAMPLE = 1 << 18  # voxels that the encoder looks at to choose
+SPAN = 8  # a class may use the tables of a class up to this many quarter octaves away
+SAMPLE = 1 << 18  # voxels by which the encoder chooses
 
 
 @entry
@@ -170,7 +176,7 @@ def _prices(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, code_length: np.ndarray,
     bits: int, price: np.ndarray,
 ) -> None:  # fmt: skip
-    """Add up what every class costs with the tables of every class near it: float64 [CLASSES, 2·SPAN + 1]."""
+    """Add the bits of every class under the tables of every class near it to `price` float64 [CLASSES, 2·SPAN + 1]."""
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
             continue
@@ -190,10 +196,12 @@ def _prices(
 def correct(
     voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, code_length: np.ndarray, bits: int
 ) -> np.ndarray:
-    """Which class's tables serve every class best in this slab: steps int64 [CLASSES] within ±SPAN, 0 where it does not
-    pay. Voxels that are settled bool [v] do not count.
+    """Find the class whose tables suit every class of this slab best.
 
-    code_length float32 [TABLES, longest alphabet]: bits of every symbol of every table.
+    Returns steps int64 [CLASSES] within ±SPAN, 0 where a change does not pay. Voxels that are settled bool [v] do not
+    count.
+
+    code_length float32 [TABLES, longest alphabet]   bits of every symbol of every table
     """
     step = max(1, voxel.size // SAMPLE)
     price = np.zeros((CLASSES, 2 * SPAN + 1))
@@ -202,4 +210,4 @@ def correct(
     price[(outside < 0) | (outside >= CLASSES)] = np.inf
     best = price.argmin(axis=1)
     saved = (price[:, SPAN] - price.min(axis=1)) * step
-    return np.where(saved > 8, best - SPAN, 0)  # a step other than 0 takes about eight bits
+    return np.where(saved > 8, best - SPAN, 0)  # a step other than 0 costs about eight bits

@@ -1,10 +1,10 @@
-"""A model fitted to one volume, as what it differs in from a released one: side information of a few hundred bytes, or
-of several thousand where every weight may differ.
+"""Weight delta: what a model that is fine-tuned to one volume changes in a released model.
 
-Three layers, each optional: *gains* multiply whole rows and columns of the weights (a few hundred numbers that do most
-of what a fit can do); the head's weights and biases are sent as differences; and so are single weights, of which most
-stay as they are. Those go through an adaptive binary coder. All of it is integers, so a fitted model is as exact as a
-released one, and `Weights` proves of it, too, that no sum can overflow.
+It is side information of a few hundred bytes, or of several thousand where every weight may change. It has three
+layers, each optional. *Gains* multiply whole rows and columns of the weights; these few hundred numbers achieve most of
+what fine-tuning can. Weights and biases of the head are sent as differences. Single weights are sent as differences as
+well, by an adaptive binary coder, because most do not change. All numbers are integers, so a fine-tuned model is as
+exact as a released one, and `Weights` proves for it as well that no sum can overflow.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ..wire import rice
 from ..wire.cursor import Cursor, string
 from .lstm.weights import Weights
 
-GAIN_BITS = 6  # a gain of 64 is 1.0: what is sent is how far it lies from that
-GAIN_LIMIT = 32  # so gains are 1/2 to 3/2
-MAGNITUDES = 16  # contexts for "is the difference larger still?"
+GAIN_BITS = 6  # a gain of 64 is 1.0; the file holds its difference to 64
+GAIN_LIMIT = 32  # gains are 1/2 to 3/2
+MAGNITUDES = 16  # contexts of the bits that continue the size of a difference
 
 
 @dataclass(frozen=True)
-class Differences:
-    """What a fitted model differs in.
+class WeightDelta:
+    """The changes of a fine-tuned model.
 
     rows int64 [inputs + h], columns int64 [4h]   gains minus 1, in 1/64, within ±GAIN_LIMIT
-    head int64 [2, n], bias int64 [2]             to be added
-    weights int64 [inputs + h, 4h]                to be added, once the gains have done their work
+    head int64 [2, n], bias int64 [2]             added to those of the released model
+    weights int64 [inputs + h, 4h]                added after the gains have been applied
     """
 
     rows: np.ndarray
@@ -43,14 +43,14 @@ class Differences:
 
 
 def gained(weights: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Weights int64 [r, c] times the gains of rows [r] and columns [c], rounded, within ±WEIGHT_LIMIT."""
+    """Multiply weights int64 [r, c] by the gains of rows [r] and columns [c]; rounded, clipped to ±WEIGHT_LIMIT."""
     one = 1 << GAIN_BITS
     product = weights.astype(np.int64) * (one + rows[:, None]) * (one + columns)
     return np.clip((product + one * one // 2) >> (2 * GAIN_BITS), -WEIGHT_LIMIT, WEIGHT_LIMIT)
 
 
-def apply(released: Weights, d: Differences) -> Weights:
-    """The fitted model; DamagedError where it is not sound."""
+def apply(released: Weights, d: WeightDelta) -> Weights:
+    """Return the fine-tuned model; DamagedError if it is not sound."""
     if max(np.abs(d.rows).max(), np.abs(d.columns).max()) > GAIN_LIMIT:
         raise DamagedError(f"the fitted model has gains that differ from 1 by more than {GAIN_LIMIT}/{1 << GAIN_BITS}")
     weights = gained(released.weights, d.rows, d.columns) + d.weights
@@ -67,22 +67,22 @@ def apply(released: Weights, d: Differences) -> Weights:
     )
 
 
-def to_bytes(d: Differences) -> bytes:
-    """Side information: a list for each of the small parts, empty where nothing differs, then the coded weights."""
+def to_bytes(d: WeightDelta) -> bytes:
+    """Serialise a delta: a list for each of the small parts, empty if all its numbers are 0, then the coded weights."""
     lists = [string(rice.encode(part) if part.any() else b"") for part in (d.rows, d.columns, d.head, d.bias)]
     return b"".join(lists) + (_encode(d.weights) if d.weights.any() else b"")
 
 
-def from_bytes(data: bytes, released: Weights) -> Differences:
-    """The inverse, for differences to a certain model; DamagedError where no encoder writes them."""
+def from_bytes(data: bytes, released: Weights) -> WeightDelta:
+    """Read a delta to the given released model; DamagedError if no encoder can have written it."""
     reader = Cursor(data, "the fitted model")
     rows, columns = released.weights.shape
     shapes = ((rows,), (columns,), released.head.shape, released.bias.shape)
     parts = [_listed(reader.string(), shape) for shape in shapes]
     coded = reader.rest()
     weights = _decode(coded, released.weights.shape)
-    d = Differences(parts[0], parts[1], parts[2], parts[3], weights)
-    if to_bytes(d) != data:  # one fit has one coding
+    d = WeightDelta(parts[0], parts[1], parts[2], parts[3], weights)
+    if to_bytes(d) != data:  # a delta has one serialisation
         raise reader.damaged()
     return d
 
@@ -94,18 +94,18 @@ def _listed(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 # ----------------------------------------------------------------------------------------- the coder of single weights
 #
-# A binary arithmetic coder (carryless, 32 bits, after Mahoney's lpaq) under probabilities that follow what was coded:
-# units of the network differ in how much a fit moves them, and so do inputs, so the chance that a weight differs is
-# taken as  (share of its column) · (share of its row) / (share of all).
+# A binary arithmetic coder (carryless, 32 bits, after Mahoney's lpaq) with adaptive probabilities. Fine-tuning changes
+# some units of the network more than others, and some inputs more than others. The chance that a weight differs is
+# therefore estimated as  (share of its column) · (share of its row) / (share of all).
 
-LOW, HIGH, CODE, POSITION = range(4)  # of the coder's state int64 [4]
+LOW, HIGH, CODE, POSITION = range(4)  # fields of the coder's state int64 [4]
 TOP = 0xFFFFFFFF
 
 
 @entry
 def _bit(bit: Any, chance: int, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
-    """Write a bit, or read one, whose chance to be 1 is `chance` in 2^16; returns it. What lies after the data reads
-    as zeros."""
+    """Write or read a bit that is 1 with probability `chance` / 2^16; returns the bit. Reading past the data gives
+    zeros."""
     middle = state[LOW] + ((state[HIGH] - state[LOW]) >> 16) * chance
     if not writing:
         bit = 1 if state[CODE] <= middle else 0
@@ -127,7 +127,7 @@ def _bit(bit: Any, chance: int, state: np.ndarray, data: np.ndarray, writing: bo
 
 @entry
 def _counted(bit: Any, counts: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
-    """The same, with the chance that `counts` int64 [2] of zeros and ones say; counts the bit."""
+    """Write or read a bit whose probability follows from `counts` int64 [2] of zeros and ones; counts the bit."""
     chance = (counts[1] << 16) // (counts[0] + counts[1])
     bit = _bit(bit, min(max(chance, 64), 65472), state, data, writing)
     counts[bit] += 1
@@ -135,11 +135,11 @@ def _counted(bit: Any, counts: np.ndarray, state: np.ndarray, data: np.ndarray, 
 
 
 @entry(allocates=True)
-def _walk(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> None:
-    """All differences int64 [r, c] to `data` uint8, or from it: the same steps in both directions."""
-    in_column = np.zeros(d.shape[1], np.int64)  # weights that differ, of each column,
-    in_all = 0  # and of all, in the `seen` rows that have any
-    seen = 0
+def _code(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> None:
+    """Write all differences int64 [r, c] to `data` uint8, or read them from it: both directions take the same steps."""
+    in_column = np.zeros(d.shape[1], np.int64)  # how many weights differ, by column
+    in_all = 0  # how many weights differ altogether
+    seen = 0  # rows in which any weight differs
     rows, sizes = np.ones(2, np.int64), np.ones((MAGNITUDES + 1, 2), np.int64)
     for i in range(d.shape[0]):
         if not _counted(np.any(d[i] != 0), rows, state, data, writing):
@@ -166,12 +166,12 @@ def _walk(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> 
 
 
 def _encode(d: np.ndarray) -> bytes:
-    # Room for the worst: no bit takes more than four bytes; a weight has its flag, its sign, and one for every step of
-    # its size.
+    # Enough for the worst case: no bit takes more than four bytes. A weight has a bit for its flag, one for its sign,
+    # and one for each step of its size.
     data = np.zeros(64 + 4 * d.shape[0] + 4 * int((2 + np.abs(d)).sum()), np.uint8)
     state = np.array([0, TOP, 0, 0], np.int64)
-    _walk(d.copy(), state, data, True)
-    # The fewest bytes that, followed by zeros, lie between low and high.
+    _code(d.copy(), state, data, True)
+    # Take the fewest bytes that lie between low and high when zeros follow.
     ends = [(count, int(state[HIGH]) & TOP - (TOP >> 8 * count)) for count in range(5)]
     count, end = next((count, end) for count, end in ends if end >= state[LOW])
     return data[: state[POSITION]].tobytes() + end.to_bytes(4, "big")[:count]
@@ -182,5 +182,5 @@ def _decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     if data:
         coded = np.frombuffer(data, np.uint8).copy()
         first = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
-        _walk(d, np.array([0, TOP, first, 4], np.int64), coded, False)
+        _code(d, np.array([0, TOP, first, 4], np.int64), coded, False)
     return d
