@@ -54,7 +54,7 @@ class Version:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self._process.args} ended with {self._process.wait()}")
+            raise SystemExit(f"{self._process.args!r} ended with {self._process.wait()}")
         return json.loads(line)
 
 
