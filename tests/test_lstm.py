@@ -75,12 +75,12 @@ def test_heads_learn_the_same_everywhere(make_product: products.Maker | None, se
     for _ in range(6):
         a.inputs[:, :64] = b.inputs[:, :64] = random.choice([-128, -40, 0, 3, 127], (rows, 64))
         lo, hi = sorted(random.integers(0, rows + 1, 2))
-        missed = random.integers(-(1 << 20), 1 << 20, rows, dtype=np.int32) >> random.integers(0, 20, rows)
+        error = random.integers(-(1 << 20), 1 << 20, rows, dtype=np.int32) >> random.integers(0, 20, rows)
         classes = random.integers(0, CLASSES, rows, dtype=np.uint8)
         for x, y in zip(mine.step(a, lo, hi), theirs.step(b, lo, hi), strict=True):
             assert np.array_equal(x, y)
-        mine.learn(a, lo, hi, missed, classes)
-        theirs.learn(b, lo, hi, missed, classes)
+        mine.learn(a, lo, hi, error, classes)
+        theirs.learn(b, lo, hi, error, classes)
         for name in ("head", "exact", "slope", "count"):
             assert np.array_equal(getattr(a, name), getattr(b, name)), name
         assert np.abs(a.head).max() <= weights.head_limit
@@ -91,13 +91,13 @@ def test_heads_learn_the_same_everywhere(make_product: products.Maker | None, se
 def test_the_order_of_voxels_does_not_matter_to_learning() -> None:
     weights = some_weights(8, 1, learns=True)
     network, random = cpu.Network(weights), np.random.default_rng(3)
-    missed, classes = random.integers(-900, 900, 500, dtype=np.int32), random.integers(0, 76, 500, dtype=np.uint8)
+    error, classes = random.integers(-900, 900, 500, dtype=np.int32), random.integers(0, 76, 500, dtype=np.uint8)
     seen = random.integers(-128, 128, (500, 72), dtype=np.int8)
     heads = []
     for order in (np.arange(500), random.permutation(500)):
         state = State(weights, 500)
         state.inputs[:] = seen[order]
-        network.learn(state, 0, 500, missed[order], classes[order])
+        network.learn(state, 0, 500, error[order], classes[order])
         assert not np.array_equal(state.head, weights.head)
         heads.append(state.head)
     assert np.array_equal(*heads)
@@ -116,9 +116,9 @@ def test_learning_goes_downhill() -> None:
     for _ in range(300):
         state.inputs[:, :64] = random.integers(-100, 101, (512, 64))
         offset, _ = network.step(state, 0, 512)
-        missed = state.inputs[:, 0].astype(np.int32) * 8 - offset  # offsets should be eight times input 0
-        errors.append(np.abs(missed).mean())
-        network.learn(state, 0, 512, missed, classes)
+        error = state.inputs[:, 0].astype(np.int32) * 8 - offset  # offsets should be eight times input 0
+        errors.append(np.abs(error).mean())
+        network.learn(state, 0, 512, error, classes)
     assert errors[-1] < errors[0] / 4
 
 
@@ -244,10 +244,10 @@ def test_a_network_without_the_inputs_that_it_makes_nothing_of_is_the_same() -> 
         state.inputs[:, : less.inputs] = np.delete(x, features.SPARED, axis=1)
         for a, b in zip(mine.step(state, 0, 50), theirs.step(same, 0, 50), strict=True):
             assert np.array_equal(a, b)
-        missed = random.integers(-(1 << 12), 1 << 12, 50, dtype=np.int32)
+        error = random.integers(-(1 << 12), 1 << 12, 50, dtype=np.int32)
         classes = random.integers(0, CLASSES, 50, dtype=np.uint8)
         for network, of in ((mine, state), (theirs, same)):
             of.count += learning.ENOUGH
-            network.learn(of, 0, 50, missed, classes)
+            network.learn(of, 0, 50, error, classes)
         assert np.array_equal(state.head, np.delete(same.head, features.SPARED, axis=1))
         assert not same.head[:, features.SPARED].any()

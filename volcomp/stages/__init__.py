@@ -1,1 +1,1 @@
-"""What defines the bits: each stage of the pipelines, in both directions. A change here is another format."""
+"""The stages of the pipelines, for encoding and decoding. They define the bits: any change here changes the format."""

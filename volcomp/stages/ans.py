@@ -186,7 +186,7 @@ def _encode(
     flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
     quantiles: Quantiles, scratch: Scratch,
 ) -> int:  # fmt: skip
-    """Push everything in reverse; returns how many words there are."""
+    """Push everything in reverse; returns the number of words."""
     words, place, order, own = scratch
     state, count = np.uint64(0), np.int64(0)
     end = table.shape[0]

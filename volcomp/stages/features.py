@@ -1,7 +1,7 @@
-"""Between the stages: the local scale of what the linear stage misses, and the network's inputs in units of it.
+"""Features: the local scale of the linear stage's residuals, and the network's inputs in units of that scale.
 
-Everything that the network sees is relative to the linear prediction and divided by the local scale, never a raw
-intensity: this is what lets weights trained on some scanners serve others. All of it is integer arithmetic.
+Every input of the network is relative to the linear prediction and divided by the local scale; none is a raw intensity.
+Weights that were trained on some scanners therefore serve others. All arithmetic is in integers.
 
 Units: residuals and predictions are in sixteenths of a grey level, scales in 1/256 of one. A *scale index* counts
 sixteenths of an octave from a quarter of a grey level: scale = 2^(index/16) / 4 grey levels.
@@ -17,8 +17,8 @@ from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
 from .grid import flat
 
-SPARED = slice(16, 40)  # inputs that the smallest networks do without: most neighbours in the slices before
-RADIUS = 2  # reach of every neighbour that is read here
+SPARED = slice(16, 40)  # inputs that the smallest networks omit: most neighbours in the slices before
+RADIUS = 2  # largest distance of a neighbour within its slice, in voxels
 INPUT_LIMIT = 127
 
 # Neighbours whose grey levels the network sees: 10 in the slice, 21 in the one before, 9 in the one before that.
@@ -33,22 +33,22 @@ LEVELS = (
     *((-1, dy, dx) for dy, dx in _DISC),
     *((-2, dy, dx) for dy, dx in _SQUARE),
 )
-# Neighbours whose residuals (after the linear stage) it sees.
+# Neighbours whose residuals (after the linear stage) the network sees.
 RESIDUALS = (
     *((0, dy, dx) for dy, dx in _IN_SLICE[:8]),
     *((-1, dy, dx) for dy, dx in ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (0, 2))),
 )
 LEVELS_IN_SLICE, RESIDUALS_IN_SLICE = 10, 8
 
-# Neighbours that make the scale: 12 in the slice, weight 1/distance, and 9 in the slice before, 0.4/(1 + distance).
+# Neighbours of the scale: 12 in the slice with weight 1/distance, 9 in the slice before with 0.4/(1 + distance).
 _ACTIVE = (*_IN_SLICE, (-2, -2), (-2, 2))
 ACTIVE = (*((0, dy, dx) for dy, dx in _ACTIVE), *((-1, dy, dx) for dy, dx in _SQUARE))
 ACTIVE_IN_SLICE = len(_ACTIVE)
 
 SCALE_FLOOR = 77  # the scale is 1.2 times the mean absolute residual nearby, plus 0.3 grey levels, in 1/256 of one
 SCALE_INDICES = 320
-# Those weights, by the distance² of a neighbour, so that all of them sum to 1.2 · 4096; the first row is of a slab's
-# first slice, which has none before it.
+# These weights by the distance² of a neighbour, scaled to a sum of 1.2 · 4096. The first row is for a slab's first
+# slice, which has no slice before it.
 _NEAR = ({1: 711, 2: 503, 4: 356, 5: 318, 8: 251}, {1: 560, 2: 396, 4: 280, 5: 251, 8: 198})
 _BEFORE = ({0: 0, 1: 0, 2: 0}, {0: 224, 1: 112, 2: 93})
 ACTIVITY_WEIGHTS = np.array(
@@ -61,19 +61,22 @@ ACTIVITY_WEIGHTS = np.array(
 
 
 def _scale_table() -> np.ndarray:
-    """The scale of every index in 1/256 of a grey level, int64 [SCALE_INDICES]: the middle of what `scale_index` maps
-    to it. Sixteen straight pieces per octave stand for the logarithm; they are within 0.09 octaves of it."""
+    """Return the scale of every index in 1/256 of a grey level: int64 [SCALE_INDICES].
+
+    It is the middle of the scales that `scale_index` maps to the index. Sixteen linear pieces per octave approximate
+    the logarithm to within 0.09 octaves.
+    """
     index = np.arange(SCALE_INDICES)
     return (2 * (16 + index % 16) + 1) << (index // 16 + 1)
 
 
 SCALES = _scale_table()
 RECIPROCALS = ((1 << 28) + SCALES // 2) // SCALES  # 2^28 / scale
-BOUNDS = (1 << 27) // RECIPROCALS + 1  # differences of 8 scales or more; times the reciprocal still below 2^28
+BOUNDS = (1 << 27) // RECIPROCALS + 1  # limit of differences, at least 8 scales; limit · reciprocal is below 2^28
 
 
 class Neighbours(NamedTuple):
-    """`flat` of LEVELS, RESIDUALS and ACTIVE, as `observe` takes them."""
+    """The offsets of LEVELS, RESIDUALS and ACTIVE, from `flat`."""
 
     levels: np.ndarray
     residuals: np.ndarray
@@ -81,20 +84,22 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(strides: tuple[int, int]) -> Neighbours:
-    """In a padded slab with these element strides (slice, row)."""
+    """Return the neighbours in a padded slab with these element strides (slice, row)."""
     return Neighbours(flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides))
 
 
 @entry
 def scale_index(scale: Any) -> Any:
-    """Index of a scale of at least 64/256 grey levels, below 2^32: four bits after the leading one, and its place."""
-    return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # what a float64 begins with, less its bias
+    """Return the index of a scale from 64/256 grey levels to below 2^32: place of its leading bit, next four bits."""
+    return (np.float64(scale).view(np.int64) >> 48) - ((1023 + 6) << 4)  # the top of a float64, less its bias
 
 
 @part
 def squash(units: Any) -> Any:
-    """An int32 difference in 1/1024 of the scale, within ±8192, as an input: u − u|u|/16 in 1/32, so that what is small
-    stays fine and what is large stays apart."""
+    """Compress an int32 difference in 1/1024 of the scale, within ±8192, to an input: u − u|u|/16 in 1/32.
+
+    Small differences keep a fine resolution, and large ones remain distinct.
+    """
     curved = np.int32(np.int32(units * np.int32(abs(units))) >> np.int32(14))
     return smaller(np.int32(np.int32(units - curved) + np.int32(16)) >> np.int32(5), np.int32(INPUT_LIMIT))
 
@@ -106,12 +111,14 @@ def clip(value: Any) -> Any:
 
 @part
 def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, near: Any, before: Any, spread: Any) -> None:
-    """The inputs that are no neighbours, the last eight, from `rest` on.
+    """Write the last eight inputs, those that are no neighbours, to `x` from `rest` on.
 
     k        the scale index
     p        the prediction of the linear stage
-    near     the weighted sum of residuals in the slice, and before: in the slice before
-    spread   the sum of how far the grey levels in the slice lie from the prediction
+    later    whether the slice is not the slab's first
+    near     the weighted sum of absolute residuals in the slice
+    before   the same in the slice before
+    spread   the sum of absolute differences between the grey levels in the slice and the prediction
     """
     ratio = scale_index((near >> 8) + SCALE_FLOOR) - scale_index((before * 15 >> 10) + SCALE_FLOOR)
     x[rest] = clip(k - 96)
@@ -120,7 +127,7 @@ def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, near: Any, before: A
     x[rest + 3] = clip(ratio) if later else 0
     x[rest + 4] = clip(scale_index(spread * 8 // 5 + SCALE_FLOOR) - k)
     x[rest + 5] = squash(np.int32(smaller((np.int64(p) * RECIPROCALS[k]) >> 14, 8192)))
-    x[rest + 6] = 64  # the biases' input
+    x[rest + 6] = 64  # the input of the biases
     x[rest + 7] = 0
 
 
@@ -129,19 +136,19 @@ def observe(
     known: np.ndarray, residual: np.ndarray, index: np.ndarray, depth: np.ndarray, neighbours: Neighbours,
     prediction: np.ndarray, scale: np.ndarray, inputs: np.ndarray,
 ) -> None:  # fmt: skip
-    """The scale index and the inputs of voxels whose causal neighbours are all known.
+    """Compute the scale index and the inputs of voxels whose causal neighbours are all known.
 
     known, residual int32 [n]   the padded slab and its residuals after the linear stage, flat
     index int64 [v]             where each voxel lies in them
-    depth uint8 [v]             its slice in the slab, DEPTHS - 1 for all later ones
+    depth uint8 [v]             the slice of each voxel; DEPTHS - 1 for all later slices
     prediction int32 [v]        of the linear stage
     scale int32 [v]             out: scale index
-    inputs int8 [v, ≥ INPUTS]   out: the columns from INPUTS on are left alone
+    inputs int8 [v, ≥ INPUTS]   out: columns from INPUTS on do not change
     """
     levels, residuals, active = neighbours
     n_levels, n_residuals, n_active = len(LEVELS), len(RESIDUALS), len(ACTIVE)  # constants, so that loops are unrolled
     rest = n_levels + n_residuals
-    gathered = np.empty(rest, np.int32)  # gathering first leaves loops over it that vector units can run
+    gathered = np.empty(rest, np.int32)  # vector units can run the loops after the gathering
     absolute = np.empty(n_active, np.int32)
     for v in range(index.shape[0]):
         at, p, later = index[v], prediction[v], depth[v] > 0
@@ -153,7 +160,7 @@ def observe(
         for i in range(ACTIVE_IN_SLICE):
             near += weight[i] * np.int64(absolute[i])
         for i in range(ACTIVE_IN_SLICE, n_active):
-            before += weight[i] * np.int64(absolute[i])  # of weight 0 in the first slice
+            before += weight[i] * np.int64(absolute[i])  # with weight 0 in the first slice
         k = scale_index(((near + before) >> 8) + SCALE_FLOOR)
         scale[v] = k
 

@@ -1,5 +1,4 @@
-"""A padded slab that is stored flat: where its voxels and their neighbours lie, and how to read at once those that lie
-side by side, as many as vector units take."""
+"""The geometry of padded slabs that are stored flat: positions of voxels and neighbours, and vector loads of runs."""
 
 from __future__ import annotations
 
@@ -14,21 +13,21 @@ from ..runtime.compiled import part
 
 
 def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
-    """Elements of the padded slab, where its first voxel lies, and its strides (slice, row)."""
+    """Return the number of elements of the padded slab, the index of its first voxel, its strides (slice, row)."""
     row = shape[2] + 2 * RADIUS
     plane = (shape[1] + 2 * RADIUS) * row
     return shape[0] * plane, RADIUS * row + RADIUS, (plane, row)
 
 
 def unpadded(known: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """The grey levels [Z, Y, X] of a padded slab that is stored flat, a view."""
+    """Return the grey levels [Z, Y, X] of a flat padded slab, as a view."""
     z, y, x = shape
     within = known.reshape(z, y + 2 * RADIUS, x + 2 * RADIUS)
     return within[:, RADIUS : RADIUS + y, RADIUS : RADIUS + x]
 
 
 def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Levels [Z, Y, X] within their margins, flat; where they lie in that, int32 [Z, Y·X]; the strides."""
+    """Pad levels [Z, Y, X]; returns the flat padded slab, the index int32 [Z, Y·X] of voxels in it, and its strides."""
     _, origin, (plane, row) = geometry(levels.shape)
     z, y, x = (np.arange(size, dtype=np.int32) for size in levels.shape)
     index = (z[:, None, None] * plane + y[:, None] * row + (x + origin)).reshape(levels.shape[0], -1)
@@ -36,7 +35,7 @@ def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]
 
 
 class Places:
-    """Where the voxels of a slab [Z, Y, X] lie in the padded one: the index of `padded`, made where it is asked for."""
+    """The index of `padded` for a slab [Z, Y, X], computed slice by slice on demand."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         _, origin, (plane, row) = geometry(shape)
@@ -53,15 +52,21 @@ class Places:
 
 
 def flat(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int]) -> np.ndarray:
-    """Offsets (dz, dy, dx) for element `strides` (slice, row): int64 [DEPTHS, n], a row for each of a slab's first
-    slices, the last for all others. What lies before the slab's first slice is read from the first slice."""
+    """Flatten offsets (dz, dy, dx) for element `strides` (slice, row).
+
+    Returns int64 [DEPTHS, n], a row for each of a slab's first slices and the last row for all later ones. A neighbour
+    before the slab's first slice is read from the first slice.
+    """
     dz, dy, dx = np.array(offsets).T
     return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(DEPTHS)]).astype(np.int64)
 
 
 def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, int]], np.ndarray]:
-    """The runs of LANES voxels that hold all of some offsets (dz, dy, dx): where they begin, those of the slice itself
-    first, and the lane int64 [n] of each offset, counted through all runs."""
+    """Cover offsets (dz, dy, dx) with runs of LANES voxels.
+
+    Returns where the runs begin, those of the slice itself first, and the lane int64 [n] of each offset, counted across
+    all runs.
+    """
     offsets = list(offsets)
     begins: list[tuple[int, int, int]] = []
     for dz, dy, dx in sorted(offsets, key=lambda o: (-o[0], -o[1], o[2])):
@@ -73,8 +78,11 @@ def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, 
 
 @part
 def read(source: np.ndarray, at: int, lanes: np.ndarray, to: int) -> None:
-    """Copy LANES values from place `at` to place `to`: all are read before any is written, or it would take as many
-    instructions as values, because the compiler cannot know that the arrays do not overlap."""
+    """Copy LANES values from place `at` to place `to`.
+
+    All are read before any is written. The compiler cannot know that the arrays do not overlap, and would otherwise
+    emit one instruction per value.
+    """
     a, b, c, d = source[np.uint64(at)], source[np.uint64(at + 1)], source[np.uint64(at + 2)], source[np.uint64(at + 3)]
     at += 4
     e, f, g, h = source[np.uint64(at)], source[np.uint64(at + 1)], source[np.uint64(at + 2)], source[np.uint64(at + 3)]

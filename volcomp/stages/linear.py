@@ -1,12 +1,12 @@
-"""Stage 1, the linear predictor: integer weights that the encoder fits to the volume and sends.
+"""The linear stage: a predictor with integer weights that the encoder fits to the slab and sends.
 
-Each voxel is predicted as the mean of four neighbours plus a weighted sum of how far the neighbours of a *support*
-(`supports.py`) lie from that mean. There are up to eight sets of weights, chosen by the local activity, so that edges
-and noise get different ones: the classical class-adaptive least-squares predictor (Wu & Memon 1997; Weinlich et al.
-2016), with the fit (`least_squares.py`) on the encoder's side alone. The decoder solves nothing, so it can get nothing
-differently.
+Each voxel is predicted as the mean of four neighbours plus a weighted sum of the differences between the neighbours of
+a *support* (`supports.py`) and that mean. There are up to eight sets of weights. The local activity chooses among them,
+so that edges and noise have different weights. This is the classical class-adaptive least-squares predictor (Wu & Memon
+1997; Weinlich et al. 2016), except that only the encoder fits (`encoder/linear_fit.py`). The decoder solves no
+equations, so its weights cannot differ from the encoder's.
 
-Units: voxels are mapped grey levels (0 … `limit` ≤ 65535); predictions are in sixteenths of a grey level.
+Units: voxels are grey levels (0 … `limit` ≤ 65535); predictions are in sixteenths of a grey level.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE, Support
 WEIGHT_BITS = 12  # a weight of 4096 is 1.0
 WEIGHT_LIMIT = 32767  # weights are int16
 CLASS_LIMIT = 64
-COARSE = 16  # added to a support's code where weights have shifts; up to version 0.2 they had none
+COARSE = 16  # added to the code of a support if weights have shifts; up to version 0.2 they had none
 SHIFT_LIMIT = 10
 
 
 class Weights(NamedTuple):
-    """What the encoder sends of this stage for one slab.
+    """The parameters that the encoder sends for one slab.
 
     support
     height      how many slices share a group of weight sets (`groups_of`)
     thresholds  int64 [groups, classes - 1], ascending
-    weights     int16 [groups, classes, neighbours]; a group's first `support.used` ones count
-    shifts      uint8 [groups, classes]; the weights of a set are multiples of 2^shift, no finer than they are known
+    weights     int16 [groups, classes, neighbours]; only the first `support.used` of a group count
+    shifts      uint8 [groups, classes]; the weights of a set are multiples of 2^shift, which is no finer than the
+                precision of the fit
     """
 
     support: Support
@@ -53,20 +54,21 @@ class Weights(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """The same as the loops take it, in lanes: each run of LANES voxels side by side holds some of the neighbours, and
-    the others have weights of zero.
+    """The parameters in the layout of the loops, by lanes.
 
-    runs int64 [DEPTHS, n]       where each run begins, in the padded slab and by depth, relative to the voxel
+    Neighbours are read in runs of LANES voxels side by side. Voxels of a run that are no neighbours have weight zero.
+
+    runs int64 [DEPTHS, n]       where each run begins in the padded slab, by depth, relative to the voxel
     run_bytes int64 [DEPTHS, n]  the same in bytes of int16
     in_slice                     how many runs lie in the slice itself; they come first
-    active [n·LANES]             1 for the neighbours that make the activity, else 0
+    active [n·LANES]             1 for the neighbours of the activity, else 0
     nearest int64 [BASE]         where the neighbours of the base lie, relative to the voxel
-    thresholds int32 [g, c-1]    ascending; the class of a voxel is how many its activity reaches
-    steps int32 [g, 8·m]         the same, and then what no activity reaches
+    thresholds int32 [g, c-1]    ascending; the class of a voxel is the number of thresholds that its activity reaches
+    steps int32 [g, 8·m]         the thresholds, padded with a value that no activity reaches
     weights [g, c, n·LANES]      4096 is 1.0
 
-    `weights` are int16, and `active` with them, where differences fit in int16 and no sum of products can leave int32:
-    vector units then multiply and add 16 of them at a time. Else they are integers in float64, and `active` is int32.
+    `weights` and `active` are int16 if differences fit into int16 and no sum of products can leave int32. Vector units
+    then multiply and add 16 of them at a time. Otherwise `weights` are integers in float64 and `active` is int32.
     """
 
     runs: np.ndarray
@@ -80,7 +82,7 @@ class Fitted(NamedTuple):
 
 
 def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
-    """For `predict`, of grey levels 0 … limit in a padded slab with these element strides (slice, row)."""
+    """Prepare weights for `predict`, for levels 0 … limit in a padded slab with these element strides (slice, row)."""
     s = weights.support
     begins, lane = _in_pairs(*runs(s.offsets))
     largest = limit * int(np.abs(weights.weights.astype(np.int64)).sum(axis=2).max())  # no difference exceeds the limit
@@ -102,8 +104,10 @@ def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
 
 
 def _in_pairs(begins: list[Offset], lane: np.ndarray) -> tuple[list[Offset], np.ndarray]:
-    """Runs and lanes with an even number of runs in the slice, and altogether, for vector units take two at a time;
-    what is added repeats a run, and no neighbour is in it."""
+    """Make the number of runs even, both in the slice and altogether, because vector units read two at a time.
+
+    An added run repeats another one, and no neighbour has a lane in it.
+    """
     in_slice = sum(dz == 0 for dz, _, _ in begins)
     if in_slice % 2:
         begins = [*begins[:in_slice], begins[in_slice - 1], *begins[in_slice:]]
@@ -112,13 +116,13 @@ def _in_pairs(begins: list[Offset], lane: np.ndarray) -> tuple[list[Offset], np.
 
 
 def _weigh(weights: np.ndarray, near: np.ndarray, size: int) -> Any:
-    """The sum of the first `size` products."""
+    """Return the sum of the first `size` products."""
     return weights[:size].astype(np.int64) @ near[:size].astype(np.int64)
 
 
 @overload(_weigh, inline="always")
 def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
-    """The same compiled, in the type that `Fitted` says is wide enough and no wider: numba has one body for each."""
+    """Compile `_weigh` in the narrowest type that suffices, which `Fitted` has chosen: numba needs a body for each."""
 
     def short(weights: Any, near: Any, size: Any) -> Any:
         total = np.int32(0)
@@ -127,7 +131,7 @@ def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
         return total
 
     def real(weights: Any, near: Any, size: Any) -> Any:
-        total = 0.0  # every partial sum is an integer below 2^39: exact in float64, in whatever order
+        total = 0.0  # every partial sum is an integer below 2^39, so float64 is exact in any order
         for i in range(size):
             total += weights[i] * np.float64(near[i])
         return total
@@ -144,9 +148,9 @@ def predict(
 
     known int16 or int32 [n]   the padded slab, flat
     index int64 [v]            where each voxel lies in it
-    depth uint8 [v]            its slice in the slab, DEPTHS - 1 for all later ones
-    group uint8 [v]            which group of weight sets serves the voxel's slice
-    fitted                     what `ready` made of the weights
+    depth uint8 [v]            the slice of each voxel; DEPTHS - 1 for all later slices
+    group uint8 [v]            the group of weight sets of the voxel's slice
+    fitted                     the weights, from `ready`
     prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
     """
     near = np.empty_like(fitted.active)
@@ -162,7 +166,8 @@ def predict(
             near[i] -= base
             activity = np.int32(activity + np.int32(np.int32(abs(near[i])) * np.int32(fitted.active[i])))
         if first:
-            activity = np.int32(activity * 19 // 10)  # as if the nine neighbours before were like the ten in the slice
+            # As if the nine neighbours in the slice before differed like the ten in the slice.
+            activity = np.int32(activity * 19 // 10)
         c = 0
         for bound in fitted.thresholds[group[v]]:
             c += activity >= bound
@@ -172,9 +177,11 @@ def predict(
 
 
 def groups_of(depth: int, height: int, support: Support) -> np.ndarray:
-    """Which group of weight sets serves each slice of a slab: uint8 [depth]. Group 0 is for the first, then comes one
-    per `height` slices; where a support reaches farther back than two slices, those that it reaches over the slab's
-    first from have group 1 to themselves."""
+    """Return the group of weight sets of each slice of a slab: uint8 [depth].
+
+    Group 0 is for the first slice. Each `height` slices after it share a group. If the support reaches more than two
+    slices back, the slices from which it would reach beyond the slab's first have group 1 to themselves.
+    """
     slices = np.arange(depth)
     if support.reach <= 2:
         return np.where(slices == 0, 0, 1 + (slices - 1) // height).astype(np.uint8)
@@ -182,19 +189,19 @@ def groups_of(depth: int, height: int, support: Support) -> np.ndarray:
 
 
 def _rounded(weights: np.ndarray, shift: int) -> np.ndarray:
-    """In units of 2^shift, halves up."""
+    """Convert to units of 2^shift; halves are rounded up."""
     return (weights + (1 << shift >> 1)) >> shift
 
 
 def to_bytes(fitted: Weights) -> bytes:
-    """What a slab's payload says of this stage."""
+    """Serialise the linear stage for the payload of a slab."""
     support = fitted.support
     head = bytes([support.code + COARSE]) + support.to_bytes() + bytes([fitted.height, fitted.weights.shape[1]])
     thresholds = np.diff(fitted.thresholds, axis=1, prepend=0)
     parts = []
     for g, weights in enumerate(fitted.weights.astype(np.int64)):
         before = np.zeros_like(weights[0])
-        # From class to class weights change little: the differences are what is written, of the neighbours that count.
+        # Weights change little from class to class, so their differences are written, for the neighbours that count.
         for shift, now in zip(fitted.shifts[g].tolist(), weights, strict=True):
             parts.append(((now >> shift) - _rounded(before, shift))[: support.used(g)])
             before = now
@@ -203,7 +210,7 @@ def to_bytes(fitted: Weights) -> bytes:
 
 
 def from_bytes(reader: Cursor, depth: int) -> Weights:
-    """The inverse for a slab of `depth` slices; DamagedError where it says what no encoder writes."""
+    """Read the linear stage of a slab of `depth` slices; DamagedError if no encoder can have written it."""
     (code,) = reader.take(1)
     coarse, code = divmod(code, COARSE)
     support = supports.from_bytes(code, reader)

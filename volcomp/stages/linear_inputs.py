@@ -1,8 +1,8 @@
-"""All that comes before the network, for the voxels of a front: the linear stage and the network's inputs.
+"""The stages before the network for the voxels of a front: the linear stage and the network's inputs.
 
-`linear.predict` and `features.observe` define it. Where grey levels fit 16 bits it runs here in vector instructions:
-neighbours that lie side by side are read at once, a row of eight from two voxels to the left on, and put in the order
-of the inputs. A network may do without the inputs `features.SPARED` (its *width* says so); these are not made then.
+`linear.predict` and `features.observe` define them. If grey levels fit into 16 bits, they run here in vector
+instructions. Eight neighbours side by side, from two voxels to the left on, are read at once and then put in the order
+of the inputs. A network may omit the inputs `features.SPARED`, which its *width* tells. They are not computed then.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ from .features import SCALE_FLOOR, scale_index
 from .grid import LANES, flat
 
 Offset = tuple[int, int, int]
-BLOCK = 32  # voxels that go from one stage to the next together
-ACTIVITY, IN_SLICE, BEFORE, SPREAD, NEAR = (BLOCK * k for k in range(1, 6))  # where they begin in the loops' scratch
-LEFT = -2  # where the rows that are read begin
+BLOCK = 32  # voxels that pass from one loop to the next together
+ACTIVITY, IN_SLICE, BEFORE, SPREAD, NEAR = (BLOCK * k for k in range(1, 6))  # where each begins in the scratch
+LEFT = -2  # the dx at which every row that is read begins
 NARROW = INPUTS - (features.SPARED.stop - features.SPARED.start)
 
 
-class Room(NamedTuple):
-    """What is between the stages, for the voxel of every row [Z·Y] at the time that is being coded.
+class RowScratch(NamedTuple):
+    """Scratch between the stages, for the current voxel of every row [Z·Y].
 
     prediction int32   of the linear stage
-    scale int32        its index
+    scale int32        the scale index
     mean int32         in sixteenths of a grey level
     classes uint8
-    missed int32       the voxel minus its mean, in sixteenths of a grey level; NOTHING for the quiet grey level
+    error int32        the voxel minus its mean, in sixteenths of a grey level; NOTHING for the excluded level
     """
 
     prediction: np.ndarray
     scale: np.ndarray
     mean: np.ndarray
     classes: np.ndarray
-    missed: np.ndarray
+    error: np.ndarray
 
 
 class _Sight:
-    """Which neighbours make the inputs of a width, and in which rows they are read."""
+    """The neighbours that give the inputs of a width, and the rows in which they are read."""
 
     def __init__(self, width: int) -> None:
         levels = len(features.LEVELS) if width == INPUTS else features.SPARED.start
         self.width = width
         self.levels: Sequence[Offset] = features.LEVELS[:levels]
         self.levels_in_slice = features.LEVELS_IN_SLICE
-        self.rest = levels + len(features.RESIDUALS)  # the first input that is no neighbour
+        self.rest = levels + len(features.RESIDUALS)  # index of the first input that is no neighbour
         self.level_rows = _rows_of(self.levels)
         self.error_rows = _rows_of((*features.ACTIVE, *features.RESIDUALS))
 
 
 def _rows_of(offsets: Sequence[Offset]) -> list[Offset]:
-    """Where the rows begin that hold the offsets; those of the slice itself first."""
+    """Return where the rows begin that hold the offsets, those of the slice itself first."""
     found = dict.fromkeys((dz, dy, LEFT) for dz, dy, _ in offsets)
     assert all(LEFT <= dx < LEFT + LANES for _, _, dx in offsets)
     return sorted(found, key=lambda row: (-row[0], -row[1]))
@@ -75,8 +75,10 @@ ERROR_ROWS_IN_SLICE = sum(dz == 0 for dz, _, _ in FULL.error_rows)
 
 
 def _activity_weights() -> np.ndarray:
-    """The weights of the scale by lanes of the rows of residuals: int32 [2, rows, LANES], of a slab's first slice and
-    of all others."""
+    """Arrange the weights of the scale by lanes of the rows of residuals.
+
+    Returns int32 [2, rows, LANES], for a slab's first slice and for all others.
+    """
     weights = np.zeros((2, len(FULL.error_rows), LANES), np.int32)
     for later in (0, 1):
         for (dz, dy, dx), weight in zip(features.ACTIVE, features.ACTIVITY_WEIGHTS[later].tolist(), strict=True):
@@ -85,11 +87,11 @@ def _activity_weights() -> np.ndarray:
 
 
 class Neighbours(NamedTuple):
-    """What `look` reads of a slab, for a network that sees all inputs.
+    """Where `look` reads the neighbours of a voxel, for a network that sees all inputs.
 
-    plain                    for the loops without vector instructions
-    levels int64 [DEPTHS, …]    where the rows of grey levels begin, relative to the voxel, in bytes of int16,
-    errors int64 [DEPTHS, …]    and the rows of residuals, in bytes of int32
+    plain                        for the loops without vector instructions
+    levels int64 [DEPTHS, …]     where the rows of grey levels begin, relative to the voxel, in bytes of int16
+    errors int64 [DEPTHS, …]     where the rows of residuals begin, relative to the voxel, in bytes of int32
     weights int32 [2, …, LANES]  `_activity_weights`
     """
 
@@ -100,7 +102,7 @@ class Neighbours(NamedTuple):
 
 
 class NarrowNeighbours(NamedTuple):
-    """The same for a network that does without some inputs: numba compiles its own loops for it."""
+    """Where `look` reads the neighbours, for a network that omits inputs: a type of its own, with loops of its own."""
 
     plain: features.Neighbours
     levels: np.ndarray
@@ -109,7 +111,7 @@ class NarrowNeighbours(NamedTuple):
 
 
 def neighbours(strides: tuple[int, int], width: int) -> Neighbours | NarrowNeighbours:
-    """Of a padded slab with these element strides (slice, row), for a network of this width."""
+    """Return the neighbours in a padded slab with these element strides (slice, row), for a network of this width."""
     sight, kind = (FULL, Neighbours) if width == FULL.width else (LESS, NarrowNeighbours)
     rows = 2 * flat(sight.level_rows, strides), 4 * flat(sight.error_rows, strides)
     return kind(features.neighbours(strides), *rows, _activity_weights())
@@ -120,11 +122,11 @@ def neighbours(strides: tuple[int, int], width: int) -> Neighbours | NarrowNeigh
 
 @vectors.kernel(6, types.int32)
 def _gather(b: Any, known: Any, runs: Any, pairs: Any, base: Any, near: Any, active: Any) -> Any:
-    """Differences int16 from the base, of `pairs` pairs of runs, to `near`; returns their activity.
+    """Write the differences int16 of `pairs` pairs of runs from the base to `near`; returns their activity.
 
     known   address of the voxel, int16
-    runs    addresses of where runs begin, int64, in bytes relative to that
-    active  int16 by lane: 1 for neighbours that make the activity
+    runs    address of where the runs begin, int64, in bytes relative to the voxel
+    active  address of int16 by lane: 1 for neighbours of the activity
     """
     zero = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
     total = cgutils.alloca_once_value(b, zero)
@@ -143,7 +145,7 @@ def _gather(b: Any, known: Any, runs: Any, pairs: Any, base: Any, near: Any, act
 
 @vectors.kernel(3, types.int32)
 def _reached(b: Any, steps: Any, eights: Any, activity: Any) -> Any:
-    """How many of 8 · `eights` numbers int32 an activity reaches."""
+    """Count how many of 8 · `eights` thresholds int32 an activity reaches."""
     zero = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
     total = cgutils.alloca_once_value(b, zero)
     b.store(zero, total)
@@ -156,7 +158,7 @@ def _reached(b: Any, steps: Any, eights: Any, activity: Any) -> Any:
 
 @vectors.kernel(3, types.int32)
 def _weigh(b: Any, near: Any, weights: Any, pairs: Any) -> Any:
-    """The sum of products of `pairs` pairs of runs, int16 with int16."""
+    """Return the sum of the products, int16 by int16, of `pairs` pairs of runs."""
     zero = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
     total = cgutils.alloca_once_value(b, zero)
     b.store(zero, total)
@@ -169,8 +171,10 @@ def _weigh(b: Any, near: Any, weights: Any, pairs: Any) -> Any:
 
 @vectors.kernel(3, types.uint64)
 def _activities(b: Any, error: Any, rows: Any, weights: Any) -> Any:
-    """The weighted sums of residuals in the slice, and of those in the slice before in the high 32 bits; residuals
-    within ±2^19, so that neither reaches 2^32."""
+    """Return the weighted sum of absolute residuals in the slice, and that of the slice before in the high 32 bits.
+
+    Residuals are within ±2^19, so neither sum reaches 2^32.
+    """
     sums = []
     for begin, end in ((0, ERROR_ROWS_IN_SLICE), (ERROR_ROWS_IN_SLICE, len(FULL.error_rows))):
         parts = [
@@ -185,7 +189,7 @@ def _activities(b: Any, error: Any, rows: Any, weights: Any) -> Any:
 
 
 def _arranged(rows: Sequence[Lanes], begins: Sequence[Offset], wanted: Sequence[Offset]) -> Lanes:
-    """The neighbours `wanted`, LANES of them, out of rows that begin there."""
+    """Pick the LANES neighbours `wanted` from `rows`, which begin at `begins`."""
     sources = [begins.index((dz, dy, LEFT)) for dz, dy, _ in wanted]
     found: Lanes | None = None
     for row in sorted(set(sources)):
@@ -199,15 +203,18 @@ def _arranged(rows: Sequence[Lanes], begins: Sequence[Offset], wanted: Sequence[
 
 
 def _inputs(sight: _Sight) -> Any:
-    """The kernel that makes the inputs of neighbours."""
+    """Build the kernel that computes the inputs of neighbours."""
 
     @vectors.kernel(9, types.int32)
     def make(
         b: Any, known: Any, level_rows: Any, error: Any, error_rows: Any, prediction: Any, reciprocal: Any, bound: Any,
         later: Any, inputs: Any,
     ) -> Any:  # fmt: skip
-        """Inputs int8 from the grey levels and residuals around a voxel; returns the sum of how far the levels in the
-        slice lie from the prediction. `later` is 0 in a slab's first slice, whose inputs of other slices are 0."""
+        """Write inputs int8 from the grey levels and residuals around a voxel.
+
+        Returns the sum of absolute differences between the levels in the slice and the prediction. `later` is 0 in a
+        slab's first slice, where the inputs of other slices are 0.
+        """
         levels = [load(b, known, load_one(b, level_rows, 8 * r, I64), I16, LANES) for r in range(len(sight.level_rows))]
         errors = [load(b, error, load_one(b, error_rows, 8 * r, I64), I32, LANES) for r in range(len(sight.error_rows))]
         p = vectors.spread(b, b.trunc(prediction, I32), LANES)
@@ -230,11 +237,11 @@ def _inputs(sight: _Sight) -> Any:
             limit, factor = (vectors.spread(b, b.trunc(x, I32), both.count) for x in (bound, reciprocal))
             units = ((both.within(0 - limit, limit) * factor) >> 14).within(-8192, 8192)
             # `features.squash`
-            made = ((units - ((units * abs(units)) >> 14) + 16) >> 5).at_most(features.INPUT_LIMIT).narrowed(I8)
+            squashed = ((units - ((units * abs(units)) >> 14) + 16) >> 5).at_most(features.INPUT_LIMIT).narrowed(I8)
             own = in_slice[k * LANES : k * LANES + both.count]
             if not all(own):
-                made = made.chosen(keep, made.masked(own))
-            store(b, made, inputs, k * LANES)
+                squashed = squashed.chosen(keep, squashed.masked(own))
+            store(b, squashed, inputs, k * LANES)
         return distances.total()
 
     return make
@@ -246,19 +253,20 @@ _make_all, _make_fewer = _inputs(FULL), _inputs(LESS)
 
 
 def scratch_for(fitted: linear.Fitted) -> int:
-    """How many int64 `look` needs."""
+    """Return how many int64 of scratch `look` needs."""
     return NEAR + BLOCK * fitted.active.size // 4
 
 
 def _vector_look(make: Any, rest: int) -> Any:
-    """`look` for int16, of the inputs that a kernel makes."""
+    """Build `look` for int16, with the kernel that computes the inputs."""
 
     def look(
-        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, rows: Any, known: Any, error: Any, fitted: Any,
         limit: Any, neighbours: Any, inputs: Any, scratch: Any,
     ) -> None:  # fmt: skip
         lanes, later = np.int64(fitted.active.shape[0]), np.int64(depth > 0)
-        # What goes from loop to loop, BLOCK numbers each: bases, activities, sums of residuals, spreads; differences.
+        # Scratch between the loops holds BLOCK numbers each of bases, activities, two sums of residuals, and spreads.
+        # The differences from the bases follow.
         active, to_near = np.int64(fitted.active.ctypes.data), np.int64(scratch.ctypes.data) + 8 * NEAR
         levels, errors = np.int64(known.ctypes.data), np.int64(error.ctypes.data)
         runs = np.int64(fitted.run_bytes.ctypes.data) + depth * 8 * fitted.run_bytes.shape[1]
@@ -273,7 +281,7 @@ def _vector_look(make: Any, rest: int) -> Any:
         west, north, north_west, north_east = fitted.nearest
         most = np.int64(limit) << FRACTION_BITS
         for begin in range(lo, hi, BLOCK):
-            # One loop for each stage: a processor then works on several voxels at once, for none waits for another.
+            # One loop for each step: voxels do not wait for each other, so a processor works on several at once.
             count = smaller(BLOCK, hi - begin)
             for i in range(count):
                 here = at + i * step
@@ -292,22 +300,22 @@ def _vector_look(make: Any, rest: int) -> Any:
                 total = np.int64(_weigh(to_near + 2 * i * lanes, weights + 2 * lanes * c, pairs))
                 p = scratch[i] << FRACTION_BITS
                 p += (total + 128) >> (linear.WEIGHT_BITS - FRACTION_BITS)
-                room.prediction[begin + i] = smaller(larger(p, 0), most)
+                rows.prediction[begin + i] = smaller(larger(p, 0), most)
             for i in range(count):
                 sums = _activities(errors + 4 * (at + i * step), error_rows, scaling)
                 in_slice, before = np.int64(sums & np.uint64(0xFFFFFFFF)), np.int64(sums >> np.uint64(32))
                 scratch[IN_SLICE + i], scratch[BEFORE + i] = in_slice, before
-                room.scale[begin + i] = scale_index(((in_slice + before) >> 8) + SCALE_FLOOR)
+                rows.scale[begin + i] = scale_index(((in_slice + before) >> 8) + SCALE_FLOOR)
             for i in range(count):
-                here, k = at + i * step, np.uint64(room.scale[begin + i])
+                here, k = at + i * step, np.uint64(rows.scale[begin + i])
                 scratch[SPREAD + i] = make(
-                    levels + 2 * here, level_rows, errors + 4 * here, error_rows, np.int64(room.prediction[begin + i]),
+                    levels + 2 * here, level_rows, errors + 4 * here, error_rows, np.int64(rows.prediction[begin + i]),
                     features.RECIPROCALS[k], features.BOUNDS[k], later, to_inputs + (begin + i) * width,
                 )  # fmt: skip
             for i in range(count):
                 v = begin + i
                 features.describe(
-                    inputs[v], rest, np.int64(room.scale[v]), np.int64(room.prediction[v]), later,
+                    inputs[v], rest, np.int64(rows.scale[v]), np.int64(rows.prediction[v]), later,
                     scratch[IN_SLICE + i], scratch[BEFORE + i], scratch[SPREAD + i],
                 )  # fmt: skip
             at += count * step
@@ -316,20 +324,20 @@ def _vector_look(make: Any, rest: int) -> Any:
 
 
 def _plain_look(width: int) -> Any:
-    """`look` without vector instructions, for grey levels beyond 16 bits."""
+    """Build `look` without vector instructions, for grey levels beyond 16 bits."""
     begin, end = features.SPARED.start, features.SPARED.stop
     sees_all = width == FULL.width
 
     @part(allocates=True)
     def plain(
-        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, rows: Any, known: Any, error: Any, fitted: Any,
         limit: Any, neighbours: Any, inputs: Any, scratch: Any,
     ) -> None:  # fmt: skip
         count = hi - lo
         place, depths, groups = np.empty(count, np.int64), np.empty(count, np.uint8), np.empty(count, np.uint8)
         for v in range(count):
             place[v], depths[v], groups[v] = at + v * step, depth, group
-        prediction, scale = room.prediction[lo:hi], room.scale[lo:hi]
+        prediction, scale = rows.prediction[lo:hi], rows.scale[lo:hi]
         linear.predict(known, place, depths, groups, fitted, limit, prediction)
         seen = np.empty((count, INPUTS), np.int8)
         features.observe(known, error, place, depths, neighbours.plain, prediction, scale, seen)
@@ -341,10 +349,10 @@ def _plain_look(width: int) -> Any:
                     inputs[lo + v, j - (end - begin)] = seen[v, j]
 
     def look(
-        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, rows: Any, known: Any, error: Any, fitted: Any,
         limit: Any, neighbours: Any, inputs: Any, scratch: Any,
     ) -> None:  # fmt: skip
-        plain(lo, hi, at, step, depth, group, room, known, error, fitted, limit, neighbours, inputs, scratch)
+        plain(lo, hi, at, step, depth, group, rows, known, error, fitted, limit, neighbours, inputs, scratch)
 
     return look
 
@@ -354,24 +362,25 @@ _plain_all, _plain_fewer = _plain_look(FULL.width), _plain_look(LESS.width)
 
 
 def look(
-    lo: int, hi: int, at: int, step: int, depth: int, group: int, room: Room, known: np.ndarray, error: np.ndarray,
-    fitted: linear.Fitted, limit: int, neighbours: Neighbours | NarrowNeighbours, inputs: np.ndarray,
-    scratch: np.ndarray,
+    lo: int, hi: int, at: int, step: int, depth: int, group: int, rows: RowScratch, known: np.ndarray,
+    error: np.ndarray, fitted: linear.Fitted, limit: int, neighbours: Neighbours | NarrowNeighbours,
+    inputs: np.ndarray, scratch: np.ndarray,
 ) -> None:  # fmt: skip
-    """All that comes before the network, for rows lo … hi-1 of one slice: into their `room`, and their inputs int8 [r,
-    …]. Compiled code alone can call it.
+    """Run the stages before the network for rows lo … hi-1 of one slice. Only compiled code can call it.
 
-    at, step        where the voxel of the first row lies in the padded slab, and how far it is to the next row's
-    depth, group    the slice, DEPTHS - 1 for all later ones, and which group of weight sets serves it
-    known           int16 or int32, and error int32: the padded slab, flat
-    scratch         int64 [`scratch_for` the linear stage, or more]
+    at, step        the index of the first row's voxel in the padded slab, and the distance to the next row's voxel
+    depth, group    the slice, DEPTHS - 1 for all later ones, and its group of weight sets
+    rows            out: prediction and scale
+    known, error    int16 or int32, and int32: grey levels and residuals of the padded slab, flat
+    inputs          int8 [r, …] out
+    scratch         int64, `scratch_for` the linear stage or more
     """
     raise UnsupportedError("volcomp does not work without compiling: unset NUMBA_DISABLE_JIT")
 
 
 @overload(look)
 def _look_as(
-    lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, room: Any, known: Any, error: Any, fitted: Any,
+    lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, rows: Any, known: Any, error: Any, fitted: Any,
     limit: Any, neighbours: Any, inputs: Any, scratch: Any,
 ) -> Any:  # fmt: skip
     sees_all = neighbours.instance_class is Neighbours

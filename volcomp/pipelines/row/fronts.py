@@ -14,7 +14,7 @@ from ...constants import CLASSES, DEPTHS, RADIUS
 from ...runtime.compiled import entry, part
 from ...runtime.scalars import larger, smaller
 from ...stages import features, linear, peak, symbols
-from ...stages.linear_inputs import NarrowNeighbours, Neighbours, Room, look
+from ...stages.linear_inputs import NarrowNeighbours, Neighbours, RowScratch, look
 from ...stages.lstm import learning, vector
 from ...stages.lstm.state import AHEAD, Arrays
 
@@ -101,7 +101,7 @@ def _pass_on(t: int, lo: int, hi: int, passed: np.ndarray, inputs: np.ndarray, o
 
 
 @part
-def _mean_and_class(lo: int, hi: int, room: Room, offset: np.ndarray, octaves: np.ndarray, limit: int) -> None:
+def _mean_and_class(lo: int, hi: int, room: RowScratch, offset: np.ndarray, octaves: np.ndarray, limit: int) -> None:
     """Means and classes of rows lo … hi-1 into the room, from both stages; the network's offset and octaves are of all
     rows."""
     for v in range(lo, hi):
@@ -113,7 +113,7 @@ def _mean_and_class(lo: int, hi: int, room: Room, offset: np.ndarray, octaves: n
 
 
 @part
-def _tell(lo: int, hi: int, at: int, depth: int, grid: Grid, room: Room, known: np.ndarray, told: Told) -> None:
+def _tell(lo: int, hi: int, at: int, depth: int, grid: Grid, room: RowScratch, known: np.ndarray, told: Told) -> None:
     """What is known of rows lo … hi-1 of a slice, whose first voxel lies at `at`, to where it is in the order of
     coding."""
     has_spike = told.spike >= 0
@@ -129,7 +129,7 @@ def _tell(lo: int, hi: int, at: int, depth: int, grid: Grid, room: Room, known: 
 
 @entry
 def look_at(
-    t: int, grid: Grid, room: Room, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted, limit: int,
+    t: int, grid: Grid, room: RowScratch, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted, limit: int,
     around: Neighbours | NarrowNeighbours, state: Arrays, observed: int, scratch: np.ndarray,
 ) -> None:  # fmt: skip
     """All that comes before the network, for a front."""
@@ -147,7 +147,7 @@ def look_at(
 
 @entry
 def conclude(
-    t: int, grid: Grid, room: Room, known: np.ndarray, limit: int, state: Arrays, observed: int, told: Told
+    t: int, grid: Grid, room: RowScratch, known: np.ndarray, limit: int, state: Arrays, observed: int, told: Told
 ) -> None:
     """All that comes after the network."""
     for z in range(grid.depth):
@@ -162,7 +162,7 @@ def conclude(
 
 @entry
 def predict(
-    t: int, begin: int, end: int, grid: Grid, room: Room, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted,
+    t: int, begin: int, end: int, grid: Grid, room: RowScratch, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted,
     limit: int, around: Neighbours | NarrowNeighbours, state: Arrays, observed: int, packed: vector.Packed,
     bias: np.ndarray, told: Told, scratch: np.ndarray,
 ) -> None:  # fmt: skip
@@ -193,7 +193,7 @@ def predict(
 
 @part
 def _take_in(
-    t: int, front: int, grid: Grid, room: Room, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray
+    t: int, front: int, grid: Grid, room: RowScratch, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray
 ) -> None:
     """Write voxels int32 [v] of a front, which begins with the row of number `front`, how far they lie from their
     means, their residuals, and the margins that begin or end with them (`neighbourhoods.borders`)."""
@@ -207,7 +207,7 @@ def _take_in(
             e = (value << 4) - room.prediction[v]
             known[at] = value
             error[at] = e
-            room.missed[v] = (value << 4) - room.mean[v] if value != quiet else learning.NOTHING
+            room.error[v] = (value << 4) - room.mean[v] if value != quiet else learning.NOTHING
             if x == 0 and y < grid.height - 1:
                 for m in range(at + grid.line - RADIUS, at + grid.line):
                     known[m] = value
@@ -222,7 +222,7 @@ def _take_in(
 
 @entry
 def perceive(
-    t: int, front: int, grid: Grid, room: Room, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray
+    t: int, front: int, grid: Grid, room: RowScratch, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray
 ) -> None:
     """All of `Slab.perceive` but what the network learns."""
     _take_in(t, front, grid, room, voxel, quiet, known, error)
@@ -230,7 +230,7 @@ def perceive(
 
 @entry
 def perceive_and_learn(
-    t: int, front: int, grid: Grid, room: Room, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray,
+    t: int, front: int, grid: Grid, room: RowScratch, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray,
     state: Arrays, unseen: int, slopes: np.ndarray, metric: np.ndarray, head_limit: int,
 ) -> None:  # fmt: skip
     """All of `Slab.perceive`, for a network that computes here."""
@@ -240,7 +240,7 @@ def perceive_and_learn(
             first, past = rows_at(t, z, grid)
             lo, hi = z * grid.height + first, z * grid.height + past
             learning.collect(
-                state.inputs, lo, hi, unseen, room.missed, room.classes, slopes, state.slope, state.collected,
+                state.inputs, lo, hi, unseen, room.error, room.classes, slopes, state.slope, state.collected,
                 state.sums,
             )  # fmt: skip
         learning.step(metric, head_limit, state.exact, state.head, state.slope, state.collected, state.mean)

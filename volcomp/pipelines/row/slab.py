@@ -20,7 +20,7 @@ from ...constants import DEPTHS
 from ...stages import features, linear, peak
 from ...stages.grid import flat, geometry, unpadded
 from ...stages.histogram_packing import level_type
-from ...stages.linear_inputs import Room, neighbours, scratch_for
+from ...stages.linear_inputs import RowScratch, neighbours, scratch_for
 from ...stages.lstm import cpu, learning, vector
 from ...stages.lstm.state import State
 from ...stages.lstm.weights import Weights
@@ -32,7 +32,7 @@ class Network(Protocol):
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]: ...
 
-    def learn(self, state: State, lo: int, hi: int, missed: np.ndarray, classes: np.ndarray) -> None: ...
+    def learn(self, state: State, lo: int, hi: int, error: np.ndarray, classes: np.ndarray) -> None: ...
 
 
 class Rows(NamedTuple):
@@ -128,7 +128,7 @@ class Slab:
         rank = layout.order.astype(np.int32).ravel()
         self._grid = fronts.Grid(*self.shape, *layout.lags, geometry(self.shape)[1], *self.strides, rank, group)
         count = rank.size
-        self._room = Room(*(np.empty(count, kind) for kind in (np.int32, np.int32, np.int32, np.uint8, np.int32)))
+        self._room = RowScratch(*(np.empty(count, kind) for kind in (np.int32, np.int32, np.int32, np.uint8, np.int32)))
         self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
         self.context = np.empty(count, np.uint8)
         common = -1 if common is None else common
@@ -177,9 +177,9 @@ class Slab:
             w = network.weights
             fronts.perceive_and_learn(*arguments, self._arrays, w.unseen, w.slopes, network.metric, w.head_limit)
             return
-        self._room.missed[:] = learning.NOTHING  # of the rows that have no voxel now
+        self._room.error[:] = learning.NOTHING  # of the rows that have no voxel now
         fronts.perceive(*arguments)
-        network.learn(self._state, 0, self.mean.size, self._room.missed, self._room.classes)
+        network.learn(self._state, 0, self.mean.size, self._room.error, self._room.classes)
 
     def places(self, t: int, lo: int, hi: int) -> np.ndarray:
         """Where the voxels of rows lo … hi-1 at time t lie in the padded slab: int64 [hi - lo]."""

@@ -1,1 +1,1 @@
-"""Stage 2, the integer LSTM that runs along the row: its weights, and backends that all give the same bits."""
+"""The integer LSTM that runs along the row: its weights, and backends that all compute the same bits."""

@@ -1,4 +1,4 @@
-"""The definition: one step of the integer LSTM in plain numpy, slow and readable. Every other backend must equal it."""
+"""The definition of the integer LSTM: one step in plain numpy, slow and readable. Every other backend must equal it."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from .weights import Weights
 
 
 def shifted(value: np.ndarray, bits: int) -> np.ndarray:
-    """value · 2^-bits, rounded to the nearest, halves up."""
+    """Compute value · 2^-bits, rounded to the nearest integer, halves up."""
     return (value + (1 << (bits - 1))) >> bits
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
-    """1/2 + z/4 − z|z|/32 in 1/32768 for z in 1/1024 within ±4; constant beyond."""
+    """Compute 1/2 + z/4 − z|z|/32 in 1/32768 for z in 1/1024 within ±4; constant beyond."""
     z = np.clip(z, -4096, 4096)
     return 16384 + 8 * z - ((z * abs(z)) >> 10)
 
 
 def tanh(z: np.ndarray) -> np.ndarray:
-    """z − z|z|/4 in 1/32768 for z in 1/1024 within ±2; constant beyond."""
+    """Compute z − z|z|/4 in 1/32768 for z in 1/1024 within ±2; constant beyond."""
     z = np.clip(z, -2048, 2048)
     return 32 * z - ((z * abs(z)) >> 7)
 
 
 class Network:
-    """The backend of this name. See `cpu.Network` for the one that is used."""
+    """The network of the backend `reference`; `cpu.Network` is the fast one."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
-        """Advance rows lo … hi-1 by one voxel, whose inputs are in `state`. Returns, int32 [hi - lo] each, the offset
-        of the mean in 1/1024 of the scale, within ±8192, and the correction of the scale in 1/16 octave."""
+        """Advance rows lo … hi-1 by one voxel, whose inputs are in `state`.
+
+        Returns two arrays int32 [hi - lo]: the offset of the mean in 1/1024 of the scale, within ±8192, and the
+        correction of the scale in 1/16 octave.
+        """
         w = self.weights
         h = w.hidden
         accumulator = state.inputs[lo:hi].astype(np.int64) @ w.weights.astype(np.int64)  # [v, 4h]
@@ -48,22 +51,22 @@ class Network:
         sums = state.inputs[lo:hi, w.unseen :].astype(np.int64) @ state.head.astype(np.int64).T + w.bias
         return np.clip(sums[:, 0] >> 5, -8192, 8192).astype(np.int32), (sums[:, 1] >> 11).astype(np.int32)
 
-    def learn(self, state: State, lo: int, hi: int, missed: np.ndarray, classes: np.ndarray) -> None:
+    def learn(self, state: State, lo: int, hi: int, error: np.ndarray, classes: np.ndarray) -> None:
         """Let the head learn from the voxels of rows lo … hi-1, all of a front, after their `step`.
 
-        missed int32 [r]    voxel minus mean, in sixteenths of a grey level, or NOTHING: then it is passed over
-        classes uint8 [r]   as the network gave them
+        error int32 [r]     voxel minus mean, in sixteenths of a grey level; voxels with NOTHING are skipped
+        classes uint8 [r]   from the network, before correction
         """
         w = self.weights
         if not w.learns:
             return
-        taken = lo + np.flatnonzero(missed[lo:hi] != learning.NOTHING)
-        miss, c = missed[taken].astype(np.int64), classes[taken].astype(np.int64)
-        distance = (abs(miss) * learning.RECIPROCALS[np.maximum(c, learning.FINEST)]) >> 24
+        learned = lo + np.flatnonzero(error[lo:hi] != learning.NOTHING)
+        signed, c = error[learned].astype(np.int64), classes[learned].astype(np.int64)
+        distance = (abs(signed) * learning.RECIPROCALS[np.maximum(c, learning.FINEST)]) >> 24
         slope = w.slopes[:, c, np.minimum(distance, learning.BINS - 1)].astype(np.int64)  # [2, v]
-        slope[0] = np.where(miss > 0, -slope[0], slope[0])
-        state.slope += slope @ state.inputs[taken, w.unseen :].astype(np.int64)
-        state.count += taken.size
+        slope[0] = np.where(signed > 0, -slope[0], slope[0])
+        state.slope += slope @ state.inputs[learned, w.unseen :].astype(np.int64)
+        state.count += learned.size
         if state.count[0] >= learning.ENOUGH:
             mean = (state.slope << learning.MEAN_BITS) // state.count[0]
             state.exact -= (mean @ w.metric.astype(np.int64).T) >> learning.STEP_SHIFT

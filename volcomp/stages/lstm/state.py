@@ -1,4 +1,4 @@
-"""What a backend keeps of every row between two voxels."""
+"""The state of a backend: what it keeps of every row between two voxels."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from . import learning
 from .weights import Weights
 
-# Voxels: how far to the right of a voxel neighbouring rows are when they pass their state on to it. The features see as
-# far, so that no schedule has to wait for it.
+# A voxel gets the hidden outputs that neighbouring rows had this many voxels further right. The features look equally
+# far, so this delays no schedule.
 AHEAD = 2
 
 
 class Arrays(NamedTuple):
-    """The arrays of a `State`, as compiled loops take them."""
+    """The arrays of a `State`, for compiled loops."""
 
     inputs: np.ndarray
     passed: np.ndarray
@@ -34,18 +34,18 @@ class Arrays(NamedTuple):
 class State:
     """State of `rows` rows, zero before their first voxel.
 
-    inputs int8 [rows, inputs + h]  the left part is filled by the caller before each step; the right part, `hidden`, is
-                                    the output of the voxel before, so that one matrix product serves both
-    passed int64 [times, rows, s]   the `shared` hidden outputs of so many times, eight to a word: those of time t at t
-                                    modulo `times`
-    words int64 [rows, …]           the inputs, eight to a word; of no columns where they are no whole words
+    inputs int8 [rows, inputs + h]  the caller fills the left part before each step; the right part, `hidden`, is the
+                                    output of the voxel before, so that one matrix product serves both
+    passed int64 [times, rows, s]   the `shared` hidden outputs of the last `times` times, eight to a word; those of
+                                    time t lie at t modulo `times`
+    words int64 [rows, …]           the inputs, eight to a word; no columns if they do not fill whole words
     cell int16 [rows, h]            in 1/4096
-    offset, octaves int32 [rows]    what the head said last
-    head int16 [2, n]               the head's weights, which start as the model's and may learn
-    exact int64 [2, n]              the same in 1/65536
-    slope int64 [2, n]              what the voxels since the last step of learning say about them
-    count int64 [1]                 how many voxels those are
-    sums, mean int32 [2, n], float64 [n]   room that learning works in
+    offset, octaves int32 [rows]    the latest outputs of the head
+    head int16 [2, n]               the head's weights, which begin as the model's and may learn
+    exact int64 [2, n]              the head's weights in 1/65536
+    slope int64 [2, n]              their summed slopes, over the voxels since the last step of learning
+    count int64 [1]                 the number of these voxels
+    sums, mean int32 [2, n], float64 [n]   scratch of learning
     """
 
     def __init__(self, weights: Weights, rows: int, times: int = 1) -> None:
@@ -63,7 +63,7 @@ class State:
 
     @property
     def arrays(self) -> Arrays:
-        """All of them."""
+        """All arrays, for compiled loops."""
         return Arrays(
             self.inputs, self.passed, self.words, self.cell, self.offset, self.octaves, self.head, self.exact,
             self.slope, self.count, self.sums, self.mean,

@@ -1,8 +1,9 @@
-"""One step of the LSTM in vector instructions: matrix product, gates and head at once, and no sums leave registers.
+"""One step of the LSTM in vector instructions: matrix product, gates and head in one pass, with all sums in registers.
 
-A *tile* is a few rows by some units: sums of all four gates of these stay in registers while the product runs over the
-inputs, and become cells and hidden outputs there. Inputs are bytes, four of which make an instruction's share
-(`vectors.dot`); where a set wants them unsigned, 128 is added, and 128 times the weights' sums is where sums begin.
+A *tile* is a few rows by some units. The sums of its four gates stay in registers while the product runs over the
+inputs, and are turned into cells and hidden outputs in registers as well. Inputs are bytes; one instruction multiplies
+four of them (`vectors.dot`). Where an instruction set needs unsigned bytes, 128 is added to the inputs, and sums begin
+at a value that corrects for 128 times the sums of the weights.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from .cell import CELL_LIMIT, OUTPUT_LIMIT
 from .state import Arrays
 from .weights import Weights
 
-ROWS_AT_A_TIME = 32  # whose inputs stay in the first-level cache beside the weights of some units
+ROWS_AT_A_TIME = 32  # their inputs fit into the first-level cache beside the weights of some units
 HEAD_LANES = 16
 
 
 class Packed(NamedTuple):
-    """A model as tiles read it, for U units at a time (`vectors.units`).
+    """A model in the layout of tiles, for U units at a time (`vectors.units`).
 
     tiles                  `products.Tiles`, in which four vectors of sums are the gates of U units
     shift int32 [h/U, 4, U]
@@ -39,12 +40,12 @@ class Packed(NamedTuple):
 
 
 def fits(weights: Weights) -> bool:
-    """Whether the kernels serve a model on this processor."""
+    """Return whether the kernels can run a model on this processor."""
     return vectors.instructions() != vectors.NONE and weights.weights.shape[0] % 8 == 0 and weights.hidden % 16 == 0
 
 
 def pack(weights: Weights) -> Packed:
-    """For `step`."""
+    """Arrange weights for `step`."""
     order = np.arange(4 * weights.hidden).reshape(4, -1, vectors.units()).transpose(1, 0, 2)  # [h/U, 4, U]
     return Packed(tiles(weights.weights, order), np.ascontiguousarray(weights.shift[order], np.int32))
 
@@ -60,21 +61,21 @@ def _tanh(z: Lanes) -> Lanes:
 
 
 def _cell(z: list[Lanes], before: Lanes) -> tuple[Lanes, Lanes]:
-    """`cell.step` of some units: the next cell and the hidden output."""
+    """Compute the next cell and the hidden output of some units; see `cell.step`."""
     i, f, o, g = _sigmoid(z[0]), _sigmoid(z[1]), _sigmoid(z[2]), _tanh(z[3])
     c = ((f * before + ((i * g) >> 3) + 16384) >> 15).within(-CELL_LIMIT, CELL_LIMIT)
     return c, ((o * _tanh(c >> 2) + (1 << 22)) >> 23).at_most(OUTPUT_LIMIT)
 
 
 def _tile(rows: int, units: int) -> Any:
-    """The kernel of `rows` rows by `units` units; its arguments are those of `advance` below."""
+    """Build the kernel of `rows` rows by `units` units, with the arguments of `advance` below."""
 
     @vectors.kernel(10)
     def advance(
         b: Any, x: Any, x_stride: Any, quads: Any, weights: Any, begin: Any, shift: Any, cell: Any, cell_stride: Any,
         hidden: Any, hidden_stride: Any,
     ) -> None:  # fmt: skip
-        """Advance rows whose inputs begin at x, cells at `cell` and hidden outputs at `hidden`; strides in bytes."""
+        """Advance rows with inputs at address x, cells at `cell` and hidden outputs at `hidden`; strides in bytes."""
         size = 4 * units  # bytes of a vector of sums
         sums = sums_of(b, rows, units, x, x_stride, quads, weights, begin)
         for r in range(rows):
@@ -94,8 +95,10 @@ _advance_tall, _advance_one = _tile(ROWS, vectors.units()), _tile(1, vectors.uni
 
 @vectors.kernel(4, types.uint64)
 def _weigh(b: Any, x: Any, first: Any, second: Any, count: Any) -> Any:
-    """Two sums of `count` products of the same int8 with int16 each, HEAD_LANES or more; the second one in the high 32
-    bits. The last piece may begin before the end of the one before: what both hold counts once."""
+    """Return two sums of `count` products, of the same int8 with two arrays int16; the second in the high 32 bits.
+
+    `count` is HEAD_LANES or more. The last piece may overlap the one before; shared products count once.
+    """
     kind = ir.VectorType(I32, HEAD_LANES // 2)
     totals = [cgutils.alloca_once(b, kind) for _ in range(2)]
     for total in totals:
@@ -120,9 +123,9 @@ def step(
     lo: int, hi: int, packed: Packed, words: np.ndarray, inputs: np.ndarray, cell: np.ndarray, head: np.ndarray,
     bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray, scratch: np.ndarray,
 ) -> None:  # fmt: skip
-    """As `reference.Network.step`, of rows lo … hi-1; the arrays are those of `Packed` and `State`, whole.
+    """Advance rows lo … hi-1; see `reference.Network.step`. The arrays are those of `Packed` and `State`, all rows.
 
-    scratch int64 [SCRATCH of the inputs and more]
+    scratch int64, `scratch_for` the inputs or more
     """
     size, h, n = inputs.shape[1], cell.shape[1], head.shape[1]
     units = packed.tiles.begin.shape[2]
@@ -155,11 +158,11 @@ def step(
 
 
 def scratch_for(size: int) -> int:
-    """How many int64 `step` needs for so many inputs."""
+    """Return how many int64 of scratch `step` needs for `size` inputs."""
     return ROWS_AT_A_TIME * size // 8
 
 
 @entry
 def step_alone(lo: int, hi: int, packed: Packed, state: Arrays, bias: np.ndarray, scratch: np.ndarray) -> None:
-    """`step`, for a caller in Python."""
+    """Run `step` for a caller in Python."""
     step(lo, hi, packed, state.words, state.inputs, state.cell, state.head, bias, state.offset, state.octaves, scratch)

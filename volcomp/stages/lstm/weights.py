@@ -14,14 +14,14 @@ from ...errors import DamagedError
 from . import learning
 
 INPUT_LIMIT = 128  # inputs and hidden outputs are int8
-# float32 holds every integer below it, so a product may run in int8, in float32 or on tensor cores.
+# float32 represents every integer below this, so a product may run in int8, in float32 or on tensor cores.
 ACCUMULATOR_LIMIT = 1 << 24
 FIELDS = ("weights", "shift", "head", "bias", "counts", "sizes")
-LEARNING = ("slopes", "metric")  # of models whose head learns
+LEARNING = ("slopes", "metric")  # only in models whose head learns
 
 
 def head_limit(bias: np.ndarray, size: int) -> int:
-    """Weights of a head that learns, of so many numbers, stay within ± this: sums then stay below ACCUMULATOR_LIMIT."""
+    """Return the bound of the `size` weights of a head that learns; it keeps sums below ACCUMULATOR_LIMIT."""
     return (ACCUMULATOR_LIMIT - int(np.abs(bias).max()) - 1) // (INPUT_LIMIT * size)
 
 
@@ -32,14 +32,14 @@ class Weights:
     weights int8 [inputs + h, 4h]  inputs first: INPUTS, then the first `shared` hidden outputs of the row above, and
                                    as many of the slice before; then the hidden outputs of the voxel before. Within ±64
     shift int32 [4h]               of each column, 0 … 7: an accumulator's unit is 2^-(7 + shift)
-    head int16 [2, n]              row 0 the offset of the mean, row 1 the correction of the scale; from the hidden
-                                   outputs alone (n = h), or from inputs and hidden outputs (n = inputs + h)
+    head int16 [2, n]              row 0 gives the offset of the mean, row 1 the correction of the scale; from the
+                                   hidden outputs alone (n = h), or from inputs and hidden outputs (n = inputs + h)
     bias int32 [2]                 of the head, in the units of its sums
     counts uint32 [sum of sizes]   the tables of the entropy coder, one after the other
-    sizes int64 [tables]           how many symbols each has
-    slopes int8 [2, classes, BINS] how the head learns while a slab is coded (`learning.py`); of no classes where it
-    metric int16 [n, n]            does not
-    observed                       how many of the inputs are observed: INPUTS, but for what `without` makes
+    sizes int64 [tables]           the number of symbols of each table
+    slopes int8 [2, classes, BINS] for a head that learns while a slab is coded (`learning.py`); both are empty for a
+    metric int16 [n, n]            head that does not
+    observed                       how many of the inputs are observed: INPUTS, or fewer in the result of `without`
     """
 
     name: str
@@ -58,7 +58,7 @@ class Weights:
         h, n = gates // 4, self.head.shape[-1]
         shapes = [(4 * h,), (2, n), (2,)]
         found = [a.shape for a in (self.shift, self.head, self.bias)]
-        uneven = self.shared % 8 or (self.shared and h % 8)  # what is passed on is copied eight at a time
+        uneven = self.shared % 8 or (self.shared and h % 8)  # outputs that are passed on are copied eight at a time
         if gates % 4 or rows <= h or n not in (h, rows) or found != shapes or uneven:
             raise DamagedError(f"model {self.name}: the shapes of its arrays do not belong together")
         if self.shift.min() < 0 or self.shift.max() > 7 or np.abs(self.weights.astype(int)).max() > WEIGHT_LIMIT:
@@ -74,17 +74,17 @@ class Weights:
 
     @property
     def hidden(self) -> int:
-        """How many units the LSTM has."""
+        """The number of units of the LSTM."""
         return self.weights.shape[1] // 4
 
     @property
     def inputs(self) -> int:
-        """How many inputs it takes, without its own state."""
+        """The number of inputs, without the hidden outputs of the voxel before."""
         return self.weights.shape[0] - self.hidden
 
     @property
     def shared(self) -> int:
-        """How many of its hidden outputs a row passes on to the row below, and as many to the next slice."""
+        """How many of its hidden outputs a row passes on to the row below; as many go to the next slice."""
         return max(0, self.inputs - self.observed) // 2
 
     @property
@@ -99,12 +99,12 @@ class Weights:
 
     @property
     def head_limit(self) -> int:
-        """`head_limit` of this model, with all inputs that it was released with."""
+        """`head_limit` of this model, counting all inputs that it was released with."""
         spared = INPUTS - self.observed if self.unseen == 0 else 0
         return head_limit(self.bias, self.head.shape[1] + spared)
 
     def without(self, spared: slice) -> Weights:
-        """The same model without inputs that it makes nothing of; itself, if it makes something of them."""
+        """Return the model without the inputs `spared` if all their weights are 0, otherwise the model itself."""
         head, metric = self.head, self.metric
         if self.unseen == 0:
             head = np.delete(self.head, spared, axis=1)
@@ -118,14 +118,14 @@ class Weights:
         return replace(self, weights=less, head=head, metric=metric, observed=observed)
 
     def tables(self) -> list[np.ndarray]:
-        """The counts of every table."""
+        """Return the counts of every table."""
         return np.split(self.counts, np.cumsum(self.sizes)[:-1])
 
     def _fields(self) -> tuple[str, ...]:
         return FIELDS + LEARNING if self.learns else FIELDS
 
     def digest(self) -> bytes:
-        """SHA-256 over all arrays in the order of the fields, little-endian: what a file names its model by."""
+        """Return the SHA-256 over all arrays in the order of the fields, little-endian: files name models by it."""
         sha = hashlib.sha256()
         for name in self._fields():
             array = getattr(self, name)
@@ -140,7 +140,7 @@ class Weights:
 
 
 def load(path: Path, name: str) -> Weights:
-    """Read a model written by `save`; raises DamagedError where it is not sound."""
+    """Read a model written by `save`; raises DamagedError if it is not sound."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Weights(name, **{field: arrays[field] for field in (*FIELDS, *LEARNING) if field in arrays})
