@@ -233,18 +233,18 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
 
     slabs = data.slabs_of(scan(), 4)
     monkeypatch.setattr(fine_tuning, "STEPS", 8)
-    expected = fine_tuning.fit(RELEASED, slabs, scan().size, 0.1, 1, lambda visited: None)
+    expected = fine_tuning.fine_tune_slabs(RELEASED, slabs, scan().size, 0.1, 1, lambda visited: None)
     monkeypatch.setattr(device, "ways", lambda where: [Small])
     done: list[int] = []
     with pytest.warns(RuntimeWarning, match=r"fitted on the CPU, for cpu:0 failed: CUDA out of memory"):
-        found = fine_tuning.fit(RELEASED, slabs, scan().size, 0.1, 1, done.append, "cpu:0")
+        found = fine_tuning.fine_tune_slabs(RELEASED, slabs, scan().size, 0.1, 1, done.append, "cpu:0")
     assert found == expected and sum(done) == fine_tuning.visits(scan().size, 0.1)
 
     def enough(visited: int) -> None:
         raise RuntimeError("the caller has gone")
 
     with pytest.raises(RuntimeError, match="the caller has gone"):
-        fine_tuning.fit(RELEASED, slabs, scan().size, 0.1, 1, enough, "cpu:0")
+        fine_tuning.fine_tune_slabs(RELEASED, slabs, scan().size, 0.1, 1, enough, "cpu:0")
 
 
 def test_the_weights_of_a_step_are_those_that_would_be_sent() -> None:
@@ -252,10 +252,10 @@ def test_the_weights_of_a_step_are_those_that_would_be_sent() -> None:
     torch = pytest.importorskip("torch")
     from volcomp.learn import fine_tuning
 
-    state, random = fine_tuning._Fit(RELEASED, 1 << 22, "cpu"), torch.Generator().manual_seed(1)
+    state, random = fine_tuning._State(RELEASED, 1 << 22, "cpu"), torch.Generator().manual_seed(1)
     for k, size in enumerate((0.4, 0.4, 0.01, 0.01, 30.0)):
         state.parameters[k] += size * torch.randn(state.parameters[k].shape, generator=random)
-    sent = weight_delta.apply(RELEASED, state.differences()).weights
+    sent = weight_delta.apply(RELEASED, state.delta()).weights
     assert np.abs(sent).max() == 64 and np.array_equal(state.now().numpy(), sent)
 
 
