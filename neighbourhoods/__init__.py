@@ -1,6 +1,6 @@
 """Causal neighbourhoods of voxels: their offsets, the schedule that follows from them, and fast extraction.
 
-For anyone who predicts a voxel of a volume [Z, Y, X] from voxels before it. Needs numpy and numba, nothing of volcomp.
+For predictors of a voxel of a volume [Z, Y, X] from the voxels before it. Needs numpy and numba, but not volcomp.
 
 >>> import numpy as np
 >>> from neighbourhoods import Schedule, cube, extract, gather, margins, pad, pyramid
@@ -16,8 +16,8 @@ array([[39, 54, 58]], dtype=int16)
 >>> extract(volume, cube(2)).shape
 (60, 62)
 
-A schedule says which voxels are independent of each other. Front by front it visits every voxel once, after all of its
-neighbours; this is how a decoder goes through a volume, many voxels at a time:
+A schedule gives the voxels that are independent of each other. Front by front it visits every voxel once, after all of
+its neighbours, so that a decoder can process many voxels at a time:
 
 >>> schedule = Schedule.of(cube(2), recurrence=True)
 >>> schedule

@@ -1,7 +1,7 @@
 """Extraction: the neighbours of many voxels as one array, at the speed of memory.
 
 In the padded buffer every neighbour is a fixed distance away, whatever the voxel; so an offset becomes one integer,
-and a neighbourhood a loop over them without a single test for borders. `reference.py` says what the result has to be.
+and a neighbourhood a loop over them without a single test for borders. `reference.py` defines the result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .schedule import Voxels
 
 
 def flat_offsets(offsets: Neighbourhood, padded_shape: tuple[int, ...]) -> np.ndarray:
-    """Distances, in voxels of the flattened padded buffer, from a voxel to its neighbours: int64 [K]."""
+    """Compute the distances from a voxel to its neighbours, in voxels of the flattened padded buffer: int64 [K]."""
     _, height, width = padded_shape
     return np.array([(dz * height + dy) * width + dx for dz, dy, dx in offsets], np.int64)
 
@@ -25,7 +25,7 @@ def flat_offsets(offsets: Neighbourhood, padded_shape: tuple[int, ...]) -> np.nd
 def gather(
     padded: np.ndarray, voxels: Voxels, offsets: Neighbourhood, before: int, radius: int, parallel: bool = False
 ) -> np.ndarray:
-    """The neighbours of some voxels, from a buffer that `pad(volume, before, radius)` made.
+    """Copy the neighbours of some voxels from a buffer that `pad(volume, before, radius)` made.
 
     padded:   [before + Z, radius + Y + radius, radius + X + radius], contiguous
     voxels:   their places z, y, x in the volume, without margins: integers [N] each, in any order
@@ -57,10 +57,10 @@ def extract(
     constant: int = 0,
     parallel: bool = False,
 ) -> np.ndarray:
-    """The neighbours of some voxels of a volume [Z, Y, X], or of all in raster order: [N, K] of the volume's dtype.
+    """Copy the neighbours of some voxels of a volume [Z, Y, X], or of all in raster order: [N, K] of its dtype.
 
-    Pads the volume on every call; to go through its fronts, `pad` once and `gather` for each. `constant` as for
-    `pad`, the rest and the errors as for `gather`.
+    Pads the volume on every call; to read front by front, call `pad` once and `gather` for each front. `pad` describes
+    `constant`, and `gather` the other parameters and the errors.
     """
     before, radius = margins(offsets)
     if voxels is None:
@@ -79,7 +79,7 @@ def _copy_neighbours(flat: np.ndarray, places: np.ndarray, steps: np.ndarray, ou
 def _compiled(parallel: bool) -> Any:
     try:
         return numba.njit(cache=True, nogil=True, parallel=parallel)(_copy_neighbours)
-    except RuntimeError:  # numba finds no folder that it can write the code to
+    except RuntimeError:  # numba finds no folder in which it can keep the code
         return numba.njit(nogil=True, parallel=parallel)(_copy_neighbours)
 
 

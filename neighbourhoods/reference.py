@@ -8,7 +8,7 @@ from .offsets import Neighbourhood
 
 
 def neighbours(volume: np.ndarray, z: int, y: int, x: int, offsets: Neighbourhood, constant: int = 0) -> list[int]:
-    """The values at all offsets from voxel (z, y, x) of a volume [Z, Y, X], by the rule of `borders.py`."""
+    """Read the values at all offsets from voxel (z, y, x) of a volume [Z, Y, X], by the rule of `borders.py`."""
     _, height, width = volume.shape
     values = []
     for dz, dy, dx in offsets:

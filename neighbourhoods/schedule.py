@@ -1,10 +1,10 @@
-"""Schedules: which voxels can be worked on at the same time, derived from the neighbourhood alone.
+"""Schedules: the voxels that can be processed at the same time, derived from the neighbourhood alone.
 
 With integers a, b, c such that t = a·x + b·y + c·z is smaller at every neighbour than at the voxel itself, all voxels
-of equal t are independent of each other. They form a *front*: the fronts are done one after the other, the voxels of
+of equal t are independent of each other. They form a *front*: fronts are processed one after the other, the voxels of
 a front in any order or all at once (L. Lamport, "The parallel execution of DO loops", CACM 1974: the hyperplane
-method). For a neighbourhood of radius 2 that is t = x + 3y + 9z. Nothing is taken from the neighbourhood for it; the
-published sequences that leave out the voxels to the left, to do whole rows at once, are the special case a = 0.
+method). For a neighbourhood of radius 2 that is t = x + 3y + 9z. The neighbourhood keeps all its voxels. The
+published sequences leave out the voxels to the left, to process whole rows at once: the special case a = 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Voxels = tuple[np.ndarray, np.ndarray, np.ndarray]  # z, y, x: three int64 [n], 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows (z, y) of a volume in the order in which they start; the rows at work at any time are a range of them.
+    """The rows (z, y) of a volume in the order in which they start; the rows with a voxel at a time are a range.
 
     z, y:   int64 [R], the place of each row
     start:  int64 [R], the time of its first voxel; never decreasing, of equals the lower z and then y come first
@@ -37,14 +37,14 @@ class Rows:
     whole: bool
 
     def active(self, t: int) -> tuple[int, int]:
-        """The range [lo, hi) of rows with a voxel at time t; O(log R). With a = 1 it is the voxel x = t − start."""
+        """Return the range [lo, hi) of rows with a voxel at time t: x = t − start if a = 1. Takes O(log R)."""
         duration = 1 if self.whole else self.width
         lo = np.searchsorted(self.start, t - duration, side="right")
         hi = np.searchsorted(self.start, t, side="right")
         return int(lo), int(hi)
 
     def front(self, t: int) -> Voxels:
-        """The voxels of time t, row after row in the order of the rows."""
+        """Return the voxels of time t, row after row in the order of the rows."""
         lo, hi = self.active(t)
         z, y = self.z[lo:hi], self.y[lo:hi]
         if not self.whole:
@@ -62,10 +62,10 @@ class Schedule:
 
     @classmethod
     def of(cls, neighbourhood: Neighbourhood, *, recurrence: bool = False, borders: bool = True) -> Schedule:
-        """The smallest a, then b, then c, for which every neighbour has an earlier time.
+        """Find the smallest a, then b, then c, for which every neighbour has an earlier time.
 
         recurrence: a state runs along the row as well, from (z, y, x-1) to (z, y, x).
-        borders: neighbours outside of the slice are read by the rule of `borders.py`, which turns to the row above.
+        borders: neighbours outside the slice are read by the rule of `borders.py`, which reads the row above.
 
         Raises ValueError for an offset that is not causal.
         """
@@ -85,19 +85,19 @@ class Schedule:
         return cls(a, b, c)
 
     def advance(self, offset: Offset) -> int:
-        """The time at an offset minus the time at the voxel; negative for every neighbour that the schedule serves."""
+        """Return the time at an offset minus the time at the voxel: negative for every neighbour of the schedule."""
         dz, dy, dx = offset
         return self.a * dx + self.b * dy + self.c * dz
 
     def fronts(self, shape: Shape) -> int:
-        """How many times there are, from 0 on. Some may have no voxel, where a side is shorter than the reach."""
+        """Return the number of times, from 0 on. A time may have no voxel if a side is shorter than the reach."""
         depth, height, width = shape
         if 0 in shape:
             return 0
         return self.a * (width - 1) + self.b * (height - 1) + self.c * (depth - 1) + 1
 
     def rows(self, shape: Shape) -> Rows:
-        """The rows of a volume in the order in which they start."""
+        """Return the rows of a volume in the order in which they start."""
         depth, height, width = shape
         z, y = np.indices((depth, height)).reshape(2, -1)
         start = self.b * y + self.c * z
@@ -105,18 +105,18 @@ class Schedule:
         return Rows(z[order], y[order], start[order], width, whole=self.a == 0)
 
     def sizes(self, shape: Shape) -> np.ndarray:
-        """Voxels in each front: int64 [fronts]."""
+        """Count the voxels of each front: int64 [fronts]."""
         rows = self.rows(shape)
         ranges = [rows.active(t) for t in range(self.fronts(shape))]
         return np.array([(hi - lo) * (rows.width if rows.whole else 1) for lo, hi in ranges], np.int64)
 
     def walk(self, shape: Shape) -> Iterator[Voxels]:
-        """The fronts in order of time, each as indices z, y, x, int64 [n]: `volume[front]` reads its voxels."""
+        """Yield the fronts in order of time, each as indices z, y, x, int64 [n]: `volume[front]` reads its voxels."""
         rows = self.rows(shape)
         for t in range(self.fronts(shape)):
             yield rows.front(t)
 
 
 def _least(step: int, owed: int) -> int:
-    """The smallest k ≥ 0 with k · step > owed, for a positive step."""
+    """Return the smallest k ≥ 0 with k · step > owed, for a positive step."""
     return max(0, owed // step + 1)
