@@ -39,7 +39,7 @@ def loop(x):
 
 @pytest.fixture(autouse=True)
 def nothing_was_before(monkeypatch):
-    for name in ("_reasons", "_said", "loops"):
+    for name in ("_reasons", "_given_warnings", "loops"):
         monkeypatch.setattr(compiled, name, [])
 
 

@@ -69,7 +69,7 @@ def test_sums_are_what_they_are_by_definition(limit: int, maker: Maker) -> None:
             assert np.array_equal(made.products(thinning), [rows.T @ rows for rows in weighted])
         weights = random.integers(-3000, 3000, (len(members), flat.size)).astype(float)
         errors = [np.abs(UNIT * d[:, -1] - d[:, :-1] @ w) for d, w in zip(designs, weights, strict=True)]
-        assert np.array_equal(made.miss(weights), [e.mean() for e in errors])
+        assert np.array_equal(made.mean_errors(weights), [e.mean() for e in errors])
         assert all(map(np.array_equal, made.errors(), errors))
         made.reweigh()
         usual = [np.sort(e)[e.size // 2] + UNIT // 2 for e in errors]
@@ -167,7 +167,7 @@ def test_a_device_without_memory_leaves_the_fit_to_the_cpu(
     assert linear.to_bytes(gpu_equations.fit(volume, 8, 1, torch.device("cpu"))) == expected  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("wrong", ["products", "miss", "spread"])
+@pytest.mark.parametrize("wrong", ["products", "mean_errors", "spread"])
 def test_a_device_whose_sums_differ_is_refused(
     gpu_equations: object, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from volcomp.encoder import linear_fit
-from volcomp.encoder.normal_equations import UNIT, Equations, Take, on_cpu
+from volcomp.encoder.normal_equations import UNIT, Equations, EquationsOf, on_cpu
 from volcomp.stages import linear, supports
 from volcomp.stages.grid import padded
 
@@ -67,7 +67,7 @@ class Made:
         rows = self._all[::thinning]
         return (rows.T @ rows)[None]
 
-    def miss(self, weights: np.ndarray) -> np.ndarray:
+    def mean_errors(self, weights: np.ndarray) -> np.ndarray:
         self._missed = np.abs(self._all[:, -1] * UNIT - self._all[:, :-1] @ weights[0])
         return np.array([self._missed.mean()])
 
@@ -124,7 +124,7 @@ def test_no_class_is_fitted_on_more_voxels_than_sums_are_exact_for(monkeypatch: 
     monkeypatch.setattr(linear_fit, "CLASS_SAMPLES", 500)
     sizes = []
 
-    def noted(known: np.ndarray) -> Take:
+    def noted(known: np.ndarray) -> EquationsOf:
         def take(members: Sequence[np.ndarray], flat: np.ndarray) -> Equations:
             sizes.extend(places.size for places in members)
             return on_cpu(known)(members, flat)

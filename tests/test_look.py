@@ -47,8 +47,8 @@ def test_it_equals_its_definition(width: int, limit: int, classes: int) -> None:
         rows = np.flatnonzero((layout.order.ravel() >= lo) & (layout.order.ravel() < hi))
         scratch = np.empty(work._scratch, np.int64)
         fronts.look_at(
-            t, work._grid, work._room, work.known, work._error, work._fitted, limit, work._neighbours, work._arrays,
-            work._observed, scratch,
+            t, work._grid, work._row_scratch, work.known, work._error, work._stage, limit, work._neighbours,
+            work._arrays, work._observed, scratch,
         )  # fmt: skip
         z, y = np.divmod(rows, levels.shape[1])
         x = t - z * layout.lags[1] - y * layout.lags[0]
@@ -56,10 +56,10 @@ def test_it_equals_its_definition(width: int, limit: int, classes: int) -> None:
         depth = np.minimum(z, DEPTHS - 1).astype(np.uint8)
         prediction, scale = np.empty(rows.size, np.int32), np.empty(rows.size, np.int32)
         seen = np.empty((rows.size, INPUTS), np.int8)
-        linear.predict(work.known, place, depth, group[z], work._fitted, limit, prediction)
+        linear.predict(work.known, place, depth, group[z], work._stage, limit, prediction)
         features.observe(work.known, work._error, place, depth, neighbours, prediction, scale, seen)
-        assert np.array_equal(work._room.prediction[rows], prediction)
-        assert np.array_equal(work._room.scale[rows], scale)
+        assert np.array_equal(work._row_scratch.prediction[rows], prediction)
+        assert np.array_equal(work._row_scratch.scale[rows], scale)
         expected = seen if width == INPUTS else np.delete(seen, features.SPARED, axis=1)
         assert np.array_equal(work._state.inputs[rows, :width], expected)
 

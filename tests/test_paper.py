@@ -212,7 +212,7 @@ def test_words_beyond_the_voxels_are_damage() -> None:
         slab.decode(Cursor(data, "a slab"), (1, 5, 5), 900, network)
     words = adaptive.encode(np.full(9, 1, np.int32), np.array([9]), adaptive.Counts(9))
     decoder = adaptive.Decoder(words, adaptive.Counts(9))
-    decoder.take(8)
+    decoder.pop(8)
     with pytest.raises(DamagedError, match="more than its voxels"):
         decoder.finish()
 

@@ -41,7 +41,7 @@ def test_the_fastest_is_taken_whatever_its_place_in_the_list(monkeypatch: pytest
     monkeypatch.setattr(products, "makers", lambda: [slow, products.float_product])
     assert products.by_speed((64, 64)) == [products.float_product, slow]
     taken: list[products.Product] = []
-    products.take_exact(np.ones((64, 64), np.int8), None, taken.append, "some model")
+    products.use_exact(np.ones((64, 64), np.int8), None, taken.append, "some model")
     assert taken[0].__qualname__.startswith("float_product")
 
 
@@ -50,4 +50,4 @@ def test_where_no_product_is_exact_it_is_said(monkeypatch: pytest.MonkeyPatch) -
         raise RuntimeError("it does not give the reference's numbers here")
 
     with pytest.warns(RuntimeWarning, match="left aside"), pytest.raises(UnsupportedError, match="some model"):
-        products.take_exact(np.ones((8, 8), np.int8), None, refuse, "some model")
+        products.use_exact(np.ones((8, 8), np.int8), None, refuse, "some model")

@@ -1,13 +1,13 @@
-"""What several stages must agree on. But for EFFORT, these numbers define the bits: with others it is another format."""
+"""Constants on which several stages must agree. All but EFFORT define the bits: other numbers make another format."""
 
 EFFORT = 5  # of an encoder: the default, and the highest that leaves a model as it is
 
 FRACTION_BITS = 4  # predictions and means are in sixteenths of a grey level
-RADIUS = 7  # widest reach of a neighbour within a slice, and so the margin of every padded slab
-DEPTHS = 8  # slices of a slab that are told apart, for no neighbour lies more than seven slices back
-LANES = 8  # neighbours that are read at once
+RADIUS = 7  # greatest distance of a neighbour within a slice, and so the margin of every padded slab
+DEPTHS = 8  # slices of a slab that are distinguished, since no neighbour is more than seven slices back
+LANES = 8  # neighbours that are read together
 
-INPUTS = 64  # of the network that are observed; those after them are what neighbouring rows pass on
+INPUTS = 64  # of the network that are computed from voxels; neighbouring rows pass on those after them
 WEIGHT_LIMIT = 64  # of a network's int8 weights: int8 kernels cannot saturate their 16-bit pairs below it
 
 CLASSES = 76  # of scales, a quarter of an octave each

@@ -1,4 +1,4 @@
-"""What a user may choose. Each option has the same name in Python, on the command line and in a batch."""
+"""The options of a user. Each has the same name in Python, on the command line and in a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .models import DEFAULT, Model
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How to decode. None of it changes what comes out.
+    """How to decode. No option changes the result.
 
     threads   How many threads to use; None for one per core. Each holds one slab, so memory grows with them: some
               120 MB a thread for slices of 512².
@@ -29,12 +29,12 @@ class EncodeOptions:
     model     "turbo", "fast", "base" or "paper", or the record of a model that was never released. `base` makes files
               that are 1.3 % smaller than those of `fast` and takes two to four times as long, in both directions;
               `turbo` makes files that are 0.7 % larger in two thirds of the time. `paper` is the published predictor,
-              kept to be compared with: slow, and larger.
-    effort    1 (fastest) to 9 (smallest). 1 to 4 search less for the linear stage. 6 to 9 fit the model to the volume,
-              which needs torch and takes up to ten times as long; the file is as fast to decode.
-    verify    Decode what was written, and compare. It takes as long as decoding, on the threads that encode.
-    threads   As in DecodeOptions.
-    device    As in DecodeOptions.
+              kept for comparison: slow, and its files are larger.
+    effort    1 (fastest) to 9 (smallest). 1 to 4 search less for the linear stage. 6 to 9 fine-tune the model to the
+              volume, which needs torch and takes up to ten times as long; decoding is as fast as before.
+    verify    Decode every payload and compare the voxels. It takes as long as decoding, on the threads that encode.
+    threads   See `DecodeOptions`.
+    device    See `DecodeOptions`.
     """
 
     model: str | Model = DEFAULT
@@ -45,7 +45,7 @@ class EncodeOptions:
 
     @property
     def decoding(self) -> DecodeOptions:
-        """How what was encoded is decoded to be compared."""
+        """Options for decoding, to verify what was encoded."""
         return DecodeOptions(self.threads, self.device)
 
 

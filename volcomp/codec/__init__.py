@@ -1,1 +1,1 @@
-"""From a volume to its header and slabs, and back: the loop over slabs, and who does the work."""
+"""A volume to its header and slabs, and slabs to a volume: the loop over slabs, and the choice of an engine."""

@@ -1,4 +1,4 @@
-"""The payloads of slabs to their voxels: the way of `encode.py`, backwards."""
+"""The payloads of slabs to voxels: the inverse of `encode.py`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,18 @@ def decode_slabs(
     section: bytes, payloads: Mapping[int, bytes], options: DecodeOptions = DECODING, *,
     progress: Progress | None = None, place: Place = by_device, trial: Model | None = None,
 ) -> Generator[tuple[int, Decoded]]:  # fmt: skip
-    """Decode the slabs that are given by number under a header's bytes.
+    """Decode some slabs of a volume.
 
-    Yields (number, voxels [z, Y, X] of the header's dtype), or the error where a payload is damaged, in ascending
-    order. No more slabs are in memory at a time than there are threads, and a payload is asked for when its turn comes,
-    by whatever thread; a DamagedError is then the slab's. `place` decides who does the work; `trial` is the model of a
-    file that was made with one that was never released. Raises DamagedError and UnsupportedError for the header.
+    section    the bytes of the volume's header
+    payloads   of the slabs to decode, by number. A payload is read when its turn comes, from any thread; a DamagedError
+               of that read becomes the result for the slab
+    progress   called with the number of voxels done since the last call
+    place      decides whether the CPU or a GPU does the work
+    trial      the model of a file that was written with a model that was never released
+
+    Yields (number, voxels [z, Y, X] of the header's dtype) in ascending order, with a DamagedError instead of the
+    voxels where a payload is damaged. At most as many slabs are in memory at a time as there are threads. Raises
+    DamagedError and UnsupportedError for the header.
     """
     header = read_header(section, RELEASED if trial is None else {**RELEASED, trial.number: trial})
     made, numbers = ready(header.model, header.weight_delta), sorted(payloads)
@@ -42,7 +48,7 @@ def decode_slabs(
     sizes = {k: header.voxels_of(k) for k in numbers}
     placement = place(made, header.weight_delta, options.device, sizes)
     with Workers(options.threads, len(numbers)) as workers:
-        engine: Engine[object, object, object] = placement.engine(workers, workers.telling(progress))
+        engine: Engine[object, object, object] = placement.engine(workers, workers.reporting(progress))
         results = engine.decode(sizes, payloads.__getitem__, Opener(section, header, made))
         for k in numbers:
             result = next(results)
@@ -53,7 +59,7 @@ def decode_slabs(
 
 
 class Opener(Generic[Choice, Input, Predictions, Stream]):
-    """The two ends of a slab's way out of a file, under a header."""
+    """Opens the payloads of slabs, and turns their decoded levels into voxels, under a header."""
 
     def __init__(self, section: bytes, header: VolumeHeader, made: Ready[Choice, Input, Predictions, Stream]) -> None:
         self._section, self._header, self._coder = section, header, made.coder
@@ -61,14 +67,14 @@ class Opener(Generic[Choice, Input, Predictions, Stream]):
         self._stated: dict[int, bytes] = {}  # checksums
 
     def begin(self, k: int, payload: bytes) -> Stream:
-        """What decoding begins with."""
+        """Open a payload."""
         first, end = self._header.slabs[k]
         self._stated[k] = payload[:DIGEST]
         shape = (end - first, *self._header.shape[1:])
         return self._coder.open(Cursor(payload[DIGEST:], "what it holds"), shape, self._packing.limit)
 
     def end(self, k: int, levels: Levels) -> np.ndarray:
-        """The voxels, if the payload states their checksum."""
+        """Undo histogram packing. Raises DamagedError if the voxels do not have the checksum of the payload."""
         voxels = self._packing.backward(levels, self._header.dtype)
         if slab_checksum(self._section, k, voxels) != self._stated.pop(k):
             raise DamagedError("its voxels do not have the checksum that it states")
@@ -76,13 +82,13 @@ class Opener(Generic[Choice, Input, Predictions, Stream]):
 
 
 def slab_checksum(section: bytes, k: int, voxels: np.ndarray) -> bytes:
-    """What slab k is checked by. The header and the number are part of it: a slab of another volume, in another's
-    place, or under a header that was altered is as damaged as one whose voxels are wrong."""
+    """Compute the checksum of slab k. It covers the header and the number, so that a slab of another volume, a slab in
+    the place of another, and a slab under an altered header all count as damaged."""
     sha = hashlib.sha256(section + varint(k))
     sha.update(np.ascontiguousarray(voxels).data)
     return sha.digest()[:DIGEST]
 
 
 def located(k: int, slices: tuple[int, int], error: DamagedError) -> DamagedError:
-    """What is wrong with slab k."""
+    """Add the number of the slab and its slices to an error."""
     return DamagedError(f"slab {k} (slices {slices[0]} to {slices[1] - 1}) is damaged: {error}")

@@ -1,10 +1,10 @@
-"""A volume of voxels to its header and one payload for every slab.
+"""Encode a volume of voxels: one header, and one payload for every slab.
 
     voxels ─histogram packing─▶ grey levels ─pipeline─▶ payload
 
-A volume is cut into slabs of 32 slices or so that do not depend on each other: they are decoded alone, in parallel, and
-a damaged one leaves the others whole. A slab is prepared, predicted and packed; what that means is the pipeline's. An
-engine has it done by threads or by a GPU, and the bytes are the same. `docs/format.md` has them.
+A volume is cut into slabs of about 32 slices that do not depend on each other: each can be decoded alone or in
+parallel, and a damaged slab leaves the others intact. A slab is prepared, predicted and packed; the pipeline defines
+these steps. An engine runs them on threads or on a GPU and gets the same bytes. `docs/format.md` specifies them.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from .place import Place, by_device
 from .ready import Ready, ready
 from .source import Held, Source
 
-# Slices of a slab, as an aim: a half more where that makes it one slab, since a slab's first slice costs a sixth more
-# than the others. The highest effort takes taller ones.
+# Slices of a slab, as a target: up to half more if the volume then is one slab, since the first slice of a slab costs a
+# sixth more than the others. The highest effort takes taller slabs.
 SLAB_HEIGHT, TALL_SLAB_HEIGHT = 32, 64
-# How often a fit to the volume visits each voxel, by effort.
+# How often fine-tuning visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
-FIT_VOXELS = 1 << 25  # a fit learns from slabs of about so many voxels, spread over a larger volume; 8 bytes each
+TUNING_VOXELS = 1 << 25  # of a larger volume that fine-tuning learns from, as slabs spread over it; 8 bytes each
 
 
 class Encoded(NamedTuple):
-    """A slab: its payload, and the voxels [z, Y, X] that this has been decoded to, where that was asked for."""
+    """An encoded slab: its payload, and the voxels [z, Y, X] decoded from the payload if slabs are verified."""
 
     payload: bytes
     voxels: np.ndarray | None
 
 
 def progress_of(voxels: int, effort: int) -> int:
-    """How many voxels `encode_slabs` reports as progress for a volume of so many."""
+    """Return how many voxels `encode_slabs` reports in total as progress on a volume, verification aside."""
     if effort <= EFFORT:
         return voxels
     from ..learn import fine_tuning
@@ -56,7 +56,7 @@ def progress_of(voxels: int, effort: int) -> int:
 
 
 def check_options(options: EncodeOptions) -> Model:
-    """The model that is asked for; UnsupportedError where the options cannot be followed."""
+    """Return the model of the options. Raises UnsupportedError for options that cannot be followed."""
     model = options.model if isinstance(options.model, Model) else models.chosen(options.model)
     effort = options.effort
     if effort not in range(1, 10):
@@ -78,7 +78,7 @@ def encode(
     voxels: np.ndarray, options: EncodeOptions = ENCODING, *, progress: Progress | None = None,
     place: Place = by_device,
 ) -> tuple[bytes, list[bytes]]:  # fmt: skip
-    """`encode_slabs` of an array [Z, Y, X] in C order, all at once and without decoding: header and payloads."""
+    """Encode an array [Z, Y, X] in C order, unverified. Returns the header and all payloads; see `encode_slabs`."""
     header, slabs = encode_slabs(Held(voxels), options, progress=progress, verify=False, place=place)
     with closing(slabs):
         return header, [slab.payload for slab in slabs]
@@ -88,15 +88,21 @@ def encode_slabs(
     source: Source, options: EncodeOptions = ENCODING, *, progress: Progress | None = None,
     verify: bool | None = None, place: Place = by_device,
 ) -> tuple[bytes, Generator[Encoded]]:  # fmt: skip
-    """Code a volume; returns its header, and an iterator over the slabs, in ascending order.
+    """Encode a volume. Returns its header, and an iterator over the slabs in ascending order.
 
-    A slab is read when its turn comes, and no more of them are in memory at a time than there are threads.
-    Up to effort 5 the result depends on voxels, model and effort alone: not on threads, device or machine. Above, the
-    model is fitted to the volume, in floats, so that two machines may write two files that decode alike; and all is
-    coded before the first payload comes. `progress` is called with the number of voxels done since the last call,
-    `progress_of` them altogether, and where slabs are verified once more all of them. `verify` overrides the options'.
-    `place` decides who does the work. Raises UnsupportedError for options that cannot be followed and, from the
-    iterator, DamagedError where a payload cannot be decoded.
+    A slab is read when its turn comes. At most as many slabs are in memory at a time as there are threads.
+
+    Up to effort 5, the result depends only on voxels, model and effort, not on threads, device or machine. Above 5, the
+    model is fine-tuned to the volume in floating point, so two machines may write different files, which decode to the
+    same voxels; and all slabs are encoded before the iterator yields the first.
+
+    progress   called with the number of voxels done since the last call: `progress_of(…)` in total, plus all voxels
+               once more if slabs are verified
+    verify     overrides `options.verify`
+    place      decides whether the CPU or a GPU does the work
+
+    Raises UnsupportedError for options that cannot be followed. The iterator raises DamagedError for a payload that
+    cannot be decoded.
     """
     model = check_options(options)
     depth, height, width = source.shape
@@ -106,7 +112,7 @@ def encode_slabs(
     encoder: _Encoder[Any, Any, Any, Any] = _Encoder(source, model, options, place)
     if options.effort <= EFFORT:
         return write_header(encoder.header), encoder.slabs(ready(model), progress, verify)
-    header, payloads = encoder.fitted(ready(model), progress)
+    header, payloads = encoder.fine_tuned(ready(model), progress)
     if not verify:
         return header, (Encoded(payload, None) for payload in payloads)
     decoded = decode_slabs(
@@ -122,7 +128,7 @@ def _beside(payloads: list[bytes], decoded: Generator[tuple[int, Decoded]]) -> G
             if isinstance(voxels, DamagedError):
                 raise voxels
             yield Encoded(payload, voxels)
-            del voxels  # or they would be here until the next ones come
+            del voxels  # which would else stay in memory until the next ones arrive
 
 
 def _slab_count(depth: int, voxels: int, effort: int) -> int:
@@ -132,7 +138,7 @@ def _slab_count(depth: int, voxels: int, effort: int) -> int:
 
 
 class _Encoder(Generic[Choice, Input, Predictions, Stream]):
-    """A volume that is encoded: what all its slabs share."""
+    """Encodes one volume: holds what all its slabs share."""
 
     def __init__(self, source: Source, model: Model, options: EncodeOptions, place: Place) -> None:
         self._source, self._options, self._place = source, options, place
@@ -141,26 +147,26 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
         ranges = slab_ranges(depth, _slab_count(depth, depth * height * width, options.effort))
         self.header = VolumeHeader(source.shape, source.dtype, model, ranges, self._packing.runs)
         self._sizes = {k: self.header.voxels_of(k) for k in range(len(ranges))}
-        self._choices: dict[int, Choice] = {}  # of the slabs, from the first time that they are coded
+        self._choices: dict[int, Choice] = {}  # for the slabs, made the first time that each is encoded
 
     def slabs(
         self, made: Ready[Choice, Input, Predictions, Stream], progress: Progress | None, verify: bool
     ) -> Generator[Encoded]:
-        """Each one under the released model, as soon as it is there."""
+        """Encode with the released model, and yield each slab as soon as it is ready."""
         ranges = self.header.slabs
         with Workers(self._options.threads, len(ranges)) as workers:
-            coded = self._coded(made, self.header, workers, workers.telling(progress), verify)
+            coded = self._coded(made, self.header, workers, workers.reporting(progress), verify)
             for k, slices in enumerate(ranges):
                 payload, voxels = next(coded)
                 if isinstance(voxels, DamagedError):
                     raise located(k, slices, voxels)
                 yield Encoded(payload, voxels)
-                del payload, voxels  # or they would be here until the next ones come
+                del payload, voxels  # which would else stay in memory until the next ones arrive
 
-    def fitted(
+    def fine_tuned(
         self, made: Ready[Choice, Input, Predictions, Stream], progress: Progress | None
     ) -> tuple[bytes, list[bytes]]:
-        """Header and payloads under a model that is fitted to the volume, or the released one, whichever is less."""
+        """Return header and payloads with the fine-tuned or with the released model, whichever are smaller."""
         from ..learn import fine_tuning
 
         header, effort = self.header, self._options.effort
@@ -169,21 +175,21 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
             return write_header(header), [one for one, _ in self._coded(made, header, workers, done, False)]
 
         with Workers(self._options.threads, len(header.slabs)) as workers:
-            done = workers.telling(progress)
+            done = workers.reporting(progress)
             best = coded(made, header)
-            step = max(1, header.voxels // FIT_VOXELS)
+            step = max(1, header.voxels // TUNING_VOXELS)
             samples = (
                 (self._packing.forward(self._source.slices(a, b)), self._choices[k])
                 for k, (a, b) in enumerate(header.slabs)
                 if k % step == step // 2
             )
             device = self._place(made, b"", self._options.device, self._sizes).device
-            differences = fine_tuning.fine_tune(
+            delta = fine_tuning.fine_tune(
                 header.model, made.weights, samples, header.voxels, VISITS[effort], workers.threads, done, device
             )
-            if differences:
-                changed = ready(header.model, differences)
-                return min(best, coded(changed, replace(header, weight_delta=differences)), key=_size)
+            if delta:
+                changed = ready(header.model, delta)
+                return min(best, coded(changed, replace(header, weight_delta=delta)), key=_size)
             done(header.voxels)
         return best
 
@@ -191,30 +197,30 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
         self, made: Ready[Choice, Input, Predictions, Stream], header: VolumeHeader, workers: Workers, done: Done,
         verify: bool,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
-        """Each slab's payload under a header's model, and what it decodes to."""
+        """Encode all slabs with the model of a header. Yields each payload, and its decoded voxels if `verify`."""
         section, packing, coder = write_header(header), self._packing, made.coder
         placement = self._place(made, header.weight_delta, self._options.device, self._sizes)
         engine: Engine[Input, Predictions, Stream] = placement.engine(workers, done)
-        begun: dict[int, tuple[bytes, Input]] = {}  # their checksums, and what their ends need
+        open_slabs: dict[int, tuple[bytes, Input]] = {}  # checksum, and input of `pack`, of each
 
         def begin(k: int) -> Input:
             voxels = self._source.slices(*header.slabs[k])
             stated = slab_checksum(section, k, voxels)
             levels: Levels = packing.forward(voxels, histogram_packing.level_type(packing.limit))
-            del voxels  # which takes as much as the levels
+            del voxels  # which take as much memory as the levels
             if k not in self._choices:
                 self._choices[k] = coder.choose(levels, packing.limit, self._options.effort, engine.fit)
             slab = coder.take(levels, packing.limit, self._choices[k])
-            begun[k] = stated, coder.without_levels(slab)
+            open_slabs[k] = stated, coder.without_levels(slab)
             return slab
 
         def end(k: int, predictions: Predictions) -> bytes:
-            stated, slab = begun.pop(k)
+            stated, slab = open_slabs.pop(k)
             return stated + coder.pack(slab, predictions)
 
         return engine.encode(self._sizes, begin, end, Opener(section, header, made) if verify else None)
 
 
 def _size(coded: tuple[bytes, list[bytes]]) -> int:
-    """Bytes of a header and its payloads."""
+    """Return the bytes of a header and its payloads."""
     return len(coded[0]) + sum(map(len, coded[1]))

@@ -1,7 +1,7 @@
-"""Who predicts and decodes the slabs of a volume: threads of the CPU, one slab each, or a GPU, many at once.
+"""Engines, which predict and decode the slabs of a volume: threads of the CPU, one slab each, or a GPU, many at once.
 
-Either way a slab is begun, worked on and ended, in order; what a beginning and an end are only the codec knows, and it
-need not know who does the work.
+Every engine begins, works on and ends slabs in order. The callers define what to do at the beginning and at the end of
+a slab; they do not depend on the engine.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ Result = TypeVar("Result")
 Voxels = np.ndarray  # of a slab [z, Y, X], of the volume's dtype
 Sizes = Mapping[int, int]  # voxels of slabs, by number
 Decoded = Voxels | DamagedError
-GROUP_VOXELS = 1 << 27  # of a volume that a GPU works on at once, at most: 16 slabs of 32 slices of 512²
+GROUP_VOXELS = 1 << 27  # most voxels of a volume that a GPU works on at once: 16 slabs of 32 slices of 512²
 
 
 class Workers:
-    """Threads for slabs, and for the rows of a front where there are fewer slabs than threads."""
+    """Threads for slabs, and for the rows of a front if there are fewer slabs than threads."""
 
     def __init__(self, threads: int | None, slabs: int) -> None:
         self.threads = max(1, threads or cores())
         self.slabs = max(1, min(self.threads, slabs))
         self._stop = threading.Event()
-        self._helpers = self.threads // self.slabs  # threads for each slab at work
+        self._helpers = self.threads // self.slabs  # threads per slab at work
         self._stack = ExitStack()
 
     def __enter__(self) -> Workers:
@@ -62,14 +62,14 @@ class Workers:
         more = ThreadPoolExecutor(helpers * self.slabs, initializer=alone) if helpers else None
         self.team = Team(self._stack.enter_context(more) if more else None, self._helpers)
         self._stack.callback(self._stop.set)
-        self._stack.callback(self.pool.shutdown, wait=False, cancel_futures=True)  # of what no thread has begun
+        self._stack.callback(self.pool.shutdown, wait=False, cancel_futures=True)  # jobs that no thread has started
         return self
 
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
     def in_order(self, jobs: Iterable[Callable[[], Result]]) -> Iterator[Result]:
-        """The results of jobs, in order, with few of them waiting to be fetched, and none that has been held here."""
+        """Run jobs and yield their results in order. Few results wait to be fetched, and none is kept after that."""
         waiting: list[Future[Result]] = []
         for job in jobs:
             waiting.append(self.pool.submit(job))
@@ -78,9 +78,9 @@ class Workers:
         for future in waiting:
             yield future.result()
 
-    def telling(self, progress: Callable[[int], None] | None) -> Done:
-        """What the work on a slab is to call: it tells the caller how far it is, and ends where the caller has gone
-        away."""
+    def reporting(self, progress: Callable[[int], None] | None) -> Done:
+        """Return the function by which the work on a slab reports progress. It raises `Stopped` once the caller has
+        left the context of these workers."""
 
         def done(voxels: int) -> None:
             if self._stop.is_set():
@@ -92,53 +92,53 @@ class Workers:
 
 
 class Ends(Protocol[StreamOut]):
-    """The two ends of a slab's way out of a file."""
+    """The steps before and after the decoding of a slab."""
 
     def begin(self, k: int, payload: bytes) -> StreamOut:
-        """What decoding begins with."""
+        """Open a payload."""
         ...
 
     def end(self, k: int, levels: Levels) -> Voxels:
-        """The voxels of the levels that were found; DamagedError where they are not what the payload states."""
+        """Turn levels into voxels. Raises DamagedError where they do not have the checksum of the payload."""
         ...
 
 
 class Engine(Protocol[InputIn, PredictionsOut, StreamIn]):
-    """Begins, works on and ends every slab; the results in ascending order."""
+    """Begins, works on and ends every slab, and yields the results in ascending order."""
 
     def fit(self, levels: Levels, runs: int, effort: int) -> Any:
-        """A linear stage, as `linear_fit.fit_by_effort`; on a thread that begins a slab."""
+        """Fit a linear stage; see `linear_fit.fit_by_effort`. Called by a thread that begins a slab."""
         ...
 
     def encode(
         self, slabs: Sizes, begin: Callable[[int], InputIn], end: Callable[[int, PredictionsOut], bytes],
         check: Ends[StreamIn] | None,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
-        """From slabs that are known to their payloads, and straight back again where that is asked for."""
+        """Encode slabs, and decode each payload at once if there is a `check`."""
         ...
 
     def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[StreamIn]) -> Iterator[Decoded]:
-        """From payloads; a DamagedError is the slab's result."""
+        """Decode payloads. A DamagedError becomes the result of its slab."""
         ...
 
 
 class OnThreads(Generic[Input, Predictions, Stream]):
-    """The `Engine` of the CPU: every slab goes all its way on one thread."""
+    """The engine of the CPU. One thread does all the work on a slab."""
 
     def __init__(self, network: Network[Input, Predictions, Stream], workers: Workers, done: Done) -> None:
         self._network, self._workers, self._done = network, workers, done
 
     def fit(self, levels: Levels, runs: int, effort: int) -> Any:
-        """As `Engine` says."""
+        """Fit a linear stage on the CPU."""
         return linear_fit.fit_by_effort(levels, runs, effort)
 
     def encode(
         self, slabs: Sizes, begin: Callable[[int], Input], end: Callable[[int, Predictions], bytes],
         check: Ends[Stream] | None,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
-        """As `Engine` says."""
+        """Encode slabs, as many at once as there are workers; see `Engine.encode`."""
 
-        def encoded(k: int) -> bytes:  # a call of its own, so that what it needs is gone before decoding begins
+        def encoded(k: int) -> bytes:  # a function of its own, so that its memory is free before decoding begins
             return end(k, self._network.predict(self._begun(k, begin), self._workers.team, self._done))
 
         def job(k: int) -> tuple[bytes, Decoded | None]:
@@ -160,7 +160,7 @@ class OnThreads(Generic[Input, Predictions, Stream]):
         return ends.end(k, self._network.decode(ends.begin(k, payload), self._workers.team, self._done))
 
     def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
-        """As `Engine` says."""
+        """Decode slabs, as many at once as there are workers; see `Engine.decode`."""
 
         def job(k: int) -> Voxels:
             give_back()
@@ -170,14 +170,13 @@ class OnThreads(Generic[Input, Predictions, Stream]):
 
 
 class OnDevice(Generic[Input, Predictions, Stream]):
-    """The `Engine` of a GPU: it works on as many slabs at once as its memory has room for; threads begin and end
-    them."""
+    """The engine of a GPU, which works on as many slabs at once as fit its memory. Threads begin and end them."""
 
     def __init__(self, device: Device[Input, Predictions, Stream], workers: Workers, done: Done) -> None:
         self._device, self._workers, self._done = device, workers, done
 
     def fit(self, levels: Levels, runs: int, effort: int) -> Any:
-        """As `Engine` says."""
+        """Fit a linear stage on the GPU."""
         from ..gpu import normal_equations
 
         return normal_equations.fit(levels, runs, effort, self._device.name)
@@ -186,7 +185,7 @@ class OnDevice(Generic[Input, Predictions, Stream]):
         self, slabs: Sizes, begin: Callable[[int], Input], end: Callable[[int, Predictions], bytes],
         check: Ends[Stream] | None,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
-        """As `Engine` says."""
+        """Encode slabs, group by group; see `Engine.encode`."""
         for numbers in self._groups(slabs, self._device.input_bytes):
             inputs = [*self._workers.in_order(partial(begin, k) for k in numbers)]
             predictions = self._device.predict(inputs, self._done)
@@ -199,12 +198,12 @@ class OnDevice(Generic[Input, Predictions, Stream]):
             yield from zip(coded.values(), self._decode(numbers, coded.__getitem__, check), strict=True)
 
     def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
-        """As `Engine` says."""
+        """Decode slabs, group by group; see `Engine.decode`."""
         for numbers in self._groups(slabs, self._device.stream_bytes):
             yield from self._decode(numbers, payload, ends)
 
     def _decode(self, numbers: list[int], payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
-        """`decode` of a group."""
+        """Decode a group of slabs."""
 
         def begin(k: int) -> Stream:
             return ends.begin(k, payload(k))
@@ -223,16 +222,16 @@ class OnDevice(Generic[Input, Predictions, Stream]):
         yield from self._workers.in_order([partial(attempt, end, *one) for one in zip(numbers, levels, strict=True)])
 
     def has_room(self, slabs: Sizes) -> bool:
-        """Whether the device's memory has room for each of the slabs now."""
+        """Return whether each of the slabs fits the free memory of the device."""
         return max(slabs.values()) <= self._device.capacity(self._device.input_bytes)
 
     def _groups(self, slabs: Sizes, bytes_per_voxel: int) -> Iterator[list[int]]:
-        """Numbers of slabs that are worked on at once."""
-        room = self._device.capacity(bytes_per_voxel, GROUP_VOXELS)
+        """Yield the numbers of slabs that are worked on at once."""
+        capacity = self._device.capacity(bytes_per_voxel, GROUP_VOXELS)
         group: list[int] = []
         voxels = 0
         for k, size in slabs.items():
-            if group and voxels + size > room:
+            if group and voxels + size > capacity:
                 yield group
                 group, voxels = [], 0
             group.append(k)
@@ -242,7 +241,7 @@ class OnDevice(Generic[Input, Predictions, Stream]):
 
 
 def attempt(work: Callable[..., Result], *arguments: object) -> Result | DamagedError:
-    """What the work returns, or the DamagedError that it raises."""
+    """Return the result of the work, or the DamagedError that it raises."""
     try:
         return work(*arguments)
     except DamagedError as error:

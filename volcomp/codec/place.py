@@ -1,4 +1,4 @@
-"""Where the work on slabs is done: by threads of the CPU, or on a GPU."""
+"""The choice of the place where slabs are worked on: threads of the CPU, or a GPU."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from .ready import Ready, ready
 if TYPE_CHECKING:
     from ..gpu.device import Device
 
-LARGE = 1 << 23  # voxels of `row`; for fewer, getting a GPU to work takes longer than it saves, a matter of seconds
+LARGE = 1 << 23  # voxels of `row`; for fewer, starting a GPU takes longer than it saves, some seconds
 
 
 class Placement(NamedTuple):
     """A place for the slabs of a volume.
 
-    device   what the fine-tuning of a model takes, as torch names it
-    engine   makes what works on the slabs
+    device   for the fine-tuning of a model, by torch's name
+    engine   makes the engine
     """
 
     device: str
     engine: Callable[[Workers, Done], Engine[Any, Any, Any]]
 
 
-Place = Callable[[Ready[Any, Any, Any, Any], bytes, str, Sizes], Placement]  # of a model, its differences, --device
+Place = Callable[[Ready[Any, Any, Any, Any], bytes, str, Sizes], Placement]  # from a model, its weight delta, --device
 
 
-def by_device(made: Ready[Any, Any, Any, Any], differences: bytes, device: str, slabs: Sizes) -> Placement:
-    """As `--device` says. UnsupportedError where it says "cuda" and no GPU can."""
+def by_device(made: Ready[Any, Any, Any, Any], weight_delta: bytes, device: str, slabs: Sizes) -> Placement:
+    """Choose by `--device`. Raises UnsupportedError for "cuda" if no GPU can do the work."""
     if _takes_gpu(device, sum(slabs.values()) * made.pipeline.work):
-        found = _on_device(made.model, differences, "cuda", "")
+        found = _on_device(made.model, weight_delta, "cuda", "")
         if isinstance(found, UnsupportedError):
             if device == "cuda":
                 raise found
@@ -44,17 +44,17 @@ def by_device(made: Ready[Any, Any, Any, Any], differences: bytes, device: str, 
     return Placement("cpu", lambda workers, done: OnThreads(made.network, workers, done))
 
 
-def by_reference(made: Ready[Any, Any, Any, Any], differences: bytes, device: str, slabs: Sizes) -> Placement:
-    """By what a model is defined by, which is slow."""
+def by_reference(made: Ready[Any, Any, Any, Any], weight_delta: bytes, device: str, slabs: Sizes) -> Placement:
+    """Choose the reference, the slow code that defines a model."""
     return Placement("cpu", lambda workers, done: OnThreads(made.reference, workers, done))
 
 
 def on(torch_device: str, way: str) -> Place:
-    """On a device as torch names it, in one way alone ("torch" or "triton"), whatever `--device` says: "cpu" does on the
-    CPU what a GPU does."""
+    """Choose a device by torch's name, whatever `--device` says, and one implementation of the GPU code: "torch" or
+    "triton". On "cpu", the CPU runs the code for GPUs."""
 
-    def place(made: Ready[Any, Any, Any, Any], differences: bytes, device: str, slabs: Sizes) -> Placement:
-        found = _on_device(made.model, differences, torch_device, way)
+    def place(made: Ready[Any, Any, Any, Any], weight_delta: bytes, device: str, slabs: Sizes) -> Placement:
+        found = _on_device(made.model, weight_delta, torch_device, way)
         if isinstance(found, UnsupportedError):
             raise found
         return _placed("cpu:0" if torch_device == "cpu" else torch_device, found)
@@ -67,18 +67,18 @@ def _placed(name: str, device: Device[Any, Any, Any]) -> Placement:
 
 
 @lru_cache(maxsize=8)
-def _on_device(model: Model, differences: bytes, device: str, way: str) -> Device[Any, Any, Any] | UnsupportedError:
-    """A model on a device; the error where it does not compute there as it should."""
+def _on_device(model: Model, weight_delta: bytes, device: str, way: str) -> Device[Any, Any, Any] | UnsupportedError:
+    """Load a model on a device. Return the error if it does not compute the reference's numbers there."""
     from ..gpu.device import on_device
 
     try:
-        return on_device(model.pipeline, ready(model, differences).weights, device, way)
+        return on_device(model.pipeline, ready(model, weight_delta).weights, device, way)
     except UnsupportedError as error:
         return error
 
 
 def _takes_gpu(device: str, work: int) -> bool:
-    """Whether so much work, in voxels of `row`, should go to a GPU: for "auto" where there is one, and enough to do."""
+    """Return whether work, in voxels of `row`, should go to a GPU; for "auto" if there is one and work enough."""
     if device not in ("auto", "cpu", "cuda"):
         raise UnsupportedError(f"device {device!r} is not known; take auto, cpu or cuda")
     if device == "cpu" or (device == "auto" and work < LARGE):

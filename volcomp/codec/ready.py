@@ -1,4 +1,4 @@
-"""Models that are loaded, and kept while they are in use."""
+"""Loaded models, with a cache of those in use."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ..pipelines.registry import PIPELINES, AnyPipeline
 
 
 class Ready(Generic[Choice, Input, Predictions, Stream]):
-    """A model, or what differences make of it, with the pipeline that reads its weights."""
+    """A loaded model, changed by a weight delta if there is one, with the pipeline that reads its weights."""
 
-    def __init__(self, model: Model, differences: bytes, pipeline: AnyPipeline) -> None:
+    def __init__(self, model: Model, weight_delta: bytes, pipeline: AnyPipeline) -> None:
         self.model, self.pipeline = model, pipeline
-        self.weights = pipeline.load(model, differences)
+        self.weights = pipeline.load(model, weight_delta)
         self.coder: Coder[Choice, Input, Predictions, Stream] = pipeline.coder(model, self.weights)
 
     @cached_property
     def network(self) -> Network[Input, Predictions, Stream]:
-        """On the CPU."""
+        """The network on the CPU."""
         return self.pipeline.network(self.weights, "cpu")
 
     @cached_property
     def reference(self) -> Network[Input, Predictions, Stream]:
-        """As it is defined."""
+        """The network in the slow code that defines it."""
         return self.pipeline.network(self.weights, "reference")
 
 
 @lru_cache(maxsize=8)
-def ready(model: Model, differences: bytes = b"") -> Ready[Any, Any, Any, Any]:
-    """Load a model. DamagedError where its weights or the differences are not sound."""
-    return Ready(model, differences, PIPELINES[model.pipeline])
+def ready(model: Model, weight_delta: bytes = b"") -> Ready[Any, Any, Any, Any]:
+    """Load a model. Raises DamagedError where its weights or the weight delta are not valid."""
+    return Ready(model, weight_delta, PIPELINES[model.pipeline])

@@ -1,4 +1,4 @@
-"""What the encoder reads a volume from, piece by piece: an array here, the files of a series in `archive.stack`."""
+"""Sources, from which an encoder reads a volume piece by piece: an array here, a series of files in `archive.stack`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the voxels."""
+        """Type of the voxels."""
         ...
 
     @property
     def sha256(self) -> bytes:
-        """Of the voxels, little-endian in C order."""
+        """SHA-256 of the voxels, little-endian in C order."""
         ...
 
     def histogram(self) -> tuple[int, np.ndarray]:
-        """As `mapping.histogram`, of all voxels."""
+        """Count all values that occur; see `histogram_packing.histogram`."""
         ...
 
     def slices(self, first: int, end: int) -> np.ndarray:
-        """The slices `first` to `end` - 1 [z, Y, X]; several threads may ask at once."""
+        """Read the slices `first` … `end` - 1 [z, Y, X]. Several threads may call this at once."""
         ...
 
 
@@ -47,13 +47,13 @@ class Held:
 
     @property
     def sha256(self) -> bytes:
-        """As `Source` says."""
+        """SHA-256 of the voxels in C order."""
         return hashlib.sha256(self._voxels.data).digest()
 
     def histogram(self) -> tuple[int, np.ndarray]:
-        """As `Source` says."""
+        """Count all values that occur; see `histogram_packing.histogram`."""
         return histogram_packing.histogram(self._voxels)
 
     def slices(self, first: int, end: int) -> np.ndarray:
-        """As `Source` says: a view."""
+        """Return slices as a view."""
         return self._voxels[first:end]

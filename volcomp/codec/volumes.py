@@ -1,4 +1,4 @@
-"""A volume into the sections of a file, and out of them, slab by slab."""
+"""Write a volume as sections of a file, and read it from them, slab by slab."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def write_volume(
     two_dimensional: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Volume, Generator[Slab]]:
-    """Append the header section; returns it as a reader sees it, and an iterator that codes the slabs and appends each
-    in turn.
+    """Append the header section, and prepare to append the slabs.
 
-    It yields what `decode_volume` would yield of each, where slabs are verified what has been decoded of its payload,
-    and else nothing; where a payload cannot be decoded it raises DamagedError.
+    Returns the volume as a reader sees it, and an iterator that encodes and appends slab after slab. If slabs are
+    verified, it yields (number, voxels) for each, as decoded from the payload, and raises DamagedError for a payload
+    that cannot be decoded. Else it yields nothing.
     """
     section, slabs = encode_slabs(source, options, progress=progress)
     model = check_options(options)
@@ -43,11 +43,11 @@ def write_volume(
 
 
 def _write_slabs(writer: Writer, volume: Volume, slabs: Generator[Encoded]) -> Generator[Slab]:
-    with closing(slabs):  # whatever ends this ends the work at once
+    with closing(slabs):  # so that the threads stop at once, however this ends
         for k in range(len(volume.layout.slabs)):
             payload, voxels = next(slabs)
             writer.add(SectionId(SLAB, volume.number, k), payload)
-            del payload  # or it would be here until the next one comes, as would the voxels
+            del payload  # which would else stay in memory until the next one arrives, as would the voxels
             if voxels is not None:
                 yield k, voxels
             del voxels
@@ -57,22 +57,21 @@ def decode_volume(
     reader: Reader, volume: Volume, slabs: list[int], options: DecodeOptions = DECODING, *,
     progress: Progress | None = None,
 ) -> Generator[Slab]:  # fmt: skip
-    """Decode the given slabs (increasing numbers); yields (number, voxels [z, Y, X] or the error) in the same order.
-    Each is read when its turn comes."""
+    """Decode the given slabs (increasing numbers). Yields (number, voxels [z, Y, X] or the error) in the same order.
+    Each payload is read when its turn comes."""
     payloads, model = _Payloads(reader, volume.number, slabs), volume.layout.model
     trial: Model | None = None if RELEASED.get(model.number) == model else model
     decoded = decode_slabs(volume.section, payloads, options, progress=progress, trial=trial)
-    with closing(decoded):  # its threads end here, not when garbage is collected, perhaps in a thread that begins
+    with closing(decoded):  # so that its threads end here, not at a garbage collection that may run in a new thread
         for k, voxels in decoded:
             if isinstance(voxels, DamagedError):
                 voxels = payloads.lost.get(k) or DamagedError(f"volume {volume.number}, {voxels}")
             yield k, voxels
-            del voxels  # or they would be here until the next ones come
+            del voxels  # which would else stay in memory until the next ones arrive
 
 
 class _Payloads(Mapping[int, bytes]):
-    """The payloads of slabs by number, each read when it is asked for; `lost` has the errors of those that cannot be
-    read."""
+    """The payloads of slabs by number, each read on access. `lost` holds the errors of those that cannot be read."""
 
     def __init__(self, reader: Reader, volume: int, slabs: list[int]) -> None:
         self._reader, self._volume, self._slabs = reader, volume, slabs

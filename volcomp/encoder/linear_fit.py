@@ -1,7 +1,7 @@
-"""The encoder's fit of stage 1: which neighbours to weigh, and how (`linear.py` says what the decoder does with them).
+"""The encoder's fit of the linear stage: the choice of neighbours and of their weights. `linear.py` applies them.
 
-Everything here gives the same bits on every machine, so that encoders everywhere write the same files: sums are of
-integers that float64 holds exactly, and what is solved from them is solved in a fixed order of operations.
+All results are the same on every machine, to the bit, so that all encoders write the same files: sums are of integers
+that float64 holds exactly, and the equations are solved in a fixed order of operations.
 """
 
 from __future__ import annotations
@@ -18,46 +18,48 @@ from ..runtime.compiled import entry, part
 from ..stages.grid import Places, geometry
 from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
 from ..stages.supports import REACH, Support, named, of_runs, voxels_of
-from .normal_equations import UNIT, Equations, Maker, Take, activities, on_cpu
+from .normal_equations import UNIT, Equations, EquationsOf, Maker, activities, on_cpu
 
-CLASS_SAMPLES = 1 << 16  # at most so many voxels one class of a group is fitted on,
-PRICED = 1 << 16  # so many what a support or a number of classes would cost,
-CHOSEN_ON = 1 << 15  # and so many a support is chosen on
-# Relative to the mean square difference. Smooth images need long filters that all but cancel, and a ridge forbids them.
+# Most voxels that are used
+CLASS_SAMPLES = 1 << 16  # to fit one class of a group,
+PRICED = 1 << 16  # to estimate the cost of a support or of a number of classes,
+CHOSEN_ON = 1 << 15  # and to choose a support
+# Relative to the mean square difference. It is small because smooth images need long filters whose weights nearly
+# cancel, and a ridge prevents these.
 RIDGE = 1e-6
-UNCERTAIN = 3.0  # unit of the weights of v voxels: so many times their mean error over their differences · √v
-THINNING = (4, 4, 1)  # every so manieth voxel serves in each round of weighting them anew
-# What a weight may cost: about seven bits in the file, divided by the share of what the stage alone would save that is
-# left when a network has followed it: a tenth where more classes save it, a third where more neighbours do.
+UNCERTAIN = 3.0  # the unit of the weights of v voxels is 3 · their mean error / (their differences · √v)
+THINNING = (4, 4, 1)  # each round of reweighting uses every 4th voxel, the last one all
+# Bits that a weight must save in the linear stage alone: its cost in the file, about seven bits, divided by the share
+# of the saving that remains once a network follows: a tenth for more classes, a third for more neighbours.
 CLASS_COST, NEIGHBOUR_COST = 70.0, 20.0  # bits
-# A group has slices of about so many voxels, but at least so many slices. (One group for 32 slices of 512² instead of 8
-# costs 0.1 to 0.2 %; one for each slice gains as much and costs more.)
+# A group has about 2^21 voxels, but at least 8 slices. (One group for 32 slices of 512², instead of one for 8, costs
+# 0.1 to 0.2 %; one for each slice gains as much and costs more.)
 GROUP_VOXELS, GROUP_SLICES = 1 << 21, 8
 
-# How the linear stage is fitted, by effort: the most runs that a support may have, bits of the number of voxels that a
-# group's weights are fitted on, and the numbers of classes that are tried.
+# The fit of the linear stage, by effort: the most runs of a support, log2 of the number of voxels that a group is
+# fitted on, and the numbers of classes that are tried.
 SEARCH = {
     1: (0, 15, (8,)), 2: (0, 17, (8,)), 3: (12, 17, (8,)), 4: (16, 17, (4, 8)),
     5: (24, 18, (2, 4, 8)), **dict.fromkeys((6, 7, 8, 9), (24, 20, (2, 4, 8))),
 }  # fmt: skip
 
-# What may be chosen: rows of a slice up to so far above and below, by slices back. Rows of few slices back may be as
-# long as RADIUS allows, in the others a run lies in the middle.
+# The rows that may be chosen: the farthest row above and below, by slices back. Rows in the first LONG_ROWS slices may
+# have runs across the whole RADIUS; rows in the others have one run, in the middle.
 ROWS = (7, 5, 3, 2, 2, 1, 1, 1)
 LONG_ROWS = 2  # slices
-MIDDLE, LEFT, RIGHT = -4, -8, 0  # where runs begin
-# What every support has: all of the voxel's own row, and what holds CORE.
+MIDDLE, LEFT, RIGHT = -4, -8, 0  # dx at which runs begin
+# Runs that every support has: the voxel's own row to the left, and those that contain CORE.
 FIRST = ((0, 0, LEFT), *((-back, dy, MIDDLE) for back, dy in ((0, -1), (0, -2), (1, -1), (1, 0), (1, 1))))
-RUN_COUNTS = (8, 12, 16, 24)  # how many runs are tried
-FEWEST = 1 << 14  # voxels; fewer do not tell which runs to choose
-HEAVY, USUAL = 64, 8  # factors that rows of the choice are multiplied with: the largest, and the median
+RUN_COUNTS = (8, 12, 16, 24)  # numbers of runs that are tried
+FEWEST = 1 << 14  # voxels; fewer are too few to choose runs by
+HEAVY, USUAL = 64, 8  # largest and median factor by which voxels are multiplied when runs are chosen
 
 
 @entry(both=True)
 def solve_positive_definite(n: Any, matrix: np.ndarray, x: np.ndarray) -> None:
-    """Solve n equations, matrix · solution = x, by Cholesky, in an order of operations that is the same on every
-    machine (LAPACK's is not): encoders everywhere then write the same bytes. `matrix` float64 [≥ n, ≥ n] is
-    overwritten, and `x` float64 [≥ n] by the solution."""
+    """Solve n equations, matrix · solution = x, by Cholesky. The order of operations is the same on every machine, as
+    that of LAPACK is not, so that all encoders write the same bytes. Overwrites `matrix` float64 [≥ n, ≥ n], and
+    `x` float64 [≥ n] with the solution."""
     for i in range(n):
         for j in range(i + 1):
             total = matrix[i, j]
@@ -75,32 +77,32 @@ def solve_positive_definite(n: Any, matrix: np.ndarray, x: np.ndarray) -> None:
 
 
 def _robust(equations: Equations, voxels: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights int16 [c, n] of several classes, their shifts uint8 [c], and their mean absolute errors [c].
+    """Fit weights int16 [c, n] of several classes. Returns them, their shifts uint8 [c] and mean absolute errors [c].
 
     Iteratively reweighted least squares (Holland & Welsch 1977): a voxel that is predicted badly counts less in the
-    next round, down to what the logarithm of a Laplacian's or a logistic's density would give it, so that edges do not
-    spoil the prediction of what lies between them. The weights are rounded to a unit about as large as they are
-    uncertain when so many voxels of a class tell them: finer ones cost more than they save. 0 voxels ask for the
-    finest.
+    next round, down to its weight under the logarithm of a Laplacian or logistic density, so that edges do not spoil
+    the prediction of the voxels between them. The weights are rounded to a unit about as large as their uncertainty
+    after a fit to `voxels` voxels per class, since finer ones cost more than they save. 0 voxels select the finest
+    unit.
     """
     for k, thinning in enumerate(THINNING):
         if k:
             equations.reweigh()
         solved = np.stack([_solved(products) for products in equations.products(thinning)]) * UNIT
-        missed = equations.miss(np.clip(np.rint(solved), -WEIGHT_LIMIT, WEIGHT_LIMIT)) / UNIT
+        errors = equations.mean_errors(np.clip(np.rint(solved), -WEIGHT_LIMIT, WEIGHT_LIMIT)) / UNIT
     shifts = np.zeros(len(solved), np.int64)
     if voxels:
         # Squares of the units, in steps of 1 / UNIT.
-        certain = (UNCERTAIN * (missed + 0.2)) ** 2 / (voxels * equations.spread() + 1e-3) * UNIT**2
+        certain = (UNCERTAIN * (errors + 0.2)) ** 2 / (voxels * equations.spread() + 1e-3) * UNIT**2
         shifts = np.searchsorted(2 * 4 ** np.arange(SHIFT_LIMIT), certain)
     unit = 1 << shifts[:, None]
     most = WEIGHT_LIMIT // unit
     weights = np.clip(np.rint(solved / unit), -most, most) * unit
-    return weights.astype(np.int16), shifts.astype(np.uint8), missed
+    return weights.astype(np.int16), shifts.astype(np.uint8), errors
 
 
 def _solved(products: np.ndarray) -> np.ndarray:
-    """The weights float64 [n] that these sums of products [n + 1, n + 1] ask for, 1.0 as 1."""
+    """Solve sums of products [n + 1, n + 1] for the weights float64 [n], in which 1.0 is one."""
     gram, right = products[:-1, :-1].copy(), products[:-1, -1].copy()
     gram[np.diag_indices(len(gram))] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
     solve_positive_definite(len(right), gram, right)
@@ -108,50 +110,50 @@ def _solved(products: np.ndarray) -> np.ndarray:
 
 
 def _fit_group(
-    known: np.ndarray, take: Take, index: np.ndarray, flat: np.ndarray, in_slice: int, classes: int, samples: int
+    known: np.ndarray, form: EquationsOf, index: np.ndarray, flat: np.ndarray, in_slice: int, classes: int, samples: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Thresholds [classes - 1], weights [classes, neighbours], shifts [classes], and what a voxel of the group would
-    cost in bits if its residual were Laplacian in every class; the neighbours are those at `flat` int64 [n], relative
-    to a voxel."""
+    """Fit one group. Returns thresholds [classes - 1], weights [classes, n], shifts [classes], and the bits per voxel
+    of the group, estimated as if the residuals of each class were Laplacian. The n neighbours are at `flat` int64 [n],
+    relative to a voxel."""
     voxels = index.size // classes  # in each class
     index = _thinned(index, samples)
     size = flat.size
     thresholds, chosen = _classes(activities(known, index, flat, in_slice), classes)
     weights, shifts = np.zeros((classes, size), np.int16), np.zeros(classes, np.uint8)
-    some = np.unique(chosen)  # those that have voxels
-    members = [index[chosen == c] for c in some]
+    occurring = np.unique(chosen)  # classes that have voxels
+    members = [index[chosen == c] for c in occurring]
     fitted_on = [_thinned(m, CLASS_SAMPLES) for m in members]
-    errors = np.zeros(len(some))
-    for k, c in enumerate(some.tolist()):  # one after the other, for all at once would take eight times the memory
-        weights[c : c + 1], shifts[c : c + 1], errors[k : k + 1] = _robust(take(fitted_on[k : k + 1], flat), voxels)
+    errors = np.zeros(len(occurring))
+    for k, c in enumerate(occurring.tolist()):  # one by one, since all at once take eight times the memory
+        weights[c : c + 1], shifts[c : c + 1], errors[k : k + 1] = _robust(form(fitted_on[k : k + 1], flat), voxels)
     bits = 0.0
     for m, on, error in zip(members, fitted_on, errors, strict=True):
-        # What the same weights would miss on other voxels (the final prediction error: Akaike 1969).
-        missed = error * np.sqrt((on.size + size) / max(on.size - size, 1))
-        bits += m.size * np.log2(2 * np.e * (missed + 0.2))
+        # The error of the same weights on other voxels (final prediction error: Akaike 1969).
+        expected = error * np.sqrt((on.size + size) / max(on.size - size, 1))
+        bits += m.size * np.log2(2 * np.e * (expected + 0.2))
     return thresholds, weights, shifts, bits / index.size
 
 
 def _thinned(index: np.ndarray, count: int) -> np.ndarray:
-    """At most so many of the voxels, evenly."""
+    """Select at most `count` of the voxels, evenly spaced."""
     return index[:: max(1, -(-index.size // count))]
 
 
 def _classes(activity: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds [classes - 1] that divide voxels into so many classes of one size, and each one's class."""
+    """Divide voxels into classes of equal size. Returns thresholds [classes - 1], and the class of each voxel."""
     ranks = (np.arange(1, classes) * activity.size) // classes
     thresholds = np.partition(activity, ranks)[ranks]
     return thresholds, np.searchsorted(thresholds, activity, side="right")
 
 
-class _Room(NamedTuple):
-    """What a choice of runs works in, for n neighbours.
+class _Scratch(NamedTuple):
+    """Scratch arrays of the choice of runs, for n neighbours.
 
-    taken bool [n]               which have been
-    row float64 [n + 1]          the products of the one that is being taken
-    columns int64 [LANES]        what of a run would be
-    matrix float64 [LANES, LANES]   their products with each other, and with the voxel
-    right float64 [LANES]
+    taken bool [n]                  whether a neighbour has been selected
+    row float64 [n + 1]             products of the neighbour that is being selected
+    columns int64 [LANES]           neighbours of a run that are not selected yet
+    matrix float64 [LANES, LANES]   their products with each other
+    right float64 [LANES]           their products with the voxel
     """
 
     taken: np.ndarray
@@ -162,67 +164,69 @@ class _Room(NamedTuple):
 
 
 @part
-def _gain(gram: np.ndarray, members: np.ndarray, r: int, room: _Room) -> Any:
-    """By how much the sum of squares would shrink if the members of run r that are not taken were."""
-    n, last = np.int64(0), gram.shape[0] - 1  # of this type from the start, or numba compiles for two
+def _gain(gram: np.ndarray, members: np.ndarray, r: int, scratch: _Scratch) -> Any:
+    """Return by how much the sum of squares shrinks if the remaining members of run r are selected."""
+    n, last = np.int64(0), gram.shape[0] - 1  # int64 from the start, or numba compiles for two types
     for k in range(members.shape[1]):
         i = members[r, k]
-        if i >= 0 and not room.taken[i]:
-            room.columns[n] = i
+        if i >= 0 and not scratch.taken[i]:
+            scratch.columns[n] = i
             n += 1
     for a in range(n):
-        room.right[a] = gram[room.columns[a], last]
+        scratch.right[a] = gram[scratch.columns[a], last]
         for b in range(n):
-            room.matrix[a, b] = gram[room.columns[a], room.columns[b]]
-    solve_positive_definite(n, room.matrix, room.right)
+            scratch.matrix[a, b] = gram[scratch.columns[a], scratch.columns[b]]
+    solve_positive_definite(n, scratch.matrix, scratch.right)
     gain = 0.0
     for a in range(n):
-        gain += room.right[a] * gram[room.columns[a], last]
+        gain += scratch.right[a] * gram[scratch.columns[a], last]
     return gain
 
 
 @entry
-def _take_greedily(gram: np.ndarray, members: np.ndarray, first: int, room: _Room, order: np.ndarray) -> None:
-    """As `_greedy`, into `order`."""
+def _run_greedy(gram: np.ndarray, members: np.ndarray, first: int, scratch: _Scratch, order: np.ndarray) -> None:
+    """Compute `_greedy`, into `order`."""
     n = gram.shape[0]
     for step in range(order.shape[0]):
         at = step
         if step >= first:
             best = -1.0
             for r in range(members.shape[0]):
-                gain = _gain(gram, members, r, room)
+                gain = _gain(gram, members, r, scratch)
                 if gain > best:
                     best, at = gain, r
         order[step] = at
         for k in range(members.shape[1]):
             i = members[at, k]
-            if i < 0 or room.taken[i]:
+            if i < 0 or scratch.taken[i]:
                 continue
-            room.taken[i] = True
+            scratch.taken[i] = True
             for a in range(n):
-                room.row[a] = gram[i, a]
+                scratch.row[a] = gram[i, a]
             for a in range(n):
-                factor = room.row[a] / room.row[i]
+                factor = scratch.row[a] / scratch.row[i]
                 for b in range(n):
-                    gram[a, b] -= factor * room.row[b]
+                    gram[a, b] -= factor * scratch.row[b]
 
 
 def _greedy(gram: np.ndarray, members: np.ndarray, first: int, count: int) -> np.ndarray:
-    """Orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993) by runs: the first ones as they are listed,
-    then always that which shrinks the sum of squares most; int64 [count].
+    """Select runs by orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993): the `first` ones in their
+    given order, then always the one that shrinks the sum of squares most. Returns their numbers int64 [count].
 
-    gram float64 [n + 1, n + 1]     products of the neighbours, and last of the voxel; overwritten with what is left
-                                    of them when the taken neighbours have explained all that they can
-    members int64 [runs, LANES]     each run's neighbours, −1 for none
+    gram float64 [n + 1, n + 1]     products of the neighbours, and last of the voxel; overwritten with the products of
+                                    what the selected neighbours leave unexplained
+    members int64 [runs, LANES]     neighbours of each run, −1 for none
     """
     n, order = len(gram), np.empty(count, np.int64)
-    room = _Room(np.zeros(n, bool), np.empty(n), np.empty(LANES, np.int64), np.empty((LANES, LANES)), np.empty(LANES))
-    _take_greedily(gram, members, first, room, order)
+    scratch = _Scratch(
+        np.zeros(n, bool), np.empty(n), np.empty(LANES, np.int64), np.empty((LANES, LANES)), np.empty(LANES)
+    )
+    _run_greedy(gram, members, first, scratch, order)
     return order
 
 
 def _pool(depth: int) -> list[Offset]:
-    """The runs that may be chosen for slices with so many before them, first those of FIRST."""
+    """Return the runs that may be chosen for a slice with `depth` slices before it; those of FIRST come first."""
     runs = [
         (-back, dy, dx)
         for back, rows in enumerate(ROWS[: depth + 1])
@@ -233,28 +237,28 @@ def _pool(depth: int) -> list[Offset]:
 
 
 def _choose(
-    known: np.ndarray, take: Take, index: np.ndarray, strides: tuple[int, int], depth: int, count: int
+    known: np.ndarray, form: EquationsOf, index: np.ndarray, strides: tuple[int, int], depth: int, count: int
 ) -> list[Offset]:
-    """Runs to predict these voxels from, which lie in slices with `depth` before them: the best first, after those that
-    every support has."""
+    """Choose runs to predict these voxels from, which lie in slices with `depth` slices before them. Returns the runs
+    that every support has, then the others, the best first."""
     runs = _pool(depth)
     pool = of_runs(runs)
     used = sum(-dz <= depth for dz, _, _ in pool.offsets)
     index = _thinned(index, CHOSEN_ON)
     flat = pool.flat(strides)[depth, :used]
-    # Errors count by their size relative to what is usual where they occur, as bits do, and large ones less.
+    # An error counts relative to the usual error of its class, as bits do; large ones count less.
     near = np.array([pool.offsets.index(o) for o in named("narrow").offsets if -o[0] <= depth])
     _, chosen = _classes(activities(known, index, flat, pool.in_slice), 16)
     classes = [np.flatnonzero(chosen == c) for c in np.unique(chosen)]
-    equations = take([index[of_class] for of_class in classes], flat[near])
+    equations = form([index[of_class] for of_class in classes], flat[near])
     _robust(equations)
     importance = np.zeros(index.size)
-    for of_class, missed in zip(classes, equations.errors(), strict=True):
-        error = missed / UNIT
+    for of_class, errors in zip(classes, equations.errors(), strict=True):
+        error = errors / UNIT
         usual = np.partition(error, error.size // 2)[error.size // 2] + 0.5
         importance[of_class] = 1 / np.sqrt((error + usual) * usual)
     importance /= np.partition(importance, importance.size // 2)[importance.size // 2]
-    equations = take([index], flat)
+    equations = form([index], flat)
     equations.weigh([np.rint(np.minimum(USUAL * importance, HEAVY))])
     gram = equations.products(1)[0]
     gram[np.diag_indices(flat.size)] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
@@ -266,42 +270,42 @@ def _choose(
     return [runs[r] for r in _greedy(gram, members, len(FIRST), min(count, len(runs)))]
 
 
-def fit_by_effort(levels: np.ndarray, widest: int, effort: int, maker: Maker = on_cpu) -> Weights:
-    """Fitted to a slab [Z, Y, X], with no more than `widest` runs in its support."""
-    runs, bits, counts = SEARCH[effort]
+def fit_by_effort(levels: np.ndarray, runs: int, effort: int, maker: Maker = on_cpu) -> Weights:
+    """Fit the linear stage to a slab [Z, Y, X], with at most `runs` runs in its support."""
+    most, bits, counts = SEARCH[effort]
     known, places, (_, _, strides) = pad(levels, 0, RADIUS).reshape(-1), Places(levels.shape), geometry(levels.shape)
-    return fit(known, places, strides, min(runs, widest), 1 << bits, counts, maker)
+    return fit(known, places, strides, min(most, runs), 1 << bits, counts, maker)
 
 
 def fit(
-    known: np.ndarray, index: np.ndarray | Places, strides: tuple[int, int], widest: int, samples: int = 1 << 18,
+    known: np.ndarray, index: np.ndarray | Places, strides: tuple[int, int], runs: int, samples: int = 1 << 18,
     counts: tuple[int, ...] = (2, 4, 8), maker: Maker = on_cpu,
 ) -> Weights:  # fmt: skip
-    """Fit the weights of one slab, with that support and that number of classes which cost least.
+    """Fit the weights of one slab, with the support and the number of classes that cost least.
 
     known int [n]        the padded slab, flat, whole
     index int32 [z, v]   the place of every voxel, slice by slice
     strides              elements from slice to slice and from row to row
-    widest               the most runs that a support may have; 0 for a named one without a search
-    samples              voxels that one group is fitted on
-    counts               numbers of classes to try; the last is that which supports are compared with
-    maker                who adds up what the fit is solved from
+    runs                 most runs of a support; 0 for a named support without a search
+    samples              most voxels that one group is fitted on
+    counts               numbers of classes to try; supports are compared with the last one
+    maker                makes the normal equations, on the CPU or on a GPU
     """
-    take = maker(known)
-    # Supports are compared on the same voxels: a quarter of the slab at most is what they may look back on.
+    form = maker(known)
+    # Supports are compared on the same voxels, those after the first `depth` slices: at most a quarter of the slab.
     depth = min(REACH, max(2, len(index) // 4), len(index) - 1)
-    sample = _thinned(index[depth:].ravel(), PRICED).copy()  # or all others would be here as long
+    sample = _thinned(index[depth:].ravel(), PRICED).copy()  # a view would keep all voxels in memory
     tried = [named("narrow")]
     if index.size < 1 << 20:
         tried.append(named("small"))
-    if widest and sample.size >= FEWEST:
-        runs = _choose(known, take, sample, strides, depth, widest)
-        tried += [of_runs(runs[:n]) for n in RUN_COUNTS if n <= widest]
+    if runs and sample.size >= FEWEST:
+        chosen = _choose(known, form, sample, strides, depth, runs)
+        tried += [of_runs(chosen[:n]) for n in RUN_COUNTS if n <= runs]
 
     @cache
     def bits(support: Support, classes: int) -> float:
         flat = support.flat(strides)[depth, : support.in_slice if depth == 0 else None]
-        return _fit_group(known, take, sample, flat, support.in_slice, classes, PRICED)[3]
+        return _fit_group(known, form, sample, flat, support.in_slice, classes, PRICED)[3]
 
     def price(support: Support, classes: int, cost: float) -> float:
         groups = int(groups_of(len(index), _group_height(index.shape, support), support).max()) + 1
@@ -311,14 +315,14 @@ def fit(
     usual = counts[-1]
     support = min(tried, key=lambda s: price(s, usual, NEIGHBOUR_COST)) if len(tried) > 1 else tried[0]
     classes = min(counts, key=lambda c: price(support, c, CLASS_COST)) if len(counts) > 1 else usual
-    return _fitted(known, take, index, strides, support, classes, samples)
+    return _fitted(known, form, index, strides, support, classes, samples)
 
 
 def _fitted(
-    known: np.ndarray, take: Take, index: np.ndarray | Places, strides: tuple[int, int], support: Support,
+    known: np.ndarray, form: EquationsOf, index: np.ndarray | Places, strides: tuple[int, int], support: Support,
     classes: int, samples: int,
 ) -> Weights:  # fmt: skip
-    """The weights of every group of a slab."""
+    """Fit the weights of every group of a slab."""
     height = _group_height(index.shape, support)
     groups = groups_of(len(index), height, support)
     flat = support.flat(strides)
@@ -328,18 +332,18 @@ def _fitted(
     for g in range(len(thresholds)):
         used = support.used(g)
         slices = np.flatnonzero(groups == g)
-        # The first ones, whose neighbours in slices before the slab's first are read from that, stand in only where
-        # there are no others.
+        # Slices near the first one have neighbours in slices before the slab. They are used only if there are no
+        # others.
         depth = min(int(slices.max()), -support.offsets[used - 1][0])
         members = index[slices[slices >= depth]].ravel()
         thresholds[g], weights[g, :, :used], shifts[g], _ = _fit_group(
-            known, take, members, flat[depth, :used], support.in_slice, classes, samples
+            known, form, members, flat[depth, :used], support.in_slice, classes, samples
         )
     return Weights(support, height, thresholds, weights, shifts)
 
 
 def _group_height(shape: tuple[int, ...], support: Support) -> int:
-    """How many slices of a slab [slices, voxels] share one group, so that all groups have about as many."""
+    """Return the number of slices per group for a slab [slices, voxels], so that all groups are about equal."""
     slices = shape[0] - (support.reach if support.reach > 2 else 1)
     aim = max(GROUP_VOXELS // shape[1], GROUP_SLICES)
     return int(min(max(-(-slices // max(1, round(slices / aim))), 1), 255))

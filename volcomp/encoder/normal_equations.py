@@ -1,8 +1,8 @@
-"""The sums that the encoder's fit of stage 1 is solved from (`least_squares.py`): what takes long, and decides nothing.
+"""The normal equations of the encoder's fit (`linear_fit.py`): sums that take long to compute, but involve no choice.
 
-All of it is integers that float64 holds exactly, so that whoever adds them up, in whatever order, gets the same bits:
-loops here, or a GPU (`gpu/equations.py`). What is no sum of integers is a few operations that IEEE 754 rounds in one
-way.
+All sums are of integers that float64 holds exactly, so their results are the same in any order of addition: in the
+loops here, or on a GPU (`gpu/normal_equations.py`). The few other operations are rounded the same way by every machine,
+as IEEE 754 prescribes.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ from ..stages.linear import WEIGHT_BITS
 from ..stages.supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE
 
 UNIT = 1 << WEIGHT_BITS  # of weights, and so of errors
-# So that sums of 2^16 weighted products stay below 2^53, and float64 holds them exactly.
+# Keeps sums of 2^16 weighted products below 2^53, so that float64 holds them exactly.
 DIFFERENCE_LIMIT = 1 << 14
-HEAVIEST = 5  # of the factors that rows of a fit are multiplied with, integers from 0
+HEAVIEST = 5  # largest importance: rows of a fit are multiplied by integers 0 … 5
 
 
 class Equations(Protocol):
-    """Voxels of several classes [c], how far their n neighbours lie from the base, and what weights of these miss."""
+    """Voxels of several classes [c], the differences of their n neighbours from the base, and errors of weights."""
 
     def products(self, thinning: int) -> np.ndarray:
-        """Sums over every so manieth voxel of each class, float64 [c, n + 1, n + 1]: of the products of neighbours, and
-        last of the voxel itself, times the square of its importance, which is 1 at first."""
+        """Sum products over every `thinning`th voxel of each class: float64 [c, n + 1, n + 1], of the neighbours, and
+        last of the voxel itself, times the square of the importance of the voxel, which is initially 1."""
         ...
 
-    def miss(self, weights: np.ndarray) -> np.ndarray:
-        """The mean absolute error float64 [c] of weights [c, n], integers; both in units of 1 / UNIT."""
+    def mean_errors(self, weights: np.ndarray) -> np.ndarray:
+        """Compute the mean absolute errors float64 [c] of integer weights [c, n], both in units of 1 / UNIT."""
         ...
 
     def errors(self) -> list[np.ndarray]:
-        """What the last weights have missed: absolute errors float64 [v] of every class, in the same unit."""
+        """Return the absolute errors float64 [v] of the last weights for every class, in the same unit."""
         ...
 
     def reweigh(self) -> None:
-        """Let a voxel that the last weights have missed by more count less: its importance is HEAVIEST times the root
-        of usual / (error + usual), to the nearest integer; usual is the class's median and half a grey level."""
+        """Set each importance to HEAVIEST · √(usual / (error + usual)), to the nearest integer, so that voxels with
+        large errors under the last weights count less. `usual` is the class's median error plus half a grey level."""
         ...
 
     def weigh(self, importance: list[np.ndarray]) -> None:
-        """Let voxels have this importance, integers in float64 [v] for every class."""
+        """Set the importance of voxels: integers in float64 [v] for every class."""
         ...
 
     def spread(self) -> np.ndarray:
-        """The mean square float64 [c] of how far neighbours lie from the base."""
+        """Compute the mean square float64 [c] of the differences of neighbours from the base."""
         ...
 
 
-# The equations of classes of voxels, each int32 [v] places in a padded slab, and of neighbours at int64 [n] relative to
-# these. The first BASE neighbours make the base.
-Take = Callable[[Sequence[np.ndarray], np.ndarray], Equations]
-Maker = Callable[[np.ndarray], Take]  # given a slab of integers, padded and flat
+# Forms the equations of classes of voxels, each int32 [v] positions in a padded slab, and of neighbours at int64 [n]
+# relative to them. The base is the mean of the first BASE neighbours.
+EquationsOf = Callable[[Sequence[np.ndarray], np.ndarray], Equations]
+Maker = Callable[[np.ndarray], EquationsOf]  # from a slab of integers, padded and flat
 
 
-def on_cpu(known: np.ndarray) -> Take:
-    """The `Maker` of the CPU."""
+def on_cpu(known: np.ndarray) -> EquationsOf:
+    """Return the `EquationsOf` of a slab on the CPU. This function is a `Maker`."""
     return partial(OnCpu, known)
 
 
 @part
 def base_of(known: np.ndarray, at: int, row: np.ndarray) -> Any:
-    """The mean of the first four neighbours."""
+    """Compute the mean of the first four neighbours."""
     total = np.int64(2)
     for i in range(BASE):
         total += known[np.uint64(at + row[i])]
@@ -81,8 +81,8 @@ def base_of(known: np.ndarray, at: int, row: np.ndarray) -> Any:
 
 
 def activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int) -> np.ndarray:
-    """The activity int64 [v] of voxels (`linear.predict`), whose neighbours lie at `row` relative to them; the first
-    `in_slice` of these in the slice itself."""
+    """Compute the activity int64 [v] of voxels (`linear.predict`). Their neighbours are at `row`, relative to them, the
+    first `in_slice` of them in the same slice."""
     out = np.empty(index.shape[0], np.int64)
     _activities(known, index, row, in_slice, out)
     return out
@@ -90,7 +90,7 @@ def activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: 
 
 @entry
 def _activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int, out: np.ndarray) -> None:
-    """As `activities`, into int64 [v]."""
+    """Compute `activities`, into `out` int64 [v]."""
     alone = row.shape[0] == in_slice
     for v in range(index.shape[0]):
         at, activity = index[v], np.int64(0)
@@ -98,7 +98,9 @@ def _activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice:
         for i in range(ACTIVITY_IN_SLICE):
             activity += abs(known[np.uint64(at + row[i])] - base)
         if alone:
-            activity = (activity * 19) // 10  # as if the nine neighbours before were like the ten in the slice
+            activity = (
+                activity * 19
+            ) // 10  # estimates the nine neighbours in the slice before from the ten in the slice
         else:
             for i in range(in_slice, in_slice + ACTIVITY_BEFORE):
                 activity += abs(known[np.uint64(at + row[i])] - base)
@@ -107,8 +109,8 @@ def _activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice:
 
 @entry
 def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, base: np.ndarray, out: np.ndarray) -> None:
-    """Differences from the base, into int16 [blocks, n + 1, BLOCK]: of the neighbours, and last of the voxel itself.
-    What is beyond the last voxel is 0. `base` int32 [BLOCK] is room to work in."""
+    """Compute differences from the base, into int16 [blocks, n + 1, BLOCK]: of the neighbours, and last of the voxel
+    itself; 0 after the last voxel. `base` int32 [BLOCK] is scratch memory."""
     for b in range(out.shape[0]):
         places = index[b * BLOCK : (b + 1) * BLOCK]
         size = places.shape[0]
@@ -122,13 +124,14 @@ def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, base: np.ndar
             out[b, i, size:] = 0
 
 
-_VOXELS = 16  # that `_differences` works on at once
+_VOXELS = 16  # that `_differences` processes at once
 
 
 @lru_cache(maxsize=16)
 def _runs(row: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Of neighbours int64 [n]: where the runs of LANES voxels begin that hold them, int64 [runs] in bytes of int16, and
-    in which row of a design each lane belongs, int64 [runs, LANES] in bytes; those of no neighbour in the last one."""
+    """Cover neighbours int64 [n], given as bytes, by runs of LANES voxels. Returns the beginnings of the runs, int64
+    [runs] in bytes of int16, and the row of a design that each lane is written to, int64 [runs, LANES] in bytes. Lanes
+    of no neighbour go to the last row."""
     flat = np.frombuffer(row, np.int64)
     begins: list[int] = []
     rows: list[list[int]] = []
@@ -143,11 +146,11 @@ def _runs(row: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 @vectors.kernel(7)
 def _differences(b: Any, known: Any, begins: Any, rows: Any, runs: Any, places: Any, base: Any, out: Any) -> None:
-    """Differences int16 of _VOXELS voxels, at places int32, from their bases int16, to the rows of a design: read run
-    by run and voxel by voxel, and turned by shuffles. `begins` and `rows` as `_runs` has them."""
+    """Compute the differences int16 of _VOXELS voxels, at positions int32, from their bases int16, into the rows of a
+    design: read run by run and voxel by voxel, and transpose by shuffles. `begins` and `rows` are from `_runs`."""
     here = [b.shl(b.sext(load_one(b, places, 4 * v, I32), I64), ir.Constant(I64, 1)) for v in range(_VOXELS)]
     own, half = load(b, base, 0, I16, _VOXELS), LANES // 2
-    # The lower and the upper lanes of two vectors in turn, in either half.
+    # Interleaves lanes of two vectors: the lower halves, and the upper halves.
     low, high = (
         [side + first + i + k for side in (0, LANES) for i in range(half) for k in (0, _VOXELS)] for first in (0, half)
     )
@@ -155,7 +158,7 @@ def _differences(b: Any, known: Any, begins: Any, rows: Any, runs: Any, places: 
         first = b.add(known, load_one(b, begins, b.mul(loop.index, ir.Constant(I64, 8)), I64))
         read = [load(b, first, at, I16, LANES) for at in here]
         lines = [vectors.joined(pair) for pair in zip(read[:LANES], read[LANES:], strict=True)]
-        for _ in range(3):  # each round turns one bit of the voxel's number into one of the lane's
+        for _ in range(3):  # each round exchanges one bit of the voxel's number for one of the lane's
             pairs = zip(lines[:half], lines[half:], strict=True)
             lines = [x.picked(which, y) for x, y in pairs for which in (low, high)]
         for k, line in enumerate(lines):
@@ -168,7 +171,7 @@ def _short_design(
     known: np.ndarray, index: np.ndarray, row: np.ndarray, begins: np.ndarray, rows: np.ndarray, places: np.ndarray,
     base: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
-    """As `_design`, of grey levels int16. `places` int32 [BLOCK] and `base` int16 [BLOCK] are room to work in."""
+    """Compute `_design` for grey levels int16. `places` int32 [BLOCK] and `base` int16 [BLOCK] are scratch memory."""
     level, first, to = np.int64(known.ctypes.data), np.int64(begins.ctypes.data), np.int64(rows.ctypes.data)
     for b in range(out.shape[0]):
         size = smaller(index.shape[0] - b * BLOCK, BLOCK)
@@ -189,33 +192,33 @@ def _short_design(
             out[b, :, size:] = 0
 
 
-def _products(design: np.ndarray, importance: np.ndarray, thinning: int, room: sums.Room) -> np.ndarray:
-    """As `Equations.products`, of one class."""
-    size, whole = design.shape[1], len(room.rows)
+def _products(design: np.ndarray, importance: np.ndarray, thinning: int, scratch: sums.Scratch) -> np.ndarray:
+    """Compute `Equations.products` for one class."""
+    size, whole = design.shape[1], len(scratch.rows)
     small, large = np.zeros((whole, whole), np.int64), np.zeros((whole, whole))
-    sums.add_all(design, importance, thinning, room, small, large)
+    sums.add_all(design, importance, thinning, scratch, small, large)
     total = small + large
     below = np.tril(total[:size, :size])
     return below + np.tril(below, -1).T
 
 
 @entry(fastmath=REORDERED)
-def _errors(design: np.ndarray, weights: np.ndarray, missed: np.ndarray, out: np.ndarray) -> None:
-    """Absolute errors float64 [v] in units of 1 / UNIT; `missed` float64 [BLOCK] is room to work in."""
+def _errors(design: np.ndarray, weights: np.ndarray, error: np.ndarray, out: np.ndarray) -> None:
+    """Compute absolute errors float64 [v] in units of 1 / UNIT. `error` float64 [BLOCK] is scratch memory."""
     for b in range(design.shape[0]):
         for v in range(BLOCK):
-            missed[v] = UNIT * design[b, -1, v]
+            error[v] = UNIT * design[b, -1, v]
         for i in range(weights.shape[0]):
             for v in range(BLOCK):
-                missed[v] -= weights[i] * design[b, i, v]
+                error[v] -= weights[i] * design[b, i, v]
         part = out[b * BLOCK : (b + 1) * BLOCK]
         for v in range(part.shape[0]):
-            part[v] = abs(missed[v])
+            part[v] = abs(error[v])
 
 
 @entry
 def _squares(design: np.ndarray) -> Any:
-    """The sum of squares of all that is no voxel itself."""
+    """Sum the squares of all rows but the last, the voxel itself."""
     total = np.int64(0)
     for b in range(design.shape[0]):
         for i in range(design.shape[1] - 1):
@@ -225,7 +228,7 @@ def _squares(design: np.ndarray) -> Any:
 
 
 class OnCpu:
-    """The `Equations` that numba's loops make, and the definition of what others make."""
+    """The `Equations` of numba loops. All other implementations must equal them."""
 
     def __init__(self, known: np.ndarray, members: Sequence[np.ndarray], flat: np.ndarray) -> None:
         self._neighbours = flat.size
@@ -236,36 +239,36 @@ class OnCpu:
                 _short_design(known, m, flat, *_runs(flat.tobytes()), places, base, design)
             else:
                 _design(known, m, flat, np.empty(BLOCK, np.int32), design)
-        self._room = sums.Room.of(-(-(flat.size + 1) // sums.TILE) * sums.TILE)
+        self._scratch = sums.Scratch.of(-(-(flat.size + 1) // sums.TILE) * sums.TILE)
         self._importance = [np.ones(m.size) for m in members]
         self._errors = [np.empty(m.size) for m in members]
 
     def products(self, thinning: int) -> np.ndarray:
-        """As `Equations` says."""
+        """Sum products; see `Equations.products`."""
         pairs = zip(self._designs, self._importance, strict=True)
-        return np.stack([_products(design, importance, thinning, self._room) for design, importance in pairs])
+        return np.stack([_products(design, importance, thinning, self._scratch) for design, importance in pairs])
 
-    def miss(self, weights: np.ndarray) -> np.ndarray:
-        """As `Equations` says."""
+    def mean_errors(self, weights: np.ndarray) -> np.ndarray:
+        """Compute the errors of weights, and return their means; see `Equations.mean_errors`."""
         for design, of_class, errors in zip(self._designs, weights, self._errors, strict=True):
             _errors(design, of_class, np.empty(BLOCK), errors)
         return np.array([errors.mean() for errors in self._errors])
 
     def errors(self) -> list[np.ndarray]:
-        """As `Equations` says."""
+        """Return the errors of the last weights; see `Equations.errors`."""
         return self._errors
 
     def reweigh(self) -> None:
-        """As `Equations` says."""
+        """Update importances from the last errors; see `Equations.reweigh`."""
         for k, errors in enumerate(self._errors):
             usual = np.partition(errors, errors.size // 2)[errors.size // 2] + UNIT // 2
             self._importance[k] = np.rint(HEAVIEST * np.sqrt(usual / (errors + usual)))
 
     def weigh(self, importance: list[np.ndarray]) -> None:
-        """As `Equations` says."""
+        """Set importances; see `Equations.weigh`."""
         self._importance = importance
 
     def spread(self) -> np.ndarray:
-        """As `Equations` says."""
+        """Compute the mean square difference; see `Equations.spread`."""
         counts = [self._neighbours * errors.size for errors in self._errors]
         return np.array([_squares(d) / count for d, count in zip(self._designs, counts, strict=True)])

@@ -26,8 +26,8 @@ def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device | str
         return linear_fit.fit_by_effort(levels, widest, effort)
 
 
-def on_device(device: torch.device, known: np.ndarray) -> normal_equations.Take:
-    """Return the `Take` of a slab on a device."""
+def on_device(device: torch.device, known: np.ndarray) -> normal_equations.EquationsOf:
+    """Return the `EquationsOf` of a slab on a device."""
     return partial(OnDevice, torch.from_numpy(known).to(device))
 
 
@@ -57,8 +57,8 @@ class OnDevice:
         rows.clamp_(-PRODUCT_LIMIT, PRODUCT_LIMIT)
         return np.asarray((rows.mT @ rows).cpu())
 
-    def miss(self, weights: np.ndarray) -> np.ndarray:
-        """Compute the errors of weights and return their means; see `Equations.miss`."""
+    def mean_errors(self, weights: np.ndarray) -> np.ndarray:
+        """Compute the errors of weights and return their means; see `Equations.mean_errors`."""
         predicted = self._design[..., :-1] @ torch.from_numpy(weights).to(self._device)[..., None]
         self._errors = (UNIT * self._design[..., -1] - predicted[..., 0]).abs()
         return np.asarray(self._errors.sum(1).cpu()) / self._counts

@@ -1,8 +1,8 @@
-"""Released models, as records. They are only ever added: a file names its model by number and digest, and must decode
-for ever.
+"""Records of the released models. None is ever removed: a file names its model by number and digest, and must always
+decode.
 
-A record says all that others need to know of a model without reading its weights, so nothing here needs numpy. The
-weights lie beside it, as does a card that says what a model learned from, how, and how well it does.
+A record has all facts about a model that other modules need besides its weights, so this module does not need numpy.
+The weights are in a file beside it. A card, also beside it, states the training data, the method and the results.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 
 from ..errors import DamagedError, UnsupportedError
 
-TRIAL = 127  # the number of models that are never released
-FITTED = 128  # added to the number of a model where differences to it follow
+TRIAL = 127  # the number of unreleased models
+FITTED = 128  # added to the number of a model if a weight delta follows
 
 
 @dataclass(frozen=True)
 class Search:
-    """How long an encoder looks for what it may choose. A decoder does not know it.
+    """How much time an encoder spends on its choices. Decoders do not need it.
 
-    runs             the most runs of a support of the linear stage: each costs time, in decoding too
-    haste            how many efforts less than asked for its search takes, where it would take longer than all else
-    minimum_saving   the share of a slab that level factors must save, since they cost some 80 ns a voxel
-    sample           how many voxels of a slab tell whether there are level factors
+    runs             most runs of a support of the linear stage; each costs time, in decoding too
+    haste            how many efforts to lower the search by, where it would take longer than all other work
+    minimum_saving   the share of a slab that level factors must save, since they cost about 80 ns a voxel
+    sample           voxels of a slab that the decision on level factors is based on
     """
 
     runs: int = 24
@@ -38,8 +38,8 @@ class Network:
     """The shape of a network of the pipeline `row`, for training.
 
     units    of the LSTM
-    shared   how many hidden outputs a row passes on to the row below, and as many to the next slice
-    spared   inputs, from one up to another, that the network does without: their weights are 0
+    shared   how many hidden outputs a row passes on to the row below, and to the same row in the next slice
+    spared   range [first, past) of inputs that the network does not use: their weights are 0
     """
 
     units: int
@@ -49,16 +49,16 @@ class Network:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that a file can name.
+    """The record of a model that a file can name.
 
     name       "fast-3"
     number     in the file
-    pipeline   which kind of predictor reads the weights (`pipelines.registry`)
+    pipeline   name of the pipeline that reads the weights (`pipelines.registry`)
     digest     SHA-256 of its arrays, in hexadecimal
-    choice     what `--model` calls it; "" for one that only old files name
-    search     what an encoder spends on it
-    network    its shape, where it can be trained here
-    weights    of a model that was never released: what its pipeline takes for weights, instead of a file
+    choice     its name for `--model`; "" for a model that only old files use
+    search     what an encoder spends on its choices
+    network    its shape; None if it cannot be trained here
+    weights    of an unreleased model, in the form that its pipeline loads from a file
     """
 
     name: str
@@ -72,11 +72,11 @@ class Model:
 
     @property
     def file(self) -> Path:
-        """The weights of a released model."""
+        """File with the weights of a released model."""
         return Path(__file__).parent / f"{self.name}.npz"
 
     def trial(self, weights: object, digest: bytes, name: str = "trial") -> Model:
-        """A model that was never released, which an encoder treats as this one."""
+        """Make the record of an unreleased model, which encoders treat like this one."""
         return replace(self, name=name, number=TRIAL, digest=digest.hex(), choice="", weights=weights)
 
 
@@ -104,14 +104,14 @@ _ALL = (
     Model("paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper"),
 )  # fmt: skip
 RELEASED: Catalogue = {model.number: model for model in _ALL}
-# What `--model` takes, the fastest first. `fast` takes a half to a quarter of the time of `base` and gives up 1.3 % of
-# the size (docs/decisions/speed.md).
+# Values of `--model`, the fastest first. `fast` takes a half to a quarter of the time of `base`, for files 1.3 % larger
+# (docs/decisions/speed.md).
 CHOICES = ("turbo", "fast", "base", "paper")
 DEFAULT = "fast"
 
 
 def chosen(choice: str) -> Model:
-    """The model that a user means; UnsupportedError for a name that is not among CHOICES."""
+    """Return the model of a user's choice. Raises UnsupportedError for a name that is not among CHOICES."""
     for model in _ALL:
         if choice and model.choice == choice:
             return model
@@ -119,7 +119,7 @@ def chosen(choice: str) -> Model:
 
 
 def named(name: str) -> Model:
-    """The released model "fast-3"; UnsupportedError where there is none."""
+    """Return a released model by its name, as "fast-3". Raises UnsupportedError if there is none."""
     for model in _ALL:
         if model.name == name:
             return model
@@ -127,9 +127,9 @@ def named(name: str) -> Model:
 
 
 def of_file(number: int, digest: bytes, catalogue: Catalogue = RELEASED) -> Model:
-    """The model that a file names by number and the first bytes of its digest.
+    """Return the model that a file names by number and the first bytes of its digest.
 
-    UnsupportedError for a number that this version does not know, DamagedError where its digest is another.
+    Raises UnsupportedError for a number that this version does not know, DamagedError if the digest differs.
     """
     if number not in catalogue:
         raise UnsupportedError(f"the file needs model {number}, this version has {sorted(catalogue)}; upgrade volcomp")

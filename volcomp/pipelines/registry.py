@@ -1,4 +1,4 @@
-"""The kinds of predictors that there are, by the name that a model's record has for its kind."""
+"""All pipelines, by the name in the records of their models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from .paper.pipeline import PAPER
 from .protocol import Pipeline
 from .row.pipeline import ROW
 
-# What lies between two methods of a pipeline is its own, so the types end here; within the codec they are variables.
+# The values between two methods are private to a pipeline, so their types end here; in the codec they are variables.
 AnyPipeline = Pipeline[Any, Any, Any, Any, Any]
 PIPELINES: dict[str, AnyPipeline] = {"row": ROW, "paper": PAPER}

@@ -1,1 +1,1 @@
-"""What the work runs on: compiled loops, exact products, threads. No voxels."""
+"""What the codec runs on: compiled loops, exact products, threads. Nothing here depends on voxels."""

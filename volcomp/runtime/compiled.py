@@ -1,15 +1,15 @@
-"""How loops are compiled: by numba, when they are first called, and kept on disk.
+"""Compile loops with numba when they are first called, and keep the code on disk.
 
-What is called from Python is an `entry`; what only other loops call is a `part`, which is compiled into each of them
-and needs nothing that makes it callable from elsewhere: half of the code of a loop over many arrays is that. Neither
-may make arrays unless it says that it `allocates`: then numba counts who holds each array, in a tenth of its code.
-A slice that is assigned to another is copied, so it allocates as well.
+A loop that Python calls is an `entry`. A loop that only other loops call is a `part`: it is compiled into each of them
+and has no wrapper for Python, which would be half of the code of a loop over many arrays. Neither may make arrays
+unless it is declared with `allocates`: numba then counts references to each array, in a tenth of the loop's code. The
+assignment of a slice to another slice copies it, so it allocates as well.
 
-A folder that cannot be written costs time and never the work. Numba by itself raises errors when it decorates a loop
-and has no such folder, when the disk is full, and when it reads a file that is cut short; here the loop is compiled and
-not kept, a warning says so once, and `unkept` says it ever after.
+A folder that cannot be written costs time, but never stops the work. By itself, numba raises errors when it has no
+folder for a loop that it decorates, when the disk is full, and when it reads a truncated file. Here the loop is then
+compiled and not kept, one warning is given, and `unkept` returns the reason from then on.
 
-What is not on disk may have been compiled ahead, for a class of processors (`precompiled.py`).
+Code that is not on disk may have been compiled ahead, for a class of processors (`precompiled.py`).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from . import compiler, precompiled
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
-REORDERED = frozenset({"reassoc", "contract"})  # sums in any order: for loops whose sums are exact in all of them
-_VERSION: str = sys.modules["volcomp"].__version__  # not imported, since what volcomp imports is above
-loops: list[Any] = []  # all that have code to keep, as numba's dispatchers
+REORDERED = frozenset({"reassoc", "contract"})  # sums in any order: for loops whose sums are exact in every order
+_VERSION: str = sys.modules["volcomp"].__version__  # not imported, since volcomp imports this module
+loops: list[Any] = []  # all loops whose code is kept, as dispatchers of numba
 _reasons: list[str] = []  # why code is not kept
-_said: list[str] = []  # the warning, once it has been given
-_ahead: list[Path] = []  # the folder of a process that compiles ahead
+_given_warnings: list[str] = []  # the warning, once given
+_ahead: list[Path] = []  # the folder, in a process that compiles ahead
 
 
 @overload
@@ -46,8 +46,8 @@ def entry(loop: Loop) -> Loop: ...
 @overload
 def entry(*, fastmath: Collection[str] = (), allocates: bool = False, both: bool = False) -> Callable[[Loop], Loop]: ...
 def entry(loop: Any = None, *, fastmath: Collection[str] = (), allocates: bool = False, both: bool = False) -> Any:
-    """Compile a loop that Python calls. Other loops that call it compile it as a `part`; but if it is always called in
-    `both` ways, they take what has been compiled for Python."""
+    """Compile a loop that Python calls. Other loops that call it compile it again as a `part`. With `both`, for loops
+    that always have callers of both kinds, they use the code compiled for Python instead."""
     if loop is None:
         return lambda given: _entry(given, fastmath, allocates, both)
     return _entry(loop, fastmath, allocates, both)
@@ -58,14 +58,14 @@ def part(loop: Loop) -> Loop: ...
 @overload
 def part(*, fastmath: Collection[str] = (), allocates: bool = False) -> Callable[[Loop], Loop]: ...
 def part(loop: Any = None, *, fastmath: Collection[str] = (), allocates: bool = False) -> Any:
-    """Compile a loop that other loops call. Python must not: there is nothing that could take its arguments."""
+    """Compile a loop that only other loops call. Python cannot call it: it has no wrapper for Python's arguments."""
     if loop is None:
         return lambda given: _part(given, fastmath, allocates)
     return _part(loop, fastmath, allocates)
 
 
 def unkept() -> str | None:
-    """Why compiled code is not kept, as a sentence that says what to do; None where nothing went wrong so far."""
+    """Return why compiled code is not kept, as a sentence with advice; None if nothing has gone wrong so far."""
     if not _reasons:
         return None
     return (
@@ -75,15 +75,14 @@ def unkept() -> str | None:
 
 
 def check() -> None:
-    """UnsupportedError where numba has been told to leave loops as they are: those of vector instructions have no
-    other form."""
+    """Raise UnsupportedError if NUMBA_DISABLE_JIT is set: loops of vector instructions cannot run uncompiled."""
     if getattr(config, "DISABLE_JIT", 0):
         raise UnsupportedError("NUMBA_DISABLE_JIT is set, and volcomp does not work without compiling: unset it")
 
 
 @contextmanager
 def ahead(folder: Path) -> Iterator[None]:
-    """Compile all loops anew that are called, and keep their code in a folder as `precompiled.load` reads it."""
+    """Compile every loop that is called anew, and keep its code in a folder for `precompiled.load`."""
     _ahead.append(folder)
     try:
         yield
@@ -93,8 +92,8 @@ def ahead(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def watched(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
-    """Tell when numba begins to compile a loop and when it is done, in whichever thread; loops compile within each
-    other. What is read from disk is not compiled."""
+    """Call `begin` when numba starts to compile a loop, in any thread, and `end` when it has finished. Calls nest,
+    because a loop compiles the loops that it calls. Code that is read from disk is not compiled."""
 
     class Listener(event.Listener):
         def on_start(self, happened: Any) -> None:
@@ -120,34 +119,33 @@ def _part(loop: Any, fastmath: Collection[str], allocates: bool) -> Any:
 
 
 def _njit(loop: Any, fastmath: Collection[str], allocates: bool, **options: bool) -> Any:
-    decorate: Any = njit  # whose stated types lack some of its options
+    decorate: Any = njit  # its type annotations lack some of its options
     made = compiler.of(options.get("no_cpython_wrapper", False))
     options |= {"nogil": True, "no_cfunc_wrapper": True, "_nrt": allocates}
     return decorate(fastmath=set(fastmath) or False, pipeline_class=made, **options)(loop)
 
 
 def _kept(loop: Any, fastmath: Collection[str], allocates: bool) -> Any:
-    """Compile a loop and keep its code, if there is a folder for it."""
-
+    """Compile a loop, and keep its code if there is a folder for it."""
     reason, made = "", None
     if _would_litter(loop):
         reason = "this user has no home"
     else:
         try:
             made = _njit(loop, fastmath, allocates, cache=True)
-        except (RuntimeError, OSError):  # numba finds no folder, and says so already here
+        except (RuntimeError, OSError):  # numba finds no folder, and raises already here
             reason = "no folder for it can be written"
     if made is None:
         _reasons.append(reason)
         made = _njit(loop, fastmath, allocates)
-    if hasattr(made, "_cache"):  # else numba does not compile at all, as NUMBA_DISABLE_JIT has it
+    if hasattr(made, "_cache"):  # else NUMBA_DISABLE_JIT is set, and numba does not compile
         made._cache = _Cache(made._cache, loop, reason)
         loops.append(made)
     return made
 
 
 def _would_litter(loop: Any) -> bool:
-    """Whether numba would make a folder called "~" in the current one: a user without a home has that for it."""
+    """Return whether numba would make a folder "~" in the current one, as it does for users without a home."""
     if os.path.isabs(os.path.expanduser("~")) or os.environ.keys() & {"NUMBA_CACHE_DIR", "XDG_CACHE_HOME"}:
         return False
     here = os.path.dirname(loop.__code__.co_filename)
@@ -156,13 +154,13 @@ def _would_litter(loop: Any) -> bool:
 
 
 class _Cache:
-    """Numba's cache of a loop, `inner`, whose faults leave the loop compiled and not kept; nothing is with a reason."""
+    """Numba's cache of a loop, `inner`. After an error, or with a reason, the loop is compiled and not kept."""
 
     def __init__(self, inner: Any, loop: Any, reason: str) -> None:
         self._inner, self._loop, self._reason = inner, loop, reason
         if not reason:
-            with suppress(AttributeError):  # of a numba that is made otherwise: then its own files will do
-                # Numba looks at the loop's own file. What other files compile into it changes with the version.
+            with suppress(AttributeError):  # if numba differs inside: then use its own files
+                # Numba checks the loop's own file only. The version stands for the other files compiled into it.
                 stamp = inner._cache_file._source_stamp, _VERSION
                 inner._cache_file = _Files(inner.cache_path, inner._impl.filename_base, stamp)
 
@@ -170,11 +168,11 @@ class _Cache:
         return getattr(self._inner, name)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The code for these types, or None. What cannot be read is compiled again, and written over."""
+        """Load the code for these types, or return None. Unreadable code is compiled again and overwritten."""
         if _ahead:
             return None
         for load in (self._inner.load_overload, self._load_precompiled):
-            with suppress(Exception):  # of a file that is cut short, pickle raises whatever it stumbles over
+            with suppress(Exception):  # pickle may raise any exception on a truncated file
                 if (code := load(sig, target_context)) is not None:
                     return code
         return None
@@ -197,23 +195,23 @@ class _Cache:
             except OSError as error:
                 reason = error.strerror or type(error).__name__
             _reasons.append(reason)
-        if not _said:
-            _said.append(str(unkept()))
-            warnings.warn(_said[0], UnkeptWarning, stacklevel=1)
+        if not _given_warnings:
+            _given_warnings.append(str(unkept()))
+            warnings.warn(_given_warnings[0], UnkeptWarning, stacklevel=1)
 
 
 class _Files(IndexDataCacheFile):
     """The files with the code of one loop.
 
-    Numba counts them, so that two processes which begin at once give different code the same name, and either may find
-    the other's behind it: of other types, or of another processor where machines share a home. Here the name follows
-    from what the code is for.
+    Numba numbers them, so two processes that start at once may give the same name to different code, and one of them
+    may load the code of the other: for other types, or for another processor if machines share a home. Here the name
+    is a digest of what the code is for.
     """
 
     def save(self, key: Any, data: Any) -> None:
         """Keep code under a key: types, processor, bytecode."""
         name = self._data_name_of(key)
-        self._save_data(name, data)  # first: the index must not name what is not there
+        self._save_data(name, data)  # first, since the index must not name a missing file
         self._save_index({**self._load_index(), key: name})
 
     def _data_name_of(self, key: Any) -> str:
@@ -223,5 +221,10 @@ class _Files(IndexDataCacheFile):
     def _load_index(self) -> dict[Any, str]:
         try:
             return dict(super()._load_index())
-        except (EOFError, pickle.UnpicklingError, AttributeError, ImportError):  # cut short, or of types that are gone
+        except (
+            EOFError,
+            pickle.UnpicklingError,
+            AttributeError,
+            ImportError,
+        ):  # truncated, or of unknown types
             return {}

@@ -1,15 +1,15 @@
-"""How numba compiles our loops in half of the time that it takes by itself (numbers: docs/decisions/compiled-code.md).
+"""A compiler pipeline for numba that takes half of numba's usual time (numbers: docs/decisions/compiled-code.md).
 
-- A `part` is machine code only within the entries that it is linked into. By itself numba optimises it, makes machine
-  code of it and loads that, although nobody calls it, and then does the same again for each of the entries.
-- LLVM works through functions one by one and then through all of them at once; the first changes nothing that lasts.
-- Numba links what counts the holders of arrays into everything. Loops that make no arrays need none of it.
-- Some of numba's passes look for what our loops have not: closures, array expressions, `with`.
-- Whenever numba looks up a function, it compares all its options, one by one.
-- Nothing of what compilation makes is garbage before its end, and looking for some takes time.
+- A `part` needs machine code only within the entries that it is linked into. Numba would optimise it, generate machine
+  code and load that, although nothing calls it, and then do the same again for each entry.
+- LLVM would optimise each function by itself, then all of them together. The first has no lasting effect.
+- Numba would link its reference counting of arrays into everything. Loops that make no arrays need none of it.
+- Some of numba's passes search for constructs that our loops do not have: closures, array expressions, `with`.
+- Whenever numba looks up a function, it would compare all options one by one.
+- Compilation makes no garbage before its end, so that garbage collection is a waste of time.
 
-None of this decides what a loop computes. It was tried with the releases of numba in TRIED; with others, numba's own
-ways will do.
+None of this changes what a loop computes. It was tested with the releases of numba in TRIED; other releases use numba's
+own pipeline.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NEEDLESS = (
 
 
 class _Flags(compiler.Flags):
-    """Numba's options, compared at once."""
+    """Numba's options, compared in one step."""
 
     def __hash__(self) -> int:
         return _HASH
@@ -47,7 +47,7 @@ _HASH = hash(compiler.Flags())
 
 
 class _Library(JITCodeLibrary):
-    """The code of a loop on its way through LLVM."""
+    """The code of a loop while LLVM processes it."""
 
     links_runtime = True
 
@@ -55,13 +55,13 @@ class _Library(JITCodeLibrary):
         module.data_layout = self._codegen._data_layout
 
     def add_linking_library(self, library: Any) -> None:
-        """As numba's own, but for what counts the holders of arrays."""
+        """Link a library, unless it is numba's reference counting and the loop needs none."""
         if self.links_runtime or library.name != "nrt":
             super().add_linking_library(library)
 
 
 class _NoEnvironment:
-    """Numba's codegen, for code that is not loaded, and so has no environment that could be set."""
+    """Numba's codegen, for code that is never loaded, whose environment therefore cannot be set."""
 
     def __init__(self, codegen: Any) -> None:
         self._codegen = codegen
@@ -70,15 +70,15 @@ class _NoEnvironment:
         return getattr(self._codegen, name)
 
     def set_env(self, name: str, env: Any) -> None:
-        """Nothing; who links the code does it."""
+        """Do nothing: the entry that links the code sets the environment."""
 
 
 class _PartLibrary(_Library):
-    """Code that is kept as LLVM's, unoptimised, until it is linked into an entry's."""
+    """Code that stays unoptimised LLVM code until it is linked into an entry."""
 
     @property
     def codegen(self) -> Any:
-        """What makes machine code."""
+        """The code generator."""
         return _NoEnvironment(self._codegen)
 
     def _optimize_final_module(self) -> None:
@@ -89,13 +89,13 @@ class _PartLibrary(_Library):
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
-        """None."""
+        """Return 0: there is no machine code."""
         self._ensure_finalized()
         return 0
 
 
 class _EntryLibrary(_Library):
-    """Code that is loaded, with all parts that are linked into it."""
+    """Code that is loaded, with all parts linked into it."""
 
     def _finalize_specific(self) -> None:
         super()._finalize_specific()
@@ -115,7 +115,7 @@ _OVERRIDDEN = (
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Let nobody look for garbage."""
+    """Switch off garbage collection."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -126,7 +126,7 @@ def _no_collection() -> Iterator[None]:
 
 
 class PartCompiler(compiler.Compiler):
-    """Compiles what only other loops call."""
+    """Compiles loops that only other loops call."""
 
     library: type[_Library] = _PartLibrary
 
@@ -136,7 +136,7 @@ class PartCompiler(compiler.Compiler):
         super().__init__(typingctx, targetctx, library, args, return_type, _Flags(flags), locals)
 
     def define_pipelines(self) -> Any:
-        """Numba's own passes but for those that are NEEDLESS."""
+        """Define numba's own passes without those in NEEDLESS."""
         (default,) = super().define_pipelines()
         made = PassManager(default.pipeline_name)
         for kind, name in default.passes:
@@ -146,7 +146,7 @@ class PartCompiler(compiler.Compiler):
         return [made]
 
     def compile_extra(self, func: Any) -> Any:
-        """As numba's own, which makes a library of its own kind where there is none."""
+        """Compile a function, with a library of this module's kind where numba would make its own."""
         if self.state.library is None:
             self.state.library = self.library(self.state.targetctx.codegen(), func.__qualname__)
             self.state.library.links_runtime = self.state.flags.nrt
@@ -156,13 +156,13 @@ class PartCompiler(compiler.Compiler):
 
 
 class EntryCompiler(PartCompiler):
-    """Compiles what Python calls."""
+    """Compiles loops that Python calls."""
 
     library = _EntryLibrary
 
 
 def of(is_part: bool) -> Any:
-    """Numba's `pipeline_class` for a loop."""
+    """Return the `pipeline_class` for a loop."""
     has_all = hasattr(compiler.Flags(), "_values") and all(hasattr(JITCodeLibrary, name) for name in _OVERRIDDEN)
     if not numba.__version__.startswith(TRIED) or not has_all:
         return compiler.Compiler

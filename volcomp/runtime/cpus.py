@@ -1,4 +1,4 @@
-"""How much of the machine this process may use."""
+"""The share of the machine that this process may use."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_NO_LIMIT = 1 << 60  # bytes: version 1 of control groups has a number in its stead
+_NO_LIMIT = 1 << 60  # bytes: version 1 of control groups states a larger number for no limit
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_limits(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """What the control groups around this process (of a container, or of a job of SLURM) may take, bytes."""
+    """Yield the memory limits, in bytes, of the control groups around this process (a container, or a SLURM job)."""
     for line in groups.read_text().splitlines() if groups.exists() else ["0::/"]:
         number, controllers, own = line.split(":", 2)
         if number == "0":

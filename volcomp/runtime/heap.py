@@ -1,7 +1,8 @@
-"""Memory that is free, given back to the system: glibc's allocator keeps much of it otherwise.
+"""Return free memory to the system, since glibc's allocator keeps much of it otherwise.
 
-It maps large arrays from the system one by one, but whenever one of up to 32 MB is freed, it keeps all up to that size
-from then on; and each thread has an arena of its own to keep them in. That is as much again as two slabs take.
+glibc maps large arrays from the system one by one. But once an array of up to 32 MB is freed, glibc keeps later arrays
+of up to that size, in an arena of each thread. Together these take
+as much memory again as two slabs.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
-_MMAP_THRESHOLD = -3  # as malloc.h has it
-_LARGE = 1 << 20  # bytes of an array that is worth a call of the system
+_MMAP_THRESHOLD = -3  # from malloc.h
+_LARGE = 1 << 20  # bytes; a smaller array is not worth a system call
 
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The C library of this process; None where it is another one."""
+    """Load glibc; None if this process has another C library."""
     try:
         library = ctypes.CDLL(None)
         return library if hasattr(library, "gnu_get_libc_version") else None
@@ -24,15 +25,15 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def give_back() -> None:
-    """Give back what all threads have freed by now."""
+    """Return to the system all memory that any thread has freed so far."""
     library = _glibc()
     if library:
         library.malloc_trim(0)
 
 
 def give_back_at_once() -> None:
-    """From now on give back large arrays when they are freed: for a process that is ours, since it holds for all that
-    runs in it."""
+    """From now on, return large arrays to the system when they are freed. Only for processes of volcomp's own, because
+    it affects everything in the process."""
     library = _glibc()
     if library:
         library.mallopt(_MMAP_THRESHOLD, _LARGE)

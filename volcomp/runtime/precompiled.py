@@ -1,8 +1,9 @@
-"""Code that was compiled before it is needed: for classes of processors, in a folder of the package.
+"""Code that is compiled ahead, for classes of processors, in a folder of the package.
 
-Numba keeps code for the one processor that it was compiled on, so that every container, worker and machine compiles
-for itself. A wheel, or whoever builds a container, brings code for a class instead (`volcomp precompile`), and a first
-run begins at once. Nothing depends on it: what is absent, or made from other sources or by another numba, is compiled.
+Numba keeps code for the one processor that it was compiled on, so every container, worker and machine would compile its
+own. A wheel, or the build of a container (`volcomp precompile`), provides code for a class of processors instead, so
+that a first run starts at once. Nothing depends on it: code that is absent, or that was made from other sources or by
+another numba, is compiled when it is needed.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ _V4 = _V3 + ",+avx512bw,+avx512cd,+avx512dq,+avx512f,+avx512vl"
 
 
 class Target(NamedTuple):
-    """A class of processors, as LLVM has it: code for it runs on all that have these features."""
+    """A class of processors in LLVM's terms: its code runs on every processor with these features."""
 
     processor: str
     features: str
 
     def fits(self, stated: str) -> bool:
-        """Whether a processor with the stated features, "+avx,-avx2…", has all of these."""
+        """Return whether a processor with the stated features, "+avx,-avx2…", has all of these."""
         return set(self.features.split(",")) <= set(stated.split(","))
 
 
-# By the set of vector instructions that kernels are written in, since code with another set's would not be found.
+# By the set of vector instructions of the kernels, since code for another set would not be found.
 TARGETS = {
     vectors.AVX2: Target("x86-64-v3", _V3),
     vectors.AVX_VNNI: Target("x86-64-v3", _V3 + ",+avxvnni"),
@@ -50,29 +51,29 @@ TARGETS = {
 
 
 def runnable() -> list[str]:
-    """The classes, by their vector instructions, of which this processor is one."""
+    """List the classes that this processor belongs to, by their vector instructions."""
     stated = cpu_target.target_context.codegen().magic_tuple()[2]
     return [name for name, target in TARGETS.items() if target.fits(stated)]
 
 
 def own() -> str | None:
-    """The class whose code serves here: with the vector instructions that kernels take."""
+    """Return the class whose code runs here, with the vector instructions of the kernels; None if there is none."""
     name = vectors.instructions()
     return name if name in runnable() else None
 
 
 def place(name: str) -> Path:
-    """The folder for a class: of these sources, this Python and this numba."""
+    """Return the folder of a class, for these sources, this Python and this numba."""
     return FOLDER / f"{series(name)}{_sources()[:16]}"
 
 
 def series(name: str) -> str:
-    """What the names of a class's folders begin with, for this Python, whatever they were made from."""
+    """Return the prefix of the names of a class's folders, for this Python and any sources."""
     return f"{name}.py{sys.version_info[0]}{sys.version_info[1]}."
 
 
 def load(loop: Any, types: Any, context: Any) -> CompileResult | None:
-    """The code of a Python function for these types of numba's; None if there is none."""
+    """Load the code of a Python function for these numba types; None if there is none."""
     name = own()
     if name is None or not FOLDER.exists():
         return None
@@ -84,21 +85,21 @@ def load(loop: Any, types: Any, context: Any) -> CompileResult | None:
 
 
 def save(folder: Path, loop: Any, types: Any, result: CompileResult) -> None:
-    """Keep what a process that compiles for a class has made."""
+    """Keep the code of a loop, in a process that compiles for a class."""
     (folder / _file(loop, types)).write_bytes(dumps(result._reduce()))
 
 
 def _file(loop: Any, types: Any) -> str:
-    """A file's name: the loop's, and a digest of the rest that its code depends on."""
+    """Name a file: the name of the loop, and a digest of everything else that its code depends on."""
     codegen = cpu_target.target_context.codegen()
-    # Numba's own key, of which the processor is the one part that differs: types, what loop it is.
+    # Numba's own key has the types, the processor and the bytecode; the processor is left out.
     types, _, body = _key(_Keyed(loop), types, codegen)
     digest = hashlib.sha256(repr((types, codegen.magic_tuple()[0], body)).encode()).hexdigest()[:32]
     return f"{loop.__module__}.{loop.__name__}.{digest}"
 
 
 class _Keyed:
-    """What numba reads of a cache when it makes a key."""
+    """The attributes of a cache that numba reads to make a key."""
 
     def __init__(self, loop: Any) -> None:
         self._py_func = loop
@@ -106,7 +107,7 @@ class _Keyed:
 
 @cache
 def _sources() -> str:
-    """Digest of numba's version and of the package's code, any of which may have been compiled into a loop."""
+    """Compute a digest of numba's version and of all sources of the package, since a loop may contain code of any."""
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_bytes()

@@ -1,10 +1,10 @@
-"""Exact products of int8 matrices, of which the fastest here is taken: all that a network's speed hangs on.
+"""Exact products of int8 matrices, which determine the speed of a network. The fastest on this machine is chosen.
 
-No sum of a model can reach 2^24 (`lstm/weights.py` proves it for every one), so integers, and float32 that carries
-integers, give the same numbers in any order of summation. How fast each is differs from processor to processor by a
-hundred times: torch's int8 product runs at 170 GMAC/s a core where there are instructions for it (VNNI), and at 1.2
-where it falls back to a plain loop. So each is timed, for some milliseconds, before one is taken. Ours, in vector
-instructions, has been the fastest so far; torch is asked only where it has been imported for other reasons.
+No sum of a model can reach 2^24 (`lstm/weights.py` proves this for every model), so integer products, and float32
+products of integers, give the same numbers in any order of summation. Their speeds differ a hundredfold between
+processors: torch's int8 product runs at 170 GMAC/s per core with the VNNI instructions, and at 1.2 GMAC/s where it
+falls back to a plain loop. So each product is timed for some milliseconds before one is chosen. volcomp's own, in
+vector instructions, has been the fastest so far; torch is tried only if it has been imported for another reason.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Product = Callable[[np.ndarray, np.ndarray], object]  # x int8 [v, k], and int32
 Maker = Callable[[np.ndarray], Product]  # of weights int8 [k, n]
 QUAD = 4  # bytes of one instruction
 FLIP = int(np.uint64(0x8080808080808080).view(np.int64))  # adds 128 to each of eight bytes
-TRIED_ROWS = 128  # of a product that is timed: so few that the slowest takes some milliseconds
+TRIED_ROWS = 128  # of a product that is timed: few enough that the slowest takes only some milliseconds
 TRIES = 3
-FAULTS = (ImportError, AttributeError, RuntimeError, TypeError)  # of a product that is not to be had, or not exact
+FAULTS = (ImportError, AttributeError, RuntimeError, TypeError)  # of a product that is not available, or not exact
 
 
 def torch_product(weights: np.ndarray) -> Product:
-    """Through torch's int8 kernel. Raises RuntimeError or AttributeError where it has none: the function is private to
-    torch, so it may change."""
+    """Make a product by torch's int8 kernel. Raises RuntimeError or AttributeError if torch has none: its function is
+    private, so it may change."""
     import torch
 
     columns = torch.from_numpy(np.ascontiguousarray(weights.T)).t()
@@ -52,7 +52,7 @@ def torch_product(weights: np.ndarray) -> Product:
 
 
 def float_product(weights: np.ndarray) -> Product:
-    """The same through numpy's float32, which holds these integers exactly."""
+    """Make a product by numpy's float32, which holds these integers exactly."""
     real = weights.astype(np.float32)
 
     def product(x: np.ndarray, out: np.ndarray) -> None:
@@ -62,11 +62,11 @@ def float_product(weights: np.ndarray) -> Product:
 
 
 class Tiles(NamedTuple):
-    """Weights int8 [k, n] as the kernel reads them, for U sums at a time (`vectors.units`).
+    """Weights int8 [k, n] in the layout of the kernel, for U sums at a time (`vectors.units`).
 
     weights int8 [n/4U, k/4, 4, U, 4]   four vectors of sums, each of four inputs
-    begin int32 [n/4U, 4, U]            where sums begin: what is added to inputs, times the weights, taken off
-    flip                                what eight inputs are xored with, for instructions that want them unsigned
+    begin int32 [n/4U, 4, U]            initial values of sums: minus the weights times what flipping adds to inputs
+    flip                                xored with eight inputs at once, for instructions that need them unsigned
     """
 
     weights: np.ndarray
@@ -75,7 +75,7 @@ class Tiles(NamedTuple):
 
 
 def tiles(weights: np.ndarray, order: np.ndarray) -> Tiles:
-    """Of the columns in this order, int64 [n/4U, 4, U]."""
+    """Lay out weights int8 [k, n], with their columns in the given order, int64 [n/4U, 4, U]."""
     size, columns = weights.shape
     order = np.ascontiguousarray(order)
     packed = weights.T[order].reshape(*order.shape, size // QUAD, QUAD).transpose(0, 3, 1, 2, 4)
@@ -87,8 +87,8 @@ def tiles(weights: np.ndarray, order: np.ndarray) -> Tiles:
 def sums_of(
     b: Any, rows: int, units: int, x: Any, stride: Any, quads: Any, weights: Any, begin: Any
 ) -> list[list[Any]]:
-    """Part of a kernel: places of four vectors of sums for each of `rows` rows of bytes, `stride` apart from x on; they
-    stay in registers."""
+    """Generate part of a kernel: four vectors of sums for each of `rows` rows of bytes, which begin at x, `stride`
+    apart. Returns pointers to the sums, which LLVM keeps in registers."""
     size = 4 * units  # bytes of a vector of sums, and of the weights that serve it
     starts = [vectors.load(b, begin, k * size, I32, units) for k in range(4)]
     sums = [[cgutils.alloca_once(b, start.value.type) for start in starts] for _ in range(rows)]
@@ -111,7 +111,7 @@ def _storing(rows: int) -> Any:
 
     @vectors.kernel(7)
     def store(b: Any, x: Any, stride: Any, quads: Any, weights: Any, begin: Any, out: Any, out_stride: Any) -> None:
-        """Four vectors of sums for each row, to `out`."""
+        """Compute four vectors of sums for each row, into `out`."""
         for r, row in enumerate(sums_of(b, rows, units, x, stride, quads, weights, begin)):
             for k, place in enumerate(row):
                 at = b.add(b.mul(out_stride, ir.Constant(I64, r)), ir.Constant(I64, 4 * units * k))
@@ -120,13 +120,14 @@ def _storing(rows: int) -> Any:
     return store
 
 
-ROWS = {16: 4, 8: 2}[vectors.units()]  # whose sums fit the registers
+ROWS = {16: 4, 8: 2}[vectors.units()]  # rows whose sums fit the registers
 _store_rows, _store_one = _storing(ROWS), _storing(1)
 
 
 @entry
 def _multiply(words: np.ndarray, packed: Tiles, flipped: np.ndarray, out: np.ndarray) -> None:
-    """The product of bytes, eight to a word int64 [v, k/8], by weights, to int32 [v, n]; `flipped` as `words`, room."""
+    """Multiply bytes, eight to a word int64 [v, k/8], by weights, into int32 [v, n]. `flipped` is scratch memory,
+    shaped like `words`."""
     rows, eights = words.shape
     for v in range(rows):
         for j in range(eights):
@@ -145,8 +146,8 @@ def _multiply(words: np.ndarray, packed: Tiles, flipped: np.ndarray, out: np.nda
 
 
 def vector_product(weights: np.ndarray) -> Product:
-    """Through vector instructions for bytes, of weights within ±64; RuntimeError where the processor has none that are
-    known here. Inputs and weights that are no whole vectors are filled up with zeros."""
+    """Make a product by vector instructions for bytes, for weights within ±64. Raises RuntimeError if the processor has
+    none that this module supports. Inputs and weights are padded with zeros to whole vectors."""
     size, columns = weights.shape
     if vectors.instructions() == vectors.NONE or np.abs(weights.astype(int)).max() > 64:
         raise RuntimeError(f"there are no vector instructions for a product by {size} × {columns} weights here")
@@ -166,17 +167,17 @@ def vector_product(weights: np.ndarray) -> Product:
 
 
 def makers() -> list[Maker]:
-    """The products that this machine may have."""
+    """List the products that may work on this machine."""
     found = [] if vectors.instructions() == vectors.NONE else [vector_product]
     return [*found, float_product, *([torch_product] if "torch" in sys.modules else [])]
 
 
 @cache
 def _seconds(maker: Maker, shape: tuple[int, int]) -> float:
-    """What a product by weights of this shape takes at best."""
+    """Time a product by weights of this shape: the seconds of the best run."""
     product = maker(np.ones(shape, np.int8))
     x, out = np.ones((TRIED_ROWS, shape[0]), np.int8), np.empty((TRIED_ROWS, shape[1]), np.int32)
-    product(x, out)  # once untimed, for what is compiled then
+    product(x, out)  # once untimed, since it may compile
     best = np.inf
     with one_thread_each():
         for _ in range(TRIES):
@@ -187,12 +188,12 @@ def _seconds(maker: Maker, shape: tuple[int, int]) -> float:
 
 
 def speed(maker: Maker, shape: tuple[int, int]) -> float:
-    """Products of two numbers, and their sums, a second, by weights of this shape."""
+    """Measure multiply-adds per second, for weights of this shape."""
     return TRIED_ROWS * shape[0] * shape[1] / _seconds(maker, shape)
 
 
 def by_speed(shape: tuple[int, int]) -> list[Maker]:
-    """The products of this machine for weights [k, n], fastest first."""
+    """List the products of this machine for weights [k, n], fastest first."""
     seconds = {}
     for maker in makers():
         try:
@@ -202,12 +203,14 @@ def by_speed(shape: tuple[int, int]) -> list[Maker]:
     return sorted(seconds, key=seconds.__getitem__)
 
 
-def take_exact(weights: np.ndarray, maker: Maker | None, take: Callable[[Product], None], name: str) -> None:
-    """Offer products by these weights, the given one or those of this machine, until `take` takes one, which raises
-    RuntimeError where a product is not exact; UnsupportedError, for the model of that name, if it takes none."""
+def use_exact(weights: np.ndarray, maker: Maker | None, use: Callable[[Product], None], name: str) -> None:
+    """Try products by these weights, the given one or those of this machine, until one is exact.
+
+    `use` stores and tests a product, and raises RuntimeError if it is not exact. Raises UnsupportedError, with the
+    `name` of the model, if none is exact."""
     for candidate in [maker] if maker else by_speed((weights.shape[0], weights.shape[1])):
         try:
-            take(candidate(weights))
+            use(candidate(weights))
             return
         except FAULTS as error:
             warnings.warn(f"{candidate.__name__} is left aside: {error}", RuntimeWarning, stacklevel=3)
@@ -215,8 +218,8 @@ def take_exact(weights: np.ndarray, maker: Maker | None, take: Callable[[Product
 
 
 def alone() -> None:
-    """Keep torch's products on the calling thread. Every thread must say so for itself: OpenMP counts by thread, and
-    what another one has set holds only for those that it had not yet met."""
+    """Keep torch's products on the calling thread. Every thread must call this itself: OpenMP has a setting per thread,
+    and a setting by another thread holds only for threads that OpenMP does not know yet."""
     torch = sys.modules.get("torch")
     if torch:
         torch.set_num_threads(1)
@@ -224,8 +227,8 @@ def alone() -> None:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Keep matrix products on the thread that asks for them: the codec has its own threads, one to a slab, which begin
-    with `alone`."""
+    """Keep matrix products on the thread that calls them: the codec has its own threads, one per slab, which call
+    `alone` first."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 0
     with threadpool_limits(1, user_api="blas"):

@@ -1,5 +1,5 @@
-"""The smaller and the larger of two integers, in compiled loops alone. Numba's `min` and `max` mean the same, but are
-functions that it compiles anew for every two types."""
+"""The smaller and the larger of two integers, for compiled loops only. Numba's `min` and `max` do the same, but numba
+compiles them anew for every pair of types."""
 
 from __future__ import annotations
 

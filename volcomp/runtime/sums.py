@@ -1,7 +1,7 @@
-"""Sums of products of rows of integers with each other, exact in whatever order they are added up.
+"""Sums of products of rows of integers with each other. They are exact, so the order of addition does not matter.
 
-Most values are small, and vector units multiply and add them in pairs of 16 bits; where a column has a larger one, all
-of it goes another way, in float64.
+Most values are small, and vector units multiply and add them as pairs of 16-bit numbers. A column with a larger value
+is processed separately as a whole, in float64.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .scalars import larger, smaller
 from .vectors import I16, I32, I64, Lanes, load, store
 
 PRODUCT_LIMIT = 1 << 17  # of a value that is multiplied: sums of 2^15 products are below 2^53, and float64 holds them
-BLOCK = 512  # columns at a time: 190 rows of so many in float64 stay in the second-level cache
+BLOCK = 512  # columns at a time: 190 rows of 512 float64 stay in the second-level cache
 TILE = 4  # rows by rows at a time, whose sums stay in registers
 SMALL = 5792  # a lane of eight sums 64 products of a block's, which stay below 2^31 where no value is larger
 
@@ -26,15 +26,16 @@ _ACROSS = 4 if vectors.units() == 16 else 2  # columns of a tile whose sums fit 
 _LANES = 2 * vectors.units()  # int16 at a time
 
 
-class Room(NamedTuple):
-    """What `add_all` works in, for n rows, a multiple of TILE.
+class Scratch(NamedTuple):
+    """Scratch arrays of `add_all`, for n rows; n is a multiple of TILE.
 
-    rows int32 [n, BLOCK]      values of the columns at hand
-    short int16 [n, BLOCK]     columns of small values that wait to be added up, and
-    real float64 [n, BLOCK]    those that have larger ones
-    line int16 [BLOCK]         the voxels of a row that serve
-    factor, largest, kept, left int32 [BLOCK]   of the columns at hand: their importance, their largest absolute value,
-                               and which are small and which are not
+    rows int32 [n, BLOCK]      values of the current columns
+    short int16 [n, BLOCK]     columns of small values that are not yet summed
+    real float64 [n, BLOCK]    columns with larger values that are not yet summed
+    line int16 [BLOCK]         the voxels of a row that are used
+    factor int32 [BLOCK]       importance of the current columns
+    largest int32 [BLOCK]      their largest absolute value
+    kept, left int32 [BLOCK]   numbers of the columns of small values, and of the others
     """
 
     rows: np.ndarray
@@ -47,8 +48,8 @@ class Room(NamedTuple):
     left: np.ndarray
 
     @classmethod
-    def of(cls, n: int) -> Room:
-        """For so many rows; what no row fills stays 0."""
+    def of(cls, n: int) -> Scratch:
+        """Allocate for n rows. Rows that are never written stay 0."""
         rows, short, real = (np.zeros((n, BLOCK), kind) for kind in (np.int32, np.int16, np.float64))
         factor, largest, kept, left = (np.empty(BLOCK, np.int32) for _ in range(4))
         return cls(rows, short, real, np.empty(BLOCK, np.int16), factor, largest, kept, left)
@@ -56,8 +57,8 @@ class Room(NamedTuple):
 
 @part(fastmath=REORDERED)
 def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
-    """Add the products of the first `size` columns of rows [n, BLOCK] with each other to [n, n], all on and below its
-    diagonal of tiles; n is a multiple of TILE."""
+    """Add the products of rows [n, BLOCK] with each other, over their first `size` columns, to `total` [n, n], on and
+    below its diagonal of tiles. n is a multiple of TILE."""
     zero = rows.dtype.type(0)
     for i in range(0, rows.shape[0], TILE):
         a, b, c, d = rows[i, :size], rows[i + 1, :size], rows[i + 2, :size], rows[i + 3, :size]
@@ -75,7 +76,7 @@ def _add_products(rows: np.ndarray, size: int, total: np.ndarray) -> None:
 
 
 def _totals(parts: list[Lanes]) -> Lanes:
-    """The sum of the lanes of each part, as many lanes as there are parts: a power of two, and no more than lanes."""
+    """Sum the lanes of each part, into one lane per part. There are a power of two parts, at most as many as lanes."""
     width = 1
     while len(parts) > 1:
         lanes = np.arange(2 * parts[0].count).reshape(2, -1, 2, width)  # part, group, half of it, lane
@@ -91,8 +92,8 @@ def _totals(parts: list[Lanes]) -> Lanes:
 
 @vectors.kernel(6)
 def _tile(b: Any, first: Any, second: Any, stride: Any, size: Any, out: Any, across: Any) -> None:
-    """Add the sums of products of TILE rows int16 with _ACROSS others, over `size` columns, a multiple of _LANES and
-    BLOCK at most, to int64 [TILE, _ACROSS]; rows lie `stride` bytes apart, and those of the sums `across`."""
+    """Add the sums of products of TILE rows int16 with _ACROSS others, over `size` columns, to int64 [TILE, _ACROSS].
+    `size` is a multiple of _LANES and at most BLOCK. Rows are `stride` bytes apart, rows of sums `across` bytes."""
     short = ir.VectorType(I32, _LANES // 2)
     sums = [cgutils.alloca_once(b, short) for _ in range(TILE * _ACROSS)]
     for place in sums:
@@ -117,7 +118,7 @@ def _tile(b: Any, first: Any, second: Any, stride: Any, size: Any, out: Any, acr
 
 @part
 def _add_small_products(short: np.ndarray, size: int, total: np.ndarray) -> None:
-    """As `_add_products`, of int16 within ±SMALL, to int64 [n, n]. What is beyond the first `size` columns is lost."""
+    """Do `_add_products` for int16 within ±SMALL, to int64 [n, n]. Overwrites columns beyond the first `size`."""
     whole = -(-size // _LANES) * _LANES
     for i in range(short.shape[0]):
         short[i, size:whole] = 0
@@ -130,8 +131,8 @@ def _add_small_products(short: np.ndarray, size: int, total: np.ndarray) -> None
 
 @part
 def _thinned(line: np.ndarray, thinning: int, count: int, out: np.ndarray) -> None:
-    """Every `thinning`th value."""
-    if thinning == 4:  # as it is in most rounds, and a step that is known is one that vector units can take
+    """Copy every `thinning`th value."""
+    if thinning == 4:  # the case of most rounds; a constant step allows vector instructions
         for v in range(count):
             out[v] = line[np.uint64(4 * v)]
         return
@@ -143,7 +144,7 @@ def _thinned(line: np.ndarray, thinning: int, count: int, out: np.ndarray) -> No
 def _weighted(
     line: np.ndarray, factor: np.ndarray, count: int, row: np.ndarray, short: np.ndarray, largest: np.ndarray
 ) -> None:
-    """A row's values times their factors, into both kinds of rows; and the largest of each column so far."""
+    """Write the values of a row times their factors to both kinds of rows, and update the largest of each column."""
     for v in range(count):
         value = smaller(
             larger(np.int32(np.int32(line[v]) * factor[v]), np.int32(-PRODUCT_LIMIT)), np.int32(PRODUCT_LIMIT)
@@ -154,52 +155,56 @@ def _weighted(
 
 
 @part
-def _sorted_out(room: Room, n: int, count: int, filled: int, far: int) -> tuple[int, int]:
-    """Move columns with large values from behind the first `filled` of the short ones to behind the first `far` of the
-    others. Returns how many there are then of each."""
+def _sort_out(scratch: Scratch, n: int, count: int, filled: int, far: int) -> tuple[int, int]:
+    """Of the `count` columns after the first `filled` in `short`, move those with large values to `real`, after its
+    first `far`. Returns the new numbers of columns in each."""
     keep, leave = 0, 0
     for v in range(count):
-        if room.largest[v] <= SMALL:
-            room.kept[keep] = v
+        if scratch.largest[v] <= SMALL:
+            scratch.kept[keep] = v
             keep += 1
         else:
-            room.left[leave] = v
+            scratch.left[leave] = v
             leave += 1
     if leave:
         for i in range(n):
-            row, short, real = room.rows[i], room.short[i, filled:], room.real[i, far:]
+            row, short, real = scratch.rows[i], scratch.short[i, filled:], scratch.real[i, far:]
             for k in range(keep):
-                short[k] = row[room.kept[k]]
+                short[k] = row[scratch.kept[k]]
             for k in range(leave):
-                real[k] = row[room.left[k]]
+                real[k] = row[scratch.left[k]]
     return filled + keep, far + leave
 
 
 @entry
 def add_all(
-    design: np.ndarray, importance: np.ndarray, thinning: int, room: Room, small: np.ndarray, large: np.ndarray
+    design: np.ndarray, importance: np.ndarray, thinning: int, scratch: Scratch, small: np.ndarray, large: np.ndarray
 ) -> None:
-    """Add the products of every `thinning`th voxel of blocks of rows int16 [blocks, ≤ n, BLOCK], each voxel times its
-    importance, integers in float64 [v], to int64 and to float64 [n, n]: both together are the sums, on and below the
-    diagonal. BLOCK is a multiple of `thinning`."""
+    """Add the products of every `thinning`th voxel of blocks of rows.
+
+    design int16 [blocks, ≤ n, BLOCK]
+    importance float64 [v]             integers, with which voxels are multiplied first
+    thinning                           a divisor of BLOCK
+    small int64, large float64 [n, n]  out: their sum has the products, on and below the diagonal
+    """
     filled, far, n = 0, 0, design.shape[1]
     for b in range(design.shape[0]):
         factors = importance[b * BLOCK : (b + 1) * BLOCK : thinning]
         count = factors.shape[0]
         for v in range(count):
-            room.factor[v] = factors[v]
-            room.largest[v] = 0
+            scratch.factor[v] = factors[v]
+            scratch.largest[v] = 0
         for i in range(n):
             line = design[b, i]
             if thinning > 1:
-                _thinned(line, thinning, count, room.line)
-                line = room.line
-            _weighted(line, room.factor, count, room.rows[i], room.short[i, filled:], room.largest)
-        filled, far = _sorted_out(room, n, count, filled, far)
+                _thinned(line, thinning, count, scratch.line)
+                line = scratch.line
+            _weighted(line, scratch.factor, count, scratch.rows[i], scratch.short[i, filled:], scratch.largest)
+        filled, far = _sort_out(scratch, n, count, filled, far)
         is_last = b == design.shape[0] - 1
         if filled + BLOCK // thinning > BLOCK or is_last:
-            _add_small_products(room.short, filled, small)
+            _add_small_products(scratch.short, filled, small)
             filled = 0
         if far + BLOCK // thinning > BLOCK or is_last:
-            _add_products(room.real, far, large)
+            _add_products(scratch.real, far, large)
             far = 0

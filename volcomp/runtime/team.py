@@ -1,4 +1,4 @@
-"""Threads that share the work on one slab, where a volume has fewer slabs than the machine has threads."""
+"""Threads that share the work on one slab, if a volume has fewer slabs than the machine has threads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import pairwise
 
 
 class Team:
-    """Several threads, the calling one among them."""
+    """Several threads, including the calling one."""
 
     def __init__(self, executor: Executor | None = None, members: int = 1) -> None:
         self._executor, self._members = executor, members
 
     def share(self, work: Callable[[int, int], None], count: int, least: int = 64) -> None:
-        """Have work(lo, hi) done for all of 0 … count: a part by every member, or by one where it is less than
+        """Call work(lo, hi) for all of 0 … count: a part on every thread, or all on the calling one if `count` is below
         `least`."""
         members = self._members if self._executor is not None and count >= least else 1
         cuts = [count * k // members for k in range(members + 1)]

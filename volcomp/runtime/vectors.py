@@ -1,9 +1,9 @@
-"""Vector instructions for loops that numba compiles: what LLVM does not find by itself.
+"""Vector instructions for loops that numba compiles, where LLVM does not find them by itself.
 
-`Lanes` is a vector of integers while code is being generated: its operators append instructions to LLVM's builder, so
-that a kernel reads like the formula which it computes. Lanes are of any width; LLVM cuts them into the registers that
-the processor has. Nothing here depends on an instruction set but `dot` and `add_pairs`, for which every set has its
-own instruction. `instructions` says which set numba compiles for.
+`Lanes` is a vector of integers during code generation. Its operators append instructions to LLVM's builder, so that a
+kernel reads like the formula that it computes. A vector may have any width; LLVM splits it into registers of the
+processor. Only `dot` and `add_pairs` depend on the instruction set, which has its own instruction for each.
+`instructions` returns the set that numba compiles for.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 Builder = Any  # of LLVM's instructions
 
 AVX512_VNNI, AVX_VNNI, AVX512, AVX2, DOTPROD, NONE = "avx512_vnni", "avx_vnni", "avx512", "avx2", "dotprod", "none"
-SIGNED = (DOTPROD,)  # sets whose `dot` takes signed bytes on both sides
+SIGNED = (DOTPROD,)  # sets whose `dot` multiplies signed bytes by signed bytes
 
 
 @cache
 def instructions() -> str:
-    """The set of vector instructions that `dot` uses, of the processor that numba compiles for: this one, unless
-    NUMBA_CPU_NAME or NUMBA_CPU_FEATURES say another."""
+    """Return the set of vector instructions for `dot`, of the processor that numba compiles for: this one, unless
+    NUMBA_CPU_NAME or NUMBA_CPU_FEATURES name another."""
     triple, name, stated = cpu_target.target_context.codegen().magic_tuple()
     has = {feature[1:] for feature in stated.split(",") if feature.startswith("+")}
-    if triple.startswith(("aarch64", "arm64")):  # features may lack what the name implies: Linux's lack dot products
+    if triple.startswith(("aarch64", "arm64")):  # Linux's features lack dot products even if the name implies them
         return DOTPROD if _has_dot(triple, name, stated) else NONE
     if not triple.startswith("x86_64"):
         return NONE
-    if not has:  # a processor's name alone: what LLVM makes of a sum of bytes tells the width of its vectors
+    if not has:  # only a name: LLVM's code for a sum of bytes shows the width of its vectors
         width = _width_of(triple, name)
         return AVX512 if width == 64 else AVX2 if width == 32 else NONE
     if {"avx512vnni", "avx512bw", "avx512vl"} <= has:
@@ -51,15 +51,15 @@ def instructions() -> str:
 
 
 def _width_of(triple: str, name: str) -> int:
-    """Bytes that the processor of this name adds at once."""
+    """Return how many bytes the processor of this name adds in one instruction."""
     code = "define <64 x i8> @f(<64 x i8> %x) {\n %y = add <64 x i8> %x, %x\n ret <64 x i8> %y\n}"
     text = _assembly(triple, name, "", code)
     return 64 if re.search(r"vpadd[bw].*%zmm", text) else 32 if re.search(r"vpadd[bw].*%ymm", text) else 16
 
 
 def _has_dot(triple: str, name: str, features: str) -> bool:
-    """Whether LLVM sums products of bytes in the instruction for that. It may not be asked for one that it thinks
-    missing: that ends the process."""
+    """Return whether LLVM sums products of bytes with a dot instruction. LLVM ends the process when told to emit an
+    instruction that it thinks the processor lacks, so this looks at its own choice."""
     code = (
         "define i32 @f(<16 x i8> %x, <16 x i8> %y) {\n %a = sext <16 x i8> %x to <16 x i32>\n"
         " %b = sext <16 x i8> %y to <16 x i32>\n %c = mul <16 x i32> %a, %b\n"
@@ -70,25 +70,25 @@ def _has_dot(triple: str, name: str, features: str) -> bool:
 
 
 def _assembly(triple: str, name: str, features: str, code: str) -> str:
-    """What LLVM makes of code for a processor. The code has no pointers, which LLVM has written in two ways."""
+    """Compile LLVM code to assembly for a processor. The code has no pointers, whose syntax differs between LLVMs."""
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
     return str(machine.emit_assembly(llvm.parse_assembly(code)))
 
 
 def units() -> int:
-    """How many numbers of 32 bits the kernels of this instruction set work on at a time."""
+    """Return how many 32-bit numbers the kernels of this instruction set process at a time."""
     return 16 if instructions() in (AVX512_VNNI, AVX512) else 8
 
 
 class Lanes:
-    """A vector of integers while code is generated. Operands are Lanes of the same type, or Python's integers."""
+    """A vector of integers during code generation. Operands are Lanes of the same type, or Python's integers."""
 
     def __init__(self, builder: Builder, value: Any) -> None:
         self.b, self.value = builder, value
 
     @property
     def count(self) -> int:
-        """How many lanes there are."""
+        """Number of lanes."""
         return int(self.value.type.count)
 
     def _of(self, other: Lanes | int) -> Any:
@@ -121,48 +121,48 @@ class Lanes:
         return self.at_least(0 - self)
 
     def at_least(self, other: Lanes | int) -> Lanes:
-        """The larger of both."""
+        """Take the larger of both, lane by lane."""
         o = self._of(other)
         return Lanes(self.b, self.b.select(self.b.icmp_signed(">", self.value, o), self.value, o))
 
     def at_most(self, other: Lanes | int) -> Lanes:
-        """The smaller of both."""
+        """Take the smaller of both, lane by lane."""
         o = self._of(other)
         return Lanes(self.b, self.b.select(self.b.icmp_signed("<", self.value, o), self.value, o))
 
     def within(self, low: Lanes | int, high: Lanes | int) -> Lanes:
-        """Clipped."""
+        """Clip to low … high."""
         return self.at_least(low).at_most(high)
 
     def widened(self, kind: Any = I32) -> Lanes:
-        """The same numbers in more bits."""
+        """Sign-extend to more bits."""
         return Lanes(self.b, self.b.sext(self.value, ir.VectorType(kind, self.count)))
 
     def narrowed(self, kind: Any) -> Lanes:
-        """The low bits."""
+        """Keep the low bits."""
         return Lanes(self.b, self.b.trunc(self.value, ir.VectorType(kind, self.count)))
 
     def picked(self, lanes: Sequence[int], other: Lanes | None = None) -> Lanes:
-        """Lanes of these numbers, counted on through `other`."""
+        """Select lanes by number. Numbers continue into `other`."""
         second = ir.Constant(self.value.type, ir.Undefined) if other is None else other.value
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
         return Lanes(self.b, self.b.shuffle_vector(self.value, second, mask))
 
     def chosen(self, condition: Any, other: Lanes) -> Lanes:
-        """These lanes where a condition of LLVM's holds, else the others."""
+        """Take these lanes where a condition, an LLVM value, holds, and the others elsewhere."""
         return Lanes(self.b, self.b.select(condition, self.value, other.value))
 
     def reaches(self, other: Lanes) -> Lanes:
-        """1 where these are as large as the others, else 0."""
+        """Return 1 where these are at least the others, else 0."""
         return Lanes(self.b, self.b.zext(self.b.icmp_signed(">=", self.value, other.value), self.value.type))
 
     def masked(self, kept: Sequence[bool]) -> Lanes:
-        """0 in all lanes that are not kept."""
+        """Set all lanes that are not kept to 0."""
         mask = ir.Constant(self.value.type, [-1 if keep else 0 for keep in kept])
         return Lanes(self.b, self.b.and_(self.value, mask))
 
     def total(self) -> Any:
-        """The sum of all lanes, as a number of LLVM's."""
+        """Sum all lanes, as a scalar LLVM value."""
         kind = self.value.type
         name = f"llvm.vector.reduce.add.v{self.count}i{kind.element.width}"
         function = cgutils.get_or_insert_function(self.b.module, ir.FunctionType(kind.element, [kind]), name)
@@ -170,12 +170,12 @@ class Lanes:
 
 
 def constant(b: Builder, kind: Any, numbers: Sequence[int]) -> Lanes:
-    """Lanes of these numbers."""
+    """Make constant lanes."""
     return Lanes(b, ir.Constant(ir.VectorType(kind, len(numbers)), [int(n) for n in numbers]))
 
 
 def spread(b: Builder, number: Any, count: int) -> Lanes:
-    """So many lanes of one number."""
+    """Repeat one number in `count` lanes."""
     kind = ir.VectorType(number.type, count)
     undefined = ir.Constant(kind, ir.Undefined)
     first = b.insert_element(undefined, number, ir.Constant(I32, 0))
@@ -184,28 +184,28 @@ def spread(b: Builder, number: Any, count: int) -> Lanes:
 
 
 def place(b: Builder, address: Any, at: Any, kind: Any) -> Any:
-    """A pointer to a number of this type, `at` bytes after an address."""
+    """Make a pointer to a number of type `kind`, `at` bytes after an address."""
     pointer = b.inttoptr(address, I8.as_pointer())
     at = ir.Constant(I64, at) if isinstance(at, int) else at
     return b.bitcast(b.gep(pointer, [at]), kind.as_pointer())
 
 
 def load(b: Builder, address: Any, at: Any, kind: Any, count: int) -> Lanes:
-    """So many numbers from `at` bytes after an address, wherever that lies."""
+    """Load `count` numbers from `at` bytes after an address of any alignment."""
     value = b.load(place(b, address, at, ir.VectorType(kind, count)))
     value.align = 1
     return Lanes(b, value)
 
 
 def load_one(b: Builder, address: Any, at: Any, kind: Any) -> Any:
-    """One number, as LLVM's."""
+    """Load one number, as a scalar LLVM value."""
     value = b.load(place(b, address, at, kind))
     value.align = 1
     return value
 
 
 def store(b: Builder, lanes: Lanes, address: Any, at: Any) -> None:
-    """The inverse of `load`."""
+    """Store lanes `at` bytes after an address of any alignment."""
     b.store(lanes.value, place(b, address, at, lanes.value.type)).align = 1
 
 
@@ -215,10 +215,10 @@ def _call(b: Builder, name: str, result: Any, arguments: Sequence[Any]) -> Any:
 
 
 def dot(sums: Lanes, four: Any, weights: Lanes) -> Lanes:
-    """`sums` int32, to each of which the products of four bytes with four weights int8 are added.
+    """Add to each of `sums` int32 the products of four bytes with four weights int8.
 
-    four      a number of 32 bits: bytes uint8, or int8 where the set is one of SIGNED; the same four for every sum
-    weights   int8 [4 · lanes], within ±64: pairs of products then fit 16 bits, where the set has no wider sums
+    four      a 32-bit number of four bytes, the same for every sum: uint8, or int8 if the set is one of SIGNED
+    weights   int8 [4 · lanes], within ±64, so that pairs of products fit 16 bits in sets without wider sums
     """
     b, count, isa = sums.b, sums.count, instructions()
     if isa == NONE:
@@ -246,7 +246,7 @@ def dot(sums: Lanes, four: Any, weights: Lanes) -> Lanes:
 
 
 def joined(parts: Sequence[Lanes]) -> Lanes:
-    """Side by side."""
+    """Concatenate vectors."""
     while len(parts) > 1:
         both = zip(parts[::2], parts[1::2], strict=True)
         parts = [a.picked(range(a.count + c.count), c) for a, c in both]
@@ -254,7 +254,7 @@ def joined(parts: Sequence[Lanes]) -> Lanes:
 
 
 def add_pairs(x: Lanes, y: Lanes) -> Lanes:
-    """Products of int16, neighbouring ones added: int32 [lanes / 2]."""
+    """Multiply int16 lanes, and add neighbouring products: int32 [lanes / 2]."""
     b, isa, bits = x.b, instructions(), 16 * x.count
     if isa in (AVX512_VNNI, AVX512) and bits == 512:
         return Lanes(b, _call(b, "llvm.x86.avx512.pmaddw.d.512", ir.VectorType(I32, 16), [x.value, y.value]))
@@ -270,8 +270,8 @@ def add_pairs(x: Lanes, y: Lanes) -> Lanes:
 
 
 def kernel(arguments: int, result: Any = None) -> Callable[[Callable[..., Any]], Any]:
-    """Make an intrinsic of numba's from a function (builder, arguments as LLVM's int64 …) that appends code; it
-    returns a number of LLVM's of type `result`, an integer type of numba's, or nothing."""
+    """Make a numba intrinsic from a function (builder, arguments as LLVM int64 …) that appends code. The function
+    returns an LLVM value of `result`, an integer type of numba, or nothing."""
 
     def decorate(generate: Callable[..., Any]) -> Any:
         returned = types.void if result is None else result

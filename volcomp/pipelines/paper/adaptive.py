@@ -1,9 +1,9 @@
-"""Residuals to words and back by one adaptive table, of order 0 as published: what has come says what will come.
+"""Code residuals with one adaptive table of order 0, as published: counts of past residuals give the probabilities.
 
-The table of residuals is made anew, before a front, when as many voxels have come since as a sixteenth of all; so
-encoder and decoder have some hundred tables in common and nothing is sent. The coder is `constriction`'s ANS, a stack:
-what is coded is pushed in reverse. It codes as closely as the arithmetic coder of the publication, and the other models
-have it.
+A new table is made before a front once the voxels since the last table are a sixteenth of all voxels so far. Encoder
+and decoder make the same tables, about a hundred, so none is sent. The coder is the ANS of `constriction`, a stack, to
+which symbols are pushed in reverse. Its code length is as close to the entropy as that of the arithmetic coder of the
+publication, and the other models use ANS too.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ...constants import TABLE_BITS
 from ...errors import DamagedError
 
 REACH = 1024  # residuals beyond it are escapes
-WEIGHT = 32  # of a residual that has come, where one of a residual that has not is 1 or a little more
+WEIGHT = 32  # of a past residual; the count of a residual that has not occurred is 1 or a little more
 FEWEST = 64  # voxels between two tables
 _AnsCoder = constriction.stream.stack.AnsCoder
 _Categorical = constriction.stream.model.Categorical
 
 
 class Counts:
-    """What is known of the residuals that have come. Tokens are residual + reach, and 2·reach + 1 for an escape."""
+    """Counts of past residuals. Tokens are residual + reach, and 2·reach + 1 for an escape."""
 
     def __init__(self, limit: int) -> None:
         self.reach = min(limit, REACH)
@@ -35,11 +35,11 @@ class Counts:
 
     @property
     def escape(self) -> int:
-        """The token of a residual beyond the reach."""
+        """Token of a residual beyond the reach."""
         return 2 * self.reach + 1
 
     def add(self, tokens: np.ndarray) -> None:
-        """Take in the tokens of a front; `table` is another one where enough have come."""
+        """Count the tokens of a front, and make a new `table` if there have been enough since the last one."""
         self._counts += WEIGHT * np.bincount(tokens, minlength=self._counts.size)
         self._seen += tokens.size
         if self._seen - self._table_at >= max(FEWEST, self._seen >> 4):
@@ -47,20 +47,20 @@ class Counts:
             self.table = self._made()
 
     def _made(self) -> np.ndarray:
-        """Counts int64 [2·reach + 2], each at least 1, that sum to 2^20; what rounding leaves goes to the likeliest."""
-        room = (1 << TABLE_BITS) - self._counts.size
-        table = 1 + self._counts * room // self._counts.sum()
+        """Make a table int64 [2·reach + 2] of counts ≥ 1 that sum to 2^20. The likeliest gets what rounding leaves."""
+        spare = (1 << TABLE_BITS) - self._counts.size
+        table = 1 + self._counts * spare // self._counts.sum()
         table[table.argmax()] += (1 << TABLE_BITS) - table.sum()
         return table
 
 
 def _model(table: np.ndarray) -> Any:
-    """A table as the coder has it: exact binary fractions, so the same on every machine."""
+    """Return a table as a model of `constriction`: binary fractions, which are exact on every machine."""
     return _Categorical(table / float(1 << TABLE_BITS), perfect=False)
 
 
 def encode(token: np.ndarray, sizes: np.ndarray, counts: Counts) -> np.ndarray:
-    """Words uint32 of the tokens int32 [v], in fronts of the given sizes int64 [f]."""
+    """Encode tokens int32 [v], in fronts of the given sizes int64 [f], as words uint32."""
     runs: list[tuple[np.ndarray, np.ndarray]] = []  # fronts with one table
     begin = 0
     for size in sizes.tolist():
@@ -77,17 +77,17 @@ def encode(token: np.ndarray, sizes: np.ndarray, counts: Counts) -> np.ndarray:
 
 
 class Decoder:
-    """Decodes what `encode` wrote, front by front."""
+    """Decodes the words of `encode`, front by front."""
 
     def __init__(self, words: np.ndarray, counts: Counts) -> None:
-        """words uint32; DamagedError where no encoder writes them."""
+        """Open words uint32. Raises DamagedError for words that no encoder writes."""
         if words.size and words[-1] == 0:
             raise DamagedError("the entropy-coded part of a slab is not one that an encoder writes")
         self._coder, self._counts = _AnsCoder(words), counts
         self._model, self._made_of = _model(counts.table), counts.table
 
-    def take(self, size: int) -> np.ndarray:
-        """The tokens int32 [size] of the next front."""
+    def pop(self, size: int) -> np.ndarray:
+        """Pop the tokens int32 [size] of the next front."""
         if self._counts.table is not self._made_of:
             self._model, self._made_of = _model(self._counts.table), self._counts.table
         token = self._coder.decode(self._model, size)
@@ -95,6 +95,6 @@ class Decoder:
         return token
 
     def finish(self) -> None:
-        """DamagedError unless exactly what the encoder pushed has been taken."""
+        """Raise DamagedError unless exactly what the encoder pushed has been popped."""
         if not self._coder.is_empty():
             raise DamagedError("the entropy-coded part of a slab holds more than its voxels")

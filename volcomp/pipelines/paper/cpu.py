@@ -1,4 +1,4 @@
-"""The CPU backend: the fastest exact matrix product that there is (`products.py`), and numba for the rest."""
+"""The CPU backend: the fastest exact matrix product of this machine (`products.py`), and numba for the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.compiled import entry, part
-from ...runtime.products import Maker, Product, take_exact
+from ...runtime.products import Maker, Product, use_exact
 from ...stages.lstm.cell import next_cell
 from . import reference
 from .reference import GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_SHIFT, rank_of, value_of
@@ -25,7 +25,7 @@ _LAST = 8 * SIGMOID_STEPS - 1  # of the table's entries
 
 @part
 def _sigmoid(z: Any, table: np.ndarray) -> Any:
-    """From a table of both signs, which needs no decision: half the time of one of the positive half."""
+    """Look up σ in a table of both signs. It needs no branch, and half the time of a table of the positive half."""
     return _i(table[np.uint64(_i(min(max(z, _i(-_LAST)), _i(_LAST)) + _i(_LAST)))])
 
 
@@ -34,13 +34,14 @@ def _advance(
     sums: np.ndarray, rows: int, value: np.ndarray, shift: np.ndarray, entrance: np.ndarray, bias: np.ndarray,
     table: np.ndarray, cell: np.ndarray, halves: np.ndarray, hidden: np.ndarray,
 ) -> None:  # fmt: skip
-    """One step of `rows` voxels after the matrix product.
+    """Advance `rows` voxels by one step, after the matrix product.
 
     sums int32 [2·rows, 512]   of the high halves, then of the low ones
     value int32 [rows]         what the network reads
     table int16 [16383]        σ from −8 to 8
     cell int16 [rows, 128]     in and out
-    halves int8 [2·rows, 128]  and the hidden outputs int16 [rows, 128] that they are halves of, out
+    halves int8 [2·rows, 128]  out: high halves of the hidden outputs, then low ones
+    hidden int16 [rows, 128]   out: the hidden outputs
     """
     z, gate = np.empty(_GATES, np.int32), np.empty(_GATES, np.int32)
     for v in range(rows):
@@ -62,7 +63,7 @@ def _advance(
 
 
 class Network(reference.Network):
-    """As `reference.Network`, bit for bit, and much faster."""
+    """A network that equals `reference.Network` bit for bit, and is much faster."""
 
     def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
         super().__init__(weights)
@@ -70,25 +71,25 @@ class Network(reference.Network):
         right = weights.sigmoid.astype(np.int32)
         self._table = np.concatenate([GATE_ONE - right[:0:-1], right]).astype(np.int16)
         self._head = weights.head.astype(np.int64)
-        self._room = threading.local()  # for every thread that calls
-        take_exact(weights.recurrent, make_product, self._take, weights.name)
+        self._scratch = threading.local()  # arrays of each calling thread
+        use_exact(weights.recurrent, make_product, self._use, weights.name)
 
     def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:
-        """As `reference.Network.predict`."""
+        """Predict ranks; see `reference.Network.predict`."""
         output = np.empty(len(ranks), np.int64)
         for a in range(0, len(ranks), CHUNK):
             self._outputs(value_of(ranks[a : a + CHUNK].T, limit), output[a : a + CHUNK])
         return rank_of(output, limit)
 
     def _outputs(self, values: np.ndarray, output: np.ndarray) -> None:
-        """The network's outputs int64 [n] for sequences int32 [K, n]."""
+        """Compute the outputs int64 [n] of the network for sequences int32 [K, n]."""
         w, rows = self.weights, values.shape[1]
         try:
-            sums, halves, cell, hidden = self._room.arrays
+            sums, halves, cell, hidden = self._scratch.arrays
         except AttributeError:
             sums, halves = np.empty((2 * CHUNK, _GATES), np.int32), np.empty((2 * CHUNK, UNITS), np.int8)
             cell, hidden = np.empty((2, CHUNK, UNITS), np.int16)
-            self._room.arrays = sums, halves, cell, hidden
+            self._scratch.arrays = sums, halves, cell, hidden
         sums, halves = sums[: 2 * rows], halves[: 2 * rows]
         cell[:rows], sums[:] = 0, 0  # before the first voxel: nothing to multiply
         for k, value in enumerate(values):
@@ -97,9 +98,9 @@ class Network(reference.Network):
             _advance(sums, rows, value, w.shift, self._entrance, w.bias, self._table, cell, halves, hidden)
         output[:] = hidden[:rows].astype(np.int64) @ self._head + w.head_bias[0]
 
-    def _take(self, product: Product) -> None:
-        """Compute with this product, if some sequences, extremes among them, give what the reference gives; else
-        RuntimeError."""
+    def _use(self, product: Product) -> None:
+        """Use a product if predictions for some sequences, extremes among them, equal the reference's. Raises
+        RuntimeError if they do not."""
         self._product = product
         random = np.random.default_rng(0)
         ranks = random.integers(0, 4096, (40, min(len(self.weights.offsets), 16)))

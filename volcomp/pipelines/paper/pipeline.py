@@ -1,5 +1,5 @@
-"""The pipeline `paper`: the published predictor (Nagoor et al. 2022), an LSTM that reads every voxel's neighbourhood one
-voxel a step. The way of a slab stands in `slab.py`."""
+"""The pipeline `paper`: the published predictor (Nagoor et al. 2022), an LSTM that reads the neighbourhood of every
+voxel, one voxel a step. `slab.py` encodes and decodes a slab."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from .weights import Weights, load
 
 
 class Coder:
-    """As `protocol.Coder` says."""
+    """The `protocol.Coder` of this pipeline."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
 
     def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[None]) -> None:
-        """Nothing: all is in the model."""
+        """Return None: there is nothing to choose."""
 
     def take(self, levels: Levels, limit: int, choice: None) -> SlabInput:
-        """The levels are all that the network takes."""
+        """Wrap the levels, which are all that the network reads."""
         return SlabInput(levels, limit)
 
-    def without_levels(self, slab_: SlabInput) -> SlabInput:
-        """The whole of it: residuals are made of levels."""
-        return slab_
+    def without_levels(self, slab_input: SlabInput) -> SlabInput:
+        """Return all of it, since residuals are computed from levels."""
+        return slab_input
 
-    def pack(self, slab_: SlabInput, predictions: Predicted) -> bytes:
-        """Residuals under an adaptive table."""
-        return slab.write(slab_, predictions, slab.schedule_of(self._weights))
+    def pack(self, slab_input: SlabInput, predictions: Predicted) -> bytes:
+        """Write the residuals under an adaptive table."""
+        return slab.write(slab_input, predictions, slab.schedule_of(self._weights))
 
     def open(self, payload: Cursor, shape: Shape, limit: int) -> SlabStream:
-        """A reader of its residuals."""
+        """Open a reader of the residuals."""
         return SlabStream(shape, slab.Reader(payload, limit), limit)
 
 
 class Network:
-    """As `protocol.Network` says."""
+    """The `protocol.Network` of this pipeline."""
 
     def __init__(self, network: reference.Network) -> None:
         self._network = network
 
-    def predict(self, slab_: SlabInput, team: Team, done: Done) -> Predicted:
-        """All voxels at once, since all neighbours are known."""
-        return slab.predict_slab(slab_, self._network, team, done)
+    def predict(self, slab_input: SlabInput, team: Team, done: Done) -> Predicted:
+        """Predict all voxels at once, since all neighbours are known."""
+        return slab.predict_slab(slab_input, self._network, team, done)
 
     def decode(self, stream: SlabStream, team: Team, done: Done) -> Levels:
-        """One front after the other."""
+        """Decode one front after the other."""
         return slab.decode_slab(stream, self._network, team, done)
 
 
 class Paper:
-    """As `protocol.Pipeline` says."""
+    """The `protocol.Pipeline` of this folder."""
 
-    work = 32  # a step of its network for every neighbour
+    work = 32  # for every neighbour, one step of the network
 
-    def load(self, model: Model, differences: bytes = b"") -> Weights:
-        """A released model's, or those of a trial; there are no differences."""
-        if differences:
+    def load(self, model: Model, delta: bytes = b"") -> Weights:
+        """Load the weights of a released model, or use those of a trial. There is no weight delta for this pipeline."""
+        if delta:
             raise DamagedError(f"the file asks for changes of {model.name}, which has none")
         weights = model.weights if isinstance(model.weights, Weights) else load(model.file, model.name)
         if weights.digest().hex() != model.digest:
@@ -69,11 +69,11 @@ class Paper:
         return weights
 
     def coder(self, model: Model, weights: Weights) -> Coder:
-        """For a model."""
+        """Make the coder of a model."""
         return Coder(weights)
 
     def network(self, weights: Weights, backend: str) -> Network:
-        """On the CPU."""
+        """Make the network, on the CPU."""
         if backend not in ("cpu", "reference"):
             raise UnsupportedError(f"backend {backend!r} is not known; take cpu or reference")
         return Network(reference.Network(weights) if backend == "reference" else cpu.Network(weights))

@@ -1,4 +1,4 @@
-"""The definition: the published LSTM over a sequence in integers, in plain numpy. `cpu.py` must equal it.
+"""The definition of the network: the published LSTM over a sequence, in integers and numpy. `cpu.py` must equal it.
 
 A voxel's value is in 1/16384 from −1 to 1, pre-activations are in 1/1024, gates and hidden outputs in 1/32768, the cell
 in 1/4096 within ±8, the output in 2^-28. Hidden outputs keep 16 bits, as two halves of 8 that go through the same
@@ -20,26 +20,26 @@ VALUE_SHIFT = BIAS_BITS - 10
 
 
 def value_of(ranks: np.ndarray, limit: int) -> np.ndarray:
-    """Ranks 0 … limit as values −1 … 1 in 1/16384, int32 of the same shape; −1 where there is only one rank."""
+    """Convert ranks 0 … limit to values −1 … 1 in 1/16384, int32 of the same shape; to −1 if there is only one rank."""
     most = max(limit, 1)
     return ((ranks.astype(np.int64) * (2 << VALUE_BITS) + most // 2) // most - (1 << VALUE_BITS)).astype(np.int32)
 
 
 def rank_of(output: np.ndarray, limit: int) -> np.ndarray:
-    """The rank nearest to outputs int64 [n] in 2^-28, within 0 … limit: int32 [n]."""
+    """Return the ranks int32 [n] within 0 … limit that are nearest to outputs int64 [n] in 2^-28."""
     one = 1 << OUTPUT_BITS
     return np.clip((output * limit + one * limit + one) >> (OUTPUT_BITS + 1), 0, limit).astype(np.int32)
 
 
 class Network:
-    """The backend of this name, and what all of them do."""
+    """The reference backend, and the base class of all others."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
 
     def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:
-        """Predicted ranks int32 [n] of voxels whose neighbours have the ranks [n, K] of 0 … limit, in the order of the
-        sequence. Every voxel by itself: the others in the batch change nothing."""
+        """Predict the ranks int32 [n] of voxels whose neighbours have the ranks [n, K] of 0 … limit, in the order of
+        the sequence. Each prediction is independent of the other voxels in the batch."""
         w = self.weights
         hidden, cell = np.zeros((2, len(ranks), UNITS), np.int64)
         for value in value_of(ranks, limit).T.astype(np.int64):
@@ -57,6 +57,6 @@ class Network:
         return rank_of(hidden @ w.head.astype(np.int64) + w.head_bias[0], limit)
 
     def _sigmoid(self, z: np.ndarray) -> np.ndarray:
-        """σ in 1/32768 of z in 1/1024, from the table for |z| below 8."""
+        """Compute σ in 1/32768 of z in 1/1024, from the table, which covers |z| below 8."""
         right = self.weights.sigmoid.astype(np.int64)[np.minimum(np.abs(z), 8 * SIGMOID_STEPS - 1)]
         return np.where(z < 0, GATE_ONE - right, right)

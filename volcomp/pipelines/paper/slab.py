@@ -1,10 +1,10 @@
-"""One slab of a volume under a `paper` model, to bytes and back.
+"""Encode and decode one slab of a volume with a `paper` model.
 
-The encoder knows all voxels and asks the network for all predictions at once (`predict_slab`); the decoder asks for one front
-after the other (`decode_slab`), and fronts follow from a schedule (`neighbourhoods.Schedule`). There is one format, in the
-order of the smallest schedule of the model's neighbourhood, which keeps the voxels to the left; a left-free
-neighbourhood has whole rows for fronts, as the published batch decoder does. `experiments.decoders` measures what other
-schedules would do.
+The encoder knows all voxels, so it computes all predictions at once (`predict_slab`). The decoder predicts one front
+after the other (`decode_slab`), in the order of a schedule (`neighbourhoods.Schedule`). There is one format: its order
+is that of the smallest schedule of the model's neighbourhood, which includes the voxels to the left. The fronts of a
+left-free neighbourhood are whole rows, as in the published batch decoder. `experiments.decoders` measures other
+schedules.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .reference import Network
 from .sequence import kind_of, padded
 from .weights import Weights
 
-PART = 4096  # voxels that a thread asks for at a time
+PART = 4096  # voxels that a thread predicts at a time
 Predicted = np.ndarray  # ranks int32 [Z·Y·X] of all voxels, in raster order
 
 
@@ -43,7 +43,7 @@ class SlabInput(NamedTuple):
 
 
 class SlabStream(NamedTuple):
-    """A slab whose voxels are symbols: as `SlabInput`, with these instead of the ranks."""
+    """A slab [Z, Y, X] of ranks 0 … limit whose voxels are still symbols."""
 
     shape: Shape
     symbols: Reader
@@ -51,42 +51,42 @@ class SlabStream(NamedTuple):
 
 
 def schedule_of(weights: Weights) -> Schedule:
-    """The order of voxels in files. Borders hold a constant, so that they ask for nothing."""
+    """Return the schedule of a model: the order of voxels in files. Borders are constant and do not constrain it."""
     return Schedule.of(weights.offsets, borders=False)
 
 
 def fronts_of(schedule: Schedule, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """All voxels of a slab in the order of coding, as places in raster order int64 [v]; and how many each front has."""
+    """Return all voxels of a slab in the order of coding, as raster positions int64 [v], and the sizes of fronts."""
     fronts = [np.ravel_multi_index(front, shape) for front in schedule.walk(shape)]
     sizes = np.array([front.size for front in fronts], np.int64)
     return np.concatenate(fronts), sizes
 
 
-# ------------------------------------------------------------------------------------------------------------- there
+# ------------------------------------------------------------------------------------------------------------ encode
 
 
-def predict_slab(given: SlabInput, network: Network, team: Team, done: Done) -> np.ndarray:
-    """Predicted ranks int32 [Z·Y·X] of all voxels of a slab, in raster order."""
+def predict_slab(slab_input: SlabInput, network: Network, team: Team, done: Done) -> np.ndarray:
+    """Predict the ranks int32 [Z·Y·X] of all voxels of a slab, in raster order."""
     offsets = network.weights.offsets
     before, radius = margins(offsets)
-    known = padded(given.ranks, offsets, given.limit)
-    out = np.empty(given.ranks.size, np.int32)
+    known = padded(slab_input.ranks, offsets, slab_input.limit)
+    out = np.empty(slab_input.ranks.size, np.int32)
 
     def work(lo: int, hi: int) -> None:
         for a in range(lo, hi, PART):
             b = min(a + PART, hi)
-            z, y, x = np.unravel_index(np.arange(a, b), given.shape)
-            out[a:b] = network.predict(gather(known, (z, y, x), offsets, before, radius), given.limit)
+            z, y, x = np.unravel_index(np.arange(a, b), slab_input.shape)
+            out[a:b] = network.predict(gather(known, (z, y, x), offsets, before, radius), slab_input.limit)
             done(b - a)
 
-    team.share(work, given.ranks.size)
+    team.share(work, slab_input.ranks.size)
     return out
 
 
-def write(given: SlabInput, predicted: np.ndarray, schedule: Schedule) -> bytes:
-    """The bytes of a slab, from the predicted ranks int32 [Z·Y·X] of its voxels."""
-    ranks, limit = given
-    order, sizes = fronts_of(schedule, given.shape)
+def write(slab_input: SlabInput, predicted: np.ndarray, schedule: Schedule) -> bytes:
+    """Encode a slab as bytes, slab_input the predicted ranks int32 [Z·Y·X] of its voxels."""
+    ranks, limit = slab_input
+    order, sizes = fronts_of(schedule, slab_input.shape)
     voxel = ranks.reshape(-1)[order].astype(np.int32)
     counts = adaptive.Counts(limit)
     residual = voxel - predicted[order]
@@ -99,22 +99,22 @@ def write(given: SlabInput, predicted: np.ndarray, schedule: Schedule) -> bytes:
     return varint(words.size) + words.astype("<u4").tobytes() + bits.tobytes()
 
 
-# -------------------------------------------------------------------------------------------------------------- back
+# ------------------------------------------------------------------------------------------------------------ decode
 
 
 class Reader(ByCalls):
-    """What `write` wrote, front by front: residuals and escapes."""
+    """Reads the bytes of `write`, front by front: residuals and escapes."""
 
     def __init__(self, data: Cursor, limit: int) -> None:
-        """Takes all that is left of `data`; DamagedError where no encoder writes it."""
+        """Read the rest of `data`. Raises DamagedError for bytes that no encoder writes."""
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         self._limit, self._counts = limit, adaptive.Counts(limit)
         self._decoder = adaptive.Decoder(words, self._counts)
         self._raw, self._at = np.unpackbits(np.frombuffer(data.rest(), np.uint8), bitorder="little"), 0
 
     def take(self, predicted: np.ndarray) -> np.ndarray:
-        """The ranks int32 [v] of the next front, from the predicted ones."""
-        token = self._decoder.take(predicted.size)
+        """Decode the ranks int32 [v] of the next front, slab_input the predicted ones."""
+        token = self._decoder.pop(predicted.size)
         voxel = predicted + token - self._counts.reach
         escaped = np.flatnonzero(token == self._counts.escape)
         width = self._limit.bit_length()
@@ -128,17 +128,17 @@ class Reader(ByCalls):
         return voxel
 
     def finish(self) -> None:
-        """DamagedError unless exactly what was written has been taken."""
+        """Raise DamagedError unless exactly what was written has been read."""
         self._decoder.finish()
         if -(-self._at // 8) * 8 != self._raw.size or self._raw[self._at :].any():
             raise DamagedError("it holds more raw bits than its voxels have")
 
 
 def decode_slab(
-    opened: SlabStream, network: Network, team: Team, done: Done, schedule: Schedule | None = None
+    stream: SlabStream, network: Network, team: Team, done: Done, schedule: Schedule | None = None
 ) -> np.ndarray:
-    """The ranks [Z, Y, X] of a slab, a view; DamagedError where its symbols cannot be."""
-    shape, symbols, limit = opened
+    """Decode the ranks [Z, Y, X] of a slab, as a view. Raises DamagedError for symbols that no encoder writes."""
+    shape, symbols, limit = stream
     offsets = network.weights.offsets
     before, radius = margins(offsets)
     known = padded(np.zeros(shape, kind_of(limit)), offsets, limit)
@@ -159,16 +159,16 @@ def decode_slab(
     return inner
 
 
-# ----------------------------------------------------------------------------------------------- both, on one thread
+# ------------------------------------------------------------------------------------------------ both on one thread
 
 
 def encode(ranks: np.ndarray, limit: int, network: Network, schedule: Schedule | None = None) -> bytes:
-    """Code a slab's ranks [Z, Y, X] of 0 … limit."""
-    given = SlabInput(ranks, limit)
-    predicted = predict_slab(given, network, Team(), lambda count: None)
-    return write(given, predicted, schedule or schedule_of(network.weights))
+    """Encode the ranks [Z, Y, X] of a slab, 0 … limit, on one thread."""
+    slab_input = SlabInput(ranks, limit)
+    predicted = predict_slab(slab_input, network, Team(), lambda count: None)
+    return write(slab_input, predicted, schedule or schedule_of(network.weights))
 
 
 def decode(data: Cursor, shape: Shape, limit: int, network: Network, schedule: Schedule | None = None) -> np.ndarray:
-    """The ranks [Z, Y, X] of a slab, a view. DamagedError where it is not what `encode` writes."""
+    """Decode the ranks [Z, Y, X] of a slab, as a view, on one thread; see `decode_slab` for errors."""
     return decode_slab(SlabStream(shape, Reader(data, limit), limit), network, Team(), lambda count: None, schedule)

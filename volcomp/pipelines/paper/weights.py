@@ -30,14 +30,14 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Weights:
-    """A model. The order of the gates is input, forget, output, candidate; what belongs to the candidate is doubled,
-    since tanh z = 2σ(2z) − 1 and there is one table.
+    """The integers of a model. The order of the gates is input, forget, output, candidate. All numbers of the candidate
+    are doubled, because tanh z = 2σ(2z) − 1 and there is only one table, of σ.
 
     neighbourhood int8 [K, 3]   the offsets (dz, dy, dx) in the order of the sequence
     recurrent int8 [128, 512]   from the hidden outputs to the gates, within ±64
     shift int32 [512]           of each column, 0 … 11: a weight's unit is 2^-shift
     entrance int16 [512]        from the voxel to the gates, in 2^-12
-    bias int32 [512]            in 2^-26, within ±2^30; has the halves that make the shifts round
+    bias int32 [512]            in 2^-26, within ±2^30; includes the halves by which the shifts round
     head int16 [128]            from the last hidden outputs to the voxel, in 2^-13
     head_bias int32 [1]         in 2^-28
     sigmoid int16 [8192]        σ(k/1024) in 1/32768
@@ -78,14 +78,14 @@ class Weights:
         return tuple((dz, dy, dx) for dz, dy, dx in self.neighbourhood.tolist())
 
     def digest(self) -> bytes:
-        """SHA-256 over all arrays in their order, little-endian: what a file names its model by."""
+        """Compute the SHA-256 of all arrays in their order, little-endian, by which a file identifies its model."""
         sha = hashlib.sha256()
         for name, kind in TYPES.items():
             sha.update(getattr(self, name).astype("<" + kind).tobytes())
         return sha.digest()
 
     def save(self, path: Path) -> None:
-        """Write as .npz, whole or not at all."""
+        """Write as .npz, atomically."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **{name: getattr(self, name) for name in TYPES})
         temporary = path.with_suffix(".part")
@@ -94,7 +94,7 @@ class Weights:
 
 
 def load(path: Path, name: str) -> Weights:
-    """Read a model written by `save`; raises DamagedError where it is not sound."""
+    """Read a model written by `save`. Raises DamagedError where it is not valid."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Weights(name, **{field: arrays[field] for field in TYPES})

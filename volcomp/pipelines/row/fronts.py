@@ -1,7 +1,7 @@
-"""The loops over a front's voxels: what is before the network, the network, what is after it, and what it learns.
+"""The loops over the voxels of a front: the stages before the network, the network, the stages after it, and learning.
 
-A front has one voxel of each of its rows. They are coded in the order in which rows start, in which slices alternate;
-they are worked on slice by slice, row by row, because what a row reads its neighbour has read just before.
+A front has one voxel of each of its rows. Voxels are coded in the order in which rows start, an order in which slices
+alternate. The loops go slice by slice and row by row instead, because neighbouring rows read almost the same memory.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ...stages.lstm.state import AHEAD, Arrays
 
 
 class Grid(NamedTuple):
-    """The rows of a slab, slice by slice [Z·Y], as the loops take them: a row's number is z · height + y.
+    """The rows of a slab in the order of the loops, slice by slice [Z·Y]: the number of a row is z · height + y.
 
     depth, height, width
     next_row, next_slice   `Layout.lags`
-    origin, plane, line    where the first voxel lies in the padded slab, and its strides
-    rank int32 [Z·Y]       each row's number in the order of coding
-    group uint8 [Z]        which group of weight sets serves a slice
+    origin, plane, line    position of the first voxel in the padded slab, and strides from slice to slice, row to row
+    rank int32 [Z·Y]       the number of each row in the order of coding
+    group uint8 [Z]        the group of weight sets of each slice
     """
 
     depth: int
@@ -41,25 +41,25 @@ class Grid(NamedTuple):
     group: np.ndarray
 
 
-class Told(NamedTuple):
-    """What `Slab.predict` tells of every row [r], in the order of coding.
+class Outputs(NamedTuple):
+    """The outputs of `Slab.predict` for every row [r], in the order of coding.
 
     mean int32, classes uint8
-    context uint8            of the spike's flags
-    spike                    the grey level that may be a spike, or −1
-    neighbours int64 [DEPTHS, n]  of a voxel, which the contexts are made of
+    context uint8                 of the flags of the peak
+    candidate                     the grey level that may be a peak, or −1
+    neighbours int64 [DEPTHS, n]  where the neighbours lie that a context is computed from, relative to a voxel
     """
 
     mean: np.ndarray
     classes: np.ndarray
     context: np.ndarray
-    spike: int
+    candidate: int
     neighbours: np.ndarray
 
 
 @entry
 def rows_at(t: int, z: int, grid: Grid) -> tuple[int, int]:
-    """The first row of slice z with a voxel at time t, and past the last one."""
+    """Return the range [first, past) of rows y of slice z that have a voxel at time t."""
     since = t - z * grid.next_slice
     if since < 0:
         return 0, 0
@@ -68,12 +68,14 @@ def rows_at(t: int, z: int, grid: Grid) -> tuple[int, int]:
 
 
 @part
-def _take_along(
+def _read_passed(
     t: int, z: int, lo: int, hi: int, grid: Grid, passed: np.ndarray, inputs: np.ndarray, observed: int
 ) -> None:
-    """What neighbouring rows have passed on into the inputs of rows lo … hi-1 of slice z: first from the row above,
-    then from the slice before; AHEAD voxels further right, or at their end. Both arrays in words of eight (`State`); so
-    many inputs come before."""
+    """Copy the hidden outputs that neighbouring rows have passed on into the inputs of rows lo … hi-1 of slice z.
+
+    First come those of the row above, then those of the same row in the slice before, both from AHEAD voxels further
+    right or from the end of the row. Both arrays hold words of eight (`State`); `observed` inputs come before.
+    """
     times, _, words = passed.shape
     at = observed // 8
     for k, (lag, rows, has_any) in enumerate(((grid.next_row, 1, True), (grid.next_slice, grid.height, z > 0))):
@@ -91,7 +93,7 @@ def _take_along(
 
 @part
 def _pass_on(t: int, lo: int, hi: int, passed: np.ndarray, inputs: np.ndarray, observed: int) -> None:
-    """What rows lo … hi-1 pass on, the first of their hidden outputs; in words of eight as well."""
+    """Store the hidden outputs that rows lo … hi-1 pass on, which are the first ones, in words of eight."""
     times, _, words = passed.shape
     hidden = observed // 8 + 2 * words
     slot = t % times
@@ -101,38 +103,39 @@ def _pass_on(t: int, lo: int, hi: int, passed: np.ndarray, inputs: np.ndarray, o
 
 
 @part
-def _mean_and_class(lo: int, hi: int, room: RowScratch, offset: np.ndarray, octaves: np.ndarray, limit: int) -> None:
-    """Means and classes of rows lo … hi-1 into the room, from both stages; the network's offset and octaves are of all
-    rows."""
+def _mean_and_class(lo: int, hi: int, rows: RowScratch, offset: np.ndarray, octaves: np.ndarray, limit: int) -> None:
+    """Write means and classes of rows lo … hi-1 to `rows`, from the linear stage and from the network. `offset` and
+    `octaves`, the outputs of the network, are indexed by row, as in `rows`."""
     for v in range(lo, hi):
-        k = room.scale[v]
-        m = room.prediction[v] + ((np.int64(offset[v]) * features.SCALES[np.uint64(k)] + (1 << 13)) >> 14)
-        room.mean[v] = smaller(larger(m, 0), limit << 4)
+        k = rows.scale[v]
+        m = rows.prediction[v] + ((np.int64(offset[v]) * features.SCALES[np.uint64(k)] + (1 << 13)) >> 14)
+        rows.mean[v] = smaller(larger(m, 0), limit << 4)
         c = (k + octaves[v] + symbols.CLASS_ORIGIN) >> 2
-        room.classes[v] = smaller(larger(c, 0), CLASSES - 1)
+        rows.classes[v] = smaller(larger(c, 0), CLASSES - 1)
 
 
 @part
-def _tell(lo: int, hi: int, at: int, depth: int, grid: Grid, room: RowScratch, known: np.ndarray, told: Told) -> None:
-    """What is known of rows lo … hi-1 of a slice, whose first voxel lies at `at`, to where it is in the order of
-    coding."""
-    has_spike = told.spike >= 0
-    near = told.neighbours[depth]
+def _write_outputs(
+    lo: int, hi: int, at: int, depth: int, grid: Grid, rows: RowScratch, known: np.ndarray, outputs: Outputs
+) -> None:
+    """Write the outputs for rows lo … hi-1 of a slice in the order of coding. The voxel of row lo lies at `at`."""
+    has_candidate = outputs.candidate >= 0
+    near = outputs.neighbours[depth]
     for v in range(lo, hi):
-        r, mean, c = grid.rank[v], room.mean[v], np.int64(room.classes[v])
-        told.mean[r] = mean
-        told.classes[r] = c
-        if has_spike:
+        r, mean, c = grid.rank[v], rows.mean[v], np.int64(rows.classes[v])
+        outputs.mean[r] = mean
+        outputs.classes[r] = c
+        if has_candidate:
             place = at + (v - lo) * (grid.line - grid.next_row)
-            told.context[r] = peak.context(known, place, near, depth, told.spike, mean, c)
+            outputs.context[r] = peak.context(known, place, near, depth, outputs.candidate, mean, c)
 
 
 @entry
 def look_at(
-    t: int, grid: Grid, room: RowScratch, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted, limit: int,
+    t: int, grid: Grid, rows: RowScratch, known: np.ndarray, error: np.ndarray, stage: linear.Fitted, limit: int,
     around: Neighbours | NarrowNeighbours, state: Arrays, observed: int, scratch: np.ndarray,
 ) -> None:  # fmt: skip
-    """All that comes before the network, for a front."""
+    """Run the stages before the network for a front: linear stage, features, and what neighbouring rows passed on."""
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
         if first < past:
@@ -140,34 +143,34 @@ def look_at(
             at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
             depth, group = smaller(z, DEPTHS - 1), grid.group[z]
             step = grid.line - grid.next_row
-            look(lo, hi, at, step, depth, group, room, known, error, fitted, limit, around, state.inputs, scratch)
+            look(lo, hi, at, step, depth, group, rows, known, error, stage, limit, around, state.inputs, scratch)
             if state.passed.shape[2]:
-                _take_along(t, z, lo, hi, grid, state.passed, state.words, observed)
+                _read_passed(t, z, lo, hi, grid, state.passed, state.words, observed)
 
 
 @entry
 def conclude(
-    t: int, grid: Grid, room: RowScratch, known: np.ndarray, limit: int, state: Arrays, observed: int, told: Told
+    t: int, grid: Grid, rows: RowScratch, known: np.ndarray, limit: int, state: Arrays, observed: int, outputs: Outputs
 ) -> None:
-    """All that comes after the network."""
+    """Run the stages after the network for a front: means, classes and contexts."""
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
         lo, hi = z * grid.height + first, z * grid.height + past
         if state.passed.shape[2]:
             _pass_on(t, lo, hi, state.passed, state.words, observed)
-        _mean_and_class(lo, hi, room, state.offset, state.octaves, limit)
+        _mean_and_class(lo, hi, rows, state.offset, state.octaves, limit)
         at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-        _tell(lo, hi, at, smaller(z, DEPTHS - 1), grid, room, known, told)
+        _write_outputs(lo, hi, at, smaller(z, DEPTHS - 1), grid, rows, known, outputs)
 
 
 @entry
 def predict(
-    t: int, begin: int, end: int, grid: Grid, room: RowScratch, known: np.ndarray, error: np.ndarray, fitted: linear.Fitted,
-    limit: int, around: Neighbours | NarrowNeighbours, state: Arrays, observed: int, packed: vector.Packed,
-    bias: np.ndarray, told: Told, scratch: np.ndarray,
+    t: int, begin: int, end: int, grid: Grid, rows: RowScratch, known: np.ndarray, error: np.ndarray,
+    stage: linear.Fitted, limit: int, around: Neighbours | NarrowNeighbours, state: Arrays, observed: int,
+    packed: vector.Packed, bias: np.ndarray, outputs: Outputs, scratch: np.ndarray,
 ) -> None:  # fmt: skip
-    """All of `Slab.predict` for a network in vector instructions, and the voxels begin … end-1 of a front, slice by
-    slice."""
+    """Run all of `Slab.predict`, with the network in vector instructions, for the voxels begin … end-1 of a front,
+    counted slice by slice."""
     seen = 0
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
@@ -178,25 +181,32 @@ def predict(
             at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
             depth, group = smaller(z, DEPTHS - 1), grid.group[z]
             step = grid.line - grid.next_row
-            look(lo, hi, at, step, depth, group, room, known, error, fitted, limit, around, state.inputs, scratch)
+            look(lo, hi, at, step, depth, group, rows, known, error, stage, limit, around, state.inputs, scratch)
             if state.passed.shape[2]:
-                _take_along(t, z, lo, hi, grid, state.passed, state.words, observed)
+                _read_passed(t, z, lo, hi, grid, state.passed, state.words, observed)
             vector.step(
                 lo, hi, packed, state.words, state.inputs, state.cell, state.head, bias, state.offset, state.octaves,
                 scratch,
             )  # fmt: skip
             if state.passed.shape[2]:
                 _pass_on(t, lo, hi, state.passed, state.words, observed)
-            _mean_and_class(lo, hi, room, state.offset, state.octaves, limit)
-            _tell(lo, hi, at, depth, grid, room, known, told)
+            _mean_and_class(lo, hi, rows, state.offset, state.octaves, limit)
+            _write_outputs(lo, hi, at, depth, grid, rows, known, outputs)
 
 
 @part
-def _take_in(
-    t: int, front: int, grid: Grid, room: RowScratch, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray
+def _write_voxels(
+    t: int,
+    front: int,
+    grid: Grid,
+    rows: RowScratch,
+    voxel: np.ndarray,
+    excluded: int,
+    known: np.ndarray,
+    error: np.ndarray,
 ) -> None:
-    """Write voxels int32 [v] of a front, which begins with the row of number `front`, how far they lie from their
-    means, their residuals, and the margins that begin or end with them (`neighbourhoods.borders`)."""
+    """Write the voxels int32 [v] of a front, their errors relative to mean and prediction, and the margins at the ends
+    of rows (`neighbourhoods.borders`). `front` is the number of its first row in the order of coding."""
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
         at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
@@ -204,10 +214,10 @@ def _take_in(
         for y in range(first, past):
             v = z * grid.height + y
             value = voxel[grid.rank[v] - front]
-            e = (value << 4) - room.prediction[v]
+            e = (value << 4) - rows.prediction[v]
             known[at] = value
             error[at] = e
-            room.error[v] = (value << 4) - room.mean[v] if value != quiet else learning.NOTHING
+            rows.error[v] = (value << 4) - rows.mean[v] if value != excluded else learning.NOTHING
             if x == 0 and y < grid.height - 1:
                 for m in range(at + grid.line - RADIUS, at + grid.line):
                     known[m] = value
@@ -222,25 +232,32 @@ def _take_in(
 
 @entry
 def perceive(
-    t: int, front: int, grid: Grid, room: RowScratch, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray
+    t: int,
+    front: int,
+    grid: Grid,
+    rows: RowScratch,
+    voxel: np.ndarray,
+    excluded: int,
+    known: np.ndarray,
+    error: np.ndarray,
 ) -> None:
-    """All of `Slab.perceive` but what the network learns."""
-    _take_in(t, front, grid, room, voxel, quiet, known, error)
+    """Run `Slab.perceive` without learning."""
+    _write_voxels(t, front, grid, rows, voxel, excluded, known, error)
 
 
 @entry
 def perceive_and_learn(
-    t: int, front: int, grid: Grid, room: RowScratch, voxel: np.ndarray, quiet: int, known: np.ndarray, error: np.ndarray,
-    state: Arrays, unseen: int, slopes: np.ndarray, metric: np.ndarray, head_limit: int,
+    t: int, front: int, grid: Grid, rows: RowScratch, voxel: np.ndarray, excluded: int, known: np.ndarray,
+    error: np.ndarray, state: Arrays, unseen: int, slopes: np.ndarray, metric: np.ndarray, head_limit: int,
 ) -> None:  # fmt: skip
-    """All of `Slab.perceive`, for a network that computes here."""
-    _take_in(t, front, grid, room, voxel, quiet, known, error)
+    """Run all of `Slab.perceive`, learning included, for the `cpu` backend."""
+    _write_voxels(t, front, grid, rows, voxel, excluded, known, error)
     if metric.shape[0]:
         for z in range(grid.depth):
             first, past = rows_at(t, z, grid)
             lo, hi = z * grid.height + first, z * grid.height + past
             learning.collect(
-                state.inputs, lo, hi, unseen, room.error, room.classes, slopes, state.slope, state.collected,
+                state.inputs, lo, hi, unseen, rows.error, rows.classes, slopes, state.slope, state.collected,
                 state.sums,
             )  # fmt: skip
         learning.step(metric, head_limit, state.exact, state.head, state.slope, state.collected, state.mean)

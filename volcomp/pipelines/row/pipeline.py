@@ -2,7 +2,7 @@
 
     levels ─linear─▶ prediction ─features, lstm─▶ mean, class ─symbols─▶ ANS
 
-The way of a slab stands in `wavefront.py`.
+`wavefront.py` predicts and decodes a slab.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_LEVELS = np.empty((0, 0, 0), np.int16)
 
 
 class Coder:
-    """As `protocol.Coder` says."""
+    """The `protocol.Coder` of this pipeline."""
 
     def __init__(self, model: Model, weights: Weights) -> None:
         self._model, self._weights = model, weights
@@ -39,24 +39,24 @@ class Coder:
         return Tables(self._weights.tables())
 
     def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[linear.Weights]) -> linear.Weights:
-        """The linear stage."""
+        """Fit the linear stage."""
         search = self._model.search
         haste = search.haste if effort <= EFFORT else 0
         return fit(levels, search.runs, max(1, effort - haste))
 
     def take(self, levels: Levels, limit: int, choice: linear.Weights) -> SlabInput:
-        """The slab with its layout, and the grey level that may be a peak."""
+        """Add the layout, and the grey level that may be a peak."""
         candidate = peak.candidate(levels, limit)
-        # Learning passes over a grey level that flags may take out of the network's hands.
+        # Flags may code this level instead of the network's distribution, so the head does not learn from it.
         excluded = candidate if self._weights.learns else None
         return SlabInput(lay_out(levels.shape, choice), levels, limit, choice, candidate, excluded)
 
     def without_levels(self, slab: SlabInput) -> SlabInput:
-        """All but the levels, which the predictions hold as well."""
+        """Drop the levels, since the predictions hold them as well."""
         return slab._replace(levels=_NO_LEVELS)
 
     def pack(self, slab: SlabInput, predictions: payload.Predictions) -> bytes:
-        """Linear stage, then symbols."""
+        """Write the linear stage, then the symbols."""
         search = self._model.search
         return linear.to_bytes(slab.stage) + payload.write(
             self._tables, predictions, slab.limit, slab.candidate, slab.excluded is not None,
@@ -64,7 +64,7 @@ class Coder:
         )  # fmt: skip
 
     def open(self, payload_of: Cursor, shape: Shape, limit: int) -> SlabStream:
-        """The slab with its layout, and a reader of its symbols."""
+        """Read the linear stage, and open a reader of the symbols."""
         stage = linear.from_bytes(payload_of, shape[0])
         layout = lay_out(shape, stage)
         longest = max(hi - lo for _, lo, hi in layout.fronts)
@@ -72,40 +72,40 @@ class Coder:
 
 
 class Network:
-    """As `protocol.Network` says."""
+    """The `protocol.Network` of this pipeline."""
 
     def __init__(self, network: wavefront.Network) -> None:
         self._network = network
 
     def predict(self, slab: SlabInput, team: Team, done: Done) -> payload.Predictions:
-        """By the wavefront."""
+        """Predict a slab; see `wavefront.predict_slab`."""
         return wavefront.predict_slab(slab, self._network, team, done)
 
     def decode(self, stream: SlabStream, team: Team, done: Done) -> Levels:
-        """By the wavefront."""
+        """Decode a slab; see `wavefront.decode_slab`."""
         return wavefront.decode_slab(stream, self._network, team, done)
 
 
 class Row:
-    """As `protocol.Pipeline` says."""
+    """The `protocol.Pipeline` of this folder."""
 
     work = 1
 
-    def load(self, model: Model, differences: bytes = b"") -> Weights:
-        """A released model's, or those of a trial."""
+    def load(self, model: Model, delta: bytes = b"") -> Weights:
+        """Load the weights of a released model, or use those of a trial."""
         weights = model.weights if isinstance(model.weights, Weights) else load(model.file, model.name)
         if weights.digest().hex() != model.digest:
             raise DamagedError(f"model {model.name} at {model.file.name} is not the released one; reinstall volcomp")
-        if not differences:
+        if not delta:
             return weights
-        return weight_delta.apply(weights, weight_delta.from_bytes(differences, weights))
+        return weight_delta.apply(weights, weight_delta.from_bytes(delta, weights))
 
     def coder(self, model: Model, weights: Weights) -> Coder:
-        """For a model, or one that was fitted."""
+        """Make the coder of a model, released or fine-tuned."""
         return Coder(model, weights)
 
     def network(self, weights: Weights, backend: str) -> Network:
-        """On the CPU without inputs that the model makes nothing of."""
+        """Make the network. The `cpu` backend drops the inputs that the model does not use."""
         if backend == "reference":
             return Network(reference.Network(weights))
         if backend != "cpu":

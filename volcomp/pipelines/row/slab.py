@@ -1,11 +1,11 @@
-"""One slab on its way through the pipeline: its padded voxels, the state of its rows, its fronts.
+"""One slab while it is coded: its padded voxels, the state of its rows, its fronts.
 
-Encoder and decoder walk over the same fronts (`walk.py`) with the same two calls (after cmix's Predict and Perceive):
-`predict` says where the mean of every voxel of a front lies and how sure that is, `perceive` takes the voxels in.
-Nothing else is shared between them, and nothing else can differ.
+Encoder and decoder go through the same fronts (`wavefront.py`) with the same two calls (after cmix's Predict and
+Perceive): `predict` computes the mean and the class of every voxel of a front, `perceive` writes the voxels. They share
+nothing else, so nothing else can differ.
 
-Threads work on different slabs, and must not wait for each other: the loops hold no lock of Python's interpreter, and
-what is between them is a few calls per front on arrays that are there from the start.
+Threads work on different slabs and must not wait for each other. So the loops do not hold the lock of Python's
+interpreter, and between them are only a few calls per front, on arrays that are allocated once per slab.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from . import fronts
 
 
 class Network(Protocol):
-    """What a backend does; `lstm.reference.Network` says what it means."""
+    """The methods of a backend; `lstm.reference.Network` defines their results."""
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]: ...
 
@@ -38,13 +38,13 @@ class Network(Protocol):
 class Rows(NamedTuple):
     """The rows of a slab [r], in the order in which they start.
 
-    start int64    the time of each one's first voxel
-    base int64     where that would lie in the padded slab at time 0: a row's voxel of time t is at base + t
-    depth uint8    the slice, DEPTHS - 1 for all later ones
-    group uint8    which group of weight sets serves the slice
-    last bool      whether no row follows in the slice
-    above int64    which row is the one above in the slice, and which the same one in the slice before; −1 for none
-    before int64
+    start int64    the time of its first voxel
+    base int64     position in the padded slab, minus the time: the voxel of time t is at base + t
+    depth uint8    the slice; DEPTHS - 1 for all later slices
+    group uint8    the group of weight sets of the slice
+    last bool      whether it is the last row of the slice
+    above int64    the number of the row above it in the slice; −1 for none
+    before int64   the number of the same row in the slice before; −1 for none
     """
 
     start: np.ndarray
@@ -57,16 +57,16 @@ class Rows(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where the voxels of a slab lie, and when each one's time comes: the same on every device.
+    """Where the voxels of a slab lie, and the times at which they are coded: the same on every device.
 
     shape           Z, Y, X
     size            elements of the padded slab
-    strides         of its slices and rows, in elements
-    lags            times from the start of a row to that of the next one, and of the same one in the next slice
+    strides         from slice to slice and from row to row, in elements
+    lags            times from the start of a row to the start of the next row, and of the same row in the next slice
     rows
     order int64     [Z, Y]: the number of every row
-    fronts          (time, first, past the last row) of every front that has voxels
-    span            times from the start of a row to that of the row in the next slice, at most, and one more
+    fronts          (time, first row, past the last row) of every front that has voxels
+    span            times from the start of a row to the start of the same row in the next slice, plus one
     """
 
     shape: tuple[int, int, int]
@@ -79,23 +79,23 @@ class Layout(NamedTuple):
     span: int
 
 
-def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
-    """The layout of a slab [Z, Y, X] whose linear stage is `fitted`: its support decides on the schedule."""
+def lay_out(shape: tuple[int, int, int], stage: linear.Weights) -> Layout:
+    """Compute the layout of a slab [Z, Y, X]. The support of its linear stage determines the schedule."""
     size, origin, strides = geometry(shape)
-    seen = {*fitted.support.offsets, *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
+    seen = {*stage.support.offsets, *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
     schedule = Schedule.of(tuple(sorted(seen)), recurrence=True)
     rows = schedule.rows(shape)
     start = rows.start.astype(np.int64)
     times = np.arange(schedule.fronts(shape))
     lo = np.searchsorted(start, times - shape[2], side="right").tolist()
     hi = np.searchsorted(start, times, side="right").tolist()
-    order = np.full((shape[0] + 1, shape[1] + 1), -1)  # of the rows; what lies before the first ones are none
+    order = np.full((shape[0] + 1, shape[1] + 1), -1)  # of the rows; −1 before the first row and the first slice
     order[rows.z, rows.y] = np.arange(len(start))
     ordered = Rows(
         start,
         rows.z.astype(np.int64) * strides[0] + rows.y * strides[1] + origin - start,
         np.minimum(rows.z, DEPTHS - 1).astype(np.uint8),
-        linear.groups_of(shape[0], fitted.height, fitted.support)[rows.z],
+        linear.groups_of(shape[0], stage.height, stage.support)[rows.z],
         rows.y == shape[1] - 1,
         order[rows.z, rows.y - 1],
         order[rows.z - 1, rows.y],
@@ -106,85 +106,91 @@ def lay_out(shape: tuple[int, int, int], fitted: linear.Weights) -> Layout:
 
 
 class Slab:
-    """One slab [Z, Y, X] of mapped grey levels 0 … limit while it is coded.
+    """One slab [Z, Y, X] of grey levels 0 … limit while it is coded.
 
     known [n]          the padded slab, flat: the grey levels that have been coded
-    mean int32 [r]     what `predict` said last of each row, in the order of coding: in sixteenths of a grey level,
-    classes uint8 [r]  and how sure it was;
-    context uint8 [r]  of the spike's flags, where a grey level is given that may be one
+    mean int32 [r]     what `predict` last computed for each row, in the order of coding, in sixteenths of a grey level
+    classes uint8 [r]  likewise: the class of the scale
+    context uint8 [r]  likewise: the context of the flags of the peak, if there is a candidate
     """
 
     def __init__(
-        self, layout: Layout, limit: int, fitted: linear.Weights, model: Weights, common: int | None = None
+        self, layout: Layout, limit: int, stage: linear.Weights, model: Weights, candidate: int | None = None
     ) -> None:
         self.shape, self.limit = layout.shape, limit
         self.strides, self._rows = layout.strides, layout.rows
         self.known = np.zeros(layout.size, level_type(limit))
         self._error = np.zeros(layout.size, np.int32)
-        self._fitted = linear.ready(fitted, self.strides, limit)
+        self._stage = linear.ready(stage, self.strides, limit)
         self._neighbours = neighbours(self.strides, model.observed)
         self._observed = model.observed
-        group = linear.groups_of(self.shape[0], fitted.height, fitted.support)
+        group = linear.groups_of(self.shape[0], stage.height, stage.support)
         rank = layout.order.astype(np.int32).ravel()
         self._grid = fronts.Grid(*self.shape, *layout.lags, geometry(self.shape)[1], *self.strides, rank, group)
         count = rank.size
-        self._room = RowScratch(*(np.empty(count, kind) for kind in (np.int32, np.int32, np.int32, np.uint8, np.int32)))
+        self._row_scratch = RowScratch(
+            *(np.empty(count, kind) for kind in (np.int32, np.int32, np.int32, np.uint8, np.int32))
+        )
         self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
         self.context = np.empty(count, np.uint8)
-        common = -1 if common is None else common
-        self._told = fronts.Told(self.mean, self.classes, self.context, common, flat(peak.NEIGHBOURS, self.strides))
+        candidate = -1 if candidate is None else candidate
+        self._outputs = fronts.Outputs(
+            self.mean, self.classes, self.context, candidate, flat(peak.NEIGHBOURS, self.strides)
+        )
         self._state = State(model, count, layout.span)
         self._arrays = self._state.arrays
-        self._scratch = max(scratch_for(self._fitted), vector.scratch_for(self._state.inputs.shape[1]))
+        self._scratch = max(scratch_for(self._stage), vector.scratch_for(self._state.inputs.shape[1]))
 
     def is_shared(self, network: Network) -> bool:
-        """Whether parts of a front may be predicted on several threads at once."""
+        """Return whether several threads may predict parts of a front at once."""
         return isinstance(network, cpu.Network) and network.packed is not None
 
     def predict(self, network: Network, t: int, begin: int = 0, end: int = 1 << 62) -> None:
-        """Fill `mean`, `classes` and `context` of the rows that have a voxel at time t; of a network that `is_shared`,
-        only of the voxels begin … end-1, counted slice by slice."""
+        """Compute `mean`, `classes` and `context` of the rows that have a voxel at time t. If `is_shared(network)`, do
+        so only for the voxels begin … end-1 of the front, counted slice by slice."""
         scratch = np.empty(self._scratch, np.int64)
         if isinstance(network, cpu.Network) and network.packed is not None:
             fronts.predict(
-                t, begin, end, self._grid, self._room, self.known, self._error, self._fitted, self.limit,
-                self._neighbours, self._arrays, self._observed, network.packed, network.weights.bias, self._told,
+                t, begin, end, self._grid, self._row_scratch, self.known, self._error, self._stage, self.limit,
+                self._neighbours, self._arrays, self._observed, network.packed, network.weights.bias, self._outputs,
                 scratch,
             )  # fmt: skip
             return
         fronts.look_at(
-            t, self._grid, self._room, self.known, self._error, self._fitted, self.limit, self._neighbours,
+            t, self._grid, self._row_scratch, self.known, self._error, self._stage, self.limit, self._neighbours,
             self._arrays, self._observed, scratch,
         )  # fmt: skip
         for lo, hi in self._ranges(t):
             offset, octaves = network.step(self._state, lo, hi)
             self._state.offset[lo:hi], self._state.octaves[lo:hi] = offset, octaves
-        fronts.conclude(t, self._grid, self._room, self.known, self.limit, self._arrays, self._observed, self._told)
+        fronts.conclude(
+            t, self._grid, self._row_scratch, self.known, self.limit, self._arrays, self._observed, self._outputs
+        )
 
     def _ranges(self, t: int) -> list[tuple[int, int]]:
-        """The rows of the grid that have a voxel at time t, first and past the last of every slice."""
+        """Return the rows of the grid that have a voxel at time t: for every slice the first, and past the last."""
         height = self.shape[1]
         found = [(z * height, fronts.rows_at(t, z, self._grid)) for z in range(self.shape[0])]
         return [(first + a, first + b) for first, (a, b) in found if a < b]
 
-    def perceive(self, network: Network, t: int, lo: int, voxel: np.ndarray, quiet: int | None) -> None:
-        """Take in the voxels int32 [v] of that front, which begins with the row of number lo and which `predict` has
-        just been asked for; let the network learn from all that have not the grey level `quiet`."""
+    def perceive(self, network: Network, t: int, lo: int, voxel: np.ndarray, excluded: int | None) -> None:
+        """Write the voxels int32 [v] of the front at time t, which begins with row number lo and which `predict` has
+        just computed, and train the head of the network on all voxels except those of the grey level `excluded`."""
         arguments = (
-            t, lo, self._grid, self._room, voxel, -1 if quiet is None else quiet, self.known, self._error
+            t, lo, self._grid, self._row_scratch, voxel, -1 if excluded is None else excluded, self.known, self._error
         )  # fmt: skip
         if isinstance(network, cpu.Network):
             w = network.weights
             fronts.perceive_and_learn(*arguments, self._arrays, w.unseen, w.slopes, network.metric, w.head_limit)
             return
-        self._room.error[:] = learning.NOTHING  # of the rows that have no voxel now
+        self._row_scratch.error[:] = learning.NOTHING  # for rows without a voxel at this time
         fronts.perceive(*arguments)
-        network.learn(self._state, 0, self.mean.size, self._room.error, self._room.classes)
+        network.learn(self._state, 0, self.mean.size, self._row_scratch.error, self._row_scratch.classes)
 
     def places(self, t: int, lo: int, hi: int) -> np.ndarray:
-        """Where the voxels of rows lo … hi-1 at time t lie in the padded slab: int64 [hi - lo]."""
+        """Return the positions in the padded slab of the voxels of rows lo … hi-1 at time t: int64 [hi - lo]."""
         return self._rows.base[lo:hi] + t
 
     def voxels(self) -> np.ndarray:
-        """The grey levels [Z, Y, X], a view."""
+        """Return the grey levels [Z, Y, X], as a view."""
         return unpadded(self.known, self.shape)

@@ -1,7 +1,7 @@
 """The wavefront of a slab on the CPU: front after front of voxels that are independent of each other.
 
-`predict_slab`, for an encoder, has the voxels; `decode_slab` asks the entropy coder for them. The two mirror each
-other, and `gpu/row/wavefront.py` has them for many slabs at once.
+`predict_slab`, for an encoder, reads the voxels from the slab; `decode_slab` pops them from the entropy coder. The two
+mirror each other. `gpu/row/wavefront.py` has the same two for many slabs at once.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..protocol import Done, Levels
 from .slab import Layout, Slab
 
 Network = cpu.Network | reference.Network
-SHARED_ROWS = 512  # of a front, from which on threads that have nothing else to do share it
-AT_ONCE = 32  # rows that are put in order together: what is read of them stays in the first-level cache
+SHARED_ROWS = 512  # of a front: from this number on, the threads of a team share it
+AT_ONCE = 32  # rows that are reordered together: their levels stay in the first-level cache
 
 
 def mean_type(limit: int) -> type[np.integer]:
-    """What sixteenths of grey levels 0 … limit are stored as while a whole slab of them waits: the smaller one that
-    holds them."""
+    """Return the type in which the means of a whole slab are stored: uint16 if it holds sixteenths of all grey levels
+    0 … limit, else int32."""
     return np.uint16 if limit << 4 < 1 << 16 else np.int32
 
 
@@ -57,7 +57,7 @@ class SlabInput(NamedTuple):
 
 
 class SlabStream(NamedTuple):
-    """A slab whose voxels are symbols: as `SlabInput`, with these instead of the levels."""
+    """A slab whose voxels are still symbols. The other fields are those of `SlabInput`."""
 
     layout: Layout
     symbols: payload.Reader
@@ -72,8 +72,13 @@ class SlabStream(NamedTuple):
 
 @entry
 def _in_order(levels: np.ndarray, row: np.ndarray, start: np.ndarray, begin: np.ndarray, out: np.ndarray) -> None:
-    """As `in_order`. levels [rows, width]; of the rows in the order of coding, row int64 which it is, and start int64
-    when its first voxel comes; begin int64 [times] where the voxel of row 0 would lie in `out` at every time."""
+    """Compute `in_order`.
+
+    levels [rows, width]   slice by slice
+    row int64 [rows]       for every row in the order of coding, its number in `levels`
+    start int64 [rows]     and the time of its first voxel
+    begin int64 [times]    for every time, where the voxel of row 0 would lie in `out`
+    """
     width = levels.shape[1]
     for first in range(0, row.shape[0], AT_ONCE):
         past, lo, hi = smaller(first + AT_ONCE, row.shape[0]), first, first
@@ -87,7 +92,7 @@ def _in_order(levels: np.ndarray, row: np.ndarray, start: np.ndarray, begin: np.
 
 
 def in_order(levels: np.ndarray, layout: Layout) -> np.ndarray:
-    """Levels [Z, Y, X] in the order of coding, of the same type."""
+    """Return the levels [Z, Y, X] in the order of coding, of the same type."""
     sizes = np.array([hi - lo for _, lo, hi in layout.fronts])
     times, first, _ = np.array(layout.fronts).T
     begin = np.zeros(int(times[-1]) + 1, np.int64)
@@ -100,16 +105,16 @@ def in_order(levels: np.ndarray, layout: Layout) -> np.ndarray:
     return out
 
 
-def predict_slab(given: SlabInput, network: Network, team: Team, done: Done) -> payload.Predictions:
-    """Means and classes of all voxels of a slab, as a decoder will have them."""
-    layout, limit, fitted, common, quiet = given.layout, given.limit, given.stage, given.candidate, given.excluded
-    # The slab's own voxels come one front after the other, as in decoding: near its first slice some are read before
-    # their time comes, as 0 (docs/format.md). So they are put in the order of coding before the slab is there.
-    voxel = in_order(given.levels, layout)
-    del given  # and with it the levels
-    slab = Slab(layout, limit, fitted, network.weights, common)
+def predict_slab(slab_input: SlabInput, network: Network, team: Team, done: Done) -> payload.Predictions:
+    """Compute means and classes of all voxels of a slab, exactly as a decoder will."""
+    layout, levels, limit, stage, candidate, excluded = slab_input
+    # The slab is filled front by front, as in decoding: near its first slice, some voxels are read before they are
+    # coded, and count as 0 (docs/format.md). So the voxels are put in the order of coding before the slab is allocated.
+    voxel = in_order(levels, layout)
+    del slab_input, levels  # which frees the levels
+    slab = Slab(layout, limit, stage, network.weights, candidate)
     mean, classes = np.empty(voxel.size, mean_type(limit)), np.empty(voxel.size, np.uint8)
-    context = None if common is None else np.empty(voxel.size, np.uint8)
+    context = None if candidate is None else np.empty(voxel.size, np.uint8)
     sizes = []
     end = 0
     for t, lo, hi in layout.fronts:
@@ -118,17 +123,17 @@ def predict_slab(given: SlabInput, network: Network, team: Team, done: Done) -> 
         mean[begin:end], classes[begin:end] = slab.mean[lo:hi], slab.classes[lo:hi]
         if context is not None:
             context[begin:end] = slab.context[lo:hi]
-        slab.perceive(network, t, lo, voxel[begin:end].astype(np.int32), quiet)  # as a decoder gives them
+        slab.perceive(network, t, lo, voxel[begin:end].astype(np.int32), excluded)  # the type that a decoder passes
         sizes.append(hi - lo)
         done(hi - lo)
     return payload.Predictions(np.array(sizes), voxel, mean, classes, context)
 
 
-def decode_slab(opened: SlabStream, network: Network, team: Team, done: Done) -> Levels:
-    """The grey levels [Z, Y, X] of a slab from its symbols; DamagedError where these cannot be."""
-    symbols = opened.symbols
-    slab = Slab(opened.layout, opened.limit, opened.stage, network.weights, symbols.peak)
-    for t, lo, hi in opened.layout.fronts:
+def decode_slab(stream: SlabStream, network: Network, team: Team, done: Done) -> Levels:
+    """Decode the grey levels [Z, Y, X] of a slab. Raises DamagedError for symbols that no encoder writes."""
+    symbols = stream.symbols
+    slab = Slab(stream.layout, stream.limit, stream.stage, network.weights, symbols.peak)
+    for t, lo, hi in stream.layout.fronts:
         _predict(slab, network, team, t, hi - lo)
         context = None if symbols.peak is None else slab.context[lo:hi]
         voxel = symbols.take(slab.mean[lo:hi], slab.classes[lo:hi], context)
@@ -139,7 +144,7 @@ def decode_slab(opened: SlabStream, network: Network, team: Team, done: Done) ->
 
 
 def _predict(slab: Slab, network: Network, team: Team, t: int, rows: int) -> None:
-    """`Slab.predict`, with a part of the rows for every member of the team."""
+    """Predict a front, with a part of its rows on every thread of the team; see `Slab.predict`."""
     if slab.is_shared(network):
         team.share(partial(slab.predict, network, t), rows, SHARED_ROWS)
     else:

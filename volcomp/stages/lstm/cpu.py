@@ -11,7 +11,7 @@ import numpy as np
 
 from ...constants import CLASSES
 from ...runtime.compiled import REORDERED, entry
-from ...runtime.products import FAULTS, Maker, Product, take_exact
+from ...runtime.products import FAULTS, Maker, Product, use_exact
 from . import cell, learning, reference, vector
 from .state import State
 from .weights import Weights
@@ -71,7 +71,7 @@ class Network:
             except FAULTS as error:
                 warnings.warn(f"vector instructions are left aside: {error}", RuntimeWarning, stacklevel=2)
                 self.packed = None
-        take_exact(weights.weights, make_product, self._use, weights.name)
+        use_exact(weights.weights, make_product, self._use, weights.name)
 
     @property
     def kernel(self) -> str:
