@@ -30,7 +30,7 @@ class Predictions(NamedTuple):
 
     sizes int64 [f]            voxels of each front
     voxel int16 or int32 [v]   grey levels
-    mean uint16 or int32 [v]   in sixteenths of one
+    mean uint16 or int32 [v]   in sixteenths of a grey level
     classes uint8 [v]          the class of each voxel's scale, from the network
     context uint8 [v] or None  of the flags of the peak; None if the slab has no candidate
     """
