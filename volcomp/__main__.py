@@ -1,22 +1,22 @@
-"""`python -m volcomp`, and the command `volcomp`: what an interrupt may meet before the work and after it."""
+"""Entry point of `python -m volcomp` and the command `volcomp`; handles interrupts before and after the work."""
 
 import sys
 from typing import Any, NoReturn
 
 
 def main() -> int:
-    """Run the command; returns its exit code, whenever an interrupt comes."""
+    """Run the command; return its exit code, also if interrupted at any moment."""
     try:
         import signal
 
         signal.signal(signal.SIGTERM, _stop)
-        from .cli import main as command  # which takes a tenth of a second
+        from .cli import main as command  # takes a tenth of a second
 
         code = command()
-    except KeyboardInterrupt:  # in the midst of an import, or a second one while the first was being answered
+    except KeyboardInterrupt:  # during an import, or a second one while the first was handled
         code = 130
         print("volcomp: interrupted", file=sys.stderr)
-    for number in (signal.SIGINT, signal.SIGTERM):  # all is done, or undone, and has been said
+    for number in (signal.SIGINT, signal.SIGTERM):  # the work is finished or undone, and reported
         signal.signal(number, signal.SIG_IGN)
     return code
 

@@ -1,7 +1,7 @@
-"""What this machine has for volcomp, and what is amiss with it: what a request for help begins with.
+"""Report what this machine has for volcomp, and problems, for a request for help: `volcomp doctor`.
 
-Every part is found out by itself, and a part that cannot be found out says why: the worse a machine is off, the more
-its report is needed. No path is in it but that of compiled code.
+The parts are independent, and a part that fails has the reason: a report is needed most on a broken machine. It has no
+paths except that of compiled code.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from . import __version__
 Facts = dict[str, Any]
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "constriction", "pydicom", "zstandard", "torch")
-_ROWS = 128  # of a step that is timed
-_ENOUGH_SECONDS, _TRIES = 0.01, 3  # for which it is
-_LOW_MEMORY = 2 << 30  # bytes that are free; a chest CT takes about 1 GB
-_SETS = (  # of some hundred, those that matter here
+_ROWS = 128  # of a timed step
+_ENOUGH_SECONDS, _TRIES = 0.01, 3  # it is timed at least so long, and so often
+_LOW_MEMORY = 2 << 30  # bytes; a chest CT takes about 1 GB
+_SETS = (  # the instruction sets that matter, of some hundred
     *("sse4.2", "avx", "avx2", "fma", "f16c", "avxvnni", "avxvnniint8"),
     *("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx512bf16", "amx-int8"),
     *("neon", "dotprod", "i8mm", "sve", "sve2"),
@@ -39,7 +39,7 @@ _COLUMNS, _INDENT = 80, 14
 
 
 def examine(around: AbstractContextManager[Any] | None = None) -> Facts:
-    """All that is found out, by part; `around` is entered while kernels may be compiled."""
+    """Return the facts by part; `around` is a context for the time in which kernels may be compiled."""
     parts: dict[str, Callable[[], Any]] = {
         "versions": _versions,
         "processor": _processor,
@@ -51,14 +51,14 @@ def examine(around: AbstractContextManager[Any] | None = None) -> Facts:
         "settings": _settings,
     }
     with ExitStack() as stack:
-        with suppress(Exception):  # where numba cannot be imported, which the parts will say
+        with suppress(Exception):  # numba cannot be imported, as the parts will report
             stack.enter_context(around or nullcontext())
-        found = {name: _or_why_not(find) for name, find in parts.items()}
+        found = {name: _facts_or_reason(find) for name, find in parts.items()}
     return {**found, "advice": _advice(found)}
 
 
-def _or_why_not(find: Callable[[], Any]) -> Any:
-    """What a part finds out; {"unknown": why} where it fails, in whatever way."""
+def _facts_or_reason(find: Callable[[], Any]) -> Any:
+    """Return the facts of a part; {"unknown": reason} if it fails in any way."""
     try:
         return find()
     except Exception as error:
@@ -66,7 +66,7 @@ def _or_why_not(find: Callable[[], Any]) -> Any:
 
 
 def _without_paths(text: str) -> str:
-    """Of every path, the last name is enough."""
+    """Shorten every path to its last name."""
     return re.sub(r"(?:[A-Za-z]:)?(?:[\\/][^\s\\/'\":,;()]+)+[\\/]([^\s\\/'\":,;()]+)", r"…/\1", " ".join(text.split()))
 
 
@@ -76,7 +76,7 @@ def _versions() -> Facts:
         try:
             present = importlib.util.find_spec(package) is not None
             found[package] = importlib.metadata.version(package) if present else "not installed"
-        except (ImportError, ValueError):  # no such distribution, though there may be a module
+        except (ImportError, ValueError):  # no distribution of this name, though perhaps a module
             found[package] = "unknown"
     return found
 
@@ -105,9 +105,9 @@ def _processor_name() -> str:
             if key.strip().lower() in ("model name", "hardware") and value.strip():
                 return value.strip()
     if platform.system() == "Darwin":
-        told = subprocess.run(["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
-        if told.stdout.strip():
-            return told.stdout.strip()
+        brand = subprocess.run(["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        if brand.stdout.strip():
+            return brand.stdout.strip()
     return platform.processor() or "a processor without a name"
 
 
@@ -121,13 +121,13 @@ def _kernels() -> list[Facts]:
 
 
 def _of_model(name: str, weights: Any) -> Facts:
-    """What every way to compute a model does, in 10⁹ products and sums a second, and which one is taken."""
+    """Return the speed of every backend of a model, in 10⁹ multiplications with addition a second, and the choice."""
     from .runtime import products
     from .stages.lstm.cpu import Network
 
     shape = weights.weights.shape
     speeds: dict[str, float | str] = {}
-    with warnings.catch_warnings(record=True) as left_aside:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         network = Network(weights)
         if network.packed is not None:
@@ -137,13 +137,13 @@ def _of_model(name: str, weights: Any) -> Facts:
                 speeds[maker.__name__] = _rounded(products.speed(maker, shape))
             except products.FAULTS as error:
                 speeds[maker.__name__] = _without_paths(f"{type(error).__name__}: {error}")
-    said = {str(one.message) for one in left_aside if "left aside" in str(one.message)}
+    warned = {str(one.message) for one in caught if "left aside" in str(one.message)}
     return {
         "model": name,
         "weights": list(shape),
         "gmacs": speeds,
         "chosen": network.kernel,
-        "left_aside": sorted(map(_without_paths, said)),
+        "left_aside": sorted(map(_without_paths, warned)),
     }
 
 
@@ -152,7 +152,7 @@ def _rounded(rate: float) -> float:
 
 
 def _step_seconds(network: Any) -> float:
-    """What a step takes at best, gates and head included."""
+    """Return the least seconds of a step, with gates and head."""
     from .stages.lstm.state import State
 
     state = State(network.weights, _ROWS)
@@ -184,8 +184,8 @@ def _memory() -> Facts:
 
 
 def _cache() -> Facts:
-    """Where the code of volcomp's own loops is kept."""
-    from .codec import encode  # noqa: F401  # has nearly all loops
+    """Return where the code of volcomp's loops is kept."""
+    from .codec import encode  # noqa: F401  # imports nearly all loops
     from .runtime import compiled, precompiled
 
     places = [getattr(loop._cache, "cache_path", None) for loop in compiled.loops]
@@ -212,7 +212,7 @@ def _is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(1 << 16))  # which a full disk refuses, other than an empty file
+            file.write(bytes(1 << 16))  # a full disk takes an empty file, but not this
         return True
     except OSError:
         return False
@@ -228,45 +228,47 @@ def _gpu() -> Facts:
 
 
 def _settings() -> Facts:
-    """What numba was told, by the environment or by a file of its own."""
+    """Return the settings of numba, from the environment or its own file."""
     from numba import config
 
     names = ("DISABLE_JIT", "CPU_NAME", "CPU_FEATURES")
-    told = {f"NUMBA_{name}": getattr(config, name, None) for name in names}
-    return {name: value for name, value in told.items() if value not in (None, 0)}
+    values = {f"NUMBA_{name}": getattr(config, name, None) for name in names}
+    return {name: value for name, value in values.items() if value not in (None, 0)}
 
 
 def _advice(found: Facts) -> list[str]:
-    """A sentence for everything that is amiss."""
-    said = [f"the {name} could not be found out: {part['unknown']}" for name, part in found.items() if _unknown(part)]
+    """Return a sentence for every problem."""
+    lines = [f"the {name} could not be found out: {part['unknown']}" for name, part in found.items() if _unknown(part)]
     known = {name: part for name, part in found.items() if not _unknown(part)}
     set_to: Facts = known.get("settings", {})
     if "NUMBA_DISABLE_JIT" in set_to:
-        said.append(
+        lines.append(
             "NUMBA_DISABLE_JIT is set, so that nothing is compiled, and most of volcomp does not work: unset it"
         )
     if others := [name for name in set_to if name != "NUMBA_DISABLE_JIT"]:
         hint = ", which alone leaves this processor's instructions in" if others == ["NUMBA_CPU_NAME"] else ""
-        said.append(f"what code is compiled for is set by {' and '.join(others)}{hint}: unset that if it was not meant")
+        lines.append(
+            f"what code is compiled for is set by {' and '.join(others)}{hint}: unset that if it was not meant"
+        )
     if known.get("processor", {}).get("instructions") == "none":
-        said.append("no vector instructions are known here for this processor: slower products serve instead")
+        lines.append("no vector instructions are known here for this processor: slower products serve instead")
     for model in known.get("kernels", []):
-        said += [f"{model['model']}: {sentence}" for sentence in model["left_aside"]]
+        lines += [f"{model['model']}: {sentence}" for sentence in model["left_aside"]]
     cache = known.get("cache", {})
     if cache.get("fault"):
-        said.append(cache["fault"])
+        lines.append(cache["fault"])
     elif cache.get("place") and not cache["writable"]:
-        said.append(
+        lines.append(
             "the folder for compiled code cannot be written, or its disk is full: set NUMBA_CACHE_DIR to another, or "
             "every start compiles what is not there yet"
         )
     memory = known.get("memory", {})
     if any(memory[key] < _LOW_MEMORY for key in ("total", "available", "limit") if memory.get(key) is not None):
-        said.append("memory is low: end other programs, allow this one more, or use --threads 1")
+        lines.append("memory is low: end other programs, allow this one more, or use --threads 1")
     gpu = known.get("gpu", {})
     if gpu.get("missing") and (gpu["driver"] or "driver" in gpu["missing"] or "loaded" in gpu["missing"]):
-        said.append(gpu["missing"])
-    return said
+        lines.append(gpu["missing"])
+    return lines
 
 
 def _unknown(part: Any) -> bool:
@@ -274,7 +276,7 @@ def _unknown(part: Any) -> bool:
 
 
 def as_text(found: Facts) -> str:
-    """For people: 80 columns, a part after the other."""
+    """Format the facts as text of 80 columns, part by part."""
     show: dict[str, Callable[[Any], Sequence[str]]] = {
         "versions": _show_versions,
         "processor": _show_processor,

@@ -1,12 +1,12 @@
-"""The few ways in which volcomp can fail. Each message is one sentence: what was found, what is allowed, what to do."""
+"""The errors of volcomp. Each message is one sentence: what was found, what is allowed, what to do."""
 
 
 class VolcompError(Exception):
-    """Base of all errors that a user can meet; the command line prints it as one line and exits with 1."""
+    """Base of all errors meant for users; the command line prints the message as one line and exits with 1."""
 
 
 class DamagedError(VolcompError):
-    """The archive is cut, altered or no volcomp archive at all; nothing that was decoded from it may be trusted."""
+    """The archive is cut, altered or not a volcomp archive; nothing decoded from it can be trusted."""
 
 
 class UnsupportedError(VolcompError):
@@ -14,12 +14,12 @@ class UnsupportedError(VolcompError):
 
 
 class TargetError(VolcompError):
-    """The output exists, cannot be written, or the disk is full; what was there before is untouched."""
+    """The output exists, cannot be written, or the disk is full; existing files are unchanged."""
 
 
 class VerificationError(VolcompError):
-    """What was written does not decode to what was read; the output was removed."""
+    """The output does not decode to the input; it was removed."""
 
 
 class UnkeptWarning(RuntimeWarning):
-    """Compiled code could not be kept on disk: all works, but every start compiles it again."""
+    """Compiled code could not be kept on disk: volcomp works, but compiles it again at every start."""

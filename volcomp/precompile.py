@@ -1,8 +1,8 @@
-"""`volcomp precompile`: compile everything now, for classes of processors, and keep the code with the package.
+"""Compile all code ahead, for classes of processors, and keep it with the package: `volcomp precompile`.
 
-For wheels and container images: whoever starts from them never waits for a compiler, on any machine of these classes.
-A process of its own does each class, since numba compiles for one processor a process, and works on small volumes of
-every kind, since a loop is compiled for the types that it is called with.
+Programs from such a wheel or container image never wait for a compiler, on any machine of these classes. Each class has
+a process of its own, since numba compiles for one processor a process. The process encodes small volumes of every kind,
+since numba compiles a loop for the types that it is called with.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .errors import TargetError, UnsupportedError
 from .models import CHOICES
 from .runtime import compiled, precompiled
 
-_QUICK, _WHOLE = 1, 5  # efforts, between which others search in ways of these two
+_QUICK, _WHOLE = 1, 5  # efforts; those between call the same loops
 
 
 class Made(NamedTuple):
-    """What was compiled for a class of processors."""
+    """The code compiled for a class of processors."""
 
     target: str
     files: int
@@ -37,11 +37,15 @@ class Made(NamedTuple):
 
 
 def precompile(targets: Sequence[str] = (), begin: Callable[[str], None] = lambda target: None) -> list[Made]:
-    """Compile for the named classes of processors, or for every one that this processor can run code for.
+    """Compile for classes of processors. Earlier code of a class is replaced when the new code is complete.
 
-    `begin` is called with each name. A class's code of an earlier time is replaced once there is all of the new.
-    Raises UnsupportedError where this processor is of no such class or compiling fails, and TargetError where the
-    package's folder cannot be written.
+    Parameters:
+        targets: names of classes; by default all whose code this processor can run.
+        begin: called with the name of each class before it is compiled.
+
+    Raises:
+        UnsupportedError: this processor cannot run the code of a class, or compiling fails.
+        TargetError: the package's folder cannot be written.
     """
     able = precompiled.runnable()
     missing = [name for name in targets if name not in able]
@@ -64,7 +68,7 @@ def precompile(targets: Sequence[str] = (), begin: Callable[[str], None] = lambd
 
 
 def _compile_for(name: str) -> Made:
-    """In a process that numba compiles for this class."""
+    """Compile for a class in a process whose numba targets it."""
     since = time.perf_counter()
     processor, features = precompiled.TARGETS[name]
     with tempfile.TemporaryDirectory(prefix=name, suffix=".part", dir=precompiled.FOLDER) as part:
@@ -91,8 +95,11 @@ def _compile_for(name: str) -> Made:
 
 
 def _volumes() -> Iterator[np.ndarray]:
-    """Small volumes (z, y, x) of every type, with what calls for a way of its own: outside air, many levels, gaps
-    between levels, one image; the first is as large as the search needs to look at a part of the voxels alone."""
+    """Yield small volumes (z, y, x) of every type, and with every property that has loops of its own.
+
+    These are outside air, many levels, gaps between levels, a single image, and a volume (the first) so large that the
+    search samples its voxels.
+    """
     rng = np.random.default_rng(0)
     yield _scan(rng, 24, 160).astype(np.uint16)
     scan = _scan(rng, 6, 48)
@@ -107,14 +114,14 @@ def _volumes() -> Iterator[np.ndarray]:
 
 
 def _scan(rng: np.random.Generator, depth: int, width: int) -> np.ndarray:
-    """Something like a CT: grey levels (z, y, x) of a noisy body, with zeros around it."""
+    """Return grey levels (z, y, x) like a CT: a noisy body with zeros around it."""
     z, y, x = np.indices((depth, width, width)).astype(float)
     body = 1000 + 300 * np.sin(x / 7) * np.cos(y / 9 + z / 5) + rng.normal(0, 4 + 20 * (x > y), z.shape)
     return np.where((x - width / 2) ** 2 + (y - width / 2) ** 2 > (0.45 * width) ** 2, 0, np.rint(body))
 
 
 def main(folder: str) -> None:
-    """Compile, in this process, what coding and decoding with every model calls."""
+    """Compile, in this process, the loops of encoding and decoding with every model."""
     with compiled.ahead(Path(folder)):
         for model in CHOICES:
             for volume in _volumes():

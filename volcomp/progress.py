@@ -1,4 +1,4 @@
-"""What is shown while the work goes on: progress bars on a terminal, silence in a pipe."""
+"""Progress bars on a terminal; nothing in a pipe."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from typing import Any
 from .errors import UnkeptWarning
 
 _silent = False
-_bars: list[Any] = []  # of tqdm, that are on the terminal now
+_bars: list[Any] = []  # of tqdm, now on the terminal
 
 
 def printable(text: str) -> str:
-    """`text` on one line and free of control characters and lone surrogates, which file names may hold."""
+    """Return `text` on one line, with control characters and lone surrogates, which file names may hold, escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def silence() -> None:
-    """No more bars from this process, nor what the command line says in their stead: it works for a batch, which has
-    one of its own."""
+    """Show no more bars and no warnings of unkept code in this process: it works for a batch, which has its own bar."""
     global _silent
     _silent = True
     warnings.filterwarnings("ignore", category=UnkeptWarning)
@@ -31,7 +30,7 @@ def silence() -> None:
 
 @contextmanager
 def progress_bar(label: str, voxels: int) -> Iterator[Callable[[int], None]]:
-    """Yields what to call with the number of voxels done; shows voxels per second and the time left."""
+    """Show voxels per second and the time left; yield a function to call with the number of voxels done."""
     if _silent or not sys.stderr.isatty() or voxels == 0:
         yield lambda done: None
         return
@@ -46,32 +45,33 @@ def progress_bar(label: str, voxels: int) -> Iterator[Callable[[int], None]]:
 
 
 class Wait:
-    """Says that something is going on, and for how long it has been, once that is a second: before the progress bar,
-    or where there is none on a line of its own, which is gone when the work goes on. For a terminal.
+    """Shows on a terminal what the program waits for and for how long, from the first second on.
 
-    Used as a context. What is waited for may begin again before it is done, and on several threads.
+    The text is the label of the progress bar, or without a bar a line of its own, cleared when the wait ends. Used as a
+    context. Waits may overlap, on several threads.
     """
 
-    PATIENCE, STEP = 1.0, 0.25  # seconds: before a word is said, and between two
+    PATIENCE, STEP = 1.0, 0.25  # seconds: before the first text, and between updates
 
     def __init__(self, what: Callable[[], str]) -> None:
         self._what = what
         self._lock, self._over = Lock(), Event()
-        self._depth, self._since, self._before = 0, 0.0, 0.0  # seconds that earlier waits took
-        self._bar: Any = None  # that says so now
-        self._label = ""  # what it says at other times
+        self._depth, self._since = 0, 0.0  # waits now, and when the first of them began
+        self._before = 0.0  # seconds of earlier waits
+        self._bar: Any = None  # that shows the text now
+        self._label = ""  # its label at other times
         self._drawn = 0  # columns of the line
         self._thread = Thread(target=self._watch, daemon=True)
 
     def begin(self) -> None:
-        """The wait begins."""
+        """Begin a wait."""
         with self._lock:
             self._depth += 1
             if self._depth == 1:
                 self._since = time.perf_counter()
 
     def end(self) -> None:
-        """It is over."""
+        """End a wait."""
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
@@ -113,7 +113,7 @@ class Wait:
             sys.stderr.write("\r" + " " * self._drawn + "\r")
             sys.stderr.flush()
             self._drawn = 0
-            for bar in _bars:  # which may have come meanwhile
+            for bar in _bars:  # which may be new
                 bar.refresh()
         if self._bar is not None:
             if self._bar in _bars:
@@ -122,24 +122,24 @@ class Wait:
 
 
 class SeriesBar:
-    """The bar of a batch; `bar` is tqdm's, or None in a pipe."""
+    """The bar of a batch; `bar` is of tqdm, or None in a pipe."""
 
     def __init__(self, bar: Any, state: Callable[[], str]) -> None:
         self._bar, self._state = bar, state
 
     def show(self) -> None:
-        """Show the state as it is now."""
+        """Show the current state."""
         if self._bar is not None:
             self._bar.set_postfix_str(self._state())
 
     def advance(self) -> None:
-        """One series more is over."""
+        """Count one more series as finished."""
         if self._bar is not None:
             self._bar.update()
             self.show()
 
-    def say(self, line: str) -> None:
-        """A line on standard error, above the bar."""
+    def write_line(self, line: str) -> None:
+        """Write a line to standard error, above the bar."""
         line = printable(line)
         if self._bar is None:
             print(line, file=sys.stderr, flush=True)
@@ -149,7 +149,7 @@ class SeriesBar:
 
 @contextmanager
 def series_bar(count: int, state: Callable[[], str]) -> Iterator[SeriesBar]:
-    """A bar over so many series, with what `state` says beside it."""
+    """Show a bar of `count` series, with the text of `state` beside it."""
     if not sys.stderr.isatty() or count == 0:
         yield SeriesBar(None, state)
         return

@@ -1,1 +1,1 @@
-"""A folder of files <-> `.vcz`: DICOM series as volumes, all other bytes kept, every file back byte for byte."""
+"""Archive a folder as a `.vcz`: image series as volumes, all other bytes kept. Files are restored byte for byte."""

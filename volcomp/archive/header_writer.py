@@ -58,8 +58,9 @@ def _columns(records: list[tuple[Format, bytes, bytes]]) -> list[list[bytes]]:
 
 
 def _cells(file_format: Format, before: bytes, after: bytes) -> list[tuple[int, bytes]]:
-    """The bytes before the first element, head and value of every element, the bytes after the voxels; by rising key.
+    """Cut a record into cells by increasing key.
 
+    The cells are the bytes before the first element, head and value of every element, and the bytes after the voxels.
     The last element may be that of the voxels, with its head alone.
     """
     cells: list[tuple[int, bytes]] = []

@@ -1,1 +1,1 @@
-"""Many series at once: a tree of folders <-> a tree of `.vcz`, over the cores of one machine or a Dask cluster."""
+"""Many series at once: archive a tree of folders, or restore it, with the cores of a machine or a Dask cluster."""

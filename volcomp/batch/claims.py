@@ -1,8 +1,8 @@
-"""Who works on what, where several batches have one target: locks that the operating system takes back from the dead.
+"""Claims on series, if several batches share a target: file locks that end with their process.
 
-A claim is a file in a hidden folder of the target, locked with `flock` for as long as the work lasts. Unlike a file
-whose presence alone would say so, it cannot outlive its process, on this machine or, over NFS, on another. The file
-says who has it, for people. Beside it is a folder for what is half done; both go when the work ends.
+A claim is a file in a hidden folder of the target, locked with `flock` while the work lasts. Unlike the mere presence
+of a file, a lock cannot outlive its process, on this machine or, over NFS, on another. The file has host and process of
+the owner, for people. A folder beside it holds unfinished work. Both are removed when the work ends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOLDER = ".volcomp-batch"
 
 
 def check() -> None:
-    """UnsupportedError where the system has no locks that a batch could use."""
+    """Raise UnsupportedError if the system has no file locks."""
     if fcntl is None:
         raise UnsupportedError(
             "volcomp batch needs the file locks of Linux or macOS, which this system lacks: compress one folder after "
@@ -40,14 +40,14 @@ def check() -> None:
 
 @contextmanager
 def claim(root: Path, name: str) -> Iterator[Path | None]:
-    """A new folder for the work on `name` under the target `root`; None where somebody else is at it."""
+    """Yield a new folder for the work on `name` under the target `root`; None if another process has the claim."""
     key = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
     with _locked(root / FOLDER / f"{key}.lock", wait=False) as owned:
         if not owned:
             yield None
             return
         scratch = root / FOLDER / key
-        shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
+        shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
         try:
             with target_errors(root):
                 scratch.mkdir()
@@ -58,13 +58,13 @@ def claim(root: Path, name: str) -> Iterator[Path | None]:
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Wait until no other batch is in this block for the same target."""
+    """Hold the lock of the report; wait until no other batch of the same target holds it."""
     with _locked(root / FOLDER / "report.lock", wait=True):
         yield
 
 
 def sweep(root: Path) -> None:
-    """Remove what killed processes have left, and the hidden folder if nobody is at work."""
+    """Remove what killed processes have left, and the hidden folder if no process is at work."""
     for key in {path.stem for path in (root / FOLDER).glob("*")}:
         with _locked(root / FOLDER / f"{key}.lock", wait=False) as owned:
             if owned:
@@ -75,21 +75,21 @@ def sweep(root: Path) -> None:
 
 @contextmanager
 def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock on a file that is there no longer than it is held; yields False where another has it."""
+    """Hold the lock on a file, which exists only while it is locked; yield False if another process holds it."""
     with target_errors(path.parent.parent):
         file = _acquire(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield file is not None
     finally:
         if file:
-            path.unlink(missing_ok=True)  # before the lock goes: who gets it next sees that it is worth nothing
+            path.unlink(missing_ok=True)  # before the release, so that the next holder sees that its file is gone
             file.close()
 
 
 def _acquire(path: Path, how: int) -> TextIO | None:
     while True:
         path.parent.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError), ExitStack() as stack:  # the folder or the file went with those who had it
+        with suppress(FileNotFoundError), ExitStack() as stack:  # another process has removed the folder or the file
             file = stack.enter_context(path.open("a"))
             try:
                 fcntl.flock(file, how)
@@ -102,7 +102,7 @@ def _acquire(path: Path, how: int) -> TextIO | None:
                         "locks, or name a folder elsewhere"
                     ) from error
                 raise
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else its last owner has removed it meanwhile
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else its last owner has removed it
                 file.truncate(0)
                 print(socket.gethostname(), os.getpid(), file=file, flush=True)
                 stack.pop_all()

@@ -1,7 +1,7 @@
-"""What there is to do: the series in a tree or a list, and the name that each has in the target.
+"""The jobs of a batch: the series in a tree or a list, and the name of each in the target.
 
-A folder that holds files and no folders is a series. The files beside folders (a DICOMDIR, a note) become an archive of
-their own, so that the whole tree comes back and none is too large for its sake.
+A folder that holds files and no folders is a series. Files beside folders (a DICOMDIR, a note) become a separate
+archive, so that the whole tree can be restored and no archive grows by them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ LOOSE = "+files"  # the name of the files beside folders; no folder may have it
 
 @dataclass(frozen=True)
 class Job:
-    """One series, or one archive on the way back. Paths are absolute, since other machines may do the work."""
+    """One series to archive, or one archive to restore. Paths are absolute, since other machines may do the work."""
 
-    name: str  # relative POSIX path of the series; its archive's without the suffix
+    name: str  # relative POSIX path of the series, and of its archive without the suffix
     source: Path
     target: Path
 
     @property
     def loose(self) -> bool:
-        """Whether this is about the files beside folders."""
+        """Return whether the job is for the files beside folders."""
         return self.name.rpartition("/")[2] == LOOSE
 
     def inputs(self) -> list[Path]:
-        """What to archive. Raises UnsupportedError where it cannot be listed."""
+        """Return the paths to archive. Raises UnsupportedError if they cannot be listed."""
         if not self.loose:
             return [self.source]
         with source_errors(self.source):
@@ -41,7 +41,7 @@ class Job:
 
 
 def find(source: Path, target: Path, *, decompress: bool) -> list[Job]:
-    """All jobs, in the order of their names, or of the list's lines. Raises UnsupportedError where there are none."""
+    """Return all jobs in the order of their names, or of the lines of the list. Raises UnsupportedError without any."""
     source, target = (Path(os.path.abspath(path)) for path in (source, target))
     with source_errors(source):
         source.stat()
@@ -69,7 +69,7 @@ def _target(root: Path, name: str, decompress: bool) -> Path:
 
 
 def _series(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
-    """(name, folder) of every series in a tree, and of the files beside folders."""
+    """Yield (name, folder) of every series in a tree, and of the files beside folders."""
     for folder, folders, files in _walk(source, target, ()):
         name = folder.relative_to(source).as_posix()
         if folder.name == LOOSE:
@@ -83,7 +83,7 @@ def _series(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _archives(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
-    """(name, file) of every archive in a tree; what else lies there is left alone."""
+    """Yield (name, file) of every archive in a tree; other files are ignored."""
     for folder, _, files in _walk(source, None if source == target else target, ()):
         for file in files:
             if file.endswith(SUFFIX) and file != SUFFIX:
@@ -93,8 +93,10 @@ def _archives(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
 def _walk(
     folder: Path, without: Path | None, above: tuple[tuple[int, int], ...]
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """As `os.walk`, through links to folders too, though not in circles; a folder that cannot be listed seems empty,
-    so that its series fails with a reason and the others go on."""
+    """List a tree like `os.walk`, following links but not in circles.
+
+    A folder that cannot be listed counts as empty, so that only its series fails, with a reason.
+    """
     try:
         status = folder.stat()
         with os.scandir(folder) as entries:
@@ -113,8 +115,11 @@ def _walk(
 
 
 def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path]]:
-    """(name, place) for every line. A relative one is meant from the current folder, and keeps its shape in the target;
-    an absolute one keeps it without the first slash, so that names do not depend on what else is in the list."""
+    """Yield (name, path) for every line of a list.
+
+    A relative path starts at the current folder and is the name. Of an absolute path, the name is all but the first
+    slash, so that names do not depend on other lines.
+    """
     with source_errors(path):
         data = path.read_bytes()
     if b"\0" in data:

@@ -1,6 +1,6 @@
-"""How much memory a series needs, judged before it is begun from its files' sizes and one header; how much there is.
+"""The memory that a series needs, estimated from its files' sizes and one header before it starts; and what is free.
 
-The figures bound what series of the corpus took, 0.7 to 52 MB of CT and MR (`docs/batch.md`).
+The constants bound the measured need of series of the corpus, 0.7 to 52 MB of CT and MR (`docs/batch.md`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..archive.opening import opened
-from ..codec.encode import FIT_VOXELS, SLAB_HEIGHT, TALL_SLAB_HEIGHT
+from ..codec.encode import SLAB_HEIGHT, TALL_SLAB_HEIGHT, TUNING_VOXELS
 from ..codec.engines import GROUP_VOXELS
 from ..constants import EFFORT
 from ..container.header import SLAB_VOXELS
@@ -23,21 +23,21 @@ from .jobs import Job
 from .work import How
 
 PROCESS = 500 << 20  # Python, numba and torch
-_SLAB = 24  # bytes for every voxel of a slab at work, while it is coded; and of one that waits to be written
-# Or before, while its linear stage is fitted: bytes for every voxel, and for those that the search looks at.
+_SLAB = 24  # bytes per voxel of a slab, while it is encoded and until it is written
+# While its linear stage is fitted: bytes per voxel; bytes per voxel of the search, and how many voxels it looks at.
 _LEVELS, _SEARCH, _SEARCHED = 16, 1100, 1 << 16
-_FIT, _FIT_VOXEL = 900 << 20, 16  # what a fit of the model takes besides, and for every voxel that it learns from
-_CUDA = 3 << 30  # an allowance for what CUDA itself takes; not measured
-_FREE_SHARE = 0.8  # of the free memory, where nothing else is said
+_TUNING, _TUNING_VOXEL = 900 << 20, 16  # bytes of fine-tuning, constant and per voxel that it learns from
+_CUDA = 3 << 30  # an allowance for CUDA itself; not measured
+_FREE_SHARE = 0.8  # of the free memory, by default
 
 
 def of_process(how: How) -> int:
-    """What a process takes by itself, which series that share one need but once."""
+    """Return the bytes of a process without a series; series that share a process need them only once."""
     return PROCESS + _CUDA * (how.options.device == "cuda")
 
 
 def need_of(how: How, job: Job, threads: int) -> int:
-    """Bytes of memory that a job may take at its peak, the process around it included."""
+    """Return the peak memory of a job in bytes, with its process."""
     try:
         on_gpu = how.options.device == "cuda"
         need = (
@@ -47,31 +47,31 @@ def need_of(how: How, job: Job, threads: int) -> int:
         )
         return need + _CUDA * on_gpu
     except (OSError, VolcompError):
-        return PROCESS  # it will fail at once, with a reason
+        return PROCESS  # the job will fail at once, with a reason
 
 
 def _compressing(job: Job, threads: int, effort: int, on_gpu: bool) -> int:
     sizes = {path: path.stat().st_size for place in job.inputs() for path in _files(place)}
     largest = max(sizes, key=lambda path: sizes[path], default=None)
     image = read_image(largest, "") if largest else None
-    if largest is None or image is None:  # no pixels that are coded as voxels, as far as one file can tell
+    if largest is None or image is None:  # one file suggests that none is coded as a volume
         return PROCESS
-    # As if all files were alike, and headers nothing.
+    # All files are taken to be alike, with headers of no size.
     volume = max(image.pixel_bytes, min(sum(sizes.values()), len(sizes) * image.pixel_bytes, MAX_VOLUME_BYTES))  # bytes
     voxels = volume * 8 // image.bits
     height = 3 * (SLAB_HEIGHT if effort < 9 else TALL_SLAB_HEIGHT) // 2  # of the tallest slab
     slab = min(height * image.rows * image.columns, voxels, SLAB_VOXELS)
     at_work = min(threads, -(-voxels // slab))
-    walked = min(voxels, GROUP_VOXELS) if on_gpu else at_work * slab
-    need = PROCESS + max(_SLAB * walked, at_work * (_LEVELS * slab + _SEARCH * min(slab, _SEARCHED)))
+    coded = min(voxels, GROUP_VOXELS) if on_gpu else at_work * slab
+    need = PROCESS + max(_SLAB * coded, at_work * (_LEVELS * slab + _SEARCH * min(slab, _SEARCHED)))
     if effort <= EFFORT:
         return need
-    # What is coded twice is held until it is known which is smaller.
-    return need + 2 * volume + _FIT + _FIT_VOXEL * min(voxels, 2 * FIT_VOXELS)
+    # Both results, with and without fine-tuning, are in memory until the smaller is known.
+    return need + 2 * volume + _TUNING + _TUNING_VOXEL * min(voxels, 2 * TUNING_VOXELS)
 
 
 def _files(place: Path) -> Iterator[Path]:
-    """The file, or all files in the folder."""
+    """Yield a file, or all files in a folder."""
     if not place.is_dir():
         yield place
     for here, _, names in os.walk(place, followlinks=True):
@@ -91,7 +91,7 @@ def _restoring(job: Job, threads: int, on_gpu: bool) -> int:
 
 
 def available() -> int:
-    """A share of the memory that is free now, here or in the control group (of a container, or of a job of SLURM)."""
+    """Return a share of the free memory of the machine or its control group (of a container, or of a SLURM job)."""
     free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():

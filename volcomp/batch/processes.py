@@ -1,8 +1,8 @@
-"""Worker processes: job after job down a pipe, a row back for each.
+"""Worker processes: they receive jobs through pipes and send a row for each.
 
-A process serves one series at a time, since one that the system kills for its memory must cost its own series alone. On
-a GPU it serves several, each on a thread with a pipe of its own: only within a process do slabs of several volumes run
-together (`gpu/batcher.py`).
+A process does one series at a time, so that only this series fails if the system kills the process for its memory. On a
+GPU a process does several, each on a thread with its own pipe: a GPU advances slabs of several volumes together only if
+they are in one process (`gpu/batcher.py`).
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from .jobs import Job
 from .report import FAILED, Row
 from .work import How, perform
 
-_PATIENCE = 20.0  # seconds for a process to clean up after itself
+_PATIENCE = 20.0  # seconds for a process to clean up
 
 
 class Process:
-    """A process with so many lanes, on the GPU of that name or on none."""
+    """A process with `lanes` lanes, on the GPU named `gpu` or on none."""
 
     def __init__(self, how: How, gpu: str | None, lanes: int) -> None:
         self.gpu = gpu
-        # A fresh interpreter: a copy of this one would share the locks that other threads hold at the moment.
+        # A fresh interpreter: a fork would inherit locks that other threads hold.
         context = multiprocessing.get_context("spawn")
         pipes = [context.Pipe() for _ in range(lanes)]
-        theirs = [pipe for _, pipe in pipes]
-        self._process = context.Process(target=_serve, args=(theirs, how, gpu), daemon=True)
-        with _deaf():
+        child_ends = [pipe for _, pipe in pipes]
+        self._process = context.Process(target=_serve, args=(child_ends, how, gpu), daemon=True)
+        with _interrupts_blocked():
             self._process.start()
-        for pipe in theirs:
+        for pipe in child_ends:
             pipe.close()
         self.lanes = [Lane(self, pipe) for pipe, _ in pipes]
         self.gone = False
 
     @property
     def busy(self) -> int:
-        """How many of its lanes are at work."""
+        """Return the number of lanes at work."""
         return sum(lane.job is not None for lane in self.lanes)
 
-    def epitaph(self) -> str:
-        """What became of a process that went by itself."""
+    def exit_reason(self) -> str:
+        """Return why the process has died."""
         self._process.join()
         code = self._process.exitcode
         reason = f"signal {-code}" if code and code < 0 else f"exit code {code}"
@@ -58,22 +58,22 @@ class Process:
         return f"the process that worked on it ended with {reason}{hint}"
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the process at once."""
         self._process.kill()
 
     @staticmethod
     def end(processes: Sequence[Process]) -> None:
-        """End processes, those at work too."""
+        """End processes, also busy ones."""
         for process in processes:
             process._process.terminate()
         for process in processes:
             process._process.join(_PATIENCE)
             process.kill()
-            process._process.join()  # it holds its locks until it is gone
+            process._process.join()  # its locks last until then
 
 
 class Lane:
-    """One series at a time of a process: the pipe to it, what it is at, and what that needs."""
+    """One series at a time of a process: the pipe, the job, and the bytes of memory that this needs."""
 
     def __init__(self, process: Process, pipe: Connection) -> None:
         self.process, self.pipe = process, pipe
@@ -81,26 +81,26 @@ class Lane:
         self.need = 0
 
     def start(self, job: Job, need: int, threads: int) -> None:
-        """Have it do a job."""
+        """Start a job."""
         self.job, self.need = job, need
-        with suppress(BrokenPipeError):  # it has died meanwhile, as `finish` will find
+        with suppress(BrokenPipeError):  # the process has died; `finish` reports it
             self.pipe.send((job, threads))
 
     def finish(self) -> Row:
-        """What became of the job, once the pipe is ready."""
+        """Return the row of the job, when the pipe is ready."""
         job, self.job = self.job, None
         assert job
         try:
             row: Row = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self.process.gone = True
-            return Row(job.name, status=FAILED, error=self.process.epitaph())
+            return Row(job.name, status=FAILED, error=self.process.exit_reason())
         return row
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that begin here never hear Ctrl-C, which a terminal sends to all: who leads the batch ends them."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Let processes that start here ignore Ctrl-C, which a terminal sends to all: the main process ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -109,16 +109,16 @@ def _deaf() -> Iterator[None]:
 
 
 def _serve(pipes: Sequence[Connection], how: How, gpu: str | None) -> None:
-    """A process' life: job after job, until it is terminated or whoever leads the batch is gone."""
+    """Do job after job, until the process is terminated or the main process has ended."""
     give_back_at_once()
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before anything asks which there are
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA lists the GPUs
     if len(pipes) == 1:
-        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGTERM, _exit)
         _work(pipes[0], how)
         return
-    signal.signal(signal.SIGTERM, _drop_all)
-    # For all of its life, since every series sets this for its own time, and these times overlap.
+    signal.signal(signal.SIGTERM, _exit_at_once)
+    # Here, since series set and reset this limit, and overlap.
     with threadpool_limits(1):
         lanes = [Thread(target=_work, args=(pipe, how), daemon=True) for pipe in pipes]
         for lane in lanes:
@@ -134,11 +134,11 @@ def _work(pipe: Connection, how: How) -> None:
             pipe.send(perform(job, how, threads))
 
 
-def _leave(number: int, frame: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not to be interrupted
+def _exit(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing may interrupt the cleanup
     sys.exit(1)
 
 
-def _drop_all(number: int, frame: Any) -> None:
-    """Threads cannot be interrupted; whoever leads the batch sweeps up what they had half done."""
+def _exit_at_once(number: int, frame: Any) -> None:
+    """Exit without cleanup, since threads cannot be interrupted. The main process removes their unfinished work."""
     os._exit(1)

@@ -1,7 +1,7 @@
-"""`batch.csv`: a row for every series, kept whole whoever writes to it and whenever they are stopped.
+"""`batch.csv`: a row for every series, consistent under several writers and interrupts.
 
-A row is appended, or where the series has one already the file is made anew beside the old one and renamed; both under
-a lock, and after reading what others have appended since.
+A new row is appended. If the series has a row already, a new file is written beside the old one and renamed. Both
+happen under a lock, after reading what other batches have appended.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ DONE, FAILED = "done", "failed"
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one series."""
+    """The result of one series."""
 
-    path: str  # of the series, relative to the tree; its archive is this and .vcz
+    path: str  # of the series, relative to the tree; with .vcz, that of its archive
     files: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    seconds: float = 0.0  # 0 for what was found done and had no row
+    seconds: float = 0.0  # 0 if the series was already done but had no row
     sha256: str = ""  # of the archive, in both directions
     status: str = DONE
     error: str = ""  # one sentence
@@ -39,41 +39,41 @@ _COLUMNS = [field.name for field in fields(Row)]
 
 
 class Report:
-    """The rows of a target's report; `rows` is as of the last look at the file."""
+    """The report of a target; `rows` is its content when it was last read."""
 
     def __init__(self, root: Path) -> None:
         self._root, self._path = root, root / NAME
         self.rows: dict[str, Row] = {}
-        self._data = b""  # of the file, to see what is new in it: inode numbers come back, and clocks are coarse
+        self._data = b""  # of the file, to find what is new: inode numbers are reused, and clocks are coarse
 
     def refresh(self) -> None:
-        """Look at the file."""
+        """Read the file."""
         with self._locked():
             pass
 
     def add(self, row: Row) -> None:
-        """Add the row of a series, in place of the one that it may have. Raises TargetError."""
+        """Add the row of a series, replacing an earlier one. Raises TargetError."""
         with self._locked():
             known = self.rows.get(row.path)
             if known and known.status == row.status == DONE and (known.sha256, row.seconds) == (row.sha256, 0):
-                return  # somebody else did it, and knows how long it took
+                return  # another batch did it, and its row has the duration
             self.rows[row.path] = row
-            if known or not self._data.endswith(b"\n"):  # none yet, or cut amid a row when a machine crashed
+            if known or not self._data.endswith(b"\n"):  # no file yet, or its last row is cut after a crash
                 self._rewrite()
             else:
                 self._append(_text([astuple(row)]))
 
     def forget(self, stale: Collection[Row]) -> None:
-        """Take out, all at once, the rows of what is about to be tried again, unless others have replaced them."""
+        """Remove, in one step, the rows of series to be tried again, unless another batch has replaced them."""
         with self._locked():
-            going = {row.path for row in stale if self.rows.get(row.path) == row}
-            if going:
-                self.rows = {path: row for path, row in self.rows.items() if path not in going}
+            removed = {row.path for row in stale if self.rows.get(row.path) == row}
+            if removed:
+                self.rows = {path: row for path, row in self.rows.items() if path not in removed}
                 self._rewrite()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone with the file, of which everything is known."""
+        """Hold the lock of the file, and read what is new in it."""
         with claims.alone(self._root), target_errors(self._path):
             self._catch_up()
             yield
@@ -87,7 +87,7 @@ class Report:
         self._data = data
 
     def _append(self, data: bytes) -> None:
-        """All of it or nothing: what a full disk cuts off is taken back."""
+        """Append all of `data` or nothing: a partial write to a full disk is undone."""
         with self._path.open("ab") as file:
             try:
                 file.write(data)
@@ -111,7 +111,7 @@ def _text(lines: list[object]) -> bytes:
 
 
 def _parse(text: str) -> Iterator[Row]:
-    """The rows; a line that is none, such as one that was cut, is left out."""
+    """Yield the rows; a line that is not one, for instance a cut one, is skipped."""
     for line in csv.reader(io.StringIO(text, newline="")):
         try:
             path, files, bytes_in, bytes_out, seconds, *rest = line

@@ -1,4 +1,4 @@
-"""A batch from begin to end: find what there is to do, leave out what is done, do the rest, report each as it comes."""
+"""Run a batch: find the jobs, skip what is done, do the rest, and report each series when it is finished."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .memory import available, need_of
 from .report import DONE, FAILED, Report, Row
 from .work import CLAIMED, How
 
-_PAUSE = 1.0  # seconds before looking again at what another batch has claimed
+_PAUSE = 1.0  # seconds before trying again what another batch has claimed
 
 
 @dataclass
 class Totals:
-    """What a batch did, for the final line."""
+    """Counts of a batch, for the final line of the command."""
 
     series: int = 0
     done: int = 0  # by this batch
-    there: int = 0  # already
+    there: int = 0  # done before
     failed: int = 0
-    bytes_in: int = 0  # of those done
+    bytes_in: int = 0  # of the series done by this batch
     bytes_out: int = 0
     seconds: float = 0.0
 
@@ -49,15 +49,24 @@ def run(
 ) -> Totals:
     """Archive a tree of series into `target`, or restore a tree of archives; only what is missing.
 
-    With `scheduler` on the Dask cluster of that address, else with `jobs` processes here. `memory` is what to stay
-    within, in bytes. Raises VolcompError where the batch as a whole is impossible; a series that fails is told on
-    standard error and in the report.
+    Parameters:
+        source: a tree, or a list of paths, one a line.
+        target: the folder of the archives, or of the restored series.
+        options: see `options.EncodeOptions`; for restoring, those of decoding count.
+        decompress: restore.
+        jobs: series at a time on this machine; by default one per core, or with cuda four per GPU.
+        memory: bytes that the jobs may need together; by default a share of the free memory.
+        scheduler: the address of a Dask cluster that does the work.
+
+    Raises:
+        VolcompError: the batch as a whole is impossible. A series that fails is reported on standard error and in the
+            report.
     """
     begin = time.perf_counter()
     claims.check()
     check_options(options)
     found = find(source, target, decompress=decompress)
-    # Of many processes none may take a GPU that others take as well: one that asks for it has it to itself.
+    # "auto" would let many processes compete for one GPU; with "cuda" each GPU has one process.
     if options.device == "auto":
         options = replace(options, device="cpu")
     how = How(Path(os.path.abspath(target)), decompress, options)
@@ -79,7 +88,7 @@ def run(
                     report.add(row)
                     _count(totals, row)
                     if row.status == FAILED:
-                        bar.say(f"failed: {row.path}: {row.error}")
+                        bar.write_line(f"failed: {row.path}: {row.error}")
                     bar.advance()
     finally:
         claims.sweep(how.root)
@@ -88,7 +97,7 @@ def run(
 
 
 def _is_done(job: Job, row: Row | None, decompress: bool) -> bool:
-    """Whether it was done before and nobody has touched it since, as far as can be seen without reading it."""
+    """Return whether a job was done before and its output seems unchanged, judged without reading it."""
     if row is None or row.status != DONE:
         return False
     try:
@@ -98,7 +107,7 @@ def _is_done(job: Job, row: Row | None, decompress: bool) -> bool:
 
 
 def _rows(crew: Machine | Cluster, jobs: list[Job]) -> Iterator[Row]:
-    """The rows of all jobs. What another batch has claimed is asked for again until it is done, or free to be done."""
+    """Yield the rows of all jobs. A series that another batch has claimed is tried again until it is done or free."""
     while jobs:
         claimed = set()
         for row in crew.run(jobs):
@@ -114,7 +123,7 @@ def _rows(crew: Machine | Cluster, jobs: list[Job]) -> Iterator[Row]:
 def _count(totals: Totals, row: Row) -> None:
     if row.status == FAILED:
         totals.failed += 1
-    elif row.seconds == 0:  # it was there, only its row was missing
+    elif row.seconds == 0:  # done before; only its row was missing
         totals.there += 1
     else:
         totals.done += 1
@@ -123,7 +132,7 @@ def _count(totals: Totals, row: Row) -> None:
 
 
 def _state(totals: Totals, running: list[str]) -> str:
-    """What stands beside the bar."""
+    """Return the text beside the bar."""
     ratio = f"ratio {totals.bytes_in / totals.bytes_out:.2f}" if totals.bytes_out else ""
     failed = f"{totals.failed} failed" if totals.failed else ""
     at = "at " + ", ".join(running) if running else ""

@@ -1,7 +1,6 @@
-"""The work on one series, wherever it is done: claim it, write beside, give it its name when it is whole.
+"""The work on one series: claim it, write beside the target, rename when complete.
 
-Whatever is there already is not made again, so that doing a job twice, as a cluster may which has lost a worker, is as
-good as once.
+Existing output is not made again. So a job may run twice, as happens if a cluster loses a worker.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from .claims import claim
 from .jobs import Job
 from .report import FAILED, Row
 
-CLAIMED = "claimed"  # status of a row for what another batch is at; never written
+CLAIMED = "claimed"  # status of a series that another batch works on; never written to the report
 
 
 @dataclass(frozen=True)
 class How:
-    """What holds for all jobs of a batch."""
+    """Settings of all jobs of a batch."""
 
     root: Path  # the target
     decompress: bool
@@ -39,7 +38,7 @@ class How:
 
 
 def perform(job: Job, how: How, threads: int) -> Row:
-    """Do a job if it is not done; whatever goes wrong becomes a row, since the others must go on."""
+    """Do a job unless it is done. Every failure becomes a row, since other jobs must continue."""
     silence()
     begin = time.perf_counter()
     try:
@@ -56,13 +55,13 @@ def perform(job: Job, how: How, threads: int) -> Row:
         sentence = str(error)
     except MemoryError:
         sentence = "there is not enough memory for the work; give it a machine with more, or fewer neighbours: --jobs"
-    except Exception as error:  # a bug or an odd failure of the system: of this series, not of the batch
+    except Exception as error:  # a bug or a failure of the system fails the series, not the batch
         sentence = f"it failed in a way that was not foreseen: {type(error).__name__}: {error}"
     return Row(job.name, seconds=round(time.perf_counter() - begin, 3), status=FAILED, error=sentence)
 
 
 def _row(job: Job, how: How) -> Row:
-    """The facts of what is done, from the archive."""
+    """Return the row of a finished job, with counts from the archive."""
     archive = job.source if how.decompress else job.target
     with opened(archive) as reader:
         entries = manifest_of(reader).files
@@ -74,19 +73,19 @@ def _row(job: Job, how: How) -> Row:
 
 
 def _compress(job: Job, how: How, threads: int, scratch: Path) -> bool:
-    """Write the archive; False where there is one."""
+    """Write the archive; return False if it exists."""
     if os.path.lexists(job.target):
         return False
     made = scratch / job.target.name
     compress(job.inputs(), made, replace(how.options, threads=threads))
     with target_errors(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        _give_name(made, job.target)
+        _publish(made, job.target)
     return True
 
 
-def _give_name(made: Path, target: Path) -> None:
-    """Rename, but never over a file: where locks do not reach from machine to machine, the first to finish wins."""
+def _publish(made: Path, target: Path) -> None:
+    """Rename, but never over a file: if locks do not work between machines, the first to finish wins."""
     try:
         os.link(made, target)
     except FileExistsError:
@@ -98,7 +97,7 @@ def _give_name(made: Path, target: Path) -> None:
 
 
 def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
-    """Write the files; False where all are there."""
+    """Write the files; return False if all exist."""
     with opened(job.source) as reader:
         manifest = manifest_of(reader)
     if job.target == how.root and any(entry.name == report.NAME for entry in manifest.files):
@@ -106,7 +105,7 @@ def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
             f"{job.source} holds a file {report.NAME}, which would replace this batch's own; "
             "restore it elsewhere with volcomp decompress"
         )
-    if _is_there(manifest, job.target):
+    if _is_complete(manifest, job.target):
         return False
     made = scratch / job.target.name
     restore(job.source, made, replace(how.options.decoding, threads=threads))
@@ -114,13 +113,13 @@ def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
         job.target.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.rename(made, job.target)
-        except OSError:  # the folder is there, from files beside folders or a batch that was killed: add to it
+        except OSError:  # the folder exists, from files beside folders or a killed batch
             move_into(made, job.target)
     return True
 
 
-def _is_there(manifest: Manifest, target: Path) -> bool:
-    """Whether the folder holds all files of an archive. Raises TargetError for one that is not the archive's."""
+def _is_complete(manifest: Manifest, target: Path) -> bool:
+    """Return whether a folder holds all files of an archive. Raises TargetError for a file of another size."""
     if not target.is_dir():
         return False
     complete = all((target / name).is_dir() for name in manifest.folders)

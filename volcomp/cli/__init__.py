@@ -1,4 +1,4 @@
-"""The command `volcomp`: one file for each of its commands. The library is imported only when there is work."""
+"""The command `volcomp`, one file for each subcommand. The library is imported only when it is needed."""
 
 from .main import main
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their values may be."""
+"""Options that several commands share, and parsers of their values."""
 
 from __future__ import annotations
 
@@ -10,78 +10,78 @@ from ..errors import UnsupportedError
 from ..models import CHOICES, DEFAULT
 from ..options import DecodeOptions, EncodeOptions
 
-Commands = Any  # what argparse calls a private class
+Commands = Any  # a private class of argparse
 
 
 def device() -> argparse.ArgumentParser:
-    """`--device`."""
+    """Make the parser of `--device`."""
     made = argparse.ArgumentParser(add_help=False)
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to run the model")
     return made
 
 
 def work() -> argparse.ArgumentParser:
-    """`--device` and `--threads`."""
+    """Make the parser of `--device` and `--threads`."""
     made = argparse.ArgumentParser(add_help=False, parents=[device()])
     made.add_argument("--threads", type=positive, metavar="N", help="how many threads to use (default: all cores)")
     return made
 
 
 def encoding() -> argparse.ArgumentParser:
-    """`--model`, `--effort` and `--verify`."""
+    """Make the parser of `--model`, `--effort` and `--verify`."""
     made = argparse.ArgumentParser(add_help=False)
     made.add_argument(
         "--model",
         choices=CHOICES,
         default=DEFAULT,
         help=f"from the fastest to the smallest files: turbo, fast, base; default: {DEFAULT}. paper is the published "
-        "predictor, kept to be compared with: slow in both directions, with a step of its LSTM for every neighbour of "
-        "every voxel, and larger files",
+        "predictor, for comparison: larger files, and slow in both directions, since its LSTM makes a step for every "
+        "neighbour of every voxel",
     )
     made.add_argument(
         "--effort",
         type=int,
         default=EFFORT,
         metavar="1-9",
-        help="1 to 4: less search, faster; 5: default; 6 to 9: fit the model to every volume, which takes up to ten "
-        "times as long and needs torch (files are as fast to restore)",
+        help="1 to 4: less search, faster; 5: default; 6 to 9: fine-tune the model to every volume, which takes up to "
+        "ten times as long and needs torch (files are as fast to restore)",
     )
     made.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="decode what was written and compare, before saying done (default: yes)",
+        help="decode the output and compare it with the input (default: yes)",
     )
     return made
 
 
 def as_json() -> argparse.ArgumentParser:
-    """`--json`."""
+    """Make the parser of `--json`."""
     made = argparse.ArgumentParser(add_help=False)
     made.add_argument("--json", action="store_true", help="print one line of JSON instead of text")
     return made
 
 
 def encode_options(options: argparse.Namespace) -> EncodeOptions:
-    """As they were given."""
+    """Return the options of encoding."""
     threads = getattr(options, "threads", None)
     return EncodeOptions(options.model, options.effort, options.verify, threads, options.device)
 
 
 def decode_options(options: argparse.Namespace) -> DecodeOptions:
-    """As they were given."""
+    """Return the options of decoding."""
     return DecodeOptions(options.threads, options.device)
 
 
 def positive(text: str) -> int:
-    """'8'."""
+    """Parse a number of threads or jobs, for instance '8'."""
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1024")
     return int(text)
 
 
 def size(text: str) -> int:
-    """'16G', '500M' or '16000000000'; units of 1000."""
+    """Parse a number of bytes, for instance '16G', '500M' or '16000000000'; units are powers of 1000."""
     number = text.upper().removesuffix("B")
     unit = "KMGT".find(number[-1:]) + 1 if number else 0
     number = number[:-1] if unit else number
@@ -91,7 +91,7 @@ def size(text: str) -> int:
 
 
 def slices(text: str) -> slice:
-    """'40:44', '40:', ':44' or '40'. Raises UnsupportedError, since argparse would put lines of usage before it."""
+    """Parse '40:44', '40:', ':44' or '40'. Raises UnsupportedError, since argparse would print its usage first."""
     first, colon, end = text.partition(":")
     if not all(part.isdecimal() or (colon and not part) for part in ((first, end) if colon else (first,))):
         raise UnsupportedError(f"--slices {text!r} is no range of slices: give one such as 40:44, 40:, :44 or 40")

@@ -1,4 +1,4 @@
-"""`volcomp batch`."""
+"""The command `volcomp batch`."""
 
 from __future__ import annotations
 
@@ -12,34 +12,32 @@ from .output import fail, megabytes
 
 
 def add(commands: Commands) -> None:
-    """The command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "batch",
         parents=[encoding(), device(), as_json()],
-        help="a tree of series to a tree of archives, and back",
-        description="Archive every series of a tree, or of a list, as a file of its own; or restore a tree of "
-        "archives. Only what is missing is done, so that the same command goes on where another was stopped. "
-        "DEST/batch.csv says what became of each.",
+        help="archive or restore a tree of series",
+        description="Archive every series of a tree, or of a list, as a separate file; or restore a tree of archives. "
+        "Only what is missing is done, so that the same command continues after a stop. DEST/batch.csv has the result "
+        "for each series.",
     )
-    parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="folder, or a list with the path of a series a line"
-    )
-    parser.add_argument("dest", type=Path, metavar="DEST", help="folder for the archives, which is made if need be")
-    parser.add_argument("--decompress", action="store_true", help="the way back: SOURCE holds archives")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder, or a list of series with one path a line")
+    parser.add_argument("dest", type=Path, metavar="DEST", help="folder for the archives, made if it does not exist")
+    parser.add_argument("--decompress", action="store_true", help="restore: SOURCE holds archives")
     parser.add_argument(
         "--jobs", type=positive, metavar="N", help="series at a time (default: one per core, with cuda four per GPU)"
     )
     parser.add_argument(
-        "--memory", type=size, metavar="SIZE", help="such as 16G: begin no series that would take more altogether"
+        "--memory", type=size, metavar="SIZE", help="for instance 16G: memory that all running series may need together"
     )
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work, as tcp://host:8786"
+        "--scheduler", metavar="ADDRESS", help="use the Dask cluster of this scheduler, for instance tcp://host:8786"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compress or restore a tree."""
+    """Archive or restore a tree."""
     from ..batch.run import run as run_batch
     from ..runtime.compiled import check
 

@@ -1,4 +1,4 @@
-"""`volcomp compress`."""
+"""The command `volcomp compress`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .output import files, megabytes, working
 
 
 def add(commands: Commands) -> None:
-    """The command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "compress",
         parents=[encoding(), work(), as_json()],
         help="archive folders and files",
-        description="Archive folders and files; DICOM series are coded as volumes, all other "
-        "files are kept under zstd. Names and bytes come back, modes and times do not.",
+        description="Archive folders and files. DICOM series are coded as volumes, all other files by zstd. Names and "
+        "bytes are restored, modes and times are not.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="SERIES_DIR", help="folder or file")
     parser.add_argument(
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(facts: dict[str, Any], as_json: bool) -> None:
-    """The final line of `compress`."""
+    """Print the final line of `compress`."""
     if as_json:
         print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in facts.items()}))
     else:

@@ -1,4 +1,4 @@
-"""`volcomp decompress`."""
+"""The command `volcomp decompress`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .output import fail, files, line, working
 
 
 def add(commands: Commands) -> None:
-    """The command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser("decompress", parents=[work()], help="restore the files of an archive")
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: the archived folder's name, here")
     parser.add_argument(
         "--slices",
         metavar="40:44",
-        help="only the images that hold these slices of a volume, counted along its normal from 0",
+        help="restore only the images of these slices of a volume, counted along its normal from 0",
     )
     parser.add_argument("--force", action="store_true", help="overwrite files of the same names in an existing DIR")
-    parser.add_argument("--salvage", action="store_true", help="of a damaged archive, restore what is undamaged")
+    parser.add_argument("--salvage", action="store_true", help="restore the undamaged files of a damaged archive")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Restore the files of an archive."""
     wanted = None if options.slices is None else slices(options.slices)
-    from ..archive.restore import restore  # once the arguments have been found good
+    from ..archive.restore import restore  # when the arguments are valid
 
     begin = time.perf_counter()
     with working(options):

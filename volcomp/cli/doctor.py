@@ -1,4 +1,4 @@
-"""`volcomp doctor`."""
+"""The command `volcomp doctor`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .output import printable_lines, working
 
 
 def add(commands: Commands) -> None:
-    """The command and its options."""
-    parser = commands.add_parser("doctor", parents=[as_json()], help="what this machine has, and what is amiss with it")
-    parser.set_defaults(run=run, goes_on=True)
+    """Add the command and its options."""
+    parser = commands.add_parser("doctor", parents=[as_json()], help="report what this machine has, and problems")
+    parser.set_defaults(run=run, unchecked=True)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say what this machine has."""
+    """Print what this machine has."""
     from ..doctor import as_text, examine
 
     found = examine(working(options))

@@ -1,4 +1,4 @@
-"""`volcomp info`."""
+"""The command `volcomp info`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .output import printable_lines
 
 
 def add(commands: Commands) -> None:
-    """The command and its options."""
-    parser = commands.add_parser("info", parents=[as_json()], help="what is inside an archive")
+    """Add the command and its options."""
+    parser = commands.add_parser("info", parents=[as_json()], help="show the contents of an archive")
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say what is inside an archive."""
+    """Print the contents of an archive."""
     from ..archive.describe import as_text, describe
 
     contents = describe(options.file)

@@ -1,6 +1,6 @@
-"""Arguments in, an exit code out; what goes wrong is one sentence on standard error.
+"""Run a command and return an exit code. An error is one sentence on standard error.
 
-Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 not possible, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command; return its exit code."""
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
-    for stream in (sys.stdout, sys.stderr):  # a name or a "×" must not fail on a terminal that lacks the character
+    for stream in (sys.stdout, sys.stderr):  # the terminal may lack a character of a name, or "×"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     give_back_at_once()
     try:
         code: int = options.run(options)
-        _say_what_is_not_kept(options)
-        sys.stdout.flush()  # here, where a closed pipe can still be answered
+        _warn_if_unkept(options)
+        sys.stdout.flush()  # here, where a closed pipe is still handled
         return code
     except KeyboardInterrupt:
         return fail("interrupted", options, _INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it again at exit
         return 1
     except VolcompError as error:
         return fail(str(error), options)
@@ -45,20 +45,20 @@ def main(arguments: list[str] | None = None) -> int:
         return fail("there is not enough memory for the work; try a smaller input or fewer threads", options)
 
 
-def _say_what_is_not_kept(options: argparse.Namespace) -> None:
-    """Once for a command, whatever it compiled: that the next one will compile it again."""
+def _warn_if_unkept(options: argparse.Namespace) -> None:
+    """Warn, once for a command, that compiled code could not be kept and will be compiled again."""
     compiled = sys.modules.get("volcomp.runtime.compiled")
-    if compiled and compiled.unkept() and options.run is not doctor.run:  # which says it its own way
+    if compiled and compiled.unkept() and options.run is not doctor.run:  # whose report includes it
         print("volcomp: " + printable(compiled.unkept()), file=sys.stderr)
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
-    """SIGTERM ends the work as Ctrl-C does, so that temporary files are removed."""
+    """End the work on SIGTERM as on Ctrl-C, so that temporary files are removed."""
     raise KeyboardInterrupt
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
+    """Make the parser of all commands."""
     made = argparse.ArgumentParser(
         prog="volcomp",
         description="Lossless compression of CT and MR series.",

@@ -1,4 +1,4 @@
-"""What commands say: one line for people, one line of JSON for scripts, one sentence for what went wrong."""
+"""Output of the commands: one line for people, one line of JSON for scripts, one sentence for an error."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 @contextmanager
 def working(options: argparse.Namespace) -> Iterator[None]:
-    """Around what may compile: says so on a terminal, while that lasts."""
+    """Show on a terminal that loops are compiled, while the block does it."""
     from ..progress import Wait
     from ..runtime import compiled
 
-    if not getattr(options, "goes_on", False):  # as the one does that says what is amiss
+    if not getattr(options, "unchecked", False):  # set by `doctor`, which reports the same
         compiled.check()
 
-    def what() -> str:
+    def label() -> str:
         return "compiling for this processor" + ("" if compiled.unkept() else ", once")
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UnkeptWarning)  # said when all is done
+        warnings.filterwarnings("ignore", category=UnkeptWarning)  # `main` warns at the end
         if getattr(options, "json", False) or not sys.stderr.isatty():
             yield
             return
-        with Wait(what) as wait, compiled.watched(wait.begin, wait.end):
+        with Wait(label) as wait, compiled.watched(wait.begin, wait.end):
             yield
 
 
 def fail(sentence: str, options: argparse.Namespace, code: int = 1) -> int:
-    """Say a sentence on standard error; returns the exit code."""
+    """Print a sentence on standard error; return the exit code."""
     if options.traceback:
         import traceback
 
@@ -50,7 +50,7 @@ def fail(sentence: str, options: argparse.Namespace, code: int = 1) -> int:
 
 
 def line(path: Path, done: Outcome, begin: float) -> str:
-    """What was done, in a line."""
+    """Return the final line of `decompress` and `verify`."""
     return printable(
         f"{path}: {files(done.files)}, {megabytes(done.packed_bytes)} in, "
         f"{megabytes(done.raw_bytes)} out, {time.perf_counter() - begin:.1f} s"
@@ -58,15 +58,15 @@ def line(path: Path, done: Outcome, begin: float) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """`printable`, line by line."""
+    """Apply `printable` to every line."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def files(count: int) -> str:
-    """How many."""
+    """Format a number of files."""
     return f"{count} file" + ("" if count == 1 else "s")
 
 
 def megabytes(count: int) -> str:
-    """In units of 10^6 bytes, as the field's tables have them."""
+    """Format a number of bytes in units of 10^6, as in the tables of the field."""
     return f"{count / 1e6:.2f} MB"

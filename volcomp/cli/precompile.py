@@ -1,4 +1,4 @@
-"""`volcomp precompile`."""
+"""The command `volcomp precompile`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from .output import files, megabytes
 
 
 def add(commands: Commands) -> None:
-    """The command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "precompile",
         parents=[as_json()],
-        help="compile now, for container images and wheels, so that no first run has to",
-        description="Compile all code now and keep it with the package, for every class of processors that this "
-        "machine can run code for. What is started from such a container image or wheel never compiles, on any "
-        "machine of these classes; another version of Python or numba does, as if there were nothing.",
+        help="compile ahead, for container images and wheels",
+        description="Compile all code and keep it with the package, for every class of processors whose code this "
+        "machine can run. A program from that container image or wheel then never compiles, on any machine of these "
+        "classes. Another version of Python or numba ignores this code and compiles.",
     )
     parser.add_argument(
-        "--for", dest="targets", action="append", default=[], metavar="CLASS", help="such as avx2; may be repeated"
+        "--for",
+        dest="targets",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="for instance avx2; may be repeated (default: all classes that this machine can run)",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compile ahead."""
+    """Compile ahead, and print what was made."""
     from ..precompile import precompile
     from ..runtime.compiled import check
 

@@ -1,4 +1,4 @@
-"""`volcomp verify`."""
+"""The command `volcomp verify`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .output import fail, line, working
 
 
 def add(commands: Commands) -> None:
-    """The command and its options."""
-    parser = commands.add_parser("verify", parents=[work(), as_json()], help="decode all and compare all checksums")
+    """Add the command and its options."""
+    parser = commands.add_parser("verify", parents=[work(), as_json()], help="decode archives and compare checksums")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Decode archives and write nothing."""
+    """Verify archives; write nothing."""
     from ..archive.restore import verify
 
     code = 0

@@ -1,1 +1,1 @@
-"""What a file is made of: sections, and the header of a volume. Needs numpy at most."""
+"""The structure of a file: sections, and the header of a volume. Needs numpy at most."""

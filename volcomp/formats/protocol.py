@@ -1,4 +1,4 @@
-"""The interface of a file format, and what all formats say of an image. A new format is a new file beside this one.
+"""The interface of a file format, and the description of an image. A new format is a new file beside this one.
 
 A file of a known format is cut in three: the bytes before its voxels, the voxels, the bytes after them. The bytes
 around the voxels are kept as they are, so a wrong guess about a file costs size, never exactness.
@@ -43,7 +43,7 @@ class Image:
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of all frames."""
+        """Return the bytes of all frames."""
         return self.rows * self.columns * self.frames * self.bits // 8
 
 
@@ -56,7 +56,7 @@ class Cut(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What `volcomp info` shows of a volume, as far as its files say it."""
+    """The facts of a volume that `volcomp info` shows, as far as its files have them."""
 
     series: str = ""
     modality: str = ""

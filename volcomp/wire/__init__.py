@@ -1,1 +1,1 @@
-"""Numbers as bytes: variable length, Rice codes, and the cursor that reads them."""
+"""Numbers as bytes: variable length, zigzag, Rice codes, and the cursor that reads them."""

@@ -24,7 +24,7 @@ def string(text: bytes) -> bytes:
 
 
 class Cursor:
-    """Reads `data` from its begin; missing or non-canonical bytes raise a DamagedError that names `what`."""
+    """Reads `data` from its start; missing or non-canonical bytes raise a DamagedError that names `what`."""
 
     def __init__(self, data: bytes, what: str) -> None:
         self.data = data
