@@ -97,6 +97,7 @@ class Before:
     """The pipeline."""
 
     work = 1
+    is_fine_tuned = False
 
     def load(self, model: Model, differences: bytes = b"") -> Start:
         if differences:

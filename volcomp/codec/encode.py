@@ -24,6 +24,7 @@ from ..errors import DamagedError, UnsupportedError
 from ..models import Model
 from ..options import ENCODING, EncodeOptions
 from ..pipelines.protocol import Choice, Done, Input, Levels, Predictions, Stream
+from ..pipelines.registry import PIPELINES
 from ..stages import histogram_packing
 from .decode import Opener, Progress, decode_slabs, located, slab_checksum
 from .engines import Decoded, Engine, Workers
@@ -63,7 +64,7 @@ def check_options(options: EncodeOptions) -> Model:
         raise UnsupportedError(
             f"effort {effort} is not known; take 1 (fastest) to 9 (smallest), {EFFORT} is the default"
         )
-    if effort > EFFORT and model.network is None:
+    if effort > EFFORT and not PIPELINES[model.pipeline].is_fine_tuned:
         raise UnsupportedError(
             f"model {model.choice or model.name} cannot be fitted to a volume: take an effort of 1 to 5"
         )

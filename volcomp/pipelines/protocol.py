@@ -79,10 +79,12 @@ class Network(Protocol[InputIn, PredictionsOut, StreamIn]):
 class Pipeline(Protocol[Weights, Choice, Input, Predictions, Stream]):
     """A kind of predictor.
 
-    work   the cost of a voxel, in voxels of `row`: the higher it is, the smaller the volumes that go to a GPU
+    work            the cost of a voxel, in voxels of `row`: the higher it is, the smaller the volumes that go to a GPU
+    is_fine_tuned   whether efforts above 5 fine-tune its models (`learn.fine_tuning`)
     """
 
     work: int
+    is_fine_tuned: bool
 
     def load(self, model: Model, delta: bytes = b"") -> Weights:
         """Load a model's weights, and apply a weight delta if there is one. Raises DamagedError if one is invalid."""

@@ -58,6 +58,7 @@ class Paper:
     """The `protocol.Pipeline` of this folder."""
 
     work = 32  # for every neighbour, one step of the network
+    is_fine_tuned = False
 
     def load(self, model: Model, delta: bytes = b"") -> Weights:
         """Load the weights of a released model, or use those of a trial. There is no weight delta for this pipeline."""

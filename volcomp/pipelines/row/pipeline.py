@@ -90,6 +90,7 @@ class Row:
     """The `protocol.Pipeline` of this folder."""
 
     work = 1
+    is_fine_tuned = True
 
     def load(self, model: Model, delta: bytes = b"") -> Weights:
         """Load the weights of a released model, or use those of a trial."""
