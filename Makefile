@@ -63,7 +63,7 @@ test-all: $(VENV)/.setup ## all tests, as .ci/run runs them
 # The two below take PY=…, a Python whose torch has CUDA, since the one of .venv is the CPU build; so does train with
 # DEVICE=cuda.
 test-gpu: $(GPU_SETUP) ## the tests that need a GPU: PY=python names one with CUDA torch, Triton and pytest
-	$(PY) -m pytest -m gpu tests/test_on_gpu.py $(ARGS)
+	$(PY) -m pytest -m gpu tests/gpu/test_on_gpu.py $(ARGS)
 
 speed-gpu: $(GPU_SETUP) ## MB/s on a GPU and what the card could do -> benchmarks/gpu.csv; PY as for test-gpu
 	$(PY) -m benchmarks.gpu $(ARGS)
@@ -89,7 +89,7 @@ study: $(VENV)/.setup ## the published experiments on neighbourhoods, about two 
 	$(PY) -m experiments.cross_validation $(ARGS)
 
 golden: $(VENV)/.setup ## add the golden files of this version; never overwrites one
-	$(PY) -m tests.golden
+	$(PY) -m tests.conformance.golden
 
 fuzz: $(VENV)/.setup ## the property tests with many more examples, other ones each time
 	$(PY) -m pytest --hypothesis-profile=fuzz -m 'not corpus' $(ARGS)

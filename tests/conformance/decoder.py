@@ -1,0 +1,398 @@
+"""A second decoder for the `.vcz` of an array, written from docs/format.md alone: one voxel at a time, as it reads.
+
+It takes nothing from the package but the arrays of the models, and knows no archives (KEEP, BLOB, MANI). That it
+decodes what the package writes shows that the document is enough; where the two differ, one of the three is wrong.
+"""
+
+import hashlib
+import itertools
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.conformance import decoder_paper as stranger_paper
+from tests.conformance.decoder_bits import Ans, Binary, Reader, check, clip, odds, unzigzag, varint
+from tests.conformance.decoder_factors import Factors
+
+MODELS = Path(__file__).parents[2] / "volcomp" / "models"
+NAMES = {
+    1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 8: "turbo-1",
+    16: "paper-1",
+}  # fmt: skip
+TYPES = ["<u1", "<i1", "<u2", "<i2"]
+TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"]
+Offset = tuple[int, int, int]
+
+
+def disc(dz: int, radius2: int) -> list[Offset]:
+    """Linear stage: the causal offsets of one slice within a disc, in their order."""
+    within = [(dy, dx) for dy in range(-5, 6) for dx in range(-5, 6) if dx * dx + dy * dy <= radius2]
+    within.sort(key=lambda o: (o[0] ** 2 + o[1] ** 2, -o[0], o[1]))
+    return [(dz, *o) for o in within if dz < 0 or o < (0, 0)]
+
+
+def chosen(data: Reader) -> list[Offset]:
+    """Slab: the support of the runs that it lists."""
+    runs = [(-data.number(1), data.number(1) - 7, data.number(1) - 8) for _ in range(data.number(1))]
+    check(runs == sorted(set(runs)), "runs")
+    offsets = {(dz, dy, dx + i) for dz, dy, dx in runs for i in range(8) if abs(dx + i) <= 7}
+    return sorted((o for o in offsets if o < (0, 0, 0)), key=lambda o: (-o[0], o[1] ** 2 + o[2] ** 2, -o[1], o[2]))
+
+
+RADII = ((5, 2, 0), (10, 5, 2), (20, 10, 2), (52, 10, 2), (52, 26, 5))
+SUPPORTS = [disc(0, a) + disc(-1, b) + disc(-2, c) for a, b, c in RADII]
+# Scale and inputs.
+HERE = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1)]
+BACK = [(0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1), (0, -2), (-2, 0), (0, 2), (2, 0)]
+BACK += [(-1, -2), (-2, -1), (-1, 2), (-2, 1), (1, -2), (2, -1), (1, 2), (2, 1)]
+LEVELS = [(0, *o) for o in HERE] + [(-1, *o) for o in BACK] + [(-2, *o) for o in BACK[:9]]
+ERRORS = [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (0, 2)]
+RESIDUALS = [(0, *o) for o in HERE[:8]] + [(-1, *o) for o in ERRORS]
+NEAR = [(0, dy, dx) for dy in (-2, -1, 0) for dx in range(-2, 3) if (dy, dx) < (0, 0)]
+BEFORE = [(-1, dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+NEAR_FIRST, NEAR_LATER = {1: 711, 2: 503, 4: 356, 5: 318, 8: 251}, {1: 560, 2: 396, 4: 280, 5: 251, 8: 198}
+BEFORE_LATER = {0: 224, 1: 112, 2: 93}
+# Symbols, and the spike.
+REACHES = [4] * 9 + [5] * 4 + [6, 6, 7, 7, 8, 9, 10, 11, 12, 14, 16, 18, 21, 25, 29, 33, 39, 46, 54, 63, 75, 88, 104]
+REACHES += [123, 146, 173, 205] * 10
+SHIFTS = [8] * 20 + [4] * 4 + [2] * 4 + [1] * 48
+FIRST_TABLE = [0, *itertools.accumulate(n // 2 + 1 for n in SHIFTS)]
+SAME = [(0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0)]
+STEPS, Q = [1, 2, 4, 6, 8, 12, 16, 24, 32], [1093, 1299, 1545, 1838]
+
+
+def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
+    """Container: the payloads of a file by tag and numbers."""
+    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8:12] in (b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0"), "not such a file")
+    check(data[-4:] == b"\nvcz", "no end")
+    start = len(data) - 12 - int.from_bytes(data[-12:-8], "little")
+    check(zlib.crc32(data[:12] + data[start:-8]) == int.from_bytes(data[-8:-4], "little"), "CRC of the index")
+    index, found, at = Reader(data[start:-12]), {}, 12
+    for _ in range(index.varint()):
+        kind = index.number(1)
+        key = (index.take(4) if kind == 255 else TAGS[kind], index.varint(), index.varint())
+        size = index.varint()
+        section = Reader(data[at : at + size])
+        at += size
+        check((section.take(4), section.varint(), section.varint()) == key, "index and section differ")
+        check((key[0] in TAGS or key[0][:1].islower()) and key not in found, "section is unknown, or there twice")
+        found[key] = section.string().data
+        check(section.number(4) == zlib.crc32(section.data[:-4]), "CRC of a section")
+        section.end()
+    index.end()
+    check(at == start, "index and file differ")
+    return found
+
+
+def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
+    """Volumes: the array of a file; `seen` counts which of the format's means it needed."""
+    found = sections(data)
+    section = Reader(found[b"VHDR", 0, 0])
+    flags, sha = section.number(1), section.take(32)
+    check(flags < 2, "flags of a later version")
+    header = Reader(section.data[33:])
+    number, dtype = header.number(1), np.dtype(TYPES[header.number(1)])
+    if number == 16:
+        model: Any = stranger_paper.Model(MODELS / f"{NAMES[number]}.npz", header.take(8))
+    else:
+        model = Model(number % 128, header.take(8))
+    if number >= 128:
+        model.fit(header.string())
+    depth, height, width, slabs = (header.varint() for _ in range(4))
+    runs, at, values = header.varint(), unzigzag(header.varint()), []
+    for i, length in enumerate(header.rice(2 * runs - 1)):
+        values += range(at, at + length + 1) if i % 2 == 0 else []
+        at += length + 1
+    volume = np.empty((depth, height, width), dtype)
+    for k in range(slabs):
+        part = volume[k * depth // slabs : (k + 1) * depth // slabs]
+        payload = Reader(found[b"SLAB", 0, k])
+        wanted = payload.take(8)
+        counter = Counter() if seen is None else seen
+        if number == 16:
+            ranks = paper_slab(payload, model, part.shape, len(values) - 1, counter)
+        else:
+            ranks = Slab(payload, model, part.shape, len(values) - 1, counter).decode()
+        part[:] = np.array(values, dtype)[ranks].reshape(part.shape)
+        check(hashlib.sha256(header.data + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
+    check(hashlib.sha256(volume.tobytes()).digest() == sha, "SHA-256 of the voxels")
+    return volume[0] if flags else volume
+
+
+def paper_slab(data: Reader, model: Any, shape: tuple[int, int, int], limit: int, seen: Counter) -> list[int]:
+    """`paper` models: a slab, and that nothing is left of it."""
+    ans = Ans([data.number(4) for _ in range(data.varint())])
+    ranks = stranger_paper.ranks(data, ans, model, shape, limit, seen)
+    check(ans.state == 0 and not ans.words, "words are left")
+    data.end()
+    return ranks
+
+
+class Model:
+    """LSTM: the arrays of a model, and the step from one voxel of a row to the next."""
+
+    def __init__(self, number: int, digest: bytes):
+        check(number in NAMES, "model of a later version")
+        arrays = dict(np.load(MODELS / f"{NAMES[number]}.npz"))
+        order = {"weights": "<i1", "shift": "<i4", "head": "<i2", "bias": "<i4", "counts": "<u4", "sizes": "<i8"}
+        order |= {"slopes": "<i1", "metric": "<i2"} if "metric" in arrays else {}
+        content = b"".join(arrays[name].astype(dtype).tobytes() for name, dtype in order.items())
+        check(hashlib.sha256(content).digest()[:8] == digest, "another model")
+        self.weights = arrays["weights"].astype(float)  # quick, and exact: all sums are far below 2^53
+        self.shift, self.head, self.bias = (arrays[name].astype(np.int64) for name in ("shift", "head", "bias"))
+        self.tables = [t.tolist() for t in np.split(arrays["counts"], np.cumsum(arrays["sizes"])[:-1])]
+        self.units = len(self.shift) // 4
+        self.shared = (len(self.weights) - 64 - self.units) // 2
+        self.seen = self.head.shape[1]
+        self.learns = "metric" in arrays
+        if self.learns:
+            self.slopes, self.metric = (arrays[name].astype(np.int64) for name in ("slopes", "metric"))
+
+    def fit(self, data: Reader) -> None:
+        """Fitted models."""
+        lists = [data.string() for _ in range(4)]
+        sizes = [*self.weights.shape, self.head.size, 2]
+        row, column, head, bias = (
+            np.array(part.rice(size) if part.data else [0] * size) for part, size in zip(lists, sizes, strict=True)
+        )
+        check(max(abs(row).max(), abs(column).max()) <= 32, "gain")
+        product = self.weights.astype(np.int64) * (64 + row[:, None]) * (64 + column)
+        coded = data.take(len(data.data) - data.at // 8)
+        self.weights = (np.clip((product + 2**11) >> 12, -64, 64) + self.differing(coded)).astype(float)
+        self.head, self.bias = self.head + head.reshape(2, -1), self.bias + bias
+        check(abs(self.weights).max() <= 64 and 128 * abs(self.weights).sum(axis=0).max() < 2**24, "weights")
+        check((128 * abs(self.head).sum(axis=1) + abs(self.bias)).max() < 2**24, "head")
+
+    def differing(self, coded: bytes) -> np.ndarray:
+        """Fitted models: single weights."""
+        found, bits = np.zeros(self.weights.shape, int), Binary(coded)
+        rows, columns = found.shape
+        whether, sizes, k, counts = [1, 1], [[1, 1] for _ in range(17)], 0, [0] * columns
+        for i in range(rows if coded else 0):
+            if not bits.adaptive(whether):
+                continue
+            n = 0
+            for j in range(columns):
+                share = max(2**16 * (sum(counts) + 1) // (k * columns + j + 8), 1)
+                p = (2**16 * counts[j] + 4 * share) // (k + 4) * ((2**16 * n + 16 * share) // (j + 16)) // share
+                if bits.bit(clip(p, 65472, 64)):
+                    negative, size = bits.bit(2**15), 1
+                    while size < 128 and bits.adaptive(sizes[min(size, 16)]):
+                        size += 1
+                    found[i, j] = -size if negative else size
+                    counts[j], n = counts[j] + 1, n + 1
+            k += 1
+        return found
+
+    def step(self, inputs: list[int], hidden: np.ndarray, cell: np.ndarray, head: np.ndarray) -> tuple:
+        """The offset and octaves of a voxel, what the head saw, and the state after it."""
+        z = (np.concatenate([inputs, hidden]) @ self.weights * 8).astype(np.int64) >> self.shift
+        i, f, o = (self.sigma(gate) for gate in np.split(z[: 3 * self.units], 3))
+        cell = np.clip((f * cell + (i * self.tau(z[3 * self.units :]) >> 3) + 2**14) >> 15, -32767, 32767)
+        hidden = np.minimum((o * self.tau(cell >> 2) + 2**22) >> 23, 127)
+        seen = np.concatenate([inputs, hidden])[-self.seen :]
+        offset, octaves = (head @ seen + self.bias).tolist()
+        return clip(offset >> 5, 8192), octaves >> 11, seen, hidden, cell
+
+    def sigma(self, z: np.ndarray) -> np.ndarray:
+        z = np.clip(z, -4096, 4096)
+        return 16384 + 8 * z - (z * abs(z) >> 10)
+
+    def tau(self, z: np.ndarray) -> np.ndarray:
+        z = np.clip(z, -2048, 2048)
+        return 32 * z - (z * abs(z) >> 7)
+
+
+def schedule(support: list[Offset]) -> tuple[int, int]:
+    """The order of voxels: b and c of x + b·y + c·z (a is 1, for the voxel on the left to be earlier)."""
+    needed = [*support, *LEVELS, *RESIDUALS, *NEAR, *BEFORE, *SAME]
+    needed += [(dz, dy - 1, 0) for dz, dy, dx in needed if dx < 0]
+    b = next(b for b in itertools.count() if all(dx + b * dy < 0 for dz, dy, dx in needed if dz == 0))
+    return b, next(c for c in itertools.count() if all(dx + b * dy + c * dz < 0 for dz, dy, dx in needed))
+
+
+def index(s: int) -> int:
+    """Scale and inputs."""
+    e = s.bit_length() - 1
+    return 16 * (e - 6) + (s >> e - 4 & 15)
+
+
+class Slab:
+    """Slab: its fields, and its voxels in ranks."""
+
+    def __init__(self, data: Reader, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter):
+        self.model, self.shape, self.limit, self.seen = model, shape, limit, seen
+        coarse, kind = divmod(data.number(1), 16)
+        self.support = SUPPORTS[kind] if kind < 5 else chosen(data)
+        self.height, classes = data.number(1), data.number(1)
+        self.inside = sum(dz == 0 for dz, _, _ in self.support)
+        self.reach = max(-dz for dz, _, _ in self.support)
+        groups = 1 + self.group(shape[0] - 1)
+        steps = np.array(data.string().rice(groups * (classes - 1)), int).reshape(groups, classes - 1)
+        self.thresholds = steps.cumsum(axis=1).tolist()
+        shifts = data.string().rice(groups * classes) if coarse else [0] * (groups * classes)
+        check(all(0 <= s <= 10 for s in shifts), "shifts")
+        used = [len(self.used(g)) for g in range(groups)]
+        listed, self.weights = iter(data.string().rice(classes * sum(used))), []
+        for g in range(groups):
+            self.weights.append([[0] * used[g]])
+            for s in shifts[g * classes : (g + 1) * classes]:
+                before = self.weights[g][-1]
+                self.weights[g].append([(next(listed) + (b + 2**s // 2 >> s)) * 2**s for b in before])
+            del self.weights[g][0]
+        corrections, spike = data.string(), data.string()
+        self.factors = None
+        if corrections.data[:1] == b"\xff":
+            corrections = Reader(corrections.data[1:])
+            self.factors = Factors(data.string(), limit)
+            seen["factors"] += 1
+        self.classes = np.arange(76) + (corrections.rice(76) if corrections.data else 0)
+        check(self.classes.min() >= 0 and self.classes.max() < 76, "class does not exist")
+        self.spike, self.codes = (spike.varint(), spike.data[spike.at // 8 :]) if spike.data else (-1, b"")
+        check(len(self.codes) in (0, 80), "codes of flags")
+        self.codes = self.codes or bytes(80)
+        self.ans, self.data = Ans([data.number(4) for _ in range(data.varint())]), data
+        self.ranks, self.errors = [0] * int(np.prod(shape)), [0] * int(np.prod(shape))
+        self.states: dict[tuple[int, int], list[np.ndarray]] = {}
+        self.shared: dict[Offset, np.ndarray] = {}
+        self.head, self.exact = model.head, 65536 * model.head
+        self.sum, self.count = np.zeros_like(model.head), 0
+        seen.update({f"support {kind}": 1, "slab": 1, "classes": classes - 1, "later groups": groups - 1})
+        seen.update({"corrections": bool(corrections.data), "shifts": sum(shifts)})
+
+    def decode(self) -> list[int]:
+        """The order of voxels: front by front."""
+        b, c = schedule(self.support)
+        where = itertools.product(*map(range, self.shape))
+        order = sorted((x + b * y + c * z, b * y + c * z, z, y, x) for z, y, x in where)
+        for _, front in itertools.groupby(order, key=lambda v: v[0]):
+            self.front([(z, y, x) for _, _, z, y, x in front])
+        check(self.ans.state == 0 and not self.ans.words, "words are left")
+        self.data.end()
+        return self.ranks
+
+    def read(self, array: list[int], voxel: Offset, offset: Offset) -> int:
+        """The order of voxels: what a neighbour reads."""
+        _, height, width = self.shape
+        z, y, x = max(voxel[0] + offset[0], 0), voxel[1] + offset[1], voxel[2] + offset[2]
+        if not 0 <= y < height:
+            return 0
+        if x < 0:
+            return array[(z * height + y - 1) * width] if y else 0
+        return array[(z * height + y) * width + min(x, width - 1)]
+
+    def group(self, z: int) -> int:
+        """Slab: which group a slice is in."""
+        if self.reach > 2:
+            return min(z, 1) if z < self.reach else 2 + (z - self.reach) // self.height
+        return 1 + (z - 1) // self.height if z else 0
+
+    def used(self, group: int) -> list[Offset]:
+        """Slab: the neighbours that a group uses."""
+        back = 0 if group == 0 else 2 if group == 1 and self.reach > 2 else 7
+        return [o for o in self.support if -o[0] <= back]
+
+    def linear(self, voxel: Offset) -> int:
+        """Linear stage: the prediction."""
+        z, group = voxel[0], self.group(voxel[0])
+        near = [self.read(self.ranks, voxel, o) for o in self.used(group)]
+        base = (sum(near[:4]) + 2) >> 2
+        activity = sum(abs(n - base) for n in near[:10])
+        later = sum(abs(n - base) for n in near[self.inside : self.inside + 9])
+        activity = activity + later if z else 19 * activity // 10
+        weights = self.weights[group][sum(t <= activity for t in self.thresholds[group])]
+        total = sum(w * (n - base) for w, n in zip(weights, near, strict=True))
+        return clip(16 * base + ((total + 128) >> 8), 16 * self.limit, 0)
+
+    def predict(self, voxel: Offset) -> tuple[int, int, int, np.ndarray]:
+        """Scale and inputs, LSTM: prediction, mean and class of a voxel, and what the head saw."""
+        z, y, x = voxel
+        prediction = self.linear(voxel)
+        errors = {o: self.read(self.errors, voxel, o) for o in {*NEAR, *BEFORE, *RESIDUALS} if z or o[0] == 0}
+        weights = NEAR_LATER if z else NEAR_FIRST
+        near = sum(weights[o[1] ** 2 + o[2] ** 2] * abs(errors[o]) for o in NEAR)
+        before = sum(BEFORE_LATER[o[1] ** 2 + o[2] ** 2] * abs(errors[o]) for o in BEFORE) if z else 0
+        k = index(((near + before) >> 8) + 77)
+        scale = (2 * (16 + k % 16) + 1) * 2 ** (k // 16 + 1)
+        inverse = (2**28 + scale // 2) // scale
+
+        def squash(d: int) -> int:
+            u = clip(d * inverse >> 14, 8192)
+            return min((u - (u * abs(u) >> 14) + 16) >> 5, 127)
+
+        levels = [16 * self.read(self.ranks, voxel, o) - prediction if z or o[0] == 0 else 0 for o in LEVELS]
+        inputs = [squash(d) for d in levels] + [squash(errors.get(o, 0)) for o in RESIDUALS]
+        inputs += [clip(k - 96, 127), 8 * (prediction % 16 - 8), 64 if z else 0]
+        inputs += [clip(index((near >> 8) + 77) - index((15 * before >> 10) + 77), 127) if z else 0]
+        inputs += [clip(index(8 * sum(map(abs, levels[:10])) // 5 + 77) - k, 127), squash(prediction), 64, 0]
+        zero = np.zeros(self.model.units, np.int64)
+        ahead, nothing = min(x + 2, self.shape[2] - 1), zero[: self.model.shared]
+        passed = [self.shared.get(place, nothing) for place in ((z, y - 1, ahead), (z - 1, y, ahead))]
+        step = self.model.step([*inputs, *np.concatenate(passed)], *self.states.get((z, y), [zero, zero]), self.head)
+        offset, octaves, seen, *self.states[z, y] = step
+        self.shared[voxel] = self.states[z, y][0][: self.model.shared]
+        self.seen["passed"] += any(map(np.any, passed))
+        mean = clip(prediction + ((offset * scale + 2**13) >> 14), 16 * self.limit, 0)
+        return prediction, mean, clip((k + octaves + 64) >> 2, 75, 0), seen
+
+    def learn(self, d: int, c: int, seen: np.ndarray) -> None:
+        """Heads that learn: what a voxel says."""
+        e = max(c, 20)
+        slopes = self.model.slopes[:, c, min(abs(d) * (2**39 // (Q[e % 4] * 2 ** (e // 4))) >> 24, 63)]
+        self.sum = self.sum + np.outer([-slopes[0] if d > 0 else slopes[0], slopes[1]], seen)
+        self.count += 1
+
+    def move(self) -> None:
+        """Heads that learn: a step."""
+        step = (2**8 * self.sum // self.count) @ self.model.metric.T
+        most = 65536 * ((2**24 - max(abs(self.model.bias)) - 1) // (128 * self.model.seen))
+        self.exact = np.clip(self.exact - (step >> 6), -most, most)
+        self.head, self.sum, self.count = (self.exact + 2**15) >> 16, 0 * self.sum, 0
+        self.seen["step of the head"] += 1
+
+    def context(self, voxel: Offset, mean: int, c: int) -> int:
+        """Spike: the context of a voxel."""
+        same = sum(self.read(self.ranks, voxel, o) == self.spike for o in SAME if voxel[0] or o[0] == 0)
+        return 10 * same + sum(s * Q[c % 4] * 2 ** (c // 4) <= 2**14 * abs(mean - 16 * self.spike) for s in STEPS)
+
+    def front(self, voxels: list[Offset]) -> None:
+        """Symbols, spike, entropy coder: the voxels of a front."""
+        found = {v: self.predict(v) for v in voxels}
+        codes = {v: self.codes[self.context(v, mean, c)] for v, (_, mean, c, _) in found.items()}
+        settled = {v: self.ans.symbol(odds(codes[v])) for v in sorted(voxels, key=codes.__getitem__) if codes[v]}
+        self.seen.update({"flag": len(settled), "spike": sum(settled.values())})
+        places = {}
+        for v in voxels:
+            _, mean, c, _ = found[v]
+            c = int(self.classes[c])
+            q = (mean * SHIFTS[c] + 8) >> 4
+            nearest = (q + SHIFTS[c] // 2) // SHIFTS[c]
+            shift = q - nearest * SHIFTS[c]
+            places[v] = (FIRST_TABLE[c] + abs(shift), c, nearest, -1 if shift < 0 else 1)
+        others = sorted((v for v in voxels if not settled.get(v)), key=lambda v: places[v][0])
+        tokens = {} if self.factors else {v: self.ans.symbol(self.model.tables[places[v][0]]) for v in others}
+        for v in voxels:
+            _, c, nearest, sign = places[v]
+            low = max(c // 4 - 9, 0)
+            if settled.get(v):
+                rank = self.spike
+            elif self.factors:
+                table = self.model.tables[places[v][0]]
+                rank, escaped = self.factors.rank(self.ans, self.data, table, nearest, sign, low, self.limit)
+                self.seen.update({"escape": escaped, "low bits": low > 0})
+            elif tokens[v] == 2 * REACHES[c]:
+                rank = self.data.bits(self.limit.bit_length())
+                self.seen["escape"] += 1
+            else:
+                rank = nearest + sign * ((tokens[v] - REACHES[c] << low) + self.data.bits(low))
+                self.seen["low bits"] += low > 0
+            check(0 <= rank <= self.limit, "no such value")
+            at = (v[0] * self.shape[1] + v[1]) * self.shape[2] + v[2]
+            self.ranks[at], self.errors[at] = rank, 16 * rank - found[v][0]
+            if self.model.learns and rank != self.spike:
+                self.learn(16 * rank - found[v][1], found[v][2], found[v][3])
+        if self.count >= 256:
+            self.move()

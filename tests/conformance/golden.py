@@ -1,0 +1,74 @@
+"""The golden files: `python -m tests.conformance.golden` adds those that this version would write and that are not
+there yet.
+
+They pin the bytes. A file is named after the release that first wrote it and is never written again; what it must
+decode to is in index.json, by SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import volcomp
+
+FOLDER = Path(__file__).parent / "golden_files"
+INDEX = FOLDER / "index.json"
+OF_PAPER = ("one", "scan", "extremes", "flat")  # enough for a model that takes 22 steps for every voxel
+
+
+def volumes() -> dict[str, np.ndarray]:
+    """What the golden files hold: made of integer arithmetic alone, so that every machine makes the same."""
+    state = np.arange(40 * 24 * 20, dtype=np.uint64)
+    for _ in range(3):  # a few rounds of a 64-bit mixer (splitmix) in place of a generator that numpy might change
+        state = (state + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+        state ^= state >> np.uint64(27)
+    noise = (state >> np.uint64(40)).astype(np.int64).reshape(40, 24, 20)
+    z, y, x = np.indices(noise.shape)
+    ball = (z - 20) ** 2 + 3 * (y - 12) ** 2 + 3 * (x - 10) ** 2 < 330
+    scan = np.where(ball, 1040 + 6 * y - 3 * x + noise % 31 + noise % 17, 24 + noise % 12)
+    return {
+        "one": np.array([[[77]]], np.uint8),
+        "scan": scan.astype(np.uint16),
+        "signed": np.where((y + x) % 40 < 3, -2000, scan[:, ::-1] - 1024)[:7].astype(np.int16),
+        "masked": np.where(noise % 3 == 0, 0, scan)[:5].astype(np.uint16),
+        "extremes": np.where(noise % 2 == 0, -128, 127)[:2].astype(np.int8),
+        "flat": np.full((3, 9, 50), 65535, np.uint16),
+        "comb": np.where(scan < 500, 0, scan & ~1 | (noise % 13 == 0))[8:18].astype(np.uint16),
+    }
+
+
+def digest(voxels: np.ndarray) -> str:
+    """Type, shape and little-endian bytes, hashed."""
+    name = f"{voxels.dtype.kind}{voxels.dtype.itemsize} {voxels.shape} ".encode()
+    return hashlib.sha256(name + voxels.astype(voxels.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def add(index: dict[str, Any], file: str, model: str, name: str, voxels: np.ndarray, **how: int) -> None:
+    """Write one that is not there yet."""
+    if file not in index:
+        (FOLDER / file).write_bytes(volcomp.compress(voxels, model=model, **how))
+        index[file] = {"model": model, "volume": name, "sha256": digest(voxels)} | how
+        print(f"added {file}")
+
+
+def main() -> None:
+    """Add what is missing."""
+    FOLDER.mkdir(exist_ok=True)
+    index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
+    for model in ("turbo", "fast", "base"):
+        for name, voxels in volumes().items():
+            add(index, f"{volcomp.__version__}-{model}-{name}.vcz", model, name, voxels)
+        # Fitted in floats, so that another machine may write another file: this one pins the decoder alone.
+        add(index, f"{volcomp.__version__}-{model}-scan-9.vcz", model, "scan", volumes()["scan"], effort=9)
+    for name in OF_PAPER:
+        add(index, f"{volcomp.__version__}-paper-{name}.vcz", "paper", name, volumes()[name])
+    INDEX.write_text(json.dumps(index, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
