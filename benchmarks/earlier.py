@@ -1,5 +1,5 @@
-"""What the benchmarks ask of volcomp beyond its front door, so that those of today measure earlier versions too: put
-beside a version's package in place of its own, they find what they need where that version has it."""
+"""Access to volcomp beyond its public names, so that today's benchmarks also measure earlier versions: copied beside
+the package of a version, in place of its own benchmarks, they find what they need where that version has it."""
 
 from __future__ import annotations
 

@@ -4,15 +4,15 @@
     python -m benchmarks.gpu --models fast --rounds 5
     python -m benchmarks.gpu --models paper --neighbourhood pyramid:13,9,5,1
 
-The volume is made of a corpus series, there and back again along z until it is tall enough. Of each step, the best of
-the rounds after a first one, which is for compilers. Encoding is measured as a whole and for what the device does of it
-alone (`predict`), since much of the rest is left to the CPU; and both directions for four volumes at once, which walk
-together, as in a batch. Beside each stand the operations and bytes that the device cannot do without, and the seconds
-that they take at the rates that this card reaches, measured in the same run: an int8 matrix product for the one, a copy
-for the other. MB are 10^6 bytes of 16-bit voxels.
+The volume is a corpus series, repeated forwards and backwards along z until it is tall enough. Of each step, the best
+round counts, after a first one in which kernels are compiled. Encoding is measured as a whole, and for the device's
+share alone (`predict`), since the CPU does much of the rest. Both directions are also measured for four volumes at
+once, which share a wavefront, as in a batch. Each row has the least operations and bytes that the device needs, and
+their seconds at the rates that this card reaches, measured in the same run: by an int8 matrix product and by a copy.
+MB are 10^6 bytes of 16-bit voxels.
 
-With `--neighbourhood`, the released `paper` reads that one instead of its own: the steps are as many as there are
-neighbours, whatever they say, so that speeds are those of a model that was trained with it. Sizes are not.
+With `--neighbourhood`, the released `paper` reads that neighbourhood instead of its own. There is one step per
+neighbour, whatever its value, so the speeds are those of a model trained with it. The sizes are not.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ TOGETHER = 4  # volumes at once
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What the card reaches: multiplications of int8 with their additions, and bytes read or written, per second."""
+    """Measure the rates of the card: int8 multiply-adds, and bytes read or written, per second."""
 
     products: float
     bytes: float
@@ -98,7 +98,7 @@ def reading(shape: str) -> Model:
 
 
 def tall(volume: np.ndarray, depth: int) -> np.ndarray:
-    """So many slices: the volume's from the first to the last, back, and again."""
+    """Return `depth` slices: the volume's from first to last, then from last to first, and so on."""
     there = [*range(len(volume))]
     order = (there + there[-2:0:-1]) * -(-depth // max(1, 2 * len(there) - 2))
     return np.ascontiguousarray(volume[order[:depth]] if len(there) > 1 else volume.repeat(depth, axis=0))

@@ -1,10 +1,10 @@
-"""What is left for the CPU when a GPU walks over the slabs, and so how fast that can be at best.
+"""The work left for the CPU when a GPU predicts the slabs, and the upper limit of speed that follows.
 
     python -m benchmarks.host                       # a slab of a chest CT, three rounds -> host.csv
     python -m benchmarks.host --series ct_chestpe_ge16 --model base
 
-No GPU is needed: the walk is done once by the CPU, and what it says is handed to the coder as a GPU would hand it,
-front by front, as if that took no time. The best of the rounds counts. MB are 10^6 bytes of 16-bit voxels; a thread
+No GPU is needed: the CPU predicts the slab once, and its outputs are passed to the entropy coder front by front, as by
+a GPU that needs no time. The best of the rounds counts. MB are 10^6 bytes of 16-bit voxels; a thread
 serves each slab.
 """
 
@@ -67,12 +67,12 @@ def _row(step: str, slabs: int, value: float, unit: str) -> Row:
 
 
 def _best(work: Callable[[], Any], rounds: int) -> float:
-    """Seconds of the fastest round after a first one, which is for compilers."""
+    """Return the seconds of the fastest round after a first one, in which loops are compiled."""
     return min([timed(work)[1] for _ in range(rounds + 1)][1:])
 
 
 def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list[Row]]:
-    """A slab on its way, and how fast its linear stage is fitted: as a whole, and without the sums that a GPU makes."""
+    """Prepare a slab, and time the fit of its linear stage: as a whole, and without the sums that a GPU computes."""
     found = histogram_packing.find(volume)
     levels = found.forward(volume)
     sums: list[float] = []  # seconds
@@ -97,14 +97,14 @@ def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list
             fitted, took = timed(lambda: linear_fit.fit_by_effort(levels, models.chosen(model).search.runs, EFFORT))
             times.append((took, took - sum(sums)))
     whole, rest = (volume.size * 2e-6 / min(seconds_of) for seconds_of in zip(*times[1:], strict=True))
-    common = peak.candidate(levels, found.limit)
-    quiet = common if ROW.load(models.chosen(model)).learns else None
-    given = SlabInput(lay_out(levels.shape, fitted), levels, found.limit, fitted, common, quiet)
+    candidate = peak.candidate(levels, found.limit)
+    excluded = candidate if ROW.load(models.chosen(model)).learns else None
+    given = SlabInput(lay_out(levels.shape, fitted), levels, found.limit, fitted, candidate, excluded)
     return given, [_row("linear stage", 1, whole, "MB/s"), _row("linear stage but for sums", 1, rest, "MB/s")]
 
 
 def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
-    """How fast symbols are written, and taken: of one slab, and of eight by as many threads."""
+    """Time how symbols are encoded and decoded: of one slab, and of eight slabs by as many threads."""
     weights, saving = ROW.load(models.chosen(model)), models.chosen(model).search.minimum_saving
     tables = Tables(weights.tables())
     walked = predict_slab(given, cpu.Network(weights), Team(), lambda done: None)
@@ -146,7 +146,7 @@ def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
 
 
 def _as_handed(walked: payload.Predictions, slabs: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The pieces of so many slabs that are all this one, int64 [f, s, 2], and room for what is said of a front."""
+    """Return the pieces of `slabs` copies of this slab, int64 [f, s, 2], and arrays for the outputs of a front."""
     begins = np.multiply.outer(walked.sizes, np.arange(slabs))
     pieces = np.stack([begins, begins + walked.sizes[:, None]], axis=2)
     room = slabs * int(walked.sizes.max())
@@ -154,7 +154,7 @@ def _as_handed(walked: payload.Predictions, slabs: int) -> tuple[np.ndarray, lis
 
 
 class _Nothing(ByCalls):
-    """Takes fronts without any work."""
+    """Serves fronts without any work."""
 
     def take(self, said: np.ndarray) -> np.ndarray:
         return said
@@ -187,7 +187,7 @@ def _hand_over(slabs: int, by_calls: bool) -> None:
 
 @njit(nogil=True, cache=True)
 def _copy(consumer: Consumer, voxel: np.ndarray, said: np.ndarray) -> None:
-    """What `_Nothing` does, compiled."""
+    """Serve fronts without any work, compiled; see `_Nothing`."""
     for begin, end in consumer.pieces:
         wait(consumer.requested, consumer.patience)
         voxel[begin:end] = said[begin:end]

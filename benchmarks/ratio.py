@@ -4,9 +4,9 @@
     python -m benchmarks.ratio --redo base fast       # these codecs once more
     python -m benchmarks.ratio --series mr_pd_ge_signa --codecs jpegls base
 
-volcomp is measured as it is used: the `.vcz` file that the command line makes of a folder of DICOM files, with headers,
-checksums and index, restored by the command line and compared file by file. The others are granted more: the voxels
-alone, without headers. Every result is decoded and compared; one that differs is an error, not a row.
+volcomp is measured as users run it: the `.vcz` file that the command line makes of a folder of DICOM files, with
+headers, checksums and index, restored by the command line and compared file by file. The others have an advantage: they
+code the voxels alone, without headers. Every result is decoded and compared; one that differs is an error, not a row.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Measured = tuple[int, float, float]  # bytes, seconds to encode, seconds to deco
 
 
 class NotLossless(Exception):
-    """A codec gave back something else than it was given."""
+    """A codec did not reproduce its input."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
