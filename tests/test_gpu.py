@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from benchmarks import gpu as gpu_speed
+from neighbourhoods import pad
 from volcomp import codec, differences, features, least_squares, linear, models, spike, supports, walk
 from volcomp.arrays import _opened
 from volcomp.coding import Reader, Survey
@@ -189,7 +190,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
 
 def known_margins(shape: tuple[int, int, int]) -> np.ndarray:
     """Where a voxel of the slab or a copy of one will stand, flat."""
-    return walk.pad(np.ones(shape, bool), 0, linear.RADIUS).ravel()
+    return pad(np.ones(shape, bool), 0, linear.RADIUS).ravel()
 
 
 def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
