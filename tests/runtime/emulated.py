@@ -1,8 +1,8 @@
-"""The kernels of `volcomp.runtime.vectors` as functions that C can call, for processors other than this one, and what
-they must compute. `test_vectors.py` compiles them for each processor, and runs what this one has.
+"""The kernels of `volcomp.runtime.vectors` as functions that C can call, for other processors, and what they must
+compute. `test_vectors.py` compiles them for each processor, and runs those of this one.
 
-`python -m tests.runtime.emulated` runs those for AArch64 under emulation. It needs `aarch64-linux-gnu-gcc`, a static libc
-for it, and `qemu-aarch64`.
+`python -m tests.runtime.emulated` runs those for AArch64 under emulation. It needs `aarch64-linux-gnu-gcc`, a static
+libc for it, and `qemu-aarch64`.
 """
 
 import ctypes
