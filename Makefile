@@ -68,7 +68,7 @@ test-gpu: $(GPU_SETUP) ## the tests that need a GPU: PY=python names one with CU
 speed-gpu: $(GPU_SETUP) ## MB/s on a GPU and what the card could do -> benchmarks/gpu.csv; PY as for test-gpu
 	$(PY) -m benchmarks.gpu $(ARGS)
 
-check: $(VENV)/.setup ## ruff, mypy, and who may import whom
+check: $(VENV)/.setup ## ruff, mypy, and which layer may import which
 	$(PY) -m ruff check
 	$(PY) -m mypy volcomp neighbourhoods benchmarks experiments
 	$(VENV)/bin/lint-imports
@@ -82,7 +82,7 @@ speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv a
 efforts: $(VENV)/.setup ## sizes and MB/s of efforts 1 to 5 -> benchmarks/efforts.csv and the README
 	$(PY) -m benchmarks.efforts $(ARGS)
 
-train: $(GPU_SETUP) ## train MODEL=fast|base on the corpus' train split and export it; DEVICE=cuda takes a GPU
+train: $(GPU_SETUP) ## train MODEL=turbo|fast|base on the corpus' train split and export it; DEVICE=cuda takes a GPU
 	$(PY) -m volcomp.training --model $(MODEL) --device $(DEVICE) $(ARGS)
 
 study: $(VENV)/.setup ## the published experiments on neighbourhoods, about two hours; ARGS='--config … --report'

@@ -27,11 +27,12 @@ class EncodeOptions:
     """How to encode. Up to effort 5 the bytes follow from voxels, model and effort alone.
 
     model     "turbo", "fast", "base" or "paper", or the record of a model that was never released. `base` makes files
-              that are 1.3 % smaller than those of `fast` and takes two to four times as long, in both directions;
-              `turbo` makes files that are 0.7 % larger in two thirds of the time. `paper` is the published predictor,
-              kept for comparison: slow, and its files are larger.
+              that are 1.3 % smaller than those of `fast`, and takes two to three times as long to write and three to
+              four and a half to restore; `turbo` makes files that are 0.7 % larger in two thirds of the time. `paper`
+              is the published predictor, kept for comparison: slow, and its files are larger.
     effort    1 (fastest) to 9 (smallest). 1 to 4 search less for the linear stage. 6 to 9 fine-tune the model to the
-              volume, which needs torch and takes up to ten times as long; decoding is as fast as before.
+              volume, which needs torch; effort 9 takes three to seven times as long as 5 (measured with `base-2`,
+              verification included). Decoding is as fast as before. `paper` takes 1 to 5.
     verify    Decode every payload and compare the voxels. It takes as long as decoding, on the threads that encode.
     threads   See `DecodeOptions`.
     device    See `DecodeOptions`.
