@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.conformance import decoder_paper as stranger_paper
+from tests.conformance import decoder_paper
 from tests.conformance.decoder_bits import Ans, Binary, Reader, check, clip, odds, unzigzag, varint
 from tests.conformance.decoder_factors import Factors
 
@@ -96,7 +96,7 @@ def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
     header = Reader(section.data[33:])
     number, dtype = header.number(1), np.dtype(TYPES[header.number(1)])
     if number == 16:
-        model: Any = stranger_paper.Model(MODELS / f"{NAMES[number]}.npz", header.take(8))
+        model: Any = decoder_paper.Model(MODELS / f"{NAMES[number]}.npz", header.take(8))
     else:
         model = Model(number % 128, header.take(8))
     if number >= 128:
@@ -125,7 +125,7 @@ def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
 def paper_slab(data: Reader, model: Any, shape: tuple[int, int, int], limit: int, seen: Counter) -> list[int]:
     """`paper` models: a slab, and that nothing is left of it."""
     ans = Ans([data.number(4) for _ in range(data.varint())])
-    ranks = stranger_paper.ranks(data, ans, model, shape, limit, seen)
+    ranks = decoder_paper.ranks(data, ans, model, shape, limit, seen)
     check(ans.state == 0 and not ans.words, "words are left")
     data.end()
     return ranks

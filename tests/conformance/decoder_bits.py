@@ -1,4 +1,4 @@
-"""The part of `stranger.py` that reads numbers and symbols, from docs/format.md alone."""
+"""The part of `decoder.py` that reads numbers and symbols, from docs/format.md alone."""
 
 import itertools
 

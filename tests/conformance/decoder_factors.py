@@ -1,4 +1,4 @@
-"""The part of `stranger.py` for ranks that have factors, from docs/format.md alone."""
+"""The part of `decoder.py` for ranks that have factors, from docs/format.md alone."""
 
 from tests.conformance.decoder_bits import Ans, Reader, check
 

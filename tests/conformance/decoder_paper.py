@@ -1,4 +1,4 @@
-"""The part of `stranger.py` for `paper` models, from docs/format.md alone: one voxel at a time, as it reads."""
+"""The part of `decoder.py` for `paper` models, from docs/format.md alone: one voxel at a time, as it reads."""
 
 import hashlib
 import itertools

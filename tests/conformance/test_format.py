@@ -1,4 +1,4 @@
-"""docs/format.md is enough: a decoder that was written from it alone (`stranger.py`) reads what the package writes."""
+"""docs/format.md is enough: a decoder that was written from it alone (`decoder.py`) reads what the package writes."""
 
 import json
 from collections import Counter
@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import volcomp
-from tests.conformance import decoder as stranger
+from tests.conformance import decoder
 from tests.conformance.golden import FOLDER, INDEX, digest, volumes
 
 GOLDEN = json.loads(INDEX.read_text()) if INDEX.exists() else {}  # that it must exist is for test_golden.py
-SMALL = 4000  # voxels; the stranger takes about a second for them
+SMALL = 4000  # voxels; the conformance decoder takes about a second for them
 
 
 def noisy(shape: tuple[int, int, int], swing: float, noise: float) -> np.ndarray:
@@ -86,13 +86,13 @@ CASES = cases()
 
 def decoded_alike(voxels: np.ndarray, model: str) -> Counter:
     seen: Counter = Counter()
-    back = stranger.decode(volcomp.compress(voxels, model=model, threads=1), seen)
+    back = decoder.decode(volcomp.compress(voxels, model=model, threads=1), seen)
     assert back.dtype == voxels.dtype.newbyteorder("<") and np.array_equal(back, voxels)
     return seen
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_stranger_decodes(name: str, low_slabs: None) -> None:
+def test_the_conformance_decoder_decodes(name: str, low_slabs: None) -> None:
     voxels, needed = CASES[name]
     seen = decoded_alike(voxels, "fast")
     assert needed <= {means for means, times in seen.items() if times}
@@ -100,13 +100,13 @@ def test_the_stranger_decodes(name: str, low_slabs: None) -> None:
 
 
 @pytest.mark.long
-def test_the_stranger_decodes_a_chosen_support() -> None:
+def test_the_conformance_decoder_decodes_a_chosen_support() -> None:
     """Its farthest slices have groups of their own."""
     seen = decoded_alike(echo((26, 28, 32), (-5, 0, 1)), "fast")
     assert seen["support 5"] == 1 and seen["shifts"] and seen["later groups"] == 2
 
 
-def test_the_stranger_decodes_low_bits_and_escapes_with_factors() -> None:
+def test_the_conformance_decoder_decodes_low_bits_and_escapes_with_factors() -> None:
     voxels = comb((5, 20, 30), 40)
     voxels[np.random.default_rng(4).random(voxels.shape) < 0.005] = 60000
     seen = decoded_alike(voxels, "fast")
@@ -114,26 +114,26 @@ def test_the_stranger_decodes_low_bits_and_escapes_with_factors() -> None:
 
 
 @pytest.mark.parametrize("name", ["smooth", "padded", "masked", "image", "comb"])
-def test_the_stranger_decodes_the_base_model(name: str) -> None:
+def test_the_conformance_decoder_decodes_the_base_model(name: str) -> None:
     assert decoded_alike(CASES[name][0], "base")["passed"]
 
 
 @pytest.mark.parametrize("name", ["one", "smooth", "zeros", "extremes", "image", "row", "column", "sparse"])
-def test_the_stranger_decodes_the_published_model(name: str) -> None:
+def test_the_conformance_decoder_decodes_the_published_model(name: str) -> None:
     decoded_alike(CASES[name][0], "paper")
 
 
-def test_the_stranger_decodes_escapes_of_the_published_model() -> None:
+def test_the_conformance_decoder_decodes_escapes_of_the_published_model() -> None:
     seen = decoded_alike(np.random.default_rng(1).integers(0, 60000, (2, 8, 9)).astype("u2"), "paper")
     assert seen["paper escape"] > 20 and seen["paper table"] > 0
 
 
-def test_the_stranger_decodes_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_conformance_decoder_decodes_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small slabs have one group of weights after the first slice's; the format allows more."""
     monkeypatch.setattr("volcomp.encoder.linear_fit._group_height", lambda shape, support: 3)
     assert decoded_alike(noisy((8, 10, 12), 300, 5).round().astype("u2"), "fast")["later groups"] == 3
 
 
 @pytest.mark.parametrize("file", [f for f, entry in GOLDEN.items() if volumes()[entry["volume"]].size <= SMALL])
-def test_the_stranger_decodes_a_golden_file(file: str) -> None:
-    assert digest(stranger.decode((FOLDER / file).read_bytes())) == GOLDEN[file]["sha256"]
+def test_the_conformance_decoder_decodes_a_golden_file(file: str) -> None:
+    assert digest(decoder.decode((FOLDER / file).read_bytes())) == GOLDEN[file]["sha256"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import volcomp
-from tests.conformance import decoder as stranger
+from tests.conformance import decoder
 from volcomp import models
 from volcomp.codec import encode as encoding
 from volcomp.codec.decode import decode_slabs
@@ -143,9 +143,9 @@ def test_every_backend_decodes(
     assert np.array_equal(back, voxels)
 
 
-def test_the_stranger_decodes(made: tuple[np.ndarray, bytes]) -> None:
+def test_the_conformance_decoder_decodes(made: tuple[np.ndarray, bytes]) -> None:
     voxels, data = made
-    assert np.array_equal(stranger.decode(data), voxels)
+    assert np.array_equal(decoder.decode(data), voxels)
 
 
 def test_damaged_differences_are_noticed(made: tuple[np.ndarray, bytes]) -> None:

@@ -29,7 +29,7 @@ def manifest_of(reader: Reader) -> Manifest:
     """Return the manifest, its names checked for safety."""
     if SectionId(MANIFEST) not in reader.places:
         if reader.damage:
-            raise DamagedError("the manifest is lost, and with it the names; volcomp.decompress still reads volumes")
+            raise DamagedError("the manifest is lost, and with it the names of the files, so that none can be restored")
         raise UnsupportedError("it holds an array and no files; read it with volcomp.decompress in Python")
     manifest = read_manifest(reader)
     if reader.damage is None and volume_numbers(reader) != list(range(len(manifest.volumes))):

@@ -43,8 +43,8 @@ def encoding() -> argparse.ArgumentParser:
         type=int,
         default=EFFORT,
         metavar="1-9",
-        help="1 to 4: less search, faster; 5: default; 6 to 9: fine-tune the model to every volume, which takes up to "
-        "ten times as long and needs torch (files are as fast to restore)",
+        help="1 to 4: less search, faster; 5: default; 6 to 9: fine-tune the model to every volume, which takes three "
+        "to seven times as long and needs torch (files are as fast to restore)",
     )
     made.add_argument(
         "--verify",
