@@ -1,6 +1,9 @@
 """What compiles loops faster changes nothing that they compute."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,3 +69,20 @@ def test_a_numba_that_is_made_otherwise_compiles_by_its_own_ways(monkeypatch, is
     monkeypatch.delattr(codegen.CPUCodeLibrary, "_optimize_functions")
     monkeypatch.delattr(compiler._Library, "_optimize_functions", raising=False)
     assert compiler.of(is_part) is numbas.Compiler
+
+
+@pytest.mark.long
+def test_with_a_numba_that_was_not_tried_files_are_the_same(tmp_path):
+    """Then numba's own compiler compiles everything."""
+    code = (
+        "import hashlib\nimport numpy as np\nfrom volcomp.runtime import compiler\n{}\nimport volcomp\n"
+        "voxels = np.random.default_rng(0).normal(1000, 20, (4, 40, 40)).astype('u2')\n"
+        "print(hashlib.sha256(volcomp.compress(voxels)).hexdigest())"
+    )
+
+    def digest(patch, folder):
+        command = [sys.executable, "-c", code.format(patch)]
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}  # its own, or the other's code would be read
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert digest("compiler.TRIED = ()", tmp_path / "theirs") == digest("", tmp_path / "ours")

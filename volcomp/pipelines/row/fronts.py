@@ -194,8 +194,8 @@ def predict(
             _write_outputs(lo, hi, at, depth, grid, rows, known, outputs)
 
 
-@part
-def _write_voxels(
+@entry
+def perceive(
     t: int,
     front: int,
     grid: Grid,
@@ -205,8 +205,9 @@ def _write_voxels(
     known: np.ndarray,
     error: np.ndarray,
 ) -> None:
-    """Write the voxels int32 [v] of a front, their errors relative to mean and prediction, and the margins at the ends
-    of rows (`neighbourhoods.borders`). `front` is the number of its first row in the order of coding."""
+    """Run `Slab.perceive` without learning: write the voxels int32 [v] of a front, their errors relative to mean and
+    prediction, and the margins at the ends of rows (`neighbourhoods.borders`). `front` is the number of its first row
+    in the order of coding."""
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
         at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
@@ -231,27 +232,12 @@ def _write_voxels(
 
 
 @entry
-def perceive(
-    t: int,
-    front: int,
-    grid: Grid,
-    rows: RowScratch,
-    voxel: np.ndarray,
-    excluded: int,
-    known: np.ndarray,
-    error: np.ndarray,
-) -> None:
-    """Run `Slab.perceive` without learning."""
-    _write_voxels(t, front, grid, rows, voxel, excluded, known, error)
-
-
-@entry
 def perceive_and_learn(
     t: int, front: int, grid: Grid, rows: RowScratch, voxel: np.ndarray, excluded: int, known: np.ndarray,
     error: np.ndarray, state: Arrays, unseen: int, slopes: np.ndarray, metric: np.ndarray, head_limit: int,
 ) -> None:  # fmt: skip
     """Run all of `Slab.perceive`, learning included, for the `cpu` backend."""
-    _write_voxels(t, front, grid, rows, voxel, excluded, known, error)
+    perceive(t, front, grid, rows, voxel, excluded, known, error)
     if metric.shape[0]:
         for z in range(grid.depth):
             first, past = rows_at(t, z, grid)
