@@ -203,7 +203,7 @@ def check(made: OnDevice) -> None:
     integers = torch.randint(-64, 65, (INPUTS + 2 * s + h, 4 * h), dtype=torch.int8, generator=random)
     shift = torch.randint(6, 8, (4 * h,), dtype=torch.int32, generator=random)
     d_seen = torch.randn((9, 2, 3, 5, 2 * s + h), generator=random)
-    cpu = OnCpu(h, s)
+    cpu = OnCpu(h, s, torch.bfloat16)
     expected = cpu.forward(inputs.numpy(), integers, shift)
     if not torch.equal(made.forward(*(part.to(made.device) for part in (inputs, integers, shift))).cpu(), expected):
         raise RuntimeError("it does not give the CPU's integers")
