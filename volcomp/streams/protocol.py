@@ -1,0 +1,52 @@
+"""The interface of a stream codec. A new one is a new file beside this one, and its name in `registry`.
+
+An archive codes the samples as a volume and keeps `side`, all that samples do not determine. Files are restored from
+both for decades, so `make` is our own code and never changes its output; it does not depend on a library's release.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[Any]  # uint8, uint16, int8 or int16 [components, Y, X], C-contiguous
+
+
+class NotReproducible(Exception):
+    """A stream that cannot be made again. The message completes "kept as it is, because …"."""
+
+
+class Parts(NamedTuple):
+    """A stream taken apart."""
+
+    samples: Samples
+    side: bytes  # small: headers, and the choices of the encoder that wrote the stream
+
+
+class Stream(Protocol):
+    """One stream codec."""
+
+    number: int  # names the codec in archives, for ever
+    name: str  # "JPEG Lossless"
+
+    def take_apart(self, data: bytes) -> Parts:
+        """Decode one frame.
+
+        Parameters:
+            data: the whole stream of the frame. It may be damaged or hostile.
+
+        Raises:
+            NotReproducible: where `make` could not give `data` again, or `data` is no stream of this codec. No content
+                may raise another error, nor take memory beyond a small multiple of data and samples.
+        """
+        ...
+
+    def make(self, samples: Samples, side: bytes) -> bytes:
+        """Return the stream of samples and side, the inverse of `take_apart`.
+
+        Raises:
+            DamagedError: where `side` makes no sense or contradicts the shape or type of the samples.
+        """
+        ...

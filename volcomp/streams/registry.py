@@ -1,0 +1,16 @@
+"""The stream codecs, and the trial that every stream goes through before an archive relies on one."""
+
+from __future__ import annotations
+
+from .protocol import NotReproducible, Parts, Stream
+
+STREAMS: tuple[Stream, ...] = ()
+BY_NUMBER = {stream.number: stream for stream in STREAMS}
+
+
+def trial(stream: Stream, data: bytes) -> Parts:
+    """Take a stream apart, make it again and compare. Raises NotReproducible where that does not give `data`."""
+    parts = stream.take_apart(data)
+    if stream.make(*parts) != data:
+        raise NotReproducible(f"its {stream.name} stream does not come back identical")
+    return parts
