@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[Any]  # uint8, uint16, int8 or int16 [components, Y, X], C-contiguous
