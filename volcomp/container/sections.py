@@ -18,12 +18,13 @@ from ..errors import DamagedError, UnsupportedError
 from ..wire.cursor import Cursor, varint
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
-FORMAT_VERSION = 3  # 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, weights with shifts
+FORMAT_VERSION = 4  # that this version reads; 4 since 0.10.0: lists of files before their data
+VOXEL_VERSION = 3  # of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, shifts
 END_MARK = b"\nvcz"
 
-VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"
+VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"
 # The order is part of the format: the index has a section's position in this tuple, or 255 and the tag itself.
-_KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST)
+_KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING)
 _OTHER_KIND = 255
 
 _HEADER = struct.Struct("<8sHH")  # signature, format version, flags
@@ -46,6 +47,7 @@ class SectionId(NamedTuple):
             KEPT: "kept bytes {0}",
             BLOB: "stored files {0}",
             MANIFEST: "manifest",
+            LISTING: "list of files {0}",
         }
         name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
         return name.format(self.major, self.minor)
@@ -68,10 +70,10 @@ class Writer:
     `digests` has the SHA-256 of every payload, for `Reader.compare`.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, version: int = VOXEL_VERSION) -> None:
         self._file = file
         self.digests: dict[SectionId, bytes] = {}
-        self._header = _HEADER.pack(SIGNATURE, FORMAT_VERSION, 0)
+        self._header = _HEADER.pack(SIGNATURE, version, 0)
         self._index: list[bytes] = []
         self.size = file.write(self._header)  # bytes written so far
 
@@ -105,6 +107,7 @@ class Reader:
 
     def __init__(self, file: BinaryIO, *, salvage: bool = False) -> None:
         self._file, self._lock = file, Lock()
+        self.salvage = salvage
         self.size = file.seek(0, os.SEEK_END)
         self.damage: str | None = None
         try:

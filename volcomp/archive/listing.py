@@ -1,0 +1,161 @@
+"""LIST sections: names, digests and places of some of the files, written before the data of these files.
+
+A LIST needs no other section to be understood, so that the files of a cut or damaged archive keep their names. All of
+an archive's LIST sections together are its manifest. Rows are a table (`table.py`), numbers little-endian, and where an
+archive goes on where the row before ends, numbers are differences from there: columns are then constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import DamagedError
+from ..wire.cursor import Cursor, string, varint
+from .bytes_codec import CHUNK_BYTES, pack_table, unpack
+from .entry import Entry, Kind, Stored, Voxels
+from .table import decode_table, encode_table
+
+MAX_ROWS = 1 << 17  # of one section
+_TABLE_BYTES = 2 * CHUNK_BYTES  # of all cells, equal ones counted each time
+_SHA_BYTES = 32
+_NAMES, _FACTS, _OF_VOXELS, _OF_STORED = 5, 3, 9, 3  # columns of a row, in this order
+_WIDTH = 8  # of a number, bytes
+_LIMIT = 1 << 61  # of every number, so that sums stay in 64 bits
+
+
+@dataclass
+class _Previous:
+    """The row before, from which numbers are differences; and the digests so far."""
+
+    volume: int = 0
+    end: int = 0  # slice
+    table: int = 0
+    row: int = -1
+    stored: int = 0  # end in the BLOB stream
+    digests: int = 0
+
+    def slice_of(self, volume: int) -> int:
+        """Return the slice at which this volume goes on."""
+        return self.end if volume == self.volume else 0
+
+    def row_of(self, table: int) -> int:
+        """Return the row at which this KEEP section goes on."""
+        return self.row + 1 if table == self.table else 0
+
+    def follow(self, place: Voxels | Stored | None) -> None:
+        """Go on to the next row."""
+        if isinstance(place, Voxels):
+            self.volume, self.end, self.table, self.row = place.volume, place.end, place.table, place.row
+        elif place:
+            self.stored = place.start + place.size
+
+
+def encode(root: str, entries: Sequence[Entry]) -> bytes:
+    """Return the payload of a LIST section.
+
+    Parameters:
+        root: the name of the folder that was archived; empty where several inputs were.
+        entries: at most MAX_ROWS.
+    """
+    assert len(entries) <= MAX_ROWS
+    digests: dict[bytes, int] = {}
+    previous = _Previous()
+    rows = [_row(entry, previous, digests) for entry in entries]
+    raw = string(encode_name(root)) + encode_table(list(zip(*rows, strict=True)))
+    # Digests are not in the table, since they do not compress. Files of equal bytes share one.
+    return varint(len(digests)) + b"".join(digests) + pack_table(raw)
+
+
+def decode(payload: bytes, what: str) -> tuple[str, list[Entry]]:
+    """Return the root and the entries of a LIST section, names unchecked; raises DamagedError, which names `what`."""
+    outer = Cursor(payload, what)
+    digests = [outer.take(_SHA_BYTES) for _ in range(outer.varint(limit=len(payload) // _SHA_BYTES))]
+    cursor = Cursor(unpack(outer.rest(), what), what)
+    root = decode_name(cursor.string())
+    columns = decode_table(cursor.rest(), what, max_rows=MAX_ROWS, max_bytes=_TABLE_BYTES)
+    previous = _Previous()
+    try:
+        return root, [_entry(row, previous, digests) for row in zip(*columns, strict=True)]
+    except (ValueError, IndexError):  # of a number that is none, an unknown kind, a digest that is not there
+        raise DamagedError(f"{what} is damaged: a row makes no sense") from None
+
+
+def _row(entry: Entry, previous: _Previous, digests: dict[bytes, int]) -> tuple[bytes, ...]:
+    folder, slash, last = encode_name(entry.name).rpartition(b"/")
+    digest = b""  # of the next one in the list
+    if entry.kind == Kind.FILE and digests.setdefault(entry.sha256, len(digests)) < previous.digests:
+        digest = _number(digests[entry.sha256])
+    previous.digests = len(digests)
+    place = entry.place
+    voxels, stored = [b""] * _OF_VOXELS, [b""] * _OF_STORED
+    if isinstance(place, Voxels):
+        numbers = (
+            place.volume - previous.volume,
+            place.first - previous.slice_of(place.volume),
+            place.frames,
+            place.table - previous.table,
+            place.row - previous.row_of(place.table),
+            place.before,
+            place.side,
+            place.body,
+            place.planes,
+        )
+        voxels = [_number(n) for n in numbers]
+    elif place:  # most have their own size there
+        stored = [_number(n) for n in (place.start - previous.stored, place.size - entry.size, place.packing)]
+    previous.follow(place)
+    facts = [b"" if n is None else _number(n) for n in (entry.size, entry.mtime, entry.mode)]
+    return (folder + slash, last, encode_name(entry.note), bytes([entry.kind]), digest, *facts, *voxels, *stored)
+
+
+def _entry(row: tuple[bytes, ...], previous: _Previous, digests: list[bytes]) -> Entry:
+    folder, last, note, kind, digest = row[:_NAMES]
+    size, mtime, mode = (_parse(cell) if cell else None for cell in row[_NAMES : _NAMES + _FACTS])
+    voxels, stored = row[_NAMES + _FACTS : -_OF_STORED], row[-_OF_STORED:]
+    place: Voxels | Stored | None = None
+    if any(voxels):
+        volume, first, frames, table, record, before, side, body, planes = map(_parse, voxels)
+        volume, table = volume + previous.volume, table + previous.table
+        first, record = first + previous.slice_of(volume), record + previous.row_of(table)
+        place = Voxels(volume, first, frames, table, record, before, side, body, planes)
+        numbers: tuple[int, ...] = (volume, first, frames, table, record, before, side, body, planes)
+    elif any(stored):
+        start, more, packing = map(_parse, stored)
+        place = Stored(start + previous.stored, more + (size or 0), packing)
+        numbers = (place.start, place.size, packing)
+    else:
+        numbers = ()
+    if not all(0 <= n <= _LIMIT for n in (*numbers, size or 0, mode or 0)) or not -_LIMIT <= (mtime or 0) <= _LIMIT:
+        raise ValueError
+    previous.follow(place)
+    sha256 = b""
+    if Kind(kind[0]) == Kind.FILE:
+        number = _parse(digest) if digest else previous.digests
+        if number < 0:
+            raise ValueError
+        sha256 = digests[number]
+        previous.digests = max(previous.digests, number + 1)
+    name = decode_name(folder + last)
+    return Entry(name, Kind(kind[0]), size or 0, sha256, place, mtime, mode, decode_name(note))
+
+
+def _number(value: int) -> bytes:
+    """Encode in a fixed width, so that equal bytes of a column are aligned."""
+    return value.to_bytes(_WIDTH, "little", signed=True)
+
+
+def _parse(cell: bytes) -> int:
+    if len(cell) != _WIDTH:
+        raise ValueError
+    return int.from_bytes(cell, "little", signed=True)
+
+
+def encode_name(name: str) -> bytes:
+    """Return the bytes of a name."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def decode_name(name: bytes) -> str:
+    """Return a name as Python has it: bytes that are no UTF-8 as surrogates."""
+    return name.decode("utf-8", "surrogateescape")
