@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..container.inspection import report
-from ..container.sections import MANIFEST, Reader, SectionId
+from ..container.sections import Reader
 from ..formats import registry
 from .header_reader import Records
-from .manifest import Manifest
+from .entry import Voxels
+from .manifest import Manifest, has_manifest
 from .opening import manifest_of, opened
 
 _HEADERS = 256  # of a volume that are read; if all have one position, the spacing stays unknown
@@ -20,28 +23,33 @@ def describe(path: Path) -> dict[str, Any]:
     """Return shapes, types, models, sizes by section, promise; of an archive of files also files, folders, series."""
     with opened(path) as reader:
         contents: dict[str, Any] = {"file": str(path), **asdict(report(reader))}
-        if SectionId(MANIFEST) in reader.places:
+        if has_manifest(reader):
             manifest = manifest_of(reader)
             contents["root"] = manifest.root
             contents["files"] = len(manifest.files)
             contents["raw_bytes"] = sum(entry.size for entry in manifest.files)
             contents["kept_whole"] = len(manifest.whole)
-            contents["empty_folders"] = len(manifest.folders)
-            for volume, series in zip(contents["volumes"], _series(reader, manifest), strict=True):
-                volume.update(series)
+            contents["not_coded"] = _reasons(manifest)
+            contents["folders"], contents["links"] = len(manifest.folders), len(manifest.links)
+            for number, series in _series(reader, manifest):
+                contents["volumes"][number].update(series)
         return contents
 
 
-def _series(reader: Reader, manifest: Manifest) -> list[dict[str, Any]]:
-    """Return for each volume the number of files, and its description by the format of its first images."""
-    records = Records(reader, manifest.tables)
-    found = []
-    first = 0
-    for entries in manifest.volumes:
-        headers = [records.get(first + i)[: entry.before] for i, entry in enumerate(entries[:_HEADERS])]
-        found.append({"files": len(entries), **registry.describe(headers)._asdict()})
-        first += len(entries)
-    return found
+def _reasons(manifest: Manifest) -> dict[str, int]:
+    """Return why images are kept whole, and how many for each reason."""
+    return dict(Counter(entry.note for entry in manifest.whole if entry.note).most_common())
+
+
+def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield volumes by number, each with the number of its files, and its description by the format of the first."""
+    records = Records(reader)
+    for number, entries in manifest.images.items():
+        places = [entry.place for entry in entries[:_HEADERS] if isinstance(entry.place, Voxels)]
+        headers = [records.get(place).before for place in places]
+        found = {"files": len(entries), **registry.describe(headers)._asdict()}
+        for plane in range(places[0].planes):
+            yield number + plane, found | ({"plane": plane} if places[0].planes > 1 else {})
 
 
 def as_text(contents: dict[str, Any]) -> str:
@@ -50,8 +58,9 @@ def as_text(contents: dict[str, Any]) -> str:
     if "files" in contents:
         lines.append(
             f"  {contents['files']} files of {contents['raw_bytes']} bytes under {contents['root'] or '.'}/, "
-            f"{contents['kept_whole']} of them kept whole, {contents['empty_folders']} empty folders"
+            f"{contents['kept_whole']} of them kept whole, {contents['folders']} folders, {contents['links']} links"
         )
+        lines += [f"    {count} kept whole because {reason}" for reason, count in contents["not_coded"].items()]
     for number, volume in enumerate(contents["volumes"]):
         shape, slabs = "×".join(map(str, volume["shape"])), "slab" if volume["slabs"] == 1 else "slabs"
         lines.append(

@@ -80,15 +80,20 @@ def move_into(source: Path, target: Path) -> None:
     moves: list[tuple[Path, Path]] = []
     for here, folders, files in os.walk(source):
         destination = target / Path(here).relative_to(source)
+        links = [name for name in folders if (Path(here) / name).is_symlink()]
+        folders[:] = [name for name in folders if name not in links]
+        files += links
         for name in folders:
             if os.path.lexists(destination / name) and not (destination / name).is_dir():
                 raise TargetError(f"{destination / name} is a file where the archive has a folder; move it away")
         for name in files:
-            if (destination / name).is_dir():
+            if (destination / name).is_dir() and not (destination / name).is_symlink():
                 raise TargetError(f"{destination / name} is a folder where the archive has a file; move it away")
             moves.append((Path(here) / name, destination / name))
     for here, folders, _ in os.walk(source):
         for name in folders:
+            if (Path(here) / name).is_symlink():
+                continue
             (target / Path(here).relative_to(source) / name).mkdir(exist_ok=True)
     for old, new in moves:
         os.replace(old, new)

@@ -2,57 +2,58 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
 
+from ..bodies.protocol import Kept
 from ..container.sections import BLOB, KEPT, Reader, SectionId
 from ..errors import DamagedError
 from .bytes_codec import CHUNK_BYTES, unpack
+from .entry import Voxels
 from .table import MAX_RECORDS, decode_table
 
 
 class Records:
-    """The bytes around voxels by number of the image, counted through all volumes; holds one table at a time."""
+    """What is kept of images beside their voxels; holds one table at a time."""
 
-    def __init__(self, reader: Reader, tables: list[int]) -> None:
-        self._reader, self._tables = reader, tables
-        self._ends = list(accumulate(tables))
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._current = -1
         self._records: list[bytes] = []
         self._broken: dict[int, DamagedError] = {}
 
-    def get(self, record: int) -> bytes:
-        """Return the bytes before and after the voxels of one image, joined."""
-        table = bisect_right(self._ends, record)
+    def get(self, place: Voxels) -> Kept:
+        """Return the bytes that are kept of one image. Raises DamagedError."""
+        table = place.table
         if table in self._broken:
             raise self._broken[table]
         if table != self._current:
             self._current = -1
             try:
-                self._records = _read_table(self._reader, table, self._tables[table])
+                self._records = _read_table(self._reader, table)
             except DamagedError as error:
                 self._broken[table] = error
                 raise
             self._current = table
-        return self._records[record - (self._ends[table] - self._tables[table])]
+        record = self._records[place.row] if place.row < len(self._records) else b""
+        side, after = place.before, place.before + place.side
+        if after > len(record):
+            raise DamagedError("fewer bytes were kept of it than the manifest says")
+        return Kept(record[:side], record[side:after], record[after:])
 
 
-def _read_table(reader: Reader, number: int, records: int) -> list[bytes]:
-    """Return the records of KEEP section `number`: before and after of each file, joined. There must be `records`."""
+def _read_table(reader: Reader, number: int) -> list[bytes]:
+    """Return the records of a KEEP section, each as one string of bytes."""
     section = SectionId(KEPT, number)
     raw = unpack(reader.read(section), str(section))
     columns = decode_table(raw, str(section), max_rows=MAX_RECORDS, max_bytes=CHUNK_BYTES)
-    if any(len(column) != records for column in columns):
-        raise DamagedError(f"{section} is damaged: it holds another number of records than the manifest says")
-    return [b"".join(cells) for cells in zip(*columns, strict=True)] if columns else [b""] * records
+    return [b"".join(cells) for cells in zip(*columns, strict=True)]
 
 
 class Blobs:
-    """The BLOB sections as one stream of `size` bytes; holds one section at a time."""
+    """The BLOB sections as one stream of bytes; holds one section at a time."""
 
-    def __init__(self, reader: Reader, size: int) -> None:
-        self._reader, self._size = reader, size
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._current = -1
         self._bytes = b""
         self._broken: dict[int, DamagedError] = {}
@@ -63,6 +64,8 @@ class Blobs:
             number, offset = divmod(start, CHUNK_BYTES)
             self._load(number)
             piece = self._bytes[offset : offset + end - start]
+            if not piece:
+                raise DamagedError(f"{SectionId(BLOB, number)} is damaged: it holds fewer bytes than its files")
             yield piece
             start += len(piece)
 
@@ -76,8 +79,6 @@ class Blobs:
         self._current = -1
         try:
             self._bytes = unpack(self._reader.read(section), str(section))
-            if len(self._bytes) != min(CHUNK_BYTES, self._size - number * CHUNK_BYTES):
-                raise DamagedError(f"{section} is damaged: it holds another number of bytes than its files")
         except DamagedError as error:
             self._broken[number] = error
             raise

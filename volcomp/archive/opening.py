@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..container.sections import MANIFEST, Reader, SectionId
-from ..container.volume import volume_numbers
+from ..container.sections import Reader
 from ..errors import DamagedError, UnsupportedError
-from .manifest import Manifest, read_manifest
+from .entry import Kind
+from .manifest import Manifest, has_manifest, read_manifest
 from .tree import check_name, check_names
 
 
@@ -27,14 +27,15 @@ def opened(path: Path, *, salvage: bool = False) -> Iterator[Reader]:
 
 def manifest_of(reader: Reader) -> Manifest:
     """Return the manifest, its names checked for safety."""
-    if SectionId(MANIFEST) not in reader.places:
+    if not has_manifest(reader):
         if reader.damage:
-            raise DamagedError("the manifest is lost, and with it the names of the files, so that none can be restored")
+            raise DamagedError("no list of files is left of it, so that none can be restored")
         raise UnsupportedError("it holds an array and no files; read it with volcomp.decompress in Python")
     manifest = read_manifest(reader)
-    if reader.damage is None and volume_numbers(reader) != list(range(len(manifest.volumes))):
-        raise DamagedError("the manifest is damaged: it has another number of volumes than the archive")
-    check_names([entry.name for entry in manifest.files], manifest.folders)
+    check_names(
+        [entry.name for entry in manifest.entries if entry.kind != Kind.FOLDER],
+        [entry.name for entry in manifest.folders],
+    )
     if manifest.root:
         check_name(manifest.root)
         if "/" in manifest.root:

@@ -1,31 +1,31 @@
-"""Encode files as a `.vcz`: images become volumes, other files are kept whole. The output is verified, then named."""
+"""Encode files as a `.vcz`: images become volumes, other files are kept whole. The output is verified, then named.
+
+The file is written group by group: what is kept of some images beside their voxels, the list of these files, their
+volumes. So the files of an archive that is cut anywhere keep their names.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..codec.decode import Progress
-from ..codec.encode import check_options, progress_of
-from ..codec.volumes import write_volume
+from ..codec.encode import check_options
 from ..constants import EFFORT
-from ..container.sections import BLOB, Reader, SectionId, Writer
+from ..container.header import SLICE_VOXELS
+from ..container.sections import FORMAT_VERSION, Reader, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
 from ..formats.protocol import Image
 from ..formats.registry import read_image
 from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
-from .bytes_codec import CHUNK_BYTES, pack_blob
+from .entry import Kind
 from .files import check_target, new_file
-from .header_writer import MAX_RECORD_BYTES, KeptWriter
-from .manifest import Entry, Manifest, write_manifest
-from .restore import verify_images, verify_rest
-from .stack import Around, Stack
-from .tree import Source, Tree, collect, source_errors
+from .images import ImageWriter, work
+from .ledger import Ledger
+from .tree import Item, collect, source_errors
+from .whole import add_whole
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class Summary:
     files: int
     raw_bytes: int
     packed_bytes: int
-    voxels: int
+    voxels: int  # that are coded; each picture once
     voxel_bits: float  # bits per voxel of headers and slabs; 0 without voxels
+    skipped: list[str] = field(default_factory=list)  # a sentence for each input that could not be read
 
 
 def compress(
@@ -45,6 +46,8 @@ def compress(
     options: EncodeOptions = ENCODING,
     *,
     force: bool = False,
+    times: bool = True,
+    skip_errors: bool = False,
 ) -> Summary:
     """Archive folders and files.
 
@@ -53,6 +56,8 @@ def compress(
         output: the archive. It gets its name when it is complete.
         options: see `options.EncodeOptions`.
         force: overwrite an existing `output`.
+        times: keep times of modification and permissions.
+        skip_errors: leave out what cannot be read; see `Summary.skipped`.
 
     Raises:
         TargetError: where `output` exists or cannot be written.
@@ -61,109 +66,56 @@ def compress(
     """
     check_options(options)
     check_target(output, force=force)
-    tree = collect(inputs)
-    if any(source.path.resolve() == output.resolve() for source in tree.files):
+    tree = collect(inputs, skip_errors=skip_errors)
+    if any(item.path.resolve() == output.resolve() for item in tree.files):
         raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
-    stacks = volumes(_images(tree.files))
+    if not times:
+        tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items])
+    skipped = tree.skipped
+    reasons: dict[str, str] = {}  # by the name of a file that is kept whole
+    images = list(_images(tree.files, reasons))
+    stacks = volumes(images)
     with new_file(output, force=force) as (file, temporary):
-        packer = _Packer(Writer(file), options)
-        sizes = [sum(image.rows * image.columns * image.frames for image in stack) for stack in stacks]
-        voxels = sum(sizes)
-        label = "compressing" if options.effort <= EFFORT else "fitting, compressing"
-        label += ", verifying" if options.verify else ""
-        work = sum(progress_of(size, options.effort) + size * options.verify for size in sizes)
+        writer = Writer(file, FORMAT_VERSION)
+        ledger = Ledger(writer, tree.root, [item for item in tree.items if item.kind != Kind.FILE])
+        of_images = ImageWriter(writer, ledger, options, {item.name: item for item in tree.files})
         try:
-            with progress_bar(label, work) as progress:
+            label = "compressing" if options.effort <= EFFORT else "fine-tuning, compressing"
+            label += ", verifying" if options.verify else ""
+            with progress_bar(label, sum(work(stack, options) for stack in stacks)) as progress:
                 for stack in stacks:
-                    packer.add_volume(stack, progress)
-            coded = {image.name for stack in stacks for image in stack}
-            packer.finish(tree, [source for source in tree.files if source.name not in coded])
+                    reasons |= of_images.add(stack, progress)
+                of_images.flush(progress)
+            whole = [(item, reasons[item.name]) for item in tree.files if item.name in reasons]
+            skipped += add_whole(writer, ledger, whole, skip_errors=skip_errors)
+            ledger.finish()
+            writer.finish()
             file.close()
             if options.verify:
                 with temporary.open("rb") as written:
-                    packer.verify(Reader(written))
+                    ledger.verify(Reader(written), check_options(options))
         except DamagedError as error:
             raise VerificationError(
                 f"what was coded does not decode to what was read, so nothing was written: {error}"
             ) from error
         size = temporary.stat().st_size
-    return Summary(len(tree.files), packer.raw_bytes, size, voxels, 8 * packer.volume_bytes / max(voxels, 1))
+    bits = 8 * of_images.bytes / max(of_images.voxels, 1)
+    return Summary(ledger.files, ledger.raw_bytes, size, of_images.voxels, bits, skipped)
 
 
-def _images(sources: list[Source]) -> Iterator[Image]:
-    """Yield the images among the files, except those with more bytes around the voxels than one KEEP section holds."""
-    for source in sources:
-        with source_errors(source.path):
-            image = read_image(source.path, source.name)
-        if image and image.size - image.pixel_bytes <= MAX_RECORD_BYTES:
+def _images(items: list[Item], reasons: dict[str, str]) -> Iterator[Image]:
+    """Yield the images among the files; note of all others why they are kept whole."""
+    for item in items:
+        try:
+            with source_errors(item.path):
+                image = read_image(item.path, item.name)
+        except UnsupportedError:  # it will be raised again, or passed over, where the file is read whole
+            image = None
+        if image is None:
+            reasons[item.name] = ""
+        elif image.rows * image.columns > SLICE_VOXELS:
+            reasons[item.name] = (
+                f"a frame of {image.columns} × {image.rows} pixels exceeds the {SLICE_VOXELS} of a slice"
+            )
+        else:
             yield image
-
-
-class _Packer:
-    """Writes the sections of one archive; collects its manifest and, with `verify`, digests to compare with."""
-
-    def __init__(self, writer: Writer, options: EncodeOptions) -> None:
-        self._writer, self._options = writer, options
-        self._kept = KeptWriter(writer)
-        self._manifest = Manifest("", [], [], [], [])
-        self._records: list[bytes] = []  # SHA-256 of the bytes around every image's voxels
-        self.raw_bytes = 0  # of all files read
-        self.volume_bytes = 0  # of VHDR and SLAB sections
-
-    def add_volume(self, images: list[Image], progress: Progress) -> None:
-        """Keep the bytes around the voxels of one volume's images, and encode the voxels slab by slab.
-
-        With `verify`, a slab is verified while later slabs are encoded.
-        """
-        stack, entries = Stack(images), []
-        around: list[Around] = []  # empty without `verify`
-        for entry, (before, after) in stack.files():
-            self._kept.add(images[0].format, before, after)
-            self.raw_bytes += entry.size
-            entries.append(entry)
-            if self._options.verify:
-                around.append((before, after))
-                self._records.append(hashlib.sha256(before + after).digest())
-        start = self._writer.size
-        number = len(self._manifest.volumes)
-        volume, slabs = write_volume(self._writer, number, stack, self._options, progress=progress)
-        with closing(slabs):
-            if self._options.verify:
-                verify_images(volume, entries, around, slabs)
-            for _ in slabs:
-                pass
-        self.volume_bytes += self._writer.size - start
-        self._manifest.volumes.append(entries)
-        self._kept.end_volume()
-
-    def finish(self, tree: Tree, whole: list[Source]) -> None:
-        """Store the files that are not coded as volumes, then write manifest and index."""
-        self._kept.flush()
-        entries = self._add_blobs(whole)
-        self._manifest = Manifest(tree.root, self._manifest.volumes, self._kept.records, entries, tree.folders)
-        write_manifest(self._writer, self._manifest)
-        self._writer.finish()
-
-    def verify(self, reader: Reader) -> None:
-        """Raise DamagedError unless the finished archive holds what was written and verified."""
-        verify_rest(reader, self._writer.digests, self._manifest, self._records, check_options(self._options))
-
-    def _add_blobs(self, sources: list[Source]) -> list[Entry]:
-        """Store files one after another in BLOB sections of CHUNK_BYTES raw bytes; a large file spans several."""
-        entries: list[Entry] = []
-        chunk, number = bytearray(), 0
-        for source in sources:
-            sha, size = hashlib.sha256(), 0
-            with source_errors(source.path), source.path.open("rb") as file:
-                while piece := file.read(min(1 << 20, CHUNK_BYTES - len(chunk))):
-                    sha.update(piece)
-                    size += len(piece)
-                    chunk += piece
-                    if len(chunk) == CHUNK_BYTES:
-                        self._writer.add(SectionId(BLOB, number), pack_blob(bytes(chunk)))
-                        chunk, number = bytearray(), number + 1
-            self.raw_bytes += size
-            entries.append(Entry(source.name, size, sha.digest()))
-        if chunk:
-            self._writer.add(SectionId(BLOB, number), pack_blob(bytes(chunk)))
-        return entries

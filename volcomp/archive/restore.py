@@ -1,34 +1,37 @@
-"""Decode a `.vcz` to files: the mirror of `pack`. Voxels go between kept bytes; every file's SHA-256 is checked."""
+"""Decode a `.vcz` to files: the mirror of `pack`. Bodies are made of voxels; every file's SHA-256 is checked."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ..bodies.protocol import Kept, Planes
+from ..bodies.registry import body
 from ..codec.volumes import Slab, decode_volume
-from ..container.sections import MANIFEST, Reader, SectionId
+from ..container.sections import Reader
 from ..container.volume import Volume, read_volume, volume_numbers
 from ..errors import DamagedError, UnsupportedError
-from ..formats.protocol import Format
-from ..models import Model
+from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
-from .files import new_tree
+from .entry import Entry, Kind, Stored, Voxels
+from .files import new_tree, target_errors
 from .header_reader import Blobs, Records
-from .manifest import Entry, Manifest
+from .manifest import Manifest, has_manifest
 from .opening import manifest_of, opened
 
 Bytes = bytes | memoryview
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
 Decoder = Callable[..., Generator[Slab]]  # decode_volume with options; the caller closes the generator
+Wanted = Callable[[Entry], bool]
 
 
 @dataclass
@@ -49,8 +52,10 @@ def restore(
     options: DecodeOptions = DECODING,
     *,
     slices: slice | None = None,
+    wanted: Wanted | None = None,
     salvage: bool = False,
     force: bool = False,
+    times: bool = True,
 ) -> Outcome:
     """Write the files of an archive.
 
@@ -60,23 +65,39 @@ def restore(
         options: see `options.DecodeOptions`.
         slices: restore only the images that hold any of these slices of their volume (a multi-frame file is restored
             whole), and decode only the slabs that contain them.
+        wanted: restore only the files and links for which this returns True.
         salvage: skip damaged files and restore the others.
         force: overwrite files of the same names in an existing folder.
+        times: restore times of modification and permissions, where the archive has them.
 
     Raises:
         DamagedError, UnsupportedError, TargetError: nothing has been written in this case.
     """
     with opened(path, salvage=salvage) as reader:
         manifest = manifest_of(reader)
-        with new_tree(target or Path(manifest.root or path.stem), force=force) as folder:
-            for name in manifest.folders if slices is None else []:
-                os.makedirs(folder / name)
+        whole = slices is None and wanted is None
+        final = target or Path(manifest.root or path.stem)
+        with new_tree(final, force=force) as folder:
+            for entry in manifest.folders if whole else []:
+                os.makedirs(folder / entry.name, exist_ok=True)
             decoder = partial(decode_volume, options=options)
-            outcome = _run(reader, manifest, decoder, folder, slices, salvage)
-            if slices is not None and not outcome.files and not outcome.lost:
-                raise UnsupportedError("no volume has the slices that were asked for")
+            outcome = _run(reader, manifest, decoder, folder, slices, wanted, salvage)
+            links = [entry for entry in manifest.links if whole or (wanted and wanted(entry))]
+            for entry in links:  # after the files, so that none is written through a link
+                (folder / entry.name).parent.mkdir(parents=True, exist_ok=True)
+                os.symlink(entry.note, folder / entry.name)
+            if not whole and not outcome.files and not outcome.lost and not links:
+                what = "volume has the slices" if slices else "file has a name or series"
+                raise UnsupportedError(f"no {what} that were asked for")
             if outcome.lost and not outcome.files:
                 raise DamagedError(f"no file could be restored; the first: {outcome.lost[0]}")
+            outcome.lost += manifest.lost
+            if times:
+                _restore_times([*manifest.files, *manifest.links], folder)
+        if times and whole:  # when all is in them; the inner ones first, since a folder's time is that of its contents
+            inner_first = sorted(manifest.folders, key=lambda entry: entry.name.count("/"), reverse=True)
+            with target_errors(final):
+                _restore_times(inner_first, final)
         return outcome
 
 
@@ -91,47 +112,77 @@ def verify_open(reader: Reader, options: DecodeOptions = DECODING) -> Outcome:
     for section in reader.places:  # all of them, since decoding reads only the sections that a file needs
         reader.read(section)
     decoder = partial(decode_volume, options=options)
-    if SectionId(MANIFEST) in reader.places:
-        return _run(reader, manifest_of(reader), decoder)
+    if has_manifest(reader):
+        manifest = manifest_of(reader)
+        check_volumes(reader, manifest)
+        return _run(reader, manifest, decoder)
     return _verify_arrays(reader, decoder)
 
 
-def verify_images(
-    volume: Volume, entries: list[Entry], around: list[tuple[bytes, bytes]], slabs: Iterator[Slab]
-) -> None:
-    """Compare the SHA-256 of a volume's images with decoded slabs between the bytes around the voxels.
+def verify_images(volume: Volume, images: list[tuple[Entry, Kept]], slabs: Iterator[Slab]) -> None:
+    """Compare the SHA-256 of native images, the whole of a volume, with decoded slabs between their kept bytes.
 
     An image is compared as soon as its slabs are decoded. Raises DamagedError.
     """
-    decoded, first = _Slices(volume, slabs), 0
-    for entry, (before, after) in zip(entries, around, strict=True):
-        _emit(entry, _splice(entry, before + after, decoded, first, first + entry.frames), None)
-        first += entry.frames
+    decoded = _Slices(volume, slabs)
+    for entry, kept in images:
+        assert isinstance(entry.place, Voxels)
+        emit(entry, _made(entry.place, kept, [decoded]), None)
 
 
-def verify_rest(
-    reader: Reader, digests: Mapping[SectionId, bytes], manifest: Manifest, records: list[bytes], model: Model
-) -> None:
-    """Verify what `verify_images` cannot, because the archive was not complete. Raises DamagedError.
+def check_volumes(reader: Reader, manifest: Manifest, catalogue: Catalogue = RELEASED) -> None:
+    """Raise DamagedError unless files hold every slice of every volume, and no other."""
+    depths: dict[int, int] = {}
+    for entry in manifest.files:
+        if isinstance(place := entry.place, Voxels):
+            for number in range(place.volume, place.volume + place.planes):
+                depths[number] = max(depths.get(number, 0), place.end)
+    if sorted(depths) != volume_numbers(reader):
+        raise DamagedError("the manifest is damaged: it has another number of volumes than the archive")
+    for number, depth in depths.items():
+        _check_depth(read_volume(reader, number, catalogue), depth)
 
-    Parameters:
-        reader: the complete archive.
-        digests: SHA-256 of the payloads of all sections, those of the decoded slabs among them.
-        manifest: what its manifest must be.
-        records: SHA-256 of the bytes around the voxels of every image.
-        model: what the volumes are coded with.
-    """
-    reader.compare(digests)
-    if manifest_of(reader) != manifest:
-        raise DamagedError("the manifest says something else than was written")
-    for number, entries in enumerate(manifest.volumes):
-        _check_depth(read_volume(reader, number, {model.number: model}), entries)
-    kept = Records(reader, manifest.tables)
-    for record, digest in enumerate(records):
-        if hashlib.sha256(kept.get(record)).digest() != digest:
-            raise DamagedError("the bytes around the pixels of an image are not what was read")
-    for entry, _, pieces in _whole(reader, manifest):
-        _emit(entry, pieces, None)
+
+def stored(reader: Reader, manifest: Manifest) -> Iterator[tuple[Entry, Iterator[Bytes]]]:
+    """Yield the files that are kept whole, each with the pieces of its bytes."""
+    blobs = Blobs(reader)
+    for entry in manifest.whole:
+        assert isinstance(entry.place, Stored)
+        yield entry, blobs.pieces(entry.place.start, entry.place.start + entry.place.size)
+
+
+def emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
+    """Write a file, or without a folder only hash it. DamagedError, and no file, if it is not the archived one."""
+    sha, size = hashlib.sha256(), 0
+    path = Path(os.devnull) if folder is None else folder / entry.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("wb") as file:
+            for piece in pieces:
+                sha.update(piece)
+                size += len(piece)
+                if size > entry.size:
+                    break
+                file.write(piece)
+                del piece  # a view of its slab
+        if size != entry.size or sha.digest() != entry.sha256:
+            raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
+    except DamagedError:
+        if folder is not None:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _restore_times(entries: Iterable[Entry], folder: Path) -> None:
+    """Set times and permissions, of what was restored."""
+    for entry in entries:
+        path, link = folder / entry.name, entry.kind == Kind.LINK
+        if not os.path.lexists(path):
+            continue
+        if entry.mode is not None and not link:
+            path.chmod(entry.mode)
+        if entry.mtime is not None and (not link or os.utime in os.supports_follow_symlinks):
+            os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=not link)
 
 
 def _run(
@@ -140,6 +191,7 @@ def _run(
     decoder: Decoder,
     folder: Path | None = None,
     slices: slice | None = None,
+    wanted: Wanted | None = None,
     salvage: bool = False,
 ) -> Outcome:
     """Write the files to `folder`, or only check them; a damaged file is noted with `salvage`, else an error."""
@@ -147,11 +199,11 @@ def _run(
     layouts = [volume.layout for volume in _sound_volumes(reader)]
     outcome.voxels = sum(math.prod(layout.shape) for layout in layouts)
     with progress_bar("decoding", outcome.voxels) as progress:
-        contents = _Contents(reader, manifest, partial(decoder, progress=progress))
-        with closing(contents.files(slices)) as files:
+        contents = _Contents(reader, manifest, partial(decoder, progress=progress), slices, wanted)
+        with closing(contents.files()) as files:
             for entry, where, pieces in files:
                 try:
-                    _emit(entry, pieces, folder)
+                    emit(entry, pieces, folder)
                 except DamagedError as error:
                     if not salvage:
                         raise
@@ -187,93 +239,96 @@ def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
     return outcome
 
 
-def _emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
-    """Write a file, or without a folder only hash it. DamagedError, and no file, if it is not the archived one."""
-    sha, size = hashlib.sha256(), 0
-    path = Path(os.devnull) if folder is None else folder / entry.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("wb") as file:
-            for piece in pieces:
-                sha.update(piece)
-                size += len(piece)
-                file.write(piece)
-                del piece  # a view of its slab
-        if size != entry.size or sha.digest() != entry.sha256:
-            raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
-    except DamagedError:
-        if folder is not None:
-            path.unlink(missing_ok=True)
-        raise
-
-
 class _Contents:
     """The files of an archive in stored order, each as pieces of bytes; reading a damaged one raises DamagedError."""
 
-    def __init__(self, reader: Reader, manifest: Manifest, decoder: Decoder) -> None:
+    def __init__(
+        self, reader: Reader, manifest: Manifest, decoder: Decoder, slices: slice | None, wanted: Wanted | None
+    ) -> None:
         self._reader, self._manifest, self._decoder = reader, manifest, decoder
-        self._records = Records(reader, manifest.tables)
+        self._slices, self._wanted = slices, wanted or (lambda entry: True)
+        self._records = Records(reader)
 
-    def files(self, slices: slice | None) -> Generator[Item]:
-        """Yield all files, or the images that hold any of the slices."""
-        yield from self._images(slices)
-        if not slices:
-            yield from _whole(self._reader, self._manifest)
+    def files(self) -> Generator[Item]:
+        """Yield the files that are wanted."""
+        for number, entries in self._manifest.images.items():
+            for chosen in _passes([entry for entry in entries if self._wanted(entry)]):
+                yield from self._images(number, chosen)
+        if not self._slices:
+            for entry, pieces in stored(self._reader, self._manifest):
+                if self._wanted(entry):
+                    yield entry, "stored files", pieces
 
-    def _images(self, slices: slice | None) -> Generator[Item]:
-        """Yield the images that hold any of the slices."""
-        record = 0
-        for number, entries in enumerate(self._manifest.volumes):
-            try:
-                volume = read_volume(self._reader, number)
-                _check_depth(volume, entries)
-            except DamagedError as error:
-                yield from ((entry, f"volume {number}", _failing(error)) for entry in entries)
-            else:
-                yield from self._images_of(volume, entries, record, slices)
-            record += len(entries)
+    def _images(self, number: int, images: list[tuple[Entry, Voxels]]) -> Generator[Item]:
+        """Yield images of the volumes that begin with this one, in the order of their slices."""
+        planes = {place.planes for _, place in images}
+        try:
+            if len(planes) != 1:
+                raise DamagedError(f"images of volume {number} have several numbers of planes")
+            volumes = [read_volume(self._reader, number + i) for i in range(planes.pop())]
+            for volume in volumes:
+                if volume.layout.shape != volumes[0].layout.shape:
+                    raise DamagedError(f"volume {volume.number} has another shape than the other planes")
+            end = images[-1][1].end
+            if end > volumes[0].layout.shape[0]:
+                raise DamagedError(f"volume {number} has fewer slices than its files")
+        except DamagedError as error:
+            yield from ((entry, f"volume {number}", _failing(error)) for entry, _ in images)
+            return
+        chosen = range(volumes[0].layout.shape[0])[self._slices or slice(None)]
+        assert chosen.step == 1
+        images = [(entry, place) for entry, place in images if place.first < chosen.stop and place.end > chosen.start]
+        numbers = sorted({k for _, place in images for k in volumes[0].slabs_of(place.first, place.end)})
+        with ExitStack() as stack:
+            decoded = [
+                _Slices(volume, stack.enter_context(closing(self._decoder(self._reader, volume, numbers))))
+                for volume in volumes
+            ]
+            for entry, place in images:
+                first, last = place.first, place.end - 1
+                where = f"slice {first}" if first == last else f"slices {first} to {last}"
+                yield entry, f"{where} of volume {number}", self._image(place, decoded)
 
-    def _images_of(self, volume: Volume, entries: list[Entry], record: int, slices: slice | None) -> Generator[Item]:
-        wanted = range(volume.layout.shape[0])[slices or slice(None)]
-        assert wanted.step == 1
-        spans = []
-        first = 0
-        for i, entry in enumerate(entries, record):
-            end = first + entry.frames
-            if first < wanted.stop and end > wanted.start:
-                spans.append((entry, i, first, end))
-            first = end
-        numbers = sorted({k for _, _, first, end in spans for k in volume.slabs_of(first, end)})
-        with closing(self._decoder(self._reader, volume, numbers)) as slabs:
-            decoded = _Slices(volume, slabs)
-            for entry, i, first, end in spans:
-                where = f"slice {first}" if end == first + 1 else f"slices {first} to {end - 1}"
-                yield entry, f"{where} of volume {volume.number}", self._image(entry, i, decoded, first, end)
-
-    def _image(self, entry: Entry, record: int, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
-        yield from _splice(entry, self._records.get(record), decoded, first, end)
-
-
-def _whole(reader: Reader, manifest: Manifest) -> Iterator[Item]:
-    """Yield the files that are kept whole."""
-    blobs = Blobs(reader, sum(entry.size for entry in manifest.whole))
-    start = 0
-    for entry in manifest.whole:
-        yield entry, "stored files", blobs.pieces(start, start + entry.size)
-        start += entry.size
+    def _image(self, place: Voxels, decoded: list[_Slices]) -> Iterator[Bytes]:
+        yield from _made(place, self._records.get(place), decoded)
 
 
-def _check_depth(volume: Volume, entries: list[Entry]) -> None:
-    if sum(entry.frames for entry in entries) != volume.layout.shape[0]:
+def _passes(entries: list[Entry]) -> Iterator[list[tuple[Entry, Voxels]]]:
+    """Split images in order into runs in which no image begins before another one ends, unless it has one slice:
+    copies of long images are decoded again."""
+    passes: list[list[tuple[Entry, Voxels]]] = []
+    for entry in entries:
+        place = entry.place
+        assert isinstance(place, Voxels)
+        for images in passes:
+            last = images[-1][1]
+            if place.first >= last.end or (place.frames == 1 and last.frames == 1):
+                images.append((entry, place))
+                break
+        else:
+            passes.append([(entry, place)])
+    yield from passes
+
+
+def _check_depth(volume: Volume, depth: int) -> None:
+    if depth != volume.layout.shape[0]:
         raise DamagedError(f"volume {volume.number} has another number of slices than its files")
 
 
-def _splice(entry: Entry, kept: bytes, decoded: _Slices, first: int, end: int) -> Iterator[Bytes]:
-    """Yield a file: the bytes before its voxels, slices first to end - 1, the bytes after; `kept` has both, joined."""
-    if entry.before > len(kept):
-        raise DamagedError(f"{entry.name} is damaged: fewer bytes were kept of it than the manifest says")
-    voxels = decoded.blocks(first, end)
-    yield from Format.write_back(kept[: entry.before], voxels, kept[entry.before :], big_endian=entry.big_endian)
+def _made(place: Voxels, kept: Kept, decoded: list[_Slices]) -> Iterator[Bytes]:
+    """Yield the bytes of an image."""
+    yield from body(place.body).write(kept, _planes(place, decoded))
+
+
+def _planes(place: Voxels, decoded: list[_Slices]) -> Iterator[Planes]:
+    """Yield an image's slices of all planes, a block for each slab."""
+    sources = [plane.blocks(place.first, place.end) for plane in decoded]
+    while True:
+        planes = [part for part in (next(source, None) for source in sources) if part is not None]
+        if not planes:
+            break
+        yield planes
+        planes = []  # or their slabs would stay in memory until the next ones come
 
 
 def _failing(error: DamagedError) -> Iterator[Bytes]:
@@ -282,7 +337,7 @@ def _failing(error: DamagedError) -> Iterator[Bytes]:
 
 
 class _Slices:
-    """Decoded slabs as a source of slices, which must be asked for in increasing order."""
+    """Decoded slabs as a source of slices, which must be asked for in increasing order, or again one at a time."""
 
     def __init__(self, volume: Volume, slabs: Iterator[Slab]) -> None:
         self._ranges, self._slabs = volume.layout.slabs, slabs

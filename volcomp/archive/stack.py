@@ -1,39 +1,257 @@
-"""The images of a volume as a `Source` of the codec.
+"""The images of a series as `Source`s of the codec: one for each plane.
 
-Each file is read once for type, histogram and SHA-256, and a second time slab by slab, when a slab is encoded.
+Each file is read once for its digest, the types and the histograms of its planes. Native voxels are read a second time,
+slab by slab, when a slab is encoded. Other bodies are decoded once, into a temporary file that the slabs are read from,
+and made again from there at once: an image whose bytes do not come back is given up and kept whole.
 """
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
-from io import BufferedReader
-from itertools import accumulate
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from ..bodies.protocol import Kept, Planes
+from ..bodies.registry import body
+from ..errors import DamagedError, UnsupportedError
 from ..formats.protocol import Image
-from .manifest import Entry
+from ..streams.protocol import NotReproducible
+from .entry import Voxels
+from .header_writer import MAX_RECORD_BYTES
 from .tree import source_errors
 
-Around = tuple[bytes, bytes]  # the bytes of a file before and after its voxels
+_BLOCK_BYTES = 1 << 22  # of planes that are read at once from the temporary file
+
+
+@dataclass(frozen=True)
+class Coded:
+    """An image that is coded as voxels, and what is kept beside them."""
+
+    image: Image
+    size: int
+    sha256: bytes
+    kept: Kept
+    body: int  # number of the body codec
+    first: int  # slice of the stack
+    frames: int
+    picture: bytes  # shape, type, and digests of the voxels of all planes
+    new: bool  # else the archive has these voxels already, and the stack does not
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """An image that must be kept whole."""
+
+    image: Image
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The slices of one image in a stack."""
+
+    image: Image
+    first: int
+    frames: int
+    checksums: tuple[int, ...] = ()  # of native slices: CRC-32, in the byte order of the file
+    spooled: int | None = None  # first slice in the temporary files; None of native ones
+
+    @property
+    def end(self) -> int:
+        """Return the slice after its last one."""
+        return self.first + self.frames
 
 
 class Stack:
-    """A `Source` [Z, Y, X], valid when `files` is exhausted."""
+    """The images of one series; valid when `read` is exhausted."""
 
     def __init__(self, images: list[Image]) -> None:
-        first = images[0]
         self._images = images
-        self._begins = [0, *accumulate(image.frames for image in images)]  # first slice of every image, and the end
-        self.shape = (self._begins[-1], first.rows, first.columns)
-        self.dtype = self._words = np.dtype("<u2" if first.bits == 16 else "u1")
-        self._low, self._counts = 0, np.zeros(1 << first.bits, np.int64)
+        first = images[0]
+        self.planes = [Plane(self, number, first) for number in range(first.planes)]
+        self._parts: list[_Part] = []  # of new images, in the order of their slices
+        self._spools: list[BinaryIO] = []  # a temporary file for each plane, once one is needed
+        self._spooled = 0  # slices in each
+        self._lock = Lock()
+
+    @property
+    def depth(self) -> int:
+        """Return the number of slices."""
+        return self._parts[-1].end if self._parts else 0
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        for spool in self._spools:
+            spool.close()
+
+    def read(self, known: Mapping[bytes, Voxels]) -> Iterator[Coded | GivenUp]:
+        """Read every file once; yield what becomes of it.
+
+        Parameters:
+            known: the pictures that the archive has already, by their digest. Those of this stack are added by the
+                caller, before the next image is asked for.
+        """
+        for image in self._images:
+            try:
+                with source_errors(image.path), image.path.open("rb") as file:
+                    if image.reading is None and image.size - image.pixel_bytes > MAX_RECORD_BYTES:
+                        raise NotReproducible("it has too many bytes around its voxels")
+                    outcome = (self._native if image.reading is None else self._other)(image, file, known)
+            except (UnsupportedError, NotReproducible) as error:  # an error of reading is raised where it is kept whole
+                yield GivenUp(image, str(error))
+            else:
+                yield outcome
+        for plane in self.planes:
+            plane.finish(signed=self._images[0].signed)
+
+    def _native(self, image: Image, file: BinaryIO, known: Mapping[bytes, Voxels]) -> Coded:
+        plane = self.planes[0]
+        before = file.read(image.start)
+        sha, size = hashlib.sha256(before), len(before)
+        frame = np.empty((image.rows, image.columns), plane.words)
+        checksums: list[int] = []
+        seen = plane.seen()
+        for _ in range(image.frames):
+            size += file.readinto(frame.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
+            sha.update(frame.data)
+            checksums.append(zlib.crc32(frame.data))
+            if image.big_endian:
+                frame.byteswap(inplace=True)
+            seen.add(frame)
+        after = file.read(image.size)
+        size += len(after)
+        sha.update(after)
+        if size != image.size or len(after) != image.size - image.start - image.pixel_bytes:
+            raise changed(image)
+        number = 1 if image.big_endian and image.bits == 16 else 0
+        part = _Part(image, self.depth, image.frames, tuple(checksums))
+        return self._coded(image, size, sha.digest(), Kept(before, b"", after), number, [seen], part, known)
+
+    def _other(self, image: Image, file: BinaryIO, known: Mapping[bytes, Voxels]) -> Coded:
+        assert image.reading is not None
+        seen = [plane.seen() for plane in self.planes]
+        if not self._spools:
+            self._spools = [tempfile.TemporaryFile() for _ in self.planes]  # noqa: SIM115: closed by `close`
+        begin = self._spooled
+        try:
+            sha256 = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
+            for planes in image.reading.read(file):
+                for plane, one, spool in zip(planes, seen, self._spools, strict=True):
+                    words = np.ascontiguousarray(plane)
+                    one.add(words)
+                    spool.write(words.data)
+                self._spooled += len(planes[0])
+            kept = image.reading.kept
+            again = hashlib.sha256()
+            for piece in body(image.reading.number).write(kept, self._spooled_blocks(begin)):
+                again.update(piece)
+            if again.digest() != sha256:
+                raise NotReproducible("its bytes do not come back identical")
+            if sum(map(len, kept)) > MAX_RECORD_BYTES:
+                raise NotReproducible("it has too many bytes around its voxels")
+        except (NotReproducible, UnsupportedError, DamagedError, OSError) as error:
+            self._forget(begin)
+            if isinstance(error, DamagedError):
+                raise NotReproducible(str(error)) from error
+            raise
+        part = _Part(image, self.depth, self._spooled - begin, spooled=begin)
+        coded = self._coded(image, image.size, sha256, kept, image.reading.number, seen, part, known)
+        if not coded.new:
+            self._forget(begin)
+        return coded
+
+    def _coded(
+        self, image: Image, size: int, sha256: bytes, kept: Kept, number: int, seen: list[_Seen], part: _Part,
+        known: Mapping[bytes, Voxels],
+    ) -> Coded:  # fmt: skip
+        """Take the slices of an image into the stack, unless the archive has them already."""
+        shape = f"{part.frames} {image.rows} {image.columns} {self.planes[0].words.str} "
+        picture = shape.encode() + b"".join(one.own.digest() for one in seen)
+        if picture not in known:
+            self._parts.append(part)
+            for plane, one in zip(self.planes, seen, strict=True):
+                plane.take(one)
+        return Coded(image, size, sha256, kept, number, part.first, part.frames, picture, picture not in known)
+
+    def _forget(self, begin: int) -> None:
+        """Cut the temporary files."""
+        self._spooled = begin
+        for plane, spool in zip(self.planes, self._spools, strict=True):
+            spool.seek(begin * plane.frame_bytes)
+            spool.truncate()
+
+    def _spooled_blocks(self, begin: int) -> Iterator[Planes]:
+        """Yield planes from the temporary files, some frames at once."""
+        count = max(1, _BLOCK_BYTES // self.planes[0].frame_bytes)
+        for first in range(begin, self._spooled, count):
+            end = min(first + count, self._spooled)
+            yield [self._from_spool(number, first, end) for number in range(len(self.planes))]
+
+    def _from_spool(self, number: int, first: int, end: int) -> np.ndarray:
+        plane = self.planes[number]
+        words = np.empty((end - first, *plane.shape[1:]), plane.words)
+        with self._lock:
+            spool = self._spools[number]
+            spool.seek(first * plane.frame_bytes)
+            read = spool.readinto(words.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
+            spool.seek(0, 2)
+        if read != words.nbytes:
+            raise UnsupportedError("a temporary file lost what was written to it; see that the disk is not full")
+        return words
+
+    def slices(self, number: int, first: int, end: int) -> np.ndarray:
+        """Read slices `first` to `end` - 1 of a plane again, as words [z, Y, X]."""
+        plane = self.planes[number]
+        words = np.empty((end - first, *plane.shape[1:]), plane.words)
+        at = first
+        while at < end:
+            part = self._parts[bisect_right(self._parts, at, key=lambda part: part.first) - 1]
+            stop = min(end, part.end)
+            frames = words[at - first : stop - first]
+            if part.spooled is not None:
+                begin = part.spooled + at - part.first
+                frames[:] = self._from_spool(number, begin, begin + len(frames))
+            else:
+                _read_again(part, at - part.first, frames)
+            at = stop
+        return words
+
+
+class _Seen:
+    """Statistics of one plane of one image."""
+
+    def __init__(self, before: hashlib._Hash, values: int) -> None:
+        self.own, self.with_earlier = hashlib.blake2b(digest_size=32), before.copy()
+        self.counts = np.zeros(values, np.int64)
+
+    def add(self, words: np.ndarray) -> None:
+        """Add contiguous little-endian words."""
+        self.own.update(words.data)
+        self.with_earlier.update(words.data)
+        self.counts += np.bincount(words.reshape(-1), minlength=len(self.counts))
+
+
+class Plane:
+    """One plane of a stack: a `Source` of the codec, little-endian [Z, Y, X]."""
+
+    def __init__(self, stack: Stack, number: int, image: Image) -> None:
+        self._stack, self._number, self._frame = stack, number, (image.rows, image.columns)
+        self.dtype = self.words = np.dtype("<u2" if image.bits == 16 else "u1")
+        self.frame_bytes = image.rows * image.columns * self.words.itemsize
+        self._low, self._counts = 0, np.zeros(1 << image.bits, np.int64)
         self._sha = hashlib.sha256()
-        self._checksums: list[int] = []  # CRC-32 of the slices, in the byte order of the files
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return Z, Y, X."""
+        return (self._stack.depth, *self._frame)
 
     @property
     def sha256(self) -> bytes:
@@ -44,51 +262,36 @@ class Stack:
         """Return the least value, and the counts of all values from it to the greatest: int64 [range]."""
         return self._low, self._counts
 
-    def files(self) -> Iterator[tuple[Entry, Around]]:
-        """Read every file once; yield its entry in the manifest, and the bytes around its voxels."""
-        for image in self._images:
-            with source_errors(image.path), image.path.open("rb") as file:
-                yield self._read(image, file)
-        kind, self._low, self._counts = kind_of(self._counts, self._images[0].signed)
-        self.dtype = np.dtype(self._words.str.replace("u", kind))
-
-    def _read(self, image: Image, file: BufferedReader) -> tuple[Entry, Around]:
-        before = file.read(image.start)
-        sha, size = hashlib.sha256(before), len(before)
-        frame = np.empty(self.shape[1:], self._words)
-        for _ in range(image.frames):
-            size += file.readinto(frame.reshape(-1).view(np.uint8).data)
-            sha.update(frame.data)
-            self._checksums.append(zlib.crc32(frame.data))
-            if image.big_endian:
-                frame.byteswap(inplace=True)
-            self._sha.update(frame.data)
-            self._counts += np.bincount(frame.reshape(-1), minlength=len(self._counts))
-        after = file.read(image.size)
-        size += len(after)
-        sha.update(after)
-        if size != image.size or len(after) != image.size - image.start - image.pixel_bytes:
-            raise _changed(image)
-        swapped = image.big_endian and image.bits == 16
-        return Entry(image.name, size, sha.digest(), image.frames, len(before), swapped), (before, after)
-
     def slices(self, first: int, end: int) -> np.ndarray:
         """Read slices `first` to `end` - 1 [z, Y, X] again. Raises UnsupportedError if they have changed."""
-        words = np.empty((end - first, *self.shape[1:]), self._words)
-        at = first
-        while at < end:
-            number = bisect_right(self._begins, at) - 1
-            image, begin = self._images[number], self._begins[number]
-            frames = words[at - first : min(end, begin + image.frames) - first]
-            with source_errors(image.path), image.path.open("rb") as file:
-                file.seek(image.start + (at - begin) * frames[0].nbytes)
-                file.readinto(frames.reshape(-1).view(np.uint8).data)
-            if any(zlib.crc32(frame.data) != self._checksums[at + i] for i, frame in enumerate(frames)):
-                raise _changed(image)
-            if image.big_endian:
-                frames.byteswap(inplace=True)
-            at += len(frames)
-        return words.view(self.dtype)
+        return self._stack.slices(self._number, first, end).view(self.dtype)
+
+    def seen(self) -> _Seen:
+        """Return statistics for another image."""
+        return _Seen(self._sha, len(self._counts))
+
+    def take(self, seen: _Seen) -> None:
+        """Add an image to the statistics of the plane."""
+        self._counts += seen.counts
+        self._sha = seen.with_earlier
+
+    def finish(self, *, signed: bool) -> None:
+        """Choose the type, when all images are in."""
+        if self._stack.depth:
+            kind, self._low, self._counts = kind_of(self._counts, signed)
+            self.dtype = np.dtype(self.words.str.replace("u", kind))
+
+
+def _read_again(part: _Part, first: int, frames: np.ndarray) -> None:
+    """Fill `frames` from slice `first` of a native image."""
+    image = part.image
+    with source_errors(image.path), image.path.open("rb") as file:
+        file.seek(image.start + first * frames[0].nbytes)
+        file.readinto(frames.reshape(-1).view(np.uint8).data)
+    if any(zlib.crc32(frame.data) != part.checksums[first + i] for i, frame in enumerate(frames)):
+        raise changed(image)
+    if image.big_endian:
+        frames.byteswap(inplace=True)
 
 
 def kind_of(counts: np.ndarray, signed: bool) -> tuple[str, int, np.ndarray]:
@@ -114,5 +317,5 @@ def kind_of(counts: np.ndarray, signed: bool) -> tuple[str, int, np.ndarray]:
     return kind, low + first, counts[first : last + 1]
 
 
-def _changed(image: Image) -> UnsupportedError:
+def changed(image: Image) -> UnsupportedError:
     return UnsupportedError(f"{image.path} changed while it was being read; try again when it is at rest")

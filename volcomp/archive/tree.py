@@ -11,25 +11,35 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..errors import DamagedError, UnsupportedError
+from .entry import Kind
 
 _LONGEST_NAME = 4096  # PATH_MAX of Linux
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file to archive."""
+class Item:
+    """A file, folder or link to archive."""
 
     name: str  # relative POSIX path
     path: Path
+    kind: Kind = Kind.FILE
+    mtime: int | None = None  # ns since 1970
+    mode: int | None = None  # permissions
+    target: str = ""  # of a link
 
 
 @dataclass(frozen=True)
 class Tree:
-    """All files and empty folders of the inputs, ordered by name."""
+    """All that the inputs hold, ordered by name."""
 
     root: str  # name of the only folder given, else empty
-    files: list[Source]
-    folders: list[str]  # empty ones
+    items: list[Item]
+    skipped: list[str]  # a sentence for each that could not be read
+
+    @property
+    def files(self) -> list[Item]:
+        """Return the files."""
+        return [item for item in self.items if item.kind == Kind.FILE]
 
 
 def own_name(path: Path) -> str:
@@ -37,20 +47,56 @@ def own_name(path: Path) -> str:
     return os.path.basename(os.path.abspath(path)) or "root"
 
 
-def collect(inputs: list[Path]) -> Tree:
+def collect(inputs: list[Path], *, skip_errors: bool = False) -> Tree:
     """List the inputs: the contents of a single folder without its name, several inputs each under its own name.
 
-    A symbolic link is followed. Raises UnsupportedError for a missing file, a socket, or a link in a circle.
+    Links in folders are kept as links; an input that is a link is followed.
+
+    Parameters:
+        inputs: folders and files.
+        skip_errors: pass over what cannot be read or kept; see `Tree.skipped`.
+
+    Raises:
+        UnsupportedError: for what cannot be read, or is neither file, folder nor link.
     """
-    files: list[Source] = []
-    folders: list[str] = []
+    items: list[Item] = []
+    skipped: list[str] = []
+    root = ""
+    waiting: list[tuple[Path, str, bool]] = []  # path, name, whether it was given
     if len(inputs) == 1 and inputs[0].is_dir():
-        _walk(inputs[0], "", files, folders, ())
-        return Tree(own_name(inputs[0]), files, [name for name in folders if name])
-    taken: set[str] = set()
-    for path in sorted(inputs, key=lambda p: os.fsencode(own_name(p))):
-        _walk(path, _unique(own_name(path), taken), files, folders, ())
-    return Tree("", files, folders)
+        root = own_name(inputs[0])
+        waiting.append((inputs[0], "", True))
+    else:
+        taken: set[str] = set()
+        for path in sorted(inputs, key=lambda p: os.fsencode(own_name(p))):
+            waiting.append((path, _unique(own_name(path), taken), True))
+        waiting.reverse()
+    while waiting:  # a loop, since folders may be nested more deeply than calls
+        path, name, given = waiting.pop()
+        try:
+            item, children = _look(path, name, follow=given)
+        except UnsupportedError as error:
+            if not skip_errors:
+                raise
+            skipped.append(str(error))
+            continue
+        if name:
+            items.append(item)
+        waiting += [(path / child, f"{name}/{child}" if name else child, False) for child in reversed(children)]
+    return Tree(root, items, skipped)
+
+
+def _look(path: Path, name: str, *, follow: bool) -> tuple[Item, list[str]]:
+    """Return what is at a path, and the names in a folder, in order. Raises UnsupportedError."""
+    with source_errors(path):
+        status = path.stat(follow_symlinks=follow)
+        mode = status.st_mode
+        kind = Kind.FILE if stat.S_ISREG(mode) else Kind.FOLDER if stat.S_ISDIR(mode) else Kind.LINK
+        if kind == Kind.LINK and not stat.S_ISLNK(mode):
+            raise UnsupportedError(f"{path} is neither a file nor a folder; leave it out")
+        target = os.readlink(path) if kind == Kind.LINK else ""
+        children = sorted(os.listdir(path), key=os.fsencode) if kind == Kind.FOLDER else []
+    return Item(name, path, kind, status.st_mtime_ns, mode & 0o777, target), children
 
 
 @contextmanager
@@ -72,40 +118,22 @@ def _unique(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _walk(path: Path, name: str, files: list[Source], folders: list[str], above: tuple[tuple[int, int], ...]) -> None:
-    """Add a file, or a folder with its contents; `above` has device and inode of the folders around it."""
-    with source_errors(path):
-        status = path.stat()
-    if stat.S_ISREG(status.st_mode):
-        files.append(Source(name, path))
-    elif stat.S_ISDIR(status.st_mode):
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            raise UnsupportedError(f"{path} is a link to a folder around it; remove it")
-        with source_errors(path):
-            children = sorted(os.listdir(path), key=os.fsencode)
-        if not children:
-            folders.append(name)
-        for child in children:
-            _walk(path / child, f"{name}/{child}" if name else child, files, folders, (*above, identity))
-    else:
-        raise UnsupportedError(f"{path} is neither a file nor a folder; leave it out")
-
-
 def check_names(files: Iterable[str], folders: Iterable[str]) -> None:
     """Raise DamagedError for names from an archive that lead outside the target, or that exclude each other.
 
-    In sorted order, a path that is also a folder comes right before one of the paths in it.
+    Parameters:
+        files: names of files and links, in which nothing may lie.
+        folders: names of folders.
     """
-    paths = []
-    for name in [*files, *folders]:
-        check_name(name)
-        paths.append(name.split("/"))
-    paths.sort()
-    for path, following in pairwise(paths):
-        if path == following[: len(path)]:
+    paths = [(name.split("/"), True) for name in files] + [(name.split("/"), False) for name in folders]
+    for path, _ in paths:
+        check_name("/".join(path))
+    paths.sort()  # a path comes right before one of those in it
+    for (path, is_file), (following, _) in pairwise(paths):
+        same = path == following
+        if same or (is_file and path == following[: len(path)]):
             name = "/".join(path)
-            what = "two files named {0!r}" if path == following else "{0!r} both as a file and as a folder"
+            what = "two files named {0!r}" if same else "{0!r} both as a file and as a folder"
             raise DamagedError(f"the archive holds {what.format(name)}; it was not made by volcomp")
 
 

@@ -122,7 +122,8 @@ def _is_complete(manifest: Manifest, target: Path) -> bool:
     """Return whether a folder holds all files of an archive. Raises TargetError for a file of another size."""
     if not target.is_dir():
         return False
-    complete = all((target / name).is_dir() for name in manifest.folders)
+    complete = all((target / entry.name).is_dir() for entry in manifest.folders)
+    complete &= all((target / entry.name).is_symlink() for entry in manifest.links)
     for entry in manifest.files:
         path = target / entry.name
         if not os.path.lexists(path):

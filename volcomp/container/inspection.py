@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .sections import MANIFEST, SLAB, VOLUME_HEADER, Reader, SectionId
+from .sections import LISTING, MANIFEST, SLAB, VOLUME_HEADER, Reader
 from .volume import Volume, read_volume, volume_numbers
 
 
@@ -80,7 +80,8 @@ def report(reader: Reader) -> Report:
             by_volume[section.major] = by_volume.get(section.major, 0) + place.length
     sections["FRAME"] = reader.size - sum(sections.values())
     volumes = tuple(_describe(read_volume(reader, number), by_volume[number]) for number in numbers)
-    promise = "file-exact" if SectionId(MANIFEST) in reader.places else "voxel-exact"
+    of_files = any(section.tag in (LISTING, MANIFEST) for section in reader.places)
+    promise = "file-exact" if of_files else "voxel-exact"
     return Report(promise, volumes, reader.size, sections)
 
 

@@ -19,7 +19,9 @@ from ..wire.cursor import Cursor, varint
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
 FORMAT_VERSION = 4  # that this version reads; 4 since 0.10.0: lists of files before their data
-VOXEL_VERSION = 3  # of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, shifts
+VOXEL_VERSION = (
+    3  # of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, shifts
+)
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"

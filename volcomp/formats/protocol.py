@@ -1,27 +1,28 @@
 """The interface of a file format, and the description of an image. A new format is a new file beside this one.
 
-A file of a known format is cut in three: the bytes before its voxels, the voxels, the bytes after them. The bytes
-around the voxels are kept as they are, so a wrong guess about a file costs size, never exactness.
+A file of a known format is cut in three: the bytes before its voxels, the bytes of the voxels, the bytes after them.
+The bytes around the voxels are kept as they are, and those of the voxels are made again by a body codec (`bodies`). Each
+file is tried when it is archived, so a wrong guess about it costs size, never exactness.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-import numpy as np
+from ..bodies.protocol import Reading
 
 HEAD_BYTES = 512  # of a file, that `Format.sniff` gets
 
 
 @dataclass(frozen=True)
 class Image:
-    """A file with native greyscale voxels: where they lie, and what `series.volumes` groups and orders by.
+    """A file with voxels: where they lie, and what `series.volumes` groups and orders by.
 
-    The voxels are one run of bytes, uncompressed, of 8 or 16 bits, x fastest, then y, then frames. A file that holds a
-    whole volume has its slices as frames.
+    Without `reading`, the voxels are native: one run of bytes, uncompressed, of 8 or 16 bits, x fastest, then y, then
+    frames. A file that holds a whole volume has its slices as frames.
     """
 
     format: Format
@@ -32,7 +33,7 @@ class Image:
     rows: int
     columns: int
     frames: int
-    bits: int  # allocated: 8 or 16
+    bits: int  # of the words of a plane: 8 or 16
     signed: bool
     big_endian: bool
     series: str = ""  # what the images of a volume have in common
@@ -40,11 +41,17 @@ class Image:
     orientation: tuple[float, ...] | None = None  # direction cosines along a row, then down a column
     kind: tuple[str, ...] = ()  # what tells reconstructions in one series apart
     order: tuple[float, ...] = ()  # time, acquisition and instance number, for slices at one position
+    reading: Reading | None = None  # how the voxels are read where they are not native words of one plane
+
+    @property
+    def planes(self) -> int:
+        """Return the number of planes that the voxels become."""
+        return self.reading.planes if self.reading else 1
 
     @property
     def pixel_bytes(self) -> int:
-        """Return the bytes of all frames."""
-        return self.rows * self.columns * self.frames * self.bits // 8
+        """Return the bytes of all frames, as words of all planes."""
+        return self.rows * self.columns * self.frames * self.planes * self.bits // 8
 
 
 class Cut(NamedTuple):
@@ -65,10 +72,10 @@ class Description(NamedTuple):
 
 
 class Format(Protocol):
-    """One file format: `sniff`, `read`, `write_back`. A format derives from this class; the other methods are optional.
+    """One file format: `sniff` and `read`. A format derives from this class; the other methods are optional.
 
     Only an encoder asks for a format. An archive does not name the formats of its files, so that every reader restores
-    them, also one that is older than the format. So `write_back` is the same for all formats; none may override it.
+    them, also one that is older than the format: it writes them by the body codecs alone.
     """
 
     def sniff(self, head: bytes) -> bool:
@@ -79,7 +86,7 @@ class Format(Protocol):
         ...
 
     def read(self, path: Path, name: str, file: BinaryIO) -> Image | None:
-        """Return the image in a file; None where the file holds no native greyscale voxels or contradicts itself.
+        """Return the image in a file; None where the file holds no voxels that can be coded, or contradicts itself.
 
         Parameters:
             path: where the file is.
@@ -90,25 +97,6 @@ class Format(Protocol):
             OSError: where the file cannot be read. No content may raise another error.
         """
         ...
-
-    @staticmethod
-    def write_back(
-        before: bytes, voxels: Iterable[np.ndarray], after: bytes, *, big_endian: bool
-    ) -> Iterator[bytes | memoryview]:
-        """Yield the bytes of a file: before its voxels, the voxels, after them.
-
-        Parameters:
-            before, after: the bytes around the voxels.
-            voxels: blocks of frames [z, Y, X], little-endian.
-            big_endian: whether the file has its 16-bit voxels byte-swapped.
-        """
-        yield before
-        for block in voxels:
-            words = block.byteswap() if big_endian else np.ascontiguousarray(block)
-            del block  # or its slab would stay in memory until the next one comes
-            yield words.view(np.uint8).reshape(-1).data
-            del words
-        yield after
 
     def cut(self, before: bytes) -> list[Cut]:
         """Cut the bytes before the voxels into elements, by strictly increasing tags and starts.

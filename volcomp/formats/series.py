@@ -11,12 +11,13 @@ from .protocol import Image
 _SMALLEST_SPLIT = 32
 # A volume must fit into memory as one array (`arrays.decompress`). Longer series become several volumes.
 MAX_VOLUME_BYTES = 1 << 30
+_MOST_IMAGES = 1 << 15  # of a volume, so that one list of files names them all
 
 
 def volumes(images: Iterable[Image]) -> list[list[Image]]:
     """Group images into volumes of one format, series, matrix and pixel type, each ordered along its slice normal."""
     result: list[list[Image]] = []
-    for group in _split(images, lambda i: (i.format, i.series, i.rows, i.columns, i.bits, i.signed)):
+    for group in _split(images, lambda i: (i.format, i.series, i.rows, i.columns, i.bits, i.signed, i.planes)):
         for part in _split_if_large(group):
             result += _cut(_ordered(part))
     return result
@@ -81,7 +82,7 @@ def _cut(images: list[Image]) -> list[list[Image]]:
     pieces: list[list[Image]] = []
     size = MAX_VOLUME_BYTES
     for image in images:
-        if size + image.pixel_bytes > MAX_VOLUME_BYTES:
+        if size + image.pixel_bytes > MAX_VOLUME_BYTES or len(pieces[-1]) == _MOST_IMAGES:
             pieces.append([])
             size = 0
         pieces[-1].append(image)

@@ -1,0 +1,83 @@
+"""What has been written of an archive so far: entries, places of files and pictures, digests. It verifies the archive."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from ..bodies.protocol import Kept
+from ..container.sections import LISTING, Reader, SectionId, Writer
+from ..errors import DamagedError
+from ..models import Model
+from .entry import Entry, Kind, Stored, Voxels
+from .header_reader import Records
+from .listing import MAX_ROWS, encode
+from .opening import manifest_of
+from .manifest import Manifest
+from .restore import check_volumes, emit, stored
+from .tree import Item
+
+
+class Ledger:
+    """The entries of an archive that is being written."""
+
+    def __init__(self, writer: Writer, root: str, items: Iterable[Item], lists: int = 0) -> None:
+        """`items`: folders and links, which the first list has; `lists`: LIST sections that the archive has already."""
+        self._writer, self._root, self._lists = writer, root, lists
+        self._entries: list[Entry] = []
+        self._without_data = [
+            Entry(item.name, item.kind, mtime=item.mtime, mode=item.mode, note=item.target) for item in items
+        ]
+        self._kept: dict[tuple[int, int], bytes] = {}  # SHA-256 of what is kept of images, by table and row
+        self.places: dict[bytes, Voxels | Stored] = {}  # of files, by their SHA-256
+        self.pictures: dict[bytes, Voxels] = {}  # where voxels are, by `stack.Coded.picture`
+        self.raw_bytes = 0  # of all files
+
+    @property
+    def files(self) -> int:
+        """Return the number of files."""
+        return sum(entry.kind == Kind.FILE for entry in self._entries)
+
+    def note_kept(self, place: Voxels, kept: Kept) -> None:
+        """Remember what was kept of an image."""
+        self._kept[place.table, place.row] = hashlib.sha256(b"".join(kept)).digest()
+
+    def list_entries(self, entries: list[Entry]) -> None:
+        """Write a LIST section. The data of its files must follow, so that a cut archive keeps their names."""
+        entries, self._without_data = self._without_data + entries, []
+        for first in range(0, len(entries), MAX_ROWS):
+            self._writer.add(SectionId(LISTING, self._lists), encode(self._root, entries[first : first + MAX_ROWS]))
+            self._lists += 1
+        self._entries += entries
+        self.raw_bytes += sum(entry.size for entry in entries)
+
+    def finish(self) -> None:
+        """Write a list of what has no data, unless there was one: each archive of files has a list."""
+        if self._without_data:
+            self.list_entries([])
+        elif not self._lists:
+            self._writer.add(SectionId(LISTING, 0), encode(self._root, []))
+
+    def verify(self, reader: Reader, model: Model) -> None:
+        """Raise DamagedError unless the finished archive holds what was written.
+
+        Voxels were decoded while they were written; here all else is.
+        """
+        reader.compare(self._writer.digests)
+        manifest = manifest_of(reader)
+        if manifest.entries[len(manifest.entries) - len(self._entries) :] != self._entries:
+            raise DamagedError("the lists of files say something else than was written")
+        check_volumes(reader, manifest, {model.number: model})
+        records = Records(reader)
+        for entry in self._entries:
+            place = entry.place
+            if isinstance(place, Voxels) and (place.table, place.row) in self._kept:
+                if hashlib.sha256(b"".join(records.get(place))).digest() != self._kept[place.table, place.row]:
+                    raise DamagedError(f"what was kept of {entry.name} is not what was read")
+        for entry, pieces in stored(reader, Manifest("", self._entries)):
+            emit(entry, pieces, None)
+
+
+def entry_of(item: Item, size: int, sha256: bytes, place: Voxels | Stored, note: str = "") -> Entry:
+    """Return the entry of a file."""
+    return Entry(item.name, Kind.FILE, size, sha256, place, item.mtime, item.mode, note)

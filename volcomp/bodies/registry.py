@@ -1,0 +1,23 @@
+"""The body codecs by their numbers in archives. A new one is a new file in this folder and its line here."""
+
+from __future__ import annotations
+
+from ..errors import UnsupportedError
+from .encapsulated import Encapsulated
+from .native import Native
+from .protocol import Body
+from .samples import Samples
+
+BODIES: dict[int, Body] = {
+    0: Native(big_endian=False),
+    1: Native(big_endian=True),
+    2: Samples(),
+    3: Encapsulated(),
+}
+
+
+def body(number: int) -> Body:
+    """Return a body codec. Raises UnsupportedError for one that this version does not know."""
+    if number not in BODIES:
+        raise UnsupportedError(f"an image is kept by the unknown body codec {number}; upgrade volcomp")
+    return BODIES[number]
