@@ -11,8 +11,8 @@ from typing import Any
 from ..container.inspection import report
 from ..container.sections import Reader
 from ..formats import registry
-from .header_reader import Records
 from .entry import Voxels
+from .header_reader import Records
 from .manifest import Manifest, has_manifest
 from .opening import manifest_of, opened
 

@@ -1,4 +1,4 @@
-"""What has been written of an archive so far: entries, places of files and pictures, digests. It verifies the archive."""
+"""What has been written of an archive so far: entries, places of files and pictures, digests. It verifies the rest."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..models import Model
 from .entry import Entry, Kind, Stored, Voxels
 from .header_reader import Records
 from .listing import MAX_ROWS, encode
-from .opening import manifest_of
 from .manifest import Manifest
+from .opening import manifest_of
 from .restore import check_volumes, emit, stored
 from .tree import Item
 
@@ -71,9 +71,11 @@ class Ledger:
         records = Records(reader)
         for entry in self._entries:
             place = entry.place
-            if isinstance(place, Voxels) and (place.table, place.row) in self._kept:
-                if hashlib.sha256(b"".join(records.get(place))).digest() != self._kept[place.table, place.row]:
-                    raise DamagedError(f"what was kept of {entry.name} is not what was read")
+            if not isinstance(place, Voxels):
+                continue
+            digest = self._kept.get((place.table, place.row))
+            if digest and hashlib.sha256(b"".join(records.get(place))).digest() != digest:
+                raise DamagedError(f"what was kept of {entry.name} is not what was read")
         for entry, pieces in stored(reader, Manifest("", self._entries)):
             emit(entry, pieces, None)
 

@@ -138,7 +138,7 @@ class Stack:
         assert image.reading is not None
         seen = [plane.seen() for plane in self.planes]
         if not self._spools:
-            self._spools = [tempfile.TemporaryFile() for _ in self.planes]  # noqa: SIM115: closed by `close`
+            self._spools = [tempfile.TemporaryFile() for _ in self.planes]  # noqa: SIM115 (`close` closes it)
         begin = self._spooled
         try:
             sha256 = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ The bytes from the first item on are made from
 
     map         `planes.Map`, 4 bytes
     stream      number of the stream codec; 0 for frames that are not compressed
-    table       0: the first item, of frame offsets, is empty; 1: it has the offset of every frame; 2: a string, its value
+    table       0: the first item, of frame offsets, is empty; 1: it has every frame's; 2: a string, its value
     frames      varint: how many
     of each     varint: how many fragments; varint: bytes of each but the last; string: side of its stream
 

@@ -1,8 +1,8 @@
 """The interface of a file format, and the description of an image. A new format is a new file beside this one.
 
 A file of a known format is cut in three: the bytes before its voxels, the bytes of the voxels, the bytes after them.
-The bytes around the voxels are kept as they are, and those of the voxels are made again by a body codec (`bodies`). Each
-file is tried when it is archived, so a wrong guess about it costs size, never exactness.
+The bytes around the voxels are kept as they are, and those of the voxels are made again by a body codec (`bodies`).
+Each file is tried when it is archived, so a wrong guess about it costs size, never exactness.
 """
 
 from __future__ import annotations
