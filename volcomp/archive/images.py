@@ -15,6 +15,7 @@ from ..codec.volumes import write_volume
 from ..container.sections import Writer
 from ..errors import DamagedError
 from ..formats.protocol import Image
+from ..formats.series import volumes
 from ..options import EncodeOptions
 from .entry import Entry, Voxels
 from .header_writer import KeptWriter
@@ -57,23 +58,30 @@ class ImageWriter:
         Returns:
             Why files must be kept whole, by their names.
         """
+        given_up = self._add(images, progress)
+        for stack in volumes(given.instead for given in given_up if given.instead):
+            given_up += self._add(stack, None)
+        return {given.image.name: given.reason for given in given_up if not given.instead}
+
+    def _add(self, images: list[Image], progress: Progress | None) -> list[GivenUp]:
         stack = self._open.enter_context(closing(Stack(images)))
         number, coded = self._volumes, []
-        given_up: dict[str, str] = {}
+        given_up: list[GivenUp] = []
         for outcome in stack.read(self._ledger.pictures):
             if isinstance(outcome, GivenUp):
-                given_up[outcome.image.name] = outcome.reason
+                given_up.append(outcome)
             else:
                 entry = self._entry(outcome, number)
                 self._entries.append(entry)
                 coded.append((entry, outcome))
-        progress(work(images, self._options) - _work(stack.depth, images[0], self._options))
+        if progress:  # what needs no work
+            progress(work(images, self._options) - _work(stack.depth, images[0], self._options))
         if stack.depth:
             self._volumes += len(stack.planes)
         self._stacks.append((number, stack, coded))
         voxels = sum(len(stack.planes) * int(np.prod(stack.planes[0].shape)) for _, stack, _ in self._stacks)
         if self._kept.size >= _ENOUGH_KEPT or voxels >= _ENOUGH_VOXELS:
-            self.flush(progress)
+            self.flush(progress or (lambda done: None))
         return given_up
 
     def flush(self, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from ..constants import EFFORT
 from ..container.header import SLICE_VOXELS
 from ..container.sections import FORMAT_VERSION, Reader, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
-from ..formats.protocol import Image
+from ..formats.protocol import Image, NotCoded
 from ..formats.registry import read_image
 from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
@@ -111,6 +111,9 @@ def _images(items: list[Item], reasons: dict[str, str]) -> Iterator[Image]:
                 image = read_image(item.path, item.name)
         except UnsupportedError:  # it will be raised again, or passed over, where the file is read whole
             image = None
+        except NotCoded as error:
+            reasons[item.name] = str(error)
+            continue
         if image is None:
             reasons[item.name] = ""
         elif image.rows * image.columns > SLICE_VOXELS:

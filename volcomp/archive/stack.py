@@ -12,12 +12,15 @@ import tempfile
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
 
+from ..bodies import samples
+from ..bodies.planes import Kind as PlaneKind
+from ..bodies.planes import Map
 from ..bodies.protocol import Kept, Planes
 from ..bodies.registry import body
 from ..errors import DamagedError, UnsupportedError
@@ -27,6 +30,8 @@ from .entry import Voxels
 from .header_writer import MAX_RECORD_BYTES
 from .tree import source_errors
 
+# Levels beyond the bits of the picture, such as one for the padding around it, that are no reason to split words.
+_MOST_LEVELS_BEYOND = 64
 _BLOCK_BYTES = 1 << 22  # of planes that are read at once from the temporary file
 
 
@@ -47,10 +52,11 @@ class Coded:
 
 @dataclass(frozen=True)
 class GivenUp:
-    """An image that must be kept whole."""
+    """An image that is no part of the stack."""
 
     image: Image
-    reason: str
+    reason: str  # why it must be kept whole
+    instead: Image | None = None  # the same file, to be read in another way
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,8 @@ class Stack:
                     if image.reading is None and image.size - image.pixel_bytes > MAX_RECORD_BYTES:
                         raise NotReproducible("it has too many bytes around its voxels")
                     outcome = (self._native if image.reading is None else self._other)(image, file, known)
+            except _MoreBits:
+                yield GivenUp(image, "", _with_bits_apart(image))
             except (UnsupportedError, NotReproducible) as error:  # an error of reading is raised where it is kept whole
                 yield GivenUp(image, str(error))
             else:
@@ -130,6 +138,8 @@ class Stack:
         sha.update(after)
         if size != image.size or len(after) != image.size - image.start - image.pixel_bytes:
             raise changed(image)
+        if image.stored and _levels_beyond(seen.counts, image) > _MOST_LEVELS_BEYOND:
+            raise _MoreBits
         number = 1 if image.big_endian and image.bits == 16 else 0
         part = _Part(image, self.depth, image.frames, tuple(checksums))
         return self._coded(image, size, sha.digest(), Kept(before, b"", after), number, [seen], part, known)
@@ -222,6 +232,30 @@ class Stack:
                 _read_again(part, at - part.first, frames)
             at = stop
         return words
+
+
+class _MoreBits(Exception):
+    """The words of an image hold more than the picture, such as an overlay in the upper bits."""
+
+
+def _with_bits_apart(image: Image) -> Image:
+    """Return an image that is read as two planes: the bits that are stored, and those above."""
+    words = Map(PlaneKind.STORED, np.dtype("<u2" if image.bits == 16 else "u1"), 1, image.stored)
+    order = samples.Order(words, big_endian=image.big_endian and image.bits == 16)
+    reading = samples.SamplesReading(
+        order, start=image.start, rows=image.rows, columns=image.columns, frames=image.frames
+    )
+    return replace(image, reading=reading, stored=0, signed=False)
+
+
+def _levels_beyond(counts: np.ndarray, image: Image) -> int:
+    """Count the levels that occur and need more bits than are stored."""
+    values = np.flatnonzero(counts)
+    if image.signed:
+        half = 1 << (image.stored - 1)
+        extended = (values + half) & (len(counts) - 1) < 2 * half
+        return int(np.count_nonzero(~extended & (values >= 2 * half)))  # a writer may have left the sign as it was
+    return int(np.count_nonzero(values >= 1 << image.stored))
 
 
 class _Seen:

@@ -20,7 +20,7 @@ from .protocol import Kept, Piece, Planes
 
 _PLANAR, _BIG_ENDIAN, _PAIRS = 1, 2, 4  # flags
 _BLOCK_BYTES = 1 << 24  # that are read at once, or one frame
-_MOST_MISSING = 1 << 20
+MOST_MISSING = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Order:
         if flags & ~(_PLANAR | _BIG_ENDIAN | _PAIRS):
             raise cursor.damaged()
         order = cls(
-            found, bool(flags & _PLANAR), bool(flags & _BIG_ENDIAN), bool(flags & _PAIRS), cursor.varint(_MOST_MISSING)
+            found, bool(flags & _PLANAR), bool(flags & _BIG_ENDIAN), bool(flags & _PAIRS), cursor.varint(MOST_MISSING)
         )
         cursor.end()
         return order
