@@ -18,6 +18,7 @@ from ..formats.protocol import Image
 from ..formats.series import volumes
 from ..options import EncodeOptions
 from .entry import Entry, Voxels
+from .estimate import is_graphics
 from .header_writer import KeptWriter
 from .ledger import Ledger, entry_of
 from .restore import verify_images
@@ -58,6 +59,9 @@ class ImageWriter:
         Returns:
             Why files must be kept whole, by their names.
         """
+        if is_graphics(images):
+            progress(work(images, self._options))
+            return {image.name: "it is graphics, which a general codec makes smaller" for image in images}
         given_up = self._add(images, progress)
         for stack in volumes(given.instead for given in given_up if given.instead):
             given_up += self._add(stack, None)
