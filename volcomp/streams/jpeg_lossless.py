@@ -142,9 +142,7 @@ def _intervals(scan: Scan, rows: int) -> tuple[int, int]:
     return lines, -(-rows // lines)
 
 
-def _decode_scan(
-    data: bytes, at: int, scan: Scan, frame: Frame, decoded: np.ndarray, sixteen: bool
-) -> _Decoded | None:
+def _decode_scan(data: bytes, at: int, scan: Scan, frame: Frame, decoded: np.ndarray, sixteen: bool) -> _Decoded | None:
     """Decode a scan, whose data begin at `at`, into its components of `decoded` uint16 [components, Y, X]."""
     rows = decoded.shape[1]
     lines, count = _intervals(scan, rows)
@@ -256,7 +254,11 @@ def _encode_scan(
     if given is not None:
         pieces = np.split(raw, ends[:-1])
         raw = np.concatenate(
-            [part for piece, ending in zip(pieces, given, strict=True) for part in (piece[:-1], np.frombuffer(ending, np.uint8))]
+            [
+                part
+                for piece, ending in zip(pieces, given, strict=True)
+                for part in (piece[:-1], np.frombuffer(ending, np.uint8))
+            ]
         )
         ends = np.cumsum([len(piece) - 1 + len(ending) for piece, ending in zip(pieces, given, strict=True)])
     out = np.empty(len(raw) + int(np.count_nonzero(raw == 0xFF)) + 2 * (count - 1), np.uint8)

@@ -229,7 +229,9 @@ def encode(
                     bits, length = code >> np.uint64(LENGTH_BITS), np.int64(code & np.uint64(31))
                     if category < 16 or sixteen != _BARE:
                         low = np.uint64(difference if difference >= 0 else difference - 1)
-                        bits = bits << np.uint64(category) | low & ((np.uint64(1) << np.uint64(category)) - np.uint64(1))
+                        bits = bits << np.uint64(category) | low & (
+                            (np.uint64(1) << np.uint64(category)) - np.uint64(1)
+                        )
                         length += category
                 free -= length
                 if free >= 0:
