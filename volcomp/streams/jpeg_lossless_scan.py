@@ -22,7 +22,7 @@ _BARE = int(Sixteen.BARE)
 
 
 @entry
-def unstuff(data: Any, at: Any, out: Any, begin: Any, fills: Any) -> int:
+def unstuff(data: Any, at: Any, out: Any, begin: Any, fills: Any) -> Any:
     """Copy the data of a scan's restart intervals without markers and stuffed zeros, up to another marker.
 
     data uint8 [n], at        the stream, and where the scan's data begin
@@ -33,7 +33,7 @@ def unstuff(data: Any, at: Any, out: Any, begin: Any, fills: Any) -> int:
 
     Returns where in the stream the marker is that follows, or the fill bytes before it; -1 if an interval is missing.
     """
-    size, n, k, i = np.int64(data.shape[0]), np.int64(0), np.int64(0), np.int64(at)
+    size, n, k, i = data.shape[0], 0, 0, at
     begin[0] = 0
     fills[:] = 0
     while i < size:
@@ -63,7 +63,7 @@ def unstuff(data: Any, at: Any, out: Any, begin: Any, fills: Any) -> int:
 
 
 @entry
-def stuff(data: Any, ends: Any, last_too: Any, out: Any) -> int:
+def stuff(data: Any, ends: Any, last_too: Any, out: Any) -> Any:
     """Write the data of restart intervals, with zeros after 0xFF, and the markers between them.
 
     data uint8, ends int64 [k]   the intervals, one after the other
@@ -72,7 +72,7 @@ def stuff(data: Any, ends: Any, last_too: Any, out: Any) -> int:
 
     Returns its length.
     """
-    n, i = np.int64(0), np.int64(0)
+    n, i = 0, 0
     for k in range(ends.shape[0]):
         if k:
             out[n] = 0xFF
@@ -141,7 +141,7 @@ def decode(
                 window = words[place] << shift
                 window |= words[place + np.uint64(1)] >> np.uint64(1) >> (np.uint64(63) - shift)
                 known = np.int64(short[c, window >> np.uint64(64 - SHORT_BITS)])
-                difference = known >> 8
+                difference: Any = known >> 8
                 at += np.uint64(known & 255)
                 if known == 0:
                     found = np.uint64(whole[c, window >> np.uint64(48)])
@@ -193,7 +193,8 @@ def encode(
     Returns False if a difference has no code.
     """
     components, rows, columns = samples.shape
-    done, word, free = np.uint64(0), np.uint64(0), np.int64(64)
+    done, word = np.uint64(0), np.uint64(0)
+    free: Any = 64  # bits of `word`
     for y in range(rows):
         fresh = y % lines == 0
         for x in range(columns):
@@ -209,7 +210,7 @@ def encode(
                         np.int64(samples[c, y - 1, x]),
                         np.int64(samples[c, y - 1, x - 1]),
                     )
-                difference = np.int64(samples[c, y, x]) - predicted
+                difference: Any = np.int64(samples[c, y, x]) - predicted
                 if sixteen != _WHOLE:
                     difference = ((difference + (1 << 15)) & 0xFFFF) - (1 << 15)  # -32768 … 32767
                 if -NEAR <= difference < NEAR:
@@ -218,9 +219,9 @@ def encode(
                     if length == 0:
                         return False
                 else:
-                    if difference == -(1 << 15) and (sixteen == _BARE or sixteen == _POSITIVE):
+                    if difference == -(1 << 15) and sixteen in (_BARE, _POSITIVE):
                         difference = 1 << 15
-                    category, size = np.int64(12), abs(difference)
+                    category, size = 12, abs(difference)
                     while size >> category:
                         category += 1
                     if category > 16 or codes[c, category] == 0:
@@ -229,9 +230,8 @@ def encode(
                     bits, length = code >> np.uint64(LENGTH_BITS), np.int64(code & np.uint64(31))
                     if category < 16 or sixteen != _BARE:
                         low = np.uint64(difference if difference >= 0 else difference - 1)
-                        bits = bits << np.uint64(category) | low & (
-                            (np.uint64(1) << np.uint64(category)) - np.uint64(1)
-                        )
+                        low &= (np.uint64(1) << np.uint64(category)) - np.uint64(1)
+                        bits = bits << np.uint64(category) | low
                         length += category
                 free -= length
                 if free >= 0:

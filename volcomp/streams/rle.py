@@ -88,9 +88,8 @@ class Rle:
         ]
         gaps = [data[end:begin] for end, begin in zip(ends, offsets, strict=True)]
         lengths = [end - begin for end, begin in zip(ends[1:], offsets[:-1], strict=True)]
-        padding = next(
-            (kind for kind in Padding if kind != Padding.GIVEN and gaps == _gaps(kind, lengths)), Padding.GIVEN
-        )
+        known = (kind for kind in Padding if kind != Padding.GIVEN and gaps == _gaps(kind, lengths))
+        padding = next(known, Padding.GIVEN)
         header = data[:HEADER_SIZE]
         flags = padding | (header != _header(gaps, lengths)) * HEADER | any(corrections) * CORRECTIONS
         side = [bytes([VERSION, number, flags])]
@@ -107,12 +106,8 @@ class Rle:
         cursor = Cursor(side, "the side information of an RLE stream")
         version, number, flags = cursor.take(3)
         padding = flags & 15
-        if (
-            version != VERSION
-            or number >= len(STRATEGIES)
-            or padding not in set(Padding)
-            or flags & ~(HEADER | CORRECTIONS | 15)
-        ):
+        known = number < len(STRATEGIES) and padding in set(Padding) and flags < 2 * CORRECTIONS
+        if version != VERSION or not known:
             raise cursor.damaged()
         if samples.dtype not in (np.uint8, np.uint16) or samples.ndim != 3 or not samples.size:
             raise cursor.damaged()
@@ -182,9 +177,10 @@ def _corrections(segment: np.ndarray, plane: np.ndarray, width: int, number: int
 
 def _gaps(padding: Padding, lengths: Sequence[int]) -> list[bytes]:
     """Return what is between header and first segment, and after each, for a kind of padding that is not GIVEN."""
-    odd = [length & 1 and padding == Padding.EACH for length in lengths]
-    odd[-1] = odd[-1] or (padding == Padding.LAST and sum(lengths) & 1)
-    return [b"", *(b"\0" if add else b"" for add in odd)]
+    gaps = [bytes(length & 1 if padding == Padding.EACH else 0) for length in lengths]
+    if padding == Padding.LAST:
+        gaps[-1] = bytes(sum(lengths) & 1)
+    return [b"", *gaps]
 
 
 def _header(gaps: Sequence[bytes], lengths: Sequence[int]) -> bytes:

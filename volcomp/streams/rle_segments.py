@@ -18,12 +18,13 @@ NOTHING = 128
 
 
 class Pairs(IntEnum):
-    """Where two equal bytes are a run, even if it takes more for a run elsewhere.
+    """Where two equal bytes are a run, or end a literal, although it takes more elsewhere.
 
     NOWHERE
-    ROW       at the end of a row (of the plane, if rows do not count), and where they are left of a longer run
-    LITERAL   there, and where they would end a literal of full length; bytes beyond that do not count for where a
-              literal ends
+    ROW       at the end of a row (of the plane, if rows do not count). What is left after a run of full length stands
+              by itself too, even a single byte.
+    LITERAL   at the end of a row, and where they would be the last of a literal of full length. Bytes beyond that do
+              not count for where a literal ends.
     """
 
     NOWHERE = 0
@@ -75,14 +76,15 @@ def _alike(plane: Any, at: Any, end: Any) -> Any:
 @part
 def _header(plane: Any, at: Any, width: Any, strategy: Any) -> Any:
     """Return the header that a strategy gives at `at`; strategy int64 [6]."""
-    size = np.int64(plane.shape[0])
+    size = plane.shape[0]
     begin = at // width * width if strategy[0] else 0
     end = min(begin + width, size) if strategy[0] else size
-    breaking, pairs = strategy[2], strategy[5]
-    equal = _alike(plane, at, min(end, at + strategy[4]))
-    rest = pairs >= _ROW and (at + equal == end or (at > begin and plane[at - 1] == plane[at]))
-    if equal >= strategy[1] or (equal >= 2 and rest):
+    shortest, breaking, longest, pairs = strategy[1], strategy[2], strategy[4], strategy[5]
+    equal = _alike(plane, at, min(end, at + longest))
+    if equal >= shortest or (equal >= 2 and pairs >= _ROW and at + equal == end):
         return 257 - equal
+    if pairs == _ROW and at - begin >= longest and _alike(plane, at - longest, at + 1) > longest:
+        return 257 - equal if equal > 1 else 0
     most = min(end, at + strategy[3])
     seen = most if pairs == _LITERAL else end
     last = at + 1
@@ -95,17 +97,16 @@ def _header(plane: Any, at: Any, width: Any, strategy: Any) -> Any:
 
 
 @entry
-def unpack(data: Any, at: Any, end: Any, plane: Any) -> int:
+def unpack(data: Any, at: Any, end: Any, plane: Any) -> Any:
     """Decode plane uint8 [n] from a segment at `at`, which ends before `end`.
 
     Returns where in the stream its last header's bytes end; -1 if the segment is too short or longer than the plane.
     """
-    size, n = np.int64(plane.shape[0]), np.int64(0)
-    at, end = np.int64(at), np.int64(end)
+    size, n = plane.shape[0], 0
     while n < size:
         if at >= end:
             return -1
-        header = np.int64(data[at])
+        header: Any = np.int64(data[at])
         at += 1
         if header < NOTHING:
             count = header + 1
@@ -122,7 +123,7 @@ def unpack(data: Any, at: Any, end: Any, plane: Any) -> int:
                 plane[n + i] = data[at]
             at += 1
         else:
-            count = np.int64(0)
+            count = 0
         n += count
     return at
 
@@ -130,7 +131,7 @@ def unpack(data: Any, at: Any, end: Any, plane: Any) -> int:
 @entry
 def deviations(
     data: Any, at: Any, plane: Any, width: Any, strategy: Any, headers: Any, most: Any, corrections: Any, written: Any
-) -> int:
+) -> Any:
     """Compare the headers of a segment, which `unpack` has decoded to plane uint8 [n], with those of a strategy.
 
     width, strategy      bytes of a row; int64 [6]
@@ -141,12 +142,11 @@ def deviations(
 
     Returns the number of deviations.
     """
-    size, n, w = np.int64(plane.shape[0]), np.int64(0), np.int64(0)
-    at = np.int64(at)
+    size, n, w = plane.shape[0], 0, 0
     found, since = 0, 0
     while n < size and headers > 0:
         headers -= 1
-        header = np.int64(data[at])
+        header: Any = np.int64(data[at])
         if header == _header(plane, n, width, strategy):
             since += 1
         else:
@@ -174,7 +174,7 @@ def deviations(
 
 
 @entry
-def pack(plane: Any, width: Any, strategy: Any, corrections: Any, out: Any) -> int:
+def pack(plane: Any, width: Any, strategy: Any, corrections: Any, out: Any) -> Any:
     """Encode plane uint8 [n], the inverse of `unpack`.
 
     corrections uint8   all deviations from the strategy, see `deviations`
@@ -182,19 +182,20 @@ def pack(plane: Any, width: Any, strategy: Any, corrections: Any, out: Any) -> i
 
     Returns its length; -1 if a correction is wrong.
     """
-    size, n, w, r, end = np.int64(plane.shape[0]), np.int64(0), np.int64(0), np.int64(0), np.int64(corrections.shape[0])
-    left = np.int64(-1)  # headers until the next deviation; -1 if there is none
+    size, n, w, r, end = plane.shape[0], 0, 0, 0, corrections.shape[0]
+    left: Any = -1  # headers until the next deviation; -1 if there is none
     while n < size:
         if left < 0 and r < end:
-            left, shift = np.int64(0), np.int64(0)
-            while r < end and corrections[r] >= 128 and shift < 56:
+            left, shift = 0, 0
+            while r < end and corrections[r] >= 128 and shift < 49:
                 left |= np.int64(corrections[r] & 127) << shift
                 shift += 7
                 r += 1
-            if end - r < 2:
+            if end - r < 2 or corrections[r] >= 128:
                 return -1
             left |= np.int64(corrections[r]) << shift
             r += 1
+        header: Any = 0
         if left == 0:
             header = np.int64(corrections[r])
             r += 1
