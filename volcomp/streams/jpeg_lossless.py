@@ -35,6 +35,7 @@ from .protocol import FrameInfo, NotReproducible, Parts, Samples
 
 VERSION = 1
 BARE_FF = 16
+_FORMS = {False: (Sixteen.BARE,), True: (Sixteen.NEGATIVE, Sixteen.POSITIVE, Sixteen.WHOLE)}
 _NO_STREAM = "its JPEG stream is damaged, or its encoder deviates from the standard"
 
 
@@ -62,16 +63,19 @@ class JpegLossless:
 
     def take_apart(self, data: bytes, frame: FrameInfo) -> Parts:
         """Decode one frame; see `protocol.Stream`."""
-        parts, certain = self._decode(data, frame, sixteen=False)
-        if parts is not None and (certain or self._makes(parts, data)):
-            return parts
-        parts, _ = self._decode(data, frame, sixteen=True)
-        if parts is not None:
-            for form in (Sixteen.NEGATIVE, Sixteen.POSITIVE, Sixteen.WHOLE):
-                given = Parts(parts.samples, bytes([VERSION, form]) + parts.side[2:])
-                if self._makes(given, data):
-                    return given
-        raise NotReproducible(_NO_STREAM)
+        found = []
+        for sixteen, forms in _FORMS.items():
+            parts, certain = self._decode(data, frame, sixteen)
+            if parts is None:
+                continue
+            if certain:
+                return parts
+            given = (Parts(parts.samples, bytes([VERSION, form]) + parts.side[2:]) for form in forms)
+            found += [one for one in given if self._makes(one, data)]
+        if not found:
+            raise NotReproducible(_NO_STREAM)
+        # With the wrong number of bits after category 16, a scan seems to end early, and `side` has the rest.
+        return min(found, key=lambda parts: len(parts.side))
 
     def make(self, samples: Samples, side: bytes) -> bytes:
         """Return the stream of samples and side; see `protocol.Stream`."""
@@ -150,7 +154,7 @@ def _decode_scan(data: bytes, at: int, scan: Scan, frame: Frame, decoded: np.nda
     raw = np.empty((len(data) - at + 7) // 8 * 8 + 8 * loops.SPARE, np.uint8)
     begin, fills, ends = np.zeros(count + 1, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
     end = loops.unstuff(stream, at, raw, begin, fills)
-    tables = [decoding(table, sixteen) for table in scan.tables]
+    tables = [decoding(table) for table in scan.tables]
     if end < 0 or None in tables:
         return None
     room = int(begin[-1] + 7) // 8 + loops.SPARE

@@ -56,12 +56,11 @@ def codes(table: bytes) -> np.ndarray | None:
 
 
 @lru_cache(maxsize=16)
-def decoding(table: bytes, sixteen: bool) -> tuple[np.ndarray, np.ndarray] | None:
+def decoding(table: bytes) -> tuple[np.ndarray, np.ndarray] | None:
     """Prepare a table for the decoder; None if it is no prefix code.
 
     Parameters:
         table: as in `Scan.tables`.
-        sixteen: whether bits follow category 16.
 
     Returns:
         short int32 [2^12]    by the next 12 bits: difference << 8 | number of all its bits; 0 if there are more
@@ -76,15 +75,12 @@ def decoding(table: bytes, sixteen: bool) -> tuple[np.ndarray, np.ndarray] | Non
         if not length:
             continue
         whole[code << 16 - length : code + 1 << 16 - length] = category << 8 | length
-        bits = 0 if category == 16 and not sixteen else category
-        if length + bits <= SHORT_BITS:
-            low = np.arange(1 << bits)
-            difference = low if not bits else np.where(low >> bits - 1, low, low - (1 << bits) + 1)
-            if category == 16:
-                difference = low + 32768
-            unused = SHORT_BITS - length - bits
+        if length + category <= SHORT_BITS:
+            low = np.arange(1 << category)
+            difference = np.where(2 * low >> category, low, low - (1 << category) + 1)
+            unused = SHORT_BITS - length - category
             first, past = code << SHORT_BITS - length, code + 1 << SHORT_BITS - length
-            short[first:past] = np.repeat(difference << 8 | length + bits, 1 << unused)
+            short[first:past] = np.repeat(difference << 8 | length + category, 1 << unused)
     short.flags.writeable = whole.flags.writeable = False
     return short, whole
 
