@@ -147,7 +147,7 @@ def deviations(
     while n < size and headers > 0:
         headers -= 1
         header: Any = np.int64(data[at])
-        if header == _header(plane, n, width, strategy):
+        if header != NOTHING and header == _header(plane, n, width, strategy):
             since += 1
         else:
             found += 1
