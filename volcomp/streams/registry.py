@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .jpeg_lossless import JpegLossless
 from .protocol import FrameInfo, NotReproducible, Parts, Stream
+from .rle import Rle
 
-STREAMS: tuple[Stream, ...] = ()
+STREAMS: tuple[Stream, ...] = (JpegLossless(), Rle())
 BY_NUMBER = {stream.number: stream for stream in STREAMS}
 
 
