@@ -9,8 +9,8 @@ import numpy as np
 from ...errors import DamagedError
 from ..protocol import NotReproducible
 from . import packets, tag_trees
-from .codestream import PSOT, Codestream
 from .coder import Segments
+from .codestream import PSOT, Codestream
 from .geometry import Geometry
 from .packets import DAMAGED, NEXT, POSITION, Reading
 from .side import Correction, Side

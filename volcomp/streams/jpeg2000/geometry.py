@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...runtime.compiled import entry, part
+from ...runtime.scalars import larger, smaller
 from ..protocol import NotReproducible
 from . import tag_trees
 from .blocks import FIELDS
@@ -163,17 +164,15 @@ def _add_resolution(
     if table.precincts + high * wide > most:
         raise NotReproducible("it has too many packets")
     inner = 1 if r else 0  # a band has half the resolution's size
+    exponents = ph - inner, pw - inner, min(coding.block_height, ph - inner), min(coding.block_width, pw - inner)
     below = area.reduced(down + 1)
     for band, (orientation, dy, dx) in enumerate(((1, 0, 1), (2, 1, 0), (3, 1, 1)) if r else ((0, 0, 0),)):
         edges = area.reduced(down + inner, dy, dx)
         y = area.y0 - origin[0] + dy * (below.y1 - below.y0)
         x = area.x0 - origin[1] + dx * (below.x1 - below.x0)
         exponent = planes.exponents[3 * (r - 1) + orientation if r else 0]
-        table.grids.append(
-            (component, orientation, planes.guard + exponent - 1, y, x, *edges, rows, columns, high, wide)
-            + (ph - inner, pw - inner, min(coding.block_height, ph - inner), min(coding.block_width, pw - inner))
-            + (table.precincts, band)
-        )
+        where = component, orientation, planes.guard + exponent - 1, y, x
+        table.grids.append((*where, *edges, rows, columns, high, wide, *exponents, table.precincts, band))
         table.styles.append(coding.style)
     keys = np.empty((high * wide, 6), np.int64)
     starts = [
@@ -217,8 +216,8 @@ def _order(keys: np.ndarray, order: int, layers: int) -> np.ndarray:
 def _blocks_of(grid: np.ndarray, p: Any) -> Any:
     """Return the region y0, x0, y1, x1 of precinct p in the band, and how many rows and columns of blocks it has."""
     j, i = p // grid[12], p % grid[12]
-    y0, x0 = max((grid[9] + j) << grid[13], grid[5]), max((grid[10] + i) << grid[14], grid[6])
-    y1, x1 = min((grid[9] + j + 1) << grid[13], grid[7]), min((grid[10] + i + 1) << grid[14], grid[8])
+    y0, x0 = larger((grid[9] + j) << grid[13], grid[5]), larger((grid[10] + i) << grid[14], grid[6])
+    y1, x1 = smaller((grid[9] + j + 1) << grid[13], grid[7]), smaller((grid[10] + i + 1) << grid[14], grid[8])
     if y0 >= y1 or x0 >= x1:
         return y0, x0, y1, x1, 0, 0
     high = ((y1 - 1) >> grid[15]) - (y0 >> grid[15]) + 1
@@ -251,10 +250,10 @@ def _fill(
             node += tag_trees.size(high, wide)
             for j in range(high):
                 for i in range(wide):
-                    top = max(((y0 >> grid[15]) + j) << grid[15], y0)
-                    left = max(((x0 >> grid[16]) + i) << grid[16], x0)
-                    bottom = min(((y0 >> grid[15]) + j + 1) << grid[15], y1)
-                    right = min(((x0 >> grid[16]) + i + 1) << grid[16], x1)
+                    top = larger(((y0 >> grid[15]) + j) << grid[15], y0)
+                    left = larger(((x0 >> grid[16]) + i) << grid[16], x0)
+                    bottom = smaller(((y0 >> grid[15]) + j + 1) << grid[15], y1)
+                    right = smaller(((x0 >> grid[16]) + i + 1) << grid[16], x1)
                     one = blocks[block]
                     one[0], one[1], one[2] = grid[0], grid[3] + top - grid[5], grid[4] + left - grid[6]
                     one[3], one[4], one[5], one[6] = bottom - top, right - left, grid[1], grid[2]

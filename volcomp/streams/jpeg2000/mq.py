@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...runtime.compiled import part
+from ...runtime.scalars import smaller
 
 CONTEXTS = 19
 ZERO, SIGN, REFINE, RUN, UNIFORM = 0, 9, 14, 17, 18  # the first context of each kind (Table D.1 to D.4)
@@ -113,7 +114,7 @@ def byte_out(out: np.ndarray, c: Any, at: Any) -> Any:
         out[at] += 1
         c &= 0x7FFFFFF
     stuffed = out[at] == 0xFF
-    at = min(at + 1, out.shape[0] - 1)
+    at = smaller(at + 1, out.shape[0] - 1)
     if stuffed:
         out[at] = c >> 20
         return c & 0xFFFFF, 7, at

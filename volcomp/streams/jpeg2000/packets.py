@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...runtime.compiled import entry, part
+from ...runtime.scalars import larger
 from . import tag_trees
 from .blocks import MOST_PLANES
 from .geometry import Geometry
@@ -227,7 +228,7 @@ def _write_band(
         tag_trees.write(out, bits, empty, zeros, high, wide, y, x, zeros[n] + 1)
         passes, length = np.int64(coded[first + n, 1]) - fewer, np.int64(lengths[first + n])
         _put_passes(out, bits, passes)
-        more = max(0, _log2(max(length, 1)) + 1 - _log2(passes) - 3)
+        more = larger(0, _log2(larger(length, 1)) + 1 - _log2(passes) - 3)
         tag_trees.put_number(out, bits, (1 << (more + 1)) - 2, more + 1)
         tag_trees.put_number(out, bits, length, 3 + more + _log2(passes))
     return True
@@ -275,9 +276,9 @@ def write(
 
 @entry
 def assemble(
-    begin: int, end: int, packets: np.ndarray, precincts: np.ndarray, kept: np.ndarray, reading: Reading, heads: np.ndarray,
-    ends: np.ndarray, coded: np.ndarray, lengths: np.ndarray, fewer: int, data: np.ndarray, taken: np.ndarray,
-    out: np.ndarray, at: int,
+    begin: int, end: int, packets: np.ndarray, precincts: np.ndarray, kept: np.ndarray, reading: Reading,
+    heads: np.ndarray, ends: np.ndarray, coded: np.ndarray, lengths: np.ndarray, fewer: int, data: np.ndarray,
+    taken: np.ndarray, out: np.ndarray, at: int,
 ) -> int:  # fmt: skip
     """Put packets together from their heads and the segments of their blocks.
 

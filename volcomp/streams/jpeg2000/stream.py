@@ -1,7 +1,8 @@
 """The stream codec of JPEG 2000 without loss (ITU-T T.800): one layer or several, the reversible wavelet, MQ coder.
 
-Samples determine the wavelet coefficients, these the code blocks' segments but for how their last bytes are chosen, and
-segments the packet headers of an encoder that wastes nothing. Side information keeps the other headers, and differences.
+Samples determine the wavelet coefficients, these the code blocks' segments but for how their last bytes are chosen,
+and segments the packet headers of an encoder that wastes nothing. Side information keeps the other headers, and
+differences.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 from ...errors import DamagedError
 from ..protocol import FrameInfo, NotReproducible, Parts, Samples
-from . import assembly, codestream, coder
+from . import assembly, coder, codestream
 from . import side as sides
 from .geometry import geometry
 

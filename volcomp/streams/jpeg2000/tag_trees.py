@@ -1,7 +1,7 @@
 """Tag trees (ITU-T T.800, B.10.2), and the bits of packet headers (B.10.1).
 
-A tree's nodes lie level by level, the leaves first, row by row. `states` int32 holds twice the value that a node is known
-to have at least, plus 1 where that is its value. The bits' state `bits` int64 [BITS] is described at its indices.
+A tree's nodes lie level by level, the leaves first, row by row. `states` int32 holds twice the value that a node is
+known to have at least, plus 1 where that is its value. The bits' state `bits` int64 [BITS] is described at its indices.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.compiled import part
+from ...runtime.scalars import larger, smaller
 
 AT, END, BYTE, LEFT, ERROR = range(
     5
@@ -60,9 +61,9 @@ def fill(values: np.ndarray, high: Any, wide: Any) -> None:
         for y in range(up):
             for x in range(across):
                 least = values[first + 2 * y * wide + 2 * x]
-                for j in range(2 * y, min(2 * y + 2, high)):
-                    for i in range(2 * x, min(2 * x + 2, wide)):
-                        least = min(least, values[first + j * wide + i])
+                for j in range(2 * y, smaller(2 * y + 2, high)):
+                    for i in range(2 * x, smaller(2 * x + 2, wide)):
+                        least = smaller(least, values[first + j * wide + i])
                 values[above + y * across + x] = least
         first, high, wide = above, up, across
 
@@ -114,7 +115,7 @@ def read(
     least = 0
     for level in range(depth(high, wide), -1, -1):
         here = node(high, wide, level, y, x)
-        state = max(np.int64(states[here]), 2 * least)
+        state = larger(np.int64(states[here]), 2 * least)
         while state < 2 * threshold and not state & 1:
             if get(data, bits):
                 state |= 1
@@ -124,7 +125,7 @@ def read(
                 state += 2
         states[here] = state
         least = state >> 1
-    return min(least, threshold)
+    return smaller(least, threshold)
 
 
 @part
@@ -164,7 +165,7 @@ def write(
     least = 0
     for level in range(depth(high, wide), -1, -1):
         here = node(high, wide, level, y, x)
-        state = max(np.int64(states[here]), 2 * least)
+        state = larger(np.int64(states[here]), 2 * least)
         while state < 2 * threshold and not state & 1:
             if state >> 1 >= values[here]:
                 put(out, bits, 1)

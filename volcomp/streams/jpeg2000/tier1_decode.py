@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.compiled import entry, part
+from ...runtime.scalars import smaller
 from . import contexts, mq
 from .blocks import CAUSAL, RESET, SEGMENTATION, Scratch
 from .contexts import AROUND, OWN, REFINED, SIGNIFICANT, VISITED, ZERO_CONTEXTS
@@ -20,7 +21,7 @@ def _significance(
     """Decode a significance propagation pass (D.3.1); returns the coder's registers."""
     stride = w + 2
     for stripe in range((h + 3) >> 2):
-        rows = min(4, h - 4 * stripe)
+        rows = smaller(4, h - 4 * stripe)
         row = (stripe + 1) * stride + 1
         for x in range(w):
             here = row + x
@@ -77,7 +78,7 @@ def _cleanup(
     """Decode a cleanup pass (D.3.4), and forget which coefficients were visited; returns the coder's registers."""
     stride = w + 2
     for stripe in range((h + 3) >> 2):
-        rows = min(4, h - 4 * stripe)
+        rows = smaller(4, h - 4 * stripe)
         row = (stripe + 1) * stride + 1
         for x in range(w):
             here = row + x

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.compiled import entry, part
+from ...runtime.scalars import larger, smaller
 from . import contexts, mq
 from .blocks import CAUSAL, RESET, SEGMENTATION, Scratch
 from .contexts import AROUND, OWN, REFINED, SIGNIFICANT, VISITED, ZERO_CONTEXTS
@@ -42,7 +43,7 @@ def _significance(
     n = 0
     stride = w + 2
     for stripe in range((h + 3) >> 2):
-        rows = min(4, h - 4 * stripe)
+        rows = smaller(4, h - 4 * stripe)
         row = (stripe + 1) * stride + 1
         for x in range(w):
             at = row + x
@@ -97,7 +98,7 @@ def _cleanup(
     n = 0
     stride = w + 2
     for stripe in range((h + 3) >> 2):
-        rows = min(4, h - 4 * stripe)
+        rows = smaller(4, h - 4 * stripe)
         row = (stripe + 1) * stride + 1
         for x in range(w):
             at = row + x
@@ -145,8 +146,8 @@ def _encode(coefficients: np.ndarray, block: np.ndarray, planes: Any, passes: An
         planes = has
     if has > planes:
         return -1, 0, 0
-    most = max(3 * planes - 2, 0)
-    passes = most if passes < 0 else min(most, passes)
+    most = larger(3 * planes - 2, 0)
+    passes = most if passes < 0 else smaller(most, passes)
     if passes == 0:
         return planes, 0, 0
     h, w, orientation = np.int64(block[3]), np.int64(block[4]), np.int64(block[5])

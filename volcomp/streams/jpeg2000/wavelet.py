@@ -14,7 +14,7 @@ def _lift_rows(plane: np.ndarray, y0: Any, x0: Any, h: Any, w: Any, odd: Any, si
     """Lift rows of one kind from their neighbours above and below (Equations F-5, F-6, F-9 and F-10).
 
     `odd` is 1 for the rows at odd coordinates in the region, of which the sum is halved and taken away, and 0 for those
-    at even ones, to which the sum is added. `sign` is -1 where that is undone. The kinds are by coordinates on the grid.
+    at even ones, to which the sum is added. `sign` is -1 where that is undone.
     """
     shift = 1 if odd[1] else 2
     offset = 0 if odd[1] else 2
@@ -180,6 +180,7 @@ def to_samples(
         for y in range(samples.shape[1]):
             for x in range(samples.shape[2]):
                 value = np.int64(planes[c, y, x]) + shift
-                fits &= least <= value <= most
+                if value < least or value > most:
+                    fits = False
                 samples[c, y, x] = value
     return fits
