@@ -111,21 +111,14 @@ def want(wanted: np.ndarray, layout: Geometry, numbers: list[int], declared: np.
             wanted[first : first + high * wide] = declared[first : first + high * wide]
 
 
-def compare(made: Segments, data: np.ndarray, begins: np.ndarray, lengths: np.ndarray) -> list[Correction]:
-    """Return how segments that lie in data differ from those that were made."""
-    corrections = []
-    ours, theirs = made.data.tobytes(), data.tobytes()
-    ends = made.ends.tolist()
-    for block, (begin, size, own_end, own_size) in enumerate(
-        zip(begins.tolist(), lengths.tolist(), ends, made.lengths.tolist(), strict=True)
-    ):
-        a, b = ours[own_end - own_size : own_end], theirs[begin : begin + size]
-        if a != b:
-            least = min(len(a), len(b))
-            unequal = np.flatnonzero(np.frombuffer(a[:least], np.uint8) != np.frombuffer(b[:least], np.uint8))
-            same = int(unequal[0]) if unequal.size else least
-            corrections.append(Correction(block, own_size - same, b[same:]))
-    return corrections
+def corrections(same: np.ndarray, data: np.ndarray, begins: np.ndarray, lengths: np.ndarray) -> list[Correction]:
+    """Return how segments that lie in data differ from those that our coder makes, given `coder.Decoded.same`."""
+    found = []
+    for block in np.flatnonzero((same[:, 0] != same[:, 1]) | (lengths != same[:, 1])).tolist():
+        made, equal = same[block].tolist()
+        begin = int(begins[block])
+        found.append(Correction(block, made - equal, data[begin + equal : begin + int(lengths[block])].tobytes()))
+    return found
 
 
 def correct(made: Segments, corrections: list[Correction]) -> Segments:

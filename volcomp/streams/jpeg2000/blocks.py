@@ -24,7 +24,7 @@ class Scratch(NamedTuple):
     flags uint32     see `contexts`: of each stripe's columns, with one column and one stripe more on every side
     values int32     2 · magnitude + sign, column by column of each stripe
     symbols uint8    of one pass
-    states uint8     of the contexts
+    states uint8     of the contexts, and of those of a second coder
     out uint8        of one block; twice what any image needs
     """
 
@@ -32,6 +32,7 @@ class Scratch(NamedTuple):
     values: np.ndarray
     symbols: np.ndarray
     states: np.ndarray
+    states_again: np.ndarray
     out: np.ndarray
 
 
@@ -41,6 +42,7 @@ def scratch() -> Scratch:
         np.empty(2 * LARGEST, np.uint32),
         np.empty(LARGEST, np.int32),
         np.empty(3 * LARGEST, np.uint8),
+        np.empty(mq.CONTEXTS, np.uint8),
         np.empty(mq.CONTEXTS, np.uint8),
         np.empty(16 * LARGEST, np.uint8),
     )

@@ -55,10 +55,30 @@ def gather(data: np.ndarray, geometry: Geometry, reading: Reading) -> tuple[np.n
     return out, begins, lengths
 
 
-def decode(size: Size, geometry: Geometry, coded: np.ndarray, data: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """Return samples [components, Y, X] of segments; NotReproducible where they do not fit the samples' type."""
+class Decoded(NamedTuple):
+    """What segments tell.
+
+    samples                     [components, Y, X]
+    own int32 [blocks]          bit planes that blocks have
+    same int64 [blocks, 2]      bytes that `encode` makes of each block, and how many of the first ones the segment has
+    """
+
+    samples: np.ndarray
+    own: np.ndarray
+    same: np.ndarray
+
+
+def decode(
+    size: Size, geometry: Geometry, coded: np.ndarray, data: np.ndarray, begins: np.ndarray, lengths: np.ndarray
+) -> Decoded:
+    """Decode segments that lie in data; NotReproducible where samples do not determine the coefficients."""
+    count = len(geometry.blocks)
     planes = np.empty(geometry.planes, np.int32)
-    tier1_decode.decode(geometry.blocks, coded, geometry.styles, data, begins, blocks.scratch(), planes)
+    own, same = np.zeros(count, np.int32), np.zeros((count, 2), np.int64)
+    tier1_decode.decode(
+        geometry.blocks, coded, geometry.styles, data, begins, lengths, blocks.scratch(), planes, own, same
+    )
+    coefficients = planes.copy()
     wavelet.inverse(geometry.rectangles, size.y0, size.x0, np.empty(planes[0].size, np.int32), planes)
     samples = np.empty(geometry.planes, sample_type(size))
     info = np.iinfo(samples.dtype)
@@ -66,7 +86,9 @@ def decode(size: Size, geometry: Geometry, coded: np.ndarray, data: np.ndarray, 
         planes, _shift(size), geometry.tiles, geometry.transformed, int(info.min), int(info.max), samples
     ):
         raise NotReproducible("its samples exceed their type")
-    return samples
+    if not np.array_equal(transform(size, geometry, samples), coefficients):
+        raise NotReproducible("its coefficients do not come back identical")
+    return Decoded(samples, own, same)
 
 
 def transform(size: Size, geometry: Geometry, samples: np.ndarray) -> np.ndarray:

@@ -123,6 +123,12 @@ def byte_out(out: np.ndarray, c: Any, at: Any) -> Any:
 
 
 @part
+def begin_encoding() -> Any:
+    """Return the registers C, A, CT and the position at the begin of a segment (Figure C.10)."""
+    return np.int64(0), np.int64(0x8000), np.int64(12), np.int64(0)
+
+
+@part
 def encode(
     symbols: np.ndarray, count: Any, states: np.ndarray, out: np.ndarray, c: Any, a: Any, ct: Any, at: Any
 ) -> Any:

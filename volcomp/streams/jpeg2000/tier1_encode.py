@@ -155,7 +155,7 @@ def _encode(coefficients: np.ndarray, block: np.ndarray, planes: Any, passes: An
         flags[n] = 0
     mq.reset(states)
     out[0] = 0
-    c, a, ct, at = np.int64(0), np.int64(0x8000), np.int64(12), np.int64(0)
+    c, a, ct, at = mq.begin_encoding()
     causal = style & CAUSAL != 0
     for n in range(passes):
         kind = (n + 2) % 3
