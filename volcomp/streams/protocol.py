@@ -17,6 +17,15 @@ class NotReproducible(Exception):
     """A stream that cannot be made again. The message completes "kept as it is, because …"."""
 
 
+class FrameInfo(NamedTuple):
+    """What the container file states about each of its frames. Streams may contradict it."""
+
+    rows: int
+    columns: int
+    components: int  # samples per pixel
+    bits: int  # allocated for a sample: 8, 16 or 32
+
+
 class Parts(NamedTuple):
     """A stream taken apart."""
 
@@ -30,15 +39,17 @@ class Stream(Protocol):
     number: int  # names the codec in archives, for ever
     name: str  # "JPEG Lossless"
 
-    def take_apart(self, data: bytes) -> Parts:
+    def take_apart(self, data: bytes, frame: FrameInfo) -> Parts:
         """Decode one frame.
 
         Parameters:
             data: the whole stream of the frame. It may be damaged or hostile.
+            frame: what the container file states. The samples come back in this shape.
 
         Raises:
-            NotReproducible: where `make` could not give `data` again, or `data` is no stream of this codec. No content
-                may raise another error, nor take memory beyond a small multiple of data and samples.
+            NotReproducible: where `make` could not give `data` again, or `data` is no stream of this codec, or none of
+                such a frame. No content may raise another error, nor take memory beyond a small multiple of data and
+                samples, whatever data and frame state.
         """
         ...
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .protocol import NotReproducible, Parts, Stream
+from .protocol import FrameInfo, NotReproducible, Parts, Stream
 
 STREAMS: tuple[Stream, ...] = ()
 BY_NUMBER = {stream.number: stream for stream in STREAMS}
 
 
-def trial(stream: Stream, data: bytes) -> Parts:
+def trial(stream: Stream, data: bytes, frame: FrameInfo) -> Parts:
     """Take a stream apart, make it again and compare. Raises NotReproducible where that does not give `data`."""
-    parts = stream.take_apart(data)
+    parts = stream.take_apart(data, frame)
     if stream.make(*parts) != data:
         raise NotReproducible(f"its {stream.name} stream does not come back identical")
     return parts
