@@ -11,7 +11,15 @@ import numpy as np
 
 from ..runtime.compiled import entry, part
 from .jpeg_ls_model import (
-    RUN_ORDER, Coding, context, counters, golomb_order, interruption_order, learn, learn_interruption, predicted,
+    RUN_ORDER,
+    Coding,
+    context,
+    counters,
+    golomb_order,
+    interruption_order,
+    learn,
+    learn_interruption,
+    predicted,
 )  # fmt: skip
 
 LEADING_ZEROS = np.array([8 - n.bit_length() for n in range(256)], np.int64)
@@ -192,9 +200,9 @@ def _get_line_by_sample(
     while x <= size:
         calm = True
         for c in range(components):
-            calm = calm and 0 == context(
-                coding.classes, coding.maxval, current[c, x - 1], previous[c, x], previous[c, x - 1], previous[c, x + 1]
-            )
+            before, above, corner = current[c, x - 1], previous[c, x], previous[c, x - 1]
+            q = context(coding.classes, coding.maxval, before, above, corner, previous[c, x + 1])
+            calm = calm and q == 0
         if calm:
             run, at, bits, left, index = _get_run(data, at, bits, left, size + 1 - x, index)
             if run == BAD:
@@ -227,7 +235,7 @@ def _get_line_by_sample(
 def _get_lines(
     data: np.ndarray, samples: np.ndarray, components: np.ndarray, first: int, end: int, by_sample: bool,
     coding: Coding, known: np.ndarray, lines: np.ndarray, index: np.ndarray,
-) -> tuple[int, int]:  # fmt: skip
+) -> Any:  # fmt: skip
     """Read the lines first … end - 1 of some components into `samples`.
 
     Returns where the data ends and how many bits of its last byte are left; -1 for data that no encoder writes.
@@ -263,7 +271,7 @@ def _get_lines(
             break
         left -= width
         at -= 1
-    return (at if at <= data.shape[0] else -1), left
+    return (at if at <= data.shape[0] else np.int64(-1)), left
 
 
 class Segment(NamedTuple):

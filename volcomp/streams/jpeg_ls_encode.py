@@ -8,7 +8,15 @@ import numpy as np
 
 from ..runtime.compiled import entry, part
 from .jpeg_ls_model import (
-    BITS_PER_SAMPLE, RUN_ORDER, Coding, context, counters, golomb_order, interruption_order, learn, learn_interruption,
+    BITS_PER_SAMPLE,
+    RUN_ORDER,
+    Coding,
+    context,
+    counters,
+    golomb_order,
+    interruption_order,
+    learn,
+    learn_interruption,
     predicted,
 )  # fmt: skip
 
@@ -110,9 +118,7 @@ def _put_interruption(
     often = 2 * known[q, 1] >= known[q, 3]
     flag = error < 0 if k != 0 or often else error > 0
     mapped = 2 * abs(error) - equal - flag
-    at, bits, used = _put_golomb(
-        out, at, bits, used, mapped, k, coding.limit - RUN_ORDER[index] - 1, coding.qbpp
-    )
+    at, bits, used = _put_golomb(out, at, bits, used, mapped, k, coding.limit - RUN_ORDER[index] - 1, coding.qbpp)
     learn_interruption(known, equal, error, mapped, coding.reset)
     return at, bits, used
 
@@ -132,9 +138,7 @@ def _put_line(
         value = current[np.uint64(x)]
         q = context(coding.classes, coding.maxval, left, above, corner, right)
         if q != 0:
-            at, bits, used = _put_regular(
-                out, at, bits, used, known, coding, q, value, left, above, corner
-            )
+            at, bits, used = _put_regular(out, at, bits, used, known, coding, q, value, left, above, corner)
         else:
             begin = x
             while x <= size and current[np.uint64(x)] == left:
@@ -164,9 +168,9 @@ def _put_line_by_sample(
     while x <= size:
         calm = True
         for c in range(components):
-            calm = calm and 0 == context(
-                coding.classes, coding.maxval, current[c, x - 1], previous[c, x], previous[c, x - 1], previous[c, x + 1]
-            )
+            left, above, corner = current[c, x - 1], previous[c, x], previous[c, x - 1]
+            q = context(coding.classes, coding.maxval, left, above, corner, previous[c, x + 1])
+            calm = calm and q == 0
         if calm:
             begin = x
             same = True
@@ -186,9 +190,7 @@ def _put_line_by_sample(
                 )
             else:
                 q = context(coding.classes, coding.maxval, left, above, corner, previous[c, x + 1])
-                at, bits, used = _put_regular(
-                    out, at, bits, used, known, coding, q, current[c, x], left, above, corner
-                )
+                at, bits, used = _put_regular(out, at, bits, used, known, coding, q, current[c, x], left, above, corner)
         if calm and index > 0:
             index -= 1
         x += 1
@@ -240,7 +242,7 @@ def encode(
     known = counters(coding)
     lines = np.zeros((2, components.size, size + 2), np.int64)
     index = np.zeros(components.size, np.int64)
-    step = max(1, CHUNK // (components.size * size))
+    step = min(max(1, CHUNK // (components.size * size)), end - first)
     out = np.zeros(step * components.size * size * BITS_PER_SAMPLE // 7 + 64, np.uint8)
     pieces = []
     bits = used = 0

@@ -85,7 +85,9 @@ def coding(precision: int, presets: Presets, unclamped: bool) -> Coding | None:
     if not (1 <= t1 <= t2 <= t3 <= maxval and 3 <= reset <= max(255, maxval)):
         return None
     bits = max(2, maxval.bit_length())
-    classes = np.searchsorted([-t3 + 1, -t2 + 1, -t1 + 1, 0, 1, t1, t2, t3], np.arange(-maxval, maxval + 1), "right") - 4
+    classes = (
+        np.searchsorted([-t3 + 1, -t2 + 1, -t1 + 1, 0, 1, t1, t2, t3], np.arange(-maxval, maxval + 1), "right") - 4
+    )
     limit = 2 * (bits + max(8, bits))
     return Coding(maxval, (maxval + 2) // 2, maxval.bit_length(), limit, reset, classes.astype(np.int8))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .jpeg_ls import JpegLs
 from .protocol import FrameInfo, NotReproducible, Parts, Stream
 
-STREAMS: tuple[Stream, ...] = ()
+STREAMS: tuple[Stream, ...] = (JpegLs(),)
 BY_NUMBER = {stream.number: stream for stream in STREAMS}
 
 
