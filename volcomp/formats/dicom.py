@@ -100,7 +100,10 @@ class Dicom(Format):
         with _quiet():
             try:
                 tags = [*_TAGS, "Modality", "SeriesDescription", "PixelSpacing"]
-                datasets = (pydicom.dcmread(BytesIO(header), force=True, specific_tags=tags) for header in headers)
+                datasets = (
+                    pydicom.dcmread(BytesIO(header), stop_before_pixels=True, force=True, specific_tags=tags)
+                    for header in headers
+                )
                 first = next(datasets)
                 spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
                 begin, orientation = _position(first), _orientation(first)
