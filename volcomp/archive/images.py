@@ -68,7 +68,7 @@ class ImageWriter:
         return {given.image.name: given.reason for given in given_up if not given.instead}
 
     def _add(self, images: list[Image], progress: Progress | None) -> list[GivenUp]:
-        stack = self._open.enter_context(closing(Stack(images)))
+        stack = self._open.enter_context(closing(Stack(images, self._options.threads)))
         number, coded = self._volumes, []
         given_up: list[GivenUp] = []
         for outcome in stack.read(self._ledger.pictures):

@@ -11,7 +11,8 @@ import hashlib
 import tempfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import BinaryIO
@@ -22,10 +23,10 @@ from ..bodies import samples
 from ..bodies.planes import Kind as PlaneKind
 from ..bodies.planes import Map
 from ..bodies.protocol import Kept, Planes
-from ..bodies.registry import body
-from ..errors import DamagedError, UnsupportedError
+from ..errors import UnsupportedError
 from ..formats.protocol import Image
 from ..streams.protocol import NotReproducible
+from .attempt import TOO_MUCH, Attempt, check, tried
 from .entry import Voxels
 from .header_writer import MAX_RECORD_BYTES
 from .tree import source_errors
@@ -78,8 +79,8 @@ class _Part:
 class Stack:
     """The images of one series; valid when `read` is exhausted."""
 
-    def __init__(self, images: list[Image]) -> None:
-        self._images = images
+    def __init__(self, images: list[Image], threads: int | None) -> None:
+        self._images, self._threads = images, threads
         first = images[0]
         self.planes = [Plane(self, number, first) for number in range(first.planes)]
         self._parts: list[_Part] = []  # of new images, in the order of their slices
@@ -104,22 +105,31 @@ class Stack:
             known: the pictures that the archive has already, by their digest. Those of this stack are added by the
                 caller, before the next image is asked for.
         """
-        for image in self._images:
-            try:
-                with source_errors(image.path), image.path.open("rb") as file:
-                    if image.reading is None and image.size - image.pixel_bytes > MAX_RECORD_BYTES:
-                        raise NotReproducible("it has too many bytes around its voxels")
-                    outcome = (self._native if image.reading is None else self._other)(image, file, known)
-            except _MoreBits:
-                yield GivenUp(image, "", _with_bits_apart(image))
-            except (UnsupportedError, NotReproducible) as error:  # an error of reading is raised where it is kept whole
-                yield GivenUp(image, str(error))
-            else:
-                yield outcome
+        with closing(tried(self._images, self._threads)) as attempts:
+            for image, attempt in attempts:
+                try:
+                    if attempt:
+                        outcome = self._tried(image, attempt(), known)
+                    elif image.reading:
+                        outcome = self._streamed(image, known)
+                    else:
+                        outcome = self._native(image, known)
+                except _MoreBits:
+                    yield GivenUp(image, "", _with_bits_apart(image))
+                except (UnsupportedError, NotReproducible) as error:  # what is unreadable fails where it is kept whole
+                    yield GivenUp(image, str(error))
+                else:
+                    yield outcome
         for plane in self.planes:
             plane.finish(signed=self._images[0].signed)
 
-    def _native(self, image: Image, file: BinaryIO, known: Mapping[bytes, Voxels]) -> Coded:
+    def _native(self, image: Image, known: Mapping[bytes, Voxels]) -> Coded:
+        if image.size - image.pixel_bytes > MAX_RECORD_BYTES:
+            raise NotReproducible(TOO_MUCH)
+        with source_errors(image.path), image.path.open("rb") as file:
+            return self._read_native(image, file, known)
+
+    def _read_native(self, image: Image, file: BinaryIO, known: Mapping[bytes, Voxels]) -> Coded:
         plane = self.planes[0]
         before = file.read(image.start)
         sha, size = hashlib.sha256(before), len(before)
@@ -144,33 +154,42 @@ class Stack:
         part = _Part(image, self.depth, image.frames, tuple(checksums))
         return self._coded(image, size, sha.digest(), Kept(before, b"", after), number, [seen], part, known)
 
-    def _other(self, image: Image, file: BinaryIO, known: Mapping[bytes, Voxels]) -> Coded:
+    def _tried(self, image: Image, attempt: Attempt, known: Mapping[bytes, Voxels]) -> Coded:
+        begin, seen = self._spooled, [plane.seen() for plane in self.planes]
+        self._spool(attempt.blocks, seen)
+        return self._from_spools(image, attempt.sha256, attempt.kept, seen, begin, known)
+
+    def _streamed(self, image: Image, known: Mapping[bytes, Voxels]) -> Coded:
+        """Read an image that is too large for memory."""
         assert image.reading is not None
-        seen = [plane.seen() for plane in self.planes]
+        begin, seen = self._spooled, [plane.seen() for plane in self.planes]
+        try:
+            with source_errors(image.path), image.path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").digest()
+                self._spool(image.reading.read(file), seen)
+            kept = image.reading.kept
+            check(image, sha256, kept, self._spooled_blocks(begin))
+        except (NotReproducible, UnsupportedError):
+            self._forget(begin)
+            raise
+        return self._from_spools(image, sha256, kept, seen, begin, known)
+
+    def _spool(self, blocks: Iterable[Planes], seen: list[_Seen]) -> None:
+        """Append planes to the temporary files."""
         if not self._spools:
             self._spools = [tempfile.TemporaryFile() for _ in self.planes]  # noqa: SIM115 (`close` closes it)
-        begin = self._spooled
-        try:
-            sha256 = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
-            for planes in image.reading.read(file):
-                for plane, one, spool in zip(planes, seen, self._spools, strict=True):
-                    words = np.ascontiguousarray(plane)
-                    one.add(words)
-                    spool.write(words.data)
-                self._spooled += len(planes[0])
-            kept = image.reading.kept
-            again = hashlib.sha256()
-            for piece in body(image.reading.number).write(kept, self._spooled_blocks(begin)):
-                again.update(piece)
-            if again.digest() != sha256:
-                raise NotReproducible("its bytes do not come back identical")
-            if sum(map(len, kept)) > MAX_RECORD_BYTES:
-                raise NotReproducible("it has too many bytes around its voxels")
-        except (NotReproducible, UnsupportedError, DamagedError, OSError) as error:
-            self._forget(begin)
-            if isinstance(error, DamagedError):
-                raise NotReproducible(str(error)) from error
-            raise
+        for planes in blocks:
+            for plane, one, spool in zip(planes, seen, self._spools, strict=True):
+                words = np.ascontiguousarray(plane)
+                one.add(words)
+                spool.write(words.data)
+            self._spooled += len(planes[0])
+
+    def _from_spools(
+        self, image: Image, sha256: bytes, kept: Kept, seen: list[_Seen], begin: int, known: Mapping[bytes, Voxels]
+    ) -> Coded:
+        """Take the slices of an image from `begin` on, unless the archive has them already."""
+        assert image.reading is not None
         part = _Part(image, self.depth, self._spooled - begin, spooled=begin)
         coded = self._coded(image, image.size, sha256, kept, image.reading.number, seen, part, known)
         if not coded.new:

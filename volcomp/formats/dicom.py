@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -18,7 +19,9 @@ from pydicom.filereader import data_element_generator, read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
-from .dicom_pixels import PIXEL_TAGS, pixel_element, pixels_of
+from ..bodies.deflated import LIMIT, DeflatedReading
+from ..bodies.samples import SamplesReading
+from .dicom_pixels import PIXEL_TAGS, Stated, pixel_element, pixels_of
 from .protocol import Cut, Description, Format, Image, NotCoded
 from .series import along_normal
 
@@ -99,11 +102,7 @@ class Dicom(Format):
         """
         with _quiet():
             try:
-                tags = [*_TAGS, "Modality", "SeriesDescription", "PixelSpacing"]
-                datasets = (
-                    pydicom.dcmread(BytesIO(header), stop_before_pixels=True, force=True, specific_tags=tags)
-                    for header in headers
-                )
+                datasets = map(_described, headers)
                 first = next(datasets)
                 spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
                 begin, orientation = _position(first), _orientation(first)
@@ -162,24 +161,25 @@ def _value_start(element: Any, start: int) -> int:
 
 
 def _parse(path: Path, name: str, file: BinaryIO) -> Image:
-    elements = list(_meta_elements(file))  # all of them: the file is then positioned behind them
-    syntax = next((found for element, _ in elements if (found := _syntax(element))), None)
-    if syntax == DeflatedExplicitVRLittleEndian:
-        raise NotCoded("its data set is deflated")
-    start = file.tell()
-    head = file.read(8)
-    file.seek(start)
-    implicit, big_endian = _encoding(syntax, head)
-    tags: list[BaseTag | int] = [Tag(name) for name in _TAGS]
-    dataset = read_dataset(file, implicit, not big_endian, stop_when=_is_pixels, specific_tags=tags)
+    meta, syntax = _meta(file)
+    deflated = syntax == DeflatedExplicitVRLittleEndian
+    if deflated:
+        file.seek(0)
+        file = _inflated(file.read(), meta)
+    dataset, implicit, big_endian = _dataset(file, meta, syntax)
     element = pixel_element(file, implicit, big_endian)  # the file is positioned where the data set stopped
     size = file.seek(0, 2)
-    pixels = pixels_of(dataset, syntax, element, big_endian, size)
+    pixels = pixels_of(Stated.of(dataset), syntax, element, big_endian, size, plain=not deflated)
+    reading = pixels.reading
+    if deflated:
+        if not isinstance(reading, SamplesReading):
+            raise NotCoded("its data set is deflated, and its pixels are compressed")
+        reading = DeflatedReading(reading, meta)
     return Image(
         format=DICOM,
         path=path,
         name=name,
-        size=size,
+        size=path.stat().st_size if deflated else size,
         start=element.start,
         rows=pixels.rows,
         columns=pixels.columns,
@@ -188,12 +188,47 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image:
         stored=pixels.stored,
         signed=pixels.signed,
         big_endian=big_endian,
-        reading=pixels.reading,
+        reading=reading,
         series=str(dataset.get("SeriesInstanceUID", "")),
         position=_position(dataset),
         orientation=_orientation(dataset),
         kind=_kind(dataset),
         order=_order(dataset),
+    )
+
+
+def _described(header: bytes) -> pydicom.Dataset:
+    file = BytesIO(header)
+    return _dataset(file, *_meta(file), ["SpecificCharacterSet", "Modality", "SeriesDescription", "PixelSpacing"])[0]
+
+
+def _inflated(data: bytes, start: int) -> BytesIO:
+    """Return a file as if its data set were not deflated. Raises NotCoded."""
+    machine = zlib.decompressobj(-15)
+    raw = machine.decompress(data[start:], LIMIT)
+    if not machine.eof:
+        raise NotCoded("its data set inflates to more than 1 GiB, or not at all")
+    return BytesIO(data[:start] + raw)
+
+
+def _meta(file: BinaryIO) -> tuple[int, str | None]:
+    """Return where group 2 ends, and the transfer syntax that it names; leave the file there."""
+    elements = list(_meta_elements(file))  # all of them: the file is then positioned behind them
+    return file.tell(), next((found for element, _ in elements if (found := _syntax(element))), None)
+
+
+def _dataset(
+    file: BinaryIO, start: int, syntax: str | None, more: Sequence[str] = ()
+) -> tuple[pydicom.Dataset, bool, bool]:
+    """Read the elements before the pixels from `start` on; return these, and whether they are implicit, big-endian."""
+    file.seek(start)
+    implicit, big_endian = _encoding(syntax, file.read(8))
+    file.seek(start)
+    tags: list[BaseTag | int] = [Tag(name) for name in [*_TAGS, *more]]
+    return (
+        read_dataset(file, implicit, not big_endian, stop_when=_is_pixels, specific_tags=tags),
+        implicit,
+        big_endian,
     )
 
 

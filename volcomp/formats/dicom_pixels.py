@@ -78,88 +78,114 @@ def pixel_element(file: BinaryIO, implicit: bool, big_endian: bool) -> Element:
     return Element(group << 16 | element, vr, file.tell(), length)
 
 
-def pixels_of(dataset: pydicom.Dataset, syntax: str | None, element: Element, big_endian: bool, size: int) -> Found:
+class Stated(NamedTuple):
+    """What a header states about its pixels."""
+
+    rows: int
+    columns: int
+    frames: int
+    components: int
+    bits: int  # allocated
+    stored: int
+    signed: bool
+    planar: bool
+    photometric: str
+
+    @classmethod
+    def of(cls, dataset: pydicom.Dataset) -> Stated:
+        """Read it from the elements before the pixels; what is missing gets the value that most files have."""
+
+        def number(name: str, missing: int = 0) -> int:
+            return int(dataset.get(name, missing) or missing)
+
+        return cls(
+            number("Rows"),
+            number("Columns"),
+            number("NumberOfFrames", 1),
+            number("SamplesPerPixel", 1),
+            number("BitsAllocated"),
+            number("BitsStored"),
+            number("PixelRepresentation") == 1,
+            number("PlanarConfiguration") == 1,
+            str(dataset.get("PhotometricInterpretation", "")).strip().upper(),
+        )
+
+    @property
+    def frame_bytes(self) -> int:
+        """Return the bytes of a native frame."""
+        return self.rows * self.columns * self.components * self.bits // 8
+
+
+def pixels_of(
+    stated: Stated, syntax: str | None, element: Element, big_endian: bool, size: int, *, plain: bool = True
+) -> Found:
     """Return how the pixels are read.
 
     Parameters:
-        dataset: the elements before the pixels.
+        stated: what the header states.
         syntax: the transfer syntax, if the file has one.
         element: that of the pixels.
         big_endian: of the data set.
         size: of the file, bytes.
+        plain: whether native words of one plane may do without a body codec.
 
     Raises:
         NotCoded: where they cannot be coded.
     """
     if element.tag != _PIXEL_DATA:
         raise NotCoded("its pixels are floating-point numbers" if element.tag in PIXEL_TAGS else "it has no pixels")
-    rows, columns = int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)
-    frames, components = int(dataset.get("NumberOfFrames", 0) or 1), int(dataset.get("SamplesPerPixel", 0) or 1)
-    bits = int(dataset.get("BitsAllocated", 0) or 0)
-    signed = int(dataset.get("PixelRepresentation", 0) or 0) == 1
-    stored = int(dataset.get("BitsStored", 0) or 0)
-    photometric = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
-    if min(rows, columns, frames) < 1 or not 1 <= components <= _MOST_COMPONENTS:
+    if min(stated[:4]) < 1 or stated.components > _MOST_COMPONENTS:
         raise NotCoded("its header states no image")
-    if bits not in (8, 16, 32):
-        raise NotCoded(f"it has {bits} bits allocated for a sample")
+    if stated.bits not in (8, 16, 32):
+        raise NotCoded(f"it has {stated.bits} bits allocated for a sample")
     if element.length == _UNDEFINED:
-        number = _STREAMS.get((syntax or "").removeprefix(_ROOT))
-        if number is None or not _is_known(number):
-            raise NotCoded(f"no codec makes its transfer syntax again: {UID(syntax or '').name or 'none is stated'}")
-        if bits == 32:
-            raise NotCoded("it has 32 bits allocated for a compressed sample")
-        colour = components == 3 and photometric == "RGB"
-        pixels = Pixels(number, rows, columns, frames, components, bits, stored or bits, signed, colour)
-        return Found(rows, columns, frames, bits, 0, signed, EncapsulatedReading(pixels, element.start))
-    if photometric == "YBR_FULL_422" and components == 3 and bits == 8 and columns % 2 == 0:
-        columns, components = columns // 2, 4  # two luminances and their common chrominances are four planes
-    return _native(
-        element,
-        size,
-        rows,
-        columns,
-        frames,
-        components,
-        bits,
-        stored,
-        signed,
-        big_endian,
-        {
-            "planar": int(dataset.get("PlanarConfiguration", 0) or 0) == 1 and components > 1,
-            "colour": components == 3 and photometric == "RGB",
-        },
-    )
+        return _encapsulated(stated, syntax or "", element)
+    if stated.photometric == "YBR_FULL_422" and stated.components == 3 and stated.bits == 8 and stated.columns % 2 == 0:
+        # Two luminances and their common chrominances are four planes.
+        stated = stated._replace(columns=stated.columns // 2, components=4, planar=False)
+    return _native(stated, element, big_endian, min(element.length, size - element.start), plain)
 
 
-def _native(
-    element: Element, size: int, rows: int, columns: int, frames: int, components: int, bits: int, stored: int,
-    signed: bool, big_endian: bool, kind: dict[str, bool],
-) -> Found:  # fmt: skip
-    frame_bytes = rows * columns * components * bits // 8
-    there = min(element.length, size - element.start)
-    if there % frame_bytes == 0 and there and components == 1:
-        frames = max(frames, there // frame_bytes) if frames == 1 else frames
+def _encapsulated(stated: Stated, syntax: str, element: Element) -> Found:
+    number = _STREAMS.get(syntax.removeprefix(_ROOT))
+    if number is None or not _is_known(number):
+        raise NotCoded(f"no codec makes its transfer syntax again: {UID(syntax).name or 'none is stated'}")
+    if stated.bits == 32:
+        raise NotCoded("it has 32 bits allocated for a compressed sample")
+    colour = stated.components == 3 and stated.photometric == "RGB"
+    rows, columns, frames, components, bits, stored, signed, _, _ = stated
+    pixels = Pixels(number, rows, columns, frames, components, bits, stored or bits, signed, colour)
+    return Found(rows, columns, frames, bits, 0, signed, EncapsulatedReading(pixels, element.start))
+
+
+def _native(stated: Stated, element: Element, big_endian: bool, there: int, plain: bool) -> Found:
+    """Return how `there` bytes are read, which may be more or fewer than the header states."""
+    frame_bytes, frames = stated.frame_bytes, stated.frames
+    if frames == 1 and there % frame_bytes == 0:
+        frames = max(1, there // frame_bytes)  # their number is missing
     frames = min(frames, max(1, -(-there // frame_bytes)))
     missing = max(0, frames * frame_bytes - there)
     if missing and (frames > 1 or missing > min(MOST_MISSING, frame_bytes // 2)):
         frames, missing = frames - 1, 0
     if not frames:
         raise NotCoded("it has fewer pixels than its header states")
-    pairs = bits == 8 and big_endian and element.vr == b"OW"
+    pairs = stated.bits == 8 and big_endian and element.vr == b"OW"
     if pairs and (frames * frame_bytes) % 2:
         raise NotCoded("its bytes are swapped in pairs, and their number is odd")
-    reading: Reading | None = None
-    if components > 1 or bits == 32 or missing or pairs:
-        samples = Map(
-            Kind.HALVES if bits == 32 else Kind.COLOUR if kind["colour"] else Kind.SAME,
-            np.dtype(f"{'i' if signed else 'u'}{bits // 8}").newbyteorder("<"),
-            components,
-        )
-        order = Order(samples, kind["planar"], big_endian and bits > 8, pairs, missing)
-        reading = SamplesReading(order, start=element.start, rows=rows, columns=columns, frames=frames)
-    stored = stored if 0 < stored < bits and not reading else 0
-    return Found(rows, columns, frames, reading.bits if reading else bits, stored, signed, reading)
+    rows, columns, signed = stated.rows, stated.columns, stated.signed
+    if plain and stated.components == 1 and stated.bits < 32 and not missing and not pairs:
+        stored = stated.stored if 0 < stated.stored < stated.bits else 0
+        return Found(rows, columns, frames, stated.bits, stored, signed, None)
+    colour = stated.components == 3 and stated.photometric == "RGB"
+    samples = Map(
+        Kind.HALVES if stated.bits == 32 else Kind.COLOUR if colour else Kind.SAME,
+        np.dtype(f"{'i' if signed else 'u'}{stated.bits // 8}").newbyteorder("<"),
+        stated.components,
+    )
+    planar = stated.planar and stated.components > 1
+    order = Order(samples, planar, big_endian and stated.bits > 8, pairs, missing)
+    reading = SamplesReading(order, start=element.start, rows=rows, columns=columns, frames=frames)
+    return Found(rows, columns, frames, reading.bits, 0, signed, reading)
 
 
 def _is_known(number: int) -> bool:

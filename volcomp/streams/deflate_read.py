@@ -9,8 +9,18 @@ import numpy as np
 from ..runtime.compiled import entry, part
 from .deflate_huffman import Codes
 from .deflate_tables import (
-    DISTANCE_BASE, DISTANCE_EXTRA, DISTANCES, END, FIXED, FIXED_DISTANCE_BITS, FIXED_SYMBOL_BITS, LENGTH_BASE,
-    LENGTH_EXTRA, ORDER_OF_ORDERS, ORDERS, STORED,
+    DISTANCE_BASE,
+    DISTANCE_EXTRA,
+    DISTANCES,
+    END,
+    FIXED,
+    FIXED_DISTANCE_BITS,
+    FIXED_SYMBOL_BITS,
+    LENGTH_BASE,
+    LENGTH_EXTRA,
+    ORDER_OF_ORDERS,
+    ORDERS,
+    STORED,
 )  # fmt: skip
 
 KIND, HEADER, BODY, BEGIN, FINISH, COUNT = range(6)  # columns of blocks

@@ -10,7 +10,16 @@ import numpy as np
 from .deflate_match import MARGIN, differences, search
 from .deflate_read import COUNT, FINISH, KIND
 from .deflate_tables import (
-    DEFAULT, FILTERED, FIRST_LAZY, FIXED, FIXED_CODES, HUFFMAN, LEVELS, RUNS, STORED, Settings,
+    DEFAULT,
+    FILTERED,
+    FIRST_LAZY,
+    FIXED,
+    FIXED_CODES,
+    HUFFMAN,
+    LEVELS,
+    RUNS,
+    STORED,
+    Settings,
 )  # fmt: skip
 
 FIRST_LOOK = 1 << 16  # bytes on which all settings are compared; each further look has eight times as many

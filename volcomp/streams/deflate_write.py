@@ -9,8 +9,23 @@ import numpy as np
 from ..runtime.compiled import entry, part
 from .deflate_huffman import Codes, assign, build, orders_stated, run_lengths
 from .deflate_tables import (
-    DISTANCE_BASE, DISTANCE_CODE, DISTANCE_EXTRA, DISTANCES, DYNAMIC, END, FIXED, FIXED_DISTANCE_BITS,
-    FIXED_SYMBOL_BITS, LENGTH_BASE, LENGTH_CODE, LENGTH_EXTRA, NODES, ORDER_EXTRA, ORDER_OF_ORDERS, ORDERS, STORED,
+    DISTANCE_BASE,
+    DISTANCE_CODE,
+    DISTANCE_EXTRA,
+    DISTANCES,
+    DYNAMIC,
+    END,
+    FIXED,
+    FIXED_DISTANCE_BITS,
+    FIXED_SYMBOL_BITS,
+    LENGTH_BASE,
+    LENGTH_CODE,
+    LENGTH_EXTRA,
+    NODES,
+    ORDER_EXTRA,
+    ORDER_OF_ORDERS,
+    ORDERS,
+    STORED,
     SYMBOLS,
 )  # fmt: skip
 
