@@ -4,15 +4,18 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.encaps import generate_frames
 
 from tests.streams.jpeg_lossless_encoder import PLAIN, Scan, Stream, random_table, segment
 from volcomp.errors import DamagedError
 from volcomp.streams.jpeg_lossless import JpegLossless
 from volcomp.streams.protocol import FrameInfo, NotReproducible
 from volcomp.streams.registry import trial
+from volcomp.training import corpus
 
 CODEC = JpegLossless()
 GOLDEN = Path(__file__).parent / "golden" / "jpeg_lossless"
@@ -272,3 +275,17 @@ def test_streams_of_foreign_encoders(path: Path) -> None:
 
 def test_there_are_streams_of_foreign_encoders() -> None:
     assert len(list(GOLDEN.glob("*.jpg"))) >= 8
+
+
+@pytest.mark.corpus
+def test_streams_of_a_scanner_come_back() -> None:
+    try:
+        paths = sorted(corpus.unpack("mr_t1tfl_prisma_2mm").glob("*.dcm"))
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        pytest.skip(str(error))
+    for path in paths:
+        file = pydicom.dcmread(path)
+        [data] = generate_frames(file.PixelData, number_of_frames=1)
+        parts = trial(CODEC, data, FrameInfo(file.Rows, file.Columns, file.SamplesPerPixel, file.BitsAllocated))
+        assert len(parts.side) < 72
+    assert len(paths) == 96
