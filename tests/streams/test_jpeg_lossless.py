@@ -108,7 +108,7 @@ def test_encoders_that_write_bits_of_sixteen_bit_differences(sixteen: str) -> No
 
 
 def test_the_usual_stream_has_little_side_information() -> None:
-    """Header and EOI, and six bytes."""
+    """Header and EOI, and four bytes."""
     stream = Stream(noise((1, 40, 40), 12, 5), 12, [Scan([0])])
     header = stream.encode().index(b"\xff\xda") + 10
     assert len(check(stream)) == header + 2 + 4
@@ -193,7 +193,7 @@ def test_a_header_that_lies_about_its_size_allocates_nothing() -> None:
     tracemalloc.stop()
 
 
-def _samples_of_damage(data: bytes, count: int, seed: int) -> list[bytes]:
+def _damaged(data: bytes, count: int, seed: int) -> list[bytes]:
     """Streams with a few changed bytes, cut, or with bytes left out or doubled."""
     random = np.random.default_rng(seed)
     damaged = []
@@ -225,7 +225,7 @@ STREAMS = [
 def test_damaged_streams_come_back_or_are_refused(stream: Stream) -> None:
     """What is taken apart can be made again, damaged or not."""
     came_back = 0
-    for data in _samples_of_damage(stream.encode(), 1500, 1):
+    for data in _damaged(stream.encode(), 1500, 1):
         try:
             parts = CODEC.take_apart(data, info(stream.samples))
         except NotReproducible:
@@ -239,7 +239,7 @@ def test_damaged_streams_come_back_or_are_refused(stream: Stream) -> None:
 def test_damaged_side_information_gives_bytes_or_one_error(stream: Stream) -> None:
     parts = CODEC.take_apart(stream.encode(), info(stream.samples))
     refused = 0
-    for side in [b"", *_samples_of_damage(parts.side, 1500, 2)]:
+    for side in [b"", *_damaged(parts.side, 1500, 2)]:
         try:
             CODEC.make(parts.samples, side)
         except DamagedError:

@@ -14,8 +14,9 @@ first byte. Integers are varints, see `wire.cursor`.
       if GIVEN:      for each restart interval, varint and bytes: from the one with its last bit to its end
     bytes            the rest of the stream, most often EOI alone
 
-Samples are uint8 up to 8 bits of precision, else uint16; values that the container file takes for signed are the same
-bits here. Not supported: hierarchical streams, arithmetic codes, subsampling, restarts that begin within a line.
+Samples are uint8 up to 8 bits of precision, else uint16, whatever the container file has allocated. Values that it
+takes for signed are the same bits here. Not supported: hierarchical streams, arithmetic codes, subsampling, restarts
+that begin within a line.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _Decoded(NamedTuple):
 
     end: int  # where it ends in the stream
     ending: bytes  # what `side` has about it
-    seen: bool  # whether something occurred of which there are several forms
+    seen: bool  # whether something occurred that has several forms, so that only `make` shows which is right
 
 
 class JpegLossless:
@@ -164,9 +165,7 @@ def _decode_scan(data: bytes, at: int, scan: Scan, frame: Frame, decoded: np.nda
     chosen = decoded if scan.components == tuple(range(len(decoded))) else decoded[list(scan.components)]
     seen = np.zeros(1, np.bool_)
     start = 1 << frame.precision - scan.transform - 1
-    if not loops.decode(
-        words, begin, short, whole, sixteen, scan.selection, start, lines, chosen, ends, seen
-    ):  # fmt: skip
+    if not loops.decode(words, begin, short, whole, sixteen, scan.selection, start, lines, chosen, ends, seen):
         return None
     if scan.transform:
         if chosen.max() >> 16 - scan.transform:
