@@ -53,7 +53,7 @@ class _Decoded(NamedTuple):
 
     end: int  # where it ends in the stream
     ending: bytes  # what `side` has about it
-    seen: bool  # whether something occurred that has several forms, so that only `make` shows which is right
+    sure: bool  # whether these are its samples, and `make` gives it again
 
 
 class JpegLossless:
@@ -66,16 +66,15 @@ class JpegLossless:
         """Decode one frame; see `protocol.Stream`."""
         found = []
         for sixteen, forms in _FORMS.items():
-            parts, certain = self._decode(data, frame, sixteen)
+            parts, sure = self._decode(data, frame, sixteen)
             if parts is None:
                 continue
-            if certain:
+            if sure and not sixteen:
                 return parts
             given = (Parts(parts.samples, bytes([VERSION, form]) + parts.side[2:]) for form in forms)
             found += [one for one in given if self._makes(one, data)]
         if not found:
             raise NotReproducible(_NO_STREAM)
-        # With the wrong number of bits after category 16, a scan seems to end early, and `side` has the rest.
         return min(found, key=lambda parts: len(parts.side))
 
     def make(self, samples: Samples, side: bytes) -> bytes:
@@ -92,11 +91,11 @@ class JpegLossless:
             raise cursor.damaged() from error
 
     def _decode(self, data: bytes, info: FrameInfo, sixteen: bool) -> tuple[Parts | None, bool]:
-        """Decode with bits after category 16, or without. None if that fails; else, whether `make` gives `data`."""
+        """Decode with bits after category 16, or without; None if that fails. Second, see `_Decoded.sure`."""
         headers, at = Headers(), 0
         side = [bytes([VERSION, Sixteen.BARE])]
         missing: set[int] | None = None
-        certain = True
+        sure = True
         while missing is None or missing:
             scan, begin = headers.scan(data, at)
             if missing is None:
@@ -110,14 +109,14 @@ class JpegLossless:
             if found is None:
                 return None, False
             side += [string(data[at:begin]), found.ending]
-            certain = certain and not found.seen
+            sure = sure and found.sure
             at = found.end
         side.append(data[at:])
         if frame.precision <= 8:
             if decoded.max() > 0xFF:
                 return None, False
-            return Parts(decoded.astype(np.uint8), b"".join(side)), certain
-        return Parts(decoded, b"".join(side)), certain
+            return Parts(decoded.astype(np.uint8), b"".join(side)), sure
+        return Parts(decoded, b"".join(side)), sure
 
     def _makes(self, parts: Parts, data: bytes) -> bool:
         """Return whether `make` gives `data`."""
@@ -188,16 +187,16 @@ def _endings(
         return None
     flags = BARE_FF if optional.any() else 0
     end += int(optional[-1])
-    seen = seen or bool(flags)
     last, free = raw[used - 1].astype(np.int64), 8 * used - ends
     if (past == used).all():
         fill = (1 << free) - 1
         if (last & fill == fill).all():
-            return _Decoded(end, bytes([flags | Ending.ONES]), seen)
+            return _Decoded(end, bytes([flags | Ending.ONES]), not flags)
         if (last & fill == 0).all():
-            return _Decoded(end, bytes([flags | Ending.ZEROS]), seen)
+            return _Decoded(end, bytes([flags | Ending.ZEROS]), not flags)
     given = [string(raw[u - 1 : p].tobytes()) for u, p in zip(used.tolist(), past.tolist(), strict=True)]
-    return _Decoded(end, bytes([flags | Ending.GIVEN]) + b"".join(given), seen)
+    # With the wrong number of bits after category 16, a scan may seem to end early.
+    return _Decoded(end, bytes([flags | Ending.GIVEN]) + b"".join(given), not flags and not seen)
 
 
 def _make(samples: Samples, form: Sixteen, cursor: Cursor) -> Iterator[bytes]:
