@@ -14,8 +14,9 @@ first byte. Integers are varints, see `wire.cursor`.
       if GIVEN:      for each restart interval, varint and bytes: from the one with its last bit to its end
     bytes            the rest of the stream, most often EOI alone
 
-Samples are uint8 up to 8 bits of precision, else uint16; values that the container file takes for signed are the same
-bits here. Not supported: hierarchical streams, arithmetic codes, subsampling, restarts that begin within a line.
+Samples are uint8 up to 8 bits of precision, else uint16, whatever the container file has allocated. Values that it
+takes for signed are the same bits here. Not supported: hierarchical streams, arithmetic codes, subsampling, restarts
+that begin within a line.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _Decoded(NamedTuple):
 
     end: int  # where it ends in the stream
     ending: bytes  # what `side` has about it
-    seen: bool  # whether something occurred of which there are several forms
+    sure: bool  # whether these are its samples, and `make` gives it again
 
 
 class JpegLossless:
@@ -65,16 +66,15 @@ class JpegLossless:
         """Decode one frame; see `protocol.Stream`."""
         found = []
         for sixteen, forms in _FORMS.items():
-            parts, certain = self._decode(data, frame, sixteen)
+            parts, sure = self._decode(data, frame, sixteen)
             if parts is None:
                 continue
-            if certain:
+            if sure and not sixteen:
                 return parts
             given = (Parts(parts.samples, bytes([VERSION, form]) + parts.side[2:]) for form in forms)
             found += [one for one in given if self._makes(one, data)]
         if not found:
             raise NotReproducible(_NO_STREAM)
-        # With the wrong number of bits after category 16, a scan seems to end early, and `side` has the rest.
         return min(found, key=lambda parts: len(parts.side))
 
     def make(self, samples: Samples, side: bytes) -> bytes:
@@ -91,11 +91,11 @@ class JpegLossless:
             raise cursor.damaged() from error
 
     def _decode(self, data: bytes, info: FrameInfo, sixteen: bool) -> tuple[Parts | None, bool]:
-        """Decode with bits after category 16, or without. None if that fails; else, whether `make` gives `data`."""
+        """Decode with bits after category 16, or without; None if that fails. Second, see `_Decoded.sure`."""
         headers, at = Headers(), 0
         side = [bytes([VERSION, Sixteen.BARE])]
         missing: set[int] | None = None
-        certain = True
+        sure = True
         while missing is None or missing:
             scan, begin = headers.scan(data, at)
             if missing is None:
@@ -109,14 +109,14 @@ class JpegLossless:
             if found is None:
                 return None, False
             side += [string(data[at:begin]), found.ending]
-            certain = certain and not found.seen
+            sure = sure and found.sure
             at = found.end
         side.append(data[at:])
         if frame.precision <= 8:
             if decoded.max() > 0xFF:
                 return None, False
-            return Parts(decoded.astype(np.uint8), b"".join(side)), certain
-        return Parts(decoded, b"".join(side)), certain
+            return Parts(decoded.astype(np.uint8), b"".join(side)), sure
+        return Parts(decoded, b"".join(side)), sure
 
     def _makes(self, parts: Parts, data: bytes) -> bool:
         """Return whether `make` gives `data`."""
@@ -164,9 +164,7 @@ def _decode_scan(data: bytes, at: int, scan: Scan, frame: Frame, decoded: np.nda
     chosen = decoded if scan.components == tuple(range(len(decoded))) else decoded[list(scan.components)]
     seen = np.zeros(1, np.bool_)
     start = 1 << frame.precision - scan.transform - 1
-    if not loops.decode(
-        words, begin, short, whole, sixteen, scan.selection, start, lines, chosen, ends, seen
-    ):  # fmt: skip
+    if not loops.decode(words, begin, short, whole, sixteen, scan.selection, start, lines, chosen, ends, seen):
         return None
     if scan.transform:
         if chosen.max() >> 16 - scan.transform:
@@ -189,16 +187,16 @@ def _endings(
         return None
     flags = BARE_FF if optional.any() else 0
     end += int(optional[-1])
-    seen = seen or bool(flags)
     last, free = raw[used - 1].astype(np.int64), 8 * used - ends
     if (past == used).all():
         fill = (1 << free) - 1
         if (last & fill == fill).all():
-            return _Decoded(end, bytes([flags | Ending.ONES]), seen)
+            return _Decoded(end, bytes([flags | Ending.ONES]), not flags)
         if (last & fill == 0).all():
-            return _Decoded(end, bytes([flags | Ending.ZEROS]), seen)
+            return _Decoded(end, bytes([flags | Ending.ZEROS]), not flags)
     given = [string(raw[u - 1 : p].tobytes()) for u, p in zip(used.tolist(), past.tolist(), strict=True)]
-    return _Decoded(end, bytes([flags | Ending.GIVEN]) + b"".join(given), seen)
+    # With the wrong number of bits after category 16, a scan may seem to end early.
+    return _Decoded(end, bytes([flags | Ending.GIVEN]) + b"".join(given), not flags and not seen)
 
 
 def _make(samples: Samples, form: Sixteen, cursor: Cursor) -> Iterator[bytes]:

@@ -70,17 +70,7 @@ def decoding(table: bytes) -> tuple[np.ndarray, np.ndarray] | None:
     if assigned is None:
         return None
     short, whole = np.zeros(1 << SHORT_BITS, np.int32), np.zeros(1 << 16, np.uint16)
-    for category in range(LARGEST_CATEGORY + 1):
-        code, length = int(assigned[category]) >> LENGTH_BITS, int(assigned[category]) & 31
-        if not length:
-            continue
-        whole[code << 16 - length : code + 1 << 16 - length] = category << 8 | length
-        if length + category <= SHORT_BITS:
-            low = np.arange(1 << category)
-            difference = np.where(2 * low >> category, low, low - (1 << category) + 1)
-            unused = SHORT_BITS - length - category
-            first, past = code << SHORT_BITS - length, code + 1 << SHORT_BITS - length
-            short[first:past] = np.repeat(difference << 8 | length + category, 1 << unused)
+    _fill_lookups(short, whole, assigned)
     short.flags.writeable = whole.flags.writeable = False
     return short, whole
 
@@ -97,14 +87,14 @@ def encoding(table: bytes) -> tuple[np.ndarray, np.ndarray] | None:
     if assigned is None:
         return None
     near = np.zeros(2 * NEAR, np.uint32)
-    _fill(near, assigned)
+    _fill_near(near, assigned)
     near.flags.writeable = assigned.flags.writeable = False
     return near, assigned
 
 
 @entry
-def _fill(near: Any, assigned: Any) -> None:
-    """Fill the encoder's quick table."""
+def _fill_near(near: Any, assigned: Any) -> None:
+    """Fill the quick table of `encoding`."""
     for i in range(2 * NEAR):
         difference = i - NEAR
         category, size = 0, abs(difference)
@@ -114,3 +104,21 @@ def _fill(near: Any, assigned: Any) -> None:
         if code:
             low = (difference if difference >= 0 else difference - 1) & ((1 << category) - 1)
             near[i] = (code >> LENGTH_BITS << category | low) << LENGTH_BITS | (code & 31) + category
+
+
+@entry
+def _fill_lookups(short: Any, whole: Any, assigned: Any) -> None:
+    """Fill the tables of `decoding`."""
+    for category in range(LARGEST_CATEGORY + 1):
+        code, length = np.int64(assigned[category]) >> LENGTH_BITS, np.int64(assigned[category]) & 31
+        if length == 0:
+            continue
+        for i in range(code << (16 - length), (code + 1) << (16 - length)):
+            whole[i] = category << 8 | length
+        unused = SHORT_BITS - length - category
+        if unused < 0:
+            continue
+        for i in range(1 << (category + unused)):
+            low = i >> unused
+            difference = low if low << 1 >> category else low - (1 << category) + 1
+            short[(code << (SHORT_BITS - length)) + i] = difference << 8 | (length + category)

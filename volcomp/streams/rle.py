@@ -136,7 +136,7 @@ class Rle:
 def _offsets(data: bytes, frame: FrameInfo) -> list[int]:
     """Return where the segments begin, and the stream ends; NotReproducible if they are not those of such a frame."""
     if frame.bits not in (8, 16) or frame.components < 1:
-        raise NotReproducible("its samples have not 8 or 16 bits, which its RLE stream would have to")
+        raise NotReproducible("its RLE stream has samples of other than 8 or 16 bits")
     count = frame.components * frame.bits // 8
     if count > MOST_SEGMENTS or len(data) < HEADER_SIZE or int.from_bytes(data[:4], "little") != count:
         raise NotReproducible("its RLE stream has another number of segments than the file states")
