@@ -139,9 +139,11 @@ class EncapsulatedReading:
 
     def _map(self, samples: NDArray[Any]) -> Map:
         pixels = self._pixels
-        kind, bits = Kind.SAME, 0
-        if samples.dtype.itemsize * 8 != pixels.bits or len(samples) != pixels.components:
+        if 8 * samples.itemsize > pixels.bits or len(samples) != pixels.components:
             raise NotReproducible("its stream has samples of another type than its header says")
+        if 8 * samples.itemsize < pixels.bits:
+            return Map(Kind.WIDE, samples.dtype, pixels.components)
+        kind, bits = Kind.SAME, 0
         if pixels.colour:
             kind = Kind.COLOUR
         elif pixels.signed and samples.dtype.kind == "u" and pixels.stored < pixels.bits:
