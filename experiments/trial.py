@@ -12,9 +12,7 @@ import numpy as np
 from benchmarks.rivals import Codec
 from benchmarks.trial import decompress
 from volcomp import models
-from volcomp.codec.encode import encode
-from volcomp.codec.source import Held
-from volcomp.codec.volumes import write_volume
+from volcomp.codec.encode import ArraySource, encode, write_volume
 from volcomp.container.sections import Writer
 from volcomp.models import Model
 from volcomp.options import DecodeOptions, EncodeOptions
@@ -48,7 +46,7 @@ def encoded(voxels: np.ndarray, model: str | Model, threads: int) -> bytes:
     writer = Writer(file)
     plain = np.ascontiguousarray(voxels, voxels.dtype.newbyteorder("<"))
     options = EncodeOptions(model, verify=False, threads=threads, device="cpu")
-    _, slabs = write_volume(writer, 0, Held(plain), options)
+    _, slabs = write_volume(writer, 0, ArraySource(plain), options)
     with closing(slabs):
         for _ in slabs:  # each is written when it is asked for
             pass

@@ -15,9 +15,9 @@ from neighbourhoods import pad
 from volcomp import models
 from volcomp.codec.decode import Progress, decode_slabs
 from volcomp.codec.encode import _slab_count, encode
-from volcomp.codec.place import Place, by_device, by_reference
+from volcomp.codec.engines import EngineChoice, by_device, by_reference
 from volcomp.constants import RADIUS
-from volcomp.container.header import DTYPES, read_header
+from volcomp.container.volume import DTYPES, read_header
 from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
 from volcomp.errors import DamagedError, UnsupportedError
@@ -39,11 +39,16 @@ volumes = st.sampled_from(DTYPES).flatmap(
 
 
 def decode(
-    header: bytes, payloads: list[bytes], *, place: Place = by_device, progress: Progress | None = None, **options: Any
+    header: bytes,
+    payloads: list[bytes],
+    *,
+    engine: EngineChoice = by_device,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> np.ndarray:
     given = dict(enumerate(payloads))
     parts = []
-    for _, part in decode_slabs(header, given, DecodeOptions(**options), progress=progress, place=place):
+    for _, part in decode_slabs(header, given, DecodeOptions(**options), progress=progress, engine=engine):
         if isinstance(part, DamagedError):
             raise part
         parts.append(part)
@@ -99,11 +104,11 @@ def test_many_slabs_come_back_and_stand_alone() -> None:
 def test_threads_and_backends_give_the_same_bytes(model: str) -> None:
     voxels = scan((4, 20, 24) if model == "paper" else (12, 40, 48))  # its reference takes 22 steps for every voxel
     expected = encode(voxels, EncodeOptions(model, threads=1))
-    assert encode(voxels, EncodeOptions(model, threads=1), place=by_reference) == expected
+    assert encode(voxels, EncodeOptions(model, threads=1), engine=by_reference) == expected
     for threads in (2, 8):
         assert encode(voxels, EncodeOptions(model, threads=threads)) == expected
         assert np.array_equal(decode(*expected, threads=threads), voxels)
-    assert np.array_equal(decode(*expected, place=by_reference), voxels)
+    assert np.array_equal(decode(*expected, engine=by_reference), voxels)
 
 
 def test_rows_shared_between_threads_give_the_same_bytes() -> None:

@@ -36,7 +36,7 @@ from experiments.rivals import CODECS  # noqa: E402
 from neighbourhoods import is_causal  # noqa: E402
 from volcomp import models  # noqa: E402
 from volcomp.codec.encode import encode  # noqa: E402
-from volcomp.container.header import DIGEST  # noqa: E402
+from volcomp.container.volume import DIGEST  # noqa: E402
 from volcomp.options import EncodeOptions  # noqa: E402
 from volcomp.pipelines.paper import reference  # noqa: E402
 from volcomp.pipelines.paper import slab as paper_slab  # noqa: E402

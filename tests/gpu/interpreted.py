@@ -26,7 +26,7 @@ from tests.stages.test_lstm import some_weights  # noqa: E402
 from volcomp import models  # noqa: E402
 from volcomp.codec import encode as encoding  # noqa: E402
 from volcomp.codec.encode import encode  # noqa: E402
-from volcomp.codec.place import by_reference, on  # noqa: E402
+from volcomp.codec.engines import by_reference, on  # noqa: E402
 from volcomp.gpu import double_buffer  # noqa: E402
 from volcomp.gpu.paper import device as paper_device  # noqa: E402
 from volcomp.gpu.paper import kernels as paper_kernels  # noqa: E402
@@ -74,10 +74,10 @@ def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((4, 5, 9))
     monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
-    expected = encode(voxels, EncodeOptions("fast", effort=1), place=by_reference)
+    expected = encode(voxels, EncodeOptions("fast", effort=1), engine=by_reference)
     assert len(expected[1]) == 2
-    assert encode(voxels, EncodeOptions("fast", effort=1), place=TRITON) == expected
-    assert np.array_equal(decode(*expected, place=TRITON), voxels)
+    assert encode(voxels, EncodeOptions("fast", effort=1), engine=TRITON) == expected
+    assert np.array_equal(decode(*expected, engine=TRITON), voxels)
 
 
 def test_slabs_of_all_kinds_walk_together() -> None:
@@ -142,10 +142,10 @@ def test_paper_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The released model; escapes."""
     monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
     voxels = slabs_of([(4, 1, 3)], 65535)[0].ranks.astype("<u2")
-    expected = encode(voxels, EncodeOptions("paper"), place=by_reference)
+    expected = encode(voxels, EncodeOptions("paper"), engine=by_reference)
     assert len(expected[1]) == 2
-    assert encode(voxels, EncodeOptions("paper"), place=TRITON) == expected
-    assert np.array_equal(decode(*expected, place=TRITON), voxels)
+    assert encode(voxels, EncodeOptions("paper"), engine=TRITON) == expected
+    assert np.array_equal(decode(*expected, engine=TRITON), voxels)
 
 
 @triton.jit

@@ -16,12 +16,11 @@ from volcomp import models
 from volcomp.codec import encode as encoding
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode
-from volcomp.codec.place import on
+from volcomp.codec.engines import on
 from volcomp.constants import RADIUS
-from volcomp.container.header import read_header
 from volcomp.container.inspection import opened
 from volcomp.container.sections import SLAB, SectionId
-from volcomp.container.volume import read_volume
+from volcomp.container.volume import read_header, read_volume
 from volcomp.encoder import linear_fit
 from volcomp.options import EncodeOptions
 from volcomp.pipelines.row import wavefront
@@ -85,8 +84,8 @@ def comes_back(slabs: list[wavefront.SlabInput], predictions: list[Predictions],
 @given(voxels=volumes)
 def test_any_volume_has_the_same_bytes(model: str, voxels: np.ndarray) -> None:
     expected = encode(voxels, EncodeOptions(model))
-    assert encode(voxels, EncodeOptions(model), place=TORCH) == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions(model), engine=TORCH) == expected
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +98,9 @@ def test_slabs_of_all_heights_have_the_same_bytes(number: int, monkeypatch: pyte
     monkeypatch.setattr(encoding, "SLAB_HEIGHT", 5)
     expected = encode(voxels, options)
     assert len(expected[1]) == 3 and read_header(expected[0]).model.number == number
-    coded = encode(voxels, options, place=TORCH)
+    coded = encode(voxels, options, engine=TORCH)
     assert coded == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
     assert np.array_equal(decode(*coded), voxels)
 
 
@@ -117,8 +116,8 @@ def test_hard_volumes_have_the_same_bytes(kind: str, dtype: str) -> None:
         "flat": np.full(shape, 7),
     }[kind].astype(dtype)
     expected = encode(voxels, EncodeOptions("fast"))
-    assert encode(voxels, EncodeOptions("fast"), place=TORCH) == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions("fast"), engine=TORCH) == expected
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
 
 
 def _of_their_length(path: Path) -> object:
@@ -133,7 +132,7 @@ def test_golden_files_decode(path: Path) -> None:
         volume = read_volume(reader, 0)
         payloads = [reader.read(SectionId(SLAB, 0, k)) for k in range(len(volume.layout.slabs))]
     expected = decode(volume.section, payloads)
-    assert np.array_equal(decode(volume.section, payloads, place=TORCH), expected)
+    assert np.array_equal(decode(volume.section, payloads, engine=TORCH), expected)
 
 
 def slabs_of_all_kinds(number: int) -> list[wavefront.SlabInput]:
@@ -182,8 +181,8 @@ def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch)
     voxels = scan((3, 14, 12))
     expected = encode(voxels, EncodeOptions("fast", effort=6))
     assert read_header(expected[0]).weight_delta == changed != b""
-    assert encode(voxels, EncodeOptions("fast", effort=6), place=TORCH) == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions("fast", effort=6), engine=TORCH) == expected
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +201,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
                     array[margins] = torch.randint(-(1 << 14), 1 << 14, (int(margins.sum()),), dtype=array.dtype)
 
     monkeypatch.setattr(on_device, "Group", Poisoned)
-    assert np.array_equal(decode(*coded, place=TORCH), voxels)
+    assert np.array_equal(decode(*coded, engine=TORCH), voxels)
 
 
 def known_margins(shape: tuple[int, int, int]) -> np.ndarray:
@@ -222,10 +221,10 @@ def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
 
 def test_progress_adds_up_and_a_caller_may_go_away() -> None:
     voxels, done = scan((40, 12, 12)), []
-    header, payloads = encode(voxels, EncodeOptions("fast"), progress=done.append, place=TORCH)
+    header, payloads = encode(voxels, EncodeOptions("fast"), progress=done.append, engine=TORCH)
     assert sum(done) == voxels.size
     done.clear()
-    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, place=TORCH)
+    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, engine=TORCH)
     next(results)
     assert sum(done) == voxels.size
     results.close()
@@ -242,7 +241,7 @@ def test_an_interrupt_ends_both_halves() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, place=TORCH))
+        list(decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, engine=TORCH))
     assert sum(calls) < voxels.size  # the other half may have been through before it could notice
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.codec.test_codec import decode, scan
 from volcomp import models
-from volcomp.codec import engines, place
+from volcomp.codec import engines
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode
 from volcomp.errors import DamagedError, UnsupportedError
@@ -34,7 +34,7 @@ def test_a_damaged_slab_leaves_the_others_whole(low_slabs: None) -> None:
     assert len(payloads) == 4
     short, garbled, *_ = payloads
     damaged = {0: short[:20], 1: garbled[:-40] + bytes(40), 2: payloads[2], 3: payloads[2]}
-    results = dict(decode_slabs(header, damaged, place=TORCH))
+    results = dict(decode_slabs(header, damaged, engine=TORCH))
     expected = dict(decode_slabs(header, damaged))
     assert np.array_equal(results[2], voxels[40:60])
     for k in (0, 1, 3):
@@ -44,7 +44,7 @@ def test_a_damaged_slab_leaves_the_others_whole(low_slabs: None) -> None:
 def test_what_a_slab_holds_beyond_its_voxels_is_damage(low_slabs: None) -> None:
     header, payloads = encode(scan((40, 5, 6)), EncodeOptions("fast"))
     longer = {k: data + bytes(3) * (k == 1) for k, data in enumerate(payloads)}
-    results = dict(decode_slabs(header, longer, place=TORCH))
+    results = dict(decode_slabs(header, longer, engine=TORCH))
     assert [k for k, found in results.items() if isinstance(found, DamagedError)] == [1]
     assert "more raw bits than its voxels" in str(results[1])
 
@@ -66,13 +66,13 @@ def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyP
     assert len(expected[1]) == 5
     monkeypatch.setattr(on_device, "Group", OutOfMemory)
     monkeypatch.setattr(row_device, "check", nothing)
-    assert encode(voxels, EncodeOptions("fast"), place=TORCH) == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions("fast"), engine=TORCH) == expected
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
     monkeypatch.setattr(OutOfMemory, "room", 0)
     with pytest.raises(UnsupportedError, match=r"MB free that a slab of .* needs; use --device cpu"):
-        encode(voxels, EncodeOptions("fast"), place=TORCH)
+        encode(voxels, EncodeOptions("fast"), engine=TORCH)
     with pytest.raises(UnsupportedError, match="use --device cpu"):
-        decode(*expected, place=TORCH)
+        decode(*expected, engine=TORCH)
 
 
 def test_other_failures_of_the_device_are_not_taken_for_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_other_failures_of_the_device_are_not_taken_for_little_memory(monkeypatc
     with pytest.raises(
         UnsupportedError, match=r"failed \(an illegal memory access was encountered\): use --device cpu"
     ):
-        decode(*coded, place=TORCH)
+        decode(*coded, engine=TORCH)
 
 
 def test_a_thread_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
@@ -98,11 +98,11 @@ def test_a_thread_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(row_device, "check", nothing)
     monkeypatch.setattr(Reader, "serve", broken)
     with pytest.raises(ZeroDivisionError, match="in a thread"):
-        decode(*coded, place=TORCH)
+        decode(*coded, engine=TORCH)
     monkeypatch.setattr(Reader, "take", broken)  # or at its first front
     monkeypatch.setattr(Reader, "serve", ByCalls.serve)
     with pytest.raises(ZeroDivisionError, match="in a thread"):
-        decode(*coded, place=TORCH)
+        decode(*coded, engine=TORCH)
 
 
 def test_without_a_thread_for_every_slab_none_waits(monkeypatch: pytest.MonkeyPatch, low_slabs: None) -> None:
@@ -120,7 +120,7 @@ def test_without_a_thread_for_every_slab_none_waits(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(double_buffer, "BUFFERS", 1)
     monkeypatch.setattr(double_buffer, "Thread", Rare)
     with pytest.raises(UnsupportedError, match="can't start new thread"):
-        decode(*coded, place=TORCH)
+        decode(*coded, engine=TORCH)
     assert not started[0].is_alive()
 
 
@@ -161,7 +161,7 @@ def test_auto_takes_a_gpu_and_leaves_one_that_is_wrong_or_full(
             taken.append(True)
             return super().encode(*arguments)
 
-    monkeypatch.setattr(place, "OnDevice", Noted)
+    monkeypatch.setattr(engines, "OnDevice", Noted)
     expected = encode(voxels, EncodeOptions(device="cpu"))
     assert encode(voxels) == expected and taken == [True]
     assert encode(voxels, EncodeOptions(device="cuda")) == expected and taken == [True] * 2

@@ -11,16 +11,16 @@ from tests.gpu.test_gpu import TORCH, nothing
 from tests.pipelines.test_paper import LEFT_FREE, made, scan
 from volcomp import models
 from volcomp.codec import encode as encoding
-from volcomp.codec import place as places
+from volcomp.codec import engines
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode
-from volcomp.codec.ready import ready
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.options import EncodeOptions
 from volcomp.pipelines.paper import reference, sequence
 from volcomp.pipelines.paper.pipeline import PAPER
 from volcomp.pipelines.paper.slab import SlabInput, SlabStream, predict_slab, schedule_of, write
 from volcomp.pipelines.paper.weights import Weights
+from volcomp.pipelines.registry import ready
 from volcomp.runtime.team import Team
 
 torch = pytest.importorskip("torch")
@@ -93,8 +93,8 @@ def test_volumes_have_the_same_bytes(limit: int, monkeypatch: pytest.MonkeyPatch
     voxels = (scan((8, 7, 9), 900) if limit == 900 else device._ranks((8, 7, 9), limit)).astype("<u2")
     coded = encode(voxels, EncodeOptions("paper", device="cpu"))
     assert len(coded[1]) == 3
-    assert encode(voxels, EncodeOptions("paper"), place=TORCH) == coded
-    assert np.array_equal(decode(*coded, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions("paper"), engine=TORCH) == coded
+    assert np.array_equal(decode(*coded, engine=TORCH), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
             self.known[self.places] = torch.randint(-(1 << 14), 1 << 14, (len(self.places),), dtype=torch.int32)
 
     monkeypatch.setattr(wavefront, "Group", Poisoned)
-    assert np.array_equal(decode(*coded, place=TORCH), voxels)
+    assert np.array_equal(decode(*coded, engine=TORCH), voxels)
 
 
 def test_borders_read_the_least() -> None:
@@ -123,10 +123,10 @@ def test_progress_adds_up_and_a_caller_may_go_away(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
     monkeypatch.setattr(wavefront, "PART", 50)
     voxels, done = scan((6, 6, 7)).astype("<u2"), []
-    header, payloads = encode(voxels, EncodeOptions("paper"), progress=done.append, place=TORCH)
+    header, payloads = encode(voxels, EncodeOptions("paper"), progress=done.append, engine=TORCH)
     assert sum(done) == voxels.size and len(done) > 2
     done.clear()
-    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, place=TORCH)
+    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, engine=TORCH)
     next(results)
     assert sum(done) == voxels.size
     results.close()
@@ -142,7 +142,7 @@ def test_a_damaged_slab_leaves_the_others_whole(monkeypatch: pytest.MonkeyPatch)
     assert len(payloads) == 4
     first, second, third, _ = payloads
     damaged = {0: first[:12], 1: second[:-9] + bytes(9), 2: third, 3: third}
-    results = dict(decode_slabs(header, damaged, place=TORCH))
+    results = dict(decode_slabs(header, damaged, engine=TORCH))
     expected = dict(decode_slabs(header, damaged))
     assert np.array_equal(results[2], voxels[4:6])
     for k in (0, 1, 3):
@@ -162,12 +162,12 @@ def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyP
             super().__init__(on_device, slabs)
 
     monkeypatch.setattr(device, "check", nothing)
-    places._on_device.cache_clear()
+    engines._on_device.cache_clear()
     monkeypatch.setattr(wavefront, "Group", OutOfMemory)
-    assert np.array_equal(decode(*coded, place=TORCH), voxels)
+    assert np.array_equal(decode(*coded, engine=TORCH), voxels)
     rooms[0] = 0
     with pytest.raises(UnsupportedError, match=r"MB free that a slab of \(2, 4, 5\) needs; use --device cpu"):
-        decode(*coded, place=TORCH)
+        decode(*coded, engine=TORCH)
 
 
 class OffByOne(plain.Predictor):
@@ -205,7 +205,7 @@ def test_a_device_that_gives_other_numbers_on_the_way_back_is_refused() -> None:
 def test_auto_takes_a_gpu(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((3, 6, 7)).astype("<u2")
     expected = encode(voxels, EncodeOptions("paper", device="cpu"))
-    monkeypatch.setattr(places, "OnThreads", None)
+    monkeypatch.setattr(engines, "OnThreads", None)
     for where in ("auto", "cuda"):
         assert encode(voxels, EncodeOptions("paper", device=where)) == expected
         assert np.array_equal(decode(*expected, device=where), voxels)
@@ -219,11 +219,11 @@ def test_auto_weighs_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(work)
         raise UnsupportedError("that will do")
 
-    monkeypatch.setattr(places, "_takes_gpu", noted)
+    monkeypatch.setattr(engines, "_takes_gpu", noted)
     for model in ("paper", "fast"):
         with pytest.raises(UnsupportedError, match="that will do"):
-            places.by_device(ready(models.chosen(model)), b"", "auto", {0: 20, 1: 10})
-    assert asked == [30 * PAPER.work, 30] and PAPER.work << 18 >= places.LARGE
+            engines.by_device(ready(models.chosen(model)), "auto", {0: 20, 1: 10}, engines.Workers(1, 1), asked.append)
+    assert asked == [30 * PAPER.work, 30] and PAPER.work << 18 >= engines.LARGE
 
 
 def test_the_benchmark_measures_any_neighbourhood(pretended: None) -> None:

@@ -34,7 +34,7 @@ from tests.pipelines.test_paper import LEFT_FREE, SMALL, made
 from volcomp import cli, models
 from volcomp.batch.run import run as run_batch
 from volcomp.codec import encode as encoding
-from volcomp.codec import place
+from volcomp.codec import engines
 from volcomp.codec.encode import encode
 from volcomp.container.sections import SLAB, Reader, SectionId
 from volcomp.container.volume import read_volume
@@ -279,7 +279,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 
 def test_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "LARGE", 0)
-    monkeypatch.setattr(place, "OnThreads", None)
+    monkeypatch.setattr(engines, "LARGE", 0)
+    monkeypatch.setattr(engines, "OnThreads", None)
     array = scan((3, 9, 11))
     assert np.array_equal(volcomp.decompress(volcomp.compress(array)), array)

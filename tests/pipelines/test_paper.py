@@ -218,11 +218,11 @@ def test_words_beyond_the_voxels_are_damage() -> None:
 
 
 def test_it_cannot_be_fitted() -> None:
-    with pytest.raises(UnsupportedError, match="cannot be fitted"):
+    with pytest.raises(UnsupportedError, match="cannot be fine-tuned"):
         encode(scan().astype("<u2"), EncodeOptions("paper", effort=9))
     header, (payload,) = encode(scan((1, 3, 3)).astype("<u2"), EncodeOptions("paper"))
     with pytest.raises(DamagedError, match="has none"):
-        _decoded(bytes([NUMBER + models.FITTED]) + header[1:10] + b"\1x" + header[10:], payload)
+        _decoded(bytes([NUMBER + models.FINE_TUNED]) + header[1:10] + b"\1x" + header[10:], payload)
 
 
 @pytest.mark.parametrize(

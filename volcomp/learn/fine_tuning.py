@@ -212,7 +212,7 @@ def fine_tune_slabs(
                 raise
             reason = str(error).partition("\n")[0]
             warnings.warn(
-                f"the model is fitted on the CPU, for {device} failed: {reason}", RuntimeWarning, stacklevel=2
+                f"the model is fine-tuned on the CPU, for {device} failed: {reason}", RuntimeWarning, stacklevel=2
             )
     twice = reported  # voxels that the device has reported, which are not reported again
 

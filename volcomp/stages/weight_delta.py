@@ -52,15 +52,16 @@ def gained(weights: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
 def apply(released: Weights, d: WeightDelta) -> Weights:
     """Return the fine-tuned model; DamagedError if it is not sound."""
     if max(np.abs(d.rows).max(), np.abs(d.columns).max()) > GAIN_LIMIT:
-        raise DamagedError(f"the fitted model has gains that differ from 1 by more than {GAIN_LIMIT}/{1 << GAIN_BITS}")
+        most = f"{GAIN_LIMIT}/{1 << GAIN_BITS}"
+        raise DamagedError(f"the fine-tuned model has gains that differ from 1 by more than {most}")
     weights = gained(released.weights, d.rows, d.columns) + d.weights
     head, bias = released.head + d.head, released.bias + d.bias
     for array, kind in ((weights, np.int8), (head, np.int16), (bias, np.int32)):
         if array.min() < np.iinfo(kind).min or array.max() > np.iinfo(kind).max:
-            raise DamagedError(f"the fitted model has numbers that {np.dtype(kind)} does not hold")
+            raise DamagedError(f"the fine-tuned model has numbers that {np.dtype(kind)} does not hold")
     return replace(
         released,
-        name=f"{released.name}, fitted",
+        name=f"{released.name}, fine-tuned",
         weights=weights.astype(np.int8),
         head=head.astype(np.int16),
         bias=bias.astype(np.int32),
@@ -75,7 +76,7 @@ def to_bytes(d: WeightDelta) -> bytes:
 
 def from_bytes(data: bytes, released: Weights) -> WeightDelta:
     """Read a delta to the given released model; DamagedError if no encoder can have written it."""
-    reader = Cursor(data, "the fitted model")
+    reader = Cursor(data, "the fine-tuned model")
     rows, columns = released.weights.shape
     shapes = ((rows,), (columns,), released.head.shape, released.bias.shape)
     parts = [_listed(reader.string(), shape) for shape in shapes]

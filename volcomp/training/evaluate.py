@@ -23,7 +23,6 @@ import torch
 
 from .. import models
 from ..codec.encode import encode
-from ..codec.ready import ready
 from ..constants import EFFORT
 from ..encoder import linear_fit
 from ..learn import data
@@ -94,14 +93,13 @@ def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
     """
     released = ROW.load(models.chosen(name))
     still = replace(released, slopes=released.slopes[:, :0], metric=released.metric[:0, :0])
-    made = ready(models.chosen(name).trial(still, still.digest()))
-    _, (payload,) = encode(volume, EncodeOptions(model=made.model))
+    model = models.chosen(name).trial(still, still.digest())
+    coder, network = ROW.coder(model, still), ROW.network(still, "cpu")
+    _, (payload,) = encode(volume, EncodeOptions(model))
     packing = histogram_packing.find(volume)
     levels = packing.forward(volume, histogram_packing.level_type(packing.limit))
-    slab = made.coder.take(
-        levels, packing.limit, made.coder.choose(levels, packing.limit, EFFORT, linear_fit.fit_by_effort)
-    )
-    _, voxel, mean, classes, _ = made.network.predict(slab, Team(), lambda done: None)
+    slab = coder.take(levels, packing.limit, coder.choose(levels, packing.limit, EFFORT, linear_fit.fit_by_effort))
+    _, voxel, mean, classes, _ = network.predict(slab, Team(), lambda done: None)
     price = np.empty(voxel.size, np.float32)
     tables = ans.Tables(still.tables())
     symbols.prices(voxel, mean, classes, tables.code_length, packing.limit.bit_length(), price)

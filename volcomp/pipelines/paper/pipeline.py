@@ -4,7 +4,7 @@ voxel, one voxel a step. `slab.py` encodes and decodes a slab."""
 from __future__ import annotations
 
 from ...errors import DamagedError, UnsupportedError
-from ...models import Model
+from ...models import Model, weights_of
 from ...runtime.team import Team
 from ...wire.cursor import Cursor
 from ..protocol import Done, Fit, Levels, Shape
@@ -19,7 +19,7 @@ class Coder:
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[None]) -> None:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> None:
         """Return None: there is nothing to choose."""
 
     def take(self, levels: Levels, limit: int, choice: None) -> SlabInput:
@@ -58,16 +58,12 @@ class Paper:
     """The `protocol.Pipeline` of this folder."""
 
     work = 32  # for every neighbour, one step of the network
-    is_fine_tuned = False
 
     def load(self, model: Model, delta: bytes = b"") -> Weights:
         """Load the weights of a released model, or use those of a trial. There is no weight delta for this pipeline."""
         if delta:
             raise DamagedError(f"the file asks for changes of {model.name}, which has none")
-        weights = model.weights if isinstance(model.weights, Weights) else load(model.file, model.name)
-        if weights.digest().hex() != model.digest:
-            raise DamagedError(f"model {model.name} at {model.file.name} is not the released one; reinstall volcomp")
-        return weights
+        return weights_of(model, Weights, load)
 
     def coder(self, model: Model, weights: Weights) -> Coder:
         """Make the coder of a model."""

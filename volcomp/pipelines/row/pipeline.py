@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from ...constants import EFFORT
-from ...errors import DamagedError, UnsupportedError
-from ...models import Model
+from ...errors import UnsupportedError
+from ...models import Model, weights_of
 from ...runtime.team import Team
 from ...stages import features, linear, payload, peak, weight_delta
 from ...stages.ans import Tables
@@ -38,7 +38,7 @@ class Coder:
     def _tables(self) -> Tables:
         return Tables(self._weights.tables())
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[linear.Weights]) -> linear.Weights:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> linear.Weights:
         """Fit the linear stage."""
         search = self._model.search
         haste = search.haste if effort <= EFFORT else 0
@@ -90,13 +90,10 @@ class Row:
     """The `protocol.Pipeline` of this folder."""
 
     work = 1
-    is_fine_tuned = True
 
     def load(self, model: Model, delta: bytes = b"") -> Weights:
         """Load the weights of a released model, or use those of a trial."""
-        weights = model.weights if isinstance(model.weights, Weights) else load(model.file, model.name)
-        if weights.digest().hex() != model.digest:
-            raise DamagedError(f"model {model.name} at {model.file.name} is not the released one; reinstall volcomp")
+        weights = weights_of(model, Weights, load)
         if not delta:
             return weights
         return weight_delta.apply(weights, weight_delta.from_bytes(delta, weights))
