@@ -126,7 +126,7 @@ def test_without_a_thread_for_every_slab_none_waits(monkeypatch: pytest.MonkeyPa
 
 def test_groups_are_as_large_as_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     network = on_torch(3)
-    engine = engines.OnDevice(row_device.OnDevice(network), None, nothing)  # type: ignore[arg-type]
+    engine = engines.OnDevice("cpu", row_device.OnDevice(network), None, nothing)  # type: ignore[arg-type]
     slabs = dict.fromkeys(range(5), 1000)
     monkeypatch.setattr(network, "free", lambda: 100 * 2500)
     assert [*engine._groups(slabs, 100)] == [[0, 1], [2, 3], [4]] and engine.has_room(slabs)

@@ -259,11 +259,12 @@ def by_device(made: Ready, device: str, slabs: Sizes, workers: Workers, done: Do
     """Choose by `--device`. Raises UnsupportedError for "cuda" if no GPU can do the work."""
     if _takes_gpu(device, sum(slabs.values()) * made.pipeline.work):
         found = _on_device(made.model, made.weight_delta, "cuda", "")
-        if isinstance(found, UnsupportedError):
-            if device == "cuda":
-                raise found
-        elif device == "cuda" or max(slabs.values()) <= found.capacity(found.input_bytes):
-            return OnDevice("cuda", found, workers, done)
+        if not isinstance(found, UnsupportedError):
+            engine = OnDevice("cuda", found, workers, done)
+            if device == "cuda" or engine.has_room(slabs):
+                return engine
+        elif device == "cuda":
+            raise found
     return OnThreads(made.network, workers, done)
 
 
