@@ -107,7 +107,7 @@ class Predictor(torch.nn.Module):
 
 
 @dataclass(frozen=True)
-class PaddedVolume:
+class Source:
     """A volume to sample from: ranks [before + Z, radius + Y + radius, radius + X + radius] within margins of 0."""
 
     ranks: np.ndarray
@@ -115,17 +115,17 @@ class PaddedVolume:
     limit: int
 
 
-def source_of(volume: np.ndarray, neighbourhood: Neighbourhood) -> PaddedVolume:
+def source_of(volume: np.ndarray, neighbourhood: Neighbourhood) -> Source:
     """Convert a volume [Z, Y, X] of u1, i1, u2 or i2 to ranks and pad it."""
     found = histogram_packing.find(volume)
     z, y, x = volume.shape
-    return PaddedVolume(padded(found.forward(volume), neighbourhood, found.limit), (z, y, x), max(found.limit, 1))
+    return Source(padded(found.forward(volume), neighbourhood, found.limit), (z, y, x), max(found.limit, 1))
 
 
 class Sampler:
     """Batches of single voxels: each from a random source, at a random place in it."""
 
-    def __init__(self, sources: Sequence[PaddedVolume], neighbourhood: Neighbourhood, seed: int) -> None:
+    def __init__(self, sources: Sequence[Source], neighbourhood: Neighbourhood, seed: int) -> None:
         self.sources, self.neighbourhood = sources, in_order(neighbourhood)
         self.random = np.random.default_rng(seed)
 
@@ -139,7 +139,7 @@ class Sampler:
             sequence[:, own], voxel[own] = self.at(source, (z, y, x))
         return sequence, voxel
 
-    def at(self, source: PaddedVolume, voxels: Voxels) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, source: Source, voxels: Voxels) -> tuple[np.ndarray, np.ndarray]:
         """Gather sequences and voxels for places z, y, x of one source, int64 [n] each; see `block`."""
         offsets = (*self.neighbourhood, (0, 0, 0))
         found = gather(source.ranks, voxels, offsets, *margins(self.neighbourhood))
@@ -168,7 +168,7 @@ class Trainee:
         self.step += 1
         return loss.detach()
 
-    def train(self, sources: Sequence[PaddedVolume], neighbourhood: Neighbourhood, upto: int,
+    def train(self, sources: Sequence[Source], neighbourhood: Neighbourhood, upto: int,
               done: Callable[[int], Any] = lambda steps: None) -> float:  # fmt: skip
         """Train until step `upto`; returns the mean loss of these steps.
 
