@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import volcomp
 from tests.conformance import decoder
-from volcomp import models
+from volcomp import models, options
 from volcomp.codec import encode as encoding
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode, progress_of
@@ -270,7 +270,7 @@ def test_efforts_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     for effort in (0, 10, -1):
         with pytest.raises(UnsupportedError, match=r"take 1 .* to 9"):
             volcomp.compress(np.zeros((2, 2), "u1"), effort=effort)
-    monkeypatch.setattr(encoding.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(options.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match="needs torch"):
         volcomp.compress(np.zeros((2, 2), "u1"), effort=6)
 
