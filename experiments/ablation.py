@@ -56,7 +56,7 @@ def of_linear(voxels: np.ndarray) -> dict[str, float]:
 
     ranks, limit = ranks_of(voxels)
     fitted = linear_fit.fit_by_effort(ranks, models.chosen("base").search.runs, 5)
-    stage = data.prepare(ranks, models.chosen("base").search.runs, fitted)
+    stage = data.prepare(ranks, fitted)
     edge = RADIUS
     sixteenths = stage.residual.reshape(ranks.shape[0], ranks.shape[1] + 2 * edge, -1)[:, edge:-edge, edge:-edge]
     residual = (sixteenths + 8) >> 4  # of the rounded prediction

@@ -124,7 +124,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
             unknown = pad(np.ones(self.shape, bool), 0, RADIUS).ravel()
             random = np.random.default_rng(9)
             self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
-            self._error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
+            self._arrays.padded.error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
 
     monkeypatch.setattr(wavefront, "Slab", Poisoned)
     assert np.array_equal(decode(*coded), voxels)

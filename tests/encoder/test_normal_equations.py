@@ -105,7 +105,8 @@ def test_the_largest_sums_are_exact() -> None:
 @pytest.mark.parametrize("flat", [SUPPORT.flat((999, 21))[1], np.array([-1, -2, -2, -9, -16, -17, -40, -33])])
 def test_runs_hold_every_neighbour_once(flat: np.ndarray) -> None:
     """Also neighbours that lie at the same place, and rows so short that one run reaches into the next."""
-    begins, rows = normal_equations._runs(flat.tobytes())
+    found_runs = normal_equations._runs(flat.tobytes())
+    begins, rows = found_runs[:, 0], found_runs[:, 1:]
     found = {
         int(row) // (2 * BLOCK): int(begin) // 2 + lane
         for begin, lanes in zip(begins, rows, strict=True)
@@ -131,7 +132,7 @@ def test_activities_are_those_of_the_decoder(depth: int) -> None:
         fitted = linear.Weights(SUPPORT, 1, bounds, weights, np.zeros((1, 3), np.uint8))
         prediction, zeros = np.empty(1, np.int32), np.zeros(1, np.uint8)
         ready = linear.ready(fitted, strides, 4095)
-        linear.predict(known, places[v : v + 1], zeros + depth, zeros, ready, 4095, prediction)
+        linear.predict(known, places[v : v + 1], zeros + depth, zeros, ready, prediction)
         assert prediction[0] == 16 * int(known[places[v] - 1])
 
 

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from volcomp.constants import INPUTS  # noqa: E402
+from volcomp.encoder import linear_fit  # noqa: E402
 from volcomp.learn import data, device, row_lstm  # noqa: E402
 from volcomp.learn.blocks import DeviceSampler, Slabs  # noqa: E402
 from volcomp.stages.lstm.weights import load  # noqa: E402
@@ -29,7 +30,8 @@ def slabs_of_all_kinds() -> list[data.Slab]:
         random.normal(900, 2, (9, 8, 70)).round().astype(int),
     ]
     small = [slab for levels in made for slab in data.slabs_of(levels.astype("<u2"), 4)]
-    return [*small, data.prepare(random.integers(0, 65536, (3, 7, 11)).astype(np.int32), 4)]
+    wide = random.integers(0, 65536, (3, 7, 11)).astype(np.int32)
+    return [*small, data.prepare(wide, linear_fit.fit_by_effort(wide, 4, 1))]
 
 
 def random_pass(

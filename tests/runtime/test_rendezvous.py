@@ -105,7 +105,7 @@ def test_a_coder_that_finds_damage_decodes_nothing_more() -> None:
     pieces = np.stack([np.zeros(3, np.int64), sizes], axis=1)[:, None]
     for cut, expected in ((0, voxel), (2, np.where(np.arange(13) < 6, voxel, 0))):
         reader = payload.Reader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
-        assert reader._slab.raw.size == 3 - cut  # 12 bits, and six of one
+        assert reader._slab.raw.data.size == 3 - cut  # 12 bits, and six of one
         meeting, found = Rendezvous(pieces, 1), []
         shown, *outputs = np.full(6, 7, np.int32), mean[:6].copy(), np.zeros(6, np.uint8), np.zeros(6, np.uint8)
         with ThreadPoolExecutor(1) as pool:

@@ -45,7 +45,7 @@ def predicted(levels: np.ndarray, fitted: linear.Weights, limit: int) -> list[in
     prediction = np.empty(levels.size, np.int32)
     linear.predict(
         known, index.ravel(), np.minimum(z, DEPTHS - 1).astype(np.uint8),
-        linear.groups_of(len(levels), fitted.height, fitted.support)[z], linear.ready(fitted, strides, limit), limit,
+        linear.groups_of(len(levels), fitted.height, fitted.support)[z], linear.ready(fitted, strides, limit),
         prediction,
     )  # fmt: skip
     return prediction.tolist()

@@ -15,6 +15,7 @@ from volcomp.learn import data, density  # noqa: E402
 from volcomp.pipelines.row.pipeline import ROW  # noqa: E402
 from volcomp.pipelines.row.slab import Slab, lay_out  # noqa: E402
 from volcomp.stages import features, symbols  # noqa: E402
+from volcomp.stages.grid import PaddedSlab  # noqa: E402
 from volcomp.stages.lstm import learning, reference  # noqa: E402
 from volcomp.stages.lstm.weights import Weights  # noqa: E402
 from volcomp.training import augment, evaluate, export, model  # noqa: E402
@@ -147,7 +148,7 @@ def test_samples_are_what_the_codec_sees() -> None:
     prediction = (slab.known[index] * 16 - slab.residual[index]).astype(np.int32)
     depth = np.array([2], np.uint8)
     neighbours = features.neighbours(slab.strides)
-    features.observe(slab.known, slab.residual, index, depth, neighbours, prediction, scale, alone)
+    features.observe(PaddedSlab(slab.known, slab.residual), index, depth, neighbours, prediction, scale, alone)
     assert np.array_equal(alone[0], batch.inputs[17, 1, 2, 1]) and scale[0] == batch.scale[17, 1, 2, 1]
 
 

@@ -186,7 +186,7 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
             )
             device = self._place(made, b"", self._options.device, self._sizes).device
             delta = fine_tuning.fine_tune(
-                header.model, made.weights, samples, header.voxels, VISITS[effort], workers.threads, done, device
+                made.weights, samples, header.voxels, VISITS[effort], workers.threads, done, device
             )
             if delta:
                 changed = ready(header.model, delta)

@@ -128,10 +128,12 @@ _VOXELS = 16  # that `_differences` processes at once
 
 
 @lru_cache(maxsize=16)
-def _runs(row: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Cover neighbours int64 [n], given as bytes, by runs of LANES voxels. Returns the beginnings of the runs, int64
-    [runs] in bytes of int16, and the row of a design that each lane is written to, int64 [runs, LANES] in bytes. Lanes
-    of no neighbour go to the last row."""
+def _runs(row: bytes) -> np.ndarray:
+    """Cover neighbours int64 [n], given as bytes, by runs of LANES voxels.
+
+    Returns int64 [runs, 1 + LANES]: where each run begins, in bytes of int16; then the row of a design that each of its
+    lanes is written to, in bytes. Lanes of no neighbour go to the last row.
+    """
     flat = np.frombuffer(row, np.int64)
     begins: list[int] = []
     rows: list[list[int]] = []
@@ -141,38 +143,39 @@ def _runs(row: bytes) -> tuple[np.ndarray, np.ndarray]:
             begins.append(at)
             rows.append([flat.size] * LANES)
         rows[-1][at - begins[-1]] = i
-    return 2 * np.array(begins), 2 * BLOCK * np.array(rows)
+    return np.column_stack([2 * np.array(begins), 2 * BLOCK * np.array(rows)])
 
 
-@vectors.kernel(7)
-def _differences(b: Any, known: Any, begins: Any, rows: Any, runs: Any, places: Any, base: Any, out: Any) -> None:
+@vectors.kernel(6)
+def _differences(b: Any, known: Any, runs: Any, count: Any, places: Any, base: Any, out: Any) -> None:
     """Compute the differences int16 of _VOXELS voxels, at positions int32, from their bases int16, into the rows of a
-    design: read run by run and voxel by voxel, and transpose by shuffles. `begins` and `rows` are from `_runs`."""
+    design: read run by run and voxel by voxel, and transpose by shuffles. The `count` runs are from `_runs`."""
     here = [b.shl(b.sext(load_one(b, places, 4 * v, I32), I64), ir.Constant(I64, 1)) for v in range(_VOXELS)]
     own, half = load(b, base, 0, I16, _VOXELS), LANES // 2
     # Interleaves lanes of two vectors: the lower halves, and the upper halves.
     low, high = (
         [side + first + i + k for side in (0, LANES) for i in range(half) for k in (0, _VOXELS)] for first in (0, half)
     )
-    with cgutils.for_range(b, runs, intp=I64) as loop:
-        first = b.add(known, load_one(b, begins, b.mul(loop.index, ir.Constant(I64, 8)), I64))
+    with cgutils.for_range(b, count, intp=I64) as loop:
+        run = b.add(runs, b.mul(loop.index, ir.Constant(I64, 8 * (1 + LANES))))
+        first = b.add(known, load_one(b, run, 0, I64))
         read = [load(b, first, at, I16, LANES) for at in here]
         lines = [vectors.joined(pair) for pair in zip(read[:LANES], read[LANES:], strict=True)]
         for _ in range(3):  # each round exchanges one bit of the voxel's number for one of the lane's
             pairs = zip(lines[:half], lines[half:], strict=True)
             lines = [x.picked(which, y) for x, y in pairs for which in (low, high)]
         for k, line in enumerate(lines):
-            at = load_one(b, rows, b.add(b.mul(loop.index, ir.Constant(I64, 8 * LANES)), ir.Constant(I64, 8 * k)), I64)
+            at = load_one(b, run, 8 * (1 + k), I64)
             store(b, (line - own).within(-DIFFERENCE_LIMIT, DIFFERENCE_LIMIT), out, at)
 
 
 @entry
 def _short_design(
-    known: np.ndarray, index: np.ndarray, row: np.ndarray, begins: np.ndarray, rows: np.ndarray, places: np.ndarray,
-    base: np.ndarray, out: np.ndarray,
+    known: np.ndarray, index: np.ndarray, row: np.ndarray, runs: np.ndarray, places: np.ndarray, base: np.ndarray,
+    out: np.ndarray,
 ) -> None:  # fmt: skip
     """Compute `_design` for grey levels int16. `places` int32 [BLOCK] and `base` int16 [BLOCK] are scratch memory."""
-    level, first, to = np.int64(known.ctypes.data), np.int64(begins.ctypes.data), np.int64(rows.ctypes.data)
+    level, first = np.int64(known.ctypes.data), np.int64(runs.ctypes.data)
     for b in range(out.shape[0]):
         size = smaller(index.shape[0] - b * BLOCK, BLOCK)
         for v in range(BLOCK):
@@ -181,8 +184,8 @@ def _short_design(
         block = np.int64(out[b].ctypes.data)
         for v in range(0, size, _VOXELS):
             _differences(
-                level, first, to, begins.shape[0], np.int64(places.ctypes.data) + 4 * v,
-                np.int64(base.ctypes.data) + 2 * v, block + 2 * v,
+                level, first, runs.shape[0], np.int64(places.ctypes.data) + 4 * v, np.int64(base.ctypes.data) + 2 * v,
+                block + 2 * v,
             )  # fmt: skip
         own = out[b, out.shape[1] - 1]
         for v in range(size):
@@ -236,7 +239,7 @@ class OnCpu:
         for m, design in zip(members, self._designs, strict=True):
             if known.dtype == np.int16:
                 places, base = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int16)
-                _short_design(known, m, flat, *_runs(flat.tobytes()), places, base, design)
+                _short_design(known, m, flat, _runs(flat.tobytes()), places, base, design)
             else:
                 _design(known, m, flat, np.empty(BLOCK, np.int32), design)
         self._scratch = sums.Scratch.of(-(-(flat.size + 1) // sums.TILE) * sums.TILE)

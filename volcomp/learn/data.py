@@ -12,7 +12,7 @@ from neighbourhoods import pad
 from ..constants import DEPTHS, FRACTION_BITS, INPUTS, RADIUS
 from ..encoder import linear_fit
 from ..stages import features, histogram_packing, linear
-from ..stages.grid import padded
+from ..stages.grid import PaddedSlab, padded
 
 SLAB = 32  # slices
 
@@ -32,19 +32,17 @@ class Slab:
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: np.ndarray, widest: int, fitted: linear.Weights | None = None) -> Slab:
-    """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage, fitted unless given."""
+def prepare(voxels: np.ndarray, fitted: linear.Weights) -> Slab:
+    """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known, index, strides = padded(voxels.astype(np.int32))
     slab = Slab(known, known, shape, strides)
     z = np.indices(shape)[0]
-    fitted = fitted or linear_fit.fit(slab.known, index, strides, widest)
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, DEPTHS - 1).astype(np.uint8).ravel()
     group = linear.groups_of(shape[0], fitted.height, fitted.support)[z.ravel()]
-    limit = int(voxels.max())
-    ready = linear.ready(fitted, strides, limit)
-    linear.predict(slab.known, index.ravel(), depth, group, ready, limit, prediction)
+    ready = linear.ready(fitted, strides, int(voxels.max()))
+    linear.predict(slab.known, index.ravel(), depth, group, ready, prediction)
     error = (voxels << FRACTION_BITS) - prediction.reshape(shape)
     slab.residual = pad(error.astype(np.int32), 0, RADIUS).reshape(-1)
     return slab
@@ -57,7 +55,7 @@ def slabs_of(volume: np.ndarray, widest: int) -> list[Slab]:
     """
     ranks = histogram_packing.find(volume).forward(volume)
     pieces = np.array_split(ranks, max(1, -(-len(ranks) // SLAB)))
-    return [prepare(piece, widest) for piece in pieces]
+    return [prepare(piece, linear_fit.fit(*padded(piece.astype(np.int32)), widest)) for piece in pieces]
 
 
 Block = tuple[int, int, int]  # slices, rows, voxels of a row
@@ -131,8 +129,7 @@ def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Bl
     prediction = (slab.known[index] << FRACTION_BITS) - slab.residual[index]
     scale = np.empty(index.size, np.int32)
     inputs = np.zeros((index.size, INPUTS), np.int8)
-    features.observe(
-        slab.known, slab.residual, index, depths, features.neighbours(slab.strides), prediction, scale, inputs
-    )
+    padded_slab = PaddedSlab(slab.known, slab.residual)
+    features.observe(padded_slab, index, depths, features.neighbours(slab.strides), prediction, scale, inputs)
     error = slab.residual[index].astype(np.float32) / (1 << FRACTION_BITS)
     return Batch(inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape))

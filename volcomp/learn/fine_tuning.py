@@ -24,7 +24,6 @@ import numpy as np
 import torch
 
 from ..constants import INPUTS
-from ..models import Model
 from ..stages import weight_delta
 from ..stages.lstm.weights import Weights
 from ..stages.weight_delta import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, WeightDelta
@@ -175,11 +174,11 @@ class _State:
 
 
 def fine_tune(
-    model: Model, released: Weights, samples: Iterable[tuple[np.ndarray, Any]], voxels: int, per_voxel: float,
-    threads: int, progress: Callable[[int], None], device: str = "cpu",
+    released: Weights, samples: Iterable[tuple[np.ndarray, Any]], voxels: int, per_voxel: float, threads: int,
+    progress: Callable[[int], None], device: str = "cpu",
 ) -> bytes:  # fmt: skip
     """Fine-tune on slabs of levels int32 [Z, Y, X], each with its linear stage; see `fine_tune_slabs`."""
-    slabs = [prepare(levels, model.search.runs, stage) for levels, stage in samples]
+    slabs = [prepare(levels, stage) for levels, stage in samples]
     return fine_tune_slabs(released, slabs, voxels, per_voxel, threads, progress, device)
 
 

@@ -84,23 +84,21 @@ def tiles(weights: np.ndarray, order: np.ndarray) -> Tiles:
     return Tiles(np.ascontiguousarray(packed), begin[order].astype(np.int32), 0 if is_signed else FLIP)
 
 
-def sums_of(
-    b: Any, rows: int, units: int, x: Any, stride: Any, quads: Any, weights: Any, begin: Any
-) -> list[list[Any]]:
-    """Generate part of a kernel: four vectors of sums for each of `rows` rows of bytes, which begin at x, `stride`
-    apart. Returns pointers to the sums, which LLVM keeps in registers."""
-    size = 4 * units  # bytes of a vector of sums, and of the weights that serve it
-    starts = [vectors.load(b, begin, k * size, I32, units) for k in range(4)]
+def sums_of(b: Any, rows: int, units: int, x: Any, size: Any, weights: Any, begin: Any) -> list[list[Any]]:
+    """Generate part of a kernel: four vectors of sums for each of `rows` rows of `size` bytes, a multiple of QUAD, one
+    after the other from x on. Returns pointers to the sums, which LLVM keeps in registers."""
+    width = 4 * units  # bytes of a vector of sums, and of the weights that serve it
+    starts = [vectors.load(b, begin, k * width, I32, units) for k in range(4)]
     sums = [[cgutils.alloca_once(b, start.value.type) for start in starts] for _ in range(rows)]
     for row in sums:
         for place, start in zip(row, starts, strict=True):
             b.store(start.value, place)
-    with cgutils.for_range(b, quads, intp=I64) as loop:
+    with cgutils.for_range(b, b.sdiv(size, ir.Constant(I64, QUAD)), intp=I64) as loop:
         at = b.mul(loop.index, ir.Constant(I64, QUAD))
-        here = b.add(weights, b.mul(loop.index, ir.Constant(I64, 4 * size)))
-        tile = [vectors.load(b, here, k * size, I8, size) for k in range(4)]
+        here = b.add(weights, b.mul(loop.index, ir.Constant(I64, 4 * width)))
+        tile = [vectors.load(b, here, k * width, I8, width) for k in range(4)]
         for r, row in enumerate(sums):
-            four = vectors.load_one(b, x, b.add(at, b.mul(stride, ir.Constant(I64, r))), I32)
+            four = vectors.load_one(b, x, b.add(at, b.mul(size, ir.Constant(I64, r))), I32)
             for place, part_of_tile in zip(row, tile, strict=True):
                 b.store(vectors.dot(Lanes(b, b.load(place)), four, part_of_tile).value, place)
     return sums
@@ -109,10 +107,10 @@ def sums_of(
 def _storing(rows: int) -> Any:
     units = vectors.units()
 
-    @vectors.kernel(7)
-    def store(b: Any, x: Any, stride: Any, quads: Any, weights: Any, begin: Any, out: Any, out_stride: Any) -> None:
+    @vectors.kernel(6)
+    def store(b: Any, x: Any, size: Any, weights: Any, begin: Any, out: Any, out_stride: Any) -> None:
         """Compute four vectors of sums for each row, into `out`."""
-        for r, row in enumerate(sums_of(b, rows, units, x, stride, quads, weights, begin)):
+        for r, row in enumerate(sums_of(b, rows, units, x, size, weights, begin)):
             for k, place in enumerate(row):
                 at = b.add(b.mul(out_stride, ir.Constant(I64, r)), ir.Constant(I64, 4 * units * k))
                 vectors.store(b, Lanes(b, b.load(place)), out, at)
@@ -140,9 +138,9 @@ def _multiply(words: np.ndarray, packed: Tiles, flipped: np.ndarray, out: np.nda
         w, begin = weights + g * (size // QUAD) * width, begins + g * width
         tall = rows - rows % ROWS
         for v in range(0, tall, ROWS):
-            _store_rows(x + v * size, size, size // QUAD, w, begin, to + v * stride + g * width, stride)
+            _store_rows(x + v * size, size, w, begin, to + v * stride + g * width, stride)
         for v in range(tall, rows):
-            _store_one(x + v * size, size, size // QUAD, w, begin, to + v * stride + g * width, stride)
+            _store_one(x + v * size, size, w, begin, to + v * stride + g * width, stride)
 
 
 def vector_product(weights: np.ndarray) -> Product:

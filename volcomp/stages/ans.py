@@ -155,16 +155,15 @@ def push(words: np.ndarray, state: Any, count: Any, begin: Any, end: Any) -> tup
 
 @part
 def push_flags(
-    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: Any, count: Any,
-    place: np.ndarray, order: np.ndarray,
-) -> tuple[Any, Any]:  # fmt: skip
+    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, scratch: Scratch, state: Any, count: Any
+) -> tuple[Any, Any]:
     """Push the flags of a front in reverse, by table; returns the same as `push`.
 
     flag uint8 [v]     the code of each voxel's flag, 0 for none
     settled bool [v]   whether the flag is yes
-    place, order       scratch; see `by_table`
     """
-    for n in range(flag.shape[0] - 1, by_table(flag, place, order) - 1, -1):
+    words, order = scratch.words, scratch.order
+    for n in range(flag.shape[0] - 1, by_table(flag, scratch.place[:FLAGS], order) - 1, -1):
         v = order[n]
         edge = quantiles.first[flag[v]] + np.uint32(settled[v])
         state, count = push(words, state, count, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
@@ -198,9 +197,7 @@ def _encode(
             v = first + order[n]
             edge = quantiles.first[table[v]] + np.uint32(token[v])
             state, count = push(words, state, count, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
-        state, count = push_flags(
-            flag[first:end], settled[first:end], quantiles, words, state, count, place[:FLAGS], order
-        )
+        state, count = push_flags(flag[first:end], settled[first:end], quantiles, scratch, state, count)
         end = first
     return flush(words, state, count)
 

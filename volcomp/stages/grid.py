@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,17 @@ from neighbourhoods import pad
 
 from ..constants import DEPTHS, LANES, RADIUS
 from ..runtime.compiled import part
+
+
+class PaddedSlab(NamedTuple):
+    """A padded slab, flat, of which the causal neighbours of the next voxels are known.
+
+    known int16 or int32 [n]   grey levels
+    error int32 [n]            residuals of the linear stage, in sixteenths of a grey level
+    """
+
+    known: np.ndarray
+    error: np.ndarray
 
 
 def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:

@@ -66,6 +66,7 @@ class Fitted(NamedTuple):
     thresholds int32 [g, c-1]    ascending; the class of a voxel is the number of thresholds that its activity reaches
     steps int32 [g, 8·m]         the thresholds, padded with a value that no activity reaches
     weights [g, c, n·LANES]      4096 is 1.0
+    limit                        the largest grey level
 
     `weights` and `active` are int16 if differences fit into int16 and no sum of products can leave int32. Vector units
     then multiply and add 16 of them at a time. Otherwise `weights` are integers in float64 and `active` is int32.
@@ -79,6 +80,7 @@ class Fitted(NamedTuple):
     thresholds: np.ndarray
     steps: np.ndarray
     weights: np.ndarray
+    limit: int
 
 
 def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
@@ -99,7 +101,7 @@ def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
     steps[:, : thresholds.shape[1]] = thresholds
     return Fitted(
         places, 2 * places, in_slice, active, flat(s.offsets[:BASE], strides)[0],
-        thresholds, steps, spread,
+        thresholds, steps, spread, limit,
     )  # fmt: skip
 
 
@@ -141,9 +143,8 @@ def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
 
 @entry(fastmath=REORDERED, allocates=True)
 def predict(
-    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, limit: int,
-    prediction: np.ndarray,
-) -> None:  # fmt: skip
+    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, prediction: np.ndarray
+) -> None:
     """Predict voxels whose causal neighbours are all in `known`.
 
     known int16 or int32 [n]   the padded slab, flat
@@ -151,7 +152,7 @@ def predict(
     depth uint8 [v]            the slice of each voxel; DEPTHS - 1 for all later slices
     group uint8 [v]            the group of weight sets of the voxel's slice
     fitted                     the weights, from `ready`
-    prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
+    prediction int32 [v]       out: sixteenths of a grey level, 0 … 16 · limit
     """
     near = np.empty_like(fitted.active)
     west, north, north_west, north_east = fitted.nearest
@@ -173,7 +174,7 @@ def predict(
             c += activity >= bound
         total = np.int64(_weigh(fitted.weights[group[v], c], near, used * LANES))
         value = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
-        prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
+        prediction[v] = min(max(value, 0), fitted.limit << FRACTION_BITS)
 
 
 def groups_of(depth: int, height: int, support: Support) -> np.ndarray:

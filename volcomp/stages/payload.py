@@ -18,11 +18,11 @@ from ..runtime.compiled import entry, part
 from ..wire import rice
 from ..wire.cursor import Cursor, string, varint
 from . import ans, ans_by_voxel, level_factors, peak, symbols
+from .level_factors import Weighing
+from .symbols import Voxels
 
 WITH_FACTORS = b"\xff"  # precedes the corrections of a slab with level factors
 _NONE = np.empty(0, np.uint8)
-# `ordered` and `escape` of the tables, scratch for their products with the level factors, and the level factors.
-Weighing = tuple[np.ndarray, np.ndarray, np.ndarray, level_factors.LevelFactors]
 
 
 class Predictions(NamedTuple):
@@ -56,23 +56,22 @@ def write(
     """
     sizes, voxel, mean, classes, context = predictions
     width = limit.bit_length()
-    flag, settled = np.zeros(voxel.size, np.uint8), np.zeros(voxel.size, bool)
-    corrections = symbols.correct(voxel, mean, classes, settled, tables.code_length, width)
-    found = _find_peak(tables, voxel, mean, corrected(classes, corrections), limit, candidate, context)
+    flag = np.zeros(voxel.size, np.uint8)
+    voxels = Voxels(voxel, mean, classes, np.zeros(voxel.size, bool))
+    corrections = symbols.correct(voxels, tables.code_length, width)
+    found = _find_peak(tables, voxels._replace(classes=corrected(classes, corrections)), limit, candidate, context)
     if found is not None:
         assert context is not None
         flag = looked_up(found.codes, context)
-        settled = (flag > 0) & (voxel == found.value)
-        corrections = symbols.correct(voxel, mean, classes, settled, tables.code_length, width)
-    classes = corrected(classes, corrections)
-    exponents = level_factors.find(
-        voxel, mean, classes, settled, tables.ordered, tables.escape, limit, minimum_saving, sample
-    )
+        voxels = voxels._replace(settled=(flag > 0) & (voxel == found.value))
+        corrections = symbols.correct(voxels, tables.code_length, width)
+    voxels = voxels._replace(classes=corrected(classes, corrections))
+    exponents = level_factors.find(voxels, tables, limit, minimum_saving, sample)
     if exponents is None:
-        words, raw = _plain(tables, voxel, mean, classes, flag, settled, sizes, width)
+        words, raw = _plain(voxels, flag, sizes, tables, width)
     else:
-        factors = level_factors.of_exponents(exponents)
-        words, raw = ans_by_voxel.encode(tables, factors, voxel, mean, classes, flag, settled, sizes, width)
+        weighing = level_factors.weighing(tables, level_factors.of_exponents(exponents))
+        words, raw = ans_by_voxel.encode(voxels, flag, sizes, tables, weighing, width)
     level = b"" if candidate is None else varint(candidate)
     steps = rice.encode(corrections) if corrections.any() else b""
     parts = [
@@ -87,17 +86,16 @@ def write(
 
 
 def _plain(
-    tables: ans.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray,
-    settled: np.ndarray, sizes: np.ndarray, width: int,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    voxels: Voxels, flag: np.ndarray, sizes: np.ndarray, tables: ans.Tables, width: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Encode a slab without level factors; returns words uint32 and raw bits uint8. See `ans_by_voxel.encode`."""
-    table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
-    symbols.to_symbols(voxel, mean, classes, table, token)
+    table, token = np.empty(flag.size, np.uint16), np.empty(flag.size, np.uint16)
+    symbols.to_symbols(voxels, table, token)
     table += ans.FLAGS
-    words = ans.encode(tables, flag, settled, table, token, sizes)
-    size = symbols.raw_bits(voxel, mean, classes, token, settled, width, np.empty(0, np.uint8))
+    words = ans.encode(tables, flag, voxels.settled, table, token, sizes)
+    size = symbols.raw_bits(voxels, token, width, np.empty(0, np.uint8))
     raw = np.zeros(-(-size // 8), np.uint8)
-    symbols.raw_bits(voxel, mean, classes, token, settled, width, raw)
+    symbols.raw_bits(voxels, token, width, raw)
     return words, raw
 
 
@@ -122,24 +120,24 @@ def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _find_peak(
-    tables: ans.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, value: int | None,
-    context: np.ndarray | None,
-) -> peak.Peak | None:  # fmt: skip
-    """Find the slab's peak, given the corrected classes; None where flags do not pay."""
+    tables: ans.Tables, voxels: Voxels, limit: int, value: int | None, context: np.ndarray | None
+) -> peak.Peak | None:
+    """Find the slab's peak, given voxels with their corrected classes; None where flags do not pay."""
     if value is None or context is None:
         return None
-    totals = np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS)
-    _add_up(voxel, mean, classes, context, value, tables.code_length, limit.bit_length(), *totals)
-    return peak.choose(value, *totals, ans.flag_bits())
+    counts = np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS, np.int64)
+    totals = peak.Totals(*counts, np.zeros(peak.CONTEXTS))
+    _add_up(voxels, context, value, tables.code_length, limit.bit_length(), totals)
+    return peak.choose(value, totals, ans.flag_bits())
 
 
 @entry
 def _add_up(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray, value: int, code_length: np.ndarray,
-    bits: int, total: np.ndarray, at_peak: np.ndarray, saved: np.ndarray,
-) -> None:  # fmt: skip
-    """Add up what `peak.choose` needs for every context: the number of voxels, the number of those that have the value,
-    and the bits that these cost without a flag."""
+    voxels: Voxels, context: np.ndarray, value: int, code_length: np.ndarray, bits: int, totals: peak.Totals
+) -> None:
+    """Add up what `peak.choose` needs."""
+    voxel, mean, classes, _ = voxels
+    total, at_peak, saved = totals
     for v in range(voxel.shape[0]):
         total[context[v]] += 1
         if voxel[v] == value:
@@ -170,8 +168,6 @@ class _Slab(NamedTuple):
     corrections uint8 [CLASSES]   the class whose tables replace those of each class
     codes uint8 [CONTEXTS or 0]   of the flags; empty where there are none
     peak                          the grey level that flags stand for
-    raw uint8 [bytes]             raw bits
-    limit, bits                   the largest grey level, and how many raw bits a grey level takes
     """
 
     corrections: np.ndarray
@@ -179,9 +175,7 @@ class _Slab(NamedTuple):
     peak: int
     stream: ans.Stream
     quantiles: ans.Quantiles
-    raw: np.ndarray
-    limit: int
-    bits: int
+    raw: symbols.RawBits
     scratch: _Scratch
 
 
@@ -211,7 +205,8 @@ def _decode_front(
     """
     size, scratch = mean.shape[0], slab.scratch
     table, token, settled = scratch.table[:size], scratch.token[:size], scratch.settled[:size]
-    coded, voxel = scratch.classes[:size], scratch.voxel[:size]
+    coded = scratch.classes[:size]
+    voxels = Voxels(scratch.voxel[:size], mean, coded, settled)
     _pop_flags(context, slab)
     for v in range(size):
         coded[v] = slab.corrections[classes[v]]
@@ -220,12 +215,8 @@ def _decode_front(
         for v in range(size):
             table[v] = 0 if settled[v] else table[v] + ans.FLAGS
         ans.pop(slab.stream, slab.quantiles, table, token)
-        return symbols.to_voxels(mean, coded, token, settled, slab.raw, position, slab.bits, slab.limit, voxel)
-    ordered, escape, products, factors = weighing
-    return ans_by_voxel.pop(
-        mean, coded, settled, slab.stream, ordered, escape, products, factors, slab.raw, position, slab.bits,
-        slab.limit, voxel,
-    )  # fmt: skip
+        return symbols.to_voxels(voxels, token, slab.raw, position)
+    return ans_by_voxel.pop(voxels, slab.stream, weighing, slab.raw, position)
 
 
 @entry
@@ -269,15 +260,13 @@ class Reader:
         self._weighing: Weighing | None = None
         if has_factors:
             factors = level_factors.of_exponents(level_factors.from_bytes(data.string(), limit))
-            self._weighing = tables.ordered, tables.escape, np.empty(tables.ordered.shape[2], np.uint32), factors
+            self._weighing = level_factors.weighing(tables, factors)
         self.peak = self.excluded if codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         stream = ans.stream(tables, words, longest)
         scratch = _Scratch(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
-        self._slab = _Slab(
-            corrections, codes, self.peak or 0, stream, tables.quantiles, np.frombuffer(data.rest(), np.uint8), limit,
-            limit.bit_length(), scratch,
-        )  # fmt: skip
+        raw = symbols.RawBits(np.frombuffer(data.rest(), np.uint8), limit, limit.bit_length())
+        self._slab = _Slab(corrections, codes, self.peak or 0, stream, tables.quantiles, raw, scratch)
 
     def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """Decode the voxels int32 [v] of the next front, a view that is valid until the next call.
@@ -313,7 +302,7 @@ class Reader:
     def finish(self) -> None:
         """Raise DamagedError unless all that was written has been decoded, and nothing more."""
         ans.finish(self._slab.stream)
-        if -(-self._position // 8) != self._slab.raw.size:
+        if -(-self._position // 8) != self._slab.raw.data.size:
             raise DamagedError("it holds more raw bits than its voxels have")
 
 

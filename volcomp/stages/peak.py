@@ -38,13 +38,24 @@ class Peak(NamedTuple):
     codes: np.ndarray
 
 
-@part
-def context(known: Any, at: Any, near: Any, depth: Any, value: Any, mean: Any, c: Any) -> Any:
-    """Compute the context of the voxel at `at` in a padded slab.
+class Candidate(NamedTuple):
+    """The grey level that may become the peak, and where its contexts are computed from.
 
-    Its causal neighbours, at `near` int64 [7] relative to it, are known. `depth` is 0 in a slab's first slice. Class c
-    is the network's own, before correction.
+    value                          the level, or −1 for none
+    neighbours int64 [DEPTHS, 7]   NEIGHBOURS, relative to a voxel of a padded slab (`grid.flat`)
     """
+
+    value: int
+    neighbours: np.ndarray
+
+
+@part
+def context(known: Any, at: Any, depth: Any, candidate: Any, mean: Any, c: Any) -> Any:
+    """Compute the context of the voxel at `at` in a padded slab, whose causal neighbours are known.
+
+    `depth` is 0 in a slab's first slice. Class c is the network's own, before correction.
+    """
+    value, near = candidate.value, candidate.neighbours[depth]
     equal = 0
     for i in range(len(NEIGHBOURS) if depth else IN_SLICE):
         equal += known[np.uint64(at + near[i])] == value
@@ -59,12 +70,12 @@ def context(known: Any, at: Any, near: Any, depth: Any, value: Any, mean: Any, c
 
 @entry
 def contexts(
-    known: np.ndarray, index: np.ndarray, depth: np.ndarray, flat: np.ndarray, value: int, mean: np.ndarray,
+    known: np.ndarray, index: np.ndarray, depth: np.ndarray, candidate: Candidate, mean: np.ndarray,
     classes: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
-    """Compute the `context` uint8 [v] of several voxels; `flat` int64 [DEPTHS, 7] holds their neighbours."""
+    """Compute the `context` uint8 [v] of several voxels."""
     for v in range(index.shape[0]):
-        out[v] = context(known, index[v], flat[depth[v]], depth[v], value, mean[v], np.int64(classes[v]))
+        out[v] = context(known, index[v], depth[v], candidate, mean[v], np.int64(classes[v]))
 
 
 @entry
@@ -97,13 +108,24 @@ def candidate(levels: np.ndarray, limit: int) -> int | None:
     return value if excess[value] else None
 
 
-def choose(value: int, total: np.ndarray, at_peak: np.ndarray, saved: np.ndarray, flag_bits: np.ndarray) -> Peak | None:
+class Totals(NamedTuple):
+    """What the codes of the flags are chosen by, for every context [CONTEXTS].
+
+    total, at_peak int64   how many voxels have each context, and how many of these have the value
+    saved float64          bits that the latter cost without a flag
+    """
+
+    total: np.ndarray
+    at_peak: np.ndarray
+    saved: np.ndarray
+
+
+def choose(value: int, totals: Totals, flag_bits: np.ndarray) -> Peak | None:
     """Choose the codes that make a slab smallest; None where flags do not pay.
 
-    total, at_peak int64 [CONTEXTS]  how many voxels have each context, and how many of these have the value
-    saved float64 [CONTEXTS]         bits that the latter cost without a flag
-    flag_bits float64 [256, 2]       bits of no and yes for every code
+    flag_bits float64 [256, 2]   bits of no and yes for every code
     """
+    total, at_peak, saved = totals
     flags = np.outer(total - at_peak, flag_bits[:, 0]) + np.outer(at_peak, flag_bits[:, 1])  # [CONTEXTS, 256]
     best = 1 + flags[:, 1:].argmin(axis=1)
     gain = saved - np.take_along_axis(flags, best[:, None], axis=1)[:, 0]

@@ -104,7 +104,8 @@ def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
     _, voxel, mean, classes, _ = made.network.predict(slab, Team(), lambda done: None)
     price = np.empty(voxel.size, np.float32)
     tables = ans.Tables(still.tables())
-    symbols.prices(voxel, mean, classes, tables.code_length, packing.limit.bit_length(), price)
+    voxels = symbols.Voxels(voxel, mean, classes, np.zeros(voxel.size, bool))
+    symbols.prices(voxels, tables.code_length, packing.limit.bit_length(), price)
     return float(price.sum(dtype=np.float64)) / voxel.size, 8 * len(payload) / volume.size
 
 

@@ -13,7 +13,7 @@ from ...constants import CLASSES
 from ...runtime.compiled import REORDERED, entry
 from ...runtime.products import FAULTS, Maker, Product, use_exact
 from . import cell, learning, reference, vector
-from .state import State
+from .state import Arrays, State
 from .weights import Weights
 
 CHUNK_BYTES = 1 << 19  # accumulators at a time: they fit into a 2 MB second-level cache beside all that the rows read
@@ -21,18 +21,17 @@ CACHE_LINE = 64  # bytes
 
 
 @entry(fastmath=REORDERED)
-def _advance(
-    accumulator: np.ndarray, lo: int, hi: int, shift: np.ndarray, cells: np.ndarray, inputs: np.ndarray,
-    hidden: np.ndarray, head: np.ndarray, bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray,
-) -> None:  # fmt: skip
+def _advance(lo: int, hi: int, accumulator: np.ndarray, shift: np.ndarray, bias: np.ndarray, state: Arrays) -> None:
     """Compute cell, hidden output and the two outputs of the head for rows lo … hi-1, after the matrix product.
 
-    `accumulator` is int32 [≥ hi - lo, 4h]; the other arrays are those of `Weights` and of `State`, with all rows. The
-    head's sums stay below 2^24, so float32 is exact in any order, and takes a third of the time of int32 products.
+    `accumulator` is int32 [≥ hi - lo, 4h]; `shift` and `bias` are those of the weights. The head's sums stay below
+    2^24, so float32 is exact in any order, and takes a third of the time of int32 products.
     """
+    inputs, offset, octaves = state.inputs, state.offset, state.octaves
+    before = inputs.shape[1] - state.cell.shape[1]
     for v in range(lo, hi):
-        cell.step(accumulator[v - lo], shift, cells[v], hidden[v])
-    first, second = head[0], head[1]
+        cell.step(accumulator[v - lo], shift, state.cell[v], inputs[v, before:])
+    first, second = state.head.weights[0], state.head.weights[1]
     unseen = inputs.shape[1] - first.shape[0]
     for v in range(lo, hi):
         row = inputs[v, unseen:]
@@ -60,7 +59,7 @@ class Network:
 
     def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
         self.weights = weights
-        self.metric = weights.metric.astype(np.float64)
+        self.rule = learning.Rule(weights.metric.astype(np.float64), weights.slopes, weights.unseen, weights.head_limit)
         self.packed = vector.pack(weights) if make_product is None and vector.fits(weights) else None
         self.chunk = CHUNK_BYTES // (16 * weights.hidden)  # rows at a time
         self._scratch = threading.local()  # accumulators int32 [chunk, 4h], one for each calling thread
@@ -83,7 +82,7 @@ class Network:
         w = self.weights
         if self.packed is not None:
             scratch = np.empty(vector.scratch_for(state.inputs.shape[1]), np.int64)
-            vector.step_alone(lo, hi, self.packed, state.arrays, w.bias, scratch)
+            vector.step(lo, hi, self.packed, state.arrays, scratch)
             return state.offset[lo:hi], state.octaves[lo:hi]
         try:
             accumulator = self._scratch.accumulator
@@ -92,20 +91,15 @@ class Network:
         for a in range(lo, hi, self.chunk):
             b = min(a + self.chunk, hi)
             self._product(state.inputs[a:b], accumulator[: b - a])
-            _advance(
-                accumulator, a, b, w.shift, state.cell, state.inputs, state.hidden, state.head, w.bias, state.offset,
-                state.octaves,
-            )  # fmt: skip
+            _advance(a, b, accumulator, w.shift, w.bias, state.arrays)
         return state.offset[lo:hi], state.octaves[lo:hi]
 
     def learn(self, state: State, lo: int, hi: int, error: np.ndarray, classes: np.ndarray) -> None:
         """Let the head learn from the voxels of rows lo … hi-1; see `reference.Network.learn`."""
-        w = self.weights
-        if w.learns:
-            learning.collect(
-                state.inputs, lo, hi, w.unseen, error, classes, w.slopes, state.slope, state.count, state.sums
-            )
-            learning.step(self.metric, w.head_limit, state.exact, state.head, state.slope, state.count, state.mean)
+        if self.weights.learns:
+            head = state.arrays.head
+            learning.collect(lo, hi, state.inputs, error, classes, self.rule, head)
+            learning.step(self.rule, head)
 
     def _use(self, product: Product) -> None:
         """Use this product from now on; RuntimeError if it is not exact."""

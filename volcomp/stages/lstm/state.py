@@ -15,7 +15,7 @@ AHEAD = 2
 
 
 class Arrays(NamedTuple):
-    """The arrays of a `State`, for compiled loops."""
+    """The arrays of a `State`, and how many inputs are observed (`LstmWeights.observed`), for compiled loops."""
 
     inputs: np.ndarray
     passed: np.ndarray
@@ -23,12 +23,8 @@ class Arrays(NamedTuple):
     cell: np.ndarray
     offset: np.ndarray
     octaves: np.ndarray
-    head: np.ndarray
-    exact: np.ndarray
-    slope: np.ndarray
-    collected: np.ndarray  # `State.count`
-    sums: np.ndarray
-    mean: np.ndarray
+    head: learning.Head
+    observed: int
 
 
 class State:
@@ -41,11 +37,7 @@ class State:
     words int64 [rows, …]           the inputs, eight to a word; no columns if they do not fill whole words
     cell int16 [rows, h]            in 1/4096
     offset, octaves int32 [rows]    the latest outputs of the head
-    head int16 [2, n]               the head's weights, which begin as the model's and may learn
-    exact int64 [2, n]              the head's weights in 1/65536
-    slope int64 [2, n]              their summed slopes, over the voxels since the last step of learning
-    count int64 [1]                 the number of these voxels
-    sums, mean int32 [2, n], float64 [n]   scratch of learning
+    head, exact, slope, count       `weights`, `exact`, `slope` and `collected` of `learning.Head`
     """
 
     def __init__(self, weights: Weights, rows: int, times: int = 1) -> None:
@@ -59,12 +51,9 @@ class State:
         self.exact = weights.head.astype(np.int64) << learning.EXACT_BITS
         self.slope = np.zeros(weights.head.shape, np.int64)
         self.count = np.zeros(1, np.int64)
-        self.sums, self.mean = np.zeros(weights.head.shape, np.int32), np.zeros(weights.head.shape[1])
-
-    @property
-    def arrays(self) -> Arrays:
-        """All arrays, for compiled loops."""
-        return Arrays(
-            self.inputs, self.passed, self.words, self.cell, self.offset, self.octaves, self.head, self.exact,
-            self.slope, self.count, self.sums, self.mean,
-        )  # fmt: skip
+        scratch = np.zeros(weights.head.shape, np.int32), np.zeros(weights.head.shape[1])
+        head = learning.Head(self.head, self.exact, self.slope, self.count, *scratch)
+        # All arrays, for compiled loops.
+        self.arrays = Arrays(
+            self.inputs, self.passed, self.words, self.cell, self.offset, self.octaves, head, weights.observed
+        )
