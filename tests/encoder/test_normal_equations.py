@@ -129,7 +129,7 @@ def test_activities_are_those_of_the_decoder(depth: int) -> None:
     weights[0, 1, 0], weights[0, 2, 0] = 4096, -4096  # of the left neighbour's difference
     for v in range(0, places.size, 97):
         bounds = np.array([[found[v], found[v] + 1]])
-        fitted = linear.Weights(SUPPORT, 1, bounds, weights, np.zeros((1, 3), np.uint8))
+        fitted = linear.LinearWeights(SUPPORT, 1, bounds, weights, np.zeros((1, 3), np.uint8))
         prediction, zeros = np.empty(1, np.int32), np.zeros(1, np.uint8)
         ready = linear.ready(fitted, strides, 4095)
         linear.predict(known, places[v : v + 1], zeros + depth, zeros, ready, prediction)
@@ -173,10 +173,10 @@ def test_a_device_whose_sums_differ_is_refused(
 ) -> None:
     from volcomp import models
     from volcomp.gpu.row import device, plain
-    from volcomp.gpu.row.network import Network
+    from volcomp.gpu.row.network import DeviceLstm
 
     genuine: Callable[..., np.ndarray] = getattr(gpu_equations.OnDevice, wrong)  # type: ignore[attr-defined]
-    made = Network(ROW.load(models.chosen("fast")), "cpu", plain.Steps)
+    made = DeviceLstm(ROW.load(models.chosen("fast")), "cpu", plain.PlainSteps)
     device.check(made)
     monkeypatch.setattr(gpu_equations.OnDevice, wrong, lambda *a: 1.5 * genuine(*a) + 90)  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="reference's numbers"):

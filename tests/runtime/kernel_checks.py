@@ -15,7 +15,7 @@ from volcomp.stages import features, linear_inputs
 from volcomp.stages.grid import PaddedSlab
 from volcomp.stages.lstm import reference, vector
 from volcomp.stages.lstm.state import State
-from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.lstm.weights import LstmWeights
 
 DOTS, PAIRS = (8, 16, 32), (16, 32, 64)  # lanes of sums of `dot`, of factors of `add_pairs`
 Array = np.ndarray
@@ -93,7 +93,7 @@ def check_step(run: Runner, random: np.random.Generator) -> None:
     units, h = vectors.units(), 32
     size = 64 + h
     for name, rows, largest in (("advance", units // 4, 64), ("advance", units // 4, 9), ("advance_one", 1, 3)):
-        weights = Weights(
+        weights = LstmWeights(
             "test", _some(random, (size, 4 * h), np.int8, -largest, largest), _some(random, 4 * h, np.int32, 0, 7),
             np.zeros((2, size), np.int16), np.zeros(2, np.int32), np.full(2, 1 << 19, np.uint32), np.array([2]),
         )  # fmt: skip
@@ -107,7 +107,7 @@ def check_step(run: Runner, random: np.random.Generator) -> None:
                 own = [(a, g * a[0].nbytes) for a in (packed.tiles.weights, packed.tiles.begin, packed.shift)]
                 at = g * units
                 run(name, given, size, (cell, 2 * at), 2 * h, (hidden, at), *own)
-            reference.Network(weights).step(state, 0, rows)
+            reference.ReferenceLstm(weights).step(state, 0, rows)
             assert np.array_equal(cell, state.cell) and np.array_equal(hidden, state.hidden), name
 
 

@@ -9,21 +9,21 @@ from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
 from volcomp.pipelines.row import fronts, slab
 from volcomp.pipelines.row.pipeline import ROW
-from volcomp.pipelines.row.slab import Slab, lay_out
+from volcomp.pipelines.row.slab import RowSlab, lay_out
 from volcomp.stages import features, linear
 from volcomp.stages.grid import padded
-from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.lstm.weights import LstmWeights
 from volcomp.stages.supports import of_runs
 
 RUNS = [*linear_fit.FIRST, (-1, -5, -4), (-2, 1, -4), (-3, -3, -4)]  # an odd number in the slice, and altogether
 
 
-def fitted_to(levels: np.ndarray, classes: int) -> linear.Weights:
+def fitted_to(levels: np.ndarray, classes: int) -> linear.LinearWeights:
     known, index, strides = padded(levels)
     return linear_fit._fitted(known, on_cpu(known), index, strides, of_runs(RUNS), classes, 1 << 12)
 
 
-def network_of(width: int) -> Weights:
+def network_of(width: int) -> LstmWeights:
     return ROW.load(models.chosen("turbo" if width < INPUTS else "fast")).without(features.SPARED)
 
 
@@ -37,7 +37,7 @@ def test_it_equals_its_definition(width: int, limit: int, classes: int) -> None:
     fitted, model = fitted_to(levels, classes), network_of(width)
     assert model.observed == width
     layout = lay_out(levels.shape, fitted)
-    work = Slab(layout, limit, fitted, model)
+    work = RowSlab(layout, limit, fitted, model)
     # Voxels that are not known yet hold what they may never be read for.
     work.known[:] = random.integers(0, limit + 1, work.known.size)
     padded_slab, fitted_to_slab = work._arrays.padded, work._stages.before.fitted
@@ -66,7 +66,7 @@ def test_rows_of_a_front_are_those_of_the_schedule() -> None:
     levels = np.random.default_rng(0).integers(0, 99, (5, 9, 7))
     fitted = fitted_to(levels, 1)
     layout = lay_out(levels.shape, fitted)
-    work = Slab(layout, 98, fitted, network_of(64))
+    work = RowSlab(layout, 98, fitted, network_of(64))
     for t, lo, hi in layout.fronts:
         ranges = [np.arange(a, b) for a, b in work._ranges(t)]
         assert sorted(layout.order.ravel()[np.concatenate(ranges)].tolist()) == [*range(lo, hi)]

@@ -16,7 +16,7 @@ from neighbourhoods import Offset, pad
 from ..constants import LANES, RADIUS
 from ..runtime.compiled import entry, part
 from ..stages.grid import Places, geometry
-from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
+from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, LinearWeights, groups_of
 from ..stages.supports import REACH, Support, named, of_runs, voxels_of
 from .normal_equations import UNIT, Equations, EquationsOf, Maker, activities, on_cpu
 
@@ -270,7 +270,7 @@ def _choose(
     return [runs[r] for r in _greedy(gram, members, len(FIRST), min(count, len(runs)))]
 
 
-def fit_by_effort(levels: np.ndarray, runs: int, effort: int, maker: Maker = on_cpu) -> Weights:
+def fit_by_effort(levels: np.ndarray, runs: int, effort: int, maker: Maker = on_cpu) -> LinearWeights:
     """Fit the linear stage to a slab [Z, Y, X], with at most `runs` runs in its support."""
     most, bits, counts = SEARCH[effort]
     known, places, (_, _, strides) = pad(levels, 0, RADIUS).reshape(-1), Places(levels.shape), geometry(levels.shape)
@@ -280,7 +280,7 @@ def fit_by_effort(levels: np.ndarray, runs: int, effort: int, maker: Maker = on_
 def fit(
     known: np.ndarray, index: np.ndarray | Places, strides: tuple[int, int], runs: int, samples: int = 1 << 18,
     counts: tuple[int, ...] = (2, 4, 8), maker: Maker = on_cpu,
-) -> Weights:  # fmt: skip
+) -> LinearWeights:  # fmt: skip
     """Fit the weights of one slab, with the support and the number of classes that cost least.
 
     known int [n]        the padded slab, flat, whole
@@ -321,7 +321,7 @@ def fit(
 def _fitted(
     known: np.ndarray, form: EquationsOf, index: np.ndarray | Places, strides: tuple[int, int], support: Support,
     classes: int, samples: int,
-) -> Weights:  # fmt: skip
+) -> LinearWeights:  # fmt: skip
     """Fit the weights of every group of a slab."""
     height = _group_height(index.shape, support)
     groups = groups_of(len(index), height, support)
@@ -339,7 +339,7 @@ def _fitted(
         thresholds[g], weights[g, :, :used], shifts[g], _ = _fit_group(
             known, form, members, flat[depth, :used], support.in_slice, classes, samples
         )
-    return Weights(support, height, thresholds, weights, shifts)
+    return LinearWeights(support, height, thresholds, weights, shifts)
 
 
 def _group_height(shape: tuple[int, ...], support: Support) -> int:

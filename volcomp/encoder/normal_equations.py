@@ -68,7 +68,7 @@ Maker = Callable[[np.ndarray], EquationsOf]  # from a slab of integers, padded a
 
 def on_cpu(known: np.ndarray) -> EquationsOf:
     """Return the `EquationsOf` of a slab on the CPU. This function is a `Maker`."""
-    return partial(OnCpu, known)
+    return partial(CpuEquations, known)
 
 
 @part
@@ -195,7 +195,7 @@ def _short_design(
             out[b, :, size:] = 0
 
 
-def _products(design: np.ndarray, importance: np.ndarray, thinning: int, scratch: sums.Scratch) -> np.ndarray:
+def _products(design: np.ndarray, importance: np.ndarray, thinning: int, scratch: sums.SumScratch) -> np.ndarray:
     """Compute `Equations.products` for one class."""
     size, whole = design.shape[1], len(scratch.rows)
     small, large = np.zeros((whole, whole), np.int64), np.zeros((whole, whole))
@@ -230,7 +230,7 @@ def _squares(design: np.ndarray) -> Any:
     return total
 
 
-class OnCpu:
+class CpuEquations:
     """The `Equations` of numba loops. All other implementations must equal them."""
 
     def __init__(self, known: np.ndarray, members: Sequence[np.ndarray], flat: np.ndarray) -> None:
@@ -242,7 +242,7 @@ class OnCpu:
                 _short_design(known, m, flat, _runs(flat.tobytes()), places, base, design)
             else:
                 _design(known, m, flat, np.empty(BLOCK, np.int32), design)
-        self._scratch = sums.Scratch.of(-(-(flat.size + 1) // sums.TILE) * sums.TILE)
+        self._scratch = sums.SumScratch.of(-(-(flat.size + 1) // sums.TILE) * sums.TILE)
         self._importance = [np.ones(m.size) for m in members]
         self._errors = [np.empty(m.size) for m in members]
 

@@ -25,7 +25,7 @@ from ..runtime.rendezvous import Rendezvous, release
 BUFFERS = 2  # groups that alternate on the device
 
 
-class Slab(Protocol):
+class ShapedSlab(Protocol):
     """A slab to encode or decode."""
 
     @property
@@ -34,7 +34,7 @@ class Slab(Protocol):
         ...
 
 
-class Stream(Slab, Protocol):
+class SymbolSlab(ShapedSlab, Protocol):
     """A slab to decode."""
 
     @property
@@ -89,8 +89,8 @@ class Steps(Protocol):
         ...
 
 
-AnySlab = TypeVar("AnySlab", bound=Slab)
-AnyStream = TypeVar("AnyStream", bound=Stream)
+AnySlab = TypeVar("AnySlab", bound=ShapedSlab)
+AnyStream = TypeVar("AnyStream", bound=SymbolSlab)
 Result = TypeVar("Result")
 Begin = Callable[[Sequence[AnyStream]], tuple[Group, Steps]]
 
@@ -155,7 +155,7 @@ def _decode(
 class _Consumers:
     """A thread per slab, which decodes the voxels of its part of every front."""
 
-    def __init__(self, slabs: Sequence[Stream], pieces: np.ndarray, host: Trace) -> None:
+    def __init__(self, slabs: Sequence[SymbolSlab], pieces: np.ndarray, host: Trace) -> None:
         self.errors: list[DamagedError | None] = [None] * len(slabs)  # complete once all threads have ended
         self._slabs, self._arrays = slabs, [tensor.numpy() for tensor in host.parts]
         self._rendezvous = Rendezvous(pieces, BUFFERS * (1 + len(slabs)))

@@ -1,6 +1,7 @@
 """The sums of the normal equations of the linear stage, on a device, for all classes of a group at once.
 
-They equal those of `encoder.normal_equations.OnCpu` bit for bit. The CPU solves the equations, in its fixed order.
+They equal those of `encoder.normal_equations.CpuEquations` bit for bit. The CPU solves the equations, in its fixed
+order.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 from ..encoder import linear_fit, normal_equations
 from ..encoder.normal_equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT
 from ..runtime.sums import PRODUCT_LIMIT
-from ..stages.linear import Weights
+from ..stages.linear import LinearWeights
 from ..stages.supports import BASE
 
 
-def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device | str) -> Weights:
+def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device | str) -> LinearWeights:
     """Fit the linear stage with the sums on a device, or on the CPU where that fails, as for lack of memory."""
     try:
         return linear_fit.fit_by_effort(levels, widest, effort, partial(on_device, torch.device(device)))
@@ -28,10 +29,10 @@ def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device | str
 
 def on_device(device: torch.device, known: np.ndarray) -> normal_equations.EquationsOf:
     """Return the `EquationsOf` of a slab on a device."""
-    return partial(OnDevice, torch.from_numpy(known).to(device))
+    return partial(DeviceEquations, torch.from_numpy(known).to(device))
 
 
-class OnDevice:
+class DeviceEquations:
     """The `Equations` of one device. Classes [c] are padded to the longest [v]; voxels beyond the end of a class
     have error 0 and importance 0."""
 

@@ -18,7 +18,7 @@ SLAB = 32  # slices
 
 
 @dataclass
-class Slab:
+class TrainingSlab:
     """A slab as the codec prepares it, with the residuals of its own linear stage."""
 
     known: np.ndarray  # int32 [n], padded, flat
@@ -32,11 +32,11 @@ class Slab:
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: np.ndarray, fitted: linear.Weights) -> Slab:
+def prepare(voxels: np.ndarray, fitted: linear.LinearWeights) -> TrainingSlab:
     """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known, index, strides = padded(voxels.astype(np.int32))
-    slab = Slab(known, known, shape, strides)
+    slab = TrainingSlab(known, known, shape, strides)
     z = np.indices(shape)[0]
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, DEPTHS - 1).astype(np.uint8).ravel()
@@ -48,7 +48,7 @@ def prepare(voxels: np.ndarray, fitted: linear.Weights) -> Slab:
     return slab
 
 
-def slabs_of(volume: np.ndarray, widest: int) -> list[Slab]:
+def slabs_of(volume: np.ndarray, widest: int) -> list[TrainingSlab]:
     """Prepare all slabs of a volume [Z, Y, X], after histogram packing of the whole volume.
 
     widest: the most runs that a support of the linear stage may have.
@@ -81,7 +81,7 @@ class Sampler:
     is zero in coding too. Slabs with fewer slices or rows than a block are left out.
     """
 
-    def __init__(self, series: list[list[Slab]], block: Block, seed: int) -> None:
+    def __init__(self, series: list[list[TrainingSlab]], block: Block, seed: int) -> None:
         deep = [[slab for slab in slabs if slab.shape[0] >= block[0] and slab.shape[1] >= block[1]] for slabs in series]
         self.series = [slabs for slabs in deep if slabs]
         self.slabs = [slab for slabs in self.series for slab in slabs]
@@ -114,7 +114,7 @@ class Sampler:
         return np.concatenate(parts)
 
 
-def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Block) -> Batch:
+def blocks_of(slab: TrainingSlab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Block) -> Batch:
     """Make the blocks of `block` slices, rows and voxels that begin at (z, y, x), int64 [B].
 
     Beyond the end of a row, its last voxel is repeated.

@@ -112,7 +112,7 @@ def _lock() -> int:
 class ByCalls:
     """Serves fronts by one Python call each, where speed does not matter."""
 
-    take: Callable[..., np.ndarray]  # the voxels of the next front, given its outputs
+    pop: Callable[..., np.ndarray]  # the voxels of the next front, given its outputs
 
     def serve(self, consumer: Consumer, voxel: np.ndarray, *outputs: np.ndarray) -> bool:
         """Serve all fronts, each on request: read the network's `outputs` for all consumers' voxels, write `voxel`.
@@ -127,7 +127,7 @@ class ByCalls:
             voxel[begin:end] = 0
             if begin < end and damage is None:
                 try:
-                    voxel[begin:end] = self.take(*(array[begin:end] for array in outputs))
+                    voxel[begin:end] = self.pop(*(array[begin:end] for array in outputs))
                 except DamagedError as error:
                     damage = error
             release(consumer.served)

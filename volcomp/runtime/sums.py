@@ -26,7 +26,7 @@ _ACROSS = 4 if vectors.units() == 16 else 2  # columns of a tile whose sums fit 
 _LANES = 2 * vectors.units()  # int16 at a time
 
 
-class Scratch(NamedTuple):
+class SumScratch(NamedTuple):
     """Scratch arrays of `add_all`, for n rows; n is a multiple of TILE.
 
     rows int32 [n, BLOCK]      values of the current columns
@@ -48,7 +48,7 @@ class Scratch(NamedTuple):
     left: np.ndarray
 
     @classmethod
-    def of(cls, n: int) -> Scratch:
+    def of(cls, n: int) -> SumScratch:
         """Allocate for n rows. Rows that are never written stay 0."""
         rows, short, real = (np.zeros((n, BLOCK), kind) for kind in (np.int32, np.int16, np.float64))
         factor, largest, kept, left = (np.empty(BLOCK, np.int32) for _ in range(4))
@@ -155,7 +155,7 @@ def _weighted(
 
 
 @part
-def _sort_out(scratch: Scratch, n: int, count: int, filled: int, far: int) -> tuple[int, int]:
+def _sort_out(scratch: SumScratch, n: int, count: int, filled: int, far: int) -> tuple[int, int]:
     """Of the `count` columns after the first `filled` in `short`, move those with large values to `real`, after its
     first `far`. Returns the new numbers of columns in each."""
     keep, leave = 0, 0
@@ -178,7 +178,7 @@ def _sort_out(scratch: Scratch, n: int, count: int, filled: int, far: int) -> tu
 
 @entry
 def add_all(
-    design: np.ndarray, importance: np.ndarray, thinning: int, scratch: Scratch, small: np.ndarray, large: np.ndarray
+    design: np.ndarray, importance: np.ndarray, thinning: int, scratch: SumScratch, small: np.ndarray, large: np.ndarray
 ) -> None:
     """Add the products of every `thinning`th voxel of blocks of rows.
 

@@ -100,7 +100,7 @@ class Tables:
         return np.array([table[-1] for table in self._counts], np.uint32)
 
 
-class Scratch(NamedTuple):
+class EncoderScratch(NamedTuple):
     """The scratch of an encoder.
 
     words uint32          output
@@ -115,7 +115,7 @@ class Scratch(NamedTuple):
     own: np.ndarray
 
     @classmethod
-    def of(cls, symbols: int, tables: int, sizes: np.ndarray) -> Scratch:
+    def of(cls, symbols: int, tables: int, sizes: np.ndarray) -> EncoderScratch:
         """Allocate scratch for a number of symbols and of tables, and for fronts of the given sizes."""
         longest = int(sizes.max())
         order, own = np.empty(longest, np.int32), np.empty(longest, np.uint16)
@@ -155,7 +155,7 @@ def push(words: np.ndarray, state: Any, count: Any, begin: Any, end: Any) -> tup
 
 @part
 def push_flags(
-    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, scratch: Scratch, state: Any, count: Any
+    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, scratch: EncoderScratch, state: Any, count: Any
 ) -> tuple[Any, Any]:
     """Push the flags of a front in reverse, by table; returns the same as `push`.
 
@@ -183,7 +183,7 @@ def flush(words: np.ndarray, state: Any, count: Any) -> Any:
 @entry
 def _encode(
     flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
-    quantiles: Quantiles, scratch: Scratch,
+    quantiles: Quantiles, scratch: EncoderScratch,
 ) -> int:  # fmt: skip
     """Push everything in reverse; returns the number of words."""
     words, place, order, own = scratch
@@ -216,11 +216,13 @@ def encode(
     settled bool [v]          whether the flag is yes, so that no token follows
     table, token uint16 [v]   of the voxels that are not settled
     """
-    scratch = Scratch.of(int(np.count_nonzero(flag) + np.count_nonzero(~settled)), tables.quantiles.first.size, sizes)
+    scratch = EncoderScratch.of(
+        int(np.count_nonzero(flag) + np.count_nonzero(~settled)), tables.quantiles.first.size, sizes
+    )
     return scratch.words[: _encode(flag, settled, table, token, sizes, tables.quantiles, scratch)].copy()
 
 
-class Stream(NamedTuple):
+class AnsStream(NamedTuple):
     """The words of a slab that is being decoded, and the scratch of its decoder.
 
     words uint32 [n]        popped from the end
@@ -235,7 +237,7 @@ class Stream(NamedTuple):
     order: np.ndarray
 
 
-def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
+def stream(tables: Tables, words: np.ndarray, longest: int) -> AnsStream:
     """Open words uint32 that `encode` returned, for fronts of at most `longest` voxels.
 
     Raises DamagedError if no encoder can have written them.
@@ -247,11 +249,11 @@ def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
         left -= 1
         state = state << 32 | int(words[left])
     place = np.empty(tables.quantiles.first.size, np.int32)
-    return Stream(words, np.array([state, left], np.uint64), place, np.empty(longest, np.int32))
+    return AnsStream(words, np.array([state, left], np.uint64), place, np.empty(longest, np.int32))
 
 
 @entry
-def pop(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
+def pop(stream: AnsStream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
     """Pop the next symbols of a front into token uint16 [v], given the tables uint16 [v] of its voxels.
 
     A voxel of table 0 has no symbol; its token does not change. Any words decode to some symbols of these tables.
@@ -276,7 +278,7 @@ def pop(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarr
     stream.state[0], stream.state[1] = state, left
 
 
-def finish(stream: Stream) -> None:
+def finish(stream: AnsStream) -> None:
     """Raise DamagedError unless all that the encoder pushed has been popped, and nothing more."""
     if stream.state.any():
         raise DamagedError("the entropy-coded part of a slab holds more than its voxels")

@@ -16,7 +16,7 @@ import numpy as np
 from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
 from . import symbols
-from .ans import FLAGS, PRECISION, Quantiles, Scratch, Stream, Tables, flush, push, push_flags
+from .ans import FLAGS, PRECISION, AnsStream, EncoderScratch, Quantiles, Tables, flush, push, push_flags
 from .level_factors import Weighing, weigh
 from .symbols import RawBits, Voxels
 
@@ -35,7 +35,12 @@ def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
 
 @entry
 def _encode(
-    voxels: Voxels, flag: np.ndarray, sizes: np.ndarray, quantiles: Quantiles, weighing: Weighing, scratch: Scratch
+    voxels: Voxels,
+    flag: np.ndarray,
+    sizes: np.ndarray,
+    quantiles: Quantiles,
+    weighing: Weighing,
+    scratch: EncoderScratch,
 ) -> int:
     """Push everything in reverse; returns the number of words."""
     voxel, mean, classes, settled = voxels
@@ -85,7 +90,7 @@ def encode(
     """
     escapes = np.zeros(voxels.voxel.size, bool)
     count = int(np.count_nonzero(flag)) + _count(voxels, escapes)
-    scratch = Scratch.of(count, FLAGS, sizes)
+    scratch = EncoderScratch.of(count, FLAGS, sizes)
     used = _encode(voxels, flag, sizes, tables.quantiles, weighing, scratch)
     return scratch.words[:used].copy(), _raw(voxels.voxel[escapes], bits)
 
@@ -123,7 +128,7 @@ def _pop_symbol(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) 
 
 
 @entry
-def pop(voxels: Voxels, stream: Stream, weighing: Weighing, raw: RawBits, position: int) -> int:
+def pop(voxels: Voxels, stream: AnsStream, weighing: Weighing, raw: RawBits, position: int) -> int:
     """Pop the voxels of a front that are not settled, into `voxels.voxel`.
 
     Returns the position in the raw bits after them, or −1 if the raw bits end too soon or a voxel lies outside

@@ -35,7 +35,7 @@ COARSE = 16  # added to the code of a support if weights have shifts; up to vers
 SHIFT_LIMIT = 10
 
 
-class Weights(NamedTuple):
+class LinearWeights(NamedTuple):
     """The parameters that the encoder sends for one slab.
 
     support
@@ -83,7 +83,7 @@ class Fitted(NamedTuple):
     limit: int
 
 
-def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
+def ready(weights: LinearWeights, strides: tuple[int, int], limit: int) -> Fitted:
     """Prepare weights for `predict`, for levels 0 … limit in a padded slab with these element strides (slice, row)."""
     s = weights.support
     begins, lane = _in_pairs(*runs(s.offsets))
@@ -194,7 +194,7 @@ def _rounded(weights: np.ndarray, shift: int) -> np.ndarray:
     return (weights + (1 << shift >> 1)) >> shift
 
 
-def to_bytes(fitted: Weights) -> bytes:
+def to_bytes(fitted: LinearWeights) -> bytes:
     """Serialise the linear stage for the payload of a slab."""
     support = fitted.support
     head = bytes([support.code + COARSE]) + support.to_bytes() + bytes([fitted.height, fitted.weights.shape[1]])
@@ -210,7 +210,7 @@ def to_bytes(fitted: Weights) -> bytes:
     return head + b"".join(string(rice.encode(listed)) for listed in lists)
 
 
-def from_bytes(reader: Cursor, depth: int) -> Weights:
+def from_bytes(reader: Cursor, depth: int) -> LinearWeights:
     """Read the linear stage of a slab of `depth` slices; DamagedError if no encoder can have written it."""
     (code,) = reader.take(1)
     coarse, code = divmod(code, COARSE)
@@ -235,4 +235,4 @@ def from_bytes(reader: Cursor, depth: int) -> Weights:
         weights[g, c, : used[g]] = (step + _rounded(before, shift)) << shift
     if np.abs(weights).max() > WEIGHT_LIMIT:
         raise DamagedError(f"its linear stage has weights beyond ±{WEIGHT_LIMIT}")
-    return Weights(support, height, thresholds, weights.astype(np.int16), shifts.astype(np.uint8))
+    return LinearWeights(support, height, thresholds, weights.astype(np.int16), shifts.astype(np.uint8))

@@ -104,7 +104,7 @@ def _activity_weights() -> np.ndarray:
     return weights
 
 
-class Neighbours(NamedTuple):
+class FullNeighbours(NamedTuple):
     """Where `look` reads the neighbours of a voxel, for a network that sees all inputs.
 
     plain                        for the loops without vector instructions
@@ -132,12 +132,12 @@ class Fixed(NamedTuple):
     """What `look` needs that stays the same for all voxels of a slab: the weights, and where neighbours lie."""
 
     fitted: linear.Fitted
-    neighbours: Neighbours | NarrowNeighbours
+    neighbours: FullNeighbours | NarrowNeighbours
 
 
-def neighbours(strides: tuple[int, int], width: int) -> Neighbours | NarrowNeighbours:
+def neighbours(strides: tuple[int, int], width: int) -> FullNeighbours | NarrowNeighbours:
     """Return the neighbours in a padded slab with these element strides (slice, row), for a network of this width."""
-    sight, kind = (FULL, Neighbours) if width == FULL.width else (LESS, NarrowNeighbours)
+    sight, kind = (FULL, FullNeighbours) if width == FULL.width else (LESS, NarrowNeighbours)
     rows = 2 * flat(sight.level_rows, strides), 4 * flat(sight.error_rows, strides)
     return kind(features.neighbours(strides), *rows, _activity_weights())
 
@@ -423,7 +423,7 @@ def _field(named_tuple: Any, name: str) -> Any:
 @overload(look)
 def _look_as(rows: Any, slab: Any, fixed: Any, state: Any, inputs: Any, scratch: Any) -> Any:
     fitted, neighbours = (_field(fixed, name) for name in Fixed._fields)
-    sees_all = neighbours.instance_class is Neighbours
+    sees_all = neighbours.instance_class is FullNeighbours
     if _field(slab, "known").dtype == types.int16 and _field(fitted, "weights").dtype == types.int16:
         return _vector_all if sees_all else _vector_fewer
     return _plain_all if sees_all else _plain_fewer

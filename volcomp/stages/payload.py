@@ -1,7 +1,7 @@
 """The payload of a slab: flags of the peak, symbols, raw bits, and the side information for them.
 
-`write` and `Reader` mirror each other. A front begins with all its flags. The symbols of all voxels that no flag has
-settled follow. Both come table by table, those of one table in the order of the voxels. In slabs with level factors
+`write` and `SymbolReader` mirror each other. A front begins with all its flags. The symbols of all voxels that no flag
+has settled follow. Both come table by table, those of one table in the order of the voxels. In slabs with level factors
 every voxel has a table of its own, and the symbols follow voxel by voxel (`ans_by_voxel.py`).
 """
 
@@ -173,7 +173,7 @@ class _Slab(NamedTuple):
     corrections: np.ndarray
     codes: np.ndarray
     peak: int
-    stream: ans.Stream
+    stream: ans.AnsStream
     quantiles: ans.Quantiles
     raw: symbols.RawBits
     scratch: _Scratch
@@ -240,7 +240,7 @@ def _serve(
     return True, position
 
 
-class Reader:
+class SymbolReader:
     """Decodes a payload that `write` wrote, front by front.
 
     peak       the grey level that contexts refer to, or None
@@ -268,8 +268,8 @@ class Reader:
         raw = symbols.RawBits(np.frombuffer(data.rest(), np.uint8), limit, limit.bit_length())
         self._slab = _Slab(corrections, codes, self.peak or 0, stream, tables.quantiles, raw, scratch)
 
-    def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Decode the voxels int32 [v] of the next front, a view that is valid until the next call.
+    def pop(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Pop the voxels int32 [v] of the next front, a view that is valid until the next call.
 
         Contexts are needed where `peak` is not None.
         """

@@ -4,7 +4,7 @@ It is side information of a few hundred bytes, or of several thousand where ever
 layers, each optional. *Gains* multiply whole rows and columns of the weights; these few hundred numbers achieve most of
 what fine-tuning can. Weights and biases of the head are sent as differences. Single weights are sent as differences as
 well, by an adaptive binary coder, because most do not change. All numbers are integers, so a fine-tuned model is as
-exact as a released one, and `Weights` proves for it as well that no sum can overflow.
+exact as a released one, and `LstmWeights` proves for it as well that no sum can overflow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import DamagedError
 from ..runtime.compiled import entry
 from ..wire import rice
 from ..wire.cursor import Cursor, string
-from .lstm.weights import Weights
+from .lstm.weights import LstmWeights
 
 GAIN_BITS = 6  # a gain of 64 is 1.0; the file holds its difference to 64
 GAIN_LIMIT = 32  # gains are 1/2 to 3/2
@@ -49,7 +49,7 @@ def gained(weights: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     return np.clip((product + one * one // 2) >> (2 * GAIN_BITS), -WEIGHT_LIMIT, WEIGHT_LIMIT)
 
 
-def apply(released: Weights, d: WeightDelta) -> Weights:
+def apply(released: LstmWeights, d: WeightDelta) -> LstmWeights:
     """Return the fine-tuned model; DamagedError if it is not sound."""
     if max(np.abs(d.rows).max(), np.abs(d.columns).max()) > GAIN_LIMIT:
         raise DamagedError(f"the fitted model has gains that differ from 1 by more than {GAIN_LIMIT}/{1 << GAIN_BITS}")
@@ -73,7 +73,7 @@ def to_bytes(d: WeightDelta) -> bytes:
     return b"".join(lists) + (_encode(d.weights) if d.weights.any() else b"")
 
 
-def from_bytes(data: bytes, released: Weights) -> WeightDelta:
+def from_bytes(data: bytes, released: LstmWeights) -> WeightDelta:
     """Read a delta to the given released model; DamagedError if no encoder can have written it."""
     reader = Cursor(data, "the fitted model")
     rows, columns = released.weights.shape

@@ -16,7 +16,7 @@ BASE, ACTIVITY, PEAK = 1, 2, 4
 assert INPUTS == LANES
 
 
-class Lanes(NamedTuple):
+class InputLanes(NamedTuple):
     """Lanes, the same in every slab; int32 each.
 
     seen [4, LANES]            slices back, dy, dx and roles of LEVELS, then of RESIDUALS
@@ -29,7 +29,7 @@ class Lanes(NamedTuple):
     scales: np.ndarray
 
 
-def lanes() -> Lanes:
+def lanes() -> InputLanes:
     """Make the lanes. The first four of LEVELS are the linear stage's base; some of LEVELS make its activity."""
     seen = np.zeros((4, LANES), np.int32)
     offsets = (*features.LEVELS, *features.RESIDUALS)
@@ -42,4 +42,4 @@ def lanes() -> Lanes:
     active = np.zeros((5, ACTIVE_LANES), np.int32)
     active[:3, : len(features.ACTIVE)] = np.array(features.ACTIVE).T * np.array([[-1], [1], [1]])
     active[3:, : len(features.ACTIVE)] = features.ACTIVITY_WEIGHTS
-    return Lanes(seen, active, np.stack([features.SCALES, features.RECIPROCALS, features.BOUNDS]).astype(np.int32))
+    return InputLanes(seen, active, np.stack([features.SCALES, features.RECIPROCALS, features.BOUNDS]).astype(np.int32))

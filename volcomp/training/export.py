@@ -14,8 +14,8 @@ from ..learn.head import BIAS_ORIGIN, HEAD_UNIT
 from ..learn.row_lstm import quantise
 from ..stages import symbols
 from ..stages.lstm import learning
-from ..stages.lstm.weights import Weights, head_limit
-from .model import Trainee
+from ..stages.lstm.weights import LstmWeights, head_limit
+from .model import RowTrainee
 
 RATE = 0.015  # at which the head learns during coding
 RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
@@ -66,7 +66,7 @@ def metric(covariance: np.ndarray, rate: float) -> np.ndarray:
         ridge *= 2
 
 
-def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
+def integers(trainee: RowTrainee, covariance: np.ndarray) -> LstmWeights:
     """Make the integers of a model.
 
     covariance float64 [n, n]: the mean of xxᵀ over what the head sees in training.
@@ -78,7 +78,7 @@ def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
     head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).clip(-limit, limit).astype(np.int16)
     counts = [table(trainee.shape, k) for k in range(symbols.TABLES)]
     sizes = np.array([len(c) for c in counts], np.int64)
-    return Weights(
+    return LstmWeights(
         trainee.name, weights.numpy(), shift.numpy(), head, bias, np.concatenate(counts), sizes, slopes(trainee.shape),
         _blinded(metric(covariance, RATE), trainee.blind),
     )  # fmt: skip
@@ -91,7 +91,7 @@ def _blinded(metric: np.ndarray, blind: slice) -> np.ndarray:
     return metric
 
 
-def covariance(trainee: Trainee, batches: Iterable[np.ndarray]) -> np.ndarray:
+def covariance(trainee: RowTrainee, batches: Iterable[np.ndarray]) -> np.ndarray:
     """Compute the covariance for `integers` from batches of inputs int8 [T, Z, Y, B, INPUTS]."""
     total, count = np.zeros((len(trainee.head), len(trainee.head))), 0
     for inputs in batches:
@@ -101,6 +101,6 @@ def covariance(trainee: Trainee, batches: Iterable[np.ndarray]) -> np.ndarray:
     return total / count
 
 
-def write(trainee: Trainee, batches: Iterable[np.ndarray], path: pathlib.Path) -> None:
+def write(trainee: RowTrainee, batches: Iterable[np.ndarray], path: pathlib.Path) -> None:
     """Write the released model as .npz."""
     integers(trainee, covariance(trainee, batches)).save(path)

@@ -34,7 +34,7 @@ class Part(NamedTuple):
 
     layout: Layout
     limit: int
-    stage: linear.Weights
+    stage: linear.LinearWeights
     candidate: int | None
     excluded: int | None
 

@@ -12,7 +12,7 @@ from ...runtime.products import Maker, Product, use_exact
 from ...stages.lstm.cell import next_cell
 from . import reference
 from .reference import GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_SHIFT, rank_of, value_of
-from .weights import SIGMOID_STEPS, UNITS, Weights
+from .weights import SIGMOID_STEPS, UNITS, PaperWeights
 
 CHUNK = 256  # rows at a time: their accumulators, of both halves, take 1 MB and stay in a second-level cache
 
@@ -81,10 +81,10 @@ def _advance(value: np.ndarray, gates: _Gates, state: _State) -> None:
             hidden[v, j], halves[v, j], halves[rows + v, j] = h, top, _i(h - _i(top << _i(8)))
 
 
-class Network(reference.Network):
-    """A network that equals `reference.Network` bit for bit, and is much faster."""
+class CpuPaperLstm(reference.ReferencePaperLstm):
+    """A network that equals `reference.ReferencePaperLstm` bit for bit, and is much faster."""
 
-    def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
+    def __init__(self, weights: PaperWeights, make_product: Maker | None = None) -> None:
         super().__init__(weights)
         right = weights.sigmoid.astype(np.int32)
         table = np.concatenate([GATE_ONE - right[:0:-1], right]).astype(np.int16)
@@ -94,7 +94,7 @@ class Network(reference.Network):
         use_exact(weights.recurrent, make_product, self._use, weights.name)
 
     def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:
-        """Predict ranks; see `reference.Network.predict`."""
+        """Predict ranks; see `reference.ReferencePaperLstm.predict`."""
         output = np.empty(len(ranks), np.int64)
         for a in range(0, len(ranks), CHUNK):
             self._outputs(value_of(ranks[a : a + CHUNK].T, limit), output[a : a + CHUNK])

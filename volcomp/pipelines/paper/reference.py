@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .weights import BIAS_BITS, OUTPUT_BITS, SIGMOID_STEPS, UNITS, Weights
+from .weights import BIAS_BITS, OUTPUT_BITS, SIGMOID_STEPS, UNITS, PaperWeights
 
 VALUE_BITS = 14
 GATE_ONE = 1 << 15
@@ -31,10 +31,10 @@ def rank_of(output: np.ndarray, limit: int) -> np.ndarray:
     return np.clip((output * limit + one * limit + one) >> (OUTPUT_BITS + 1), 0, limit).astype(np.int32)
 
 
-class Network:
+class ReferencePaperLstm:
     """The reference backend, and the base class of all others."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: PaperWeights) -> None:
         self.weights = weights
 
     def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:

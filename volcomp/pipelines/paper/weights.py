@@ -29,7 +29,7 @@ TYPES = {
 
 
 @dataclass(frozen=True)
-class Weights:
+class PaperWeights:
     """The integers of a model. The order of the gates is input, forget, output, candidate. All numbers of the candidate
     are doubled, because tanh z = 2σ(2z) − 1 and there is only one table, of σ.
 
@@ -93,11 +93,11 @@ class Weights:
         temporary.replace(path)
 
 
-def load(path: Path, name: str) -> Weights:
+def load(path: Path, name: str) -> PaperWeights:
     """Read a model written by `save`. Raises DamagedError where it is not valid."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Weights(name, **{field: arrays[field] for field in TYPES})
+            return PaperWeights(name, **{field: arrays[field] for field in TYPES})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"model {name} at {path.name} cannot be read: {error}; reinstall volcomp") from error
 
@@ -105,7 +105,7 @@ def load(path: Path, name: str) -> Weights:
 def from_real(
     name: str, neighbourhood: Neighbourhood, recurrent: np.ndarray, entrance: np.ndarray, bias: np.ndarray,
     head: np.ndarray, head_bias: float,
-) -> Weights:  # fmt: skip
+) -> PaperWeights:  # fmt: skip
     """Round a trained network, as torch has it: gates in the order i, f, g, o, `recurrent` float64 [512, 128],
     `entrance` and `bias` [512], `head` [128].
 
@@ -119,7 +119,7 @@ def from_real(
     shift = np.clip(np.floor(np.log2(WEIGHT_LIMIT / largest)), 0, SHIFT_LIMIT)
     halves = 2.0 ** (BIAS_BITS - 10)  # of the two shifts that bring a gate to 1/1024, together
     limit = 1 << 30
-    return Weights(
+    return PaperWeights(
         name,
         np.array(in_order(neighbourhood), np.int8).reshape(-1, 3),
         np.clip(np.rint(matrix * 2**shift), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8),

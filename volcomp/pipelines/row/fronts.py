@@ -17,7 +17,7 @@ from ...stages import features, linear_inputs, peak, symbols
 from ...stages.grid import PaddedSlab
 from ...stages.linear_inputs import Rows, RowScratch, look
 from ...stages.lstm import learning, vector
-from ...stages.lstm.state import AHEAD, Arrays
+from ...stages.lstm.state import AHEAD, StateArrays
 
 
 class Grid(NamedTuple):
@@ -43,7 +43,7 @@ class Grid(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The outputs of `Slab.predict` for every row [r], in the order of coding.
+    """The outputs of `RowSlab.predict` for every row [r], in the order of coding.
 
     mean int32, classes uint8
     context uint8           of the flags of the candidate, if there is one
@@ -90,7 +90,7 @@ def _rows(t: int, z: int, first: int, past: int, grid: Grid) -> Rows:
 
 
 @part
-def _read_passed(t: int, z: int, lo: int, hi: int, grid: Grid, state: Arrays) -> None:
+def _read_passed(t: int, z: int, lo: int, hi: int, grid: Grid, state: StateArrays) -> None:
     """Copy the hidden outputs that neighbouring rows have passed on into the inputs of rows lo … hi-1 of slice z.
 
     First come those of the row above, then those of the same row in the slice before, both from AHEAD voxels further
@@ -113,7 +113,7 @@ def _read_passed(t: int, z: int, lo: int, hi: int, grid: Grid, state: Arrays) ->
 
 
 @part
-def _pass_on(t: int, lo: int, hi: int, state: Arrays) -> None:
+def _pass_on(t: int, lo: int, hi: int, state: StateArrays) -> None:
     """Store the hidden outputs that rows lo … hi-1 pass on, which are the first ones, in words of eight."""
     passed, inputs = state.passed, state.words
     times, _, words = passed.shape
@@ -125,7 +125,7 @@ def _pass_on(t: int, lo: int, hi: int, state: Arrays) -> None:
 
 
 @part
-def _mean_and_class(lo: int, hi: int, scratch: RowScratch, state: Arrays, limit: int) -> None:
+def _mean_and_class(lo: int, hi: int, scratch: RowScratch, state: StateArrays, limit: int) -> None:
     """Write means and classes of rows lo … hi-1 to `scratch`, from the linear stage and from the network."""
     for v in range(lo, hi):
         k = scratch.scale[v]
@@ -149,7 +149,7 @@ def _write_outputs(rows: Rows, slab: SlabArrays, outputs: Outputs) -> None:
 
 
 @entry
-def look_at(t: int, slab: SlabArrays, stages: Stages, state: Arrays, scratch: np.ndarray) -> None:
+def look_at(t: int, slab: SlabArrays, stages: Stages, state: StateArrays, scratch: np.ndarray) -> None:
     """Run the stages before the network for a front: linear stage, features, and what neighbouring rows passed on."""
     grid = slab.grid
     for z in range(grid.depth):
@@ -162,7 +162,7 @@ def look_at(t: int, slab: SlabArrays, stages: Stages, state: Arrays, scratch: np
 
 
 @entry
-def conclude(t: int, slab: SlabArrays, stages: Stages, state: Arrays) -> None:
+def conclude(t: int, slab: SlabArrays, stages: Stages, state: StateArrays) -> None:
     """Run the stages after the network for a front: means, classes and contexts."""
     grid = slab.grid
     for z in range(grid.depth):
@@ -176,11 +176,11 @@ def conclude(t: int, slab: SlabArrays, stages: Stages, state: Arrays) -> None:
 
 @entry
 def predict(
-    t: int, part: tuple[int, int], slab: SlabArrays, stages: Stages, state: Arrays, packed: vector.Packed,
+    t: int, part: tuple[int, int], slab: SlabArrays, stages: Stages, state: StateArrays, packed: vector.Packed,
     scratch: np.ndarray,
 ) -> None:  # fmt: skip
-    """Run all of `Slab.predict`, with the network in vector instructions, for part of a front: from its first voxel to
-    the one before the second, counted slice by slice."""
+    """Run all of `RowSlab.predict`, with the network in vector instructions, for part of a front: from the first of the
+    two numbers of voxels to the one before the second, counted slice by slice."""
     grid, (begin, end) = slab.grid, part
     seen = 0
     for z in range(grid.depth):
@@ -201,7 +201,7 @@ def predict(
 
 @entry
 def perceive(t: int, front: int, slab: SlabArrays, voxel: np.ndarray, excluded: int) -> None:
-    """Run `Slab.perceive` without learning: write the voxels int32 [v] of a front, their errors relative to mean and
+    """Run `RowSlab.perceive` without learning: write the voxels int32 [v] of a front, their errors relative to mean and
     prediction, and the margins at the ends of rows (`neighbourhoods.borders`). `front` is the number of its first row
     in the order of coding."""
     grid, (known, error), scratch = slab
@@ -230,9 +230,9 @@ def perceive(t: int, front: int, slab: SlabArrays, voxel: np.ndarray, excluded: 
 
 @entry
 def perceive_and_learn(
-    t: int, front: int, slab: SlabArrays, voxel: np.ndarray, excluded: int, state: Arrays, rule: learning.Rule
+    t: int, front: int, slab: SlabArrays, voxel: np.ndarray, excluded: int, state: StateArrays, rule: learning.Rule
 ) -> None:
-    """Run all of `Slab.perceive`, learning included, for the `cpu` backend."""
+    """Run all of `RowSlab.perceive`, learning included, for the `cpu` backend."""
     perceive(t, front, slab, voxel, excluded)
     if rule.metric.shape[0]:
         grid, scratch = slab.grid, slab.scratch

@@ -23,12 +23,12 @@ from ...stages.histogram_packing import level_type
 from ...stages.linear_inputs import Fixed, RowScratch, neighbours, scratch_for
 from ...stages.lstm import cpu, learning, vector
 from ...stages.lstm.state import State
-from ...stages.lstm.weights import Weights
+from ...stages.lstm.weights import LstmWeights
 from . import fronts
 
 
-class Network(Protocol):
-    """The methods of a backend; `lstm.reference.Network` defines their results."""
+class LstmBackend(Protocol):
+    """The methods of a backend; `lstm.reference.ReferenceLstm` defines their results."""
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]: ...
 
@@ -79,7 +79,7 @@ class Layout(NamedTuple):
     span: int
 
 
-def lay_out(shape: tuple[int, int, int], stage: linear.Weights) -> Layout:
+def lay_out(shape: tuple[int, int, int], stage: linear.LinearWeights) -> Layout:
     """Compute the layout of a slab [Z, Y, X]. The support of its linear stage determines the schedule."""
     size, origin, strides = geometry(shape)
     seen = {*stage.support.offsets, *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
@@ -105,7 +105,7 @@ def lay_out(shape: tuple[int, int, int], stage: linear.Weights) -> Layout:
     return Layout(shape, size, strides, lags, ordered, order[:-1, :-1], fronts, schedule.c + 1)
 
 
-class Slab:
+class RowSlab:
     """One slab [Z, Y, X] of grey levels 0 … limit while it is coded.
 
     known [n]          the padded slab, flat: the grey levels that have been coded
@@ -115,7 +115,7 @@ class Slab:
     """
 
     def __init__(
-        self, layout: Layout, limit: int, stage: linear.Weights, model: Weights, candidate: int | None = None
+        self, layout: Layout, limit: int, stage: linear.LinearWeights, model: LstmWeights, candidate: int | None = None
     ) -> None:
         self.shape, self.limit = layout.shape, limit
         self.strides, self._rows = layout.strides, layout.rows
@@ -139,15 +139,15 @@ class Slab:
         self._state = State(model, count, layout.span)
         self._scratch = max(scratch_for(fitted), vector.scratch_for(self._state.inputs.shape[1]))
 
-    def is_shared(self, network: Network) -> bool:
+    def is_shared(self, network: LstmBackend) -> bool:
         """Return whether several threads may predict parts of a front at once."""
-        return isinstance(network, cpu.Network) and network.packed is not None
+        return isinstance(network, cpu.CpuLstm) and network.packed is not None
 
-    def predict(self, network: Network, t: int, begin: int = 0, end: int = 1 << 62) -> None:
+    def predict(self, network: LstmBackend, t: int, begin: int = 0, end: int = 1 << 62) -> None:
         """Compute `mean`, `classes` and `context` of the rows that have a voxel at time t. If `is_shared(network)`, do
         so only for the voxels begin … end-1 of the front, counted slice by slice."""
         scratch = np.empty(self._scratch, np.int64)
-        if isinstance(network, cpu.Network) and network.packed is not None:
+        if isinstance(network, cpu.CpuLstm) and network.packed is not None:
             fronts.predict(t, (begin, end), self._arrays, self._stages, self._state.arrays, network.packed, scratch)
             return
         fronts.look_at(t, self._arrays, self._stages, self._state.arrays, scratch)
@@ -162,11 +162,11 @@ class Slab:
         found = [(z * height, fronts.rows_at(t, z, self._arrays.grid)) for z in range(self.shape[0])]
         return [(first + a, first + b) for first, (a, b) in found if a < b]
 
-    def perceive(self, network: Network, t: int, lo: int, voxel: np.ndarray, excluded: int | None) -> None:
+    def perceive(self, network: LstmBackend, t: int, lo: int, voxel: np.ndarray, excluded: int | None) -> None:
         """Write the voxels int32 [v] of the front at time t, which begins with row number lo and which `predict` has
         just computed, and train the head of the network on all voxels except those of the grey level `excluded`."""
         arguments = (t, lo, self._arrays, voxel, -1 if excluded is None else excluded)
-        if isinstance(network, cpu.Network):
+        if isinstance(network, cpu.CpuLstm):
             fronts.perceive_and_learn(*arguments, self._state.arrays, network.rule)
             return
         scratch = self._arrays.scratch

@@ -13,15 +13,17 @@ from ...constants import CLASSES
 from ...runtime.compiled import REORDERED, entry
 from ...runtime.products import FAULTS, Maker, Product, use_exact
 from . import cell, learning, reference, vector
-from .state import Arrays, State
-from .weights import Weights
+from .state import State, StateArrays
+from .weights import LstmWeights
 
 CHUNK_BYTES = 1 << 19  # accumulators at a time: they fit into a 2 MB second-level cache beside all that the rows read
 CACHE_LINE = 64  # bytes
 
 
 @entry(fastmath=REORDERED)
-def _advance(lo: int, hi: int, accumulator: np.ndarray, shift: np.ndarray, bias: np.ndarray, state: Arrays) -> None:
+def _advance(
+    lo: int, hi: int, accumulator: np.ndarray, shift: np.ndarray, bias: np.ndarray, state: StateArrays
+) -> None:
     """Compute cell, hidden output and the two outputs of the head for rows lo … hi-1, after the matrix product.
 
     `accumulator` is int32 [≥ hi - lo, 4h]; `shift` and `bias` are those of the weights. The head's sums stay below
@@ -54,10 +56,10 @@ def _accumulators(rows: int, columns: int) -> np.ndarray:
     return memory[begin : begin + size].view(np.int32).reshape(rows, columns)
 
 
-class Network:
-    """A faster network that equals `reference.Network` bit for bit."""
+class CpuLstm:
+    """A faster network that equals `reference.ReferenceLstm` bit for bit."""
 
-    def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
+    def __init__(self, weights: LstmWeights, make_product: Maker | None = None) -> None:
         self.weights = weights
         self.rule = learning.Rule(weights.metric.astype(np.float64), weights.slopes, weights.unseen, weights.head_limit)
         self.packed = vector.pack(weights) if make_product is None and vector.fits(weights) else None
@@ -78,7 +80,7 @@ class Network:
         return "vector" if self.packed is not None else self._product.__qualname__.partition(".")[0]
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
-        """Advance rows lo … hi-1 by one voxel; see `reference.Network.step`."""
+        """Advance rows lo … hi-1 by one voxel; see `reference.ReferenceLstm.step`."""
         w = self.weights
         if self.packed is not None:
             scratch = np.empty(vector.scratch_for(state.inputs.shape[1]), np.int64)
@@ -95,7 +97,7 @@ class Network:
         return state.offset[lo:hi], state.octaves[lo:hi]
 
     def learn(self, state: State, lo: int, hi: int, error: np.ndarray, classes: np.ndarray) -> None:
-        """Let the head learn from the voxels of rows lo … hi-1; see `reference.Network.learn`."""
+        """Let the head learn from the voxels of rows lo … hi-1; see `reference.ReferenceLstm.learn`."""
         if self.weights.learns:
             head = state.arrays.head
             learning.collect(lo, hi, state.inputs, error, classes, self.rule, head)
@@ -110,7 +112,7 @@ class Network:
         """Raise RuntimeError unless a few steps, with extreme inputs among them, equal those of the reference."""
         random = np.random.default_rng(0)
         own, expected = State(self.weights, 40), State(self.weights, 40)
-        definition = reference.Network(self.weights)
+        definition = reference.ReferenceLstm(self.weights)
         for _ in range(3):
             x: Any = random.integers(-127, 128, (40, self.weights.inputs), dtype=np.int8)
             x[0], x[1] = 127, np.where(self.weights.weights[: self.weights.inputs, 0] > 0, 127, -127)

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import learning
 from .state import State
-from .weights import Weights
+from .weights import LstmWeights
 
 
 def shifted(value: np.ndarray, bits: int) -> np.ndarray:
@@ -26,10 +26,10 @@ def tanh(z: np.ndarray) -> np.ndarray:
     return 32 * z - ((z * abs(z)) >> 7)
 
 
-class Network:
-    """The network of the backend `reference`; `cpu.Network` is the fast one."""
+class ReferenceLstm:
+    """The network of the backend `reference`; `cpu.CpuLstm` is the fast one."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: LstmWeights) -> None:
         self.weights = weights
 
     def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:

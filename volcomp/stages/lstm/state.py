@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from . import learning
-from .weights import Weights
+from .weights import LstmWeights
 
 # A voxel gets the hidden outputs that neighbouring rows had this many voxels further right. The features look equally
 # far, so this delays no schedule.
 AHEAD = 2
 
 
-class Arrays(NamedTuple):
+class StateArrays(NamedTuple):
     """The arrays of a `State`, and how many inputs are observed (`LstmWeights.observed`), for compiled loops."""
 
     inputs: np.ndarray
@@ -40,7 +40,7 @@ class State:
     head, exact, slope, count       `weights`, `exact`, `slope` and `collected` of `learning.Head`
     """
 
-    def __init__(self, weights: Weights, rows: int, times: int = 1) -> None:
+    def __init__(self, weights: LstmWeights, rows: int, times: int = 1) -> None:
         self.inputs = np.zeros((rows, weights.inputs + weights.hidden), np.int8)
         self.hidden = self.inputs[:, weights.inputs :]
         self.passed = np.zeros((times, rows, weights.shared // 8), np.int64)
@@ -54,6 +54,6 @@ class State:
         scratch = np.zeros(weights.head.shape, np.int32), np.zeros(weights.head.shape[1])
         head = learning.Head(self.head, self.exact, self.slope, self.count, *scratch)
         # All arrays, for compiled loops.
-        self.arrays = Arrays(
+        self.arrays = StateArrays(
             self.inputs, self.passed, self.words, self.cell, self.offset, self.octaves, head, weights.observed
         )

@@ -21,8 +21,8 @@ from ...runtime.products import ROWS, Tiles, sums_of, tiles
 from ...runtime.scalars import larger, smaller
 from ...runtime.vectors import I8, I16, I32, I64, Lanes, load, store
 from .cell import CELL_LIMIT, OUTPUT_LIMIT
-from .state import Arrays
-from .weights import Weights
+from .state import StateArrays
+from .weights import LstmWeights
 
 ROWS_AT_A_TIME = 32  # their inputs fit into the first-level cache beside the weights of some units
 HEAD_LANES = 16
@@ -41,12 +41,12 @@ class Packed(NamedTuple):
     bias: np.ndarray
 
 
-def fits(weights: Weights) -> bool:
+def fits(weights: LstmWeights) -> bool:
     """Return whether the kernels can run a model on this processor."""
     return vectors.instructions() != vectors.NONE and weights.weights.shape[0] % 8 == 0 and weights.hidden % 16 == 0
 
 
-def pack(weights: Weights) -> Packed:
+def pack(weights: LstmWeights) -> Packed:
     """Arrange weights for `step`."""
     order = np.arange(4 * weights.hidden).reshape(4, -1, vectors.units()).transpose(1, 0, 2)  # [h/U, 4, U]
     shift = np.ascontiguousarray(weights.shift[order], np.int32)
@@ -142,8 +142,8 @@ def _weigh(b: Any, x: Any, first: Any, second: Any, count: Any) -> Any:
 
 
 @entry
-def step(lo: int, hi: int, packed: Packed, state: Arrays, scratch: np.ndarray) -> None:
-    """Advance rows lo … hi-1; see `reference.Network.step`.
+def step(lo: int, hi: int, packed: Packed, state: StateArrays, scratch: np.ndarray) -> None:
+    """Advance rows lo … hi-1; see `reference.ReferenceLstm.step`.
 
     scratch int64, `scratch_for` the inputs or more
     """

@@ -26,7 +26,7 @@ def head_limit(bias: np.ndarray, size: int) -> int:
 
 
 @dataclass(frozen=True)
-class Weights:
+class LstmWeights:
     """A model. The order of the gates is input, forget, output, candidate.
 
     weights int8 [inputs + h, 4h]  inputs first: INPUTS, then the first `shared` hidden outputs of the row above, and
@@ -103,7 +103,7 @@ class Weights:
         spared = INPUTS - self.observed if self.unseen == 0 else 0
         return head_limit(self.bias, self.head.shape[1] + spared)
 
-    def without(self, spared: slice) -> Weights:
+    def without(self, spared: slice) -> LstmWeights:
         """Return the model without the inputs `spared` if all their weights are 0, otherwise the model itself."""
         head, metric = self.head, self.metric
         if self.unseen == 0:
@@ -139,10 +139,10 @@ class Weights:
         path.write_bytes(buffer.getvalue())
 
 
-def load(path: Path, name: str) -> Weights:
+def load(path: Path, name: str) -> LstmWeights:
     """Read a model written by `save`; raises DamagedError if it is not sound."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Weights(name, **{field: arrays[field] for field in (*FIELDS, *LEARNING) if field in arrays})
+            return LstmWeights(name, **{field: arrays[field] for field in (*FIELDS, *LEARNING) if field in arrays})
     except (OSError, TypeError, ValueError) as error:
         raise DamagedError(f"model {name} at {path.name} cannot be read: {error}; reinstall volcomp") from error
