@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from ..constants import LANES
+from ..dtypes import Float64s, Int16s, Int32s, Int64s, Levels
 from ..runtime import sums, vectors
 from ..runtime.compiled import REORDERED, entry, part
 from ..runtime.scalars import larger, smaller
@@ -33,16 +34,16 @@ HEAVIEST = 5  # largest importance: rows of a fit are multiplied by integers 0 â
 class Equations(Protocol):
     """Voxels of several classes [c], the differences of their n neighbours from the base, and errors of weights."""
 
-    def products(self, thinning: int) -> np.ndarray:
+    def products(self, thinning: int) -> Float64s:
         """Sum products over every `thinning`th voxel of each class: float64 [c, n + 1, n + 1], of the neighbours, and
         last of the voxel itself, times the square of the importance of the voxel, which is initially 1."""
         ...
 
-    def mean_errors(self, weights: np.ndarray) -> np.ndarray:
+    def mean_errors(self, weights: np.ndarray) -> Float64s:
         """Compute the mean absolute errors float64 [c] of integer weights [c, n], both in units of 1 / UNIT."""
         ...
 
-    def errors(self) -> list[np.ndarray]:
+    def errors(self) -> list[Float64s]:
         """Return the absolute errors float64 [v] of the last weights for every class, in the same unit."""
         ...
 
@@ -51,11 +52,11 @@ class Equations(Protocol):
         large errors under the last weights count less. `usual` is the class's median error plus half a grey level."""
         ...
 
-    def weigh(self, importance: list[np.ndarray]) -> None:
+    def weigh(self, importance: list[Float64s]) -> None:
         """Set the importance of voxels: integers in float64 [v] for every class."""
         ...
 
-    def spread(self) -> np.ndarray:
+    def spread(self) -> Float64s:
         """Compute the mean square float64 [c] of the differences of neighbours from the base."""
         ...
 
@@ -66,13 +67,13 @@ EquationsOf = Callable[[Sequence[np.ndarray], np.ndarray], Equations]
 Maker = Callable[[np.ndarray], EquationsOf]  # from a slab of integers, padded and flat
 
 
-def on_cpu(known: np.ndarray) -> EquationsOf:
+def on_cpu(known: Levels) -> EquationsOf:
     """Return the `EquationsOf` of a slab on the CPU. This function is a `Maker`."""
     return partial(CpuEquations, known)
 
 
 @part
-def base_of(known: np.ndarray, at: int, row: np.ndarray) -> Any:
+def base_of(known: Levels, at: int, row: Int64s) -> Any:
     """Compute the mean of the first four neighbours."""
     total = np.int64(2)
     for i in range(BASE):
@@ -80,7 +81,7 @@ def base_of(known: np.ndarray, at: int, row: np.ndarray) -> Any:
     return total >> 2
 
 
-def activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int) -> np.ndarray:
+def activities(known: Levels, index: Int32s, row: Int64s, in_slice: int) -> Int64s:
     """Compute the activity int64 [v] of voxels (`linear.predict`). Their neighbours are at `row`, relative to them, the
     first `in_slice` of them in the same slice."""
     out = np.empty(index.shape[0], np.int64)
@@ -89,7 +90,7 @@ def activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: 
 
 
 @entry
-def _activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice: int, out: np.ndarray) -> None:
+def _activities(known: Levels, index: Int32s, row: Int64s, in_slice: int, out: Int64s) -> None:
     """Compute `activities`, into `out` int64 [v]."""
     alone = row.shape[0] == in_slice
     for v in range(index.shape[0]):
@@ -108,7 +109,7 @@ def _activities(known: np.ndarray, index: np.ndarray, row: np.ndarray, in_slice:
 
 
 @entry
-def _design(known: np.ndarray, index: np.ndarray, row: np.ndarray, base: np.ndarray, out: np.ndarray) -> None:
+def _design(known: Levels, index: Int32s, row: Int64s, base: Int32s, out: Int16s) -> None:
     """Compute differences from the base, into int16 [blocks, n + 1, BLOCK]: of the neighbours, and last of the voxel
     itself; 0 after the last voxel. `base` int32 [BLOCK] is scratch memory."""
     for b in range(out.shape[0]):
@@ -128,7 +129,7 @@ _VOXELS = 16  # that `_differences` processes at once
 
 
 @lru_cache(maxsize=16)
-def _runs(row: bytes) -> np.ndarray:
+def _runs(row: bytes) -> Int64s:
     """Cover neighbours int64 [n], given as bytes, by runs of LANES voxels.
 
     Returns int64 [runs, 1 + LANES]: where each run begins, in bytes of int16; then the row of a design that each of its
@@ -171,8 +172,8 @@ def _differences(b: Any, known: Any, runs: Any, count: Any, places: Any, base: A
 
 @entry
 def _short_design(
-    known: np.ndarray, index: np.ndarray, row: np.ndarray, runs: np.ndarray, places: np.ndarray, base: np.ndarray,
-    out: np.ndarray,
+    known: Int16s, index: Int32s, row: Int64s, runs: Int64s, places: Int32s, base: Int16s,
+    out: Int16s,
 ) -> None:  # fmt: skip
     """Compute `_design` for grey levels int16. `places` int32 [BLOCK] and `base` int16 [BLOCK] are scratch memory."""
     level, first = np.int64(known.ctypes.data), np.int64(runs.ctypes.data)
@@ -195,7 +196,7 @@ def _short_design(
             out[b, :, size:] = 0
 
 
-def _products(design: np.ndarray, importance: np.ndarray, thinning: int, scratch: sums.SumScratch) -> np.ndarray:
+def _products(design: Int16s, importance: Float64s, thinning: int, scratch: sums.SumScratch) -> Float64s:
     """Compute `Equations.products` for one class."""
     size, whole = design.shape[1], len(scratch.rows)
     small, large = np.zeros((whole, whole), np.int64), np.zeros((whole, whole))
@@ -206,7 +207,7 @@ def _products(design: np.ndarray, importance: np.ndarray, thinning: int, scratch
 
 
 @entry(fastmath=REORDERED)
-def _errors(design: np.ndarray, weights: np.ndarray, error: np.ndarray, out: np.ndarray) -> None:
+def _errors(design: Int16s, weights: Float64s, error: Float64s, out: Float64s) -> None:
     """Compute absolute errors float64 [v] in units of 1 / UNIT. `error` float64 [BLOCK] is scratch memory."""
     for b in range(design.shape[0]):
         for v in range(BLOCK):
@@ -220,7 +221,7 @@ def _errors(design: np.ndarray, weights: np.ndarray, error: np.ndarray, out: np.
 
 
 @entry
-def _squares(design: np.ndarray) -> Any:
+def _squares(design: Int16s) -> Any:
     """Sum the squares of all rows but the last, the voxel itself."""
     total = np.int64(0)
     for b in range(design.shape[0]):
@@ -233,7 +234,7 @@ def _squares(design: np.ndarray) -> Any:
 class CpuEquations:
     """The `Equations` of numba loops. All other implementations must equal them."""
 
-    def __init__(self, known: np.ndarray, members: Sequence[np.ndarray], flat: np.ndarray) -> None:
+    def __init__(self, known: Levels, members: Sequence[Int32s], flat: Int64s) -> None:
         self._neighbours = flat.size
         self._designs = [np.empty((-(-m.size // BLOCK), flat.size + 1, BLOCK), np.int16) for m in members]
         for m, design in zip(members, self._designs, strict=True):
@@ -246,18 +247,18 @@ class CpuEquations:
         self._importance = [np.ones(m.size) for m in members]
         self._errors = [np.empty(m.size) for m in members]
 
-    def products(self, thinning: int) -> np.ndarray:
+    def products(self, thinning: int) -> Float64s:
         """Sum products; see `Equations.products`."""
         pairs = zip(self._designs, self._importance, strict=True)
         return np.stack([_products(design, importance, thinning, self._scratch) for design, importance in pairs])
 
-    def mean_errors(self, weights: np.ndarray) -> np.ndarray:
+    def mean_errors(self, weights: np.ndarray) -> Float64s:
         """Compute the errors of weights, and return their means; see `Equations.mean_errors`."""
         for design, of_class, errors in zip(self._designs, weights, self._errors, strict=True):
             _errors(design, of_class, np.empty(BLOCK), errors)
         return np.array([errors.mean() for errors in self._errors])
 
-    def errors(self) -> list[np.ndarray]:
+    def errors(self) -> list[Float64s]:
         """Return the errors of the last weights; see `Equations.errors`."""
         return self._errors
 
@@ -267,11 +268,11 @@ class CpuEquations:
             usual = np.partition(errors, errors.size // 2)[errors.size // 2] + UNIT // 2
             self._importance[k] = np.rint(HEAVIEST * np.sqrt(usual / (errors + usual)))
 
-    def weigh(self, importance: list[np.ndarray]) -> None:
+    def weigh(self, importance: list[Float64s]) -> None:
         """Set importances; see `Equations.weigh`."""
         self._importance = importance
 
-    def spread(self) -> np.ndarray:
+    def spread(self) -> Float64s:
         """Compute the mean square difference; see `Equations.spread`."""
         counts = [self._neighbours * errors.size for errors in self._errors]
         return np.array([_squares(d) / count for d, count in zip(self._designs, counts, strict=True)])

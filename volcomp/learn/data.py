@@ -10,6 +10,7 @@ import numpy as np
 from neighbourhoods import pad
 
 from ..constants import DEPTHS, FRACTION_BITS, INPUTS, RADIUS
+from ..dtypes import Int32s, Int64s, Integers
 from ..encoder import linear_fit
 from ..stages import features, histogram_packing, linear
 from ..stages.grid import PaddedSlab, padded
@@ -21,18 +22,18 @@ SLAB = 32  # slices
 class TrainingSlab:
     """A slab as the codec prepares it, with the residuals of its own linear stage."""
 
-    known: np.ndarray  # int32 [n], padded, flat
-    residual: np.ndarray  # int32 [n], likewise, in 1/16 of a grey level
+    known: Int32s  # int32 [n], padded, flat
+    residual: Int32s  # int32 [n], likewise, in 1/16 of a grey level
     shape: tuple[int, int, int]
     strides: tuple[int, int]
 
-    def index(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def index(self, z: Int64s, y: Int64s, x: Int64s) -> Int64s:
         """Return the places of voxels in the flat arrays."""
         r = RADIUS
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: np.ndarray, fitted: linear.LinearWeights) -> TrainingSlab:
+def prepare(voxels: Int32s, fitted: linear.LinearWeights) -> TrainingSlab:
     """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known, index, strides = padded(voxels.astype(np.int32))
@@ -48,7 +49,7 @@ def prepare(voxels: np.ndarray, fitted: linear.LinearWeights) -> TrainingSlab:
     return slab
 
 
-def slabs_of(volume: np.ndarray, widest: int) -> list[TrainingSlab]:
+def slabs_of(volume: Integers, widest: int) -> list[TrainingSlab]:
     """Prepare all slabs of a volume [Z, Y, X], after histogram packing of the whole volume.
 
     widest: the most runs that a support of the linear stage may have.
@@ -96,7 +97,7 @@ class Sampler:
         parts = [blocks_of(self.slabs[k], z[own], y[own], x[own], self.block) for k, own in of_slab]
         return Batch(*(np.concatenate(arrays, axis=3) for arrays in zip(*parts, strict=True)))
 
-    def places(self, blocks: int) -> np.ndarray:
+    def places(self, blocks: int) -> Int64s:
         """Draw where blocks begin, int64 [B, 4]: number of the slab in `slabs`, ascending; slice, row, voxel."""
         parts = []
         owner = np.sort(self.random.integers(0, len(self.series), blocks))
@@ -114,7 +115,7 @@ class Sampler:
         return np.concatenate(parts)
 
 
-def blocks_of(slab: TrainingSlab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Block) -> Batch:
+def blocks_of(slab: TrainingSlab, z: Int64s, y: Int64s, x: Int64s, block: Block) -> Batch:
     """Make the blocks of `block` slices, rows and voxels that begin at (z, y, x), int64 [B].
 
     Beyond the end of a row, its last voxel is repeated.

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from ..constants import INPUTS
+from ..dtypes import Levels
 from ..stages import weight_delta
 from ..stages.lstm.weights import LstmWeights
 from ..stages.weight_delta import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, WeightDelta
@@ -174,7 +175,7 @@ class _State:
 
 
 def fine_tune(
-    released: LstmWeights, samples: Iterable[tuple[np.ndarray, Any]], voxels: int, per_voxel: float, threads: int,
+    released: LstmWeights, samples: Iterable[tuple[Levels, Any]], voxels: int, per_voxel: float, threads: int,
     progress: Callable[[int], None], device: str = "cpu",
 ) -> bytes:  # fmt: skip
     """Fine-tune on slabs of levels int32 [Z, Y, X], each with its linear stage; see `fine_tune_slabs`."""

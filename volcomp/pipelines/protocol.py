@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..dtypes import Levels as Levels
 from ..models import Model
 from ..runtime.team import Team
 from ..wire.cursor import Cursor
 
 Shape = tuple[int, int, int]  # Z, Y, X
-Levels = NDArray[np.signedinteger]  # grey levels 0 … limit, int16 or int32
 Done = Callable[[int], None]  # called with the number of voxels done since the last call; may raise to end the work
 
 Weights = TypeVar("Weights")

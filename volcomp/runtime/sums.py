@@ -12,6 +12,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
+from ..dtypes import Float64s, Int16s, Int32s, Int64s
 from . import vectors
 from .compiled import REORDERED, entry, part
 from .scalars import larger, smaller
@@ -38,14 +39,14 @@ class SumScratch(NamedTuple):
     kept, left int32 [BLOCK]   numbers of the columns of small values, and of the others
     """
 
-    rows: np.ndarray
-    short: np.ndarray
-    real: np.ndarray
-    line: np.ndarray
-    factor: np.ndarray
-    largest: np.ndarray
-    kept: np.ndarray
-    left: np.ndarray
+    rows: Int32s
+    short: Int16s
+    real: Float64s
+    line: Int16s
+    factor: Int32s
+    largest: Int32s
+    kept: Int32s
+    left: Int32s
 
     @classmethod
     def of(cls, n: int) -> SumScratch:
@@ -178,7 +179,7 @@ def _sort_out(scratch: SumScratch, n: int, count: int, filled: int, far: int) ->
 
 @entry
 def add_all(
-    design: np.ndarray, importance: np.ndarray, thinning: int, scratch: SumScratch, small: np.ndarray, large: np.ndarray
+    design: Int16s, importance: Float64s, thinning: int, scratch: SumScratch, small: Int64s, large: Float64s
 ) -> None:
     """Add the products of every `thinning`th voxel of blocks of rows.
 

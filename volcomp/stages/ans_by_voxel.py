@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import Bools, Int64s, Levels, UInt8s, UInt32s
 from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
 from . import symbols
@@ -24,7 +25,7 @@ _u64 = np.uint64
 
 
 @part
-def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
+def _middle(sums: Int64s, begin: Any, size: int) -> Any:
     """Return the edge between the two halves of `size` levels from `begin` on, in 2^-PRECISION."""
     last = sums.shape[0] - 1
     below = sums[smaller(larger(begin, 0), last)]
@@ -36,8 +37,8 @@ def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
 @entry
 def _encode(
     voxels: Voxels,
-    flag: np.ndarray,
-    sizes: np.ndarray,
+    flag: UInt8s,
+    sizes: Int64s,
     quantiles: Quantiles,
     weighing: Weighing,
     scratch: EncoderScratch,
@@ -79,8 +80,8 @@ def _encode(
 
 
 def encode(
-    voxels: Voxels, flag: np.ndarray, sizes: np.ndarray, tables: Tables, weighing: Weighing, bits: int
-) -> tuple[np.ndarray, np.ndarray]:
+    voxels: Voxels, flag: UInt8s, sizes: Int64s, tables: Tables, weighing: Weighing, bits: int
+) -> tuple[UInt32s, UInt8s]:
     """Encode a slab's voxels, in fronts of the given sizes int64 [f].
 
     Returns words uint32 and raw bits uint8. The raw bits are the grey levels of escapes, in `bits` bits each.
@@ -96,7 +97,7 @@ def encode(
 
 
 @entry
-def _count(voxels: Voxels, escapes: np.ndarray) -> int:
+def _count(voxels: Voxels, escapes: Bools) -> int:
     """Count the symbols of the voxels, and mark in `escapes` bool [v] those that lie outside their tables."""
     voxel, mean, classes, settled = voxels
     total = 0
@@ -111,13 +112,13 @@ def _count(voxels: Voxels, escapes: np.ndarray) -> int:
     return total
 
 
-def _raw(levels: np.ndarray, bits: int) -> np.ndarray:
+def _raw(levels: Levels, bits: int) -> UInt8s:
     """Pack grey levels in `bits` bits each, least significant bit first, into bytes."""
     return np.packbits((levels[:, None] >> np.arange(bits)) & 1, bitorder="little")
 
 
 @part
-def _pop_symbol(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tuple[Any, Any]:
+def _pop_symbol(words: UInt32s, state: Any, left: Any, begin: Any, end: Any) -> tuple[Any, Any]:
     """Pop the symbol between two edges; returns the new state uint64 and the number of words left."""
     low = state & _u64((1 << PRECISION) - 1)
     state = (state >> _u64(PRECISION)) * _u64(end - begin) + (low - _u64(begin))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..dtypes import Int8s, Int32s, Int64s, Integers, UInt8s
 from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
 from .grid import PaddedSlab, flat
@@ -60,7 +61,7 @@ ACTIVITY_WEIGHTS = np.array(
 )
 
 
-def _scale_table() -> np.ndarray:
+def _scale_table() -> Int64s:
     """Return the scale of every index in 1/256 of a grey level: int64 [SCALE_INDICES].
 
     It is the middle of the scales that `scale_index` maps to the index. Sixteen linear pieces per octave approximate
@@ -78,9 +79,9 @@ BOUNDS = (1 << 27) // RECIPROCALS + 1  # limit of differences, at least 8 scales
 class Neighbours(NamedTuple):
     """The offsets of LEVELS, RESIDUALS and ACTIVE, from `flat`."""
 
-    levels: np.ndarray
-    residuals: np.ndarray
-    active: np.ndarray
+    levels: Int64s
+    residuals: Int64s
+    active: Int64s
 
 
 def neighbours(strides: tuple[int, int]) -> Neighbours:
@@ -144,8 +145,8 @@ def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, sums: Any) -> None:
 
 @entry(allocates=True)
 def observe(
-    slab: PaddedSlab, index: np.ndarray, depth: np.ndarray, neighbours: Neighbours, prediction: np.ndarray,
-    scale: np.ndarray, inputs: np.ndarray,
+    slab: PaddedSlab, index: Integers, depth: UInt8s, neighbours: Neighbours, prediction: Int32s,
+    scale: Int32s, inputs: Int8s,
 ) -> None:  # fmt: skip
     """Compute the scale index and the inputs of voxels whose causal neighbours are all known.
 

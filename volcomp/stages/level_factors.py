@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..constants import TABLE_BITS
+from ..dtypes import Float64s, Int64s, UInt16s, UInt32s
 from ..errors import DamagedError
 from ..runtime.compiled import entry, part
 from ..wire import rice
@@ -43,13 +44,13 @@ class LevelFactors(NamedTuple):
     sums int64 [s]       sum of the factors of all levels below this one
     """
 
-    means: np.ndarray
-    first: np.ndarray
-    length: np.ndarray
-    sums: np.ndarray
+    means: UInt16s
+    first: Int64s
+    length: Int64s
+    sums: Int64s
 
 
-def of_exponents(exponents: np.ndarray) -> LevelFactors:
+def of_exponents(exponents: Int64s) -> LevelFactors:
     """Prepare the factors of exponents int64 [limit + 1] within LOWEST … HIGHEST."""
     octave, eighth = exponents >> 3, EIGHTHS[exponents & 7]
     factors = np.where(octave < 0, eighth >> np.maximum(-octave, 0), eighth << np.maximum(octave, 0))
@@ -72,9 +73,9 @@ class Weighing(NamedTuple):
     products uint32 [longest]                                     scratch: the weighted counts of one voxel's tokens
     """
 
-    ordered: np.ndarray
-    escape: np.ndarray
-    products: np.ndarray
+    ordered: UInt32s
+    escape: UInt32s
+    products: UInt32s
     factors: LevelFactors
 
 
@@ -110,7 +111,7 @@ def weigh(mean: Any, c: Any, weighing: Weighing) -> tuple[Any, Any, Any, Any, An
     return begin, at, below, below + above, below + above + np.int64(escape[table]) * UNIT
 
 
-def to_bytes(exponents: np.ndarray) -> bytes:
+def to_bytes(exponents: Int64s) -> bytes:
     """Serialise exponents int64 [limit + 1].
 
     The bytes hold a period, the number of exponents that are listed (all later ones are 0), and the difference of each
@@ -124,11 +125,11 @@ def to_bytes(exponents: np.ndarray) -> bytes:
     return min(map(listing, range(1, PERIODS + 1)), key=len)
 
 
-def _delayed(values: np.ndarray, period: int) -> np.ndarray:
+def _delayed(values: Int64s, period: int) -> Int64s:
     return np.concatenate([np.zeros(period, np.int64), values])[: values.size]
 
 
-def from_bytes(data: bytes, limit: int) -> np.ndarray:
+def from_bytes(data: bytes, limit: int) -> Int64s:
     """Read the exponents int64 [limit + 1] that `to_bytes` wrote; DamagedError if it cannot have written the data."""
     reader = Cursor(data, "its list of factors")
     period, count = reader.take(1)[0], reader.varint(limit + 1)
@@ -147,7 +148,7 @@ def from_bytes(data: bytes, limit: int) -> np.ndarray:
 
 
 @entry
-def _expect(voxels: Voxels, step: int, weighing: Weighing, expected: np.ndarray, counts: np.ndarray) -> None:
+def _expect(voxels: Voxels, step: int, weighing: Weighing, expected: Int64s, counts: Int64s) -> None:
     """Count how often blocks are expected and how often levels occur, over every `step`th voxel that is not settled.
 
     expected int64 [n]           added to, in 2^-40: the occurrences of every block that the factors predict, in the
@@ -191,7 +192,7 @@ def _prices(voxels: Voxels, step: int, weighing: Weighing) -> tuple[float, float
     return plain, weighted
 
 
-def _spread(expected: np.ndarray, factors: LevelFactors, levels: int) -> np.ndarray:
+def _spread(expected: Int64s, factors: LevelFactors, levels: int) -> Float64s:
     """Distribute the expected occurrences of blocks over their levels: float64 [levels]."""
     rising = np.zeros(levels + 1, np.int64)
     for low in range(LOW):
@@ -211,9 +212,7 @@ def _spread(expected: np.ndarray, factors: LevelFactors, levels: int) -> np.ndar
 _BETWEEN = 2.0 ** ((np.arange(LOWEST, HIGHEST) + 0.5) / 8)
 
 
-def find(
-    voxels: Voxels, tables: ans.Tables, limit: int, minimum_saving: float, sample: int = SAMPLE
-) -> np.ndarray | None:
+def find(voxels: Voxels, tables: ans.Tables, limit: int, minimum_saving: float, sample: int = SAMPLE) -> Int64s | None:
     """Find the exponents int64 [limit + 1] that make a slab smallest; None where factors do not pay.
 
     voxels           all of the slab, with their corrected classes

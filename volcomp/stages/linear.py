@@ -20,6 +20,7 @@ from numba.extending import overload
 from neighbourhoods import Offset
 
 from ..constants import FRACTION_BITS, LANES
+from ..dtypes import Int16s, Int32s, Int64s, Integers, Levels, UInt8s
 from ..errors import DamagedError
 from ..runtime.compiled import REORDERED, entry
 from ..wire import rice
@@ -48,9 +49,9 @@ class LinearWeights(NamedTuple):
 
     support: Support
     height: int
-    thresholds: np.ndarray
-    weights: np.ndarray
-    shifts: np.ndarray
+    thresholds: Int64s
+    weights: Int16s
+    shifts: UInt8s
 
 
 class Fitted(NamedTuple):
@@ -72,13 +73,13 @@ class Fitted(NamedTuple):
     then multiply and add 16 of them at a time. Otherwise `weights` are integers in float64 and `active` is int32.
     """
 
-    runs: np.ndarray
-    run_bytes: np.ndarray
+    runs: Int64s
+    run_bytes: Int64s
     in_slice: int
     active: np.ndarray
-    nearest: np.ndarray
-    thresholds: np.ndarray
-    steps: np.ndarray
+    nearest: Int64s
+    thresholds: Int32s
+    steps: Int32s
     weights: np.ndarray
     limit: int
 
@@ -105,7 +106,7 @@ def ready(weights: LinearWeights, strides: tuple[int, int], limit: int) -> Fitte
     )  # fmt: skip
 
 
-def _in_pairs(begins: list[Offset], lane: np.ndarray) -> tuple[list[Offset], np.ndarray]:
+def _in_pairs(begins: list[Offset], lane: Int64s) -> tuple[list[Offset], Int64s]:
     """Make the number of runs even, both in the slice and altogether, because vector units read two at a time.
 
     An added run repeats another one, and no neighbour has a lane in it.
@@ -142,9 +143,7 @@ def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
 
 
 @entry(fastmath=REORDERED, allocates=True)
-def predict(
-    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, prediction: np.ndarray
-) -> None:
+def predict(known: Levels, index: Integers, depth: UInt8s, group: UInt8s, fitted: Fitted, prediction: Int32s) -> None:
     """Predict voxels whose causal neighbours are all in `known`.
 
     known int16 or int32 [n]   the padded slab, flat
@@ -173,11 +172,11 @@ def predict(
         for bound in fitted.thresholds[group[v]]:
             c += activity >= bound
         total = np.int64(_weigh(fitted.weights[group[v], c], near, used * LANES))
-        value = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
+        value: Any = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
         prediction[v] = min(max(value, 0), fitted.limit << FRACTION_BITS)
 
 
-def groups_of(depth: int, height: int, support: Support) -> np.ndarray:
+def groups_of(depth: int, height: int, support: Support) -> UInt8s:
     """Return the group of weight sets of each slice of a slab: uint8 [depth].
 
     Group 0 is for the first slice. Each `height` slices after it share a group. If the support reaches more than two
@@ -189,7 +188,7 @@ def groups_of(depth: int, height: int, support: Support) -> np.ndarray:
     return np.where(slices < support.reach, slices > 0, 2 + (slices - support.reach) // height).astype(np.uint8)
 
 
-def _rounded(weights: np.ndarray, shift: int) -> np.ndarray:
+def _rounded(weights: Int64s, shift: int) -> Int64s:
     """Convert to units of 2^shift; halves are rounded up."""
     return (weights + (1 << shift >> 1)) >> shift
 

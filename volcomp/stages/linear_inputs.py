@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import overload
 
 from ..constants import FRACTION_BITS, INPUTS
+from ..dtypes import Int8s, Int32s, Int64s
 from ..errors import UnsupportedError
 from ..runtime import vectors
 from ..runtime.compiled import part
@@ -24,48 +25,13 @@ from ..runtime.scalars import larger, smaller
 from ..runtime.vectors import I8, I16, I32, I64, Lanes, load, load_one, store
 from . import features, linear
 from .features import SCALE_FLOOR, scale_index
-from .grid import LANES, PaddedSlab, flat
+from .grid import LANES, PaddedSlab, Rows, RowScratch, flat
 
 Offset = tuple[int, int, int]
 BLOCK = 32  # voxels that pass from one loop to the next together
 ACTIVITY, IN_SLICE, BEFORE, SPREAD, NEAR = (BLOCK * k for k in range(1, 6))  # where each begins in the scratch
 LEFT = -2  # the dx at which every row that is read begins
 NARROW = INPUTS - (features.SPARED.stop - features.SPARED.start)
-
-
-class Rows(NamedTuple):
-    """Rows of one slice that have a voxel in a front.
-
-    lo, hi   numbers of the first row, and of the one past the last
-    at       index of the first row's voxel in the padded slab
-    step     distance to the next row's voxel
-    depth    the slice; DEPTHS - 1 for all later ones
-    group    its group of weight sets
-    """
-
-    lo: int
-    hi: int
-    at: int
-    step: int
-    depth: int
-    group: int
-
-
-class RowScratch(NamedTuple):
-    """Scratch between the stages, for the current voxel of every row [Z·Y].
-
-    prediction int32   of the linear stage
-    scale int32        the scale index
-    mean int32         in sixteenths of a grey level
-    classes uint8
-    error int32        the voxel minus its mean, in sixteenths of a grey level; NOTHING for the excluded level
-    """
-
-    prediction: np.ndarray
-    scale: np.ndarray
-    mean: np.ndarray
-    classes: np.ndarray
-    error: np.ndarray
 
 
 class _Sight:
@@ -92,7 +58,7 @@ FULL, LESS = _Sight(INPUTS), _Sight(NARROW)
 ERROR_ROWS_IN_SLICE = sum(dz == 0 for dz, _, _ in FULL.error_rows)
 
 
-def _activity_weights() -> np.ndarray:
+def _activity_weights() -> Int32s:
     """Arrange the weights of the scale by lanes of the rows of residuals.
 
     Returns int32 [2, rows, LANES], for a slab's first slice and for all others.
@@ -114,18 +80,18 @@ class FullNeighbours(NamedTuple):
     """
 
     plain: features.Neighbours
-    levels: np.ndarray
-    errors: np.ndarray
-    weights: np.ndarray
+    levels: Int64s
+    errors: Int64s
+    weights: Int32s
 
 
 class NarrowNeighbours(NamedTuple):
     """Where `look` reads the neighbours, for a network that omits inputs: a type of its own, with loops of its own."""
 
     plain: features.Neighbours
-    levels: np.ndarray
-    errors: np.ndarray
-    weights: np.ndarray
+    levels: Int64s
+    errors: Int64s
+    weights: Int32s
 
 
 class Fixed(NamedTuple):
@@ -403,9 +369,7 @@ _vector_all, _vector_fewer = _vector_look(_make_all, FULL.rest), _vector_look(_m
 _plain_all, _plain_fewer = _plain_look(FULL.width), _plain_look(LESS.width)
 
 
-def look(
-    rows: Rows, slab: PaddedSlab, fixed: Fixed, state: RowScratch, inputs: np.ndarray, scratch: np.ndarray
-) -> None:
+def look(rows: Rows, slab: PaddedSlab, fixed: Fixed, state: RowScratch, inputs: Int8s, scratch: Int64s) -> None:
     """Run the stages before the network for rows of one slice. Only compiled code can call it.
 
     state           out: prediction and scale

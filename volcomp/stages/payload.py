@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import CLASSES
+from ..dtypes import Bools, Float32s, Int32s, Int64s, Integers, Levels, UInt8s, UInt16s, UInt32s
 from ..errors import DamagedError
 from ..runtime import rendezvous
 from ..runtime.compiled import entry, part
@@ -35,11 +36,11 @@ class Predictions(NamedTuple):
     context uint8 [v] or None  of the flags of the peak; None if the slab has no candidate
     """
 
-    sizes: np.ndarray
-    voxel: np.ndarray
-    mean: np.ndarray
-    classes: np.ndarray
-    context: np.ndarray | None
+    sizes: Int64s
+    voxel: Levels
+    mean: Integers
+    classes: UInt8s
+    context: UInt8s | None
 
 
 def write(
@@ -85,9 +86,7 @@ def write(
     return b"".join(parts)
 
 
-def _plain(
-    voxels: Voxels, flag: np.ndarray, sizes: np.ndarray, tables: ans.Tables, width: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _plain(voxels: Voxels, flag: UInt8s, sizes: Int64s, tables: ans.Tables, width: int) -> tuple[UInt32s, UInt8s]:
     """Encode a slab without level factors; returns words uint32 and raw bits uint8. See `ans_by_voxel.encode`."""
     table, token = np.empty(flag.size, np.uint16), np.empty(flag.size, np.uint16)
     symbols.to_symbols(voxels, table, token)
@@ -99,7 +98,7 @@ def _plain(
     return words, raw
 
 
-def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
+def corrected(classes: UInt8s, corrections: Int64s) -> UInt8s:
     """Return the classes uint8 whose tables are used, given the corrections int64 [CLASSES] of the slab."""
     if not corrections.any():
         return classes
@@ -107,12 +106,12 @@ def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
 
 
 @entry
-def _look_up(table: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+def _look_up(table: UInt8s, places: UInt8s, out: UInt8s) -> None:
     for v in range(places.shape[0]):
         out[v] = table[places[v]]
 
 
-def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+def looked_up(table: UInt8s, places: UInt8s) -> UInt8s:
     """Look up uint8 entries of a table at places uint8 [v]. (numpy would first widen all places to 64 bits.)"""
     out = np.empty(places.shape, np.uint8)
     _look_up(table, places, out)
@@ -120,7 +119,7 @@ def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _find_peak(
-    tables: ans.Tables, voxels: Voxels, limit: int, value: int | None, context: np.ndarray | None
+    tables: ans.Tables, voxels: Voxels, limit: int, value: int | None, context: UInt8s | None
 ) -> peak.Peak | None:
     """Find the slab's peak, given voxels with their corrected classes; None where flags do not pay."""
     if value is None or context is None:
@@ -132,9 +131,7 @@ def _find_peak(
 
 
 @entry
-def _add_up(
-    voxels: Voxels, context: np.ndarray, value: int, code_length: np.ndarray, bits: int, totals: peak.Totals
-) -> None:
+def _add_up(voxels: Voxels, context: UInt8s, value: int, code_length: Float32s, bits: int, totals: peak.Totals) -> None:
     """Add up what `peak.choose` needs."""
     voxel, mean, classes, _ = voxels
     total, at_peak, saved = totals
@@ -155,11 +152,11 @@ class _Scratch(NamedTuple):
     voxel int32
     """
 
-    classes: np.ndarray
-    table: np.ndarray
-    token: np.ndarray
-    settled: np.ndarray
-    voxel: np.ndarray
+    classes: UInt8s
+    table: UInt16s
+    token: UInt16s
+    settled: Bools
+    voxel: Int32s
 
 
 class _Slab(NamedTuple):
@@ -170,8 +167,8 @@ class _Slab(NamedTuple):
     peak                          the grey level that flags stand for
     """
 
-    corrections: np.ndarray
-    codes: np.ndarray
+    corrections: UInt8s
+    codes: UInt8s
     peak: int
     stream: ans.AnsStream
     quantiles: ans.Quantiles
@@ -180,7 +177,7 @@ class _Slab(NamedTuple):
 
 
 @part
-def _pop_flags(context: np.ndarray, slab: _Slab) -> None:
+def _pop_flags(context: UInt8s, slab: _Slab) -> None:
     """Pop the flags of a front into the slab's scratch; without contexts uint8 [v], no voxel is settled."""
     size, scratch = context.shape[0], slab.scratch
     scratch.settled[:] = False
@@ -197,7 +194,7 @@ def _pop_flags(context: np.ndarray, slab: _Slab) -> None:
 
 @entry
 def _decode_front(
-    mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab, weighing: Weighing | None, position: int
+    mean: Int32s, classes: UInt8s, context: UInt8s, slab: _Slab, weighing: Weighing | None, position: int
 ) -> int:
     """Decode the voxels of a front into the slab's scratch: flags, then symbols, then raw bits from `position` on.
 
@@ -221,7 +218,7 @@ def _decode_front(
 
 @entry
 def _serve(
-    consumer: rendezvous.Consumer, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray,
+    consumer: rendezvous.Consumer, voxel: Int32s, mean: Int32s, classes: UInt8s, context: UInt8s,
     slab: _Slab, weighing: Weighing | None,
 ) -> tuple[bool, int]:  # fmt: skip
     """Serve a consumer in compiled code; see `rendezvous.ByCalls.serve`. Also returns the position in the raw bits."""
@@ -268,7 +265,7 @@ class SymbolReader:
         raw = symbols.RawBits(np.frombuffer(data.rest(), np.uint8), limit, limit.bit_length())
         self._slab = _Slab(corrections, codes, self.peak or 0, stream, tables.quantiles, raw, scratch)
 
-    def pop(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+    def pop(self, mean: Int32s, classes: UInt8s, context: UInt8s | None) -> Int32s:
         """Pop the voxels int32 [v] of the next front, a view that is valid until the next call.
 
         Contexts are needed where `peak` is not None.
@@ -280,10 +277,10 @@ class SymbolReader:
     def serve(
         self,
         consumer: rendezvous.Consumer,
-        voxel: np.ndarray,
-        mean: np.ndarray,
-        classes: np.ndarray,
-        context: np.ndarray,
+        voxel: Int32s,
+        mean: Int32s,
+        classes: UInt8s,
+        context: UInt8s,
     ) -> bool:
         """Serve a consumer without Python, from means int32, classes and contexts uint8.
 
@@ -306,7 +303,7 @@ class SymbolReader:
             raise DamagedError("it holds more raw bits than its voxels have")
 
 
-def _read_corrections(data: bytes) -> np.ndarray:
+def _read_corrections(data: bytes) -> UInt8s:
     """Read the class whose tables replace those of each class: uint8 [CLASSES]."""
     classes = np.arange(CLASSES)
     if data:
@@ -316,7 +313,7 @@ def _read_corrections(data: bytes) -> np.ndarray:
     return classes.astype(np.uint8)
 
 
-def _read_peak(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
+def _read_peak(data: bytes, limit: int) -> tuple[int | None, UInt8s]:
     """Read the excluded grey level or None, and the codes uint8 of its flags: [CONTEXTS] if it is the peak, or [0]."""
     if not data:
         return None, np.empty(0, np.uint8)

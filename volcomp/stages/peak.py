@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import constants
+from ..dtypes import Float64s, Int32s, Int64s, Integers, Levels, UInt8s
 from ..runtime.compiled import entry, part
 
 NEIGHBOURS = ((0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0))
@@ -35,7 +36,7 @@ class Peak(NamedTuple):
     """
 
     value: int
-    codes: np.ndarray
+    codes: UInt8s
 
 
 class Candidate(NamedTuple):
@@ -46,7 +47,7 @@ class Candidate(NamedTuple):
     """
 
     value: int
-    neighbours: np.ndarray
+    neighbours: Int64s
 
 
 @part
@@ -70,8 +71,8 @@ def context(known: Any, at: Any, depth: Any, candidate: Any, mean: Any, c: Any) 
 
 @entry
 def contexts(
-    known: np.ndarray, index: np.ndarray, depth: np.ndarray, candidate: Candidate, mean: np.ndarray,
-    classes: np.ndarray, out: np.ndarray,
+    known: Levels, index: Integers, depth: UInt8s, candidate: Candidate, mean: Int32s,
+    classes: UInt8s, out: UInt8s,
 ) -> None:  # fmt: skip
     """Compute the `context` uint8 [v] of several voxels."""
     for v in range(index.shape[0]):
@@ -79,7 +80,7 @@ def contexts(
 
 
 @entry
-def _count_edges(levels: np.ndarray, counts: np.ndarray) -> None:
+def _count_edges(levels: Levels, counts: Int64s) -> None:
     """Count each grey level of [Z, Y, X] where the voxel to the left, above or in the slice before has another one."""
     for z in range(levels.shape[0]):
         for y in range(levels.shape[1]):
@@ -92,7 +93,7 @@ def _count_edges(levels: np.ndarray, counts: np.ndarray) -> None:
                 )
 
 
-def candidate(levels: np.ndarray, limit: int) -> int | None:
+def candidate(levels: Levels, limit: int) -> int | None:
     """Find the grey level of a slab [Z, Y, X] of 0 … limit that may become its peak; None where no level stands out.
 
     It is the level whose count exceeds those of the two levels on either side by most. Only voxels beside another level
@@ -115,12 +116,12 @@ class Totals(NamedTuple):
     saved float64          bits that the latter cost without a flag
     """
 
-    total: np.ndarray
-    at_peak: np.ndarray
-    saved: np.ndarray
+    total: Int64s
+    at_peak: Int64s
+    saved: Float64s
 
 
-def choose(value: int, totals: Totals, flag_bits: np.ndarray) -> Peak | None:
+def choose(value: int, totals: Totals, flag_bits: Float64s) -> Peak | None:
     """Choose the codes that make a slab smallest; None where flags do not pay.
 
     flag_bits float64 [256, 2]   bits of no and yes for every code

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..constants import CLASSES
+from ..dtypes import Bools, Float32s, Float64s, Int32s, Int64s, Integers, Levels, UInt8s, UInt16s
 from ..runtime.compiled import entry, part
 
 CLASS_ORIGIN = 64  # class 0 begins at scale index −64: 2^-6 grey levels
@@ -53,10 +54,10 @@ class Voxels(NamedTuple):
     settled bool [v]           whether a flag says that the voxel has the peak's level, so that it has no symbol
     """
 
-    voxel: np.ndarray
-    mean: np.ndarray
-    classes: np.ndarray
-    settled: np.ndarray
+    voxel: Levels
+    mean: Integers
+    classes: UInt8s
+    settled: Bools
 
 
 class RawBits(NamedTuple):
@@ -67,7 +68,7 @@ class RawBits(NamedTuple):
     bits                 how many raw bits a grey level takes
     """
 
-    data: np.ndarray
+    data: UInt8s
     limit: int
     bits: int
 
@@ -95,14 +96,14 @@ def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
 
 
 @entry
-def locate(mean: np.ndarray, classes: np.ndarray, table: np.ndarray) -> None:
+def locate(mean: Int32s, classes: UInt8s, table: UInt16s) -> None:
     """Write the table of every voxel: mean int32 [v], classes uint8 [v]; out: table uint16 [v]."""
     for v in range(mean.shape[0]):
         table[v] = place(np.int64(mean[v]), np.int64(classes[v]))[2]
 
 
 @entry
-def to_symbols(voxels: Voxels, table: np.ndarray, token: np.ndarray) -> None:
+def to_symbols(voxels: Voxels, table: UInt16s, token: UInt16s) -> None:
     """Write tables uint16 [v] and tokens uint16 [v] of voxels, settled or not; the token of an escape is 2 · reach."""
     voxel, mean, classes = voxels.voxel, voxels.mean, voxels.classes
     for v in range(voxel.shape[0]):
@@ -113,7 +114,7 @@ def to_symbols(voxels: Voxels, table: np.ndarray, token: np.ndarray) -> None:
 
 
 @part
-def price(voxel: Any, mean: Any, c: Any, code_length: np.ndarray, bits: int) -> Any:
+def price(voxel: Any, mean: Any, c: Any, code_length: Float32s, bits: int) -> Any:
     """Return the bits of a voxel, including raw bits: float32. `code_length` as for `correct`."""
     nearest, sign, table = place(np.int64(mean), c)
     t = ((sign * (voxel - nearest)) >> LOW_BITS[c]) + REACH[c]
@@ -123,7 +124,7 @@ def price(voxel: Any, mean: Any, c: Any, code_length: np.ndarray, bits: int) -> 
 
 
 @entry
-def prices(voxels: Voxels, code_length: np.ndarray, bits: int, out: np.ndarray) -> None:
+def prices(voxels: Voxels, code_length: Float32s, bits: int, out: Float32s) -> None:
     """Write the `price` of every voxel, settled or not, to `out` float32 [v]."""
     voxel, mean, classes = voxels.voxel, voxels.mean, voxels.classes
     for v in range(voxel.shape[0]):
@@ -131,7 +132,7 @@ def prices(voxels: Voxels, code_length: np.ndarray, bits: int, out: np.ndarray) 
 
 
 @entry
-def raw_bits(voxels: Voxels, token: np.ndarray, bits: int, out: np.ndarray) -> int:
+def raw_bits(voxels: Voxels, token: UInt16s, bits: int, out: UInt8s) -> int:
     """Write the raw bits of voxels that are not settled, in order, least significant bit first.
 
     These are the low bits of a residual, or all `bits` bits of the voxel after an escape. Returns the number of bits.
@@ -160,7 +161,7 @@ def raw_bits(voxels: Voxels, token: np.ndarray, bits: int, out: np.ndarray) -> i
 
 
 @entry
-def to_voxels(voxels: Voxels, token: np.ndarray, raw: RawBits, position: int) -> int:
+def to_voxels(voxels: Voxels, token: UInt16s, raw: RawBits, position: int) -> int:
     """Invert `to_symbols` and `raw_bits` for one front.
 
     Writes `voxels.voxel` where it is not settled; raw bits are read from bit `position` on. Returns the position after
@@ -197,7 +198,7 @@ SAMPLE = 1 << 18  # voxels by which the encoder chooses
 
 
 @entry
-def _prices(voxels: Voxels, step: int, code_length: np.ndarray, bits: int, price: np.ndarray) -> None:
+def _prices(voxels: Voxels, step: int, code_length: Float32s, bits: int, price: Float64s) -> None:
     """Add the bits of every class under the tables of every class near it to `price` float64 [CLASSES, 2·SPAN + 1]."""
     voxel, mean, classes, settled = voxels
     for v in range(0, voxel.shape[0], step):
@@ -216,7 +217,7 @@ def _prices(voxels: Voxels, step: int, code_length: np.ndarray, bits: int, price
                 price[c, d + SPAN] += code_length[table, 2 * REACH[other]] + bits
 
 
-def correct(voxels: Voxels, code_length: np.ndarray, bits: int) -> np.ndarray:
+def correct(voxels: Voxels, code_length: Float32s, bits: int) -> Int64s:
     """Find the class whose tables suit every class of this slab best.
 
     Returns steps int64 [CLASSES] within ±SPAN, 0 where a change does not pay. Voxels that are settled do not count.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import INPUTS
+from ..dtypes import Int32s
 from ..stages import features, peak, supports
 
 LANES = 64  # of the tile from which the inputs are made; the inputs have the same number
@@ -24,9 +25,9 @@ class InputLanes(NamedTuple):
     scales [3, SCALE_INDICES]  scales in 1/256 of a grey level, 2^28 / scale, and differences equal to 8 scales
     """
 
-    seen: np.ndarray
-    active: np.ndarray
-    scales: np.ndarray
+    seen: Int32s
+    active: Int32s
+    scales: Int32s
 
 
 def lanes() -> InputLanes:

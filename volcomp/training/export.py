@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..constants import CLASSES, TABLE_BITS
+from ..dtypes import Int8s, UInt32s
 from ..learn.density import Shape
 from ..learn.head import BIAS_ORIGIN, HEAD_UNIT
 from ..learn.row_lstm import quantise
@@ -21,7 +22,7 @@ RATE = 0.015  # at which the head learns during coding
 RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
 
 
-def table(shape: Shape, number: int) -> np.ndarray:
+def table(shape: Shape, number: int) -> UInt32s:
     """Make the counts uint32 [2 · reach + 1] of one table: every token, then the escape; they sum to 2^20."""
     c = int(symbols.CLASS_OF_TABLE[number])
     shift = (number - symbols.FIRST_TABLE[c]) / symbols.SHIFTS[c]  # of the mean above the nearest grey level
@@ -35,7 +36,7 @@ def table(shape: Shape, number: int) -> np.ndarray:
     return counts.astype(np.uint32)
 
 
-def slopes(shape: Shape) -> np.ndarray:
+def slopes(shape: Shape) -> Int8s:
     """Compute the slopes of the code length, int8 [2, classes, bins] in 1/32 bit.
 
     The first are per scale of distance from the mean, the second per octave of scale.

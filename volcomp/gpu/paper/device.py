@@ -8,12 +8,13 @@ from typing import cast
 
 import numpy as np
 
+from ...dtypes import Int32s, Levels
 from ...errors import DamagedError
 from ...pipelines.paper import reference
 from ...pipelines.paper.slab import PaperInput, PaperReader, PaperStream, Predicted, fronts_of, schedule_of
 from ...pipelines.paper.slab import predict_slab as definition
 from ...pipelines.paper.weights import PaperWeights
-from ...pipelines.protocol import Done, Levels, Shape
+from ...pipelines.protocol import Done, Shape
 from ...runtime.rendezvous import ByCalls
 from ...runtime.team import Team
 from . import plain, wavefront
@@ -81,7 +82,7 @@ def check(network: DevicePaperLstm) -> None:
             raise RuntimeError("it does not give the reference's numbers here")
 
 
-def _ranks(shape: Shape, limit: int) -> np.ndarray:
+def _ranks(shape: Shape, limit: int) -> Int32s:
     """Make noise over the whole range, with 30 % of the voxels at its ends, where gates saturate."""
     random = np.random.default_rng(limit)
     ranks = random.integers(0, limit + 1, shape)
@@ -91,12 +92,12 @@ def _ranks(shape: Shape, limit: int) -> np.ndarray:
 class Replay(ByCalls):
     """Replaces a `paper.slab.PaperReader` for a known slab, and compares the predictions with the expected ones."""
 
-    def __init__(self, slab: PaperInput, predicted: np.ndarray, weights: PaperWeights) -> None:
+    def __init__(self, slab: PaperInput, predicted: Int32s, weights: PaperWeights) -> None:
         order, _ = fronts_of(schedule_of(weights), slab.shape)
         self._voxel, self._predicted = slab.ranks.reshape(-1)[order], predicted[order]
         self._begin, self._same = 0, True
 
-    def pop(self, predicted: np.ndarray) -> np.ndarray:
+    def pop(self, predicted: Int32s) -> Levels:
         """Return the next front's voxels and compare its predictions."""
         here = slice(self._begin, self._begin + predicted.size)
         self._begin = here.stop

@@ -13,6 +13,7 @@ import torch
 
 from neighbourhoods import Schedule, flat_offsets, margins
 
+from ...dtypes import Int64s, Levels
 from ...pipelines.paper.reference import GATE_ONE
 from ...pipelines.paper.sequence import padded
 from ...pipelines.paper.slab import PaperStream, fronts_of, schedule_of
@@ -100,7 +101,7 @@ class PaperGroup:
         self.places = network.put(places)
         self.trace = PaperTrace(int(self.pieces[:, -1, 1].max()), network.device)
 
-    def _order(self, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    def _order(self, schedule: Schedule) -> tuple[Int64s, Int64s]:
         """Compute `places` and `pieces`."""
         of_shape = {shape: fronts_of(schedule, shape) for shape in {*self._shapes}}
         most = max(sizes.size for _, sizes in of_shape.values())
@@ -115,13 +116,13 @@ class PaperGroup:
             places[np.arange(order.size) + ahead.repeat(own)] = self._flat(s, shape)[order]
         return places, pieces
 
-    def _flat(self, s: int, shape: Shape) -> np.ndarray:
+    def _flat(self, s: int, shape: Shape) -> Int64s:
         """Return the places of a slab's voxels in `known`, int64 [Z·Y·X] in raster order."""
         z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
         _, height, width = self._padded
         return (((z + self._first[s]) * height + y + self._radius) * width + x + self._radius).ravel()
 
-    def levels(self, s: int) -> np.ndarray:
+    def levels(self, s: int) -> Levels:
         """Return the ranks [Z, Y, X] of slab s on the CPU, once all fronts are done."""
         depth, height, width = self._shapes[s]
         r, first = self._radius, self._first[s]

@@ -9,9 +9,10 @@ from typing import cast
 
 import numpy as np
 
+from ...dtypes import Int32s, Levels, UInt8s
 from ...encoder import linear_fit
 from ...errors import DamagedError
-from ...pipelines.protocol import Done, Levels
+from ...pipelines.protocol import Done
 from ...pipelines.row.slab import lay_out
 from ...pipelines.row.wavefront import RowInput, RowStream
 from ...pipelines.row.wavefront import predict_slab as definition
@@ -116,13 +117,13 @@ class _Replay(ByCalls):
         self.same = True
         self._predictions, self._begin = predictions, 0
 
-    def pop(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray) -> np.ndarray:
+    def pop(self, mean: Int32s, classes: UInt8s, context: UInt8s) -> Levels:
         """Return the next front's voxels and compare the outputs."""
         here = slice(self._begin, self._begin + len(mean))
         self._begin = here.stop
-        _, voxel, *outputs = self._predictions
-        pairs = zip((mean, classes, context), outputs, strict=True)
-        self.same &= all(b is not None and np.array_equal(a, b[here]) for a, b in pairs)
+        _, voxel, expected_mean, expected_classes, expected_context = self._predictions
+        self.same &= expected_context is not None and np.array_equal(context, expected_context[here])
+        self.same &= np.array_equal(mean, expected_mean[here]) and np.array_equal(classes, expected_classes[here])
         return voxel[here]
 
     def finish(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from neighbourhoods import pad
 
 from ...constants import RADIUS
+from ...dtypes import Int64s, Levels
 from ...pipelines.row.wavefront import RowInput, RowStream
 from ...stages.grid import unpadded
 from ...stages.histogram_packing import level_type
@@ -62,7 +63,7 @@ class RowGroup:
     trace                       of all voxels where these are known, else of a front
     """
 
-    def __init__(self, network: DeviceLstm, parts: Sequence[Part], levels: Sequence[np.ndarray] | None) -> None:
+    def __init__(self, network: DeviceLstm, parts: Sequence[Part], levels: Sequence[Levels] | None) -> None:
         """Move slabs to the device. `levels`: the grey levels [Z, Y, X] of every slab in encoding, None in decoding."""
         n, self.network = network, network
         self._layouts = [part.layout for part in parts]
@@ -87,8 +88,9 @@ class RowGroup:
         self.exact = self.head.to(torch.int64) << learning.EXACT_BITS
         self.slope = torch.zeros_like(self.exact)
         self.count = torch.zeros(len(parts), dtype=torch.int64, device=device)
-        self.start, self.base, self.depth, self.sets, self.last = map(n.put, (p.start, p.base, p.depth, p.sets, p.last))
-        self.slabs, self.back, self.flat, self.sources = map(n.put, (p.slabs, p.back, p.flat, p.sources))
+        self.start, self.base, self.depth = n.put(p.start), n.put(p.base), n.put(p.depth)
+        self.sets, self.last, self.sources = n.put(p.sets), n.put(p.last), n.put(p.sources)
+        self.slabs, self.back, self.flat = n.put(p.slabs), n.put(p.back), n.put(p.flat)
         self.weights, self.bounds = n.put(p.weights), n.put(p.bounds)
         if not self.encodes:
             longest = int(np.diff(p.first).max())
@@ -101,13 +103,13 @@ class RowGroup:
         self.fronts = n.put(fronts)
 
     @property
-    def pieces(self) -> np.ndarray:
+    def pieces(self) -> Int64s:
         """Return int64 [f, s, 2]: the voxels of a front that belong to a slab, the first and the one after the last."""
         fronts = self.plan.fronts
         begin = fronts[:, :, plan.PLACE]
         return np.stack([begin, begin + fronts[:, :, plan.HIGH] - fronts[:, :, plan.LOW]], axis=2)
 
-    def levels(self, s: int) -> np.ndarray:
+    def levels(self, s: int) -> Levels:
         """Return the grey levels [Z, Y, X] of slab s on the CPU, once all fronts are done."""
         layout, offset = self._layouts[s], int(self.plan.offsets[s])
         return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from ...dtypes import Int64s, Levels
 from ...errors import DamagedError
 from ...pipelines.row.wavefront import Done, RowInput, RowStream
 from ...runtime.compiled import entry
@@ -33,7 +34,7 @@ def predict_slabs(slabs: Sequence[RowInput], network: DeviceLstm, done: Done) ->
 
 
 @entry
-def _pick(source: np.ndarray, places: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
+def _pick(source: np.ndarray, places: Int64s, sizes: Int64s, out: np.ndarray) -> None:
     """Copy the voxels of one slab, front by front, from an array of the whole group."""
     end = 0
     for f in range(sizes.shape[0]):
@@ -58,7 +59,7 @@ def _predictions_of(group: RowGroup, with_contexts: Sequence[bool]) -> list[Pred
     return found
 
 
-def decode_slabs(slabs: Sequence[RowStream], network: DeviceLstm, done: Done) -> list[np.ndarray | DamagedError]:
+def decode_slabs(slabs: Sequence[RowStream], network: DeviceLstm, done: Done) -> list[Levels | DamagedError]:
     """Decode slabs to grey levels [Z, Y, X]; a damaged slab gives a DamagedError."""
 
     def begin(group: Sequence[RowStream]) -> tuple[RowGroup, RowSteps]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...dtypes import Int8s, Int16s, Int32s, Int64s, Levels
 from ...runtime.compiled import entry, part
 from ...runtime.products import Maker, Product, use_exact
 from ...stages.lstm.cell import next_cell
@@ -24,7 +25,7 @@ _LAST = 8 * SIGMOID_STEPS - 1  # of the table's entries
 
 
 @part
-def _sigmoid(z: Any, table: np.ndarray) -> Any:
+def _sigmoid(z: Any, table: Int16s) -> Any:
     """Look up σ in a table of both signs. It needs no branch, and half the time of a table of the positive half."""
     return _i(table[np.uint64(_i(min(max(z, _i(-_LAST)), _i(_LAST)) + _i(_LAST)))])
 
@@ -35,10 +36,10 @@ class _Gates(NamedTuple):
     table int16 [16383]   σ from −8 to 8
     """
 
-    shift: np.ndarray
-    entrance: np.ndarray
-    bias: np.ndarray
-    table: np.ndarray
+    shift: Int32s
+    entrance: Int32s
+    bias: Int32s
+    table: Int16s
 
 
 class _State(NamedTuple):
@@ -50,14 +51,14 @@ class _State(NamedTuple):
     hidden int16 [rows, 128]   the hidden outputs
     """
 
-    sums: np.ndarray
-    halves: np.ndarray
-    cell: np.ndarray
-    hidden: np.ndarray
+    sums: Int32s
+    halves: Int8s
+    cell: Int16s
+    hidden: Int16s
 
 
 @entry(allocates=True)
-def _advance(value: np.ndarray, gates: _Gates, state: _State) -> None:
+def _advance(value: Int32s, gates: _Gates, state: _State) -> None:
     """Advance rows by one step, after the matrix product. The network reads `value` int32 [rows]."""
     shift, entrance, bias, table = gates
     sums, halves, cell, hidden = state
@@ -93,14 +94,14 @@ class CpuPaperLstm(reference.ReferencePaperLstm):
         self._scratch = threading.local()  # a `_State` for each calling thread
         use_exact(weights.recurrent, make_product, self._use, weights.name)
 
-    def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:
+    def predict(self, ranks: Levels, limit: int) -> Int32s:
         """Predict ranks; see `reference.ReferencePaperLstm.predict`."""
         output = np.empty(len(ranks), np.int64)
         for a in range(0, len(ranks), CHUNK):
             self._outputs(value_of(ranks[a : a + CHUNK].T, limit), output[a : a + CHUNK])
         return rank_of(output, limit)
 
-    def _outputs(self, values: np.ndarray, output: np.ndarray) -> None:
+    def _outputs(self, values: Int32s, output: Int64s) -> None:
         """Compute the outputs int64 [n] of the network for sequences int32 [K, n]."""
         rows = values.shape[1]
         try:

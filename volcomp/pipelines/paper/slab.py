@@ -15,6 +15,7 @@ import numpy as np
 
 from neighbourhoods import Schedule, gather, margins
 
+from ...dtypes import Int32s, Int64s, Levels
 from ...errors import DamagedError
 from ...runtime.rendezvous import ByCalls
 from ...runtime.team import Team
@@ -32,7 +33,7 @@ Predicted = np.ndarray  # ranks int32 [Z·Y·X] of all voxels, in raster order
 class PaperInput(NamedTuple):
     """A slab whose voxels are known: its ranks [Z, Y, X] of 0 … limit."""
 
-    ranks: np.ndarray
+    ranks: Levels
     limit: int
 
     @property
@@ -55,7 +56,7 @@ def schedule_of(weights: PaperWeights) -> Schedule:
     return Schedule.of(weights.offsets, borders=False)
 
 
-def fronts_of(schedule: Schedule, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def fronts_of(schedule: Schedule, shape: Shape) -> tuple[Int64s, Int64s]:
     """Return all voxels of a slab in the order of coding, as raster positions int64 [v], and the sizes of fronts."""
     fronts = [np.ravel_multi_index(front, shape) for front in schedule.walk(shape)]
     sizes = np.array([front.size for front in fronts], np.int64)
@@ -65,7 +66,7 @@ def fronts_of(schedule: Schedule, shape: Shape) -> tuple[np.ndarray, np.ndarray]
 # ------------------------------------------------------------------------------------------------------------ encode
 
 
-def predict_slab(slab_input: PaperInput, network: ReferencePaperLstm, team: Team, done: Done) -> np.ndarray:
+def predict_slab(slab_input: PaperInput, network: ReferencePaperLstm, team: Team, done: Done) -> Int32s:
     """Predict the ranks int32 [Z·Y·X] of all voxels of a slab, in raster order."""
     offsets = network.weights.offsets
     before, radius = margins(offsets)
@@ -83,7 +84,7 @@ def predict_slab(slab_input: PaperInput, network: ReferencePaperLstm, team: Team
     return out
 
 
-def write(slab_input: PaperInput, predicted: np.ndarray, schedule: Schedule) -> bytes:
+def write(slab_input: PaperInput, predicted: Int32s, schedule: Schedule) -> bytes:
     """Encode a slab as bytes, given the predicted ranks int32 [Z·Y·X] of its voxels."""
     ranks, limit = slab_input
     order, sizes = fronts_of(schedule, slab_input.shape)
@@ -112,7 +113,7 @@ class PaperReader(ByCalls):
         self._decoder = adaptive.Decoder(words, self._counts)
         self._raw, self._at = np.unpackbits(np.frombuffer(data.rest(), np.uint8), bitorder="little"), 0
 
-    def pop(self, predicted: np.ndarray) -> np.ndarray:
+    def pop(self, predicted: Int32s) -> Int32s:
         """Pop the ranks int32 [v] of the next front, given the predicted ones."""
         token = self._decoder.pop(predicted.size)
         voxel = predicted + token - self._counts.reach
@@ -136,7 +137,7 @@ class PaperReader(ByCalls):
 
 def decode_slab(
     stream: PaperStream, network: ReferencePaperLstm, team: Team, done: Done, schedule: Schedule | None = None
-) -> np.ndarray:
+) -> Levels:
     """Decode the ranks [Z, Y, X] of a slab, as a view. Raises DamagedError for symbols that no encoder writes."""
     shape, symbols, limit = stream
     offsets = network.weights.offsets
@@ -148,7 +149,7 @@ def decode_slab(
             continue
         predicted = np.empty(front[0].size, np.int32)
 
-        def work(lo: int, hi: int, front: tuple[np.ndarray, ...] = front, predicted: np.ndarray = predicted) -> None:
+        def work(lo: int, hi: int, front: tuple[Int64s, ...] = front, predicted: Int32s = predicted) -> None:
             z, y, x = (part[lo:hi] for part in front)
             predicted[lo:hi] = network.predict(gather(known, (z, y, x), offsets, before, radius), limit)
 
@@ -162,7 +163,7 @@ def decode_slab(
 # ------------------------------------------------------------------------------------------------ both on one thread
 
 
-def encode(ranks: np.ndarray, limit: int, network: ReferencePaperLstm, schedule: Schedule | None = None) -> bytes:
+def encode(ranks: Levels, limit: int, network: ReferencePaperLstm, schedule: Schedule | None = None) -> bytes:
     """Encode the ranks [Z, Y, X] of a slab, 0 … limit, on one thread."""
     slab_input = PaperInput(ranks, limit)
     predicted = predict_slab(slab_input, network, Team(), lambda count: None)
@@ -171,7 +172,7 @@ def encode(ranks: np.ndarray, limit: int, network: ReferencePaperLstm, schedule:
 
 def decode(
     data: Cursor, shape: Shape, limit: int, network: ReferencePaperLstm, schedule: Schedule | None = None
-) -> np.ndarray:
+) -> Levels:
     """Decode the ranks [Z, Y, X] of a slab, as a view, on one thread; see `decode_slab` for errors."""
     return decode_slab(
         PaperStream(shape, PaperReader(data, limit), limit), network, Team(), lambda count: None, schedule

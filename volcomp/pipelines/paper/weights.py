@@ -12,6 +12,7 @@ import numpy as np
 from neighbourhoods import Neighbourhood, is_causal
 
 from ...constants import WEIGHT_LIMIT  # 128 products with int8 halves of outputs stay below 2^24
+from ...dtypes import Float64s, Int8s, Int16s, Int32s
 from ...errors import DamagedError
 from .sequence import in_order
 
@@ -44,14 +45,14 @@ class PaperWeights:
     """
 
     name: str
-    neighbourhood: np.ndarray
-    recurrent: np.ndarray
-    shift: np.ndarray
-    entrance: np.ndarray
-    bias: np.ndarray
-    head: np.ndarray
-    head_bias: np.ndarray
-    sigmoid: np.ndarray
+    neighbourhood: Int8s
+    recurrent: Int8s
+    shift: Int32s
+    entrance: Int16s
+    bias: Int32s
+    head: Int16s
+    head_bias: Int32s
+    sigmoid: Int16s
 
     def __post_init__(self) -> None:
         gates, k = 4 * UNITS, len(self.neighbourhood)
@@ -103,7 +104,7 @@ def load(path: Path, name: str) -> PaperWeights:
 
 
 def from_real(
-    name: str, neighbourhood: Neighbourhood, recurrent: np.ndarray, entrance: np.ndarray, bias: np.ndarray,
+    name: str, neighbourhood: Neighbourhood, recurrent: Float64s, entrance: np.ndarray, bias: np.ndarray,
     head: np.ndarray, head_bias: float,
 ) -> PaperWeights:  # fmt: skip
     """Round a trained network, as torch has it: gates in the order i, f, g, o, `recurrent` float64 [512, 128],

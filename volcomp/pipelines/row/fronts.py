@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...constants import CLASSES, DEPTHS, RADIUS
+from ...dtypes import Int32s, Int64s, UInt8s
 from ...runtime.compiled import entry, part
 from ...runtime.scalars import larger, smaller
 from ...stages import features, linear_inputs, peak, symbols
-from ...stages.grid import PaddedSlab
-from ...stages.linear_inputs import Rows, RowScratch, look
+from ...stages.grid import PaddedSlab, Rows, RowScratch
+from ...stages.linear_inputs import look
 from ...stages.lstm import learning, vector
 from ...stages.lstm.state import AHEAD, StateArrays
 
@@ -38,8 +39,8 @@ class Grid(NamedTuple):
     origin: int
     plane: int
     line: int
-    rank: np.ndarray
-    group: np.ndarray
+    rank: Int32s
+    group: UInt8s
 
 
 class Outputs(NamedTuple):
@@ -49,9 +50,9 @@ class Outputs(NamedTuple):
     context uint8           of the flags of the candidate, if there is one
     """
 
-    mean: np.ndarray
-    classes: np.ndarray
-    context: np.ndarray
+    mean: Int32s
+    classes: UInt8s
+    context: UInt8s
     candidate: peak.Candidate
 
 
@@ -149,7 +150,7 @@ def _write_outputs(rows: Rows, slab: SlabArrays, outputs: Outputs) -> None:
 
 
 @entry
-def look_at(t: int, slab: SlabArrays, stages: Stages, state: StateArrays, scratch: np.ndarray) -> None:
+def look_at(t: int, slab: SlabArrays, stages: Stages, state: StateArrays, scratch: Int64s) -> None:
     """Run the stages before the network for a front: linear stage, features, and what neighbouring rows passed on."""
     grid = slab.grid
     for z in range(grid.depth):
@@ -177,7 +178,7 @@ def conclude(t: int, slab: SlabArrays, stages: Stages, state: StateArrays) -> No
 @entry
 def predict(
     t: int, part: tuple[int, int], slab: SlabArrays, stages: Stages, state: StateArrays, packed: vector.Packed,
-    scratch: np.ndarray,
+    scratch: Int64s,
 ) -> None:  # fmt: skip
     """Run all of `RowSlab.predict`, with the network in vector instructions, for part of a front: from the first of the
     two numbers of voxels to the one before the second, counted slice by slice."""
@@ -200,7 +201,7 @@ def predict(
 
 
 @entry
-def perceive(t: int, front: int, slab: SlabArrays, voxel: np.ndarray, excluded: int) -> None:
+def perceive(t: int, front: int, slab: SlabArrays, voxel: Int32s, excluded: int) -> None:
     """Run `RowSlab.perceive` without learning: write the voxels int32 [v] of a front, their errors relative to mean and
     prediction, and the margins at the ends of rows (`neighbourhoods.borders`). `front` is the number of its first row
     in the order of coding."""
@@ -230,7 +231,7 @@ def perceive(t: int, front: int, slab: SlabArrays, voxel: np.ndarray, excluded: 
 
 @entry
 def perceive_and_learn(
-    t: int, front: int, slab: SlabArrays, voxel: np.ndarray, excluded: int, state: StateArrays, rule: learning.Rule
+    t: int, front: int, slab: SlabArrays, voxel: Int32s, excluded: int, state: StateArrays, rule: learning.Rule
 ) -> None:
     """Run all of `RowSlab.perceive`, learning included, for the `cpu` backend."""
     perceive(t, front, slab, voxel, excluded)

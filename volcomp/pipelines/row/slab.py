@@ -17,10 +17,11 @@ import numpy as np
 from neighbourhoods import Schedule
 
 from ...constants import DEPTHS
+from ...dtypes import Bools, Int32s, Int64s, Levels, UInt8s
 from ...stages import features, linear, peak
-from ...stages.grid import PaddedSlab, flat, geometry, unpadded
+from ...stages.grid import PaddedSlab, RowScratch, flat, geometry, unpadded
 from ...stages.histogram_packing import level_type
-from ...stages.linear_inputs import Fixed, RowScratch, neighbours, scratch_for
+from ...stages.linear_inputs import Fixed, neighbours, scratch_for
 from ...stages.lstm import cpu, learning, vector
 from ...stages.lstm.state import State
 from ...stages.lstm.weights import LstmWeights
@@ -30,9 +31,9 @@ from . import fronts
 class LstmBackend(Protocol):
     """The methods of a backend; `lstm.reference.ReferenceLstm` defines their results."""
 
-    def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def step(self, state: State, lo: int, hi: int) -> tuple[Int32s, Int32s]: ...
 
-    def learn(self, state: State, lo: int, hi: int, error: np.ndarray, classes: np.ndarray) -> None: ...
+    def learn(self, state: State, lo: int, hi: int, error: Int32s, classes: UInt8s) -> None: ...
 
 
 class Rows(NamedTuple):
@@ -47,13 +48,13 @@ class Rows(NamedTuple):
     before int64   the number of the same row in the slice before; −1 for none
     """
 
-    start: np.ndarray
-    base: np.ndarray
-    depth: np.ndarray
-    group: np.ndarray
-    last: np.ndarray
-    above: np.ndarray
-    before: np.ndarray
+    start: Int64s
+    base: Int64s
+    depth: UInt8s
+    group: UInt8s
+    last: Bools
+    above: Int64s
+    before: Int64s
 
 
 class Layout(NamedTuple):
@@ -74,7 +75,7 @@ class Layout(NamedTuple):
     strides: tuple[int, int]
     lags: tuple[int, int]
     rows: Rows
-    order: np.ndarray
+    order: Int64s
     fronts: list[tuple[int, int, int]]
     span: int
 
@@ -124,10 +125,11 @@ class RowSlab:
         group = linear.groups_of(self.shape[0], stage.height, stage.support)
         rank = layout.order.astype(np.int32).ravel()
         count = rank.size
+        prediction, scale, mean, error = (np.empty(count, np.int32) for _ in range(4))
         self._arrays = fronts.SlabArrays(
             fronts.Grid(*self.shape, *layout.lags, geometry(self.shape)[1], *self.strides, rank, group),
             PaddedSlab(self.known, np.zeros(layout.size, np.int32)),
-            RowScratch(*(np.empty(count, kind) for kind in (np.int32, np.int32, np.int32, np.uint8, np.int32))),
+            RowScratch(prediction, scale, mean, np.empty(count, np.uint8), error),
         )
         self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
         self.context = np.empty(count, np.uint8)
@@ -162,7 +164,7 @@ class RowSlab:
         found = [(z * height, fronts.rows_at(t, z, self._arrays.grid)) for z in range(self.shape[0])]
         return [(first + a, first + b) for first, (a, b) in found if a < b]
 
-    def perceive(self, network: LstmBackend, t: int, lo: int, voxel: np.ndarray, excluded: int | None) -> None:
+    def perceive(self, network: LstmBackend, t: int, lo: int, voxel: Int32s, excluded: int | None) -> None:
         """Write the voxels int32 [v] of the front at time t, which begins with row number lo and which `predict` has
         just computed, and train the head of the network on all voxels except those of the grey level `excluded`."""
         arguments = (t, lo, self._arrays, voxel, -1 if excluded is None else excluded)
@@ -174,10 +176,10 @@ class RowSlab:
         fronts.perceive(*arguments)
         network.learn(self._state, 0, self.mean.size, scratch.error, scratch.classes)
 
-    def places(self, t: int, lo: int, hi: int) -> np.ndarray:
+    def places(self, t: int, lo: int, hi: int) -> Int64s:
         """Return the positions in the padded slab of the voxels of rows lo … hi-1 at time t: int64 [hi - lo]."""
         return self._rows.base[lo:hi] + t
 
-    def voxels(self) -> np.ndarray:
+    def voxels(self) -> Levels:
         """Return the grey levels [Z, Y, X], as a view."""
         return unpadded(self.known, self.shape)

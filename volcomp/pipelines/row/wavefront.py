@@ -13,12 +13,13 @@ import numpy as np
 
 from neighbourhoods import Shape
 
+from ...dtypes import Int64s, Levels
 from ...runtime.compiled import entry
 from ...runtime.scalars import smaller
 from ...runtime.team import Team
 from ...stages import linear, payload
 from ...stages.lstm import cpu, reference
-from ..protocol import Done, Levels
+from ..protocol import Done
 from .slab import Layout, RowSlab
 
 Lstm = cpu.CpuLstm | reference.ReferenceLstm
@@ -71,7 +72,7 @@ class RowStream(NamedTuple):
 
 
 @entry
-def _in_order(levels: np.ndarray, row: np.ndarray, start: np.ndarray, begin: np.ndarray, out: np.ndarray) -> None:
+def _in_order(levels: Levels, row: Int64s, start: Int64s, begin: Int64s, out: Levels) -> None:
     """Compute `in_order`.
 
     levels [rows, width]   slice by slice
@@ -91,7 +92,7 @@ def _in_order(levels: np.ndarray, row: np.ndarray, start: np.ndarray, begin: np.
                 out[begin[t] + r] = levels[row[r], t - start[r]]
 
 
-def in_order(levels: np.ndarray, layout: Layout) -> np.ndarray:
+def in_order(levels: Levels, layout: Layout) -> Levels:
     """Return the levels [Z, Y, X] in the order of coding, of the same type."""
     sizes = np.array([hi - lo for _, lo, hi in layout.fronts])
     times, first, _ = np.array(layout.fronts).T

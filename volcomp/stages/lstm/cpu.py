@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...constants import CLASSES
+from ...dtypes import Int32s, UInt8s
 from ...runtime.compiled import REORDERED, entry
 from ...runtime.products import FAULTS, Maker, Product, use_exact
 from . import cell, learning, reference, vector
@@ -21,9 +22,7 @@ CACHE_LINE = 64  # bytes
 
 
 @entry(fastmath=REORDERED)
-def _advance(
-    lo: int, hi: int, accumulator: np.ndarray, shift: np.ndarray, bias: np.ndarray, state: StateArrays
-) -> None:
+def _advance(lo: int, hi: int, accumulator: Int32s, shift: Int32s, bias: Int32s, state: StateArrays) -> None:
     """Compute cell, hidden output and the two outputs of the head for rows lo … hi-1, after the matrix product.
 
     `accumulator` is int32 [≥ hi - lo, 4h]; `shift` and `bias` are those of the weights. The head's sums stay below
@@ -45,7 +44,7 @@ def _advance(
         octaves[v] = (np.int32(b) + bias[1]) >> 11
 
 
-def _accumulators(rows: int, columns: int) -> np.ndarray:
+def _accumulators(rows: int, columns: int) -> Int32s:
     """Allocate int32 [rows, columns] that begins at a cache line.
 
     Where vectors of 64 bytes straddle two cache lines, torch's product takes half as long again.
@@ -79,7 +78,7 @@ class CpuLstm:
         """The name of the matrix product: `vector`, or the function that made the product."""
         return "vector" if self.packed is not None else self._product.__qualname__.partition(".")[0]
 
-    def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
+    def step(self, state: State, lo: int, hi: int) -> tuple[Int32s, Int32s]:
         """Advance rows lo … hi-1 by one voxel; see `reference.ReferenceLstm.step`."""
         w = self.weights
         if self.packed is not None:
@@ -96,7 +95,7 @@ class CpuLstm:
             _advance(a, b, accumulator, w.shift, w.bias, state.arrays)
         return state.offset[lo:hi], state.octaves[lo:hi]
 
-    def learn(self, state: State, lo: int, hi: int, error: np.ndarray, classes: np.ndarray) -> None:
+    def learn(self, state: State, lo: int, hi: int, error: Int32s, classes: UInt8s) -> None:
         """Let the head learn from the voxels of rows lo … hi-1; see `reference.ReferenceLstm.learn`."""
         if self.weights.learns:
             head = state.arrays.head
@@ -117,7 +116,7 @@ class CpuLstm:
             x: Any = random.integers(-127, 128, (40, self.weights.inputs), dtype=np.int8)
             x[0], x[1] = 127, np.where(self.weights.weights[: self.weights.inputs, 0] > 0, 127, -127)
             own.inputs[:, : self.weights.inputs] = expected.inputs[:, : self.weights.inputs] = x
-            pairs = [*zip(self.step(own, 0, 40), definition.step(expected, 0, 40), strict=True)]
+            pairs: list[tuple[Any, Any]] = [*zip(self.step(own, 0, 40), definition.step(expected, 0, 40), strict=True)]
             error = random.integers(-(1 << 12), 1 << 12, 40, dtype=np.int32)
             classes = random.integers(0, CLASSES, 40, dtype=np.uint8)
             for network, state in ((self, own), (definition, expected)):

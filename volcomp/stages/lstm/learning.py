@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...constants import CLASSES, QUARTERS
+from ...dtypes import Float64s, Int8s, Int16s, Int32s, Int64s, UInt8s
 from ...runtime.compiled import REORDERED, entry, part
 from ...runtime.scalars import larger, smaller
 
@@ -41,8 +42,8 @@ class Rule(NamedTuple):
     limit                            weights of the head stay within ±limit
     """
 
-    metric: np.ndarray
-    slopes: np.ndarray
+    metric: Float64s
+    slopes: Int8s
     unseen: int
     limit: int
 
@@ -57,12 +58,12 @@ class Head(NamedTuple):
     sums int32 [2, n], mean float64 [n]   scratch
     """
 
-    weights: np.ndarray
-    exact: np.ndarray
-    slope: np.ndarray
-    collected: np.ndarray
-    sums: np.ndarray
-    mean: np.ndarray
+    weights: Int16s
+    exact: Int64s
+    slope: Int64s
+    collected: Int64s
+    sums: Int32s
+    mean: Float64s
 
 
 @part
@@ -72,9 +73,7 @@ def bin_of(error: Any, c: Any) -> Any:
 
 
 @entry(both=True)
-def collect(
-    lo: int, hi: int, inputs: np.ndarray, error: np.ndarray, classes: np.ndarray, rule: Rule, head: Head
-) -> None:
+def collect(lo: int, hi: int, inputs: Int8s, error: Int32s, classes: UInt8s, rule: Rule, head: Head) -> None:
     """Add the slopes of the voxels of rows lo … hi-1 to those of the head.
 
     inputs int8 [r, …]   of the `State`

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...dtypes import Int8s, Int16s, Int32s, Int64s
 from . import learning
 from .weights import LstmWeights
 
@@ -17,12 +18,12 @@ AHEAD = 2
 class StateArrays(NamedTuple):
     """The arrays of a `State`, and how many inputs are observed (`LstmWeights.observed`), for compiled loops."""
 
-    inputs: np.ndarray
-    passed: np.ndarray
-    words: np.ndarray
-    cell: np.ndarray
-    offset: np.ndarray
-    octaves: np.ndarray
+    inputs: Int8s
+    passed: Int64s
+    words: Int64s
+    cell: Int16s
+    offset: Int32s
+    octaves: Int32s
     head: learning.Head
     observed: int
 

@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from ...dtypes import Int32s, Int64s
 from ...runtime import vectors
 from ...runtime.compiled import entry
 from ...runtime.products import ROWS, Tiles, sums_of, tiles
@@ -37,8 +38,8 @@ class Packed(NamedTuple):
     """
 
     tiles: Tiles
-    shift: np.ndarray
-    bias: np.ndarray
+    shift: Int32s
+    bias: Int32s
 
 
 def fits(weights: LstmWeights) -> bool:
@@ -142,7 +143,7 @@ def _weigh(b: Any, x: Any, first: Any, second: Any, count: Any) -> Any:
 
 
 @entry
-def step(lo: int, hi: int, packed: Packed, state: StateArrays, scratch: np.ndarray) -> None:
+def step(lo: int, hi: int, packed: Packed, state: StateArrays, scratch: Int64s) -> None:
     """Advance rows lo … hi-1; see `reference.ReferenceLstm.step`.
 
     scratch int64, `scratch_for` the inputs or more

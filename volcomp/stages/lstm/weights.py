@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...constants import CLASSES, INPUTS, WEIGHT_LIMIT
+from ...dtypes import Int8s, Int16s, Int32s, Int64s, UInt32s
 from ...errors import DamagedError
 from . import learning
 
@@ -20,7 +21,7 @@ FIELDS = ("weights", "shift", "head", "bias", "counts", "sizes")
 LEARNING = ("slopes", "metric")  # only in models whose head learns
 
 
-def head_limit(bias: np.ndarray, size: int) -> int:
+def head_limit(bias: Int32s, size: int) -> int:
     """Return the bound of the `size` weights of a head that learns; it keeps sums below ACCUMULATOR_LIMIT."""
     return (ACCUMULATOR_LIMIT - int(np.abs(bias).max()) - 1) // (INPUT_LIMIT * size)
 
@@ -43,14 +44,14 @@ class LstmWeights:
     """
 
     name: str
-    weights: np.ndarray
-    shift: np.ndarray
-    head: np.ndarray
-    bias: np.ndarray
-    counts: np.ndarray
-    sizes: np.ndarray
-    slopes: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, learning.BINS), np.int8))
-    metric: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    weights: Int8s
+    shift: Int32s
+    head: Int16s
+    bias: Int32s
+    counts: UInt32s
+    sizes: Int64s
+    slopes: Int8s = field(default_factory=lambda: np.zeros((2, 0, learning.BINS), np.int8))
+    metric: Int16s = field(default_factory=lambda: np.zeros((0, 0), np.int16))
     observed: int = INPUTS
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class LstmWeights:
         observed = self.observed - len(self.weights) + len(less)
         return replace(self, weights=less, head=head, metric=metric, observed=observed)
 
-    def tables(self) -> list[np.ndarray]:
+    def tables(self) -> list[UInt32s]:
         """Return the counts of every table."""
         return np.split(self.counts, np.cumsum(self.sizes)[:-1])
 
