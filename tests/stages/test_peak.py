@@ -96,6 +96,6 @@ def test_a_peak_is_no_spike() -> None:
 def test_no_flags_where_they_do_not_pay() -> None:
     total, spikes, saved = np.zeros((3, peak.CONTEXTS))
     total[0], spikes[0], saved[0] = 4000, 2000, 2000 * 0.01
-    assert peak.choose(0, peak.Totals(total, spikes, saved), ans.flag_bits()) is None
+    assert peak.choose(0, peak.FlagTotals(total, spikes, saved), ans.flag_bits()) is None
     saved[0] = 2000 * 4
-    assert peak.choose(0, peak.Totals(total, spikes, saved), ans.flag_bits()) is not None
+    assert peak.choose(0, peak.FlagTotals(total, spikes, saved), ans.flag_bits()) is not None

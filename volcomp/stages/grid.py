@@ -26,8 +26,8 @@ class PaddedSlab(NamedTuple):
     error: Int32s
 
 
-class Rows(NamedTuple):
-    """Rows of one slice that have a voxel in a front.
+class SliceRows(NamedTuple):
+    """SliceRows of one slice that have a voxel in a front.
 
     lo, hi   numbers of the first row, and of the one past the last
     at       index of the first row's voxel in the padded slab

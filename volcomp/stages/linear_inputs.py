@@ -25,7 +25,7 @@ from ..runtime.scalars import larger, smaller
 from ..runtime.vectors import I8, I16, I32, I64, Lanes, load, load_one, store
 from . import features, linear
 from .features import SCALE_FLOOR, scale_index
-from .grid import LANES, PaddedSlab, Rows, RowScratch, flat
+from .grid import LANES, PaddedSlab, RowScratch, SliceRows, flat
 
 Offset = tuple[int, int, int]
 BLOCK = 32  # voxels that pass from one loop to the next together
@@ -369,7 +369,7 @@ _vector_all, _vector_fewer = _vector_look(_make_all, FULL.rest), _vector_look(_m
 _plain_all, _plain_fewer = _plain_look(FULL.width), _plain_look(LESS.width)
 
 
-def look(rows: Rows, slab: PaddedSlab, fixed: Fixed, state: RowScratch, inputs: Int8s, scratch: Int64s) -> None:
+def look(rows: SliceRows, slab: PaddedSlab, fixed: Fixed, state: RowScratch, inputs: Int8s, scratch: Int64s) -> None:
     """Run the stages before the network for rows of one slice. Only compiled code can call it.
 
     state           out: prediction and scale

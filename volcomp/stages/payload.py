@@ -125,13 +125,15 @@ def _find_peak(
     if value is None or context is None:
         return None
     counts = np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS, np.int64)
-    totals = peak.Totals(*counts, np.zeros(peak.CONTEXTS))
+    totals = peak.FlagTotals(*counts, np.zeros(peak.CONTEXTS))
     _add_up(voxels, context, value, tables.code_length, limit.bit_length(), totals)
     return peak.choose(value, totals, ans.flag_bits())
 
 
 @entry
-def _add_up(voxels: Voxels, context: UInt8s, value: int, code_length: Float32s, bits: int, totals: peak.Totals) -> None:
+def _add_up(
+    voxels: Voxels, context: UInt8s, value: int, code_length: Float32s, bits: int, totals: peak.FlagTotals
+) -> None:
     """Add up what `peak.choose` needs."""
     voxel, mean, classes, _ = voxels
     total, at_peak, saved = totals

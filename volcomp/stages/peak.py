@@ -109,7 +109,7 @@ def candidate(levels: Levels, limit: int) -> int | None:
     return value if excess[value] else None
 
 
-class Totals(NamedTuple):
+class FlagTotals(NamedTuple):
     """What the codes of the flags are chosen by, for every context [CONTEXTS].
 
     total, at_peak int64   how many voxels have each context, and how many of these have the value
@@ -121,7 +121,7 @@ class Totals(NamedTuple):
     saved: Float64s
 
 
-def choose(value: int, totals: Totals, flag_bits: Float64s) -> Peak | None:
+def choose(value: int, totals: FlagTotals, flag_bits: Float64s) -> Peak | None:
     """Choose the codes that make a slab smallest; None where flags do not pay.
 
     flag_bits float64 [256, 2]   bits of no and yes for every code

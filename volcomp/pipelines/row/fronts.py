@@ -15,7 +15,7 @@ from ...dtypes import Int32s, Int64s, UInt8s
 from ...runtime.compiled import entry, part
 from ...runtime.scalars import larger, smaller
 from ...stages import features, linear_inputs, peak, symbols
-from ...stages.grid import PaddedSlab, Rows, RowScratch
+from ...stages.grid import PaddedSlab, RowScratch, SliceRows
 from ...stages.linear_inputs import look
 from ...stages.lstm import learning, vector
 from ...stages.lstm.state import AHEAD, StateArrays
@@ -82,12 +82,12 @@ def rows_at(t: int, z: int, grid: Grid) -> tuple[int, int]:
 
 
 @part
-def _rows(t: int, z: int, first: int, past: int, grid: Grid) -> Rows:
+def _rows(t: int, z: int, first: int, past: int, grid: Grid) -> SliceRows:
     """Return the rows first … past-1 of slice z at time t."""
     step = grid.line - grid.next_row
     at = grid.origin + z * (grid.plane - grid.next_slice) + first * step + t
     begin = z * grid.height
-    return Rows(begin + first, begin + past, at, step, smaller(z, DEPTHS - 1), grid.group[z])
+    return SliceRows(begin + first, begin + past, at, step, smaller(z, DEPTHS - 1), grid.group[z])
 
 
 @part
@@ -137,7 +137,7 @@ def _mean_and_class(lo: int, hi: int, scratch: RowScratch, state: StateArrays, l
 
 
 @part
-def _write_outputs(rows: Rows, slab: SlabArrays, outputs: Outputs) -> None:
+def _write_outputs(rows: SliceRows, slab: SlabArrays, outputs: Outputs) -> None:
     """Write the outputs for rows of a slice in the order of coding."""
     rank, scratch, candidate = slab.grid.rank, slab.scratch, outputs.candidate
     for v in range(rows.lo, rows.hi):
