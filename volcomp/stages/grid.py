@@ -27,7 +27,7 @@ class PaddedSlab(NamedTuple):
 
 
 class SliceRows(NamedTuple):
-    """SliceRows of one slice that have a voxel in a front.
+    """Rows of one slice that have a voxel in a front.
 
     lo, hi   numbers of the first row, and of the one past the last
     at       index of the first row's voxel in the padded slab
