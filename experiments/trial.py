@@ -17,7 +17,7 @@ from volcomp.container.sections import Writer
 from volcomp.models import Model
 from volcomp.options import DecodeOptions, EncodeOptions
 from volcomp.pipelines.paper import weights as published
-from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.lstm.weights import LstmWeights
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class NotLossless(Exception):
     """A codec gave back something else than it was given."""
 
 
-def trial(weights: Weights | published.Weights, like: str = "base") -> Model:
+def trial(weights: LstmWeights | published.PaperWeights, like: str = "base") -> Model:
     """A model of these weights; where they are of a row model, an encoder searches for it as for the one of that
     name."""
-    choice = "paper" if isinstance(weights, published.Weights) else like
+    choice = "paper" if isinstance(weights, published.PaperWeights) else like
     return models.chosen(choice).trial(weights, weights.digest())
 
 

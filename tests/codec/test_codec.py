@@ -123,15 +123,15 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
     voxels = scan()
     coded = encode(voxels, EncodeOptions("fast"))
 
-    class Poisoned(slab.Slab):
+    class Poisoned(slab.RowSlab):
         def __init__(self, layout, limit, fitted, model, common=None):  # type: ignore[no-untyped-def]
             super().__init__(layout, limit, fitted, model, common)
             unknown = pad(np.ones(self.shape, bool), 0, RADIUS).ravel()
             random = np.random.default_rng(9)
             self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
-            self._error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
+            self._arrays.padded.error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
 
-    monkeypatch.setattr(wavefront, "Slab", Poisoned)
+    monkeypatch.setattr(wavefront, "RowSlab", Poisoned)
     assert np.array_equal(decode(*coded), voxels)
     assert encode(voxels, EncodeOptions("fast")) == coded
 
@@ -254,10 +254,10 @@ def test_what_is_read_before_its_time_is_read_alike_both_ways() -> None:
     lag = 2 * layout.lags[0] + 3 - layout.lags[1]
     assert lag > 0 and fitted.weights[1:, :, support.offsets.index((-2, 2, 3))].any(), "or it shows nothing"
     weights, team = ROW.load(models.RELEASED[5]), Team()
-    network, tables = cpu.Network(weights), Tables(weights.tables())
-    slab_input = wavefront.SlabInput(layout, levels, 999, fitted, None, None)
+    network, tables = cpu.CpuLstm(weights), Tables(weights.tables())
+    slab_input = wavefront.RowInput(layout, levels, 999, fitted, None, None)
     predictions = wavefront.predict_slab(slab_input, network, team, lambda voxels: None)
     data = Cursor(payload.write(tables, predictions, 999, None, False, 1 / 64), "it")
     longest = max(hi - lo for _, lo, hi in layout.fronts)
-    opened = wavefront.SlabStream(layout, payload.Reader(tables, data, 999, longest), 999, fitted)
+    opened = wavefront.RowStream(layout, payload.SymbolReader(tables, data, 999, longest), 999, fitted)
     assert np.array_equal(wavefront.decode_slab(opened, network, team, lambda voxels: None), levels)

@@ -29,7 +29,7 @@ from volcomp.pipelines.row.slab import lay_out
 from volcomp.runtime.team import Team
 from volcomp.stages import features, linear, peak, supports, weight_delta
 from volcomp.stages.lstm import cpu
-from volcomp.stages.payload import Predictions, Reader
+from volcomp.stages.payload import Predictions, SymbolReader
 
 torch = pytest.importorskip("torch")
 
@@ -43,16 +43,18 @@ TORCH = on("cpu", "torch")  # what a GPU does, on the CPU
 ROWS = [choice for choice in models.CHOICES if models.chosen(choice).pipeline == "row"]
 
 
-def on_torch(number: int) -> networks.Network:
-    return networks.Network(ROW.load(models.RELEASED[number]), "cpu", plain.Steps)
+def on_torch(number: int) -> networks.DeviceLstm:
+    return networks.DeviceLstm(ROW.load(models.RELEASED[number]), "cpu", plain.PlainSteps)
 
 
-def slab_of(levels: np.ndarray, limit: int, number: int, fitted: linear.Weights | None = None) -> wavefront.SlabInput:
+def slab_of(
+    levels: np.ndarray, limit: int, number: int, fitted: linear.LinearWeights | None = None
+) -> wavefront.RowInput:
     """As the codec begins one, at the least effort: its fronts are fewest."""
     fitted = fitted or linear_fit.fit_by_effort(levels, models.chosen("base").search.runs, 1)
     common = peak.candidate(levels, limit)
     quiet = common if ROW.load(models.RELEASED[number]).learns else None
-    return wavefront.SlabInput(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
+    return wavefront.RowInput(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
 
 
 def same_predictions(one: object, other: object) -> bool:
@@ -63,11 +65,13 @@ def nothing(done: int) -> None:
     """For whom progress is of no interest."""
 
 
-def comes_back(slabs: list[wavefront.SlabInput], predictions: list[Predictions], network: networks.Network) -> bool:
+def comes_back(slabs: list[wavefront.RowInput], predictions: list[Predictions], network: networks.DeviceLstm) -> bool:
     """Whether decoding, asked for what the predictions say, is told the voxels and gives the slabs."""
     replays = [device._Replay(slab, one) for slab, one in zip(slabs, predictions, strict=True)]
     both = zip(slabs, replays, strict=True)
-    streams = [wavefront.SlabStream(slab.layout, cast(Reader, replay), slab.limit, slab.stage) for slab, replay in both]
+    streams = [
+        wavefront.RowStream(slab.layout, cast(SymbolReader, replay), slab.limit, slab.stage) for slab, replay in both
+    ]
     levels = on_device.decode_slabs(streams, network, nothing)
     same = [
         isinstance(one, np.ndarray) and np.array_equal(one, slab.levels)
@@ -135,7 +139,7 @@ def test_golden_files_decode(path: Path) -> None:
     assert np.array_equal(decode(volume.section, payloads, engine=TORCH), expected)
 
 
-def slabs_of_all_kinds(number: int) -> list[wavefront.SlabInput]:
+def slabs_of_all_kinds(number: int) -> list[wavefront.RowInput]:
     """Slabs with supports, shapes, strides, limits and spikes of their own; one reaches seven slices back, with weights
     whose sums need 64 bits."""
     random = np.random.default_rng(5)
@@ -154,14 +158,14 @@ def slabs_of_all_kinds(number: int) -> list[wavefront.SlabInput]:
     for g in range(groups):
         weights[g, :, support.used(g) :] = 0
     bounds = np.sort(random.integers(0, 300_000, (groups, 2)), axis=1)
-    deep = linear.Weights(support, 1, bounds, weights, np.zeros((groups, 3), np.uint8))
+    deep = linear.LinearWeights(support, 1, bounds, weights, np.zeros((groups, 3), np.uint8))
     assert linear.ready(deep, (1, 1), 60_000).weights.dtype == np.float64
     return [slab_of(slabs[0].levels, 60_000, number, deep), *slabs[1:]]
 
 
 @pytest.mark.parametrize("number", [2, 6])
 def test_slabs_of_all_kinds_walk_together(number: int) -> None:
-    slabs, backend = slabs_of_all_kinds(number), cpu.Network(ROW.load(models.RELEASED[number]))
+    slabs, backend = slabs_of_all_kinds(number), cpu.CpuLstm(ROW.load(models.RELEASED[number]))
     found = on_device.predict_slabs(slabs, on_torch(number), nothing)
     for slab, one in zip(slabs, found, strict=True):
         assert same_predictions(one, wavefront.predict_slab(slab, backend, Team(), nothing))
@@ -189,7 +193,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
     voxels = scan((7, 20, 26))
     coded = encode(voxels, EncodeOptions("fast"))
 
-    class Poisoned(group.Group):
+    class Poisoned(group.RowGroup):
         def __init__(self, network, parts, levels):  # type: ignore[no-untyped-def]
             super().__init__(network, parts, levels)
             if levels is None:
@@ -200,7 +204,7 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
                 for array in (self.known, self.error):
                     array[margins] = torch.randint(-(1 << 14), 1 << 14, (int(margins.sum()),), dtype=array.dtype)
 
-    monkeypatch.setattr(on_device, "Group", Poisoned)
+    monkeypatch.setattr(on_device, "RowGroup", Poisoned)
     assert np.array_equal(decode(*coded, engine=TORCH), voxels)
 
 

@@ -221,7 +221,7 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
 
     from volcomp.learn import data, device, fine_tuning
 
-    class Small(device.OnDevice):
+    class Small(device.DevicePasses):
         steps = 0
 
         def _backward(self, *arguments: object) -> torch.Tensor:

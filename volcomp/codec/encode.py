@@ -42,7 +42,7 @@ from .engines import Decoded, EngineChoice, Workers, by_device
 
 if TYPE_CHECKING:
     from ..stages import linear
-    from ..stages.lstm.weights import Weights
+    from ..stages.lstm.weights import LstmWeights
 
 # Slices of a slab, as a target: up to half more if the volume then is one slab, since the first slice of a slab costs a
 # sixth more than the others. The highest effort takes taller slabs.
@@ -259,9 +259,12 @@ class _Encoder:
             )
             device = self._engine(made, self._options.device, self._sizes, workers, done).device
             # Those models that are tunable have these weights and choices.
-            released, stages = cast("Weights", made.weights), cast("Iterable[tuple[Levels, linear.Weights]]", samples)
+            released, stages = (
+                cast("LstmWeights", made.weights),
+                cast("Iterable[tuple[Levels, linear.LinearWeights]]", samples),
+            )
             delta = fine_tuning.fine_tune(
-                header.model, released, stages, header.voxels, VISITS[effort], workers.threads, done, device
+                released, stages, header.voxels, VISITS[effort], workers.threads, done, device
             )
             if delta:
                 changed = ready(header.model, delta)

@@ -106,7 +106,7 @@ class Engine(Protocol):
 
     device: str
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> linear.Weights:
+    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
         """Fit a linear stage; see `linear_fit.fit_by_effort`. Called by a thread that begins a slab."""
         ...
 
@@ -130,7 +130,7 @@ class OnThreads:
     def __init__(self, network: SomeNetwork, workers: Workers, done: Done) -> None:
         self._network, self._workers, self._done = network, workers, done
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> linear.Weights:
+    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
         """Fit a linear stage on the CPU."""
         return linear_fit.fit_by_effort(levels, runs, effort)
 
@@ -178,7 +178,7 @@ class OnDevice:
         self.device = name
         self._device, self._workers, self._done = device, workers, done
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> linear.Weights:
+    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
         """Fit a linear stage on the GPU."""
         from ..gpu import normal_equations
 

@@ -35,7 +35,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkShape:
     """The shape of a network of the pipeline `row`, for training.
 
     units    of the LSTM
@@ -69,7 +69,7 @@ class Model:
     digest: str
     choice: str = ""
     search: Search = Search()
-    network: Network | None = None
+    network: NetworkShape | None = None
     tunable: bool = True
     weights: object = field(default=None, compare=False, repr=False)
 
@@ -121,17 +121,17 @@ _ALL = (
     Model("base-2", 4, "row", "5de3bf3018bf07c42840752a0a298cf9425ce763007da48dba755e49cfb51036"),
     Model(
         "fast-3", 5, "row", "7a15e9e64f1732f4a0e5adf5da6107b6706a5057a0386a11933042acfcbb205f",
-        "fast", Search(runs=16, minimum_saving=1 / 128), Network(units=32, shared=16),
+        "fast", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
     ),
     Model("base-3", 6, "row", "443af81dfd7589a4c64630620cea1136e1903436ca23d881b378b416984da928"),
     Model(
         "base-4", 7, "row", "0a29bc5ad50032c4a89defc02e08ddc7b08c4d66e6507bec3c2e9461ff6c1a11",
-        "base", Search(runs=24, minimum_saving=1 / 1024), Network(units=128, shared=32),
+        "base", Search(runs=24, minimum_saving=1 / 1024), NetworkShape(units=128, shared=32),
     ),
     Model(
         "turbo-1", 8, "row", "7437245dab2cea65853d93cd33ff31d589a37a2e8d8788135de104edb2737aac",
         "turbo", Search(runs=12, haste=2, minimum_saving=1 / 64, sample=1 << 16),
-        Network(units=16, shared=8, spared=(16, 40)),
+        NetworkShape(units=16, shared=8, spared=(16, 40)),
     ),
     Model(
         "paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper",

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..dtypes import Levels as Levels
 from ..models import Model
 from ..runtime.team import Team
 from ..stages import linear
 from ..wire.cursor import Cursor
 
 Shape = tuple[int, int, int]  # Z, Y, X
-Levels = NDArray[np.signedinteger]  # grey levels 0 … limit, int16 or int32
 Done = Callable[[int], None]  # called with the number of voxels done since the last call; may raise to end the work
 
 Weights = TypeVar("Weights")
@@ -34,7 +31,7 @@ PredictionsOut = TypeVar("PredictionsOut", covariant=True)
 StreamIn = TypeVar("StreamIn", contravariant=True)
 StreamOut = TypeVar("StreamOut", covariant=True)
 # Fits a linear stage to levels [Z, Y, X], given the most runs of its support, and the effort.
-Fit = Callable[[Levels, int, int], linear.Weights]
+Fit = Callable[[Levels, int, int], linear.LinearWeights]
 
 
 class Stopped(Exception):
