@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from volcomp.training import corpus
 
@@ -136,7 +136,7 @@ def write(series: str, syntax: str, target: Path) -> str:
         for path in files:
             shutil.copy2(path, target / path.name)
         return str(pydicom.dcmread(files[0], stop_before_pixels=True).file_meta.TransferSyntaxUID)
-    uid, encode = SYNTAXES[syntax]
+    uid, encode = str(SYNTAXES[syntax][0]), SYNTAXES[syntax][1]
     for path in files:
         dataset = pydicom.dcmread(path)
         frame, bits = _words(dataset)
@@ -145,9 +145,9 @@ def write(series: str, syntax: str, target: Path) -> str:
             dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
         elif syntax == "RLE":
             dataset.compress(uid, generate_instance_uid=False)
-        dataset.file_meta.TransferSyntaxUID = uid
-        dataset.save_as(target / path.name, implicit_vr=False, little_endian=True)
-    return str(uid)
+        dataset.file_meta.TransferSyntaxUID = UID(uid)
+        dataset.save_as(target / path.name, enforce_file_format=True)
+    return uid
 
 
 def _words(dataset: pydicom.Dataset) -> tuple[np.ndarray, int]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import numpy as np
 
-from ..codec.decode import Progress
-from ..codec.encode import progress_of
-from ..codec.volumes import write_volume
+from ..codec.decode import Progress, sha256_of
+from ..codec.encode import progress_of, write_volume
 from ..container.sections import Writer
 from ..errors import DamagedError
 from ..formats.protocol import Image
@@ -127,13 +125,7 @@ class ImageWriter:
                 if self._options.verify and native:
                     verify_images(volume, [(entry, one.kept) for entry, one in coded], slabs)
                 elif self._options.verify:
-                    sha = hashlib.sha256()
-                    for _, voxels in slabs:
-                        if isinstance(voxels, DamagedError):
-                            raise voxels
-                        sha.update(np.ascontiguousarray(voxels).data)
-                        del voxels  # or they would stay in memory until the next ones come
-                    if sha.digest() != plane.sha256:
+                    if sha256_of(slabs) != plane.sha256:
                         raise DamagedError(f"volume {number + i} is not what was read")
                 for _ in slabs:
                     pass

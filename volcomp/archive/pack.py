@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..codec.encode import check_options
 from ..constants import EFFORT
-from ..container.header import SLICE_VOXELS
 from ..container.sections import FORMAT_VERSION, Reader, Writer
+from ..container.volume import SLICE_VOXELS
 from ..errors import DamagedError, UnsupportedError, VerificationError
 from ..formats.protocol import Image, NotCoded
 from ..formats.registry import read_image
@@ -64,7 +63,6 @@ def compress(
         UnsupportedError: for an input that cannot be read, or options that cannot be met.
         VerificationError: where the archive does not decode to the input.
     """
-    check_options(options)
     check_target(output, force=force)
     tree = collect(inputs, skip_errors=skip_errors)
     if any(item.path.resolve() == output.resolve() for item in tree.files):
@@ -93,7 +91,7 @@ def compress(
             file.close()
             if options.verify:
                 with temporary.open("rb") as written:
-                    ledger.verify(Reader(written), check_options(options))
+                    ledger.verify(Reader(written), options.record)
         except DamagedError as error:
             raise VerificationError(
                 f"what was coded does not decode to what was read, so nothing was written: {error}"
