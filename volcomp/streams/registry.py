@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .jpeg2000.stream import Jpeg2000
+from .jpeg2000.stream import HighThroughput, Jpeg2000
 from .protocol import FrameInfo, NotReproducible, Parts, Stream
 
-STREAMS: tuple[Stream, ...] = (Jpeg2000(),)
+STREAMS: tuple[Stream, ...] = (Jpeg2000(), HighThroughput())
 BY_NUMBER = {stream.number: stream for stream in STREAMS}
 
 
