@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from volcomp.streams.jpeg2000.stream import HighThroughput, Jpeg2000
 from volcomp.streams.protocol import FrameInfo
 
 FOLDER = Path(__file__).parent / "golden"
@@ -28,6 +29,10 @@ class Image(NamedTuple):
 GOLDEN = {
     "grk_line.j2k": Image(1, 1, 70, 8, True),
     "grk_tile_parts.j2k": Image(3, 37, 41, 16, False),
+    "ht_grk.j2k": Image(3, 37, 41, 12, False),
+    "ht_grk_line.j2k": Image(1, 67, 1, 16, True),
+    "ht_openjph.j2k": Image(1, 61, 57, 16, False),
+    "ht_openjph_rgb.j2k": Image(3, 40, 52, 8, False),
     "imagecodecs.jp2": Image(1, 40, 56, 12, False),
     "opj_four.j2k": Image(4, 20, 20, 8, False),
     "opj_layers.j2k": Image(1, 48, 48, 12, True),
@@ -40,6 +45,11 @@ GOLDEN = {
     "opj_tiles_offset.j2k": Image(1, 47, 61, 12, False),
 }
 LOSSY = "opj_lossy.j2k", Image(1, 64, 64, 12, False)
+
+
+def codec(name: str) -> Jpeg2000:
+    """Return the codec of a golden stream."""
+    return HighThroughput() if name.startswith("ht_") else Jpeg2000()
 
 
 def golden(name: str) -> bytes:

@@ -9,38 +9,41 @@ import pydicom
 import pytest
 from pydicom.encaps import generate_frames
 
-from tests.streams.jpeg2000 import GOLDEN, LOSSY, Image, golden, picture
+from tests.streams.jpeg2000 import GOLDEN, LOSSY, Image, codec, golden, picture
 from volcomp.errors import DamagedError
 from volcomp.streams.jpeg2000 import side as sides
-from volcomp.streams.jpeg2000.stream import Jpeg2000
+from volcomp.streams.jpeg2000.stream import HighThroughput, Jpeg2000
 from volcomp.streams.protocol import FrameInfo, NotReproducible
 from volcomp.streams.registry import BY_NUMBER, trial
 from volcomp.training import corpus
 
 CODEC = Jpeg2000()
+# Packets with layers, and those of Grok where a block of zeros has a segment; segments that end in another way.
+KEPT_HEADS = {"opj_layers.j2k": 12, "ht_grk.j2k": 6}
+CORRECTIONS = {"opj_predictable.j2k": 6}
 
 
-def test_its_number_is_for_ever():
-    assert isinstance(BY_NUMBER[6], Jpeg2000)
+def test_their_numbers_are_for_ever():
+    assert type(BY_NUMBER[6]) is Jpeg2000
+    assert type(BY_NUMBER[7]) is HighThroughput
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_streams_hold_their_image_and_come_back(name):
-    parts = CODEC.take_apart(golden(name), GOLDEN[name].info)
+    parts = codec(name).take_apart(golden(name), GOLDEN[name].info)
     expected = picture(*GOLDEN[name])
     assert parts.samples.dtype == expected.dtype and parts.samples.flags.c_contiguous
     np.testing.assert_array_equal(parts.samples, expected)
-    assert CODEC.make(*parts) == golden(name)
+    assert codec(name).make(*parts) == golden(name)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_side_information_is_little_besides_the_frame(name):
-    """Packet headers and segments of these encoders follow from the samples, unless there are layers (kept as they
-    are) or another way to end segments (a byte for each of 6 blocks)."""
-    side = sides.unpack(CODEC.take_apart(golden(name), GOLDEN[name].info).side)
+    """Packet headers and segments of these encoders follow from the samples, with few exceptions."""
+    side = sides.unpack(codec(name).take_apart(golden(name), GOLDEN[name].info).side)
     assert side.lengths and side.fewer == 0
-    assert len(side.heads) == (12 if name == "opj_layers.j2k" else 0)
-    assert len(side.corrections) == (6 if name == "opj_predictable.j2k" else 0)
+    assert len(side.heads) == KEPT_HEADS.get(name, 0)
+    assert len(side.corrections) == CORRECTIONS.get(name, 0)
     assert all(len(one.tail) == 1 for one in side.corrections)
 
 
@@ -118,7 +121,7 @@ REFUSED = {
     "wavelet": _with(PLAIN, COD, 13, b"\x00"),
     "quantised": _with(PLAIN, QCD, 4, b"\x41"),
     "several segments": _with(PLAIN, COD, 12, b"\x01"),
-    "High-Throughput": _with(PLAIN, COD, 12, b"\x40"),
+    "are High-Throughput": _with(PLAIN, COD, 12, b"\x40"),
     "region of interest": _before_sot(PLAIN, b"\xff\x5e\x00\x05\x00\x00\x07"),
     "order of its packets": _before_sot(PLAIN, b"\xff\x5f\x00\x09\x00\x00\x00\x01\x03\x01\x00"),
     "packet headers elsewhere": _before_sot(PLAIN, b"\xff\x60\x00\x04\x00\x00"),
@@ -139,6 +142,28 @@ def test_what_is_not_supported_is_refused_with_the_reason(reason):
     info = GOLDEN["opj_rgb_plain.j2k" if reason == "lacks bands" else PLAIN].info
     with pytest.raises(NotReproducible, match=reason):
         CODEC.take_apart(REFUSED[reason], info)
+
+
+HT = "ht_openjph.j2k"
+REFUSED_HIGH = {
+    "not High-Throughput": golden(PLAIN),
+    "style that is not supported": _with(HT, COD, 12, b"\x48"),
+    "damaged": golden(HT)[:-4] + b"\xff\xff" + golden(HT)[-2:],  # a suffix longer than its segment
+    "no JPEG 2000 codestream": golden(HT)[1:],
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED_HIGH)
+def test_what_is_not_supported_of_high_throughput_is_refused(reason):
+    info = GOLDEN[PLAIN if reason == "not High-Throughput" else HT].info
+    with pytest.raises(NotReproducible, match=reason):
+        HighThroughput().take_apart(REFUSED_HIGH[reason], info)
+
+
+def test_the_side_information_of_one_codec_is_none_of_the_other():
+    for name, other in ((PLAIN, HighThroughput()), (HT, CODEC)):
+        with pytest.raises(DamagedError, match="headers"):
+            other.make(*codec(name).take_apart(golden(name), GOLDEN[name].info))
 
 
 def test_a_lossy_stream_is_refused():
@@ -199,22 +224,22 @@ def test_damaged_streams_come_back_or_are_refused(name):
     for _ in range(120):
         stream = _mutated(golden(name), source)
         try:
-            parts = CODEC.take_apart(stream, GOLDEN[name].info)
+            parts = codec(name).take_apart(stream, GOLDEN[name].info)
         except NotReproducible:
             refused += 1
         else:
-            assert CODEC.make(*parts) == stream
+            assert codec(name).make(*parts) == stream
     assert 20 < refused < 120
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_damaged_side_information_is_an_error_or_another_stream(name):
     source = random.Random(name)
-    samples, side = CODEC.take_apart(golden(name), GOLDEN[name].info)
+    samples, side = codec(name).take_apart(golden(name), GOLDEN[name].info)
     errors = 0
     for _ in range(120):
         try:
-            assert isinstance(CODEC.make(samples, _mutated(side, source)), bytes)
+            assert isinstance(codec(name).make(samples, _mutated(side, source)), bytes)
         except DamagedError:
             errors += 1
     assert 20 < errors < 120

@@ -150,7 +150,7 @@ def _extension(data: np.ndarray, s: np.ndarray, suffix: Any) -> Any:
 @part
 def _pair(data: np.ndarray, s: np.ndarray, a: Any, b: Any, first: Any) -> Any:
     """Decode what the bounds of two quads exceed their predictions by, for those that do (7.3.6)."""
-    more = np.int64(0)
+    more = 0
     if first and a and b:
         if _event(data, s):
             more = 2
@@ -248,7 +248,7 @@ def decode(
     blocks: np.ndarray, coded: np.ndarray, data: np.ndarray, begins: np.ndarray, lengths: np.ndarray,
     scratch: HtScratch, coefficients: np.ndarray, own: np.ndarray, same: np.ndarray,
 ) -> bool:  # fmt: skip
-    """Do what `tier1_decode.decode` does, for cleanup passes of bit plane 0; returns whether all segments make sense."""
+    """Do what `tier1_decode.decode` does, for cleanup passes of bit plane 0; False for segments that are none."""
     for b in range(blocks.shape[0]):
         block = blocks[b]
         size, equal = np.int64(0), np.int64(0)
@@ -262,10 +262,9 @@ def decode(
                 for x in range(block[4]):
                     if coefficients[block[0], block[1] + y, block[2] + x]:
                         own[b] = 1
-            if own[b]:
-                size = encode_block(coefficients, block, scratch)
-                if size < 0:
-                    return False
+            size = encode_block(coefficients, block, scratch)
+            if size < 0:
+                return False
             while equal < size and equal < lengths[b] and scratch.out[1 + equal] == data[begins[b] + equal]:
                 equal += 1
         same[b, 0], same[b, 1] = size, equal

@@ -167,7 +167,7 @@ def _suffix(out: np.ndarray, s: np.ndarray, value: Any) -> None:
 @part
 def _load(coefficients: np.ndarray, block: np.ndarray, y: Any, x: Any, scratch: HtScratch) -> Any:
     """Read a quad; returns rho, the largest exponent, and which coefficients have it."""
-    rho, largest, reached = np.int64(0), np.int64(0), np.int64(0)
+    rho, largest, reached = 0, np.int64(0), 0
     for n in range(4):
         row, column = y + (n & 1), x + (n >> 1)
         exponent = np.int64(0)
@@ -192,7 +192,7 @@ def context(exponents: np.ndarray, x: Any, left: Any, first: Any) -> Any:
     """Return the context of the quad at column x (7.3.5), given rho of the one to its left."""
     if first:
         return (left & 1 | left >> 1 & 1) | left >> 2 << 1
-    index = np.int64(0)
+    index = 0
     if exponents[0, x + 1] or exponents[0, x + 2]:
         index |= 1
     if left & 12:
@@ -223,7 +223,7 @@ def _encode_quad(
     if index == 0:
         _put_event(scratch.mel, s, 1 if rho else 0)
         if rho == 0:
-            return np.int64(0), rho
+            return 0, rho
     least = prediction(scratch.exponents, x, rho, first)
     bound = larger(largest, least)
     more = bound - least
@@ -302,7 +302,7 @@ def _join(scratch: HtScratch) -> Any:
 
 @part
 def encode_block(coefficients: np.ndarray, block: np.ndarray, scratch: HtScratch) -> Any:
-    """Encode a block that is not 0 into scratch.out, from byte 1 on; returns its bytes, -1 where it has no segment."""
+    """Encode a block into scratch.out, from byte 1 on; returns its bytes, -1 where it has no segment."""
     s = scratch.registers
     s[MS_BYTE], s[MS_USED], s[MS_ALL], s[MS_AT] = 0, 0, 8, 1
     s[MEL_BYTE], s[MEL_LEFT], s[MEL_RUN], s[MEL_STATE], s[MEL_AT] = 0, 8, 0, 0, 0
@@ -342,13 +342,13 @@ def encode(
 ) -> tuple[int, int]:  # fmt: skip
     """Do what `tier1_encode.encode` does, for the cleanup pass of bit plane 0: one coded bit plane, one pass."""
     for b in range(begin, blocks.shape[0]):
-        size, bits, some = np.int64(0), bits_of(coefficients, blocks[b]), np.int64(0)
-        if bits:
-            some = 1
-            size = encode_block(coefficients, blocks[b], scratch) if bits <= MOST_BITS else np.int64(-1)
-        if size < 0 or (wanted[b, 0] >= 0 and wanted[b, 0] != some):
-            coded[b, 0], coded[b, 1], lengths[b] = -1, 0, 0
-            continue
+        bits = bits_of(coefficients, blocks[b])
+        some = 1 if bits else 0
+        if wanted[b, 0] >= 0:
+            some = wanted[b, 0] if some <= wanted[b, 0] else -1  # a block of zeros may have a segment
+        size = encode_block(coefficients, blocks[b], scratch) if some > 0 and bits <= MOST_BITS else 0
+        if size < 0 or bits > MOST_BITS:
+            some, size = -1, 0
         if position + size > out.shape[0]:
             return b, position
         for k in range(size):

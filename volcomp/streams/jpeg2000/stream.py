@@ -1,4 +1,4 @@
-"""The stream codec of JPEG 2000 without loss (ITU-T T.800): one layer or several, the reversible wavelet, MQ coder.
+"""The stream codecs of JPEG 2000 without loss (ITU-T T.800), and of its High-Throughput code blocks (ITU-T T.814).
 
 Samples determine the wavelet coefficients, these the code blocks' segments but for how their last bytes are chosen,
 and segments the packet headers of an encoder that wastes nothing. Side information keeps the other headers, and
