@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import DamagedError
 from ..protocol import NotReproducible
-from . import blocks, mq, tier1_decode, tier1_encode, wavelet
+from . import blocks, ht_decode, ht_encode, mq, tier1_decode, tier1_encode, wavelet
 from .codestream import Size
 from .geometry import Geometry
 from .packets import NEXT, Reading
@@ -75,9 +75,15 @@ def decode(
     count = len(geometry.blocks)
     planes = np.empty(geometry.planes, np.int32)
     own, same = np.zeros(count, np.int32), np.zeros((count, 2), np.int64)
-    tier1_decode.decode(
-        geometry.blocks, coded, geometry.styles, data, begins, lengths, blocks.scratch(), planes, own, same
-    )
+    if geometry.high:
+        if (coded[:, 0] > 1).any():
+            raise NotReproducible("its code blocks have more than one pass")
+        if not ht_decode.decode(geometry.blocks, coded, data, begins, lengths, ht_encode.scratch(), planes, own, same):
+            raise NotReproducible("one of its code blocks is damaged")
+    else:
+        tier1_decode.decode(
+            geometry.blocks, coded, geometry.styles, data, begins, lengths, blocks.scratch(), planes, own, same
+        )
     coefficients = planes.copy()
     wavelet.inverse(geometry.rectangles, size.y0, size.x0, np.empty(planes[0].size, np.int32), planes)
     samples = np.empty(geometry.planes, sample_type(size))
@@ -107,12 +113,15 @@ def encode(geometry: Geometry, planes: np.ndarray, wanted: np.ndarray) -> Segmen
     count = len(geometry.blocks)
     coded, lengths = np.zeros((count, 2), np.int32), np.zeros(count, np.int32)
     out = np.empty(planes.size * 2 + (1 << 10), np.uint8)
-    scratch = blocks.scratch()
+    scratch, high = blocks.scratch(), ht_encode.scratch()
     done, at = 0, 0
     while True:
-        done, at = tier1_encode.encode(
-            planes, geometry.blocks, wanted, geometry.styles, scratch, done, at, coded, lengths, out
-        )
+        if geometry.high:
+            done, at = ht_encode.encode(planes, geometry.blocks, wanted, high, done, at, coded, lengths, out)
+        else:
+            done, at = tier1_encode.encode(
+                planes, geometry.blocks, wanted, geometry.styles, scratch, done, at, coded, lengths, out
+            )
         if done == count:
             break
         out = np.concatenate([out[:at], np.empty(at + scratch.out.size, np.uint8)])

@@ -129,30 +129,30 @@ def coding_of(main: Header, own: Header, component: int) -> tuple[Coding, Planes
     return coding, planes
 
 
-def read(data: bytes, whole: bool) -> Codestream:
-    """Read all marker segments of data, which is whole or, without packets, a frame.
+def read(data: bytes, whole: bool, high: bool = False) -> Codestream:
+    """Read all marker segments of data, which is whole or, without packets, a frame; high of High-Throughput ones.
 
     Raises NotReproducible with the reason where it is no such codestream, or one with a feature that is not supported.
     """
     try:
-        return _read(data, whole)
+        return _read(data, whole, high)
     except (struct.error, IndexError):
         raise NotReproducible("its JPEG 2000 stream is cut short") from None
 
 
-def _read(data: bytes, whole: bool) -> Codestream:
+def _read(data: bytes, whole: bool, high: bool) -> Codestream:
     at = _begin_of_codestream(data)
     if _u16(data, at) != SOC or _u16(data, at + 2) != SIZ:
         raise NotReproducible("it is no JPEG 2000 codestream")
     size = _size(data[at + 6 : at + 4 + _u16(data, at + 4)])
-    main, at = _header(data, at + 4 + _u16(data, at + 4), SOT, size, Header())
+    main, at = _header(data, at + 4 + _u16(data, at + 4), SOT, high, Header())
     tiles: dict[int, Header] = {}
     parts: list[TilePart] = []
     while at + 2 <= len(data) and _u16(data, at) == SOT:
         length, tile, part_length, _, _ = struct.unpack_from(">HHIBB", data, at + 2)
         if length != SOT_SIZE - 2 or tile >= size.tiles:
             raise NotReproducible("one of its SOT marker segments makes no sense")
-        tiles[tile], packets = _header(data, at + SOT_SIZE, SOD, size, tiles.get(tile, Header()))
+        tiles[tile], packets = _header(data, at + SOT_SIZE, SOD, high, tiles.get(tile, Header()))
         packets += 2
         end = packets
         if whole:
@@ -210,20 +210,20 @@ def _size(body: bytes) -> Size:
     return Size(x0, y0, x1, y1, tile_x0, tile_y0, w, h, components, precision, depth >= 0x80)
 
 
-def _header(data: bytes, at: int, last: int, size: Size, header: Header) -> tuple[Header, int]:
+def _header(data: bytes, at: int, last: int, high: bool, header: Header) -> tuple[Header, int]:
     """Read segments up to the marker `last`, and return what they add to a header, and where that marker is."""
     while (marker := _u16(data, at)) != last:
         length = _u16(data, at + 2)
-        if marker in _REJECTED:
+        if marker in _REJECTED and not (high and marker == CAP):
             raise NotReproducible(f"its JPEG 2000 stream {_REJECTED[marker]}")
         if marker < 0xFF50 or marker in (SOD, EOC, SOT) or length < 2 or at + 2 + length > len(data):
             raise NotReproducible("one of its marker segments makes no sense")
         body = data[at + 4 : at + 2 + length]
         if marker == COD:
-            header = header._replace(style=_style(body), coding=_coding(body[5:], bool(body[0] & 1)))
+            header = header._replace(style=_style(body), coding=_coding(body[5:], bool(body[0] & 1), high))
         elif marker == COC:
             # Components are numbered by one byte, since there are fewer than 257 of them.
-            header = header._replace(codings=((body[0], _coding(body[2:], bool(body[1] & 1))), *header.codings))
+            header = header._replace(codings=((body[0], _coding(body[2:], bool(body[1] & 1), high)), *header.codings))
         elif marker == QCD:
             header = header._replace(planes=_planes(body))
         elif marker == QCC:
@@ -239,13 +239,15 @@ def _style(body: bytes) -> Style:
     return Style(bool(flags & 2), bool(flags & 4), order, layers, bool(transform))
 
 
-def _coding(body: bytes, precincts: bool) -> Coding:
+def _coding(body: bytes, precincts: bool, high: bool) -> Coding:
     """Read the parameters SPcod or SPcoc (Table A.20)."""
     levels, width, height, style, wavelet = struct.unpack_from(">5B", body)
     if wavelet != 1:
         raise NotReproducible("its wavelet is not the reversible one")
-    if style & HIGH_THROUGHPUT:
-        raise NotReproducible("it is High-Throughput JPEG 2000")
+    if bool(style & HIGH_THROUGHPUT) != high:
+        raise NotReproducible(f"its code blocks are {'not ' * high}High-Throughput ones")
+    if high and style != HIGH_THROUGHPUT:
+        raise NotReproducible("its code blocks have a style that is not supported")
     if style & (BYPASS | TERMINATE):
         raise NotReproducible("its code blocks have several segments")
     if levels > 32 or width > 8 or height > 8 or width + height > 8:

@@ -15,7 +15,7 @@ from ...runtime.compiled import entry, part
 from ...runtime.scalars import larger, smaller
 from ..protocol import NotReproducible
 from . import tag_trees
-from .blocks import FIELDS
+from .blocks import FIELDS, HIGH_THROUGHPUT
 from .codestream import Coding, Header, Planes, Size, coding_of, style_of
 
 _STEPS = 1 << 16  # tiles × components × resolutions, at most
@@ -77,6 +77,11 @@ class Geometry(NamedTuple):
     sop: np.ndarray
     eph: np.ndarray
     layers: int
+
+    @property
+    def high(self) -> bool:
+        """Whether its blocks are High-Throughput ones."""
+        return bool(self.styles[:1].any() and self.styles[0] & HIGH_THROUGHPUT)
 
 
 class _Table:

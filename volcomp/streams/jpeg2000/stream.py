@@ -1,4 +1,4 @@
-"""The stream codec of JPEG 2000 without loss (ITU-T T.800): one layer or several, the reversible wavelet, MQ coder.
+"""The stream codecs of JPEG 2000 without loss (ITU-T T.800), and of its High-Throughput code blocks (ITU-T T.814).
 
 Samples determine the wavelet coefficients, these the code blocks' segments but for how their last bytes are chosen,
 and segments the packet headers of an encoder that wastes nothing. Side information keeps the other headers, and
@@ -26,10 +26,11 @@ class Jpeg2000:
 
     number = 6
     name = "JPEG 2000"
+    high = False  # whether code blocks are High-Throughput ones
 
     def take_apart(self, data: bytes, frame: FrameInfo) -> Parts:
         """Decode a frame, and compare its headers and segments with those that `make` derives from samples."""
-        stream = codestream.read(data, whole=True)
+        stream = codestream.read(data, whole=True, high=self.high)
         size = stream.size
         if (size.y1 - size.y0, size.x1 - size.x0, size.components) != frame[:3] or size.precision > frame.bits:
             raise NotReproducible("its JPEG 2000 stream contradicts the file's header")
@@ -57,7 +58,7 @@ class Jpeg2000:
         """Encode samples, correct what differs, and put the headers around it."""
         parts = sides.unpack(side)
         try:
-            stream = codestream.read(parts.frame, whole=False)
+            stream = codestream.read(parts.frame, whole=False, high=self.high)
             size = stream.size
             if samples.shape != (size.components, size.y1 - size.y0, size.x1 - size.x0):
                 raise DamagedError("the samples of a JPEG 2000 stream do not have the size that it states")
@@ -73,3 +74,11 @@ class Jpeg2000:
         made = coder.encode(layout, coder.transform(size, layout, samples), wanted)
         made = assembly.correct(made, parts.corrections)
         return assembly.assemble(stream, layout, parts, kept, reading, made)
+
+
+class HighThroughput(Jpeg2000):
+    """The codec of ITU-T T.814, for streams with cleanup passes of bit plane 0 alone, as they are without loss."""
+
+    number = 7
+    name = "High-Throughput JPEG 2000"
+    high = True

@@ -164,10 +164,10 @@ def _decode(
                 flags, values, h, w, bit, orientation, causal, states, data, c, a, ct, at, symbols
             )
             if style & SEGMENTATION:
-                for _ in range(4):
-                    one, c, a, ct, at = mq.decode(states, mq.UNIFORM, data, c, a, ct, at)
-                    symbols[count] = mq.UNIFORM << 1 | one
-                    count += 1
+                for k in range(4):  # our coder writes 1010, whatever is there (D.5)
+                    _, c, a, ct, at = mq.decode(states, mq.UNIFORM, data, c, a, ct, at)
+                    symbols[count + k] = mq.UNIFORM << 1 | (k & 1 ^ 1)
+                count += 4
         c2, a2, ct2, at2 = mq.encode(symbols, count, again, out, c2, a2, ct2, at2)
         if style & RESET:
             mq.reset(states)
