@@ -10,7 +10,7 @@ import numpy as np
 from .deflate_match import MARGIN, differences, search
 from .deflate_read import COUNT, FINISH, KIND
 from .deflate_tables import (
-    DEFAULT, FILTERED, FIRST_LAZY, FIXED, FIXED_CODES, HUFFMAN, LEVELS, RUNS, STORED, Settings,
+    DEFAULT, DYNAMIC, FILTERED, FIRST_LAZY, FIXED_CODES, HUFFMAN, LEVELS, RUNS, STORED, Settings,
 )  # fmt: skip
 
 FIRST_LOOK = 1 << 16  # bytes on which all settings are compared; each further look has eight times as many
@@ -63,14 +63,14 @@ def _memories(blocks: np.ndarray) -> tuple[int, ...]:
         size = int(block[COUNT]) + 1
         if block[KIND] != STORED and 128 <= size <= 32768 and size & (size - 1) == 0:
             return (size.bit_length() - 7,)
-    return 8, 9
+    return (9,) if blocks[:, COUNT].max() > Settings(6, 8, 15, DEFAULT).block else (8, 9)
 
 
 def _candidates(stream: Symbols) -> Iterator[Settings]:
     """Generate the settings that may have made a stream, the most frequent first."""
     kinds = stream.blocks[:, KIND]
     known = stream.lengths
-    fixed = FIXED_CODES if (kinds == FIXED).all() else DEFAULT
+    fixed = DEFAULT if (kinds == DYNAMIC).any() else FIXED_CODES
     memories = _memories(stream.blocks)
     if (kinds == STORED).all():
         yield Settings(0, 8, 15, DEFAULT)
@@ -97,25 +97,32 @@ def _candidates(stream: Symbols) -> Iterator[Settings]:
         )
 
 
-def settings(stream: Symbols) -> Settings:
-    """Find the settings that differ least from a stream."""
+def choose(stream: Symbols, most: int) -> tuple[Settings, Difference] | None:
+    """Find the settings that differ least from a stream, and how; None where all differ in more than `most` symbols."""
     left = list(_candidates(stream))
-    end = min(FIRST_LOOK, stream.raw.size)
-    while len(left) > 1:
-        least = end // 16 + 1
+    size = stream.raw.size
+    for candidate in left:
+        if size <= FIRST_LOOK or not compare(stream, candidate, 0, FIRST_LOOK).many:
+            difference = compare(stream, candidate, 0, size)
+            if not difference.many:
+                return candidate, difference
+    end = FIRST_LOOK
+    while len(left) > 1 and end < size:
+        least = end // 16
         counted = []
         for candidate in left:
-            difference = compare(stream, candidate, least, end)
+            difference = compare(stream, candidate, least + least // 8, end)
             if not difference.many:
                 least = min(least, difference.at.size)
                 counted.append((difference.at.size, candidate))
-                if least == 0 and end == stream.raw.size:
-                    break
-        if not counted:
-            return left[0]
         # Settings may differ late only, so that those which are almost as good stay.
         left = [candidate for count, candidate in counted if count <= least + least // 8]
-        if end == stream.raw.size:
-            return min(counted, key=lambda pair: pair[0])[1]
-        end = min(8 * end, stream.raw.size)
-    return left[0]
+        end *= 8
+    best = None
+    for candidate in left:
+        difference = compare(stream, candidate, most, size)
+        if not difference.many and (best is None or difference.at.size < best[1].at.size):
+            best, most = (candidate, difference), difference.at.size
+            if most == 0:
+                break
+    return best

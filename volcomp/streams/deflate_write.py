@@ -160,8 +160,9 @@ def put_block(
         build(codes.frequency[2], codes.lengths[2, :ORDERS], 7, codes.tree, codes.counts)
         orders = orders_stated(codes.lengths[2])
         cost += 3 * orders
-        for row in range(3):
-            cost += _cost(codes.frequency[row], codes.lengths[row], SYMBOLS)
+        cost += _cost(codes.frequency[0], codes.lengths[0], SYMBOLS)
+        cost += _cost(codes.frequency[1], codes.lengths[1], DISTANCES)
+        cost += _cost(codes.frequency[2], codes.lengths[2], ORDERS)
         if kind == CHOOSE:
             cheap = extra + 3
             cheap += _cost(codes.frequency[0], FIXED_SYMBOL_BITS, SYMBOLS)
