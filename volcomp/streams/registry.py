@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .deflate import Deflate
 from .jpeg_ls import JpegLs
 from .protocol import FrameInfo, NotReproducible, Parts, Stream
 
-STREAMS: tuple[Stream, ...] = (JpegLs(),)
+STREAMS: tuple[Stream, ...] = (JpegLs(), Deflate())
 BY_NUMBER = {stream.number: stream for stream in STREAMS}
 
 
