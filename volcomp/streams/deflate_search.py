@@ -10,7 +10,15 @@ import numpy as np
 from .deflate_match import MARGIN, differences, search
 from .deflate_read import COUNT, FINISH, KIND
 from .deflate_tables import (
-    DEFAULT, DYNAMIC, FILTERED, FIRST_LAZY, FIXED_CODES, HUFFMAN, LEVELS, RUNS, STORED, Settings,
+    DEFAULT,
+    DYNAMIC,
+    FILTERED,
+    FIRST_LAZY,
+    FIXED_CODES,
+    HUFFMAN,
+    RUNS,
+    STORED,
+    Settings,
 )  # fmt: skip
 
 FIRST_LOOK = 1 << 16  # bytes on which all settings are compared; each further look has eight times as many
@@ -63,7 +71,8 @@ def _memories(blocks: np.ndarray) -> tuple[int, ...]:
         size = int(block[COUNT]) + 1
         if block[KIND] != STORED and 128 <= size <= 32768 and size & (size - 1) == 0:
             return (size.bit_length() - 7,)
-    return (9,) if blocks[:, COUNT].max() > Settings(6, 8, 15, DEFAULT).block else (8, 9)
+    least = max(1, int(blocks[:, COUNT].max()).bit_length() - 6)
+    return tuple(memory for memory in (8, 9, *range(7, 0, -1)) if memory >= least)
 
 
 def _candidates(stream: Symbols) -> Iterator[Settings]:
@@ -91,10 +100,8 @@ def _candidates(stream: Symbols) -> Iterator[Settings]:
     for window in windows:
         for memory in memories:
             yield from (Settings(level, memory, window, fixed) for level in USUAL)
-    if not short:
-        yield from (
-            Settings(level, memories[0], 15, FILTERED) for level in USUAL if level >= FIRST_LAZY and level < len(LEVELS)
-        )
+            if not short:  # filtered data have no short matches
+                yield from (Settings(level, memory, window, FILTERED) for level in USUAL if level >= FIRST_LAZY)
 
 
 def choose(stream: Symbols, most: int) -> tuple[Settings, Difference] | None:

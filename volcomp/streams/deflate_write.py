@@ -9,8 +9,23 @@ import numpy as np
 from ..runtime.compiled import entry, part
 from .deflate_huffman import Codes, assign, build, orders_stated, run_lengths
 from .deflate_tables import (
-    DISTANCE_BASE, DISTANCE_CODE, DISTANCE_EXTRA, DISTANCES, DYNAMIC, END, FIXED, FIXED_DISTANCE_BITS,
-    FIXED_SYMBOL_BITS, LENGTH_BASE, LENGTH_CODE, LENGTH_EXTRA, NODES, ORDER_EXTRA, ORDER_OF_ORDERS, ORDERS, STORED,
+    DISTANCE_BASE,
+    DISTANCE_CODE,
+    DISTANCE_EXTRA,
+    DISTANCES,
+    DYNAMIC,
+    END,
+    FIXED,
+    FIXED_DISTANCE_BITS,
+    FIXED_SYMBOL_BITS,
+    LENGTH_BASE,
+    LENGTH_CODE,
+    LENGTH_EXTRA,
+    NODES,
+    ORDER_EXTRA,
+    ORDER_OF_ORDERS,
+    ORDERS,
+    STORED,
     SYMBOLS,
 )  # fmt: skip
 
@@ -148,7 +163,7 @@ def put_block(
     """
     extra = _count(lengths, distances, size, codes.frequency)
     runs = orders = symbols = others = 0
-    if kind == CHOOSE or kind == DYNAMIC:
+    if kind in (CHOOSE, DYNAMIC):
         symbols = 1 + build(codes.frequency[0], codes.lengths[0, :SYMBOLS], 15, codes.tree, codes.counts)
         others = 1 + build(codes.frequency[1], codes.lengths[1, :DISTANCES], 15, codes.tree, codes.counts)
         runs = run_lengths(codes.lengths[0], symbols, codes.runs, 0)
