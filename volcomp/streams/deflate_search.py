@@ -95,7 +95,7 @@ def _candidates(stream: Symbols) -> Iterator[Settings]:
         yield from (Settings(6, memory, 15, RUNS) for memory in memories)
     least = next((bits for bits in range(9, 15) if farthest <= (1 << bits) - MARGIN), 15)
     windows = [15]
-    if stream.raw.size > 1 << least and least < 15:
+    if stream.raw.size > (1 << least) - MARGIN and least < 15:
         windows.append(least)
     for window in windows:
         for memory in memories:
