@@ -16,9 +16,9 @@ from . import deflate_side
 from .deflate_huffman import Codes, codes
 from .deflate_match import search, symbols
 from .deflate_read import AT, BEGIN, BODY, DONE, FINISH, HEADER, KIND, TABLE, read, read_header
-from .deflate_search import Symbols, compare, settings
+from .deflate_search import Symbols, choose
 from .deflate_side import Exceptional, Plan
-from .deflate_tables import DYNAMIC, Settings
+from .deflate_tables import DYNAMIC, FIXED_CODES, STORED
 from .deflate_write import BYTES_PER_SYMBOL, CHOOSE, GIVEN, HEADER_BYTES, IMPOSSIBLE, put_block
 from .protocol import FrameInfo, NotReproducible, Parts, Samples
 
@@ -37,7 +37,8 @@ class _Blocks:
         self._distances = np.empty_like(self._lengths)
         self._next_forced = 0
         self._codes, self._table = codes(), np.zeros(TABLE, np.int32)
-        self._fixed = plan.settings.strategy == 4
+        self._usual = STORED if plan.settings.level == 0 else CHOOSE
+        self._fixed = plan.settings.strategy == FIXED_CODES
         self._size = self._begin = self._end = 0
         self._last = False
         self.bits = self.used = 0  # what does not fill a byte yet
@@ -62,12 +63,13 @@ class _Blocks:
     def write(self, block: Exceptional) -> bytes:
         """Write the block whose symbols were found."""
         header = np.frombuffer(block.header, np.uint8)
+        chosen = self._usual if block.kind == CHOOSE else block.kind
         if block.kind == GIVEN and read_header(header, self._codes, self._table) != block.bits:
             raise DamagedError("what is kept of a deflate stream has a header that is none")
         room = max(BYTES_PER_SYMBOL * self._size, min(self._end - self._begin, 65535)) + HEADER_BYTES
         out = np.empty(room + len(block.header), np.uint8)
         kind, size, self.bits, self.used = put_block(
-            out, 0, self.bits, self.used, self._raw, self._begin, self._end, self._last, block.kind, self._fixed,
+            out, 0, self.bits, self.used, self._raw, self._begin, self._end, self._last, chosen, self._fixed,
             header, block.bits, self._codes, self._lengths, self._distances, self._size,
         )  # fmt: skip
         if kind == IMPOSSIBLE:
@@ -118,11 +120,12 @@ def _header_bits(data: bytes, begin: int, end: int) -> bytes:
     return (value & ((1 << (end - begin)) - 1)).to_bytes((end - begin + 7) // 8, "little")
 
 
-def _planned(stream: Symbols, chosen: Settings, most: int) -> Plan:
+def _planned(stream: Symbols, most: int) -> Plan:
     """Plan symbols and blocks; what is special about single blocks comes later."""
-    difference = compare(stream, chosen, most, stream.raw.size)
-    if difference.many:
+    found = choose(stream, most)
+    if found is None:
         raise NotReproducible("its deflate stream was made by an encoder too unlike zlib")
+    chosen, difference = found
     at = difference.at
     lengths = stream.lengths[at].astype(np.int64)
     distances = np.where(lengths > 1, stream.distances[at].astype(np.int64) + 1, 0)
@@ -158,7 +161,7 @@ def take_apart(data: bytes, limit: int) -> tuple[bytes, bytes]:
 def _side(data: bytes, raw: bytes) -> bytes:
     most = len(raw) // SHARE + GRACE
     stream, bit = _parsed(np.frombuffer(data, np.uint8), raw, codes())
-    plan = _planned(stream, settings(stream), most // 2)
+    plan = _planned(stream, most // 2)
     end = (bit + 7) // 8
     plan = plan._replace(tail=data[end:], fill=data[end - 1] >> bit % 8 if bit % 8 else 0)
     made = _Blocks(stream.raw, plan)

@@ -227,5 +227,6 @@ class Codes(NamedTuple):
 
 def codes() -> Codes:
     """Allocate the codes of a block."""
-    rows = [np.zeros((rows, NODES), np.int64) for rows in (3, 3, 3, SCRATCH)]
-    return Codes(*rows, np.zeros(17, np.int64), np.zeros((2, SYMBOLS + DISTANCES), np.int64))
+    frequency, lengths, assigned, tree = (np.zeros((rows, NODES), np.int64) for rows in (3, 3, 3, SCRATCH))
+    counts, runs = np.zeros(17, np.int64), np.zeros((2, SYMBOLS + DISTANCES), np.int64)
+    return Codes(frequency, lengths, assigned, tree, counts, runs)

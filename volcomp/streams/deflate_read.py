@@ -32,7 +32,7 @@ AT, DONE, SIZE = range(3)  # the state of a reader: the next bit, whether the la
 def _peek(data: np.ndarray, at: Any) -> Any:
     """Return 32 bits from bit `at` on, the first one lowest; zeros follow the end."""
     first = at >> 3
-    value = 0
+    value = np.int64(0)
     for n in range(5):
         if first + n < data.shape[0]:
             value |= np.int64(data[np.uint64(first + n)]) << (8 * n)
@@ -89,7 +89,7 @@ def _header(data: np.ndarray, at: Any, codes: Codes, table: np.ndarray) -> Any:
         at += 3
     if not _tabulate(lengths[2, :ORDERS], 7, table, codes.counts):
         return -1
-    n, before = 0, -1
+    n, before = 0, np.int64(-1)
     while n < symbols + distances:
         value = _peek(data, at)
         entry = table[value & 127]
@@ -99,7 +99,7 @@ def _header(data: np.ndarray, at: Any, codes: Codes, table: np.ndarray) -> Any:
         if entry == 0 or at > 8 * data.shape[0]:
             return -1
         if order == 16:
-            order, count = np.int64(before), 3 + (value & 3)
+            order, count = before, 3 + (value & 3)
             at += 2
         elif order == 17:
             order, count = np.int64(0), 3 + (value & 7)

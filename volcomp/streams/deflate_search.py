@@ -11,12 +11,20 @@ from .deflate_match import MARGIN, differences, search
 from .deflate_read import COUNT, FINISH, KIND
 from .deflate_tables import (
     DEFAULT,
+<<<<<<< HEAD
     FILTERED,
     FIRST_LAZY,
     FIXED,
     FIXED_CODES,
     HUFFMAN,
     LEVELS,
+=======
+    DYNAMIC,
+    FILTERED,
+    FIRST_LAZY,
+    FIXED_CODES,
+    HUFFMAN,
+>>>>>>> w-ls
     RUNS,
     STORED,
     Settings,
@@ -72,14 +80,15 @@ def _memories(blocks: np.ndarray) -> tuple[int, ...]:
         size = int(block[COUNT]) + 1
         if block[KIND] != STORED and 128 <= size <= 32768 and size & (size - 1) == 0:
             return (size.bit_length() - 7,)
-    return 8, 9
+    least = max(1, int(blocks[:, COUNT].max()).bit_length() - 6)
+    return tuple(memory for memory in (8, 9, *range(7, 0, -1)) if memory >= least)
 
 
 def _candidates(stream: Symbols) -> Iterator[Settings]:
     """Generate the settings that may have made a stream, the most frequent first."""
     kinds = stream.blocks[:, KIND]
     known = stream.lengths
-    fixed = FIXED_CODES if (kinds == FIXED).all() else DEFAULT
+    fixed = DEFAULT if (kinds == DYNAMIC).any() else FIXED_CODES
     memories = _memories(stream.blocks)
     if (kinds == STORED).all():
         yield Settings(0, 8, 15, DEFAULT)
@@ -95,36 +104,41 @@ def _candidates(stream: Symbols) -> Iterator[Settings]:
         yield from (Settings(6, memory, 15, RUNS) for memory in memories)
     least = next((bits for bits in range(9, 15) if farthest <= (1 << bits) - MARGIN), 15)
     windows = [15]
-    if stream.raw.size > 1 << least and least < 15:
+    if stream.raw.size > (1 << least) - MARGIN and least < 15:
         windows.append(least)
     for window in windows:
         for memory in memories:
             yield from (Settings(level, memory, window, fixed) for level in USUAL)
-    if not short:
-        yield from (
-            Settings(level, memories[0], 15, FILTERED) for level in USUAL if level >= FIRST_LAZY and level < len(LEVELS)
-        )
+            if not short:  # filtered data have no short matches
+                yield from (Settings(level, memory, window, FILTERED) for level in USUAL if level >= FIRST_LAZY)
 
 
-def settings(stream: Symbols) -> Settings:
-    """Find the settings that differ least from a stream."""
+def choose(stream: Symbols, most: int) -> tuple[Settings, Difference] | None:
+    """Find the settings that differ least from a stream, and how; None where all differ in more than `most` symbols."""
     left = list(_candidates(stream))
-    end = min(FIRST_LOOK, stream.raw.size)
-    while len(left) > 1:
-        least = end // 16 + 1
+    size = stream.raw.size
+    for candidate in left:
+        if size <= FIRST_LOOK or not compare(stream, candidate, 0, FIRST_LOOK).many:
+            difference = compare(stream, candidate, 0, size)
+            if not difference.many:
+                return candidate, difference
+    end = FIRST_LOOK
+    while len(left) > 1 and end < size:
+        least = end // 16
         counted = []
         for candidate in left:
-            difference = compare(stream, candidate, least, end)
+            difference = compare(stream, candidate, least + least // 8, end)
             if not difference.many:
                 least = min(least, difference.at.size)
                 counted.append((difference.at.size, candidate))
-                if least == 0 and end == stream.raw.size:
-                    break
-        if not counted:
-            return left[0]
         # Settings may differ late only, so that those which are almost as good stay.
         left = [candidate for count, candidate in counted if count <= least + least // 8]
-        if end == stream.raw.size:
-            return min(counted, key=lambda pair: pair[0])[1]
-        end = min(8 * end, stream.raw.size)
-    return left[0]
+        end *= 8
+    best = None
+    for candidate in left:
+        difference = compare(stream, candidate, most, size)
+        if not difference.many and (best is None or difference.at.size < best[1].at.size):
+            best, most = (candidate, difference), difference.at.size
+            if most == 0:
+                break
+    return best

@@ -163,7 +163,7 @@ def put_block(
     """
     extra = _count(lengths, distances, size, codes.frequency)
     runs = orders = symbols = others = 0
-    if kind == CHOOSE or kind == DYNAMIC:
+    if kind in (CHOOSE, DYNAMIC):
         symbols = 1 + build(codes.frequency[0], codes.lengths[0, :SYMBOLS], 15, codes.tree, codes.counts)
         others = 1 + build(codes.frequency[1], codes.lengths[1, :DISTANCES], 15, codes.tree, codes.counts)
         runs = run_lengths(codes.lengths[0], symbols, codes.runs, 0)
@@ -175,8 +175,9 @@ def put_block(
         build(codes.frequency[2], codes.lengths[2, :ORDERS], 7, codes.tree, codes.counts)
         orders = orders_stated(codes.lengths[2])
         cost += 3 * orders
-        for row in range(3):
-            cost += _cost(codes.frequency[row], codes.lengths[row], SYMBOLS)
+        cost += _cost(codes.frequency[0], codes.lengths[0], SYMBOLS)
+        cost += _cost(codes.frequency[1], codes.lengths[1], DISTANCES)
+        cost += _cost(codes.frequency[2], codes.lengths[2], ORDERS)
         if kind == CHOOSE:
             cheap = extra + 3
             cheap += _cost(codes.frequency[0], FIXED_SYMBOL_BITS, SYMBOLS)
