@@ -67,6 +67,8 @@ def _deflate(frame: np.ndarray, bits: int) -> bytes:
     return machine.compress(frame.tobytes()) + machine.flush()
 
 
+# pydicom 3.0 writes no file with this syntax: another one of the same length stands in for it.
+_DEFLATED_FRAMES, _STAND_IN = "1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.4.90"
 # Name, UID, and how a frame is encoded; None: by pydicom (RLE), or as it is.
 SYNTAXES: dict[str, tuple[str, Encode | None]] = {
     "none": (ExplicitVRLittleEndian, None),
@@ -76,7 +78,7 @@ SYNTAXES: dict[str, tuple[str, Encode | None]] = {
     "JPEG-LS": ("1.2.840.10008.1.2.4.80", _jpeg_ls),
     "JPEG 2000": ("1.2.840.10008.1.2.4.90", _jpeg_2000),
     "HTJ2K": ("1.2.840.10008.1.2.4.201", _htj2k),
-    "deflated frames": ("1.2.840.10008.1.2.8.1", _deflate),
+    "deflated frames": (_DEFLATED_FRAMES, _deflate),
 }
 SERIES = ("ct_head_ge_tilt", "ct_cptac_pancreas_rev", "mr_pd_ge_signa", "mr_haste_liver_avanto")
 REAL = {"ct_totalseg_siemens": "JPEG 2000, as it came", "mr_t1tfl_prisma_2mm": "JPEG Lossless, as it came"}
@@ -145,8 +147,11 @@ def write(series: str, syntax: str, target: Path) -> str:
             dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
         elif syntax == "RLE":
             dataset.compress(uid, generate_instance_uid=False)
-        dataset.file_meta.TransferSyntaxUID = UID(uid)
-        dataset.save_as(target / path.name, enforce_file_format=True)
+        dataset.file_meta.TransferSyntaxUID = UID(_STAND_IN if uid == _DEFLATED_FRAMES else uid)
+        dataset.save_as(target / path.name, implicit_vr=False, little_endian=True)
+        if uid == _DEFLATED_FRAMES:
+            made = (target / path.name).read_bytes()
+            (target / path.name).write_bytes(made.replace(_STAND_IN.encode(), uid.encode() + b"\0", 1))
     return uid
 
 

@@ -124,9 +124,8 @@ class ImageWriter:
             with closing(slabs):
                 if self._options.verify and native:
                     verify_images(volume, [(entry, one.kept) for entry, one in coded], slabs)
-                elif self._options.verify:
-                    if sha256_of(slabs) != plane.sha256:
-                        raise DamagedError(f"volume {number + i} is not what was read")
+                elif self._options.verify and sha256_of(slabs) != plane.sha256:
+                    raise DamagedError(f"volume {number + i} is not what was read")
                 for _ in slabs:
                     pass
             self.voxels += volume.voxels

@@ -11,20 +11,11 @@ from .deflate_match import MARGIN, differences, search
 from .deflate_read import COUNT, FINISH, KIND
 from .deflate_tables import (
     DEFAULT,
-<<<<<<< HEAD
-    FILTERED,
-    FIRST_LAZY,
-    FIXED,
-    FIXED_CODES,
-    HUFFMAN,
-    LEVELS,
-=======
     DYNAMIC,
     FILTERED,
     FIRST_LAZY,
     FIXED_CODES,
     HUFFMAN,
->>>>>>> w-ls
     RUNS,
     STORED,
     Settings,
