@@ -109,21 +109,16 @@ def packed(root: bytes, columns: list[list[bytes]], digests: int = 1) -> bytes:
     return bytes_codec.varint(digests) + bytes(32 * digests) + bytes_codec.pack_table(raw)
 
 
-def row(kind: int = 0, **cells: int | bytes) -> list[list[bytes]]:
+OF_VOXELS = ("volume", "first", "frames", "table", "row", "before", "side", "body", "planes")
+CELLS = ("folder", "last", "note", "kind", "digest", "size", "mtime", "mode", *OF_VOXELS, "start", "more", "packing")
+VOLUME = dict(zip(OF_VOXELS, (0, 0, 1, 0, 0, 0, 0, 0, 1), strict=True))
+
+
+def row(**cells: int | bytes) -> list[list[bytes]]:
     """One row, as columns: a file that is kept whole, but for these cells."""
-    names = ["folder", "last", "note", "kind", "digest", "size", "mtime", "mode", "volume", "first", "frames", "table", "row", "before", "side", "body", "planes", "start", "more", "packing"]  # fmt: skip
-    values = dict.fromkeys(names, b"") | {"last": b"x", "kind": bytes([kind]), "start": 0, "more": 0, "packing": 0}
-    values |= cells
+    whole: dict[str, int | bytes] = {"last": b"x", "kind": b"\0", "start": 0, "more": 0, "packing": 0}
+    values = dict.fromkeys(CELLS, b"") | whole | cells
     return [[v if isinstance(v, bytes) else v.to_bytes(8, "little", signed=True)] for v in values.values()]
-
-
-VOLUME = dict(
-    zip(
-        ["volume", "first", "frames", "table", "row", "before", "side", "body", "planes"],
-        [0, 0, 1, 0, 0, 0, 0, 0, 1],
-        strict=True,
-    )
-)
 
 
 @pytest.mark.parametrize(
