@@ -106,7 +106,7 @@ def cuts(places, step):
     return sorted({*ends, *range(0, end + 40, step)})
 
 
-@pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.long)])
 def test_a_cut_archive_keeps_what_is_before_the_cut(groups, tmp_path, step):
     original, data = groups
     needs, places = needed(data)
@@ -123,19 +123,24 @@ def test_an_overwritten_archive_keeps_what_is_elsewhere(groups, tmp_path, count)
     needs, places = needed(data)
     random = np.random.default_rng(count)
     for _ in range(count):
-        damaged = bytearray(data)
+        damaged, itself = bytearray(data), random.integers(3) == 0
         for _ in range(random.integers(1, 4)):
             length = int(random.choice([1, 4, 30, 300, 1000]))
             at, source = random.integers(0, len(data) - length, 2)
-            rubbish = (random.bytes(length), bytes(length), data[source : source + length])[random.integers(3)]
-            damaged[at : at + length] = rubbish
+            rubbish = (random.bytes(length), bytes(length))[random.integers(2)]
+            damaged[at : at + length] = data[source : source + length] if itself else rubbish
         damaged = bytes(damaged)
         sound = {
             section
             for section, place in places.items()
             if damaged[place.offset : place.offset + place.length] == data[place.offset : place.offset + place.length]
         }
-        checked(restored(damaged, tmp_path), expected(original, needs, sound), needs)
+        found, wanted = restored(damaged, tmp_path), expected(original, needs, sound)
+        if itself:  # a section may have a copy elsewhere by now
+            assert all(found[name] == value for name, value in wanted.items())
+            assert found == {name: original[name] for name in found}
+        else:
+            checked(found, wanted, needs)
 
 
 def test_files_across_chunks_come_back_where_all_their_chunks_do(tmp_path, monkeypatch):

@@ -145,6 +145,19 @@ def test_archives_have_few_slabs_in_memory(living, tmp_path, frames):
     assert contents(tmp_path / "out") == contents(tmp_path / "in")
 
 
+def test_copies_of_a_long_image_have_few_slabs_in_memory(living, tmp_path):
+    """They are decoded for each header again."""
+    for number in range(3):
+        image(tmp_path / "in" / f"{number}", noise((200, 6, 6)), series=f"1.{number}")
+    (tmp_path / "in" / "copy").write_bytes((tmp_path / "in" / "0").read_bytes())
+    compress([tmp_path / "in"], tmp_path / "x.vcz", threads=THREADS)
+    few(living, 10, "read", "levels", "decoded")
+    living["decoded"].all = 0
+    restore(tmp_path / "x.vcz", tmp_path / "out", options=DecodeOptions(threads=THREADS))
+    few(living, 40, "decoded")
+    assert contents(tmp_path / "out") == contents(tmp_path / "in")
+
+
 def test_payloads_are_asked_for_in_turn(low_slabs):
     header, payloads = encode(scan((400, 6, 7)), EncodeOptions("fast"))
     asked = []
