@@ -152,7 +152,7 @@ restore(Path("x.vcz"), Path("new/deep"))
 assert not os.access(Path("out/a"), os.W_OK)
 os.makedirs("batch/x")
 Path("batch/x/mine").write_text("there already")
-row = perform(Job("x", Path("batch/x"), Path("x.vcz")), How(Path("batch"), True, EncodeOptions()), 1)
+row = perform(Job("x", Path("x.vcz"), Path("batch/x")), How(Path("batch"), True, EncodeOptions()), 1)
 assert not row.error, row
 """
     done = subprocess.run([sys.executable, "-c", code, str(work)], capture_output=True, text=True)
