@@ -65,11 +65,14 @@ def check(image: Image, sha256: bytes, kept: Kept, blocks: Iterable[Planes]) -> 
     assert image.reading is not None
     if sum(map(len, kept)) > MAX_RECORD_BYTES:
         raise NotReproducible(TOO_MUCH)
-    again = hashlib.sha256()
+    again, size = hashlib.sha256(), 0
     try:
         for piece in body(image.reading.number).write(kept, iter(blocks)):
             again.update(piece)
+            size += len(piece)
     except DamagedError as error:
         raise NotReproducible(str(error)) from error
     if again.digest() != sha256:
         raise NotReproducible("its bytes do not come back identical")
+    if size != image.size:
+        raise NotReproducible("it changed while it was read")

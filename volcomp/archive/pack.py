@@ -65,7 +65,9 @@ def compress(
     """
     check_target(output, force=force)
     tree = collect(inputs, skip_errors=skip_errors)
-    if any(item.path.resolve() == output.resolve() for item in tree.files):
+    itself = output.resolve()
+    named_alike = [item.path for item in tree.files if item.path.name == itself.name]  # files in folders are no links
+    if any(path.resolve() == itself for path in [*inputs, *named_alike]):
         raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
     if not times:
         tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items])

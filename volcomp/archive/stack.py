@@ -116,8 +116,10 @@ class Stack:
                         outcome = self._native(image, known)
                 except _MoreBits:
                     yield GivenUp(image, "", _with_bits_apart(image))
-                except (UnsupportedError, NotReproducible) as error:  # what is unreadable fails where it is kept whole
+                except NotReproducible as error:
                     yield GivenUp(image, str(error))
+                except UnsupportedError:  # of reading: raised again where the file is kept whole. No path is noted
+                    yield GivenUp(image, "it could not be read, or changed while it was")
                 else:
                     yield outcome
         for plane in self.planes:
