@@ -141,6 +141,9 @@ def write(series: str, syntax: str, target: Path) -> str:
     uid, encode = str(SYNTAXES[syntax][0]), SYNTAXES[syntax][1]
     for path in files:
         dataset = pydicom.dcmread(path)
+        # pydicom reads elements of group 0, and writes none.
+        for tag in [element.tag for element in dataset if element.tag.group == 0]:
+            del dataset[tag]
         frame, bits = _words(dataset)
         if encode:
             dataset.PixelData = encapsulate([encode(frame, bits)])

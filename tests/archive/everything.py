@@ -40,7 +40,9 @@ def everything(folder: Path) -> Path:
     rgb = (noise((3, 4, 5), "u1", 50, 200, seed=6).astype(int) + random.integers(0, 3, (3, 4, 5))).astype("u1")
     colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
     flat = np.zeros((4, 5), "u1")
-    image(folder / "rgb.dcm", flat, series="1.7", raw=np.moveaxis(rgb, 0, -1).tobytes(), PlanarConfiguration=0, **colour)
+    image(
+        folder / "rgb.dcm", flat, series="1.7", raw=np.moveaxis(rgb, 0, -1).tobytes(), PlanarConfiguration=0, **colour
+    )
     planar = np.roll(rgb, 1, axis=2).tobytes()
     image(folder / "planar.dcm", flat, series="1.8", raw=planar, PlanarConfiguration=1, **colour)
     wide = (noise((4, 5), "u2", 0, 3000, seed=7).astype("<u4") + 65_530).tobytes()

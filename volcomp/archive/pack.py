@@ -14,7 +14,7 @@ from ..constants import EFFORT
 from ..container.sections import FORMAT_VERSION, Reader, Writer
 from ..container.volume import SLICE_VOXELS
 from ..errors import DamagedError, UnsupportedError, VerificationError
-from ..formats.protocol import Image, NotCoded
+from ..formats.protocol import Extent, Image, NotCoded
 from ..formats.registry import read_image
 from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
@@ -24,7 +24,7 @@ from .files import check_target, new_file
 from .images import ImageWriter, work
 from .ledger import Ledger
 from .tree import Item, collect, source_errors
-from .whole import add_whole
+from .whole import Whole, add_whole
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def compress(
         tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items])
     skipped = tree.skipped
     reasons: dict[str, str] = {}  # by the name of a file that is kept whole
-    images = list(_images(tree.files, reasons))
+    jpeg: dict[str, list[Extent]] = {}  # frames in such a file
+    images = list(_images(tree.files, reasons, jpeg))
     stacks = volumes(images)
     with new_file(output, force=force) as (file, temporary):
         writer = Writer(file, FORMAT_VERSION)
@@ -86,7 +87,9 @@ def compress(
                 for stack in stacks:
                     reasons |= of_images.add(stack, progress)
                 of_images.flush(progress)
-            whole = [(item, reasons[item.name]) for item in tree.files if item.name in reasons]
+            whole = [
+                Whole(item, reasons[item.name], jpeg.get(item.name, [])) for item in tree.files if item.name in reasons
+            ]
             skipped += add_whole(writer, ledger, whole, skip_errors=skip_errors)
             ledger.finish()
             writer.finish()
@@ -103,8 +106,8 @@ def compress(
     return Summary(ledger.files, ledger.raw_bytes, size, of_images.voxels, bits, skipped)
 
 
-def _images(items: list[Item], reasons: dict[str, str]) -> Iterator[Image]:
-    """Yield the images among the files; note of all others why they are kept whole."""
+def _images(items: list[Item], reasons: dict[str, str], jpeg: dict[str, list[Extent]]) -> Iterator[Image]:
+    """Yield the images among the files; note of all others why they are kept whole, and where they have JPEG frames."""
     for item in items:
         try:
             with source_errors(item.path):
@@ -113,6 +116,7 @@ def _images(items: list[Item], reasons: dict[str, str]) -> Iterator[Image]:
             image = None
         except NotCoded as error:
             reasons[item.name] = str(error)
+            jpeg[item.name] = error.jpeg
             continue
         if image is None:
             reasons[item.name] = ""

@@ -24,7 +24,8 @@ from ..errors import DamagedError, UnsupportedError, VolcompError
 from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
-from .entry import Entry, Kind, Stored, Voxels
+from . import jpeg_packing
+from .entry import AS_IT_IS, JPEG_XL, Entry, Kind, Stored, Voxels
 from .files import new_tree
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
@@ -148,13 +149,20 @@ def stored(reader: Reader, manifest: Manifest) -> Iterator[tuple[Entry, Iterator
     blobs = Blobs(reader)
     for entry in manifest.whole:
         assert isinstance(entry.place, Stored)
-        if entry.place.packing:
-            yield (
-                entry,
-                _failing(UnsupportedError(f"it is packed in the unknown way {entry.place.packing}; upgrade volcomp")),
-            )
-        else:
-            yield entry, blobs.pieces(entry.place.start, entry.place.start + entry.place.size)
+        yield entry, _unpacked(entry.place, blobs)
+
+
+def _unpacked(place: Stored, blobs: Blobs) -> Iterator[Bytes]:
+    """Yield the bytes of a file that is kept whole."""
+    pieces = blobs.pieces(place.start, place.start + place.size)
+    if place.packing == AS_IT_IS:
+        yield from pieces
+    elif place.packing == JPEG_XL:
+        if place.size > jpeg_packing.MOST_BYTES:
+            raise DamagedError("its JPEG frames are packed in more bytes than are possible")
+        yield jpeg_packing.unpack(b"".join(pieces))
+    else:
+        raise UnsupportedError(f"it is packed in the unknown way {place.packing}; upgrade volcomp")
 
 
 def emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:

@@ -29,7 +29,7 @@ from ..streams.protocol import NotReproducible
 from .attempt import TOO_MUCH, Attempt, check, tried
 from .entry import Voxels
 from .header_writer import MAX_RECORD_BYTES
-from .tree import source_errors
+from .tree import changed, source_errors
 
 # Levels beyond the bits of the picture, such as one for the padding around it, that are no reason to split words.
 _MOST_LEVELS_BEYOND = 64
@@ -149,7 +149,7 @@ class Stack:
         size += len(after)
         sha.update(after)
         if size != image.size or len(after) != image.size - image.start - image.pixel_bytes:
-            raise changed(image)
+            raise changed(image.path)
         if image.stored and _levels_beyond(seen.counts, image) > _MOST_LEVELS_BEYOND:
             raise _MoreBits
         number = 1 if image.big_endian and image.bits == 16 else 0
@@ -344,7 +344,7 @@ def _read_again(part: _Part, first: int, frames: np.ndarray) -> None:
         file.seek(image.start + first * frames[0].nbytes)
         file.readinto(frames.reshape(-1).view(np.uint8).data)
     if any(zlib.crc32(frame.data) != part.checksums[first + i] for i, frame in enumerate(frames)):
-        raise changed(image)
+        raise changed(image.path)
     if image.big_endian:
         frames.byteswap(inplace=True)
 
@@ -370,7 +370,3 @@ def kind_of(counts: np.ndarray, signed: bool) -> tuple[str, int, np.ndarray]:
     low, counts = kinds[kind]
     first, last = used[kind][[0, -1]].tolist()
     return kind, low + first, counts[first : last + 1]
-
-
-def changed(image: Image) -> UnsupportedError:
-    return UnsupportedError(f"{image.path} changed while it was being read; try again when it is at rest")

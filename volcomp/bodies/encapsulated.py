@@ -107,7 +107,7 @@ class EncapsulatedReading:
         """Yield all frames; see `Reading.read`."""
         file.seek(0)
         before = file.read(self._start)
-        places, end = _read_items(file, self._start)
+        places, end = read_items(file, self._start)
         if not places:
             raise NotReproducible("it has no items")
         table = _value(file, places[0])
@@ -151,7 +151,7 @@ class EncapsulatedReading:
         return Map(kind, samples.dtype, pixels.components, bits)
 
 
-def _read_items(file: BinaryIO, start: int) -> tuple[list[tuple[int, int]], int]:
+def read_items(file: BinaryIO, start: int) -> tuple[list[tuple[int, int]], int]:
     """Return the place (offset, bytes) of every item's value, and where they end; values are not read."""
     size = file.seek(0, 2)
     places: list[tuple[int, int]] = []

@@ -169,7 +169,7 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image:
     dataset, implicit, big_endian = _dataset(file, meta, syntax)
     element = pixel_element(file, implicit, big_endian)  # the file is positioned where the data set stopped
     size = file.seek(0, 2)
-    pixels = pixels_of(Stated.of(dataset), syntax, element, big_endian, size, plain=not deflated)
+    pixels = pixels_of(Stated.of(dataset), syntax, element, big_endian, file, plain=not deflated)
     reading = pixels.reading
     if deflated:
         if not isinstance(reading, SamplesReading):

@@ -12,11 +12,11 @@ import numpy as np
 import pydicom
 from pydicom.uid import UID
 
-from ..bodies.encapsulated import EncapsulatedReading, Pixels
+from ..bodies.encapsulated import EncapsulatedReading, Pixels, read_items
 from ..bodies.planes import Kind, Map
 from ..bodies.protocol import Reading
 from ..bodies.samples import MOST_MISSING, Order, SamplesReading
-from .protocol import NotCoded
+from .protocol import Extent, NotCoded
 
 _FLOAT, _DOUBLE, _PIXEL_DATA = 0x7FE00008, 0x7FE00009, 0x7FE00010
 PIXEL_TAGS = (_FLOAT, _DOUBLE, _PIXEL_DATA)
@@ -38,6 +38,7 @@ _STREAMS = {
     "4.202": 7,
     "4.203": 7,
 }
+_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # lossy, Huffman codes
 _ROOT = "1.2.840.10008.1.2."
 
 
@@ -117,7 +118,7 @@ class Stated(NamedTuple):
 
 
 def pixels_of(
-    stated: Stated, syntax: str | None, element: Element, big_endian: bool, size: int, *, plain: bool = True
+    stated: Stated, syntax: str | None, element: Element, big_endian: bool, file: BinaryIO, *, plain: bool = True
 ) -> Found:
     """Return how the pixels are read.
 
@@ -126,7 +127,7 @@ def pixels_of(
         syntax: the transfer syntax, if the file has one.
         element: that of the pixels.
         big_endian: of the data set.
-        size: of the file, bytes.
+        file: the file.
         plain: whether native words of one plane may do without a body codec.
 
     Raises:
@@ -139,14 +140,18 @@ def pixels_of(
     if stated.bits not in (8, 16, 32):
         raise NotCoded(f"it has {stated.bits} bits allocated for a sample")
     if element.length == _UNDEFINED:
-        return _encapsulated(stated, syntax or "", element)
+        return _encapsulated(stated, syntax or "", element, file)
     if stated.photometric == "YBR_FULL_422" and stated.components == 3 and stated.bits == 8 and stated.columns % 2 == 0:
         # Two luminances and their common chrominances are four planes.
         stated = stated._replace(columns=stated.columns // 2, components=4, planar=False)
+    size = file.seek(0, 2)
     return _native(stated, element, big_endian, min(element.length, size - element.start), plain)
 
 
-def _encapsulated(stated: Stated, syntax: str, element: Element) -> Found:
+def _encapsulated(stated: Stated, syntax: str, element: Element, file: BinaryIO) -> Found:
+    if syntax in _JPEG:
+        jpeg = [Extent(*place) for place in read_items(file, element.start)[0][1:]]
+        raise NotCoded("its JPEG frames are lossy; JPEG XL packs them where it is installed", jpeg)
     number = _STREAMS.get(syntax.removeprefix(_ROOT))
     if number is None or not _is_known(number):
         raise NotCoded(f"no codec makes its transfer syntax again: {UID(syntax).name or 'none is stated'}")

@@ -55,8 +55,20 @@ class Image:
         return self.rows * self.columns * self.frames * self.planes * self.bits // 8
 
 
+class Extent(NamedTuple):
+    """A stretch of a file."""
+
+    start: int
+    length: int
+
+
 class NotCoded(Exception):
     """A file of a format whose voxels cannot be coded. The message completes "kept whole because …"."""
+
+    def __init__(self, reason: str, jpeg: list[Extent] | None = None) -> None:
+        """`jpeg`: where the file has JPEG frames."""
+        super().__init__(reason)
+        self.jpeg = jpeg or []
 
 
 class Cut(NamedTuple):
