@@ -3,6 +3,7 @@
 data = volcomp.compress(array)                     # (z, y, x) or (y, x) of 8- or 16-bit integers
 array = volcomp.decompress(data)                   # or slices=slice(40, 44)
 volcomp.inspect(data)
+volcomp.protect("ct.vcz", 0.02)                    # against bit rot; volcomp.repair heals the file
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.9.0"
 
 if TYPE_CHECKING:
+    from .archive.protect import Protection, Repair, protect, repair
     from .arrays import compress, decompress
-    from .container.inspection import Report, VolumeReport, inspect
+    from .container.inspection import ParityReport, Report, VolumeReport, inspect
     from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
 
 __all__ = [
     "DamagedError",
+    "ParityReport",
+    "Protection",
+    "Repair",
     "Report",
     "TargetError",
     "UnsupportedError",
@@ -28,13 +33,16 @@ __all__ = [
     "compress",
     "decompress",
     "inspect",
+    "protect",
+    "repair",
 ]
 
 
 _HOMES = {
     **dict.fromkeys(("DamagedError", "TargetError", "UnsupportedError", "VerificationError", "VolcompError"), "errors"),
-    **dict.fromkeys(("Report", "VolumeReport", "inspect"), "container.inspection"),
+    **dict.fromkeys(("ParityReport", "Report", "VolumeReport", "inspect"), "container.inspection"),
     **dict.fromkeys(("compress", "decompress"), "arrays"),
+    **dict.fromkeys(("Protection", "Repair", "protect", "repair"), "archive.protect"),
 }
 
 

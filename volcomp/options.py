@@ -36,6 +36,8 @@ class EncodeOptions:
     verify    Decode every payload and compare the voxels. It takes as long as decoding, on the threads that encode.
     threads   See `DecodeOptions`.
     device    See `DecodeOptions`.
+    parity    Share of the file, from 0.01 to 0.5, that may be damaged in one stretch and is then repaired; 0 for none.
+              See `protect`. It is for archives of files; of arrays, protect the file.
     """
 
     model: str | Model = DEFAULT
@@ -43,6 +45,7 @@ class EncodeOptions:
     verify: bool = True
     threads: int | None = None
     device: str = "auto"
+    parity: float = 0.0
 
     @property
     def decoding(self) -> DecodeOptions:

@@ -23,6 +23,7 @@ from .bytes_codec import CHUNK_BYTES, pack_blob
 from .files import check_target, new_file
 from .header_writer import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
+from .protect import add_parity
 from .restore import verify_images, verify_rest
 from .stack import Around, Stack
 from .tree import Source, Tree, collect, source_errors
@@ -86,6 +87,8 @@ def compress(
             raise VerificationError(
                 f"what was coded does not decode to what was read, so nothing was written: {error}"
             ) from error
+        if options.parity:
+            add_parity(temporary, options.parity)
         size = temporary.stat().st_size
     return Summary(len(tree.files), packer.raw_bytes, size, voxels, 8 * packer.volume_bytes / max(voxels, 1))
 
