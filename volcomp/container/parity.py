@@ -267,7 +267,7 @@ def _pieces(source: _Source, planned: Layout) -> Iterator[tuple[int, memoryview]
 
 
 def _moved(source: _Source, offset: int, length: int, wanted: int, shift: int, shifts: list[int]) -> tuple[int, int]:
-    """Look for a block where bytes before it were lost or inserted; return the shift from here on, and a place or -1."""
+    """Look for a block behind bytes lost or inserted; return the shift from here on, and its place or -1."""
     for tried in (shift, 0, *shifts):
         piece = source.read(offset + tried, length)
         if len(piece) == length and zlib.crc32(piece) == wanted:
