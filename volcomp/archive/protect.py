@@ -88,6 +88,9 @@ def protect(path: os.PathLike[str] | str, share: float = 0.02) -> Protection:
 def check(path: Path) -> Health | None:
     """Compare a file with its parity; None where it has none. Raises UnsupportedError if it cannot be read."""
     with _readable(path) as file:
+        with suppress(DamagedError, UnsupportedError):
+            if Reader(file).parity is None:
+                return None  # whole without parity; what may be found is that of archives in the archive
         return parity.examine(file)
 
 

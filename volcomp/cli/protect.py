@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..progress import printable
 from .arguments import Commands, as_json, share
-from .output import megabytes
 
 
 def add(commands: Commands) -> None:
@@ -48,11 +47,10 @@ def run(options: argparse.Namespace) -> int:
     elif done.share:
         print(
             printable(
-                f"{options.file}: {megabytes(done.archive_bytes)} and {megabytes(done.bytes - done.archive_bytes)} of "
-                f"parity, which repairs one stretch of {100 * done.share:.2f} % or any {done.places} blocks, "
-                f"{seconds:.1f} s"
+                f"{options.file}: {done.archive_bytes} bytes and {done.bytes - done.archive_bytes} of parity, which "
+                f"repairs one stretch of {100 * done.share:.2f} % or any {done.places} blocks, {seconds:.1f} s"
             )
         )
     else:
-        print(printable(f"{options.file}: {megabytes(done.bytes)}, without parity, {seconds:.1f} s"))
+        print(printable(f"{options.file}: {done.bytes} bytes, without parity, {seconds:.1f} s"))
     return 0

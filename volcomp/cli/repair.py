@@ -53,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
         kept = f"; the damaged file is now {done.kept}" if done.kept else ""
         print(
             printable(
-                f"repaired: {done.output}, where {done.damaged} of {done.blocks} blocks were damaged{kept}, "
-                f"{seconds:.1f} s"
+                f"repaired: {done.output}, damaged blocks: {done.damaged} of {done.blocks}{kept}, {seconds:.1f} s"
             )
         )
     return 0

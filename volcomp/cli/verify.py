@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
         begin = time.perf_counter()
         try:
             with working(options):
+                if damage := diagnose(path):
+                    raise DamagedError(f"{path}: {damage}")
                 done = verify(path, decode_options(options))
-                if parity := diagnose(path):
-                    raise DamagedError(f"{path}: the archive is sound, but {parity}")
         except VolcompError as error:
             code = fail(str(error), options)
             facts: dict[str, Any] = {"file": str(path), "sound": False, "error": str(error)}

@@ -150,8 +150,7 @@ def write(file: BinaryIO, planned: Layout) -> None:
                 file.write(layout.write_block(planned, group, number, checksums[group - first], block))
     header, index = index_of(file, planned.size)
     file.seek(planned.offset(0, planned.parity))
-    file.write(layout.write_description(planned))
-    file.write(_ending(header, index, planned.size, planned.end))
+    file.write(layout.write_description(planned) + _ending(header, index, planned.size, planned.end))
     file.truncate()
 
 
@@ -189,7 +188,7 @@ def find(file: BinaryIO, start: int = 0) -> Iterator[Found]:
                 if layout.is_sound(source.read(head.offset, head.length)):
                     yield head
                     following = at + head.length
-            at = window.find(PARITY_SIGNATURE, following) if following < len(window) else following
+            at = window.find(PARITY_SIGNATURE, following) if following < _STEP else following
         offset += max(at, _STEP)
 
 
@@ -287,10 +286,11 @@ def _is_whole(file: BinaryIO, source: _Source, health: Health) -> bool:
     ):
         return False
     try:
-        last = _ending(*index_of(file, planned.size), planned.size, planned.end)
+        ending = _ending(*index_of(file, planned.size), planned.size, planned.end)
     except DamagedError:
         return False
-    same = source.size == planned.end + len(last) and source.read(planned.end, len(last)) == last
+    last, start = layout.write_description(planned) + ending, planned.offset(0, planned.parity)
+    same = source.size == start + len(last) and source.read(start, len(last)) == last
     return same and sha256_of(file, planned.size) == planned.sha256
 
 
