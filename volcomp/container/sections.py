@@ -24,6 +24,7 @@ END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"
 PARITY = b"pari"  # in the index of a protected file: the archive's own index and end mark, then the blocks of parity
+ADVICE = "; it has parity, with which volcomp repair may restore it"  # ends errors about files that seem to have it
 PARITY_SIGNATURE = b"\x89VCP\r\n\x1a\n"  # of every block of parity
 # The order is part of the format: the index has a section's position in this tuple, or 255 and the tag itself.
 _KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST)
@@ -215,7 +216,7 @@ class Reader:
         """Return the end of an error's sentence: how to repair the file, if it has parity."""
         with suppress(DamagedError):  # where the file cannot be read either
             if self.parity or self._find((PARITY_SIGNATURE,), 0) < self.size:
-                return "; it has parity, with which volcomp repair may restore it"
+                return ADVICE
         return ""
 
     def _search(self) -> dict[SectionId, Place]:
