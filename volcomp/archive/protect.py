@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ..container import parity
 from ..container.layout import Layout
 from ..container.parity import Health
-from ..container.sections import Reader
+from ..container.sections import ADVICE, Reader
 from ..errors import DamagedError, TargetError, UnsupportedError
 from .files import check_target, new_file
 from .opening import opened
@@ -137,10 +137,13 @@ def repair(
     path = Path(path)
     health = check(path)
     if health is None:
-        with opened(path):  # which says what is wrong with it, if anything is
-            raise UnsupportedError(
-                f"{path} has no parity and is not repaired; volcomp protect adds parity to sound files"
-            )
+        try:
+            with opened(path):
+                pass
+        except DamagedError as error:
+            found = str(error).removesuffix(ADVICE)
+            raise DamagedError(f"{found}; no sound parity is in it, so that it cannot be repaired") from None
+        raise UnsupportedError(f"{path} has no parity and is not repaired; volcomp protect adds parity to sound files")
     if health.is_sound:
         return Repair(0, health.blocks, None, None)
     target = path if output is None else Path(output)
