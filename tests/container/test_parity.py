@@ -243,9 +243,16 @@ def test_layouts_keep_the_promise():
             assert made.is_possible()
             assert made.stretch >= share * (made.end + 70)
             assert made.block <= 1 << 16 or size > 10**11
-    for share in (0.0, 0.009, 0.51, -1.0, float("nan")):
+    with pytest.raises(UnsupportedError, match="too large"):
+        plan(10**15, 0.02, bytes(32), 70)
+
+
+def test_impossible_shares():
+    for share in (0.009, 0.51, -1.0, float("nan")):
         with pytest.raises(UnsupportedError, match="from 1% to 50%"):
-            plan(1000, share, bytes(32), 70)
+            layout.check_share(share)
+    for share in (0, 0.01, 0.5):
+        layout.check_share(share)
 
 
 def test_overhead_is_what_the_documents_say():

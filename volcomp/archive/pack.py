@@ -23,7 +23,7 @@ from .bytes_codec import CHUNK_BYTES, pack_blob
 from .files import check_target, new_file
 from .header_writer import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
-from .protect import add_parity
+from .protect import add_parity, check_share
 from .restore import verify_images, verify_rest
 from .stack import Around, Stack
 from .tree import Source, Tree, collect, source_errors
@@ -61,6 +61,7 @@ def compress(
         VerificationError: where the archive does not decode to the input.
     """
     check_options(options)
+    check_share(options.parity)
     check_target(output, force=force)
     tree = collect(inputs)
     if any(source.path.resolve() == output.resolve() for source in tree.files):

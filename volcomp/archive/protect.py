@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..container import parity
-from ..container.layout import Layout
+from ..container.layout import Layout, check_share
 from ..container.parity import Health
 from ..container.sections import ADVICE, Reader
 from ..errors import DamagedError, TargetError, UnsupportedError
@@ -69,6 +69,7 @@ def protect(path: os.PathLike[str] | str, share: float = 0.02) -> Protection:
         >>> volcomp.protect(path, 0.05).bytes > written
         True
     """
+    check_share(share)
     path = Path(path)
     with opened(path) as reader:
         for section in reader.places:
@@ -190,7 +191,7 @@ def _beside(path: Path, target: Path) -> Iterator[tuple[BinaryIO, Path]]:
 @contextmanager
 def _readable(path: Path) -> Iterator[BinaryIO]:
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:  # a buffer would read sectors that nobody asked for
             yield file
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UnsupportedError(f"{path} cannot be read: {error.strerror}") from error

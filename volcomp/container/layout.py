@@ -157,6 +157,14 @@ def parity_of(layout: Layout, data: bytes) -> memoryview:
     return memoryview(data)[-_CRC.size - layout.block : -_CRC.size]
 
 
+def check_share(share: float) -> None:
+    """Raise UnsupportedError for a share that no file can have; 0 is none."""
+    if share != 0 and not SMALLEST <= share <= LARGEST:
+        raise UnsupportedError(
+            f"a parity of {100 * share:g}% was asked for; from 1% to 50% are possible, or 0 for none"
+        )
+
+
 def plan(size: int, share: float, sha256: bytes, rest: int) -> Layout:
     """Choose the smallest layout by which one stretch of `share` of the file may be damaged.
 
@@ -167,12 +175,8 @@ def plan(size: int, share: float, sha256: bytes, rest: int) -> Layout:
         rest: bytes that follow the blocks of parity.
 
     Raises:
-        UnsupportedError: for another share, or a file of terabytes.
+        UnsupportedError: for a file of terabytes.
     """
-    if not SMALLEST <= share <= LARGEST:
-        raise UnsupportedError(
-            f"a parity of {100 * share:g}% was asked for; from 1% to 50% are possible, or 0 for none"
-        )
     longest = 1 << (size >> 12).bit_length()  # in large files, blocks are a few thousandths of a per cent
     longest = min(max(longest, 1 << 14), 1 << 16)
     while size > longest * GROUPS * POINTS // 4 and longest < BLOCK_BYTES[-1]:

@@ -83,12 +83,14 @@ class _Source:
             return b""
         try:
             self._file.seek(offset)
-            return self._file.read(count)
+            data = self._file.read(count)
         except OSError:
             if count <= _SECTOR:
                 return bytes(count)
             half = count // 2
             return self.read(offset, half) + self.read(offset + half, count - half)
+        # Before an unreadable sector a read may end early.
+        return data + self.read(offset + len(data), count - len(data)) if 0 < len(data) < count else data
 
 
 def sha256_of(file: BinaryIO, size: int) -> bytes:
@@ -118,7 +120,7 @@ def append(file: BinaryIO, size: int, share: float) -> Layout:
         share: how much of the file may be damaged in one stretch, from 0.01 to 0.5.
 
     Raises:
-        UnsupportedError: for another share, or a file of terabytes.
+        UnsupportedError: for a file of terabytes.
     """
     header, index = index_of(file, size)
     rest = len(_ending(header, index, size, 1 << 62))
