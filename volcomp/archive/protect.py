@@ -207,24 +207,24 @@ def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
 def _kept_at(path: Path, kept: Path | None) -> Iterator[Callable[[], None]]:
     """Yield a function that gives a file a second name, or where the file system has no links another one.
 
-    After an exception the file has its own name alone.
+    After an exception before the first name is that of a new file, the file has this name alone again.
     """
-    done = []
 
     def keep() -> None:
         if kept:
-            done.append(kept)
             try:
                 os.link(path, kept)
+            except FileExistsError:
+                raise TargetError(f"{kept} has just been made by somebody else; nothing was changed") from None
             except OSError:
                 os.rename(path, kept)
 
     try:
         yield keep
     except BaseException:
-        for name in done:
-            if os.path.lexists(path):
-                name.unlink(missing_ok=True)
-            else:
-                os.rename(name, path)
+        if kept and os.path.lexists(kept):
+            if not os.path.lexists(path):
+                os.rename(kept, path)
+            elif os.path.samefile(kept, path):
+                kept.unlink()
         raise
