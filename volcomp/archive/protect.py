@@ -73,7 +73,7 @@ def protect(path: os.PathLike[str] | str, share: float = 0.02) -> Protection:
     path = Path(path)
     with opened(path) as reader:
         for section in reader.places:
-            reader.read(section)
+            reader.check(section)
         size = _archive_bytes(path, reader)
     with _beside(path, path) as (file, temporary):
         with path.open("rb") as archive:

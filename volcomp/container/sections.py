@@ -192,8 +192,20 @@ class Reader:
         data = self._bytes(*place)
         found = _parse(data)
         if found is None or found[0] != section:
-            raise DamagedError(f"{section} is damaged: its checksum does not fit{self._advice()}")
+            raise self._damaged(section)
         return found[1]
+
+    def _damaged(self, section: SectionId) -> DamagedError:
+        return DamagedError(f"{section} is damaged: its checksum does not fit{self._advice()}")
+
+    def check(self, section: SectionId) -> None:
+        """Raise the error of `read` without holding the payload."""
+        offset, length = self.places[section]
+        head = _parse_head(self._bytes(offset, min(_LONGEST_HEAD, length)))
+        if head is None or head[0] != section or head[1] + head[2] + _CRC.size != length:
+            self.read(section)
+        elif not self._crc_fits(offset, length):
+            raise self._damaged(section)
 
     def compare(self, digests: Mapping[SectionId, bytes]) -> None:
         """Read every section; DamagedError unless `digests` has exactly these sections and their SHA-256."""
