@@ -204,7 +204,7 @@ def test_errors_of_readers_name_the_repair():
     for start in (13, 17, 50):
         reader = Reader(io.BytesIO(inverted(file, start, start + 1)))
         reader.check(SectionId(BLOB, 1))
-        with pytest.raises(DamagedError, match="stored files 0 is damaged: .* volcomp repair"):
+        with pytest.raises(DamagedError, match=r"stored files 0 is damaged: .* volcomp repair"):
             reader.check(SectionId(BLOB, 0))
     with pytest.raises(DamagedError) as caught:
         Reader(io.BytesIO(file[: made.size - 1]))

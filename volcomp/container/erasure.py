@@ -73,12 +73,13 @@ class Sums:
         self._coefficients = coefficients
         words = -(-len(coefficients) // _AT_ONCE)
         self._sums = np.zeros((words, length), np.uint64)
+        self._index = np.empty(length, np.intp)  # here, or every look-up would make one
         self._product = np.empty(length, np.uint64)
 
     def add(self, number: int, block: bytes | memoryview) -> None:
         """Add an input; what it lacks of the length counts as zeros."""
-        index = np.frombuffer(block, np.uint8)
-        product = self._product[: index.size]
+        index, product = self._index[: len(block)], self._product[: len(block)]
+        index[:] = np.frombuffer(block, np.uint8)
         for word, total in enumerate(self._sums):
             factors = self._coefficients[word * _AT_ONCE : (word + 1) * _AT_ONCE, number]
             table = np.zeros((256, _AT_ONCE), np.uint8)

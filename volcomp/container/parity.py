@@ -158,7 +158,7 @@ def write(file: BinaryIO, planned: Layout) -> None:
 
 def _ranges(planned: Layout) -> Iterator[tuple[int, int]]:
     """Cut the groups into ranges whose sums take some tens of megabytes; see `erasure.Sums`."""
-    words = -(-planned.parity // 8) + 1
+    words = -(-planned.parity // 8) + 2
     count = max(1, (2 * _STEP) // (words * planned.block))
     with progress_bar("adding parity", planned.size, "B") as progress:
         for first in range(0, planned.groups, count):
