@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 import volcomp
 from tests.helpers import noise
 from volcomp import DamagedError, UnsupportedError, VerificationError, VolcompError
-from volcomp.codec.source import Held
+from volcomp.codec.encode import ArraySource
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=9)
 DTYPES = st.sampled_from(["u1", "i1", "<u2", "<i2", ">u2", ">i2"])
@@ -140,7 +140,7 @@ def test_every_cut_and_every_changed_byte_is_noticed():
 
 
 def test_a_codec_that_errs_is_noticed(monkeypatch):
-    slices = Held.slices
-    monkeypatch.setattr(Held, "slices", lambda source, first, end: slices(source, first, end)[::-1].copy())
+    slices = ArraySource.slices
+    monkeypatch.setattr(ArraySource, "slices", lambda source, first, end: slices(source, first, end)[::-1].copy())
     with pytest.raises(VerificationError, match="SHA-256"):
         volcomp.compress(noise((2, 3, 4)), threads=1)

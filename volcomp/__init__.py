@@ -3,6 +3,9 @@
 data = volcomp.compress(array)                     # (z, y, x) or (y, x) of 8- or 16-bit integers
 array = volcomp.decompress(data)                   # or slices=slice(40, 44)
 volcomp.inspect(data)
+
+volcomp.compress_files("study", "study.vcz")       # a folder, or several files and folders
+volcomp.decompress_files("study.vcz", "restored")
 volcomp.protect("ct.vcz", 0.02)                    # against bit rot; volcomp.repair heals the file
 """
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from .arrays import compress, decompress
     from .container.inspection import ParityReport, Report, VolumeReport, inspect
     from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
+    from .files import compress_files, decompress_files
 
 __all__ = [
     "DamagedError",
@@ -31,7 +35,9 @@ __all__ = [
     "VolumeReport",
     "__version__",
     "compress",
+    "compress_files",
     "decompress",
+    "decompress_files",
     "inspect",
     "protect",
     "repair",
@@ -43,6 +49,7 @@ _HOMES = {
     **dict.fromkeys(("ParityReport", "Report", "VolumeReport", "inspect"), "container.inspection"),
     **dict.fromkeys(("compress", "decompress"), "arrays"),
     **dict.fromkeys(("Protection", "Repair", "protect", "repair"), "archive.protect"),
+    **dict.fromkeys(("compress_files", "decompress_files"), "files"),
 }
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
 
-from .codec.source import Held
-from .codec.volumes import Slab, decode_volume, write_volume
+from .codec.decode import decode_volume, sha256_of
+from .codec.encode import ArraySource, write_volume
 from .constants import EFFORT
 from .container.inspection import opened
 from .container.sections import Reader, Writer
@@ -57,14 +56,15 @@ def compress(
     file = io.BytesIO()
     writer = Writer(file)
     try:
-        volume, slabs = write_volume(writer, 0, Held(voxels), options, two_dimensional=two_dimensional)
+        volume, slabs = write_volume(writer, 0, ArraySource(voxels), options, two_dimensional=two_dimensional)
         with closing(slabs):
-            sha = _sha256(slabs)
+            if verify and sha256_of(slabs) != volume.sha256:
+                raise DamagedError("the SHA-256 of its voxels does not fit")
+            for _ in slabs:  # those that are not verified are written only
+                pass
         writer.finish()
         data = file.getvalue()
         if verify:
-            if sha != volume.sha256:
-                raise DamagedError("the SHA-256 of its voxels does not fit")
             reader = Reader(io.BytesIO(data))
             reader.compare(writer.digests)
             read_volume(reader, 0, {volume.layout.model.number: volume.layout.model})
@@ -129,17 +129,6 @@ def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:
         raise UnsupportedError(f"an array of shape {array.shape} was given, which has no voxels")
     voxels = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return (voxels[None], True) if array.ndim == 2 else (voxels, False)
-
-
-def _sha256(slabs: Iterator[Slab]) -> bytes:
-    """Return the SHA-256 of the voxels of all slabs; raises the error of the first damaged one."""
-    sha = hashlib.sha256()
-    for _, voxels in slabs:
-        if isinstance(voxels, DamagedError):
-            raise voxels
-        sha.update(np.ascontiguousarray(voxels).data)
-        del voxels  # or they would stay in memory until the next ones come
-    return sha.digest()
 
 
 def _only_volume(reader: Reader, number: int | None) -> int:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
+from . import models
 from .constants import EFFORT
+from .errors import UnsupportedError
 from .models import DEFAULT, Model
+
+
+def check_share(share: float) -> None:
+    """Raise UnsupportedError for a share of a file that parity cannot have; 0 is none."""
+    if share != 0 and not 0.01 <= share <= 0.5:
+        raise UnsupportedError(
+            f"a parity of {100 * share:g}% was asked for; from 1% to 50% are possible, or 0 for none"
+        )
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,9 @@ class DecodeOptions:
 @dataclass(frozen=True)
 class EncodeOptions:
     """How to encode. Up to effort 5 the bytes follow from voxels, model and effort alone.
+
+    Options that cannot be followed are not made: UnsupportedError for an unknown model or effort, for an effort above 5
+    with a model that cannot be fine-tuned, where torch is not installed, or for a share that parity cannot have.
 
     model     "turbo", "fast", "base" or "paper", or the record of a model that was never released. `base` makes files
               that are 1.3 % smaller than those of `fast`, and takes two to three times as long to write and three to
@@ -46,6 +60,28 @@ class EncodeOptions:
     threads: int | None = None
     device: str = "auto"
     parity: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_share(self.parity)
+        model, effort = self.record, self.effort
+        if effort not in range(1, 10):
+            raise UnsupportedError(
+                f"effort {effort} is not known; take 1 (fastest) to 9 (smallest), {EFFORT} is the default"
+            )
+        if effort > EFFORT and not model.tunable:
+            raise UnsupportedError(
+                f"model {model.choice or model.name} cannot be fine-tuned to a volume: take an effort of 1 to 5"
+            )
+        if effort > EFFORT and not importlib.util.find_spec("torch"):
+            raise UnsupportedError(
+                f"effort {effort} fine-tunes the model to the volume, which needs torch: install volcomp[fit], or take "
+                f"{EFFORT}"
+            )
+
+    @property
+    def record(self) -> Model:
+        """The record of the model."""
+        return self.model if isinstance(self.model, Model) else models.chosen(self.model)
 
     @property
     def decoding(self) -> DecodeOptions:

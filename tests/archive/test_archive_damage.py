@@ -13,7 +13,7 @@ from volcomp.archive import bytes_codec
 from volcomp.archive.manifest import Entry, Manifest, write_manifest
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.tree import check_names
-from volcomp.codec import volumes
+from volcomp.codec import decode as decoding
 from volcomp.container.sections import KEPT, MANIFEST, SLAB, Reader, SectionId, Writer
 
 
@@ -39,8 +39,8 @@ def test_slices_restore_the_files_that_hold_them(long_series, tmp_path):
 
 
 def test_slices_decode_only_their_slab(long_series, tmp_path, monkeypatch):
-    decode, asked = volumes.decode_slabs, []
-    monkeypatch.setattr(volumes, "decode_slabs", lambda header, payloads, *arguments, **options: (
+    decode, asked = decoding.decode_slabs, []
+    monkeypatch.setattr(decoding, "decode_slabs", lambda header, payloads, *arguments, **options: (
         asked.extend(payloads) or decode(header, payloads, *arguments, **options)))  # fmt: skip
     restore(long_series[1], tmp_path / "out", slices=slice(20, 21), options=ONE)
     volcomp.decompress(long_series[1], slices=slice(0, 20), threads=1)

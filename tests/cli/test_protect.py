@@ -13,11 +13,10 @@ import pytest
 import volcomp
 from tests.helpers import compress, contents, series
 from volcomp import cli
-from volcomp.archive import files, pack, protect
+from volcomp.archive import files, protect
 from volcomp.cli.arguments import encode_options
 from volcomp.cli.main import parser
 from volcomp.container import parity
-from volcomp.options import EncodeOptions
 
 COMMAND = [sys.executable, "-m", "volcomp"]
 
@@ -251,7 +250,7 @@ def test_impossible_shares(call, path, text):
     with pytest.raises(volcomp.UnsupportedError, match="from 1% to 50%"):
         volcomp.protect(path, 0.8)
     with pytest.raises(volcomp.UnsupportedError, match="from 1% to 50%"):
-        pack.compress([path], path.with_name("other.vcz"), EncodeOptions(parity=0.8))
+        volcomp.compress_files(path, path.with_name("other.vcz"), parity=0.8)
 
 
 def test_arrays(tmp_path):

@@ -18,11 +18,10 @@ from volcomp.archive import pack
 from volcomp.archive.header_writer import KeptWriter
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.stack import Stack
-from volcomp.codec import place
+from volcomp.codec import engines
 from volcomp.codec.decode import Opener, decode_slabs
-from volcomp.codec.encode import encode, encode_slabs, progress_of
+from volcomp.codec.encode import ArraySource, encode, encode_slabs, progress_of
 from volcomp.codec.engines import OnThreads
-from volcomp.codec.source import Held
 from volcomp.container.sections import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
 from volcomp.encoder import linear_fit
 from volcomp.gpu import device
@@ -59,8 +58,8 @@ class Living:
 def living(monkeypatch, low_slabs):
     """Voxels that were read, their levels, and voxels that were decoded, each as many slabs."""
     counts = {name: Living() for name in ("read", "levels", "decoded")}
-    held, stack = Held.slices, Stack.slices
-    monkeypatch.setattr(Held, "slices", counts["read"].counting(lambda *a: held(*a).copy()))
+    held, stack = ArraySource.slices, Stack.slices
+    monkeypatch.setattr(ArraySource, "slices", counts["read"].counting(lambda *a: held(*a).copy()))
     monkeypatch.setattr(Stack, "slices", counts["read"].counting(stack))
     monkeypatch.setattr(HistogramPacking, "forward", counts["levels"].counting(HistogramPacking.forward))
     monkeypatch.setattr(HistogramPacking, "backward", counts["decoded"].counting(HistogramPacking.backward))
@@ -77,7 +76,7 @@ def few(counts, slabs, *names):
 @pytest.mark.parametrize("model", ["fast", "paper"])
 def test_encoder_and_decoder_have_few_slabs_in_memory(living, model):
     voxels = scan((400, 6, 7))
-    header, slabs = encode_slabs(Held(voxels), EncodeOptions(model, threads=THREADS))
+    header, slabs = encode_slabs(ArraySource(voxels), EncodeOptions(model, threads=THREADS))
     payloads = []
     for coded, decoded in slabs:
         assert np.array_equal(decoded, voxels[20 * len(payloads) :][:20])
@@ -161,7 +160,7 @@ def test_payloads_are_asked_for_in_turn(low_slabs):
 def test_slabs_are_not_coded_far_ahead(low_slabs):
     done = []
     options = EncodeOptions("fast", verify=False, threads=1)
-    _, slabs = encode_slabs(Held(scan((400, 6, 7))), options, progress=done.append)
+    _, slabs = encode_slabs(ArraySource(scan((400, 6, 7))), options, progress=done.append)
     assert not done
     next(slabs)
     slabs.close()
@@ -171,22 +170,22 @@ def test_slabs_are_not_coded_far_ahead(low_slabs):
 @pytest.mark.parametrize(("check", "times"), [(False, 1), (True, 2)])
 def test_progress_adds_up(low_slabs, check, times):
     voxels, done = scan((60, 12, 12)), []
-    _, slabs = encode_slabs(Held(voxels), EncodeOptions("fast", verify=check), progress=done.append)
+    _, slabs = encode_slabs(ArraySource(voxels), EncodeOptions("fast", verify=check), progress=done.append)
     assert all((decoded is not None) == check for _, decoded in slabs)
     assert sum(done) == times * voxels.size
 
 
-@pytest.mark.parametrize(("effort", "where"), [(6, place.by_device), (5, place.on("cpu", "torch"))])
+@pytest.mark.parametrize(("effort", "where"), [(6, engines.by_device), (5, engines.on("cpu", "torch"))])
 def test_other_ways_to_code_are_verified_as_well(low_slabs, effort, where):
     """After a fit, when it is known which payloads are kept; on a device, group by group."""
     pytest.importorskip("torch")
     voxels, done = scan((40, 12, 14)), []
     options = EncodeOptions("fast", effort)
-    header, slabs = encode_slabs(Held(voxels), options, progress=done.append, place=where)
+    header, slabs = encode_slabs(ArraySource(voxels), options, progress=done.append, engine=where)
     payloads, decoded = zip(*slabs, strict=True)
     assert np.array_equal(np.concatenate(decoded), voxels)
     assert sum(done) == progress_of(voxels.size, effort) + voxels.size
-    assert (header, [*payloads]) == encode(voxels, options, place=where)
+    assert (header, [*payloads]) == encode(voxels, options, engine=where)
 
 
 # ----------------------------------------------------------------------------------------------------- verification
@@ -359,7 +358,7 @@ def test_a_slab_takes_few_bytes_a_voxel(peaks):
     voxels = (np.arange(160)[:, None] + random.integers(0, 40, (24, 160, 512))).astype("<u2")
     voxels[:, :, ::3] = 100  # a spike, so that there are contexts
     for part in (voxels[:, :9, :9], voxels):  # once what is compiled, or read, at first
-        _, slabs = encode_slabs(Held(part), EncodeOptions("fast", threads=1))
+        _, slabs = encode_slabs(ArraySource(part), EncodeOptions("fast", threads=1))
         for _, decoded in slabs:
             del decoded
         if not tracemalloc.is_tracing():
@@ -374,10 +373,10 @@ def test_a_slab_takes_few_bytes_a_voxel(peaks):
 def test_torch_is_not_imported_to_hear_that_there_is_no_gpu(monkeypatch):
     code = """
 import ctypes, os, sys
-from volcomp.codec import place
+from volcomp.codec import engines
 from volcomp.gpu import device
 assert not device.may_be_there() or os.path.exists("/dev/kfd") or ctypes.CDLL("libcuda.so.1")
-assert place._takes_gpu("auto", 1 << 40) or device.may_be_there() or "torch" not in sys.modules
+assert engines._takes_gpu("auto", 1 << 40) or device.may_be_there() or "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -17,6 +17,7 @@ from volcomp.container import layout, parity
 from volcomp.container.layout import Layout, plan
 from volcomp.container.sections import BLOB, PARITY_SIGNATURE, Reader, SectionId, Writer
 from volcomp.errors import DamagedError, UnsupportedError
+from volcomp.options import check_share
 
 RANDOM = np.random.default_rng(0)
 
@@ -255,9 +256,9 @@ def test_layouts_keep_the_promise():
 def test_impossible_shares():
     for share in (0.009, 0.51, -1.0, float("nan")):
         with pytest.raises(UnsupportedError, match="from 1% to 50%"):
-            layout.check_share(share)
+            check_share(share)
     for share in (0, 0.01, 0.5):
-        layout.check_share(share)
+        check_share(share)
 
 
 def test_overhead_is_what_the_documents_say():

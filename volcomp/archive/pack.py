@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..codec.decode import Progress
-from ..codec.encode import check_options, progress_of
-from ..codec.volumes import write_volume
+from ..codec.encode import progress_of, write_volume
 from ..constants import EFFORT
 from ..container.sections import BLOB, Reader, SectionId, Writer
 from ..errors import DamagedError, UnsupportedError, VerificationError
@@ -23,7 +22,7 @@ from .bytes_codec import CHUNK_BYTES, pack_blob
 from .files import check_target, new_file
 from .header_writer import MAX_RECORD_BYTES, KeptWriter
 from .manifest import Entry, Manifest, write_manifest
-from .protect import add_parity, check_share
+from .protect import add_parity
 from .restore import verify_images, verify_rest
 from .stack import Around, Stack
 from .tree import Source, Tree, collect, source_errors
@@ -60,8 +59,6 @@ def compress(
         UnsupportedError: for an input that cannot be read, or options that cannot be met.
         VerificationError: where the archive does not decode to the input.
     """
-    check_options(options)
-    check_share(options.parity)
     check_target(output, force=force)
     tree = collect(inputs)
     if any(source.path.resolve() == output.resolve() for source in tree.files):
@@ -71,7 +68,7 @@ def compress(
         packer = _Packer(Writer(file), options)
         sizes = [sum(image.rows * image.columns * image.frames for image in stack) for stack in stacks]
         voxels = sum(sizes)
-        label = "compressing" if options.effort <= EFFORT else "fitting, compressing"
+        label = "compressing" if options.effort <= EFFORT else "fine-tuning, compressing"
         label += ", verifying" if options.verify else ""
         work = sum(progress_of(size, options.effort) + size * options.verify for size in sizes)
         try:
@@ -150,7 +147,7 @@ class _Packer:
 
     def verify(self, reader: Reader) -> None:
         """Raise DamagedError unless the finished archive holds what was written and verified."""
-        verify_rest(reader, self._writer.digests, self._manifest, self._records, check_options(self._options))
+        verify_rest(reader, self._writer.digests, self._manifest, self._records, self._options.record)
 
     def _add_blobs(self, sources: list[Source]) -> list[Entry]:
         """Store files one after another in BLOB sections of CHUNK_BYTES raw bytes; a large file spans several."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..container import parity
-from ..container.layout import Layout, check_share
+from ..container.layout import Layout
 from ..container.parity import Health
 from ..container.sections import ADVICE, Reader
 from ..errors import DamagedError, TargetError, UnsupportedError
+from ..options import check_share
 from .files import check_target, new_file
 from .opening import opened
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codec.volumes import Slab, decode_volume
+from ..codec.decode import Slab, decode_volume, sha256_of
 from ..container.sections import MANIFEST, Reader, SectionId
 from ..container.volume import Volume, read_volume, volume_numbers
 from ..errors import DamagedError, UnsupportedError
@@ -173,14 +173,9 @@ def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
     outcome = Outcome(packed_bytes=reader.size)
     for number in volume_numbers(reader):
         volume = read_volume(reader, number)
-        sha = hashlib.sha256()
         with closing(decoder(reader, volume, list(range(len(volume.layout.slabs))))) as slabs:
-            for _, voxels in slabs:
-                if isinstance(voxels, DamagedError):
-                    raise voxels
-                sha.update(np.ascontiguousarray(voxels).data)
-                del voxels  # or they would stay in memory until the next ones come
-        if sha.digest() != volume.sha256:
+            sha = sha256_of(slabs)
+        if sha != volume.sha256:
             raise DamagedError(f"volume {number} is damaged: the SHA-256 of its voxels does not fit")
         outcome.voxels += volume.voxels
         outcome.raw_bytes += volume.voxels * volume.layout.dtype.itemsize

@@ -1,4 +1,4 @@
-"""The images of a volume as a `Source` of the codec.
+"""The images of a volume as a `VoxelSource` of the codec.
 
 Each file is read once for type, histogram and SHA-256, and a second time slab by slab, when a slab is encoded.
 """
@@ -23,7 +23,7 @@ Around = tuple[bytes, bytes]  # the bytes of a file before and after its voxels
 
 
 class Stack:
-    """A `Source` [Z, Y, X], valid when `files` is exhausted."""
+    """A `VoxelSource` [Z, Y, X], valid when `files` is exhausted."""
 
     def __init__(self, images: list[Image]) -> None:
         first = images[0]

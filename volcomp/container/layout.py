@@ -17,7 +17,6 @@ from ..errors import UnsupportedError
 from .erasure import POINTS
 from .sections import PARITY_SIGNATURE
 
-SMALLEST, LARGEST = 0.01, 0.5  # share of a file that may be protected
 BLOCK_BYTES = range(64, (1 << 20) + 1)
 GROUPS = 1 << 16
 _VERSION = 1
@@ -41,27 +40,27 @@ class Layout:
 
     @property
     def blocks(self) -> int:
-        """Return the number of blocks of the archive."""
+        """The number of blocks of the archive."""
         return -(-self.size // self.block)
 
     @property
     def parity_blocks(self) -> int:
-        """Return the number of blocks of parity."""
+        """The number of blocks of parity."""
         return self.parity * self.groups
 
     @property
     def length(self) -> int:
-        """Return the bytes of a block of parity: head, a CRC-32 for each block of the archive, parity, CRC-32."""
+        """The bytes of a block of parity: head, a CRC-32 for each block of the archive, parity, CRC-32."""
         return HEAD_BYTES + _CRC.size * (self.data + 1) + self.block
 
     @property
     def end(self) -> int:
-        """Return the bytes of the archive, all blocks of parity and the description after them."""
+        """The bytes of the archive, all blocks of parity and the description after them."""
         return self.size + self.parity_blocks * self.length + DESCRIPTION_BYTES
 
     @property
     def stretch(self) -> int:
-        """Return the bytes of the longest stretch that may be damaged wherever it begins.
+        """The bytes of the longest stretch that may be damaged wherever it begins.
 
         It touches as many blocks, one after the other, as there are of parity, if one of them is the archive's last.
         """
@@ -97,12 +96,12 @@ class Found:
 
     @property
     def length(self) -> int:
-        """Return its bytes."""
+        """Its bytes."""
         return self.layout.length if self.number < self.layout.parity else DESCRIPTION_BYTES
 
     @property
     def shift(self) -> int:
-        """Return how many bytes it lies after its place."""
+        """How many bytes it lies after its place."""
         return self.offset - self.layout.offset(self.group, self.number)
 
 
@@ -157,20 +156,12 @@ def parity_of(layout: Layout, data: bytes) -> memoryview:
     return memoryview(data)[-_CRC.size - layout.block : -_CRC.size]
 
 
-def check_share(share: float) -> None:
-    """Raise UnsupportedError for a share that no file can have; 0 is none."""
-    if share != 0 and not SMALLEST <= share <= LARGEST:
-        raise UnsupportedError(
-            f"a parity of {100 * share:g}% was asked for; from 1% to 50% are possible, or 0 for none"
-        )
-
-
 def plan(size: int, share: float, sha256: bytes, rest: int) -> Layout:
     """Choose the smallest layout by which one stretch of `share` of the file may be damaged.
 
     Parameters:
         size: bytes of the archive.
-        share: from SMALLEST to LARGEST.
+        share: from 0.01 to 0.5.
         sha256: that of the archive.
         rest: bytes that follow the blocks of parity.
 

@@ -50,22 +50,22 @@ class Health:
 
     @property
     def blocks(self) -> int:
-        """Return the number of blocks of the file."""
+        """The number of blocks of the file."""
         return self.layout.blocks + self.layout.parity_blocks
 
     @property
     def is_sound(self) -> bool:
-        """Return whether every byte of the file is what was written."""
+        """Whether every byte of the file is what was written."""
         return not (self.damaged or self.altered)
 
     @property
     def is_repairable(self) -> bool:
-        """Return whether every group has blocks enough."""
+        """Whether every group has blocks enough."""
         return bool((self._archive <= self._left).all())
 
     @property
     def worst(self) -> int:
-        """Return how many blocks of the group with the most damaged ones are damaged."""
+        """How many blocks of the group with the most damaged ones are damaged."""
         return int((self._archive + self.layout.parity - self._left).max())
 
 
