@@ -16,12 +16,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..dtypes import UInt8s
+
 POINTS = 256  # at most this many bytes in a codeword
 _POLYNOMIAL = 0x11D
 _AT_ONCE = 8  # outputs in one 64-bit word
 
 
-def _powers() -> np.ndarray:
+def _powers() -> UInt8s:
     """Return α^n for n from 0 to 254, uint8 [255]."""
     powers, power = np.zeros(255, np.uint8), 1
     for n in range(255):
@@ -36,7 +38,7 @@ _LOG[_EXP] = np.arange(255)
 _POINT = np.concatenate([np.zeros(1, np.uint8), _EXP])
 
 
-def _products() -> np.ndarray:
+def _products() -> UInt8s:
     """Return the table of all products, uint8 [256, 256]."""
     table = _EXP[(_LOG[:, None] + _LOG[None, :]) % 255]
     table[0, :] = table[:, 0] = 0
@@ -46,7 +48,7 @@ def _products() -> np.ndarray:
 PRODUCT = _products()
 
 
-def coefficients(known: Sequence[int], wanted: Sequence[int]) -> np.ndarray:
+def coefficients(known: Sequence[int], wanted: Sequence[int]) -> UInt8s:
     """Return what each known byte of a codeword is multiplied with to give each wanted one.
 
     Parameters:
@@ -69,7 +71,7 @@ class Sums:
     coefficients uint8 [outputs, inputs]
     """
 
-    def __init__(self, coefficients: np.ndarray, length: int) -> None:
+    def __init__(self, coefficients: UInt8s, length: int) -> None:
         self._coefficients = coefficients
         words = -(-len(coefficients) // _AT_ONCE)
         self._sums = np.zeros((words, length), np.uint64)

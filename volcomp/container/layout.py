@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..dtypes import UInt32s
 from ..errors import UnsupportedError
 from .erasure import POINTS
 from .sections import PARITY_SIGNATURE
@@ -105,7 +106,7 @@ class Found:
         return self.offset - self.layout.offset(self.group, self.number)
 
 
-def write_block(layout: Layout, group: int, number: int, checksums: np.ndarray, parity: bytes) -> bytes:
+def write_block(layout: Layout, group: int, number: int, checksums: UInt32s, parity: bytes) -> bytes:
     """Make a block of parity; `checksums` uint32 [k] of its group's blocks of the archive (0 for one past the end)."""
     return _checked(_head(layout, group, number) + checksums.astype("<u4").tobytes() + parity)
 
@@ -146,7 +147,7 @@ def is_sound(data: bytes) -> bool:
     return _CRC.pack(zlib.crc32(memoryview(data)[: -_CRC.size])) == data[-_CRC.size :]
 
 
-def checksums_of(layout: Layout, data: bytes) -> np.ndarray:
+def checksums_of(layout: Layout, data: bytes) -> UInt32s:
     """Return the CRC-32 of a group's blocks of the archive, uint32 [k], from a block of parity."""
     return np.frombuffer(data, "<u4", layout.data, HEAD_BYTES)
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..dtypes import Int64s, UInt32s
 from ..errors import DamagedError
 from ..progress import progress_bar
 from ..wire.cursor import Cursor, varint
@@ -34,13 +35,13 @@ class Health:
     """
 
     layout: Layout
-    places: np.ndarray
-    parity: np.ndarray
+    places: Int64s
+    parity: Int64s
     size: int  # bytes of the file
     altered: bool = False  # no block is damaged, but something is out of its place, at the end, or not of its SHA-256
     damaged: int = field(init=False)  # blocks, of both kinds
-    _archive: np.ndarray = field(init=False)  # int64 [groups], damaged blocks of the archive
-    _left: np.ndarray = field(init=False)  # int64 [groups], sound blocks of parity
+    _archive: Int64s = field(init=False)  # int64 [groups], damaged blocks of the archive
+    _left: Int64s = field(init=False)  # int64 [groups], sound blocks of parity
 
     def __post_init__(self) -> None:
         bad = np.flatnonzero(self.places < 0)
@@ -236,7 +237,7 @@ def choose(file: BinaryIO) -> Layout | None:
     return chosen
 
 
-def _collect(file: BinaryIO, planned: Layout) -> tuple[np.ndarray, set[int]]:
+def _collect(file: BinaryIO, planned: Layout) -> tuple[Int64s, set[int]]:
     """Return where the blocks of parity are, int64 [groups, t], -1 for a damaged one; and how far from their places."""
     parity, shifts = np.full((planned.groups, planned.parity), -1, np.int64), set[int]()
     for block in find(file):
@@ -248,7 +249,7 @@ def _collect(file: BinaryIO, planned: Layout) -> tuple[np.ndarray, set[int]]:
     return parity, shifts
 
 
-def _checksums(source: _Source, planned: Layout, parity: np.ndarray) -> np.ndarray:
+def _checksums(source: _Source, planned: Layout, parity: Int64s) -> UInt32s:
     """Return the CRC-32 of every block of the archive, uint32 [groups, k]; zeros for a group without parity."""
     table = np.zeros((planned.groups, planned.data), np.uint32)
     for group in np.flatnonzero((parity >= 0).sum(axis=1)):
