@@ -23,6 +23,7 @@ from .entry import Kind
 from .files import check_target, new_file
 from .images import ImageWriter, work
 from .ledger import Ledger
+from .protect import add_parity
 from .tree import Item, collect, source_errors
 from .whole import Whole, add_whole
 
@@ -101,6 +102,8 @@ def compress(
             raise VerificationError(
                 f"what was coded does not decode to what was read, so nothing was written: {error}"
             ) from error
+        if options.parity:
+            add_parity(temporary, options.parity)
         size = temporary.stat().st_size
     bits = 8 * of_images.bytes / max(of_images.voxels, 1)
     return Summary(ledger.files, ledger.raw_bytes, size, of_images.voxels, bits, skipped)

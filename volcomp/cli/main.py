@@ -15,7 +15,7 @@ from .. import __version__
 from ..errors import VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
-from . import batch, compress, decompress, doctor, info, precompile, verify
+from . import batch, compress, decompress, doctor, info, precompile, protect, repair, verify
 from .output import fail
 
 _INTERRUPTED = 130
@@ -67,6 +67,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"volcomp {__version__}")
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(metavar="COMMAND", required=True)
-    for command in (compress, decompress, verify, batch, info, precompile, doctor):
+    for command in (compress, decompress, verify, protect, repair, batch, info, precompile, doctor):
         command.add(commands)
     return made
