@@ -144,6 +144,43 @@ def test_what_is_not_supported_is_refused_with_the_reason(reason):
         CODEC.take_apart(REFUSED[reason], info)
 
 
+def _segment(stream: bytes, marker: int) -> tuple[int, int]:
+    """Return where a marker segment begins and ends."""
+    at = stream.index(struct.pack(">H", marker))
+    return at, at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+
+
+def test_parameters_of_components_go_before_those_of_the_image():
+    """COD and QCD are made wrong, and COC and QCC say for each component what they said."""
+    name = "opj_rgb_plain.j2k"
+    stream = golden(name)
+    at, end = _segment(stream, COD)
+    cod = stream[at:end]
+    wrong_cod = cod[:9] + b"\x04\x04\x04\x00" + cod[13:]
+    at_qcd, end_qcd = _segment(stream, QCD)
+    qcd = stream[at_qcd:end_qcd]
+    wrong_qcd = b"\xff\x5c\x00\x10\xe0" + b"\x08" * 13
+    own = b"".join(
+        b"\xff\x53\x00\x09" + bytes([c, 0]) + cod[9:14] + b"\xff\x5d\x00" + bytes([len(qcd) - 1, c]) + qcd[4:]
+        for c in range(3)
+    )
+    other = stream[:at] + wrong_cod + stream[end:at_qcd] + wrong_qcd + own + stream[end_qcd:]
+    np.testing.assert_array_equal(trial(CODEC, other, GOLDEN[name].info).samples, picture(*GOLDEN[name]))
+
+
+def test_parameters_of_a_tile_go_before_those_of_the_image():
+    name = "opj_rgb_plain.j2k"
+    stream = golden(name)
+    at, end = _segment(stream, COD)
+    cod = stream[at:end]
+    wrong = cod[:5] + b"\x00\x00\x01\x01\x01\x04\x04\x08\x01"
+    begin, after = _segment(stream, SOT)
+    length = int.from_bytes(stream[begin + 6 : begin + 10], "big") + len(cod)
+    sot = stream[begin : begin + 6] + struct.pack(">I", length) + stream[begin + 10 : after]
+    other = stream[:at] + wrong + stream[end:begin] + sot + cod + stream[after:]
+    np.testing.assert_array_equal(trial(CODEC, other, GOLDEN[name].info).samples, picture(*GOLDEN[name]))
+
+
 HT = "ht_openjph.j2k"
 REFUSED_HIGH = {
     "not High-Throughput": golden(PLAIN),

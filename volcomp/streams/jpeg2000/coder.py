@@ -92,6 +92,7 @@ def decode(
         planes, _shift(size), geometry.tiles, geometry.transformed, int(info.min), int(info.max), samples
     ):
         raise NotReproducible("its samples exceed their type")
+    del planes  # images may be large
     if not np.array_equal(transform(size, geometry, samples), coefficients):
         raise NotReproducible("its coefficients do not come back identical")
     return Decoded(samples, own, same)

@@ -1,12 +1,12 @@
 """The MQ coder: adaptive binary arithmetic coding (ITU-T T.800, Annex C).
 
-A context's state is one number: twice the index of Table C.2, plus the more probable symbol. The coder's registers are
-int64 everywhere, and loops pass them as values so that they stay in the processor's registers.
+A context's state is one number: twice the index of Table C.2, plus the more probable symbol. The coder's registers C, A
+and CT and the position of byte B are int64, and loops pass them as values: then they stay in the processor's registers.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -33,15 +33,6 @@ _TABLE = (
 _QE = np.array([row[0] for row in _TABLE for _ in (0, 1)], np.int64)
 _MORE = np.array([2 * row[1] + likely for row in _TABLE for likely in (0, 1)], np.uint8)
 _LESS = np.array([2 * row[2] + (likely ^ row[3]) for row in _TABLE for likely in (0, 1)], np.uint8)
-
-
-class Decoder(NamedTuple):
-    """The registers of the decoder (Figure C.14): C, A, CT, and the position of byte B."""
-
-    c: Any
-    a: Any
-    ct: Any
-    at: Any
 
 
 @part

@@ -46,13 +46,15 @@ class Jpeg2000:
         segments, begins, lengths = coder.gather(array, layout, reading)
         decoded = coder.decode(size, layout, declared, segments, begins, lengths)
         own = np.stack([decoded.own, np.maximum(3 * decoded.own - 2, 0)], axis=1)
-        heads = assembly.kept(layout, reading, array, own, lengths.astype(np.int32), fewer)
+        habits, heads = assembly.kept(layout, reading, array, own, lengths.astype(np.int32), fewer)
         corrections = assembly.corrections(decoded.same, segments, begins, lengths)
         tails = sum(len(one.tail) for one in corrections)
         if tails > _TAIL * np.count_nonzero(lengths) and tails > len(data) // _SHARE:
             raise NotReproducible("its code blocks were coded in another way")
         frame_bytes, counted = assembly.frame(data, stream)
-        return Parts(decoded.samples, sides.pack(sides.Side(frame_bytes, counted, fewer, counts, heads, corrections)))
+        return Parts(
+            decoded.samples, sides.pack(sides.Side(frame_bytes, counted, fewer, habits, counts, heads, corrections))
+        )
 
     def make(self, samples: Samples, side: bytes) -> bytes:
         """Encode samples, correct what differs, and put the headers around it."""
