@@ -15,6 +15,7 @@ from ...runtime.scalars import smaller
 
 CONTEXTS = 19
 ZERO, SIGN, REFINE, RUN, UNIFORM = 0, 9, 14, 17, 18  # the first context of each kind (Table D.1 to D.4)
+FLUSHED = 5  # bytes that hold all of C
 SEGMENT_END = 2  # bytes 0xFF that follow a segment in memory: the decoder takes them for a marker, and stays there
 
 # Table C.2: Qe, the next index after a more probable symbol, after a less probable one, and whether they are exchanged
@@ -163,3 +164,40 @@ def flush(out: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
     c, ct, at = byte_out(out, c << ct, at)
     c, ct, at = byte_out(out, c << ct, at)
     return at if out[at] == 0xFF else at + 1
+
+
+@part
+def _suffices(out: np.ndarray, upper: np.ndarray, base: Any, last: Any, end: Any) -> Any:
+    """Return whether the bytes up to `last`, and then ones, are within the interval; see `flush_short`."""
+    for n in range(base, last + 1):
+        if out[n] != upper[n - base]:
+            return True
+    before: Any = np.int64(out[last])
+    for n in range(last + 1, end + 1):
+        ones = 0x7F if before == 0xFF else 0xFF
+        bound = np.int64(out[n]) if n < base else np.int64(upper[n - base])
+        if ones != bound:
+            return ones < bound
+        before = ones
+    return True
+
+
+@part
+def flush_short(out: np.ndarray, upper: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
+    """End a segment with the fewest bytes of the interval's lower end from which, followed by ones, all is decoded.
+
+    upper uint8 [FLUSHED + 1]: scratch. Returns the position after the last byte.
+    """
+    base = at
+    upper[0] = out[at]
+    c_upper, ct_upper, at_upper = c + a - 1, ct, 0
+    for _ in range(FLUSHED):
+        c_upper = (c_upper + 1 << ct_upper) - 1  # the bits below are 1 as well
+        c_upper, ct_upper, at_upper = byte_out(upper, c_upper, at_upper)
+        c, ct, at = byte_out(out, c << ct, at)
+    end = base + FLUSHED
+    if at != end:  # the buffer is full
+        return at
+    while end > 0 and _suffices(out, upper, base, end - 1, base + FLUSHED):
+        end -= 1
+    return end + 1

@@ -21,7 +21,7 @@ _MOST_ZERO_PLANES = 64
 _SOP_SIZE = 6
 # Habits of encoders: in the tag tree of zero bit planes a block without segment counts as 0, not as all that there are;
 # the header of a packet to which no block adds is the bit 0, not 1 and what inclusion then needs.
-NOTHING_IS_ZERO, EMPTY_IS_A_BIT = 1, 2
+NOTHING_IS_ZERO, EMPTY_IS_A_BIT, SHORT_ENDS = 1, 2, 4  # the last is one of `mq.flush_short`
 _OF_A_PACKET, _OF_A_BLOCK, _OF_A_NODE = 16, 16, 6  # bytes at most in a head: markers; passes and a length; its own bits
 
 

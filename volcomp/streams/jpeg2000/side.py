@@ -81,7 +81,7 @@ def unpack(data: bytes) -> Side:
     cursor = Cursor(data, "the side information of a JPEG 2000 stream")
     if cursor.varint() != _VERSION:
         raise DamagedError("the side information of a JPEG 2000 stream has a version that this volcomp does not know")
-    flags = cursor.varint(15)
+    flags = cursor.varint(31)
     frame = cursor.string()
     limit = 1 << 31
     packets = cursor.varints(cursor.varint(), limit)
