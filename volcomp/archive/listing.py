@@ -126,7 +126,7 @@ def _entry(row: tuple[bytes, ...], previous: _Previous, digests: list[bytes]) ->
         numbers = (place.start, place.size, packing)
     else:
         numbers = ()
-    if not all(0 <= n <= _LIMIT for n in (*numbers, size or 0, mode or 0)) or not -_LIMIT <= (mtime or 0) <= _LIMIT:
+    if not all(0 <= n <= _LIMIT for n in (*numbers, size or 0, mode or 0)):
         raise ValueError
     previous.follow(place)
     sha256 = b""
