@@ -19,6 +19,7 @@ from ..container.sections import Reader, SectionId, Writer
 from ..errors import TargetError, UnsupportedError
 from ..options import ENCODING, EncodeOptions
 from . import scratch
+from .choice import above
 from .entry import Kind
 from .files import check_target, clear, new_file
 from .ledger import Begin, Ledger
@@ -121,11 +122,11 @@ def _new(archive: Path, manifest: Manifest, tree: Tree) -> Tree:
     """Return the inputs without folders that the archive has; raise UnsupportedError if it has other names."""
     files = {entry.name for entry in manifest.entries if entry.kind != Kind.FOLDER}
     folders = {entry.name for entry in manifest.folders}
-    folders |= {above for name in files | folders for above in _above(name)}
+    folders |= {folder for name in files | folders for folder in above(name)}
     clashes = []
     for item in tree.items:
         taken = files if item.kind == Kind.FOLDER else files | folders
-        if item.name in taken or any(above in files for above in _above(item.name)):
+        if item.name in taken or any(folder in files for folder in above(item.name)):
             clashes.append(item.name)
     if clashes:
         others = f" and {len(clashes) - 1} more of the inputs" if len(clashes) > 1 else ""
@@ -134,11 +135,3 @@ def _new(archive: Path, manifest: Manifest, tree: Tree) -> Tree:
         )
     items = [item for item in tree.items if item.kind != Kind.FOLDER or item.name not in folders]
     return replace(tree, items=items)
-
-
-def _above(name: str) -> Iterator[str]:
-    """Yield the folders that a name lies in."""
-    end = name.rfind("/")
-    while end > 0:
-        yield name[:end]
-        end = name.rfind("/", 0, end)

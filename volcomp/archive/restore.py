@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -22,11 +24,13 @@ from ..errors import DamagedError, UnsupportedError
 from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
+from .choice import choose
 from .entry import Entry, Kind, Stored, Voxels
-from .files import new_tree, target_errors
+from .files import check_free, new_tree, send, target_errors, temporary_file
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
-from .opening import manifest_of, opened
+from .opening import Source, manifest_of, opened
+from .scratch import make_folders
 
 Bytes = bytes | memoryview
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
@@ -47,12 +51,14 @@ class Outcome:
 
 
 def restore(
-    path: Path,
+    path: Source,
     target: Path | None = None,
     options: DecodeOptions = DECODING,
     *,
     slices: slice | None = None,
     wanted: Wanted | None = None,
+    names: Collection[str] = (),
+    series: Collection[str] = (),
     salvage: bool = False,
     force: bool = False,
     times: bool = True,
@@ -60,12 +66,15 @@ def restore(
     """Write the files of an archive.
 
     Parameters:
-        path: the archive.
-        target: the folder for its files; by default the archived folder's name, in the current folder.
+        path: the archive; or a stream that it is read from, standard input for instance.
+        target: the folder for its files; by default the archived folder's name, in the current folder. It must be new or
+            empty, unless only some files are asked for, which it must not have, or with `force`.
         options: see `options.DecodeOptions`.
         slices: restore only the images that hold any of these slices of their volume (a multi-frame file is restored
             whole), and decode only the slabs that contain them.
-        wanted: restore only the files and links for which this returns True.
+        wanted: restore only the files, folders and links for which this returns True.
+        names: restore only files of these names, folders with what is in them, or what fits shell patterns.
+        series: restore only the images of these series, in addition to `names`.
         salvage: skip damaged files and restore the others.
         force: overwrite files of the same names in an existing folder.
         times: restore times of modification and permissions, where the archive has them.
@@ -75,33 +84,69 @@ def restore(
     """
     with opened(path, salvage=salvage) as reader:
         manifest = manifest_of(reader)
-        whole = slices is None and wanted is None
-        final = target or Path(manifest.root or path.stem)
-        with new_tree(final, force=force) as folder:
-            for entry in manifest.folders if whole else []:
-                os.makedirs(folder / entry.name, exist_ok=True)
+        if names or series:
+            wanted = _both(wanted, choose(reader, manifest, names, series))
+        without_data = [entry for entry in (*manifest.folders, *manifest.links) if not wanted or wanted(entry)]
+        without_data = without_data if slices is None else []
+        folders = [entry for entry in without_data if entry.kind == Kind.FOLDER]
+        links = [entry for entry in without_data if entry.kind == Kind.LINK]
+        final = target or Path(manifest.root or (path.stem if isinstance(path, Path) else "archive"))
+        if wanted:  # before the work
+            for entry in filter(wanted, (*manifest.files, *links)):
+                check_free(final / entry.name, link=entry.kind == Kind.LINK, force=force)
+        with new_tree(final, force=force, merge=wanted is not None) as folder:
+            for entry in folders:
+                make_folders(folder / entry.name)
             decoder = partial(decode_volume, options=options)
             outcome = _run(reader, manifest, decoder, folder, slices, wanted, salvage)
-            links = [entry for entry in manifest.links if whole or (wanted and wanted(entry))]
             for entry in links:  # after the files, so that none is written through a link
-                (folder / entry.name).parent.mkdir(parents=True, exist_ok=True)
+                make_folders((folder / entry.name).parent)
                 os.symlink(entry.note, folder / entry.name)
-            if not whole and not outcome.files and not outcome.lost and not links:
-                what = "volume has the slices" if slices else "file has a name or series"
+            if (slices or wanted) and not outcome.files and not outcome.lost and not without_data:
+                what = "volume has the slices" if slices else "file is one of those"
                 raise UnsupportedError(f"no {what} that were asked for")
             if outcome.lost and not outcome.files:
                 raise DamagedError(f"no file could be restored; the first: {outcome.lost[0]}")
             outcome.lost += manifest.lost
             if times:
-                _restore_times([*manifest.files, *manifest.links], folder)
-        if times and whole:  # when all is in them; the inner ones first, since a folder's time is that of its contents
-            inner_first = sorted(manifest.folders, key=lambda entry: entry.name.count("/"), reverse=True)
+                _restore_times([*manifest.files, *links], folder)
+        if times:  # when all is in them; the inner ones first, since a folder's time is that of its contents
+            inner_first = sorted(folders, key=lambda entry: entry.name.count("/"), reverse=True)
             with target_errors(final):
                 _restore_times(inner_first, final)
         return outcome
 
 
-def verify(path: Path, options: DecodeOptions = DECODING) -> Outcome:
+def _both(wanted: Wanted | None, names: Container[str]) -> Wanted:
+    return lambda entry: entry.name in names and (wanted is None or wanted(entry))
+
+
+def read_one(
+    path: Source, stream: BinaryIO, options: DecodeOptions = DECODING, *, names: Collection[str] = (),
+    series: Collection[str] = (),
+) -> Outcome:  # fmt: skip
+    """Write one file of an archive to a stream, once it is decoded and compared; see `restore`.
+
+    Raises UnsupportedError where names, series, or without these the archive, mean none or several.
+    """
+    with opened(path) as reader:
+        manifest = manifest_of(reader)
+        wanted = choose(reader, manifest, names, series) if names or series else {e.name for e in manifest.files}
+        files = [entry for entry in manifest.files if entry.name in wanted]
+        if len(files) != 1:
+            raise UnsupportedError(f"{len(files)} files were asked for, and standard output takes one; name it")
+        entry = files[0]
+        contents = _Contents(
+            reader, manifest, partial(decode_volume, options=options), None, lambda one: one.name == entry.name
+        )
+        with temporary_file() as spool, closing(contents.files()) as found:
+            for one, _, pieces in found:
+                _copy(one, pieces, spool)
+            send(spool, stream)
+        return Outcome(1, entry.size, reader.size)
+
+
+def verify(path: Source, options: DecodeOptions = DECODING) -> Outcome:
     """Read every section, decode every voxel and compare every SHA-256, writing nothing. Raises DamagedError."""
     with opened(path) as reader:
         return verify_open(reader, options)
@@ -153,24 +198,32 @@ def stored(reader: Reader, manifest: Manifest) -> Iterator[tuple[Entry, Iterator
 
 def emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
     """Write a file, or without a folder only hash it. DamagedError, and no file, if it is not the archived one."""
-    sha, size = hashlib.sha256(), 0
-    path = Path(os.devnull) if folder is None else folder / entry.name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if folder is None:
+        _copy(entry, pieces, None)
+        return
+    path = folder / entry.name
+    make_folders(path.parent)
     try:
         with path.open("wb") as file:
-            for piece in pieces:
-                sha.update(piece)
-                size += len(piece)
-                if size > entry.size:
-                    break
-                file.write(piece)
-                del piece  # a view of its slab
-        if size != entry.size or sha.digest() != entry.sha256:
-            raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
+            _copy(entry, pieces, file)
     except DamagedError:
-        if folder is not None:
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
+
+
+def _copy(entry: Entry, pieces: Iterable[Bytes], file: BinaryIO | None) -> None:
+    """Write the bytes of a file, or only hash them. Raises DamagedError if they are not those that were archived."""
+    sha, size = hashlib.sha256(), 0
+    for piece in pieces:
+        sha.update(piece)
+        size += len(piece)
+        if size > entry.size:
+            break
+        if file:
+            file.write(piece)
+        del piece  # a view of its slab
+    if size != entry.size or sha.digest() != entry.sha256:
+        raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
 
 
 def _restore_times(entries: Iterable[Entry], folder: Path) -> None:
@@ -179,10 +232,24 @@ def _restore_times(entries: Iterable[Entry], folder: Path) -> None:
         path, link = folder / entry.name, entry.kind == Kind.LINK
         if not os.path.lexists(path):
             continue
-        if entry.mode is not None and not link:
-            path.chmod(entry.mode)
-        if entry.mtime is not None and (not link or os.utime in os.supports_follow_symlinks):
-            os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=not link)
+        with _if_the_disk_keeps_them():
+            if entry.mtime is not None and (not link or os.utime in os.supports_follow_symlinks):
+                os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=not link)
+        with _if_the_disk_keeps_them():
+            if entry.mode is not None and not link:
+                path.chmod(entry.mode)
+
+
+@contextmanager
+def _if_the_disk_keeps_them() -> Iterator[None]:
+    """Pass over times and permissions that a file system does not have, or refuses to those who do not own the file."""
+    try:
+        yield
+    except OverflowError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EINVAL, errno.EOVERFLOW, errno.ENOSYS):
+            raise
 
 
 def _run(
