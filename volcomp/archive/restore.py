@@ -9,7 +9,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import heappush, heapreplace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -18,12 +20,12 @@ from ..bodies.registry import body
 from ..codec.volumes import Slab, decode_volume
 from ..container.sections import Reader
 from ..container.volume import Volume, read_volume, volume_numbers
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, UnsupportedError, VolcompError
 from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
 from .entry import Entry, Kind, Stored, Voxels
-from .files import new_tree, target_errors
+from .files import new_tree
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
 from .opening import manifest_of, opened
@@ -94,10 +96,8 @@ def restore(
             outcome.lost += manifest.lost
             if times:
                 _restore_times([*manifest.files, *manifest.links], folder)
-        if times and whole:  # when all is in them; the inner ones first, since a folder's time is that of its contents
-            inner_first = sorted(manifest.folders, key=lambda entry: entry.name.count("/"), reverse=True)
-            with target_errors(final):
-                _restore_times(inner_first, final)
+        if times and whole:
+            restore_folder_times(manifest, final)
         return outcome
 
 
@@ -148,16 +148,21 @@ def stored(reader: Reader, manifest: Manifest) -> Iterator[tuple[Entry, Iterator
     blobs = Blobs(reader)
     for entry in manifest.whole:
         assert isinstance(entry.place, Stored)
-        yield entry, blobs.pieces(entry.place.start, entry.place.start + entry.place.size)
+        if entry.place.packing:
+            yield (
+                entry,
+                _failing(UnsupportedError(f"it is packed in the unknown way {entry.place.packing}; upgrade volcomp")),
+            )
+        else:
+            yield entry, blobs.pieces(entry.place.start, entry.place.start + entry.place.size)
 
 
 def emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
     """Write a file, or without a folder only hash it. DamagedError, and no file, if it is not the archived one."""
     sha, size = hashlib.sha256(), 0
     path = Path(os.devnull) if folder is None else folder / entry.name
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("wb") as file:
+        with _created(path) as file:
             for piece in pieces:
                 sha.update(piece)
                 size += len(piece)
@@ -167,22 +172,36 @@ def emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
                 del piece  # a view of its slab
         if size != entry.size or sha.digest() != entry.sha256:
             raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
-    except DamagedError:
+    except VolcompError:
         if folder is not None:
             path.unlink(missing_ok=True)
         raise
 
 
+def _created(path: Path) -> BinaryIO:
+    """Open a new file; make its folder where opening shows that it is missing."""
+    with suppress(FileNotFoundError):
+        return path.open("wb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
+
+
+def restore_folder_times(manifest: Manifest, folder: Path) -> None:
+    """Set times and permissions of folders, once all is in them: the inner ones first, since their time is a content of
+    the outer ones, which may be closed to their owner."""
+    _restore_times(sorted(manifest.folders, key=lambda entry: entry.name.count("/"), reverse=True), folder)
+
+
 def _restore_times(entries: Iterable[Entry], folder: Path) -> None:
-    """Set times and permissions, of what was restored."""
+    """Set times and permissions of what was restored, as far as the file system keeps them."""
     for entry in entries:
-        path, link = folder / entry.name, entry.kind == Kind.LINK
-        if not os.path.lexists(path):
-            continue
-        if entry.mode is not None and not link:
-            path.chmod(entry.mode)
-        if entry.mtime is not None and (not link or os.utime in os.supports_follow_symlinks):
-            os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=not link)
+        path, link = f"{folder}/{entry.name}", entry.kind == Kind.LINK
+        with suppress(OSError):  # of what was not restored, too
+            if entry.mode is not None and not link:
+                os.chmod(path, entry.mode)
+        with suppress(OSError):
+            if entry.mtime is not None and (not link or os.utime in os.supports_follow_symlinks):
+                os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=not link)
 
 
 def _run(
@@ -204,7 +223,7 @@ def _run(
             for entry, where, pieces in files:
                 try:
                     emit(entry, pieces, folder)
-                except DamagedError as error:
+                except (DamagedError, UnsupportedError) as error:
                     if not salvage:
                         raise
                     outcome.lost.append(f"{entry.name} ({where}): {error}")
@@ -267,8 +286,8 @@ class _Contents:
                 raise DamagedError(f"images of volume {number} have several numbers of planes")
             volumes = [read_volume(self._reader, number + i) for i in range(planes.pop())]
             for volume in volumes:
-                if volume.layout.shape != volumes[0].layout.shape:
-                    raise DamagedError(f"volume {volume.number} has another shape than the other planes")
+                if (volume.layout.shape, volume.layout.slabs) != (volumes[0].layout.shape, volumes[0].layout.slabs):
+                    raise DamagedError(f"volume {volume.number} has another shape or other slabs than the other planes")
             end = images[-1][1].end
             if end > volumes[0].layout.shape[0]:
                 raise DamagedError(f"volume {number} has fewer slices than its files")
@@ -295,18 +314,18 @@ class _Contents:
 
 def _passes(entries: list[Entry]) -> Iterator[list[tuple[Entry, Voxels]]]:
     """Split images in order into runs in which no image begins before another one ends, unless it has one slice:
-    copies of long images are decoded again."""
+    copies of longer images are decoded again."""
     passes: list[list[tuple[Entry, Voxels]]] = []
+    free: list[tuple[int, int]] = []  # a heap: the slice from which each pass goes on, and its number
     for entry in entries:
         place = entry.place
         assert isinstance(place, Voxels)
-        for images in passes:
-            last = images[-1][1]
-            if place.first >= last.end or (place.frames == 1 and last.frames == 1):
-                images.append((entry, place))
-                break
-        else:
-            passes.append([(entry, place)])
+        if not free or free[0][0] > place.first:
+            heappush(free, (0, len(passes)))
+            passes.append([])
+        number = free[0][1]
+        heapreplace(free, (place.first if place.frames == 1 else place.end, number))
+        passes[number].append((entry, place))
     yield from passes
 
 
@@ -331,7 +350,7 @@ def _planes(place: Voxels, decoded: list[_Slices]) -> Iterator[Planes]:
         planes = []  # or their slabs would stay in memory until the next ones come
 
 
-def _failing(error: DamagedError) -> Iterator[Bytes]:
+def _failing(error: VolcompError) -> Iterator[Bytes]:
     yield b""  # a generator raises when it is read, not when it is made
     raise error
 

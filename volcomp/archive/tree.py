@@ -96,7 +96,9 @@ def _look(path: Path, name: str, *, follow: bool) -> tuple[Item, list[str]]:
             raise UnsupportedError(f"{path} is neither a file nor a folder; leave it out")
         target = os.readlink(path) if kind == Kind.LINK else ""
         children = sorted(os.listdir(path), key=os.fsencode) if kind == Kind.FOLDER else []
-    return Item(name, path, kind, status.st_mtime_ns, mode & 0o777, target), children
+    # A time before 1677 or after 2262 is not kept: its nanoseconds exceed 64 bits.
+    mtime = status.st_mtime_ns if -(1 << 63) <= status.st_mtime_ns < 1 << 63 else None
+    return Item(name, path, kind, mtime, mode & 0o777, target), children
 
 
 @contextmanager
