@@ -11,7 +11,7 @@ from ..errors import DamagedError
 from ..models import Model
 from .entry import Entry, Kind, Stored, Voxels
 from .header_reader import Records
-from .listing import encode, pieces
+from .listing import cut, encode
 from .manifest import Manifest
 from .opening import manifest_of
 from .restore import check_volumes, emit, stored
@@ -45,7 +45,7 @@ class Ledger:
     def list_entries(self, entries: list[Entry]) -> None:
         """Write a LIST section. The data of its files must follow, so that a cut archive keeps their names."""
         entries, self._without_data = self._without_data + entries, []
-        for piece in pieces(entries):
+        for piece in cut(entries):
             self._writer.add(SectionId(LISTING, self._lists), encode(self._root, piece))
             self._lists += 1
         self._entries += entries

@@ -54,7 +54,7 @@ class _Previous:
             self.stored = place.start + place.size
 
 
-def pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+def cut(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
     """Cut entries into pieces that fit one section each."""
     first, size = 0, 0
     for i, entry in enumerate(entries):
@@ -77,7 +77,7 @@ def encode(root: str, entries: Sequence[Entry]) -> bytes:
 
     Parameters:
         root: the name of the folder that was archived; empty where several inputs were.
-        entries: one of `pieces`.
+        entries: one piece of `cut`.
     """
     digests: dict[bytes, int] = {}
     previous = _Previous()

@@ -106,9 +106,7 @@ class Stack:
                     outcome = (self._native if image.reading is None else self._other)(image, file, known)
             except NotReproducible as error:
                 yield GivenUp(image, str(error))
-            except (
-                UnsupportedError
-            ):  # raised again where it is kept whole, unless it had only changed; no path is noted
+            except UnsupportedError:  # of reading: raised again where the file is kept whole. No path is noted
                 yield GivenUp(image, "it could not be read, or changed while it was")
             else:
                 yield outcome
