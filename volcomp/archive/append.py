@@ -14,8 +14,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..codec.encode import check_options
-from ..container.sections import BLOB, FORMAT_VERSION, KEPT, LISTING, MANIFEST, SLAB, VOLUME_HEADER
-from ..container.sections import Reader, SectionId, Writer
+from ..container.sections import (
+    BLOB,
+    FORMAT_VERSION,
+    KEPT,
+    LISTING,
+    MANIFEST,
+    SLAB,
+    VOLUME_HEADER,
+    Reader,
+    SectionId,
+    Writer,
+)
 from ..errors import TargetError, UnsupportedError
 from ..options import ENCODING, EncodeOptions
 from . import scratch
@@ -23,7 +33,7 @@ from .choice import above
 from .entry import Kind
 from .files import check_target, clear, new_file
 from .ledger import Begin, Ledger
-from .listing import MAX_ROWS, encode
+from .listing import cut, encode
 from .manifest import Manifest
 from .opening import contents_of, manifest_of
 from .pack import Summary, fill, gather
@@ -102,9 +112,8 @@ def _copy(reader: Reader, manifest: Manifest, writer: Writer) -> Begin:
     """Copy the sections of an archive; return where the next ones begin. Raises DamagedError for a damaged one."""
     lists = 0
     if SectionId(MANIFEST) in reader.places:  # of an older format
-        for first in range(0, max(len(manifest.entries), 1), MAX_ROWS):
-            payload = encode(manifest.root, manifest.entries[first : first + MAX_ROWS])
-            writer.add(SectionId(LISTING, lists), payload)
+        for piece in cut(manifest.entries) if manifest.entries else [[]]:
+            writer.add(SectionId(LISTING, lists), encode(manifest.root, piece))
             lists += 1
     for section in reader.places:
         if section.tag in _COPIED:

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..container.inspection import report
 from ..container.sections import Reader
+from ..container.volume import volume_numbers
+from ..errors import DamagedError
 from ..formats import registry
 from .entry import Voxels
 from .header_reader import Records
@@ -31,8 +33,11 @@ def describe(path: Path) -> dict[str, Any]:
             contents["kept_whole"] = len(manifest.whole)
             contents["not_coded"] = _reasons(manifest)
             contents["folders"], contents["links"] = len(manifest.folders), len(manifest.links)
+            places = {number: place for place, number in enumerate(volume_numbers(reader))}
             for number, series in _series(reader, manifest):
-                contents["volumes"][number].update(series)
+                if number not in places:
+                    raise DamagedError(f"the manifest is damaged: it has files of volume {number}, which is missing")
+                contents["volumes"][places[number]].update(series)
         return contents
 
 

@@ -1,4 +1,4 @@
-"""Atomic output: write beside the target, rename at the end, remove on failure. Nothing is replaced but a regular file."""
+"""Atomic output: write beside the target, rename at the end, remove on failure. Only regular files are replaced."""
 
 from __future__ import annotations
 

@@ -12,11 +12,12 @@ from ..errors import DamagedError
 from ..models import RELEASED, Model
 from .entry import Entry, Kind, Stored, Voxels
 from .header_reader import Records
-from .listing import MAX_ROWS, encode
+from .listing import cut, encode
 from .manifest import Manifest
 from .opening import manifest_of
-from .restore import check_volumes, emit, stored
+from .restore import check_volumes, stored
 from .tree import Item
+from .writing import emit
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Ledger:
     def list_entries(self, entries: list[Entry]) -> None:
         """Write a LIST section. The data of its files must follow, so that a cut archive keeps their names."""
         entries, self._without_data = self._without_data + entries, []
-        for first in range(0, len(entries), MAX_ROWS):
-            self._writer.add(SectionId(LISTING, self._lists), encode(self._root, entries[first : first + MAX_ROWS]))
+        for piece in cut(entries):
+            self._writer.add(SectionId(LISTING, self._lists), encode(self._root, piece))
             self._lists += 1
         self._entries += entries
         self.raw_bytes += sum(entry.size for entry in entries)

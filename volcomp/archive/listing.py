@@ -7,9 +7,10 @@ archive goes on where the row before ends, numbers are differences from there: c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..bodies.planes import MOST_PLANES
 from ..errors import DamagedError
 from ..wire.cursor import Cursor, string, varint
 from .bytes_codec import CHUNK_BYTES, pack_table, unpack
@@ -17,11 +18,13 @@ from .entry import Entry, Kind, Stored, Voxels
 from .table import decode_table, encode_table
 
 MAX_ROWS = 1 << 17  # of one section
+_TEXT_BYTES = 8 << 20  # names and notes of one section
 _TABLE_BYTES = 2 * CHUNK_BYTES  # of all cells, equal ones counted each time
 _SHA_BYTES = 32
 _NAMES, _FACTS, _OF_VOXELS, _OF_STORED = 5, 3, 9, 3  # columns of a row, in this order
 _WIDTH = 8  # of a number, bytes
-_LIMIT = 1 << 61  # of every number, so that sums stay in 64 bits
+_LIMIT = 1 << 61  # of every number but times, so that sums stay in 64 bits
+_MODE = 0o777
 
 
 @dataclass
@@ -51,14 +54,31 @@ class _Previous:
             self.stored = place.start + place.size
 
 
+def cut(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Cut entries into pieces that fit one section each."""
+    first, size = 0, 0
+    for i, entry in enumerate(entries):
+        more = text_bytes(entry)
+        if i - first == MAX_ROWS or size + more > _TEXT_BYTES:
+            yield entries[first:i]
+            first, size = i, 0
+        size += more
+    if entries:
+        yield entries[first:]
+
+
+def text_bytes(entry: Entry) -> int:
+    """Return the bytes of name and note."""
+    return len(encode_name(entry.name)) + len(encode_name(entry.note))
+
+
 def encode(root: str, entries: Sequence[Entry]) -> bytes:
     """Return the payload of a LIST section.
 
     Parameters:
         root: the name of the folder that was archived; empty where several inputs were.
-        entries: at most MAX_ROWS.
+        entries: one piece of `cut`.
     """
-    assert len(entries) <= MAX_ROWS
     digests: dict[bytes, int] = {}
     previous = _Previous()
     rows = [_row(entry, previous, digests) for entry in entries]
@@ -110,34 +130,45 @@ def _row(entry: Entry, previous: _Previous, digests: dict[bytes, int]) -> tuple[
 
 
 def _entry(row: tuple[bytes, ...], previous: _Previous, digests: list[bytes]) -> Entry:
-    folder, last, note, kind, digest = row[:_NAMES]
+    folder, last, note, kind_cell, digest = row[:_NAMES]
     size, mtime, mode = (_parse(cell) if cell else None for cell in row[_NAMES : _NAMES + _FACTS])
     voxels, stored = row[_NAMES + _FACTS : -_OF_STORED], row[-_OF_STORED:]
+    kind = Kind(kind_cell[0])
     place: Voxels | Stored | None = None
     if any(voxels):
         volume, first, frames, table, record, before, side, body, planes = map(_parse, voxels)
         volume, table = volume + previous.volume, table + previous.table
         first, record = first + previous.slice_of(volume), record + previous.row_of(table)
         place = Voxels(volume, first, frames, table, record, before, side, body, planes)
-        numbers: tuple[int, ...] = (volume, first, frames, table, record, before, side, body, planes)
     elif any(stored):
         start, more, packing = map(_parse, stored)
         place = Stored(start + previous.stored, more + (size or 0), packing)
-        numbers = (place.start, place.size, packing)
-    else:
-        numbers = ()
-    if not all(0 <= n <= _LIMIT for n in (*numbers, size or 0, mode or 0)):
-        raise ValueError
-    previous.follow(place)
     sha256 = b""
-    if Kind(kind[0]) == Kind.FILE:
+    if kind == Kind.FILE:
         number = _parse(digest) if digest else previous.digests
         if number < 0:
             raise ValueError
         sha256 = digests[number]
         previous.digests = max(previous.digests, number + 1)
     name = decode_name(folder + last)
-    return Entry(name, Kind(kind[0]), size or 0, sha256, place, mtime, mode, decode_name(note))
+    entry = Entry(name, kind, size or 0, sha256, place, mtime, mode, decode_name(note))
+    if not _makes_sense(entry):
+        raise ValueError
+    previous.follow(place)
+    return entry
+
+
+def _makes_sense(entry: Entry) -> bool:
+    """Return whether numbers are in the range of their meaning, and the entry has what its kind needs."""
+    place = entry.place
+    numbers = [entry.size, *(vars(place).values() if place else ())]
+    if not all(0 <= n <= _LIMIT for n in numbers) or not 0 <= (entry.mode or 0) <= _MODE:
+        return False
+    if isinstance(place, Voxels) and not (place.frames and 1 <= place.planes <= MOST_PLANES):
+        return False
+    if entry.kind == Kind.LINK and (not entry.note or "\0" in entry.note):
+        return False
+    return (place is not None) == (entry.kind == Kind.FILE)
 
 
 def _number(value: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..container.sections import LISTING, MANIFEST, Reader, SectionId
+from ..container.sections import FORMAT_VERSION, LISTING, MANIFEST, Reader, SectionId
 from ..errors import DamagedError
 from . import listing
 from .entry import Entry, Kind, Stored, Voxels
@@ -59,7 +59,15 @@ def _first(entry: Entry) -> int:
 
 def has_manifest(reader: Reader) -> bool:
     """Return whether an archive holds files."""
-    return any(section.tag in (LISTING, MANIFEST) for section in reader.places)
+    return any(section.tag == _tag(reader) for section in reader.places)
+
+
+def _tag(reader: Reader) -> bytes:
+    """Return the tag of the sections with names. A salvage may find some of both kinds: those of an archive that was
+    stored in this one come to light where a BLOB is damaged."""
+    if reader.version is None:
+        return LISTING if any(section.tag == LISTING for section in reader.places) else MANIFEST
+    return LISTING if reader.version >= FORMAT_VERSION else MANIFEST
 
 
 def read_manifest(reader: Reader) -> Manifest:
@@ -67,18 +75,26 @@ def read_manifest(reader: Reader) -> Manifest:
 
     Raises DamagedError; of an archive that is salvaged only where no list of names can be read.
     """
-    if SectionId(MANIFEST) in reader.places:
+    if _tag(reader) == MANIFEST:
         return Manifest(*read_legacy(reader))
-    root, entries, lost = "", [], []
-    for section in sorted(section for section in reader.places if section.tag == LISTING):
+    sections = sorted(section for section in reader.places if section.tag == LISTING)
+    lists: list[tuple[str, list[Entry]]] = []
+    lost: list[str] = []
+    if sections != [SectionId(LISTING, number) for number in range(len(sections))]:
+        lost.append("a list of files is missing, so that nothing is known of its files")
+    for section in sections:
         try:
-            root, more = listing.decode(reader.read(section), str(section))
+            lists.append(listing.decode(reader.read(section), str(section)))
         except DamagedError as error:
-            if not reader.salvage:
-                raise
             lost.append(str(error))
-        else:
-            entries += more
-    if lost and not entries:
-        raise DamagedError(f"no names can be read: {lost[0]}")
-    return Manifest(root, entries, tuple(lost))
+    if not lists or (lost and not reader.salvage):
+        raise DamagedError(lost[0] if lost else "it has no list of files")
+    root = lists[0][0]
+    if reader.damage is None:
+        return Manifest(root, [entry for _, entries in lists for entry in entries], tuple(lost))
+    # For the same reason as above, a list of another folder or with a name that is taken is not this archive's.
+    found: dict[str, Entry] = {}
+    for other, entries in lists:
+        if other == root and not any(entry.name in found for entry in entries):
+            found |= {entry.name: entry for entry in entries}
+    return Manifest(root, list(found.values()), tuple(lost))

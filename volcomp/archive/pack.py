@@ -77,9 +77,7 @@ def compress(
         return fill(file, writer, ledger, tree, options, skip_errors=skip_errors)
 
 
-def gather(
-    inputs: list[Path], output: Path | None, *, times: bool, skip_errors: bool, own_names: bool = False
-) -> Tree:
+def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors: bool, own_names: bool = False) -> Tree:
     """List the inputs of `output`, which must not be one of them; see `tree.collect`. Raises UnsupportedError."""
     tree = collect(inputs, skip_errors=skip_errors, own_names=own_names)
     if output and output.exists():

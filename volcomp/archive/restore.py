@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import math
 import os
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import heappush, heapreplace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,19 +20,19 @@ from ..bodies.registry import body
 from ..codec.volumes import Slab, decode_volume
 from ..container.sections import Reader
 from ..container.volume import Volume, read_volume, volume_numbers
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, UnsupportedError, VolcompError
 from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
 from .choice import choose
 from .entry import Entry, Kind, Stored, Voxels
-from .files import check_free, new_tree, send, target_errors, temporary_file
+from .files import check_free, new_tree, send, temporary_file
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
 from .opening import Source, manifest_of, opened
 from .scratch import make_folders
+from .writing import Bytes, copy, emit, restore_folder_times, restore_times
 
-Bytes = bytes | memoryview
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
 Decoder = Callable[..., Generator[Slab]]  # decode_volume with options; the caller closes the generator
 Wanted = Callable[[Entry], bool]
@@ -67,8 +67,8 @@ def restore(
 
     Parameters:
         path: the archive; or a stream that it is read from, standard input for instance.
-        target: the folder for its files; by default the archived folder's name, in the current folder. It must be new or
-            empty, unless only some files are asked for, which it must not have, or with `force`.
+        target: the folder for its files; by default the archived folder's name, in the current folder. Without
+            `force` it must be new or empty, or only not have the files that are asked for.
         options: see `options.DecodeOptions`.
         slices: restore only the images that hold any of these slices of their volume (a multi-frame file is restored
             whole), and decode only the slabs that contain them.
@@ -109,11 +109,9 @@ def restore(
                 raise DamagedError(f"no file could be restored; the first: {outcome.lost[0]}")
             outcome.lost += manifest.lost
             if times:
-                _restore_times([*manifest.files, *links], folder)
-        if times:  # when all is in them; the inner ones first, since a folder's time is that of its contents
-            inner_first = sorted(folders, key=lambda entry: entry.name.count("/"), reverse=True)
-            with target_errors(final):
-                _restore_times(inner_first, final)
+                restore_times([*manifest.files, *links], folder)
+        if times:
+            restore_folder_times(folders, final)
         return outcome
 
 
@@ -141,7 +139,7 @@ def read_one(
         )
         with temporary_file() as spool, closing(contents.files()) as found:
             for one, _, pieces in found:
-                _copy(one, pieces, spool)
+                copy(one, pieces, spool)
             send(spool, stream)
         return Outcome(1, entry.size, reader.size)
 
@@ -193,63 +191,13 @@ def stored(reader: Reader, manifest: Manifest) -> Iterator[tuple[Entry, Iterator
     blobs = Blobs(reader)
     for entry in manifest.whole:
         assert isinstance(entry.place, Stored)
-        yield entry, blobs.pieces(entry.place.start, entry.place.start + entry.place.size)
-
-
-def emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
-    """Write a file, or without a folder only hash it. DamagedError, and no file, if it is not the archived one."""
-    if folder is None:
-        _copy(entry, pieces, None)
-        return
-    path = folder / entry.name
-    make_folders(path.parent)
-    try:
-        with path.open("wb") as file:
-            _copy(entry, pieces, file)
-    except DamagedError:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def _copy(entry: Entry, pieces: Iterable[Bytes], file: BinaryIO | None) -> None:
-    """Write the bytes of a file, or only hash them. Raises DamagedError if they are not those that were archived."""
-    sha, size = hashlib.sha256(), 0
-    for piece in pieces:
-        sha.update(piece)
-        size += len(piece)
-        if size > entry.size:
-            break
-        if file:
-            file.write(piece)
-        del piece  # a view of its slab
-    if size != entry.size or sha.digest() != entry.sha256:
-        raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
-
-
-def _restore_times(entries: Iterable[Entry], folder: Path) -> None:
-    """Set times and permissions, of what was restored."""
-    for entry in entries:
-        path, link = folder / entry.name, entry.kind == Kind.LINK
-        if not os.path.lexists(path):
-            continue
-        with _if_the_disk_keeps_them():
-            if entry.mtime is not None and (not link or os.utime in os.supports_follow_symlinks):
-                os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=not link)
-        with _if_the_disk_keeps_them():
-            if entry.mode is not None and not link:
-                path.chmod(entry.mode)
-
-
-@contextmanager
-def _if_the_disk_keeps_them() -> Iterator[None]:
-    """Pass over times and permissions that a file system does not have, or refuses to those who do not own the file."""
-    try:
-        yield
-    except OverflowError:
-        pass
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EINVAL, errno.EOVERFLOW, errno.ENOSYS):
-            raise
+        if entry.place.packing:
+            yield (
+                entry,
+                _failing(UnsupportedError(f"it is packed in the unknown way {entry.place.packing}; upgrade volcomp")),
+            )
+        else:
+            yield entry, blobs.pieces(entry.place.start, entry.place.start + entry.place.size)
 
 
 def _run(
@@ -271,7 +219,7 @@ def _run(
             for entry, where, pieces in files:
                 try:
                     emit(entry, pieces, folder)
-                except DamagedError as error:
+                except (DamagedError, UnsupportedError) as error:
                     if not salvage:
                         raise
                     outcome.lost.append(f"{entry.name} ({where}): {error}")
@@ -334,8 +282,8 @@ class _Contents:
                 raise DamagedError(f"images of volume {number} have several numbers of planes")
             volumes = [read_volume(self._reader, number + i) for i in range(planes.pop())]
             for volume in volumes:
-                if volume.layout.shape != volumes[0].layout.shape:
-                    raise DamagedError(f"volume {volume.number} has another shape than the other planes")
+                if (volume.layout.shape, volume.layout.slabs) != (volumes[0].layout.shape, volumes[0].layout.slabs):
+                    raise DamagedError(f"volume {volume.number} has another shape or other slabs than the other planes")
             end = images[-1][1].end
             if end > volumes[0].layout.shape[0]:
                 raise DamagedError(f"volume {number} has fewer slices than its files")
@@ -362,18 +310,18 @@ class _Contents:
 
 def _passes(entries: list[Entry]) -> Iterator[list[tuple[Entry, Voxels]]]:
     """Split images in order into runs in which no image begins before another one ends, unless it has one slice:
-    copies of long images are decoded again."""
+    copies of longer images are decoded again."""
     passes: list[list[tuple[Entry, Voxels]]] = []
+    free: list[tuple[int, int]] = []  # a heap: the slice from which each pass goes on, and its number
     for entry in entries:
         place = entry.place
         assert isinstance(place, Voxels)
-        for images in passes:
-            last = images[-1][1]
-            if place.first >= last.end or (place.frames == 1 and last.frames == 1):
-                images.append((entry, place))
-                break
-        else:
-            passes.append([(entry, place)])
+        if not free or free[0][0] > place.first:
+            heappush(free, (0, len(passes)))
+            passes.append([])
+        number = free[0][1]
+        heapreplace(free, (place.first if place.frames == 1 else place.end, number))
+        passes[number].append((entry, place))
     yield from passes
 
 
@@ -398,7 +346,7 @@ def _planes(place: Voxels, decoded: list[_Slices]) -> Iterator[Planes]:
         planes = []  # or their slabs would stay in memory until the next ones come
 
 
-def _failing(error: DamagedError) -> Iterator[Bytes]:
+def _failing(error: VolcompError) -> Iterator[Bytes]:
     yield b""  # a generator raises when it is read, not when it is made
     raise error
 

@@ -1,4 +1,5 @@
-"""Unfinished output beside its target: hidden, locked while a process writes it, removed by the next one if it was killed.
+"""Unfinished output beside its target: hidden, locked while a process writes it, removed by the next one if it was
+killed.
 
 A file is `.NAME.XXXXXXXX.part`, a folder the same with `lock`, which is locked, and `files` in it. A lock ends with its
 process, so that what is not locked belongs to nobody. Where a file system has no locks, nothing is removed. On Windows,
@@ -125,7 +126,7 @@ def sweep(folder: Path, name: str) -> None:
                     _if_free(path, path.unlink)
                 elif entry.is_dir(follow_symlinks=False):
                     if os.path.lexists(path / LOCK):
-                        _if_free(path / LOCK, lambda path=path: _remove_part(path))  # type: ignore[misc]
+                        _if_free(path / LOCK, lambda path=path: _remove_part(path))
                     else:  # made, or removed, but for the last step
                         path.rmdir()
 

@@ -107,8 +107,10 @@ class Stack:
                     if image.reading is None and image.size - image.pixel_bytes > MAX_RECORD_BYTES:
                         raise NotReproducible("it has too many bytes around its voxels")
                     outcome = (self._native if image.reading is None else self._other)(image, file, known)
-            except (UnsupportedError, NotReproducible) as error:  # an error of reading is raised where it is kept whole
+            except NotReproducible as error:
                 yield GivenUp(image, str(error))
+            except UnsupportedError:  # of reading: raised again where the file is kept whole. No path is noted
+                yield GivenUp(image, "it could not be read, or changed while it was")
             else:
                 yield outcome
         for plane in self.planes:
@@ -152,9 +154,10 @@ class Stack:
                     spool.write(words.data)
                 self._spooled += len(planes[0])
             kept = image.reading.kept
-            again = hashlib.sha256()
+            again, size = hashlib.sha256(), 0
             for piece in body(image.reading.number).write(kept, self._spooled_blocks(begin)):
                 again.update(piece)
+                size += len(piece)
             if again.digest() != sha256:
                 raise NotReproducible("its bytes do not come back identical")
             if sum(map(len, kept)) > MAX_RECORD_BYTES:
@@ -165,7 +168,7 @@ class Stack:
                 raise NotReproducible(str(error)) from error
             raise
         part = _Part(image, self.depth, self._spooled - begin, spooled=begin)
-        coded = self._coded(image, image.size, sha256, kept, image.reading.number, seen, part, known)
+        coded = self._coded(image, size, sha256, kept, image.reading.number, seen, part, known)
         if not coded.new:
             self._forget(begin)
         return coded

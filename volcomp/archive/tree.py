@@ -15,7 +15,6 @@ from .entry import Kind
 from .files import short
 
 _LONGEST_NAME = 4096  # PATH_MAX of Linux
-_LATEST = 1 << 63  # ns: 1677 to 2262
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,8 @@ def _look(path: Path, name: str, *, follow: bool) -> tuple[Item, list[str]]:
             raise UnsupportedError(f"{short(path)} is neither a file nor a folder; leave it out")
         target = os.readlink(path) if kind == Kind.LINK else ""
         children = sorted(os.listdir(path), key=os.fsencode) if kind == Kind.FOLDER else []
-    mtime = status.st_mtime_ns if -_LATEST <= status.st_mtime_ns < _LATEST else None
+    # A time before 1677 or after 2262 is not kept: its nanoseconds exceed 64 bits.
+    mtime = status.st_mtime_ns if -(1 << 63) <= status.st_mtime_ns < 1 << 63 else None
     return Item(name, path, kind, mtime, mode & 0o777, target), children
 
 

@@ -13,7 +13,7 @@ from .ledger import Ledger, entry_of
 from .listing import MAX_ROWS
 from .tree import Item, source_errors
 
-_LIST_BYTES = 8 << 20  # names and notes of one LIST section
+_PENDING_BYTES = 8 << 20  # of names and notes that are not listed yet
 _PIECE_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 20  # larger files are read for a digest only where another one has their size
 
@@ -60,6 +60,7 @@ class _Stream:
             if size <= _SMALL_BYTES or size in self._sizes:  # a copy is found before it is written
                 file.seek(0)
                 whole = hashlib.file_digest(file, "sha256").digest()
+                size = file.tell()
                 place = self._ledger.places.get(whole)
             if place is None:
                 file.seek(0)
@@ -69,19 +70,19 @@ class _Stream:
                 self._sizes.add(size)
         self._entries.append(entry_of(item, size, whole, place, reason))
         self._name_bytes += len(item.name) + len(reason)
-        if len(self._entries) == MAX_ROWS or self._name_bytes > _LIST_BYTES:
+        if len(self._entries) == MAX_ROWS or self._name_bytes > _PENDING_BYTES:
             self._list()
 
     def _store(self, file: BinaryIO) -> tuple[bytes, Stored]:
         """Append a file; return its SHA-256 and its place."""
         sha, size = hashlib.sha256(), 0
         start = self._number * CHUNK_BYTES + len(self._chunk)
-        while piece := file.read(min(_PIECE_BYTES, CHUNK_BYTES - len(self._chunk))):
+        while piece := file.read(min(_PIECE_BYTES, CHUNK_BYTES - len(self._chunk) or CHUNK_BYTES)):
+            if len(self._chunk) == CHUNK_BYTES:  # not before more comes, so that a file that ends in it is listed first
+                self._write()
             sha.update(piece)
             size += len(piece)
             self._chunk += piece
-            if len(self._chunk) == CHUNK_BYTES:
-                self._write()
         return sha.digest(), Stored(start, size)
 
     def flush(self) -> None:

@@ -16,7 +16,7 @@ from ..archive.files import move_into, target_errors
 from ..archive.manifest import Manifest
 from ..archive.opening import manifest_of, opened
 from ..archive.pack import compress
-from ..archive.restore import restore
+from ..archive.restore import restore, restore_folder_times
 from ..errors import TargetError, VolcompError
 from ..options import EncodeOptions
 from ..progress import silence
@@ -114,7 +114,10 @@ def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
         try:
             os.rename(made, job.target)
         except OSError:  # the folder exists, from files beside folders or a killed batch
+            for entry in sorted(manifest.folders, key=lambda entry: entry.name.count("/")):  # some may be read-only
+                (made / entry.name).chmod(0o700)
             move_into(made, job.target)
+            restore_folder_times(manifest.folders, job.target)
     return True
 
 

@@ -17,6 +17,7 @@ from .protocol import Planes
 
 TYPES = tuple(np.dtype(name) for name in ("u1", "i1", "<u2", "<i2", "<u4", "<i4"))  # of samples; numbers in files
 _MOST_COMPONENTS = 4
+MOST_PLANES = 2 * _MOST_COMPONENTS
 
 
 class Kind(IntEnum):

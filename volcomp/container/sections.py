@@ -104,7 +104,8 @@ class Reader:
     """Random access to the sections of a seekable binary file, safe for several threads.
 
     With `salvage`, a damaged header or index is no error: the file is searched for sections. `places` maps the sections
-    in file order; `damage` has a sentence if the file was searched.
+    in file order; `damage` has a sentence if the file was searched. `version` is that of the format, None where the
+    header is damaged.
     """
 
     def __init__(self, file: BinaryIO, *, salvage: bool = False) -> None:
@@ -112,6 +113,9 @@ class Reader:
         self.salvage = salvage
         self.size = file.seek(0, os.SEEK_END)
         self.damage: str | None = None
+        header = self._bytes(0, min(_HEADER.size, self.size))
+        sound = len(header) == _HEADER.size and header.startswith(SIGNATURE)
+        self.version: int | None = _HEADER.unpack(header)[1] if sound else None
         try:
             self.places = self._read_index()
         except DamagedError as error:
