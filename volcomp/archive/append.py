@@ -28,6 +28,7 @@ from ..container.sections import (
 )
 from ..errors import TargetError, UnsupportedError
 from ..options import ENCODING, EncodeOptions
+from ..progress import progress_bar
 from . import scratch
 from .choice import above
 from .entry import Kind
@@ -115,9 +116,11 @@ def _copy(reader: Reader, manifest: Manifest, writer: Writer) -> Begin:
         for piece in cut(manifest.entries) if manifest.entries else [[]]:
             writer.add(SectionId(LISTING, lists), encode(manifest.root, piece))
             lists += 1
-    for section in reader.places:
-        if section.tag in _COPIED:
-            writer.add(section, reader.read(section))
+    with progress_bar("copying", reader.size, "B") as progress:
+        for section, place in reader.places.items():
+            if section.tag in _COPIED:
+                writer.add(section, reader.read(section))
+            progress(place.length)
 
     def following(*tags: bytes) -> int:
         return max((section.major + 1 for section in reader.places if section.tag in tags), default=0)

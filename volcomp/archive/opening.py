@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from ..container.sections import Reader
 from ..errors import DamagedError, UnsupportedError
 from .entry import Kind
-from .files import temporary_file
+from .files import target_errors, temporary_file
 from .manifest import Manifest, has_manifest, read_manifest
 from .tree import check_name, check_names, source_errors
 
@@ -101,6 +102,25 @@ def spooled(stream: BinaryIO, what: str) -> Iterator[BinaryIO]:
     with temporary_file() as file:
         shutil.copyfileobj(stream, file, 1 << 20)
         yield file
+
+
+@contextmanager
+def named(stream: BinaryIO, name: str) -> Iterator[Path]:
+    """Yield a file of this name with all bytes of standard input; it is removed in the end.
+
+    Raises UnsupportedError for a name that no file may have, and TargetError where the temporary folder is full.
+    """
+    if "/" in name or name in ("", ".", ".."):
+        raise UnsupportedError(f"{name!r} is no name of a file; give one without a slash")
+    with ExitStack() as stack:
+        file = stack.enter_context(spooled(stream, "a file"))
+        temporary = Path(tempfile.gettempdir())
+        with target_errors(temporary):
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="volcomp-")), name)
+        with target_errors(path), path.open("xb") as copy:
+            file.seek(0)
+            shutil.copyfileobj(file, copy, 1 << 20)
+        yield path
 
 
 def manifest_of(reader: Reader) -> Manifest:

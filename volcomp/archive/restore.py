@@ -48,6 +48,7 @@ class Outcome:
     voxels: int = 0
     lost: list[str] = field(default_factory=list)  # a sentence for every file that a salvage could not restore
     damage: str | None = None  # of header or index, if a salvage had to search for sections
+    target: Path | None = None  # the folder that was written
 
 
 def restore(
@@ -112,6 +113,7 @@ def restore(
                 restore_times([*manifest.files, *links], folder)
         if times:
             restore_folder_times(folders, final)
+        outcome.target = final
         return outcome
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from ..errors import VolcompError
-from .arguments import Commands, as_json, decode_options, work
+from .arguments import Commands, as_json, decode_options, place, source, work
 from .output import fail, line, working
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("verify", parents=[work(), as_json()], help="decode archives and compare checksums")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=place, metavar="FILE", help="- is standard input")
     parser.set_defaults(run=run)
 
 
@@ -29,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         begin = time.perf_counter()
         try:
             with working(options):
-                done = verify(path, decode_options(options))
+                done = verify(source(path), decode_options(options))
         except VolcompError as error:
             code = fail(str(error), options)
             facts: dict[str, Any] = {"file": str(path), "sound": False, "error": str(error)}
