@@ -111,9 +111,9 @@ def check_target(target: Path, *, force: bool) -> None:
     with target_errors(target):
         status = _status(target)
         if status and stat.S_ISDIR(status.st_mode):
-            raise TargetError(f"{target} is a folder; name a file with -o")
+            raise TargetError(f"{target} is a folder; name a file")
         if status and not stat.S_ISREG(status.st_mode):
-            raise TargetError(f"{target} is {_what(status.st_mode)} and stays; name a file with -o, or -o - for a pipe")
+            raise TargetError(f"{target} is {_what(status.st_mode)} and stays; name a file, or - for standard output")
         if not force and os.path.lexists(target):
             raise TargetError(f"{target} exists; --force overwrites it")
         folder = _followed(target).parent
@@ -135,7 +135,7 @@ def new_tree(target: Path, *, force: bool, merge: bool = False) -> Iterator[Path
     with target_errors(target):
         exists = target.is_dir()
         if not exists and os.path.lexists(target):
-            raise TargetError(f"{target} is a file; name a folder with -o")
+            raise TargetError(f"{target} is {'a file' if target.is_file() else 'no folder'}; name a folder with -o")
         if exists:
             sweep(target, _IN_TARGET)
             if not (force or merge) and any(target.iterdir()):
@@ -231,6 +231,7 @@ def target_errors(target: Path) -> Iterator[None]:
             errno.EROFS: "the disk is read-only",
             errno.EACCES: "permission is denied",
             errno.EPERM: "permission is denied",
+            errno.EEXIST: "a file is in the way",
         }
         sentence = reason.get(error.errno or 0, error.strerror or str(error))
         name = error.filename2 or error.filename

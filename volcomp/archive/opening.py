@@ -28,7 +28,7 @@ def opened(source: Source, *, salvage: bool = False) -> Iterator[Reader]:
 
     A pipe, and standard input, is first copied to a temporary file, since archives are read in any order.
     """
-    with _file(source) as file, contents_of(source):
+    with readable(source) as file, contents_of(source):
         yield Reader(file, salvage=salvage)
 
 
@@ -47,10 +47,10 @@ def name_of(source: Source) -> str:
 
 
 @contextmanager
-def _file(source: Source) -> Iterator[BinaryIO]:
-    """Open an archive as a file that can be read in any order. Raises UnsupportedError."""
+def readable(source: Source, what: str = "an archive") -> Iterator[BinaryIO]:
+    """Open a file that can be read in any order; a pipe is copied to a temporary one. Raises UnsupportedError."""
     if not isinstance(source, Path):
-        with spooled(source, "an archive") as file:
+        with spooled(source, what) as file:
             yield file
         return
     with source_errors(source):
@@ -65,7 +65,7 @@ def _file(source: Source) -> Iterator[BinaryIO]:
         if not stat.S_ISFIFO(mode):
             yield stream
             return
-        with spooled(stream, "an archive") as file:
+        with spooled(stream, what) as file:
             yield file
 
 
@@ -101,6 +101,7 @@ def spooled(stream: BinaryIO, what: str) -> Iterator[BinaryIO]:
         raise UnsupportedError(f"standard input is a terminal; redirect {what} into it, or name a file")
     with temporary_file() as file:
         shutil.copyfileobj(stream, file, 1 << 20)
+        file.seek(0)
         yield file
 
 
@@ -118,7 +119,6 @@ def named(stream: BinaryIO, name: str) -> Iterator[Path]:
         with target_errors(temporary):
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="volcomp-")), name)
         with target_errors(path), path.open("xb") as copy:
-            file.seek(0)
             shutil.copyfileobj(file, copy, 1 << 20)
         yield path
 

@@ -14,15 +14,16 @@ def add(commands: Commands) -> None:
         "extract",
         parents=[work(), times(), as_json()],
         help="restore some files of an archive",
-        description="Restore some files of an archive, decoding no more of it than they need. DIR may hold other files.",
+        description="Restore some files of an archive, and decode no more of it than they need. DIR may hold other "
+        "files.",
     )
     add_target(parser)
     parser.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        help="a name as volcomp list has it; a folder, with all that is in it; or a pattern in quotes, such as '*.dcm', "
-        "whose * also stands for slashes",
+        help="a name as volcomp list has it; a folder, with all that is in it; or a pattern in quotes, such as '*.dcm', whose "
+        "* also stands for slashes",
     )
     parser.add_argument(
         "--series",

@@ -16,7 +16,8 @@ from .. import __version__
 from ..errors import VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
-from . import append, batch, compress, decompress, doctor, extract, info, list, precompile, verify
+from . import append, batch, compress, decompress, doctor, extract, info, precompile, verify
+from . import list as list_
 from .output import fail
 
 _INTERRUPTED = 130
@@ -79,6 +80,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"volcomp {__version__}")
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(metavar="COMMAND", required=True)
-    for command in (compress, append, decompress, extract, list, verify, batch, info, precompile, doctor):
+    for command in (compress, append, decompress, extract, list_, verify, batch, info, precompile, doctor):
         command.add(commands)
     return made
