@@ -136,14 +136,12 @@ def new_tree(target: Path, *, force: bool, merge: bool = False) -> Iterator[Path
         exists = target.is_dir()
         if not exists and os.path.lexists(target):
             raise TargetError(f"{target} is {'a file' if target.is_file() else 'no folder'}; name a folder with -o")
-        if exists:
-            sweep(target, _IN_TARGET)
-            if not (force or merge) and any(target.iterdir()):
-                raise TargetError(f"the folder {target} is not empty; --force overwrites files of the same names in it")
+        clear_tree(target)
+        if exists and not (force or merge) and any(target.iterdir()):
+            raise TargetError(f"the folder {target} is not empty; --force overwrites files of the same names in it")
         made = _missing(target.parent)
         try:
             make_folders(target.parent)
-            sweep(target.parent, target.name)
             # In the target if it exists, since it may be a file system of its own.
             place, name = (target, _IN_TARGET) if exists else (target.parent, target.name)
             with scratch_folder(place, name) as files:
@@ -162,6 +160,12 @@ def new_tree(target: Path, *, force: bool, merge: bool = False) -> Iterator[Path
 
 
 _IN_TARGET = "volcomp"  # the name, of what lies in an existing target
+
+
+def clear_tree(target: Path) -> None:
+    """Remove what killed processes left of a target folder."""
+    sweep(target, _IN_TARGET)
+    sweep(target.parent, target.name)
 
 
 def _missing(folder: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
 from .choice import choose
 from .entry import Entry, Kind, Stored, Voxels
-from .files import check_free, new_tree, send, temporary_file
+from .files import check_free, clear_tree, new_tree, send, temporary_file
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
 from .opening import Source, manifest_of, opened
@@ -92,9 +92,11 @@ def restore(
         folders = [entry for entry in without_data if entry.kind == Kind.FOLDER]
         links = [entry for entry in without_data if entry.kind == Kind.LINK]
         final = target or Path(manifest.root or (path.stem if isinstance(path, Path) else "archive"))
+        clear_tree(final)
         if wanted:  # before the work
             for entry in filter(wanted, (*manifest.files, *links)):
                 check_free(final / entry.name, link=entry.kind == Kind.LINK, force=force)
+        new = not os.path.lexists(final)
         with new_tree(final, force=force, merge=wanted is not None) as folder:
             for entry in folders:
                 make_folders(folder / entry.name)
@@ -111,7 +113,9 @@ def restore(
             outcome.lost += manifest.lost
             if times:
                 restore_times([*manifest.files, *links], folder)
-        if times:
+                if new:  # all of it or nothing
+                    restore_folder_times(folders, folder)
+        if times and not new:
             restore_folder_times(folders, final)
         outcome.target = final
         return outcome

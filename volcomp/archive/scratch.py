@@ -144,6 +144,8 @@ def _if_free(path: Path, remove: Any) -> None:
 def _remove_part(temporary: Path) -> None:
     """Remove a hidden folder, its lock last, so that one removed in part is known as a leftover."""
     remove_tree(temporary / FILES)
+    if os.path.lexists(temporary / FILES):
+        return
     with suppress(OSError):
         (temporary / LOCK).unlink(missing_ok=True)
     with suppress(OSError):
@@ -160,6 +162,8 @@ def remove_tree(folder: Path) -> None:
     """Remove a folder and what is in it, however deep, as far as that is possible."""
     folders = [str(folder)]
     for here in folders:  # which grows meanwhile
+        with suppress(OSError):  # of what is not there; folders may have been restored without permission to write
+            os.chmod(here, 0o700)
         with suppress(OSError), os.scandir(here) as entries:
             for entry in entries:
                 with suppress(OSError):

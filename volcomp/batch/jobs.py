@@ -111,9 +111,8 @@ def _walk(top: Path, without: Path | None) -> Iterator[tuple[Path, list[str], li
             if itself in above:
                 raise UnsupportedError(f"{short(folder)} is a link to a folder around it; remove it")
             above |= {itself}
-        folders = [
-            name for name, is_folder in kinds if is_folder and name != claims.FOLDER and folder / name != without
-        ]
+        folders = [name for name, is_folder in kinds if is_folder]
+        folders = [name for name in folders if name != claims.FOLDER and folder / name != without]
         yield folder, folders, [name for name, is_folder in kinds if not is_folder]
         waiting += [(folder / name, above) for name in reversed(folders)]
 

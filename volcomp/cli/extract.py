@@ -22,8 +22,8 @@ def add(commands: Commands) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="a name as volcomp list has it; a folder, with all that is in it; or a pattern in quotes, such as '*.dcm', whose "
-        "* also stands for slashes",
+        help="a name as in volcomp list; a folder, with all that is in it; or a pattern in quotes, such as '*.dcm', "
+        "whose * also stands for slashes",
     )
     parser.add_argument(
         "--series",
