@@ -4,10 +4,8 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,19 @@ DEEP = "/".join(["d" * 50] * 120)  # beyond PATH_MAX
 NOBODY = 65534
 
 # Paths of things that cannot be read, or not as a file; and what the sentence must name, by default the path itself.
-UNREADABLE = ["gone", LONG, "loop", "good.vcz/x", "gone/x", "socket", "/dev/zero", "fifo", "locked/x", "sealed", "hanging"]
+UNREADABLE = [
+    "gone",
+    LONG,
+    "loop",
+    "good.vcz/x",
+    "gone/x",
+    "socket",
+    "/dev/zero",
+    "fifo",
+    "locked/x",
+    "sealed",
+    "hanging",
+]
 READERS = [
     ["info", "PATH"],
     ["list", "PATH"],
@@ -115,9 +125,7 @@ def _hangs(number: int, frame: object) -> None:
 
 @pytest.mark.parametrize("path", UNREADABLE, ids=lambda path: path[:20])
 @pytest.mark.parametrize("arguments", READERS, ids=" ".join)
-def test_what_cannot_be_read(
-    arguments: list[str], path: str, place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_read(arguments: list[str], path: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = refused(arguments, path, capsys)
     assert path in error and "cannot be written" not in error
 

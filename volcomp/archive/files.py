@@ -147,16 +147,28 @@ def new_tree(target: Path, *, force: bool, merge: bool = False) -> Iterator[Path
             with scratch_folder(place, name) as files:
                 yield files
                 sync_tree(files)
-                if exists:
+                if not exists and _renamed(files, target):
+                    sync_folder(target.parent)
+                elif exists or force or merge:
                     move_into(files, target, force=force)
                 else:
-                    os.rename(files, target)
-                    sync_folder(target.parent)
+                    raise TargetError(f"{target} was made by another process meanwhile; --force overwrites its files")
         except BaseException:
             for folder in reversed(made):
                 with suppress(OSError):  # of one that is not empty
                     folder.rmdir()
             raise
+
+
+def _renamed(files: Path, target: Path) -> bool:
+    """Give a folder its name; return False if another process was faster."""
+    try:
+        os.rename(files, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 _IN_TARGET = "volcomp"  # the name, of what lies in an existing target

@@ -178,8 +178,8 @@ def remove_tree(folder: Path) -> None:
 
 def make_folders(folder: Path) -> None:
     """Make a folder and those around it, however deep. Raises OSError."""
-    missing = [folder]
-    while True:
+    missing = [] if folder.is_dir() else [folder]
+    while missing:
         try:
             os.mkdir(missing[-1])
         except FileNotFoundError:
@@ -192,8 +192,6 @@ def make_folders(folder: Path) -> None:
             missing.pop()
         else:
             missing.pop()
-        if not missing:
-            break
 
 
 def sync_folder(folder: Path) -> None:
