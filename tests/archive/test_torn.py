@@ -13,9 +13,9 @@ FLOWS = {  # with the least number of points: fewer would mean that calls are no
     "compress-link": 10,
     "append": 10,
     "append-upgrade": 10,
-    "decompress": 35,
-    "decompress-force": 45,
-    "extract": 30,
+    "decompress": 30,
+    "decompress-force": 40,
+    "extract": 25,
 }
 
 

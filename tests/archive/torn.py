@@ -1,7 +1,7 @@
 """Tear writes: run a flow once for every call of the system that writes, and let that call kill the process or fail.
 
-Run as a program, since it forks, which a process with threads must not. Prints a line of JSON: the points of the flow by
-the name of the call, and a sentence for every point after which something was lost.
+Run as a program, since it forks, which a process with threads must not. Prints a line of JSON: how many points the flow
+has by the name of the call, and a sentence for every point after which something was lost.
 """
 
 import builtins
@@ -17,6 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from volcomp.archive.append import append
@@ -38,12 +39,14 @@ class Tearing:
     """Counts the calls that write, and tears one of them."""
 
     def __init__(self, at: int, way: str) -> None:
-        self.at, self.way, self.calls = at, way, []
+        self.at, self.way, self.lock = at, way, Lock()
+        self.calls: list[str] = []
 
     def point(self, name: str, half: Callable[[], object] = lambda: None) -> None:
         """Count a call; `half` does a part of it."""
-        self.calls.append(name)
-        number = len(self.calls)
+        with self.lock:  # files are made durable by several threads
+            self.calls.append(name)
+            number = len(self.calls)
         if self.way == KILL and number == self.at:
             half()
             os._exit(9)
@@ -171,7 +174,8 @@ def is_part(name: str) -> bool:
 
 def main(name: str) -> None:
     """Tear every call of a flow in every way."""
-    with tempfile.TemporaryDirectory() as folder:
+    memory = "/dev/shm"  # where nothing waits for a disk
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         place, here = Path(folder) / "place", Path(folder) / "here"
         place.mkdir()
         flow = prepared(place)[name]

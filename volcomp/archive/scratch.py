@@ -13,7 +13,9 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +25,7 @@ try:
 except ImportError:  # on Windows
     fcntl = None
 
+_SYNCS = 16  # at a time: one after the other takes some ms each, ten times as long as together
 _NAME = 48  # characters of the target's name: at most 192 bytes of the 255 that a name may have
 LOCK, FILES = "lock", "files"
 _PATTERN = r"\.[0-9a-f]{8}\.part"
@@ -213,17 +216,23 @@ def sync_folder(folder: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Make the files and folders of a tree durable, where the system can. Raises OSError."""
-    folders = [folder]
+    folders, files = [folder], []
     for here in folders:  # which grows meanwhile
         with os.scandir(here) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(Path(entry.path))
                 elif entry.is_file(follow_symlinks=False):
-                    with suppress(PermissionError):  # of a file that its owner may not read
-                        descriptor = os.open(entry.path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-                        try:
-                            os.fsync(descriptor)
-                        finally:
-                            os.close(descriptor)
-        sync_folder(here)
+                    files.append(entry.path)
+    with ThreadPoolExecutor(_SYNCS) as pool:
+        for _ in chain(pool.map(_sync_file, files), pool.map(sync_folder, folders)):
+            pass
+
+
+def _sync_file(path: str) -> None:
+    with suppress(PermissionError):  # of a file that its owner may not read
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
