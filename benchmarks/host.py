@@ -28,7 +28,7 @@ from volcomp.constants import EFFORT
 from volcomp.encoder import linear_fit, normal_equations
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.pipelines.row.slab import lay_out
-from volcomp.pipelines.row.wavefront import SlabInput, predict_slab
+from volcomp.pipelines.row.wavefront import RowInput, predict_slab
 from volcomp.runtime.rendezvous import ByCalls, Consumer, Rendezvous, release, wait
 from volcomp.runtime.team import Team
 from volcomp.stages import histogram_packing, payload, peak
@@ -71,14 +71,14 @@ def _best(work: Callable[[], Any], rounds: int) -> float:
     return min([timed(work)[1] for _ in range(rounds + 1)][1:])
 
 
-def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list[Row]]:
+def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[RowInput, list[Row]]:
     """Prepare a slab, and time the fit of its linear stage: as a whole, and without the sums that a GPU computes."""
     found = histogram_packing.find(volume)
     levels = found.forward(volume)
     sums: list[float] = []  # seconds
 
     def counted(name: str) -> Callable[..., Any]:
-        method = getattr(normal_equations.OnCpu, name)
+        method = getattr(normal_equations.CpuEquations, name)
 
         def call(*arguments: Any) -> Any:
             result, took = timed(lambda: method(*arguments))
@@ -90,7 +90,7 @@ def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list
     parts = ("__init__", "products", "miss", "errors", "reweigh", "weigh", "spread")
     with ExitStack() as stack:
         for name in parts:
-            stack.enter_context(mock.patch.object(normal_equations.OnCpu, name, counted(name)))
+            stack.enter_context(mock.patch.object(normal_equations.CpuEquations, name, counted(name)))
         times = []
         for _ in range(rounds + 1):
             sums.clear()
@@ -99,15 +99,15 @@ def _begun(volume: np.ndarray, model: str, rounds: int) -> tuple[SlabInput, list
     whole, rest = (volume.size * 2e-6 / min(seconds_of) for seconds_of in zip(*times[1:], strict=True))
     candidate = peak.candidate(levels, found.limit)
     excluded = candidate if ROW.load(models.chosen(model)).learns else None
-    given = SlabInput(lay_out(levels.shape, fitted), levels, found.limit, fitted, candidate, excluded)
+    given = RowInput(lay_out(levels.shape, fitted), levels, found.limit, fitted, candidate, excluded)
     return given, [_row("linear stage", 1, whole, "MB/s"), _row("linear stage but for sums", 1, rest, "MB/s")]
 
 
-def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
+def _coded(given: RowInput, model: str, rounds: int) -> list[Row]:
     """Time how symbols are encoded and decoded: of one slab, and of eight slabs by as many threads."""
     weights, saving = ROW.load(models.chosen(model)), models.chosen(model).search.minimum_saving
     tables = Tables(weights.tables())
-    walked = predict_slab(given, cpu.Network(weights), Team(), lambda done: None)
+    walked = predict_slab(given, cpu.CpuLstm(weights), Team(), lambda done: None)
     size = 2e-6 * walked.voxel.size
 
     def write() -> bytes:
@@ -116,7 +116,7 @@ def _coded(given: SlabInput, model: str, rounds: int) -> list[Row]:
     def take(slabs: int) -> None:
         pieces, arrays = _as_handed(walked, slabs)
         longest = int(walked.sizes.max())
-        readers = [payload.Reader(tables, Cursor(data, ""), given.limit, longest) for _ in range(slabs)]
+        readers = [payload.SymbolReader(tables, Cursor(data, ""), given.limit, longest) for _ in range(slabs)]
         voxel = np.zeros(slabs * longest, np.int32)
         between = Rendezvous(pieces, slabs + 1)
         with ThreadPoolExecutor(slabs) as pool:
@@ -156,7 +156,7 @@ def _as_handed(walked: payload.Predictions, slabs: int) -> tuple[np.ndarray, lis
 class _Nothing(ByCalls):
     """Serves fronts without any work."""
 
-    def take(self, said: np.ndarray) -> np.ndarray:
+    def pop(self, said: np.ndarray) -> np.ndarray:
         return said
 
 

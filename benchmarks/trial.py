@@ -7,7 +7,7 @@ from contextlib import closing
 
 import numpy as np
 
-from volcomp.codec.volumes import decode_volume
+from volcomp.codec.decode import decode_volume
 from volcomp.container.inspection import opened
 from volcomp.container.volume import read_volume
 from volcomp.errors import DamagedError

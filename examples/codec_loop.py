@@ -10,7 +10,7 @@ from phantom import phantom
 
 from volcomp import models
 from volcomp.codec.encode import encode
-from volcomp.container.header import DIGEST
+from volcomp.container.volume import DIGEST
 from volcomp.encoder.linear_fit import fit_by_effort
 from volcomp.pipelines.registry import PIPELINES
 from volcomp.runtime.team import Team

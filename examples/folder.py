@@ -9,8 +9,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from volcomp.archive.pack import compress
-from volcomp.archive.restore import restore
+import volcomp
 
 
 def write_slice(path: Path, pixels: np.ndarray, number: int, series: str) -> None:
@@ -46,11 +45,11 @@ with tempfile.TemporaryDirectory() as scratch:
 
     # Slices of one series become a volume. All other bytes, the report and the DICOM headers, are kept under zstd.
     # `volcomp compress study` does the same.
-    done = compress([study], archive)
+    done = volcomp.compress_files(study, archive)
     print(f"{done.files} files of {done.raw_bytes} bytes became {done.packed_bytes}")
 
     # Every file comes back byte for byte, and its SHA-256 is compared. `volcomp decompress study.vcz` does the same.
-    restore(archive, restored)
+    volcomp.decompress_files(archive, restored)
     assert contents(restored) == contents(study)
     print("the files are the same")
 

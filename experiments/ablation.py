@@ -27,7 +27,7 @@ from volcomp.pipelines.row import slab
 from volcomp.runtime.team import Team
 from volcomp.stages import histogram_packing, linear
 from volcomp.stages.lstm import cpu
-from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.lstm.weights import LstmWeights
 
 from . import orderzero
 
@@ -38,11 +38,11 @@ def ranks_of(voxels: np.ndarray) -> tuple[np.ndarray, int]:
     return found.forward(voxels), found.limit
 
 
-def of_paper(voxels: np.ndarray, weights: published.Weights) -> dict[str, float]:
+def of_paper(voxels: np.ndarray, weights: published.PaperWeights) -> dict[str, float]:
     """Bits per voxel of the residuals of a `paper` model."""
     ranks, limit = ranks_of(voxels)
-    network = paper_cpu.Network(weights)
-    predicted = paper_slab.predict_slab(paper_slab.SlabInput(ranks, limit), network, Team(), lambda count: None)
+    network = paper_cpu.CpuPaperLstm(weights)
+    predicted = paper_slab.predict_slab(paper_slab.PaperInput(ranks, limit), network, Team(), lambda count: None)
     residual = ranks - predicted.reshape(ranks.shape)
     return {
         "paper, order-0": orderzero.bits(residual.reshape(-1), limit) / ranks.size,
@@ -56,7 +56,7 @@ def of_linear(voxels: np.ndarray) -> dict[str, float]:
 
     ranks, limit = ranks_of(voxels)
     fitted = linear_fit.fit_by_effort(ranks, models.chosen("base").search.runs, 5)
-    stage = data.prepare(ranks, models.chosen("base").search.runs, fitted)
+    stage = data.prepare(ranks, fitted)
     edge = RADIUS
     sixteenths = stage.residual.reshape(ranks.shape[0], ranks.shape[1] + 2 * edge, -1)[:, edge:-edge, edge:-edge]
     residual = (sixteenths + 8) >> 4  # of the rounded prediction
@@ -67,14 +67,14 @@ def of_linear(voxels: np.ndarray) -> dict[str, float]:
     }
 
 
-def of_means(voxels: np.ndarray, weights: Weights) -> dict[str, float]:
+def of_means(voxels: np.ndarray, weights: LstmWeights) -> dict[str, float]:
     """Bits per voxel of what the rounded means of a row model miss, under one table; linear stage included."""
     ranks, limit = ranks_of(voxels)
     shape = (int(ranks.shape[0]), int(ranks.shape[1]), int(ranks.shape[2]))
     fitted = linear_fit.fit_by_effort(ranks, models.chosen("base").search.runs, 5)
     known = pad(ranks, 0, RADIUS).reshape(-1)
     layout = slab.lay_out(shape, fitted)
-    work, network = slab.Slab(layout, limit, fitted, weights), cpu.Network(weights)
+    work, network = slab.RowSlab(layout, limit, fitted, weights), cpu.CpuLstm(weights)
     residual = []
     for t, lo, hi in layout.fronts:
         work.predict(network, t)

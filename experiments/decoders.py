@@ -24,9 +24,9 @@ from neighbourhoods import Schedule, gather, margins
 from volcomp import models
 from volcomp.pipelines.paper import cpu, slab
 from volcomp.pipelines.paper.pipeline import PAPER
-from volcomp.pipelines.paper.reference import Network
+from volcomp.pipelines.paper.reference import ReferencePaperLstm
 from volcomp.pipelines.paper.sequence import in_order, padded
-from volcomp.pipelines.paper.weights import Weights
+from volcomp.pipelines.paper.weights import PaperWeights
 from volcomp.runtime.products import one_thread_each
 from volcomp.training.paper import neighbourhood_of
 from volcomp.wire.cursor import Cursor
@@ -38,13 +38,13 @@ SEQUENTIAL, BATCH, HYPERPLANE = "one after the other", "rows, left-free", "hyper
 VIEW = (24, 72, 72)  # slices, and what of the phantom's middle is shown
 
 
-def with_neighbourhood(weights: Weights, shape: str) -> Weights:
+def with_neighbourhood(weights: PaperWeights, shape: str) -> PaperWeights:
     """The same network before another neighbourhood."""
     offsets = np.array(in_order(neighbourhood_of(shape)), np.int8)
     return replace(weights, name=shape, neighbourhood=offsets)
 
 
-def schedules(network: Network, shape: tuple[int, int, int], left: bool) -> dict[str, Schedule]:
+def schedules(network: ReferencePaperLstm, shape: tuple[int, int, int], left: bool) -> dict[str, Schedule]:
     """The decoders by name that a network has, with the voxels to the left or without."""
     smallest = slab.schedule_of(network.weights)
     if not left:
@@ -64,7 +64,7 @@ def _measured(config: Config, shape: str) -> Iterator[dict[str, Any]]:
     scan = phantom.scan(config.decoder_large[0], max(64, *config.decoder_large[1:]))
     for left in (True, False):
         name = shape if left else f"{shape}/left-free"
-        network = cpu.Network(with_neighbourhood(released, name))
+        network = cpu.CpuPaperLstm(with_neighbourhood(released, name))
         for size, crop in (("small", config.decoder_small), ("large", config.decoder_large)):
             ranks = middle(scan, crop).astype(np.int32)
             ranks -= ranks.min()
@@ -82,7 +82,7 @@ def _measured(config: Config, shape: str) -> Iterator[dict[str, Any]]:
                 }  # fmt: skip
 
 
-def decoded_in(ranks: np.ndarray, network: Network, schedule: Schedule) -> float:
+def decoded_in(ranks: np.ndarray, network: ReferencePaperLstm, schedule: Schedule) -> float:
     """Seconds of CPU time to decode ranks [Z, Y, X] that were coded in the order of a schedule: with one thread that is
     what it takes, whatever else the machine does."""
     limit = int(ranks.max())
@@ -98,7 +98,7 @@ def views() -> list[dict[str, Any]]:
     """The three middle planes of a made scan, voxel by voxel: rows of views.csv."""
     scan = middle(phantom.scan(VIEW[0], 128), VIEW)
     ranks = scan.astype(np.int32) - int(scan.min())
-    network = cpu.Network(PAPER.load(models.chosen("paper")))
+    network = cpu.CpuPaperLstm(PAPER.load(models.chosen("paper")))
     offsets, limit = network.weights.offsets, int(ranks.max())
     known, every = padded(ranks, offsets, limit), np.arange(ranks.size).reshape(ranks.shape)
     z, y, x = (size // 2 for size in ranks.shape)

@@ -48,7 +48,7 @@ def main() -> None:
         _decoders()
         return
     weights = PAPER.load(models.chosen("paper"))
-    trainee = paper.Trainee(0, 1)
+    trainee = paper.PaperTrainee(0, 1)
     trainee.load(args.checkpoint)
     if trainee.predictor.integers("paper", weights.offsets).digest() != weights.digest():
         parser.exit(1, "the released paper model is not the export of this checkpoint\n")
@@ -69,7 +69,7 @@ def _decoders() -> None:
     report.publish_decoders(RELEASED)
 
 
-def _row(name: str, trainee: paper.Trainee) -> dict[str, str]:
+def _row(name: str, trainee: paper.PaperTrainee) -> dict[str, str]:
     volume = middle(max(corpus.volumes(name), key=np.size), CROP)
     weights = PAPER.load(models.chosen("paper"))
     files = [8 * len(trial.encoded(volume, model, 1)) / volume.size for model in ("paper", "fast", "base")]

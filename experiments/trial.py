@@ -12,14 +12,12 @@ import numpy as np
 from benchmarks.rivals import Codec
 from benchmarks.trial import decompress
 from volcomp import models
-from volcomp.codec.encode import encode
-from volcomp.codec.source import Held
-from volcomp.codec.volumes import write_volume
+from volcomp.codec.encode import ArraySource, encode, write_volume
 from volcomp.container.sections import Writer
 from volcomp.models import Model
 from volcomp.options import DecodeOptions, EncodeOptions
 from volcomp.pipelines.paper import weights as published
-from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.lstm.weights import LstmWeights
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,10 @@ class NotLossless(Exception):
     """A codec gave back something else than it was given."""
 
 
-def trial(weights: Weights | published.Weights, like: str = "base") -> Model:
+def trial(weights: LstmWeights | published.PaperWeights, like: str = "base") -> Model:
     """A model of these weights; where they are of a row model, an encoder searches for it as for the one of that
     name."""
-    choice = "paper" if isinstance(weights, published.Weights) else like
+    choice = "paper" if isinstance(weights, published.PaperWeights) else like
     return models.chosen(choice).trial(weights, weights.digest())
 
 
@@ -48,7 +46,7 @@ def encoded(voxels: np.ndarray, model: str | Model, threads: int) -> bytes:
     writer = Writer(file)
     plain = np.ascontiguousarray(voxels, voxels.dtype.newbyteorder("<"))
     options = EncodeOptions(model, verify=False, threads=threads, device="cpu")
-    _, slabs = write_volume(writer, 0, Held(plain), options)
+    _, slabs = write_volume(writer, 0, ArraySource(plain), options)
     with closing(slabs):
         for _ in slabs:  # each is written when it is asked for
             pass

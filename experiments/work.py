@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from volcomp import models
 from volcomp.constants import INPUTS
 from volcomp.learn import data as row_data
-from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.lstm.weights import LstmWeights
 from volcomp.training import export
 from volcomp.training import model as row_model
 from volcomp.training import paper as published
@@ -70,7 +70,7 @@ def paper(desk: Desk, job: Job, tell: Tell) -> Tables:
     neighbourhood = published.neighbourhood_of(job.subject)
     teachers, tested = split(series_of(config), job.fold)
     batches = max(1, config.voxels_per_epoch // published.BATCH)
-    trainee = published.Trainee(job.fold, batches * config.epochs, desk.device, config.first_rate)
+    trainee = published.PaperTrainee(job.fold, batches * config.epochs, desk.device, config.first_rate)
     checkpoint, followed = folder / "checkpoint.pt", folder / "epochs.json"
     history: dict[str, list[Row]] = json.loads(followed.read_text()) if followed.exists() else {}
     if checkpoint.exists():
@@ -103,7 +103,7 @@ def paper(desk: Desk, job: Job, tell: Tell) -> Tables:
     return tables
 
 
-def _followed(desk: Desk, job: Job, trainee: published.Trainee, epoch: int, tested: list[Series]) -> list[Row]:
+def _followed(desk: Desk, job: Job, trainee: published.PaperTrainee, epoch: int, tested: list[Series]) -> list[Row]:
     """Bits per voxel of some slices of the held-out CT series after an epoch."""
     neighbourhood = published.neighbourhood_of(job.subject)
     found = []
@@ -116,12 +116,12 @@ def _followed(desk: Desk, job: Job, trainee: published.Trainee, epoch: int, test
     return found
 
 
-def unrounded(volume: np.ndarray, trainee: published.Trainee, neighbourhood: Any) -> dict[str, float]:
+def unrounded(volume: np.ndarray, trainee: published.PaperTrainee, neighbourhood: Any) -> dict[str, float]:
     """Code lengths under one table of what the network misses in floats, as it was trained and with weights that were
     never rounded: what the integers cost."""
     source = published.source_of(volume, neighbourhood)
     z, y, x = (part.ravel() for part in np.indices(volume.shape))
-    sampler = published.Sampler([source], neighbourhood, 0)
+    sampler = published.PaperSampler([source], neighbourhood, 0)
     found: dict[str, list[np.ndarray]] = {"paper in floats": [], "paper in floats, weights too": []}
     with torch.no_grad():
         for begin in range(0, z.size, 4096):
@@ -140,7 +140,7 @@ def rows(desk: Desk, job: Job, tell: Tell) -> Tables:
     config, checkpoint = desk.config, desk.folder(job) / "checkpoint.pt"
     teachers, tested = split(series_of(config), job.fold)
     kind, steps = job.subject.split()[0], config.row_steps[job.subject]
-    trainee = row_model.Trainee(kind, job.fold)
+    trainee = row_model.RowTrainee(kind, job.fold)
     if checkpoint.exists():
         trainee.load(checkpoint)
     slabs = [_slabs(desk, one, kind) for one in teachers]
@@ -175,7 +175,7 @@ def rows(desk: Desk, job: Job, tell: Tell) -> Tables:
     return tables
 
 
-def isolate(trainee: row_model.Trainee) -> None:
+def isolate(trainee: row_model.RowTrainee) -> None:
     """No state goes from voxel to voxel: the hidden outputs of others have no weight, and the forget gates are shut,
     exactly, by −64 from the input that is always 64."""
     h = trainee.lstm.hidden
@@ -186,7 +186,7 @@ def isolate(trainee: row_model.Trainee) -> None:
         trainee.lstm.weights[INPUTS - 2, h : 2 * h] = -32  # of an input's integer, which is in 1/64
 
 
-def is_apart(weights: Weights) -> bool:
+def is_apart(weights: LstmWeights) -> bool:
     """Whether the integers carry no state: what `isolate` promises."""
     h = weights.hidden
     forget = weights.weights[:INPUTS, h : 2 * h].astype(int)
@@ -195,14 +195,14 @@ def is_apart(weights: Weights) -> bool:
     return bool(shut.all() and not any(part.any() for part in (weights.weights[INPUTS:], *told)))
 
 
-def deaf(weights: Weights) -> Weights:
+def deaf(weights: LstmWeights) -> LstmWeights:
     """The same, but the head does not learn from what other rows pass on."""
     metric = weights.metric.copy()
     metric[INPUTS : -weights.hidden] = metric[:, INPUTS : -weights.hidden] = 0
     return replace(weights, metric=metric)
 
 
-def _slabs(desk: Desk, one: Series, kind: str) -> list[row_data.Slab]:
+def _slabs(desk: Desk, one: Series, kind: str) -> list[row_data.TrainingSlab]:
     """The training crops of a series with their linear stages, which are fitted once."""
     path = desk.cache / "slabs" / f"{one.name}-{models.chosen(kind).search.runs}.pickle"
     if path.exists():

@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-from volcomp.codec import encode, place
+from volcomp.codec import encode, engines
 
 # No deadline: the first example of a test may wait for numba to compile.
 settings.register_profile("default", deadline=None)
@@ -43,7 +43,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(device, "may_be_there", lambda: True)
     monkeypatch.setattr(device, "missing", lambda: None)
     monkeypatch.setattr(device, "network", lambda kind, weights, where, way: genuine(kind, weights, "cpu", "torch"))
-    monkeypatch.setattr(place, "LARGE", 0)
-    place._on_device.cache_clear()
+    monkeypatch.setattr(engines, "LARGE", 0)
+    engines._on_device.cache_clear()
     yield
-    place._on_device.cache_clear()
+    engines._on_device.cache_clear()

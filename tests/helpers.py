@@ -81,19 +81,29 @@ def series(folder: Path, slices: int = 4, size: int = 8, dtype: str = "i2", **op
     return folder
 
 
-def contents(folder: Path) -> dict[str, bytes | None]:
-    """Every file's bytes by its name, and None for every folder: what `diff -r` compares."""
-    found: dict[str, bytes | None] = {}
-    for here, folders, files in os.walk(folder, followlinks=True):
-        place = Path(here)
-        found |= {str((place / name).relative_to(folder)): None for name in folders}
-        found |= {str((place / name).relative_to(folder)): (place / name).read_bytes() for name in files}
+def contents(folder: Path) -> dict[str, bytes | str | None]:
+    """Every file's bytes by its name, the target of every link, and None for every folder."""
+    found: dict[str, bytes | str | None] = {}
+    for here, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            path = Path(here) / name
+            value = os.readlink(path) if path.is_symlink() else None if path.is_dir() else path.read_bytes()
+            found[str(path.relative_to(folder))] = value
     return found
 
 
-def compress(inputs: list[Path], output: Path, *, force: bool = False, **options: Any) -> pack.Summary:
+def compress(
+    inputs: list[Path],
+    output: Path,
+    *,
+    force: bool = False,
+    times: bool = True,
+    skip_errors: bool = False,
+    **options: Any,
+) -> pack.Summary:
     """Archive with one thread."""
-    return pack.compress(list(inputs), output, EncodeOptions(**{"threads": 1, **options}), force=force)
+    encoding = EncodeOptions(**{"threads": 1, **options})
+    return pack.compress(list(inputs), output, encoding, force=force, times=times, skip_errors=skip_errors)
 
 
 def damage(path: Path, section: SectionId, offset: int = 20) -> None:

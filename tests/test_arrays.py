@@ -1,5 +1,7 @@
 """Arrays in, bytes out, and the same arrays back; anything else is refused with a sentence."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 import volcomp
 from tests.helpers import noise
 from volcomp import DamagedError, UnsupportedError, VerificationError, VolcompError
-from volcomp.codec.source import Held
+from volcomp.codec.encode import ArraySource
+from volcomp.container.sections import SLAB, Reader, SectionId
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=9)
 DTYPES = st.sampled_from(["u1", "i1", "<u2", "<i2", ">u2", ">i2"])
@@ -73,6 +76,42 @@ def test_slices_touch_only_their_slabs(two_slabs):
         volcomp.decompress(damaged, slices=slice(0, 1), threads=1)
     with pytest.raises(DamagedError, match="slab 0 of volume 0"):
         volcomp.decompress(damaged, threads=1)
+
+
+def test_a_cut_file_is_salvaged(two_slabs, tmp_path):
+    """Wherever it is cut: all voxels where only the index is, and the first slab where the second one is."""
+    array, data = two_slabs
+    places = Reader(io.BytesIO(data)).places
+    ends = [place.offset + place.length for place in places.values()]
+    assert [section.tag for section in places] == [b"VHDR", b"SLAB", b"SLAB"]
+    for end in range(0, len(data), 7):
+        (tmp_path / "x.vcz").write_bytes(data[:end])
+        for cut in (data[:end], tmp_path / "x.vcz"):
+            with pytest.raises(DamagedError):
+                volcomp.decompress(cut, threads=1)
+        if end >= ends[2]:
+            assert same(array, volcomp.decompress(cut, salvage=True, threads=1))
+            continue
+        with pytest.raises(DamagedError) as error:
+            volcomp.decompress(cut, salvage=True, threads=1)
+        if end >= ends[1]:
+            assert str(error.value).startswith("slices 20 to 39 of volume 0 are lost: slab 1 of volume 0 is missing")
+            assert same(array[:20], volcomp.decompress(cut, slice(0, 20), salvage=True, threads=1))
+        elif end >= ends[0]:
+            assert str(error.value).startswith("slices 0 to 19, 20 to 39 of volume 0 are lost")
+
+
+def test_an_overwritten_file_is_salvaged(two_slabs):
+    """With the index and without: the slab that is sound comes back."""
+    array, data = two_slabs
+    place = Reader(io.BytesIO(data)).places[SectionId(SLAB, 0, 0)]
+    at = place.offset + 40
+    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    for found in (damaged, damaged[:-1]):
+        with pytest.raises(DamagedError, match="slices 0 to 19 of volume 0 are lost"):
+            volcomp.decompress(found, salvage=True, threads=1)
+        assert same(array[20:], volcomp.decompress(found, slice(20, None), salvage=True, threads=1))
+    assert same(array, volcomp.decompress(data, salvage=True, threads=1))
 
 
 def test_a_path_does_as_well(two_slabs, tmp_path):
@@ -140,7 +179,7 @@ def test_every_cut_and_every_changed_byte_is_noticed():
 
 
 def test_a_codec_that_errs_is_noticed(monkeypatch):
-    slices = Held.slices
-    monkeypatch.setattr(Held, "slices", lambda source, first, end: slices(source, first, end)[::-1].copy())
+    slices = ArraySource.slices
+    monkeypatch.setattr(ArraySource, "slices", lambda source, first, end: slices(source, first, end)[::-1].copy())
     with pytest.raises(VerificationError, match="SHA-256"):
         volcomp.compress(noise((2, 3, 4)), threads=1)

@@ -17,7 +17,7 @@ def test_names_numbers_and_digests_are_unique() -> None:
     records = list(models.RELEASED.values())
     for facts in ({model.name for model in records}, {model.number for model in records}, {m.digest for m in records}):
         assert len(facts) == len(records)
-    assert all(0 < number < models.TRIAL < models.FITTED for number in models.RELEASED)
+    assert all(0 < number < models.TRIAL < models.FINE_TUNED for number in models.RELEASED)
 
 
 @pytest.mark.parametrize("model", models.RELEASED.values(), ids=lambda model: model.name)

@@ -3,6 +3,9 @@
 data = volcomp.compress(array)                     # (z, y, x) or (y, x) of 8- or 16-bit integers
 array = volcomp.decompress(data)                   # or slices=slice(40, 44)
 volcomp.inspect(data)
+
+volcomp.compress_files("study", "study.vcz")       # a folder, or several files and folders
+volcomp.decompress_files("study.vcz", "restored")
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from .arrays import compress, decompress
     from .container.inspection import Report, VolumeReport, inspect
     from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
+    from .files import compress_files, decompress_files
 
 __all__ = [
     "DamagedError",
@@ -26,7 +30,9 @@ __all__ = [
     "VolumeReport",
     "__version__",
     "compress",
+    "compress_files",
     "decompress",
+    "decompress_files",
     "inspect",
 ]
 
@@ -35,6 +41,7 @@ _HOMES = {
     **dict.fromkeys(("DamagedError", "TargetError", "UnsupportedError", "VerificationError", "VolcompError"), "errors"),
     **dict.fromkeys(("Report", "VolumeReport", "inspect"), "container.inspection"),
     **dict.fromkeys(("compress", "decompress"), "arrays"),
+    **dict.fromkeys(("compress_files", "decompress_files"), "files"),
 }
 
 

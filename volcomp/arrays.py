@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
 
-from .codec.source import Held
-from .codec.volumes import Slab, decode_volume, write_volume
+from .codec.decode import decode_volume, sha256_of
+from .codec.encode import ArraySource, write_volume
 from .constants import EFFORT
 from .container.inspection import opened
 from .container.sections import Reader, Writer
@@ -57,14 +56,15 @@ def compress(
     file = io.BytesIO()
     writer = Writer(file)
     try:
-        volume, slabs = write_volume(writer, 0, Held(voxels), options, two_dimensional=two_dimensional)
+        volume, slabs = write_volume(writer, 0, ArraySource(voxels), options, two_dimensional=two_dimensional)
         with closing(slabs):
-            sha = _sha256(slabs)
+            if verify and sha256_of(slabs) != volume.sha256:
+                raise DamagedError("the SHA-256 of its voxels does not fit")
+            for _ in slabs:  # those that are not verified are written only
+                pass
         writer.finish()
         data = file.getvalue()
         if verify:
-            if sha != volume.sha256:
-                raise DamagedError("the SHA-256 of its voxels does not fit")
             reader = Reader(io.BytesIO(data))
             reader.compare(writer.digests)
             read_volume(reader, 0, {volume.layout.model.number: volume.layout.model})
@@ -78,6 +78,7 @@ def decompress(
     slices: slice | None = None,
     *,
     volume: int | None = None,
+    salvage: bool = False,
     threads: int | None = None,
     device: str = "auto",
 ) -> np.ndarray:
@@ -88,6 +89,8 @@ def decompress(
         slices: which slices to return, as in `array[slices]`, with any step. Only the slabs that hold them are decoded.
             Without `slices` the SHA-256 of all voxels is checked as well.
         volume: which volume, if the file holds several.
+        salvage: read a file that is cut, or whose index is damaged. Slices that are lost are named in the error; ask
+            for the others with `slices`.
         threads, device: see `options.DecodeOptions`.
 
     Returns:
@@ -103,7 +106,7 @@ def decompress(
         >>> volcomp.decompress(data, slice(4, 6))[:, 0, 0].tolist()
         [400, 500]
     """
-    with opened(data) as reader:
+    with opened(data, salvage=salvage) as reader:
         header = read_volume(reader, _only_volume(reader, volume))
         wanted = range(header.layout.shape[0])
         if slices is not None:
@@ -131,17 +134,6 @@ def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:
     return (voxels[None], True) if array.ndim == 2 else (voxels, False)
 
 
-def _sha256(slabs: Iterator[Slab]) -> bytes:
-    """Return the SHA-256 of the voxels of all slabs; raises the error of the first damaged one."""
-    sha = hashlib.sha256()
-    for _, voxels in slabs:
-        if isinstance(voxels, DamagedError):
-            raise voxels
-        sha.update(np.ascontiguousarray(voxels).data)
-        del voxels  # or they would stay in memory until the next ones come
-    return sha.digest()
-
-
 def _only_volume(reader: Reader, number: int | None) -> int:
     numbers = volume_numbers(reader)
     if number is None and len(numbers) == 1:
@@ -153,7 +145,8 @@ def _only_volume(reader: Reader, number: int | None) -> int:
 
 
 def _decode_slices(reader: Reader, volume: Volume, wanted: range, options: DecodeOptions) -> np.ndarray:
-    """Return the slices `wanted` [len(wanted), Y, X]; raises the error of the first damaged slab."""
+    """Return the slices `wanted` [len(wanted), Y, X]; raises the error of the first damaged slab, in a salvage one that
+    names all slices that are lost."""
     low, high = (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if wanted else (0, 0)
     numbers = volume.slabs_of(low, high)
     first = volume.layout.slabs[numbers[0]][0] if numbers else 0
@@ -161,15 +154,25 @@ def _decode_slices(reader: Reader, volume: Volume, wanted: range, options: Decod
     slabs = decode_volume(reader, volume, numbers, options)
     shape = (end - first, *volume.layout.shape[1:])
     voxels: np.ndarray | None = None
+    lost: list[tuple[int, DamagedError]] = []  # slabs
     with closing(slabs):
         for k, slab in slabs:
             if isinstance(slab, DamagedError):
-                raise slab
+                if not reader.salvage:
+                    raise slab
+                lost.append((k, slab))
+                continue
             if voxels is None:  # after the first slab, so that a false header costs no memory
                 voxels = np.empty(shape, volume.layout.dtype)
             a, b = volume.layout.slabs[k]
             voxels[a - first : b - first] = slab
             del slab
+    if lost:
+        ranges = (volume.layout.slabs[k] for k, _ in lost)
+        names = ", ".join(f"{a} to {b - 1}" if b - a > 1 else str(a) for a, b in ranges)
+        raise DamagedError(
+            f"slices {names} of volume {volume.number} are lost: {lost[0][1]}; ask for others with slices="
+        )
     if voxels is None:
         return np.empty((0, *volume.layout.shape[1:]), volume.layout.dtype)
     start, step = (wanted.start - first, wanted.step)

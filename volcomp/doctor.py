@@ -123,13 +123,13 @@ def _kernels() -> list[Facts]:
 def _of_model(name: str, weights: Any) -> Facts:
     """Return the speed of every backend of a model, in 10⁹ multiplications with addition a second, and the choice."""
     from .runtime import products
-    from .stages.lstm.cpu import Network
+    from .stages.lstm.cpu import CpuLstm
 
     shape = weights.weights.shape
     speeds: dict[str, float | str] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        network = Network(weights)
+        network = CpuLstm(weights)
         if network.packed is not None:
             speeds["vector"] = _rounded(_ROWS * shape[0] * shape[1] / _step_seconds(network))
         for maker in products.makers():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
+from . import models
 from .constants import EFFORT
+from .errors import UnsupportedError
 from .models import DEFAULT, Model
 
 
@@ -26,6 +29,9 @@ class DecodeOptions:
 class EncodeOptions:
     """How to encode. Up to effort 5 the bytes follow from voxels, model and effort alone.
 
+    Options that cannot be followed are not made: UnsupportedError for an unknown model or effort, for an effort above 5
+    with a model that cannot be fine-tuned, or where torch is not installed.
+
     model     "turbo", "fast", "base" or "paper", or the record of a model that was never released. `base` makes files
               that are 1.3 % smaller than those of `fast`, and takes two to three times as long to write and three to
               four and a half to restore; `turbo` makes files that are 0.7 % larger in two thirds of the time. `paper`
@@ -43,6 +49,27 @@ class EncodeOptions:
     verify: bool = True
     threads: int | None = None
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        model, effort = self.record, self.effort
+        if effort not in range(1, 10):
+            raise UnsupportedError(
+                f"effort {effort} is not known; take 1 (fastest) to 9 (smallest), {EFFORT} is the default"
+            )
+        if effort > EFFORT and not model.tunable:
+            raise UnsupportedError(
+                f"model {model.choice or model.name} cannot be fine-tuned to a volume: take an effort of 1 to 5"
+            )
+        if effort > EFFORT and not importlib.util.find_spec("torch"):
+            raise UnsupportedError(
+                f"effort {effort} fine-tunes the model to the volume, which needs torch: install volcomp[fit], or take "
+                f"{EFFORT}"
+            )
+
+    @property
+    def record(self) -> Model:
+        """The record of the model."""
+        return self.model if isinstance(self.model, Model) else models.chosen(self.model)
 
     @property
     def decoding(self) -> DecodeOptions:

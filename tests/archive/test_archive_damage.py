@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 import volcomp
+from tests.archive.forge import EMPTY, forged, forged_old, note
+from tests.archive.legacy_writer import OldEntry, OldManifest
 from tests.helpers import ONE, compress, contents, damage, series
-from volcomp import DamagedError, UnsupportedError, VolcompError
-from volcomp.archive import bytes_codec
-from volcomp.archive.manifest import Entry, Manifest, write_manifest
+from volcomp import DamagedError, UnsupportedError
+from volcomp.archive.entry import Entry, Kind
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.tree import check_names
-from volcomp.codec import volumes
-from volcomp.container.sections import KEPT, MANIFEST, SLAB, Reader, SectionId, Writer
+from volcomp.codec import decode as decoding
+from volcomp.container.sections import KEPT, LISTING, SLAB, Reader, SectionId
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,8 @@ def test_slices_restore_the_files_that_hold_them(long_series, tmp_path):
 
 
 def test_slices_decode_only_their_slab(long_series, tmp_path, monkeypatch):
-    decode, asked = volumes.decode_slabs, []
-    monkeypatch.setattr(volumes, "decode_slabs", lambda header, payloads, *arguments, **options: (
+    decode, asked = decoding.decode_slabs, []
+    monkeypatch.setattr(decoding, "decode_slabs", lambda header, payloads, *arguments, **options: (
         asked.extend(payloads) or decode(header, payloads, *arguments, **options)))  # fmt: skip
     restore(long_series[1], tmp_path / "out", slices=slice(20, 21), options=ONE)
     volcomp.decompress(long_series[1], slices=slice(0, 20), threads=1)
@@ -87,20 +88,32 @@ def test_salvage_restores_what_is_undamaged(long_series, tmp_path, section, lost
             assert outcome.lost[0].startswith("IM0020.dcm (slice 20 of volume 0): slab 1 of volume 0 is ")
 
 
-def test_salvage_without_a_manifest(long_series, tmp_path):
+def test_salvage_without_a_list(long_series, tmp_path):
+    """The first list has the images, the second one the text."""
     archive = tmp_path / "x.vcz"
     archive.write_bytes(long_series[1].read_bytes())
-    damage(archive, SectionId(MANIFEST))
+    damage(archive, SectionId(LISTING, 1))
     for cut in (0, 1):
         archive.write_bytes(archive.read_bytes()[: -cut or None])
-        with pytest.raises(DamagedError, match="manifest"):
-            restore(archive, tmp_path / "out", salvage=True)
+        outcome = restore(archive, tmp_path / f"out{cut}", salvage=True, options=ONE)
+        assert outcome.files == 40 and not (tmp_path / f"out{cut}" / "note.txt").exists()
+        if not cut:  # without an index nothing tells that there was a second list
+            assert "list of files 1 is damaged" in outcome.lost[0]
+    archive.write_bytes(long_series[1].read_bytes())
+    damage(archive, SectionId(LISTING, 0))
+    damage(archive, SectionId(LISTING, 1))
+    with pytest.raises(DamagedError, match="list of files 0 is damaged"):
+        restore(archive, tmp_path / "out", salvage=True)
+    archive.write_bytes(archive.read_bytes()[:-1])
+    with pytest.raises(DamagedError, match="no list of files is left"):
+        restore(archive, tmp_path / "out", salvage=True)
 
 
 def test_every_cut_and_every_changed_byte(tmp_path):
     """Any damage to an archive is an error of ours, and leaves nothing behind."""
     folder = series(tmp_path / "in", 2, size=3)
     (folder / "note").write_text("note")
+    (folder / "link").symlink_to("note")
     archive, target = tmp_path / "x.vcz", tmp_path / "out"
     compress([folder], archive)
     data = archive.read_bytes()
@@ -115,31 +128,26 @@ def test_every_cut_and_every_changed_byte(tmp_path):
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def forged(tmp_path, manifest=None, **sections):
-    """An archive that is sound to its checksums, with other contents."""
-    path = tmp_path / "forged.vcz"
-    with path.open("wb") as file:
-        writer = Writer(file)
-        for tag, payload in sections.items():
-            writer.add(SectionId(tag.encode(), 0), payload)
-        if manifest:
-            write_manifest(writer, manifest)
-        writer.finish()
-    return path
-
-
-NOTE = Entry("note", 0, bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"))
-
-
 @pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a/../../up", "a//b", "", ".", "a/.", "nul\0", "x" * 5000])
 def test_names_that_lead_outside_are_refused(tmp_path, name):
-    entry = Entry(name, 0, NOTE.sha256)
-    for manifest in (Manifest("r", [], [], [entry], []), Manifest("r", [], [], [NOTE], [name])):
+    path = tmp_path / "forged.vcz"
+    for entries in (
+        [note(name)],
+        [note(), Entry(name, Kind.FOLDER)],
+        [note(), Entry(name, Kind.LINK, note="note")],
+    ):
+        for salvage in (False, True):
+            with pytest.raises(DamagedError, match="nothing was restored"):
+                restore(forged(path, entries), tmp_path / "out", salvage=salvage)
+    old = OldEntry(name, 0, EMPTY)
+    for manifest in (OldManifest(whole=[old]), OldManifest(whole=[OldEntry("n", 0, EMPTY)], folders=[name])):
         with pytest.raises(DamagedError, match="nothing was restored"):
-            restore(forged(tmp_path, manifest), tmp_path / "out")
+            restore(forged_old(path, manifest), tmp_path / "out")
     if name:
         with pytest.raises(DamagedError):
-            restore(forged(tmp_path, Manifest(name, [], [], [NOTE], [])))
+            restore(forged(path, [note()], root=name))
+        with pytest.raises(DamagedError):
+            restore(forged_old(path, OldManifest(root=name, whole=[OldEntry("n", 0, EMPTY)])))
     assert os.listdir(tmp_path) == ["forged.vcz"]
 
 
@@ -150,33 +158,14 @@ def test_names_that_cannot_exist_together_are_refused(names):
     check_names(["a", "a-", "a.b", "b/a", "b/c"], ["c"])
 
 
-def test_manifests_that_contradict_the_archive(tmp_path):
-    image_entry = Entry("x", 32, NOTE.sha256, frames=1, before=0)
-    for manifest in (
-        Manifest("r", [[image_entry]], [1], [], []),  # a volume that is not there
-        Manifest("r", [], [1], [NOTE], []),  # a table without images
-        Manifest("r", [], [], [Entry("x", 1 << 60, NOTE.sha256)], []),
-    ):  # bytes that are not there
-        with pytest.raises(DamagedError):
-            restore(forged(tmp_path, manifest), tmp_path / "out")
-
-
 @pytest.mark.parametrize(
-    "payload",
-    [
-        b"",
-        b"\xff\xff\xff\xff\x7f",
-        b"\x00\x01\x05a",
-        b"\x00\x02\xff\xff\xff\x7fxx",
-        b"\x00\x01\x10\x00\x00",
-        b"\x00\x09\x03\x00\x00",
-        b"\x00" + bytes_codec.pack_table(b"\0" * 100_000),
-        b"\x00" + bytes_codec.pack_table(b"\1" * 100_000),
-    ],
+    ("files", "folders"),
+    [(["a"], ["a"]), (["a"], ["a/b"]), (["a/b", "a"], []), ([], ["a", "a"]), (["a", "b"], ["b/c"])],
 )
-def test_lying_manifests(tmp_path, payload):
-    with pytest.raises(VolcompError):
-        restore(forged(tmp_path, MANI=payload), tmp_path / "out")
+def test_folders_exclude_files_of_their_names(files, folders):
+    with pytest.raises(DamagedError, match=r"two files|both as a file and as a folder"):
+        check_names(files, folders)
+    check_names(["a/b", "a/c"], ["a", "a/d"])
 
 
 def test_memory_is_bounded_by_what_is_there(tmp_path):
@@ -186,4 +175,4 @@ def test_memory_is_bounded_by_what_is_there(tmp_path):
     at = header.index(b"\x04\x04\x04\x01")  # z, y, x, slabs
     lying = header[:at] + b"\xff\xff\x03\x04\x04\xff\xff\x01" + header[at + 4 :]
     with pytest.raises(DamagedError, match="volume 0 has 1 slabs where its header says 32767"):
-        volcomp.decompress(forged(tmp_path, VHDR=lying, SLAB=slab))
+        volcomp.decompress(forged(tmp_path / "x.vcz", VHDR=lying, SLAB=slab))

@@ -21,7 +21,7 @@ from volcomp.archive.describe import as_text, describe
 from volcomp.archive.opening import manifest_of, opened
 from volcomp.archive.restore import read_one, restore, verify
 from volcomp.archive.scratch import remove_tree
-from volcomp.codec import volumes
+from volcomp.codec import decode as decoding
 from volcomp.container.sections import BLOB, FORMAT_VERSION, SLAB, Reader, SectionId
 from volcomp.options import EncodeOptions
 
@@ -96,8 +96,8 @@ def test_names_that_are_not_there_are_named(study: Path, tmp_path: Path) -> None
 def test_only_the_slabs_that_are_needed_are_decoded(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode, asked = volumes.decode_slabs, []
-    monkeypatch.setattr(volumes, "decode_slabs", lambda header, payloads, *arguments, **options: (
+    decode, asked = decoding.decode_slabs, []
+    monkeypatch.setattr(decoding, "decode_slabs", lambda header, payloads, *arguments, **options: (
         asked.append(list(payloads)) or decode(header, payloads, *arguments, **options)))  # fmt: skip
     restore(study / "ct.vcz", tmp_path / "1", ONE, names=["a/IM0001.dcm"])  # the last slice
     restore(study / "ct.vcz", tmp_path / "2", ONE, names=["same"])

@@ -20,7 +20,9 @@ FLOWS = {  # with the least number of points: fewer would mean that calls are no
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize(
+    "flow", [pytest.param(flow, marks=pytest.mark.long if least > 20 else ()) for flow, least in FLOWS.items()]
+)
 def test_a_write_that_is_torn_loses_nothing(flow: str) -> None:
     """The target is the old or the new one, and the next run removes what is left and completes the work."""
     command = [sys.executable, "-m", "tests.archive.torn", flow]

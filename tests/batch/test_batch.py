@@ -126,7 +126,7 @@ def test_a_tree_there_and_back(tmp_path, call):
 def test_a_list_with_series_that_fail(tmp_path, monkeypatch):
     """Each fails with a sentence, the others go on, and the next batch does those alone."""
     tree(tmp_path / "in", 3)
-    (tmp_path / "in" / "p0" / "s1" / "gone.dcm").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "in" / "p0" / "s1" / "pipe.dcm")
     lines = ["in/p0/s0", "", "in/p0/s1", str(tmp_path / "in/p1/s2"), "in/nothing", "in/p0/s0/"]
     (tmp_path / "list").write_text("\n".join(lines))
     absolute = str(tmp_path / "in/p1/s2").lstrip("/")
@@ -134,7 +134,7 @@ def test_a_list_with_series_that_fail(tmp_path, monkeypatch):
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 1 and "4 series, 2 done, 0 there already, 2 failed" in done.stdout
     assert done.stderr.splitlines() == [
-        f"failed: in/p0/s1: {tmp_path}/in/p0/s1/gone.dcm cannot be read: No such file or directory",
+        f"failed: in/p0/s1: {tmp_path}/in/p0/s1/pipe.dcm is neither a file nor a folder; leave it out",
         f"failed: in/nothing: {tmp_path}/in/nothing cannot be read: No such file or directory",
         "volcomp: 2 of 4 series failed; out/batch.csv says why",
     ]

@@ -87,9 +87,10 @@ def test_info_of_files_that_lie_in_one_place(tmp_path, call):
     """Every file three times, one for each of three times: the spacing is that to the next place."""
     for number in range(3):
         for z in range(4):
-            image(tmp_path / "in" / f"{number}-{z}", noise((6, 6)), z=1.25 * z, TemporalPositionIdentifier=number)
-    for z in (0.0, 0.001, 0.0):
-        image(tmp_path / "one" / str(len([*tmp_path.rglob("*")])), noise((6, 6)), z=z, series="9.9")
+            pixels = noise((6, 6), seed=4 * number + z)
+            image(tmp_path / "in" / f"{number}-{z}", pixels, z=1.25 * z, TemporalPositionIdentifier=number)
+    for i, z in enumerate((0.0, 0.001, 0.0)):
+        image(tmp_path / "one" / str(i), noise((6, 6), seed=i), z=z, series="9.9")
     compress([tmp_path / "in"], tmp_path / "x.vcz")
     code, out, _ = call("info", tmp_path / "x.vcz")
     assert code == 0 and "12×6×6" in out and ", 1 slab, " in out and "spacing 1.25 × 0.5 × 0.5 mm" in out

@@ -15,9 +15,9 @@ from neighbourhoods import pad
 from volcomp import models
 from volcomp.codec.decode import Progress, decode_slabs
 from volcomp.codec.encode import _slab_count, encode
-from volcomp.codec.place import Place, by_device, by_reference
+from volcomp.codec.engines import EngineChoice, by_device, by_reference
 from volcomp.constants import RADIUS
-from volcomp.container.header import DTYPES, read_header
+from volcomp.container.volume import DTYPES, read_header
 from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
 from volcomp.errors import DamagedError, UnsupportedError
@@ -39,11 +39,16 @@ volumes = st.sampled_from(DTYPES).flatmap(
 
 
 def decode(
-    header: bytes, payloads: list[bytes], *, place: Place = by_device, progress: Progress | None = None, **options: Any
+    header: bytes,
+    payloads: list[bytes],
+    *,
+    engine: EngineChoice = by_device,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> np.ndarray:
     given = dict(enumerate(payloads))
     parts = []
-    for _, part in decode_slabs(header, given, DecodeOptions(**options), progress=progress, place=place):
+    for _, part in decode_slabs(header, given, DecodeOptions(**options), progress=progress, engine=engine):
         if isinstance(part, DamagedError):
             raise part
         parts.append(part)
@@ -99,11 +104,11 @@ def test_many_slabs_come_back_and_stand_alone() -> None:
 def test_threads_and_backends_give_the_same_bytes(model: str) -> None:
     voxels = scan((4, 20, 24) if model == "paper" else (12, 40, 48))  # its reference takes 22 steps for every voxel
     expected = encode(voxels, EncodeOptions(model, threads=1))
-    assert encode(voxels, EncodeOptions(model, threads=1), place=by_reference) == expected
+    assert encode(voxels, EncodeOptions(model, threads=1), engine=by_reference) == expected
     for threads in (2, 8):
         assert encode(voxels, EncodeOptions(model, threads=threads)) == expected
         assert np.array_equal(decode(*expected, threads=threads), voxels)
-    assert np.array_equal(decode(*expected, place=by_reference), voxels)
+    assert np.array_equal(decode(*expected, engine=by_reference), voxels)
 
 
 def test_rows_shared_between_threads_give_the_same_bytes() -> None:
@@ -118,15 +123,15 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
     voxels = scan()
     coded = encode(voxels, EncodeOptions("fast"))
 
-    class Poisoned(slab.Slab):
+    class Poisoned(slab.RowSlab):
         def __init__(self, layout, limit, fitted, model, common=None):  # type: ignore[no-untyped-def]
             super().__init__(layout, limit, fitted, model, common)
             unknown = pad(np.ones(self.shape, bool), 0, RADIUS).ravel()
             random = np.random.default_rng(9)
             self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
-            self._error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
+            self._arrays.padded.error[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())
 
-    monkeypatch.setattr(wavefront, "Slab", Poisoned)
+    monkeypatch.setattr(wavefront, "RowSlab", Poisoned)
     assert np.array_equal(decode(*coded), voxels)
     assert encode(voxels, EncodeOptions("fast")) == coded
 
@@ -249,10 +254,10 @@ def test_what_is_read_before_its_time_is_read_alike_both_ways() -> None:
     lag = 2 * layout.lags[0] + 3 - layout.lags[1]
     assert lag > 0 and fitted.weights[1:, :, support.offsets.index((-2, 2, 3))].any(), "or it shows nothing"
     weights, team = ROW.load(models.RELEASED[5]), Team()
-    network, tables = cpu.Network(weights), Tables(weights.tables())
-    slab_input = wavefront.SlabInput(layout, levels, 999, fitted, None, None)
+    network, tables = cpu.CpuLstm(weights), Tables(weights.tables())
+    slab_input = wavefront.RowInput(layout, levels, 999, fitted, None, None)
     predictions = wavefront.predict_slab(slab_input, network, team, lambda voxels: None)
     data = Cursor(payload.write(tables, predictions, 999, None, False, 1 / 64), "it")
     longest = max(hi - lo for _, lo, hi in layout.fronts)
-    opened = wavefront.SlabStream(layout, payload.Reader(tables, data, 999, longest), 999, fitted)
+    opened = wavefront.RowStream(layout, payload.SymbolReader(tables, data, 999, longest), 999, fitted)
     assert np.array_equal(wavefront.decode_slab(opened, network, team, lambda voxels: None), levels)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tracemalloc
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,16 @@ import volcomp
 from tests.codec.test_codec import scan
 from tests.helpers import ONE, compress, contents, image, noise, series
 from volcomp import DamagedError, UnsupportedError, VerificationError
-from volcomp.archive import pack
+from volcomp.archive import ledger, pack, whole
 from volcomp.archive.header_writer import KeptWriter
+from volcomp.archive.images import ImageWriter
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.stack import Stack
-from volcomp.codec import place
+from volcomp.codec import engines
 from volcomp.codec.decode import Opener, decode_slabs
-from volcomp.codec.encode import encode, encode_slabs, progress_of
+from volcomp.codec.encode import ArraySource, encode, encode_slabs, progress_of
 from volcomp.codec.engines import OnThreads
-from volcomp.codec.source import Held
-from volcomp.container.sections import BLOB, KEPT, MANIFEST, SLAB, VOLUME_HEADER, Writer
+from volcomp.container.sections import BLOB, KEPT, LISTING, SLAB, VOLUME_HEADER, Writer
 from volcomp.encoder import linear_fit
 from volcomp.gpu import device
 from volcomp.options import DecodeOptions, EncodeOptions
@@ -59,8 +60,8 @@ class Living:
 def living(monkeypatch, low_slabs):
     """Voxels that were read, their levels, and voxels that were decoded, each as many slabs."""
     counts = {name: Living() for name in ("read", "levels", "decoded")}
-    held, stack = Held.slices, Stack.slices
-    monkeypatch.setattr(Held, "slices", counts["read"].counting(lambda *a: held(*a).copy()))
+    held, stack = ArraySource.slices, Stack.slices
+    monkeypatch.setattr(ArraySource, "slices", counts["read"].counting(lambda *a: held(*a).copy()))
     monkeypatch.setattr(Stack, "slices", counts["read"].counting(stack))
     monkeypatch.setattr(HistogramPacking, "forward", counts["levels"].counting(HistogramPacking.forward))
     monkeypatch.setattr(HistogramPacking, "backward", counts["decoded"].counting(HistogramPacking.backward))
@@ -77,7 +78,7 @@ def few(counts, slabs, *names):
 @pytest.mark.parametrize("model", ["fast", "paper"])
 def test_encoder_and_decoder_have_few_slabs_in_memory(living, model):
     voxels = scan((400, 6, 7))
-    header, slabs = encode_slabs(Held(voxels), EncodeOptions(model, threads=THREADS))
+    header, slabs = encode_slabs(ArraySource(voxels), EncodeOptions(model, threads=THREADS))
     payloads = []
     for coded, decoded in slabs:
         assert np.array_equal(decoded, voxels[20 * len(payloads) :][:20])
@@ -144,6 +145,19 @@ def test_archives_have_few_slabs_in_memory(living, tmp_path, frames):
     assert contents(tmp_path / "out") == contents(tmp_path / "in")
 
 
+def test_copies_of_a_long_image_have_few_slabs_in_memory(living, tmp_path):
+    """They are decoded for each header again."""
+    for number in range(3):
+        image(tmp_path / "in" / f"{number}", noise((200, 6, 6)), series=f"1.{number}")
+    (tmp_path / "in" / "copy").write_bytes((tmp_path / "in" / "0").read_bytes())
+    compress([tmp_path / "in"], tmp_path / "x.vcz", threads=THREADS)
+    few(living, 10, "read", "levels", "decoded")
+    living["decoded"].all = 0
+    restore(tmp_path / "x.vcz", tmp_path / "out", options=DecodeOptions(threads=THREADS))
+    few(living, 40, "decoded")
+    assert contents(tmp_path / "out") == contents(tmp_path / "in")
+
+
 def test_payloads_are_asked_for_in_turn(low_slabs):
     header, payloads = encode(scan((400, 6, 7)), EncodeOptions("fast"))
     asked = []
@@ -161,7 +175,7 @@ def test_payloads_are_asked_for_in_turn(low_slabs):
 def test_slabs_are_not_coded_far_ahead(low_slabs):
     done = []
     options = EncodeOptions("fast", verify=False, threads=1)
-    _, slabs = encode_slabs(Held(scan((400, 6, 7))), options, progress=done.append)
+    _, slabs = encode_slabs(ArraySource(scan((400, 6, 7))), options, progress=done.append)
     assert not done
     next(slabs)
     slabs.close()
@@ -171,28 +185,28 @@ def test_slabs_are_not_coded_far_ahead(low_slabs):
 @pytest.mark.parametrize(("check", "times"), [(False, 1), (True, 2)])
 def test_progress_adds_up(low_slabs, check, times):
     voxels, done = scan((60, 12, 12)), []
-    _, slabs = encode_slabs(Held(voxels), EncodeOptions("fast", verify=check), progress=done.append)
+    _, slabs = encode_slabs(ArraySource(voxels), EncodeOptions("fast", verify=check), progress=done.append)
     assert all((decoded is not None) == check for _, decoded in slabs)
     assert sum(done) == times * voxels.size
 
 
-@pytest.mark.parametrize(("effort", "where"), [(6, place.by_device), (5, place.on("cpu", "torch"))])
+@pytest.mark.parametrize(("effort", "where"), [(6, engines.by_device), (5, engines.on("cpu", "torch"))])
 def test_other_ways_to_code_are_verified_as_well(low_slabs, effort, where):
     """After a fit, when it is known which payloads are kept; on a device, group by group."""
     pytest.importorskip("torch")
     voxels, done = scan((40, 12, 14)), []
     options = EncodeOptions("fast", effort)
-    header, slabs = encode_slabs(Held(voxels), options, progress=done.append, place=where)
+    header, slabs = encode_slabs(ArraySource(voxels), options, progress=done.append, engine=where)
     payloads, decoded = zip(*slabs, strict=True)
     assert np.array_equal(np.concatenate(decoded), voxels)
     assert sum(done) == progress_of(voxels.size, effort) + voxels.size
-    assert (header, [*payloads]) == encode(voxels, options, place=where)
+    assert (header, [*payloads]) == encode(voxels, options, engine=where)
 
 
 # ----------------------------------------------------------------------------------------------------- verification
 
 
-@pytest.mark.parametrize("tag", [VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST])
+@pytest.mark.parametrize("tag", [VOLUME_HEADER, SLAB, KEPT, BLOB, LISTING])
 def test_what_is_on_disk_is_verified_in_the_end(tmp_path, monkeypatch, tag):
     """Bytes that change on their way to the disk, whose checksum is right: all that was decoded were others."""
     series(tmp_path / "in", 3)
@@ -226,14 +240,16 @@ def test_a_section_that_was_not_written_is_missed(tmp_path, monkeypatch):
 
 def test_bytes_around_pixels_that_are_lost_are_missed(tmp_path, monkeypatch):
     add = KeptWriter.add
-    monkeypatch.setattr(KeptWriter, "add", lambda self, form, before, after: add(self, form, before[:-1] + b"x", after))
-    with pytest.raises(VerificationError, match="around the pixels"):
+    monkeypatch.setattr(
+        KeptWriter, "add", lambda self, form, kept: add(self, form, kept._replace(before=kept.before[:-1] + b"x"))
+    )
+    with pytest.raises(VerificationError, match=r"what was kept of IM000[12]\.dcm is not what was read"):
         compress([series(tmp_path / "in", 2)], tmp_path / "x.vcz")
 
 
 def test_files_that_are_kept_whole_are_compared(tmp_path, monkeypatch):
-    genuine = pack.pack_blob
-    monkeypatch.setattr(pack, "pack_blob", lambda raw: genuine(raw[::-1]))
+    genuine = whole.pack_blob
+    monkeypatch.setattr(whole, "pack_blob", lambda raw: genuine(raw[::-1]))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "note").write_text("note")
     with pytest.raises(VerificationError, match="note is damaged: its SHA-256 does not fit"):
@@ -241,23 +257,27 @@ def test_files_that_are_kept_whole_are_compared(tmp_path, monkeypatch):
 
 
 def test_a_manifest_that_says_something_else_is_noticed(tmp_path, monkeypatch):
-    write = pack.write_manifest
-    monkeypatch.setattr(pack, "write_manifest", lambda writer, manifest: write(
-        writer, pack.Manifest("other", *[getattr(manifest, name) for name in ("volumes", "tables", "whole", "folders")])
-    ))  # fmt: skip
-    with pytest.raises(VerificationError, match="manifest says something else"):
+    genuine = ledger.encode
+    monkeypatch.setattr(ledger, "encode", lambda root, entries: genuine(
+        root, [replace(entry, mtime=0) for entry in entries]))  # fmt: skip
+    with pytest.raises(VerificationError, match="lists of files say something else"):
         compress([series(tmp_path / "in", 2)], tmp_path / "x.vcz")
 
 
-@pytest.mark.parametrize("lie", [{"frames": 2}, {"before": 5}, {"sha256": bytes(32)}, {"big_endian": True}])
+@pytest.mark.parametrize(
+    "lie", [{"frames": 2}, {"first": 1}, {"before": 5}, {"sha256": bytes(32)}, {"size": 1}, {"body": 1}, {"side": 1}]
+)
 def test_images_that_would_not_be_restored_are_noticed(tmp_path, monkeypatch, lie):
     """Whatever the manifest is going to say wrongly of them."""
-    from dataclasses import replace
+    genuine = ImageWriter._entry
 
-    files = Stack.files
-    monkeypatch.setattr(
-        Stack, "files", lambda stack: ((replace(entry, **lie), around) for entry, around in files(stack))
-    )
+    def lying(self, coded, volume):
+        entry = genuine(self, coded, volume)
+        if lie.keys() <= {"sha256", "size"}:
+            return replace(entry, **lie)
+        return replace(entry, place=replace(entry.place, **lie))
+
+    monkeypatch.setattr(ImageWriter, "_entry", lying)
     with pytest.raises(VerificationError, match="nothing was written"):
         compress([series(tmp_path / "in", 2)], tmp_path / "x.vcz")
 
@@ -270,11 +290,11 @@ def test_pixels_that_change_between_two_readings(tmp_path, monkeypatch, check, f
     path = image(folder / "x", noise((frames, 8, 8)))
     slices = Stack.slices
 
-    def change_then_read(stack, first, end):
+    def change_then_read(stack, number, first, end):
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
         path.write_bytes(data)
-        return slices(stack, first, end)
+        return slices(stack, number, first, end)
 
     monkeypatch.setattr(Stack, "slices", change_then_read)
     with pytest.raises(UnsupportedError, match="x changed while it was being read"):
@@ -359,7 +379,7 @@ def test_a_slab_takes_few_bytes_a_voxel(peaks):
     voxels = (np.arange(160)[:, None] + random.integers(0, 40, (24, 160, 512))).astype("<u2")
     voxels[:, :, ::3] = 100  # a spike, so that there are contexts
     for part in (voxels[:, :9, :9], voxels):  # once what is compiled, or read, at first
-        _, slabs = encode_slabs(Held(part), EncodeOptions("fast", threads=1))
+        _, slabs = encode_slabs(ArraySource(part), EncodeOptions("fast", threads=1))
         for _, decoded in slabs:
             del decoded
         if not tracemalloc.is_tracing():
@@ -374,10 +394,10 @@ def test_a_slab_takes_few_bytes_a_voxel(peaks):
 def test_torch_is_not_imported_to_hear_that_there_is_no_gpu(monkeypatch):
     code = """
 import ctypes, os, sys
-from volcomp.codec import place
+from volcomp.codec import engines
 from volcomp.gpu import device
 assert not device.may_be_there() or os.path.exists("/dev/kfd") or ctypes.CDLL("libcuda.so.1")
-assert place._takes_gpu("auto", 1 << 40) or device.may_be_there() or "torch" not in sys.modules
+assert engines._takes_gpu("auto", 1 << 40) or device.may_be_there() or "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     monkeypatch.setitem(sys.modules, "torch", None)

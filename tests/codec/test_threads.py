@@ -15,11 +15,9 @@ from experiments import trial
 from tests.helpers import compress, damage, noise, series
 from volcomp import DamagedError, VerificationError, VolcompError
 from volcomp.archive.restore import restore, verify
-from volcomp.codec.decode import Opener
-from volcomp.codec.encode import encode, encode_slabs
+from volcomp.codec.decode import Opener, decode_volume
+from volcomp.codec.encode import ArraySource, encode, encode_slabs
 from volcomp.codec.engines import Workers
-from volcomp.codec.source import Held
-from volcomp.codec.volumes import decode_volume
 from volcomp.container.sections import SLAB, Reader, SectionId
 from volcomp.container.volume import read_volume
 from volcomp.options import DecodeOptions, EncodeOptions
@@ -190,7 +188,7 @@ def test_an_archive_whose_payloads_do_not_decode(workers, odd, tmp_path):
     none_is_left(workers, error)
 
 
-class Failing(Held):
+class Failing(ArraySource):
     """A source of which the third slab cannot be read."""
 
     def slices(self, first, end):

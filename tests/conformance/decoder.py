@@ -1,6 +1,6 @@
 """A second decoder for the `.vcz` of an array, written from docs/format.md alone: one voxel at a time, as it reads.
 
-It takes nothing from the package but the arrays of the models, and knows no archives (KEEP, BLOB, MANI). That it
+It takes nothing from the package but the arrays of the models. `decoder_archive.py` is the part for archives. That it
 decodes what the package writes shows that the document is enough; where the two differ, one of the three is wrong.
 """
 
@@ -23,7 +23,7 @@ NAMES = {
     16: "paper-1",
 }  # fmt: skip
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
-TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI"]
+TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"]
 Offset = tuple[int, int, int]
 
 
@@ -66,7 +66,7 @@ STEPS, Q = [1, 2, 4, 6, 8, 12, 16, 24, 32], [1093, 1299, 1545, 1838]
 
 def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
     """Container: the payloads of a file by tag and numbers."""
-    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8:12] in (b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0"), "not such a file")
+    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8] in (1, 2, 3, 4) and data[9:12] == bytes(3), "not such a file")
     check(data[-4:] == b"\nvcz", "no end")
     start = len(data) - 12 - int.from_bytes(data[-12:-8], "little")
     check(zlib.crc32(data[:12] + data[start:-8]) == int.from_bytes(data[-8:-4], "little"), "CRC of the index")
@@ -87,10 +87,10 @@ def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
     return found
 
 
-def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
-    """Volumes: the array of a file; `seen` counts which of the format's means it needed."""
+def decode(data: bytes, seen: Counter | None = None, place: int = 0) -> np.ndarray:
+    """Volumes: the array of a file, or a volume of an archive; `seen` counts which of the format's means it needed."""
     found = sections(data)
-    section = Reader(found[b"VHDR", 0, 0])
+    section = Reader(found[b"VHDR", place, 0])
     flags, sha = section.number(1), section.take(32)
     check(flags < 2, "flags of a later version")
     header = Reader(section.data[33:])
@@ -109,7 +109,7 @@ def decode(data: bytes, seen: Counter | None = None) -> np.ndarray:
     volume = np.empty((depth, height, width), dtype)
     for k in range(slabs):
         part = volume[k * depth // slabs : (k + 1) * depth // slabs]
-        payload = Reader(found[b"SLAB", 0, k])
+        payload = Reader(found[b"SLAB", place, k])
         wanted = payload.take(8)
         counter = Counter() if seen is None else seen
         if number == 16:

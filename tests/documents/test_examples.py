@@ -47,7 +47,7 @@ def test_an_example_hides_no_module_of_the_standard_library(name: str) -> None:
     assert name not in sys.stdlib_module_names  # the folder of a script comes first where Python looks for modules
 
 
-@pytest.mark.parametrize("module", ["volcomp.arrays", "volcomp.container.inspection"])
+@pytest.mark.parametrize("module", ["volcomp.arrays", "volcomp.files", "volcomp.container.inspection"])
 def test_the_examples_in_docstrings_run(module: str) -> None:
     done = doctest.testmod(import_module(module))
     assert done.attempted > 0

@@ -105,7 +105,8 @@ def test_the_largest_sums_are_exact() -> None:
 @pytest.mark.parametrize("flat", [SUPPORT.flat((999, 21))[1], np.array([-1, -2, -2, -9, -16, -17, -40, -33])])
 def test_runs_hold_every_neighbour_once(flat: np.ndarray) -> None:
     """Also neighbours that lie at the same place, and rows so short that one run reaches into the next."""
-    begins, rows = normal_equations._runs(flat.tobytes())
+    found_runs = normal_equations._runs(flat.tobytes())
+    begins, rows = found_runs[:, 0], found_runs[:, 1:]
     found = {
         int(row) // (2 * BLOCK): int(begin) // 2 + lane
         for begin, lanes in zip(begins, rows, strict=True)
@@ -128,10 +129,10 @@ def test_activities_are_those_of_the_decoder(depth: int) -> None:
     weights[0, 1, 0], weights[0, 2, 0] = 4096, -4096  # of the left neighbour's difference
     for v in range(0, places.size, 97):
         bounds = np.array([[found[v], found[v] + 1]])
-        fitted = linear.Weights(SUPPORT, 1, bounds, weights, np.zeros((1, 3), np.uint8))
+        fitted = linear.LinearWeights(SUPPORT, 1, bounds, weights, np.zeros((1, 3), np.uint8))
         prediction, zeros = np.empty(1, np.int32), np.zeros(1, np.uint8)
         ready = linear.ready(fitted, strides, 4095)
-        linear.predict(known, places[v : v + 1], zeros + depth, zeros, ready, 4095, prediction)
+        linear.predict(known, places[v : v + 1], zeros + depth, zeros, ready, prediction)
         assert prediction[0] == 16 * int(known[places[v] - 1])
 
 
@@ -172,10 +173,10 @@ def test_a_device_whose_sums_differ_is_refused(
 ) -> None:
     from volcomp import models
     from volcomp.gpu.row import device, plain
-    from volcomp.gpu.row.network import Network
+    from volcomp.gpu.row.network import DeviceLstm
 
     genuine: Callable[..., np.ndarray] = getattr(gpu_equations.OnDevice, wrong)  # type: ignore[attr-defined]
-    made = Network(ROW.load(models.chosen("fast")), "cpu", plain.Steps)
+    made = DeviceLstm(ROW.load(models.chosen("fast")), "cpu", plain.PlainSteps)
     device.check(made)
     monkeypatch.setattr(gpu_equations.OnDevice, wrong, lambda *a: 1.5 * genuine(*a) + 90)  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="reference's numbers"):

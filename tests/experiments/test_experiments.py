@@ -36,7 +36,7 @@ from experiments.rivals import CODECS  # noqa: E402
 from neighbourhoods import is_causal  # noqa: E402
 from volcomp import models  # noqa: E402
 from volcomp.codec.encode import encode  # noqa: E402
-from volcomp.container.header import DIGEST  # noqa: E402
+from volcomp.container.volume import DIGEST  # noqa: E402
 from volcomp.options import EncodeOptions  # noqa: E402
 from volcomp.pipelines.paper import reference  # noqa: E402
 from volcomp.pipelines.paper import slab as paper_slab  # noqa: E402
@@ -136,13 +136,13 @@ def test_folds_of_the_corpus_are_disjoint_by_patient() -> None:
 def test_training_goes_on_as_if_it_had_not_been_interrupted(tmp_path: Path) -> None:
     neighbourhood = paper.neighbourhood_of("cube:3/2d")
     sources = [paper.source_of(data._made("made_ct_0"), neighbourhood)]
-    whole = paper.Trainee(1, 6)
+    whole = paper.PaperTrainee(1, 6)
     whole.train(sources, neighbourhood, 3)
     whole.train(sources, neighbourhood, 6)
-    first = paper.Trainee(1, 6)
+    first = paper.PaperTrainee(1, 6)
     first.train(sources, neighbourhood, 3)
     first.save(tmp_path / "c.pt")
-    other = paper.Trainee(2, 6)
+    other = paper.PaperTrainee(2, 6)
     other.load(tmp_path / "c.pt")
     other.train(sources, neighbourhood, 6)
     digests = [t.predictor.integers("made", neighbourhood).digest() for t in (whole, other)]
@@ -160,14 +160,14 @@ def test_the_loss_is_the_published_one() -> None:
 def test_a_predictor_learns() -> None:
     neighbourhood = paper.neighbourhood_of("cube:3/2d")
     sources = [paper.source_of(data._made("made_ct_1"), neighbourhood)]
-    trainee = paper.Trainee(1, 60)
+    trainee = paper.PaperTrainee(1, 60)
     begin = trainee.train(sources, neighbourhood, 10)
     assert trainee.train(sources, neighbourhood, 60) < begin
 
 
 def test_no_state_is_no_state() -> None:
     """`base` without recurrence: whatever came before, and whatever neighbours say, the integers say the same."""
-    trainee = row_model.Trainee("base", 1)
+    trainee = row_model.RowTrainee("base", 1)
     with torch.no_grad():
         trainee.head.normal_()
     work.isolate(trainee)
@@ -249,12 +249,12 @@ def test_every_trial_is_of_its_own_model() -> None:
     volume = data._made("made_ct_2")
     sizes = []
     for seed in (1, 2):
-        weights = paper.Predictor(seed).integers("made", neighbourhood)
+        weights = paper.FloatPredictor(seed).integers("made", neighbourhood)
         model = trial.trial(weights)
         sizes.append(trial.measured(volume, model, 1).size)
         _, (payload,) = encode(volume, EncodeOptions(model, threads=1))
         ranks, limit = ablation.ranks_of(volume)
-        assert payload[DIGEST:] == paper_slab.encode(ranks, limit, reference.Network(weights))
+        assert payload[DIGEST:] == paper_slab.encode(ranks, limit, reference.ReferencePaperLstm(weights))
     assert sizes[0] != sizes[1]
     of_rows = [ROW.load(models.RELEASED[number]) for number in (3, 5)]
     sizes = []

@@ -26,14 +26,14 @@ from tests.stages.test_lstm import some_weights  # noqa: E402
 from volcomp import models  # noqa: E402
 from volcomp.codec import encode as encoding  # noqa: E402
 from volcomp.codec.encode import encode  # noqa: E402
-from volcomp.codec.place import by_reference, on  # noqa: E402
+from volcomp.codec.engines import by_reference, on  # noqa: E402
 from volcomp.gpu import double_buffer  # noqa: E402
 from volcomp.gpu.paper import device as paper_device  # noqa: E402
 from volcomp.gpu.paper import kernels as paper_kernels  # noqa: E402
 from volcomp.gpu.paper import launch as paper_launch  # noqa: E402
 from volcomp.gpu.paper import network as paper  # noqa: E402
 from volcomp.gpu.row import device, kernels, launch, wavefront  # noqa: E402
-from volcomp.gpu.row.network import Network  # noqa: E402
+from volcomp.gpu.row.network import DeviceLstm  # noqa: E402
 from volcomp.options import EncodeOptions  # noqa: E402
 from volcomp.pipelines.paper import reference as published_reference  # noqa: E402
 from volcomp.pipelines.paper import weights as published  # noqa: E402
@@ -53,8 +53,8 @@ def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper_kernels, "BLOCK", 4)  # fronts of several programs
 
 
-def equal(slabs: list, network: Network) -> list[Predictions]:
-    backend = reference.Network(network.weights)
+def equal(slabs: list, network: DeviceLstm) -> list[Predictions]:
+    backend = reference.ReferenceLstm(network.weights)
     found = wavefront.predict_slabs(slabs, network, nothing)
     for slab, one in zip(slabs, found, strict=True):
         assert same_predictions(one, predict_slab(slab, backend, Team(), nothing))
@@ -68,21 +68,21 @@ def test_released_models(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = ROW.load(models.RELEASED[number])
     monkeypatch.setattr(kernels, "UNITS", weights.hidden // 2)  # two rounds, where there could be four
     slabs = [slab_of(scan(shape).astype(np.int32) + 2000, 2600, number) for shape in ((1, 4, 5), (2, 9, 8))]
-    equal(slabs, Network(weights, "cpu", launch.Steps))
+    equal(slabs, DeviceLstm(weights, "cpu", launch.TritonSteps))
 
 
 def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((4, 5, 9))
     monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
-    expected = encode(voxels, EncodeOptions("fast", effort=1), place=by_reference)
+    expected = encode(voxels, EncodeOptions("fast", effort=1), engine=by_reference)
     assert len(expected[1]) == 2
-    assert encode(voxels, EncodeOptions("fast", effort=1), place=TRITON) == expected
-    assert np.array_equal(decode(*expected, place=TRITON), voxels)
+    assert encode(voxels, EncodeOptions("fast", effort=1), engine=TRITON) == expected
+    assert np.array_equal(decode(*expected, engine=TRITON), voxels)
 
 
 def test_slabs_of_all_kinds_walk_together() -> None:
     """And the one whose support reaches farthest comes back: it alone reads the ends of the margins."""
-    network, slabs = Network(ROW.load(models.RELEASED[5]), "cpu", launch.Steps), slabs_of_all_kinds(5)
+    network, slabs = DeviceLstm(ROW.load(models.RELEASED[5]), "cpu", launch.TritonSteps), slabs_of_all_kinds(5)
     predictions = equal(slabs, network)
     assert comes_back(slabs[:1], predictions[:1], network)
 
@@ -92,13 +92,16 @@ def test_escapes_and_levels_beyond_int16() -> None:
     levels = np.where(
         random.random(shape) < 0.5, 65535 * random.integers(0, 2, shape), random.integers(0, 65536, shape)
     )
-    equal([slab_of(levels.astype(np.int32), 65535, 3)], Network(ROW.load(models.RELEASED[3]), "cpu", launch.Steps))
+    equal(
+        [slab_of(levels.astype(np.int32), 65535, 3)],
+        DeviceLstm(ROW.load(models.RELEASED[3]), "cpu", launch.TritonSteps),
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (2, 6, 1), (1, 3, 2)])
 def test_odd_shapes(shape: tuple[int, int, int]) -> None:
     levels = np.random.default_rng(3).integers(0, 500, shape).astype(np.int32)
-    equal([slab_of(levels, 500, 5)], Network(ROW.load(models.RELEASED[5]), "cpu", launch.Steps))
+    equal([slab_of(levels, 500, 5)], DeviceLstm(ROW.load(models.RELEASED[5]), "cpu", launch.TritonSteps))
 
 
 def test_other_widths_than_those_of_released_models() -> None:
@@ -107,12 +110,12 @@ def test_other_widths_than_those_of_released_models() -> None:
     weights = replace(weights, metric=weights.metric >> 6)
     levels = (np.random.default_rng(4).normal(300, 90, (1, 6, 12)).clip(0, 999)).astype(np.int32)
     slab = slab_of(levels, 999, 4)
-    equal([slab], Network(weights, "cpu", launch.Steps))
+    equal([slab], DeviceLstm(weights, "cpu", launch.TritonSteps))
 
 
 def test_widths_that_the_kernels_do_not_serve() -> None:
     """A tile of units would reach beyond them; plain torch does."""
-    network = Network(some_weights(48, 4), "cpu", launch.Steps)
+    network = DeviceLstm(some_weights(48, 4), "cpu", launch.TritonSteps)
     slab = slab_of(np.zeros((1, 3, 3), np.int32), 9, 4)
     with pytest.raises(ValueError, match="multiple of 32 hidden units, not 48"):
         wavefront.predict_slabs([slab], network, nothing)
@@ -121,8 +124,8 @@ def test_widths_that_the_kernels_do_not_serve() -> None:
 # ------------------------------------------------------------------------------------------------------------- `paper`
 
 
-def by_kernel(weights: published.Weights) -> paper.Network:
-    return paper.Network(weights, "cpu", paper_launch.Predictor)
+def by_kernel(weights: published.PaperWeights) -> paper.DevicePaperLstm:
+    return paper.DevicePaperLstm(weights, "cpu", paper_launch.TritonPredictor)
 
 
 @pytest.mark.parametrize(("size", "limit"), [(0.1, 65535), (3.0, 4095), (0.5, 0)])
@@ -142,10 +145,10 @@ def test_paper_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The released model; escapes."""
     monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
     voxels = slabs_of([(4, 1, 3)], 65535)[0].ranks.astype("<u2")
-    expected = encode(voxels, EncodeOptions("paper"), place=by_reference)
+    expected = encode(voxels, EncodeOptions("paper"), engine=by_reference)
     assert len(expected[1]) == 2
-    assert encode(voxels, EncodeOptions("paper"), place=TRITON) == expected
-    assert np.array_equal(decode(*expected, place=TRITON), voxels)
+    assert encode(voxels, EncodeOptions("paper"), engine=TRITON) == expected
+    assert np.array_equal(decode(*expected, engine=TRITON), voxels)
 
 
 @triton.jit
@@ -160,4 +163,4 @@ def test_paper_looks_up_every_entry() -> None:
     z = torch.arange(-(1 << 14), 1 << 14, dtype=torch.int32)
     found = torch.zeros_like(z)
     looked_up[(1,)](z, network.table, found, N=len(z))
-    assert np.array_equal(found.numpy(), published_reference.Network(made())._sigmoid(z.numpy()))
+    assert np.array_equal(found.numpy(), published_reference.ReferencePaperLstm(made())._sigmoid(z.numpy()))

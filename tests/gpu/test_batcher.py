@@ -13,7 +13,7 @@ import pytest
 
 from tests.codec.test_codec import decode, scan
 from volcomp.codec.encode import encode
-from volcomp.codec.place import Place, by_device, on
+from volcomp.codec.engines import EngineChoice, by_device, on
 from volcomp.options import EncodeOptions
 from volcomp.pipelines.protocol import Stopped
 
@@ -149,7 +149,7 @@ def test_no_call_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_together(
-    monkeypatch: pytest.MonkeyPatch, model: str, times: int, *, where: str = "auto", place: Place = by_device
+    monkeypatch: pytest.MonkeyPatch, model: str, times: int, *, where: str = "auto", engine: EngineChoice = by_device
 ) -> None:
     """Volumes of several shapes, depths, ranges and types, in both directions at once, on that device."""
     random = np.random.default_rng(0)
@@ -181,11 +181,11 @@ def check_together(
 
         k = n // 2
         if n % 2:
-            back = decode(*expected[k], place=place, progress=report, device=where)
+            back = decode(*expected[k], engine=engine, progress=report, device=where)
             assert back.dtype == volumes[k].dtype and np.array_equal(back, volumes[k])
         else:
             options = EncodeOptions(model, device=where)
-            assert encode(volumes[k], options, place=place, progress=report) == expected[k]
+            assert encode(volumes[k], options, engine=engine, progress=report) == expected[k]
 
     work(0), work(1)  # compiles and checks
     reported[:2] = 0, 0
@@ -199,4 +199,4 @@ def check_together(
 @pytest.mark.parametrize("model", ["fast", "base"])
 def test_volumes_that_share_runs_have_the_same_bytes_as_alone(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     monkeypatch.setattr(device, "check", lambda made: None)
-    check_together(monkeypatch, model, 4, place=on("cpu", "torch"))
+    check_together(monkeypatch, model, 4, engine=on("cpu", "torch"))

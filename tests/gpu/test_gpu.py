@@ -16,12 +16,11 @@ from volcomp import models
 from volcomp.codec import encode as encoding
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode
-from volcomp.codec.place import on
+from volcomp.codec.engines import on
 from volcomp.constants import RADIUS
-from volcomp.container.header import read_header
 from volcomp.container.inspection import opened
 from volcomp.container.sections import SLAB, SectionId
-from volcomp.container.volume import read_volume
+from volcomp.container.volume import read_header, read_volume
 from volcomp.encoder import linear_fit
 from volcomp.options import EncodeOptions
 from volcomp.pipelines.row import wavefront
@@ -30,7 +29,7 @@ from volcomp.pipelines.row.slab import lay_out
 from volcomp.runtime.team import Team
 from volcomp.stages import features, linear, peak, supports, weight_delta
 from volcomp.stages.lstm import cpu
-from volcomp.stages.payload import Predictions, Reader
+from volcomp.stages.payload import Predictions, SymbolReader
 
 torch = pytest.importorskip("torch")
 
@@ -44,16 +43,18 @@ TORCH = on("cpu", "torch")  # what a GPU does, on the CPU
 ROWS = [choice for choice in models.CHOICES if models.chosen(choice).pipeline == "row"]
 
 
-def on_torch(number: int) -> networks.Network:
-    return networks.Network(ROW.load(models.RELEASED[number]), "cpu", plain.Steps)
+def on_torch(number: int) -> networks.DeviceLstm:
+    return networks.DeviceLstm(ROW.load(models.RELEASED[number]), "cpu", plain.PlainSteps)
 
 
-def slab_of(levels: np.ndarray, limit: int, number: int, fitted: linear.Weights | None = None) -> wavefront.SlabInput:
+def slab_of(
+    levels: np.ndarray, limit: int, number: int, fitted: linear.LinearWeights | None = None
+) -> wavefront.RowInput:
     """As the codec begins one, at the least effort: its fronts are fewest."""
     fitted = fitted or linear_fit.fit_by_effort(levels, models.chosen("base").search.runs, 1)
     common = peak.candidate(levels, limit)
     quiet = common if ROW.load(models.RELEASED[number]).learns else None
-    return wavefront.SlabInput(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
+    return wavefront.RowInput(lay_out(levels.shape, fitted), levels, limit, fitted, common, quiet)
 
 
 def same_predictions(one: object, other: object) -> bool:
@@ -64,11 +65,13 @@ def nothing(done: int) -> None:
     """For whom progress is of no interest."""
 
 
-def comes_back(slabs: list[wavefront.SlabInput], predictions: list[Predictions], network: networks.Network) -> bool:
+def comes_back(slabs: list[wavefront.RowInput], predictions: list[Predictions], network: networks.DeviceLstm) -> bool:
     """Whether decoding, asked for what the predictions say, is told the voxels and gives the slabs."""
     replays = [device._Replay(slab, one) for slab, one in zip(slabs, predictions, strict=True)]
     both = zip(slabs, replays, strict=True)
-    streams = [wavefront.SlabStream(slab.layout, cast(Reader, replay), slab.limit, slab.stage) for slab, replay in both]
+    streams = [
+        wavefront.RowStream(slab.layout, cast(SymbolReader, replay), slab.limit, slab.stage) for slab, replay in both
+    ]
     levels = on_device.decode_slabs(streams, network, nothing)
     same = [
         isinstance(one, np.ndarray) and np.array_equal(one, slab.levels)
@@ -85,8 +88,8 @@ def comes_back(slabs: list[wavefront.SlabInput], predictions: list[Predictions],
 @given(voxels=volumes)
 def test_any_volume_has_the_same_bytes(model: str, voxels: np.ndarray) -> None:
     expected = encode(voxels, EncodeOptions(model))
-    assert encode(voxels, EncodeOptions(model), place=TORCH) == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions(model), engine=TORCH) == expected
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +102,9 @@ def test_slabs_of_all_heights_have_the_same_bytes(number: int, monkeypatch: pyte
     monkeypatch.setattr(encoding, "SLAB_HEIGHT", 5)
     expected = encode(voxels, options)
     assert len(expected[1]) == 3 and read_header(expected[0]).model.number == number
-    coded = encode(voxels, options, place=TORCH)
+    coded = encode(voxels, options, engine=TORCH)
     assert coded == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
     assert np.array_equal(decode(*coded), voxels)
 
 
@@ -117,8 +120,8 @@ def test_hard_volumes_have_the_same_bytes(kind: str, dtype: str) -> None:
         "flat": np.full(shape, 7),
     }[kind].astype(dtype)
     expected = encode(voxels, EncodeOptions("fast"))
-    assert encode(voxels, EncodeOptions("fast"), place=TORCH) == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions("fast"), engine=TORCH) == expected
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
 
 
 def _of_their_length(path: Path) -> object:
@@ -133,10 +136,10 @@ def test_golden_files_decode(path: Path) -> None:
         volume = read_volume(reader, 0)
         payloads = [reader.read(SectionId(SLAB, 0, k)) for k in range(len(volume.layout.slabs))]
     expected = decode(volume.section, payloads)
-    assert np.array_equal(decode(volume.section, payloads, place=TORCH), expected)
+    assert np.array_equal(decode(volume.section, payloads, engine=TORCH), expected)
 
 
-def slabs_of_all_kinds(number: int) -> list[wavefront.SlabInput]:
+def slabs_of_all_kinds(number: int) -> list[wavefront.RowInput]:
     """Slabs with supports, shapes, strides, limits and spikes of their own; one reaches seven slices back, with weights
     whose sums need 64 bits."""
     random = np.random.default_rng(5)
@@ -155,14 +158,14 @@ def slabs_of_all_kinds(number: int) -> list[wavefront.SlabInput]:
     for g in range(groups):
         weights[g, :, support.used(g) :] = 0
     bounds = np.sort(random.integers(0, 300_000, (groups, 2)), axis=1)
-    deep = linear.Weights(support, 1, bounds, weights, np.zeros((groups, 3), np.uint8))
+    deep = linear.LinearWeights(support, 1, bounds, weights, np.zeros((groups, 3), np.uint8))
     assert linear.ready(deep, (1, 1), 60_000).weights.dtype == np.float64
     return [slab_of(slabs[0].levels, 60_000, number, deep), *slabs[1:]]
 
 
 @pytest.mark.parametrize("number", [2, 6])
 def test_slabs_of_all_kinds_walk_together(number: int) -> None:
-    slabs, backend = slabs_of_all_kinds(number), cpu.Network(ROW.load(models.RELEASED[number]))
+    slabs, backend = slabs_of_all_kinds(number), cpu.CpuLstm(ROW.load(models.RELEASED[number]))
     found = on_device.predict_slabs(slabs, on_torch(number), nothing)
     for slab, one in zip(slabs, found, strict=True):
         assert same_predictions(one, wavefront.predict_slab(slab, backend, Team(), nothing))
@@ -182,15 +185,15 @@ def test_a_fitted_model_goes_through_the_device(monkeypatch: pytest.MonkeyPatch)
     voxels = scan((3, 14, 12))
     expected = encode(voxels, EncodeOptions("fast", effort=6))
     assert read_header(expected[0]).weight_delta == changed != b""
-    assert encode(voxels, EncodeOptions("fast", effort=6), place=TORCH) == expected
-    assert np.array_equal(decode(*expected, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions("fast", effort=6), engine=TORCH) == expected
+    assert np.array_equal(decode(*expected, engine=TORCH), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((7, 20, 26))
     coded = encode(voxels, EncodeOptions("fast"))
 
-    class Poisoned(group.Group):
+    class Poisoned(group.RowGroup):
         def __init__(self, network, parts, levels):  # type: ignore[no-untyped-def]
             super().__init__(network, parts, levels)
             if levels is None:
@@ -201,8 +204,8 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
                 for array in (self.known, self.error):
                     array[margins] = torch.randint(-(1 << 14), 1 << 14, (int(margins.sum()),), dtype=array.dtype)
 
-    monkeypatch.setattr(on_device, "Group", Poisoned)
-    assert np.array_equal(decode(*coded, place=TORCH), voxels)
+    monkeypatch.setattr(on_device, "RowGroup", Poisoned)
+    assert np.array_equal(decode(*coded, engine=TORCH), voxels)
 
 
 def known_margins(shape: tuple[int, int, int]) -> np.ndarray:
@@ -222,10 +225,10 @@ def test_the_tile_of_inputs_holds_what_the_linear_stage_begins_with() -> None:
 
 def test_progress_adds_up_and_a_caller_may_go_away() -> None:
     voxels, done = scan((40, 12, 12)), []
-    header, payloads = encode(voxels, EncodeOptions("fast"), progress=done.append, place=TORCH)
+    header, payloads = encode(voxels, EncodeOptions("fast"), progress=done.append, engine=TORCH)
     assert sum(done) == voxels.size
     done.clear()
-    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, place=TORCH)
+    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, engine=TORCH)
     next(results)
     assert sum(done) == voxels.size
     results.close()
@@ -242,7 +245,7 @@ def test_an_interrupt_ends_both_halves() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, place=TORCH))
+        list(decode_slabs(header, dict(enumerate(payloads)), progress=interrupted, engine=TORCH))
     assert sum(calls) < voxels.size  # the other half may have been through before it could notice
 
 

@@ -11,16 +11,16 @@ from tests.gpu.test_gpu import TORCH, nothing
 from tests.pipelines.test_paper import LEFT_FREE, made, scan
 from volcomp import models
 from volcomp.codec import encode as encoding
-from volcomp.codec import place as places
+from volcomp.codec import engines
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode
-from volcomp.codec.ready import ready
 from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.options import EncodeOptions
 from volcomp.pipelines.paper import reference, sequence
 from volcomp.pipelines.paper.pipeline import PAPER
-from volcomp.pipelines.paper.slab import SlabInput, SlabStream, predict_slab, schedule_of, write
-from volcomp.pipelines.paper.weights import Weights
+from volcomp.pipelines.paper.slab import PaperInput, PaperStream, predict_slab, schedule_of, write
+from volcomp.pipelines.paper.weights import PaperWeights
+from volcomp.pipelines.registry import ready
 from volcomp.runtime.team import Team
 
 torch = pytest.importorskip("torch")
@@ -32,26 +32,26 @@ DEEP = pyramid((5, 3, 3, 1))  # reaches farther than a slab of three slices is t
 FAR = ((-3, 2, 1), (-1, -4, 3), (0, -1, 4), (0, 0, -5))  # with holes, and wider than some volumes
 
 
-def on_torch(weights: Weights) -> network.Network:
-    return network.Network(weights, "cpu", plain.Predictor)
+def on_torch(weights: PaperWeights) -> network.DevicePaperLstm:
+    return network.DevicePaperLstm(weights, "cpu", plain.PlainPredictor)
 
 
-def slabs_of(shapes: list[tuple[int, int, int]], limit: int) -> list[SlabInput]:
+def slabs_of(shapes: list[tuple[int, int, int]], limit: int) -> list[PaperInput]:
     """Noise of all sizes, a part of it at the ends of the range."""
-    return [SlabInput(device._ranks(shape, limit), limit) for shape in shapes]
+    return [PaperInput(device._ranks(shape, limit), limit) for shape in shapes]
 
 
-def expected(given: SlabInput, weights: Weights) -> np.ndarray:
-    return predict_slab(given, reference.Network(weights), Team(), nothing)
+def expected(given: PaperInput, weights: PaperWeights) -> np.ndarray:
+    return predict_slab(given, reference.ReferencePaperLstm(weights), Team(), nothing)
 
 
-def check_walks(weights: Weights, slabs: list[SlabInput], on_device: network.Network) -> None:
+def check_walks(weights: PaperWeights, slabs: list[PaperInput], on_device: network.DevicePaperLstm) -> None:
     """There and back as the reference says; slabs that walk together ask for everything, and rightly."""
     right = [expected(given, weights) for given in slabs]
     for found, one in zip(wavefront.predict_slabs(slabs, on_device, nothing), right, strict=True):
         assert found.dtype == np.int32 and np.array_equal(found, one)
     replays = [device.Replay(given, one, weights) for given, one in zip(slabs, right, strict=True)]
-    opened = [SlabStream(given.shape, replay, given.limit) for given, replay in zip(slabs, replays, strict=True)]  # type: ignore[arg-type]
+    opened = [PaperStream(given.shape, replay, given.limit) for given, replay in zip(slabs, replays, strict=True)]  # type: ignore[arg-type]
     back = wavefront.decode_slabs(opened, on_device, nothing)
     assert all(replay.is_complete for replay in replays)
     for levels, given in zip(back, slabs, strict=True):
@@ -80,8 +80,8 @@ def test_any_neighbourhood_and_any_shape(neighbourhood: Neighbourhood, shape: tu
 def test_every_entry_of_the_table() -> None:
     """And beyond both of its ends."""
     z = torch.arange(-9000, 9000, dtype=torch.int32)
-    found = plain.Predictor(on_torch(made()))._sigmoid(z)
-    assert np.array_equal(found.numpy(), reference.Network(made())._sigmoid(z.numpy()))
+    found = plain.PlainPredictor(on_torch(made()))._sigmoid(z)
+    assert np.array_equal(found.numpy(), reference.ReferencePaperLstm(made())._sigmoid(z.numpy()))
 
 
 @pytest.mark.parametrize("limit", [900, 65535])
@@ -93,27 +93,27 @@ def test_volumes_have_the_same_bytes(limit: int, monkeypatch: pytest.MonkeyPatch
     voxels = (scan((8, 7, 9), 900) if limit == 900 else device._ranks((8, 7, 9), limit)).astype("<u2")
     coded = encode(voxels, EncodeOptions("paper", device="cpu"))
     assert len(coded[1]) == 3
-    assert encode(voxels, EncodeOptions("paper"), place=TORCH) == coded
-    assert np.array_equal(decode(*coded, place=TORCH), voxels)
+    assert encode(voxels, EncodeOptions("paper"), engine=TORCH) == coded
+    assert np.array_equal(decode(*coded, engine=TORCH), voxels)
 
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((4, 7, 9)).astype("<u2")
     coded = encode(voxels, EncodeOptions("paper"))
 
-    class Poisoned(network.Group):
+    class Poisoned(network.PaperGroup):
         def __init__(self, *arguments):  # type: ignore[no-untyped-def]
             super().__init__(*arguments)
             self.known[self.places] = torch.randint(-(1 << 14), 1 << 14, (len(self.places),), dtype=torch.int32)
 
-    monkeypatch.setattr(wavefront, "Group", Poisoned)
-    assert np.array_equal(decode(*coded, place=TORCH), voxels)
+    monkeypatch.setattr(wavefront, "PaperGroup", Poisoned)
+    assert np.array_equal(decode(*coded, engine=TORCH), voxels)
 
 
 def test_borders_read_the_least() -> None:
     """As on the CPU, whatever stands in other slabs of the group."""
     weights, (given,) = made(DEEP), slabs_of([(3, 5, 6)], 900)
-    group = network.Group(on_torch(weights), [SlabStream(given.shape, None, 900)] * 2)  # type: ignore[arg-type]
+    group = network.PaperGroup(on_torch(weights), [PaperStream(given.shape, None, 900)] * 2)  # type: ignore[arg-type]
     group.known[group.places] = 1
     own = sequence.padded(np.ones(given.shape), weights.offsets, 1)
     assert np.array_equal(group.known.numpy().reshape(group._padded), np.concatenate([own, own]))
@@ -123,10 +123,10 @@ def test_progress_adds_up_and_a_caller_may_go_away(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(encoding, "SLAB_HEIGHT", 2)
     monkeypatch.setattr(wavefront, "PART", 50)
     voxels, done = scan((6, 6, 7)).astype("<u2"), []
-    header, payloads = encode(voxels, EncodeOptions("paper"), progress=done.append, place=TORCH)
+    header, payloads = encode(voxels, EncodeOptions("paper"), progress=done.append, engine=TORCH)
     assert sum(done) == voxels.size and len(done) > 2
     done.clear()
-    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, place=TORCH)
+    results = decode_slabs(header, dict(enumerate(payloads)), progress=done.append, engine=TORCH)
     next(results)
     assert sum(done) == voxels.size
     results.close()
@@ -142,7 +142,7 @@ def test_a_damaged_slab_leaves_the_others_whole(monkeypatch: pytest.MonkeyPatch)
     assert len(payloads) == 4
     first, second, third, _ = payloads
     damaged = {0: first[:12], 1: second[:-9] + bytes(9), 2: third, 3: third}
-    results = dict(decode_slabs(header, damaged, place=TORCH))
+    results = dict(decode_slabs(header, damaged, engine=TORCH))
     expected = dict(decode_slabs(header, damaged))
     assert np.array_equal(results[2], voxels[4:6])
     for k in (0, 1, 3):
@@ -155,22 +155,22 @@ def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyP
     coded = encode(voxels, EncodeOptions("paper"))
     rooms = [1]
 
-    class OutOfMemory(network.Group):
-        def __init__(self, on_device: network.Network, slabs: list[SlabStream]) -> None:
+    class OutOfMemory(network.PaperGroup):
+        def __init__(self, on_device: network.DevicePaperLstm, slabs: list[PaperStream]) -> None:
             if len(slabs) > rooms[0]:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             super().__init__(on_device, slabs)
 
     monkeypatch.setattr(device, "check", nothing)
-    places._on_device.cache_clear()
-    monkeypatch.setattr(wavefront, "Group", OutOfMemory)
-    assert np.array_equal(decode(*coded, place=TORCH), voxels)
+    engines._on_device.cache_clear()
+    monkeypatch.setattr(wavefront, "PaperGroup", OutOfMemory)
+    assert np.array_equal(decode(*coded, engine=TORCH), voxels)
     rooms[0] = 0
     with pytest.raises(UnsupportedError, match=r"MB free that a slab of \(2, 4, 5\) needs; use --device cpu"):
-        decode(*coded, place=TORCH)
+        decode(*coded, engine=TORCH)
 
 
-class OffByOne(plain.Predictor):
+class OffByOne(plain.PlainPredictor):
     """Wrong from its seventieth voxel on."""
 
     def predict(self, known, steps, places, begin, limit, out):  # type: ignore[no-untyped-def]
@@ -183,9 +183,9 @@ def test_a_device_that_gives_other_numbers_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(device, "ways", lambda where: [OffByOne])
     with pytest.warns(RuntimeWarning, match="OffByOne is left aside"), pytest.raises(UnsupportedError, match="made"):
         devices.network("paper", made(), "cpu")
-    monkeypatch.setattr(device, "ways", lambda where: [OffByOne, plain.Predictor])
+    monkeypatch.setattr(device, "ways", lambda where: [OffByOne, plain.PlainPredictor])
     with pytest.warns(RuntimeWarning, match="OffByOne is left aside"):
-        assert devices.network("paper", made(), "cpu").make is plain.Predictor
+        assert devices.network("paper", made(), "cpu").make is plain.PlainPredictor
 
 
 def test_a_device_that_gives_other_numbers_on_the_way_back_is_refused() -> None:
@@ -205,7 +205,7 @@ def test_a_device_that_gives_other_numbers_on_the_way_back_is_refused() -> None:
 def test_auto_takes_a_gpu(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = scan((3, 6, 7)).astype("<u2")
     expected = encode(voxels, EncodeOptions("paper", device="cpu"))
-    monkeypatch.setattr(places, "OnThreads", None)
+    monkeypatch.setattr(engines, "OnThreads", None)
     for where in ("auto", "cuda"):
         assert encode(voxels, EncodeOptions("paper", device=where)) == expected
         assert np.array_equal(decode(*expected, device=where), voxels)
@@ -219,11 +219,11 @@ def test_auto_weighs_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(work)
         raise UnsupportedError("that will do")
 
-    monkeypatch.setattr(places, "_takes_gpu", noted)
+    monkeypatch.setattr(engines, "_takes_gpu", noted)
     for model in ("paper", "fast"):
         with pytest.raises(UnsupportedError, match="that will do"):
-            places.by_device(ready(models.chosen(model)), b"", "auto", {0: 20, 1: 10})
-    assert asked == [30 * PAPER.work, 30] and PAPER.work << 18 >= places.LARGE
+            engines.by_device(ready(models.chosen(model)), "auto", {0: 20, 1: 10}, engines.Workers(1, 1), asked.append)
+    assert asked == [30 * PAPER.work, 30] and PAPER.work << 18 >= engines.LARGE
 
 
 def test_the_benchmark_measures_any_neighbourhood(pretended: None) -> None:
@@ -246,5 +246,5 @@ def test_models_on_trial_may_take_turns() -> None:
         coded = encode(voxels, EncodeOptions(model))
         ((_, back),) = decode_slabs(coded[0], {0: coded[1][0]}, trial=model)
         assert np.array_equal(back, voxels)
-        given = SlabInput(voxels.astype(np.int32) - int(voxels.min()), int(voxels.max()) - int(voxels.min()))
+        given = PaperInput(voxels.astype(np.int32) - int(voxels.min()), int(voxels.max()) - int(voxels.min()))
         assert coded[1][0].endswith(write(given, expected(given, made(seed=seed)), schedule_of(made())))

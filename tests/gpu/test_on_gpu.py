@@ -34,7 +34,7 @@ from tests.pipelines.test_paper import LEFT_FREE, SMALL, made
 from volcomp import cli, models
 from volcomp.batch.run import run as run_batch
 from volcomp.codec import encode as encoding
-from volcomp.codec import place
+from volcomp.codec import engines
 from volcomp.codec.encode import encode
 from volcomp.container.sections import SLAB, Reader, SectionId
 from volcomp.container.volume import read_volume
@@ -85,12 +85,12 @@ def both_ways(voxels: np.ndarray, model: str | Model, **options: Any) -> None:
 @pytest.mark.parametrize("way", ways(), ids=lambda way: f"{way.__module__.rpartition('.')[2]}.{way.__name__}")
 def test_every_way_equals_the_cpu(way: Callable[..., object], number: int) -> None:
     """Also those that another is preferred to. With recorded fronts, without, and in plain torch."""
-    from volcomp.gpu.row.network import Network
+    from volcomp.gpu.row.network import DeviceLstm
     from volcomp.gpu.row.wavefront import predict_slabs
 
-    network = Network(ROW.load(models.RELEASED[number]), "cuda", way)  # type: ignore[arg-type]
+    network = DeviceLstm(ROW.load(models.RELEASED[number]), "cuda", way)  # type: ignore[arg-type]
     row_device.check(network)
-    slabs, backend = given_of_all_kinds(number), cpu.Network(ROW.load(models.RELEASED[number]))
+    slabs, backend = given_of_all_kinds(number), cpu.CpuLstm(ROW.load(models.RELEASED[number]))
     for slab, found in zip(slabs, predict_slabs(slabs, network, nothing), strict=True):
         assert same_predictions(found, predict_slab(slab, backend, Team(), nothing))
 
@@ -104,12 +104,12 @@ def test_the_fastest_way_is_taken() -> None:
 @pytest.mark.parametrize("way", ways_of_paper(), ids=lambda way: way.__module__.rpartition(".")[2])
 def test_every_way_of_paper_equals_the_reference(way: Callable[..., object], neighbourhood: Neighbourhood) -> None:
     """Gates at their limits and not, ranks beyond int16; slabs of several programs and of a part of one."""
-    from volcomp.gpu.paper.network import Network
+    from volcomp.gpu.paper.network import DevicePaperLstm
 
     for size, limit in ((0.1, 4095), (3.0, 65535)):
         weights = made(neighbourhood, size)
         shapes = [(4, 13, 11), (1, 13, 11), (5, 13, 11)]
-        check_walks(weights, slabs_of(shapes, limit), Network(weights, "cuda", way))  # type: ignore[arg-type]
+        check_walks(weights, slabs_of(shapes, limit), DevicePaperLstm(weights, "cuda", way))  # type: ignore[arg-type]
 
 
 def test_the_fastest_way_of_paper_is_taken() -> None:
@@ -279,7 +279,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 
 def test_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "LARGE", 0)
-    monkeypatch.setattr(place, "OnThreads", None)
+    monkeypatch.setattr(engines, "LARGE", 0)
+    monkeypatch.setattr(engines, "OnThreads", None)
     array = scan((3, 9, 11))
     assert np.array_equal(volcomp.decompress(volcomp.compress(array)), array)

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from volcomp.constants import INPUTS  # noqa: E402
+from volcomp.encoder import linear_fit  # noqa: E402
 from volcomp.learn import data, device, row_lstm  # noqa: E402
 from volcomp.learn.blocks import DeviceSampler, Slabs  # noqa: E402
 from volcomp.stages.lstm.weights import load  # noqa: E402
@@ -20,7 +21,7 @@ from volcomp.training import model  # noqa: E402
 DEVICE = "cpu:0"  # the processor as torch sees it
 
 
-def slabs_of_all_kinds() -> list[data.Slab]:
+def slabs_of_all_kinds() -> list[data.TrainingSlab]:
     """Of several shapes and ranges: shallow, narrow, grey levels beyond int16."""
     random = np.random.default_rng(3)
     made = [
@@ -29,7 +30,8 @@ def slabs_of_all_kinds() -> list[data.Slab]:
         random.normal(900, 2, (9, 8, 70)).round().astype(int),
     ]
     small = [slab for levels in made for slab in data.slabs_of(levels.astype("<u2"), 4)]
-    return [*small, data.prepare(random.integers(0, 65536, (3, 7, 11)).astype(np.int32), 4)]
+    wide = random.integers(0, 65536, (3, 7, 11)).astype(np.int32)
+    return [*small, data.prepare(wide, linear_fit.fit_by_effort(wide, 4, 1))]
 
 
 def random_pass(
@@ -51,7 +53,7 @@ def assert_same_passes(
     """Equal integers; gradients of every kind of row, from outputs and from what was passed on, within a tolerance of
     their size. Both round to bfloat16, whatever this processor prefers; the order of a sum differs."""
     inputs, integers, shift, given = random_pass(shape, hidden, shared, shifts=shifts)
-    cpu, s, own = row_lstm.OnCpu(hidden, shared, torch.bfloat16), shared, INPUTS
+    cpu, s, own = row_lstm.CpuPasses(hidden, shared, torch.bfloat16), shared, INPUTS
     expected = cpu.forward(inputs.numpy(), integers, shift)
     found = made.forward(*(part.to(where) for part in (inputs, integers, shift)))
     assert torch.equal(found.cpu(), expected)
@@ -70,7 +72,7 @@ def assert_same_passes(
 @pytest.mark.parametrize(("hidden", "shared"), [(32, 16), (128, 32), (32, 0), (24, 8)])
 @pytest.mark.parametrize("shape", [(12, 3, 4, 3), (1, 2, 3, 2), (2, 1, 3, 1), (3, 3, 1, 4), (7, 1, 1, 5)])
 def test_the_passes_are_the_cpus(shape: tuple[int, int, int, int], hidden: int, shared: int) -> None:
-    assert_same_passes(device.OnDevice(hidden, shared, "cpu"), shape, hidden, shared)
+    assert_same_passes(device.DevicePasses(hidden, shared, "cpu"), shape, hidden, shared)
 
 
 def assert_same_when_saturated(
@@ -78,14 +80,14 @@ def assert_same_when_saturated(
 ) -> None:
     """Gates, cells and outputs at their limits and beyond, where hardly any gradient is left."""
     inputs, integers, shift, given = random_pass(shape, hidden, shared, shifts=(0, 3))
-    cpu = row_lstm.OnCpu(hidden, shared, torch.bfloat16)
+    cpu = row_lstm.CpuPasses(hidden, shared, torch.bfloat16)
     assert torch.equal(made.forward(inputs, integers, shift), cpu.forward(inputs.numpy(), integers, shift))
     gradient = cpu.backward(given)
     assert (made.backward(given) - gradient).norm() <= 0.03 * gradient.norm()
 
 
 def test_weights_that_saturate() -> None:
-    assert_same_when_saturated(device.OnDevice(32, 16, "cpu"), (20, 2, 2, 4), 32, 16)
+    assert_same_when_saturated(device.DevicePasses(32, 16, "cpu"), (20, 2, 2, 4), 32, 16)
 
 
 def test_quantised_weights_are_of_no_device() -> None:
@@ -102,7 +104,7 @@ def test_quantised_weights_are_of_no_device() -> None:
     assert torch.equal(row_lstm.real(integers, shift)[-1], integers[-1] * 2.0 ** -shift.float())
 
 
-def assert_same_blocks(made: Slabs, slabs: list[data.Slab], where: str, block: data.Block) -> None:
+def assert_same_blocks(made: Slabs, slabs: list[data.TrainingSlab], where: str, block: data.Block) -> None:
     """Blocks from everywhere in every slab, its corners as well."""
     random = np.random.default_rng(4)
     for k, slab in enumerate(slabs):
@@ -133,9 +135,11 @@ def test_batches_are_the_cpus() -> None:
             assert np.array_equal(a, b.numpy())
 
 
-def trained(where: str, steps: int, name: str = "fast", start: Path | None = None) -> tuple[model.Trainee, list[float]]:
+def trained(
+    where: str, steps: int, name: str = "fast", start: Path | None = None
+) -> tuple[model.RowTrainee, list[float]]:
     """A trainee after some steps on that device, from a checkpoint or from nothing, and its losses."""
-    trainee = model.Trainee(name, 5, where)
+    trainee = model.RowTrainee(name, 5, where)
     if start:
         trainee.load(start)
     slabs, seed = [slabs_of_all_kinds()], 1 + trainee.step
@@ -151,7 +155,7 @@ def assert_same_training(where: str, folder: Path, name: str = "fast") -> None:
     theirs, found = trained(where, steps, name)
     assert found[0] == pytest.approx(expected[0], rel=1e-5)
     assert found == pytest.approx(expected, rel=2e-3)
-    begin = model.Trainee(name, 5)
+    begin = model.RowTrainee(name, 5)
     for first, one, other in zip(begin.parameters(), ours.parameters(), theirs.parameters(), strict=True):
         a, b, c = (parameter.detach().cpu() for parameter in (first, one, other))
         assert 0 <= (c - b).norm() <= 0.2 * (b - a).norm() > 0
@@ -197,18 +201,18 @@ def test_the_command_goes_on_on_another_device(
 def test_what_is_wrong_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A way that gives other integers, or other gradients; where no other is left, that is said."""
 
-    class Wrong(device.OnDevice):
-        def _forward(self, a: device.Arrays, integers: torch.Tensor, shift: torch.Tensor) -> None:
+    class Wrong(device.DevicePasses):
+        def _forward(self, a: device.PassArrays, integers: torch.Tensor, shift: torch.Tensor) -> None:
             super()._forward(a, integers, shift)
             a.hidden[-1] += 1
 
-    class Steep(device.OnDevice):
-        def _backward(self, a: device.Arrays, given: torch.Tensor, recurrent: torch.Tensor) -> torch.Tensor:
+    class Steep(device.DevicePasses):
+        def _backward(self, a: device.PassArrays, given: torch.Tensor, recurrent: torch.Tensor) -> torch.Tensor:
             return 1.1 * super()._backward(a, given, recurrent)
 
-    monkeypatch.setattr(device, "ways", lambda where: [Wrong, Steep, device.OnDevice])
+    monkeypatch.setattr(device, "ways", lambda where: [Wrong, Steep, device.DevicePasses])
     with pytest.warns(RuntimeWarning, match="left aside: it does not give the CPU's"):
-        assert type(device.passes(32, 16, DEVICE)) is device.OnDevice
+        assert type(device.passes(32, 16, DEVICE)) is device.DevicePasses
     monkeypatch.setattr(device, "ways", lambda where: [Steep])
     with (
         pytest.warns(RuntimeWarning, match="gradients"),

@@ -10,18 +10,17 @@ from hypothesis import strategies as st
 
 import volcomp
 from tests.conformance import decoder
-from volcomp import models
+from volcomp import models, options
 from volcomp.codec import encode as encoding
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode, progress_of
-from volcomp.codec.place import by_device, by_reference, on
-from volcomp.codec.ready import ready
-from volcomp.container.header import read_header
+from volcomp.codec.engines import by_device, by_reference, on
 from volcomp.container.inspection import opened
 from volcomp.container.sections import SLAB, SectionId
-from volcomp.container.volume import Volume, read_volume
+from volcomp.container.volume import Volume, read_header, read_volume
 from volcomp.errors import DamagedError, UnsupportedError, VolcompError
 from volcomp.options import DecodeOptions, EncodeOptions
+from volcomp.pipelines.registry import ready
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.runtime import products
 from volcomp.stages import weight_delta
@@ -133,12 +132,12 @@ def test_every_backend_decodes(
 ) -> None:
     voxels, data = made
     volume, payloads = read(data)
-    assert volume.section[0] == models.FITTED + models.chosen("fast").number
+    assert volume.section[0] == models.FINE_TUNED + models.chosen("fast").number
     if backend != "reference":
         ready.cache_clear()
         monkeypatch.setattr(products, "makers", lambda: [getattr(products, backend)])
-    place = by_reference if backend == "reference" else by_device
-    ((_, back),) = decode_slabs(volume.section, payloads, DecodeOptions(threads), place=place)
+    engine = by_reference if backend == "reference" else by_device
+    ((_, back),) = decode_slabs(volume.section, payloads, DecodeOptions(threads), engine=engine)
     ready.cache_clear()
     assert np.array_equal(back, voxels)
 
@@ -186,7 +185,7 @@ def saved_by_the_cpu() -> int:
     done: list[int] = []
     fitted = encode(voxels, EncodeOptions("fast", effort=6), progress=done.append)
     assert sum(done) == progress_of(voxels.size, 6)
-    assert fitted[0][0] == models.FITTED + models.chosen("fast").number
+    assert fitted[0][0] == models.FINE_TUNED + models.chosen("fast").number
     return encoding._size(encode(voxels, EncodeOptions("fast"))) - encoding._size(fitted)
 
 
@@ -205,9 +204,9 @@ def test_a_fit_as_a_gpu_does_it(saved_by_the_cpu: int) -> None:
     """
     voxels = scan(LARGE)
     done: list[int] = []
-    fitted = encode(voxels, EncodeOptions("fast", effort=6), place=on("cpu", "torch"), progress=done.append)
+    fitted = encode(voxels, EncodeOptions("fast", effort=6), engine=on("cpu", "torch"), progress=done.append)
     assert sum(done) == progress_of(voxels.size, 6)
-    assert fitted[0][0] == models.FITTED + models.chosen("fast").number
+    assert fitted[0][0] == models.FINE_TUNED + models.chosen("fast").number
     saved = encoding._size(encode(voxels, EncodeOptions("fast"))) - encoding._size(fitted)
     assert saved > saved_by_the_cpu / 2 > 0
     payloads = dict(enumerate(fitted[1]))
@@ -222,7 +221,7 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
 
     from volcomp.learn import data, device, fine_tuning
 
-    class Small(device.OnDevice):
+    class Small(device.DevicePasses):
         steps = 0
 
         def _backward(self, *arguments: object) -> torch.Tensor:
@@ -236,7 +235,7 @@ def test_where_a_device_fails_the_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> N
     expected = fine_tuning.fine_tune_slabs(RELEASED, slabs, scan().size, 0.1, 1, lambda visited: None)
     monkeypatch.setattr(device, "ways", lambda where: [Small])
     done: list[int] = []
-    with pytest.warns(RuntimeWarning, match=r"fitted on the CPU, for cpu:0 failed: CUDA out of memory"):
+    with pytest.warns(RuntimeWarning, match=r"fine-tuned on the CPU, for cpu:0 failed: CUDA out of memory"):
         found = fine_tuning.fine_tune_slabs(RELEASED, slabs, scan().size, 0.1, 1, done.append, "cpu:0")
     assert found == expected and sum(done) == fine_tuning.visits(scan().size, 0.1)
 
@@ -271,7 +270,7 @@ def test_efforts_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     for effort in (0, 10, -1):
         with pytest.raises(UnsupportedError, match=r"take 1 .* to 9"):
             volcomp.compress(np.zeros((2, 2), "u1"), effort=effort)
-    monkeypatch.setattr(encoding.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(options.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match="needs torch"):
         volcomp.compress(np.zeros((2, 2), "u1"), effort=6)
 

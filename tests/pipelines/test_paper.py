@@ -16,7 +16,7 @@ from volcomp.errors import DamagedError, UnsupportedError
 from volcomp.options import EncodeOptions
 from volcomp.pipelines.paper import adaptive, cpu, reference, sequence, slab
 from volcomp.pipelines.paper.pipeline import PAPER
-from volcomp.pipelines.paper.weights import UNITS, WEIGHT_LIMIT, Weights, from_real, load
+from volcomp.pipelines.paper.weights import UNITS, WEIGHT_LIMIT, PaperWeights, from_real, load
 from volcomp.runtime.products import float_product, makers, one_thread_each
 from volcomp.wire.cursor import Cursor
 
@@ -32,7 +32,7 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def made(neighbourhood: tuple[tuple[int, int, int], ...] = SMALL, size: float = 0.3, seed: int = 0) -> Weights:
+def made(neighbourhood: tuple[tuple[int, int, int], ...] = SMALL, size: float = 0.3, seed: int = 0) -> PaperWeights:
     """A network of noise; with large weights its gates and cells reach their limits."""
     random = np.random.default_rng(seed)
     recurrent = np.round(random.normal(0, size, (4 * UNITS, UNITS)).clip(-1, 1) * 64) / 64
@@ -61,16 +61,16 @@ def test_backends_equal_the_reference(size: float, limit: int) -> None:
     weights = made(size=size)
     ranks = np.random.default_rng(1).integers(0, limit + 1, (300, len(SMALL)))
     ranks[:50] = np.random.default_rng(2).choice([0, limit], (50, len(SMALL)))
-    expected = reference.Network(weights).predict(ranks, limit)
+    expected = reference.ReferencePaperLstm(weights).predict(ranks, limit)
     assert expected.min() >= 0 and expected.max() <= limit
     for make in makers():
-        assert np.array_equal(cpu.Network(weights, make).predict(ranks, limit), expected)
+        assert np.array_equal(cpu.CpuPaperLstm(weights, make).predict(ranks, limit), expected)
 
 
 def test_batches_change_nothing() -> None:
     weights = PAPER.load(models.RELEASED[NUMBER])
     ranks = np.random.default_rng(3).integers(0, 3000, (600, len(weights.offsets)))
-    network = cpu.Network(weights)
+    network = cpu.CpuPaperLstm(weights)
     expected = network.predict(ranks, 2999)
     for size in (1, 7, 256, 257):
         parts = [network.predict(ranks[a : a + size], 2999) for a in range(0, 600, size)]
@@ -88,7 +88,7 @@ def test_a_backend_that_is_not_exact_is_refused() -> None:
         return product
 
     with pytest.warns(RuntimeWarning, match="left aside"), pytest.raises(UnsupportedError, match="no matrix product"):
-        cpu.Network(made(), wrong)
+        cpu.CpuPaperLstm(made(), wrong)
 
 
 def test_integers_are_close_to_the_network_that_they_round() -> None:
@@ -96,12 +96,12 @@ def test_integers_are_close_to_the_network_that_they_round() -> None:
     from volcomp.training import paper
 
     neighbourhood = paper.neighbourhood_of("pyramid:5,3,1")
-    predictor = paper.Predictor(1)
+    predictor = paper.FloatPredictor(1)
     ranks = np.random.default_rng(4).integers(0, 4096, (500, len(neighbourhood)))
     with torch.no_grad():
         values = torch.from_numpy((ranks.T * (2 / 4095) - 1).astype(np.float32))
         real = (predictor(values).double().numpy() + 1) * (4095 / 2)
-    found = cpu.Network(predictor.integers("made", neighbourhood)).predict(ranks, 4095)
+    found = cpu.CpuPaperLstm(predictor.integers("made", neighbourhood)).predict(ranks, 4095)
     assert np.abs(found - real.clip(0, 4095)).mean() < 0.6  # rounding to whole ranks alone makes 0.25
 
 
@@ -110,7 +110,7 @@ def test_integers_are_close_to_the_network_that_they_round() -> None:
 def test_three_decoders_give_the_same_voxels(shape: tuple[int, int, int], left: bool) -> None:
     """One voxel after the other, all rows that are ready (without the voxels to the left), and the hyperplanes."""
     ranks = scan(shape)
-    network = cpu.Network(made(SMALL if left else LEFT_FREE))
+    network = cpu.CpuPaperLstm(made(SMALL if left else LEFT_FREE))
     smallest = slab.schedule_of(network.weights)
     assert (smallest.a == 0) == (not left)
     for schedule in (smallest, Schedule(1, shape[2], shape[1] * shape[2]), Schedule(1, 5, 30)):
@@ -128,7 +128,7 @@ def test_the_left_free_decoder_takes_rows_of_all_slices_that_are_ready() -> None
 
 def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoder works in a buffer whose unknown voxels are noise."""
-    ranks, network = scan(), cpu.Network(made())
+    ranks, network = scan(), cpu.CpuPaperLstm(made())
     data = slab.encode(ranks, 900, network)
     right = sequence.padded
 
@@ -169,7 +169,7 @@ def test_adaptive_coding_comes_near_the_entropy() -> None:
 
 def test_escapes_come_back() -> None:
     ranks = np.random.default_rng(7).integers(0, 65536, (2, 9, 11)).astype(np.int32)
-    network = cpu.Network(made())
+    network = cpu.CpuPaperLstm(made())
     data = slab.encode(ranks, 65535, network)
     assert np.array_equal(slab.decode(Cursor(data, "a slab"), ranks.shape, 65535, network), ranks)
 
@@ -203,7 +203,7 @@ def test_any_flipped_bit_is_noticed() -> None:
 
 
 def test_words_beyond_the_voxels_are_damage() -> None:
-    ranks, network = scan((1, 5, 6)), cpu.Network(made())
+    ranks, network = scan((1, 5, 6)), cpu.CpuPaperLstm(made())
     data = slab.encode(ranks, 900, network)
     for more in (b"\0", b"\1"):
         with pytest.raises(DamagedError, match="raw bits"):
@@ -218,11 +218,11 @@ def test_words_beyond_the_voxels_are_damage() -> None:
 
 
 def test_it_cannot_be_fitted() -> None:
-    with pytest.raises(UnsupportedError, match="cannot be fitted"):
+    with pytest.raises(UnsupportedError, match="cannot be fine-tuned"):
         encode(scan().astype("<u2"), EncodeOptions("paper", effort=9))
     header, (payload,) = encode(scan((1, 3, 3)).astype("<u2"), EncodeOptions("paper"))
     with pytest.raises(DamagedError, match="has none"):
-        _decoded(bytes([NUMBER + models.FITTED]) + header[1:10] + b"\1x" + header[10:], payload)
+        _decoded(bytes([NUMBER + models.FINE_TUNED]) + header[1:10] + b"\1x" + header[10:], payload)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from volcomp import DamagedError, UnsupportedError, VerificationError, models
 from volcomp.archive.restore import restore
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import encode
-from volcomp.codec.place import by_reference
+from volcomp.codec.engines import by_reference
 from volcomp.container.inspection import opened
 from volcomp.container.sections import SLAB, SectionId
 from volcomp.container.volume import read_volume
@@ -54,7 +54,7 @@ class Coded(NamedTuple):
 class Coder:
     """Residuals as varints, the sign in the lowest bit."""
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[Any]) -> None:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> None:
         """Nothing."""
 
     def take(self, levels: Levels, limit: int, choice: None) -> Known:
@@ -96,7 +96,6 @@ class Before:
     """The pipeline."""
 
     work = 1
-    is_fine_tuned = False
 
     def load(self, model: Model, differences: bytes = b"") -> Start:
         if differences:
@@ -111,7 +110,7 @@ class Before:
         return Network(weights)
 
 
-RECORD = Model("before-1", 100, "before", "0f" * 32, weights=Start(3))
+RECORD = Model("before-1", 100, "before", "0f" * 32, tunable=False, weights=Start(3))
 
 
 @pytest.fixture
@@ -139,7 +138,7 @@ def test_a_pipeline_of_ones_own_there_and_back(record: Model, low_slabs: None, t
     found = dict(decode_slabs(section, payloads, DecodeOptions(threads), progress=done.append, trial=record))
     assert np.array_equal(np.concatenate([found[k] for k in sorted(found)]), voxels)
     assert sum(done) == voxels.size
-    assert (section, [*payloads.values()]) == encode(voxels, EncodeOptions(record), place=by_reference)
+    assert (section, [*payloads.values()]) == encode(voxels, EncodeOptions(record), engine=by_reference)
     ((number, middle),) = decode_slabs(section, {1: payloads[1]}, trial=record)
     assert number == 1 and np.array_equal(middle, voxels[16:33])
 
@@ -174,7 +173,7 @@ def test_a_pipeline_that_errs_is_noticed(record: Model, monkeypatch: pytest.Monk
 def test_what_it_lacks_is_said(record: Model, pretended: None) -> None:
     """On a machine with a GPU, which takes what it can do: another pipeline stays on the CPU."""
     voxels = scan((3, 9, 10))
-    with pytest.raises(UnsupportedError, match="before-1 cannot be fitted to a volume"):
+    with pytest.raises(UnsupportedError, match="before-1 cannot be fine-tuned to a volume"):
         volcomp.compress(voxels, model=record, effort=9)
     with pytest.raises(UnsupportedError, match="models of the pipeline 'before' run on the CPU alone"):
         volcomp.compress(voxels, model=record, device="cuda")

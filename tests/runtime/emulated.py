@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,10 +115,13 @@ def module(machine: Any, triple: str) -> tuple[Any, list[str]]:
     code.triple, code.data_layout = triple, str(machine.target_data)
     kernels = _kernels()
     for name, generate in kernels.items():
-        count = len(inspect.signature(generate).parameters) - 1
+        groups = getattr(generate, "groups", {})
+        kinds = [groups.get(parameter) for parameter in [*inspect.signature(generate).parameters][1:]]
+        count = sum(1 if kind is None else len(kind._fields) for kind in kinds)
         function = ir.Function(code, ir.FunctionType(I64, [I64] * count), name)
         b = ir.IRBuilder(function.append_basic_block())
-        found = generate(b, *function.args)
+        left = iter(function.args)
+        found = generate(b, *(next(left) if kind is None else kind(*islice(left, len(kind._fields))) for kind in kinds))
         b.ret(ir.Constant(I64, 0) if found is None else found if found.type == I64 else b.zext(found, I64))
     parsed = llvm.parse_assembly(str(code))
     parsed.verify()

@@ -12,9 +12,10 @@ from volcomp.encoder import normal_equations
 from volcomp.runtime import products, sums, vectors
 from volcomp.runtime.vectors import NONE
 from volcomp.stages import features, linear_inputs
+from volcomp.stages.grid import PaddedSlab
 from volcomp.stages.lstm import reference, vector
 from volcomp.stages.lstm.state import State
-from volcomp.stages.lstm.weights import Weights
+from volcomp.stages.lstm.weights import LstmWeights
 
 DOTS, PAIRS = (8, 16, 32), (16, 32, 64)  # lanes of sums of `dot`, of factors of `add_pairs`
 Array = np.ndarray
@@ -84,7 +85,7 @@ def check_product(run: Runner, random: np.random.Generator) -> None:
             given, out = x.view(np.int64) ^ packed.flip, np.zeros((rows, columns), np.int32)
             for g in range(3):
                 w, begin = (packed.weights, g * packed.weights[0].nbytes), (packed.begin, g * packed.begin[0].nbytes)
-                run(name, given, size, size // 4, w, begin, (out, 16 * units * g), 4 * columns)
+                run(name, given, size, w, begin, (out, 16 * units * g), 4 * columns)
             assert np.array_equal(out, x.astype(np.int32) @ weights.astype(np.int32)), name
 
 
@@ -92,7 +93,7 @@ def check_step(run: Runner, random: np.random.Generator) -> None:
     units, h = vectors.units(), 32
     size = 64 + h
     for name, rows, largest in (("advance", units // 4, 64), ("advance", units // 4, 9), ("advance_one", 1, 3)):
-        weights = Weights(
+        weights = LstmWeights(
             "test", _some(random, (size, 4 * h), np.int8, -largest, largest), _some(random, 4 * h, np.int32, 0, 7),
             np.zeros((2, size), np.int16), np.zeros(2, np.int32), np.full(2, 1 << 19, np.uint32), np.array([2]),
         )  # fmt: skip
@@ -105,8 +106,8 @@ def check_step(run: Runner, random: np.random.Generator) -> None:
             for g in range(h // units):
                 own = [(a, g * a[0].nbytes) for a in (packed.tiles.weights, packed.tiles.begin, packed.shift)]
                 at = g * units
-                run(name, given, size, size // 4, *own, (cell, 2 * at), 2 * h, (hidden, at), h)
-            reference.Network(weights).step(state, 0, rows)
+                run(name, given, size, (cell, 2 * at), 2 * h, (hidden, at), *own)
+            reference.ReferenceLstm(weights).step(state, 0, rows)
             assert np.array_equal(cell, state.cell) and np.array_equal(hidden, state.hidden), name
 
 
@@ -129,10 +130,10 @@ def check_equations(run: Runner, random: np.random.Generator) -> None:
         assert (out[:, across:] == 5).all()
 
     known, flat = random.integers(0, 1 << 15, 4096).astype(np.int16), -random.permutation(900)[:30] - 1
-    begins, targets = normal_equations._runs(flat.tobytes())
+    runs = normal_equations._runs(flat.tobytes())
     places = random.integers(1000, 4000, 16).astype(np.int32)
     base, out = random.integers(0, 1 << 15, 16).astype(np.int16), np.zeros((flat.size + 1, block), np.int16)
-    run("differences", known, begins, targets, len(begins), places, base, out)
+    run("differences", known, runs, len(runs), places, base, out)
     near = known[flat[:, None] + places].astype(int) - base
     assert np.array_equal(
         out[:-1, :16], near.clip(-normal_equations.DIFFERENCE_LIMIT, normal_equations.DIFFERENCE_LIMIT)
@@ -167,14 +168,14 @@ def check_inputs(run: Runner, random: np.random.Generator) -> None:
         p = np.array([random.choice([0, int(known[at]) << 4, 16 * ((1 << 15) - 1)])], np.int32)
         scale, seen = np.zeros(1, np.int32), np.zeros((1, INPUTS), np.int8)
         plain = features.neighbours(strides)
-        features.observe(known, error, np.array([at]), np.array([depth], np.uint8), plain, p, scale, seen)
+        features.observe(PaddedSlab(known, error), np.array([at]), np.array([depth], np.uint8), plain, p, scale, seen)
         near = known[at + plain.levels[depth, : features.LEVELS_IN_SLICE]].astype(int)
         for name, sight in (("make_all", linear_inputs.FULL), ("make_fewer", linear_inputs.LESS)):
             ours = linear_inputs.neighbours(strides, sight.width)
             later, inputs = int(depth > 0), np.zeros(sight.rest, np.int8)
             rows = [ours.levels[depth].copy(), ours.errors[depth].copy()]
             found = run(
-                name, (known, 2 * at), rows[0], (error, 4 * at), rows[1], int(p[0]),
+                name, (known, 2 * at), (error, 4 * at), *rows, int(p[0]),
                 int(features.RECIPROCALS[scale[0]]), int(features.BOUNDS[scale[0]]), later, inputs,
             )  # fmt: skip
             expected = seen[0, : linear_inputs.FULL.rest]

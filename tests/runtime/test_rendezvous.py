@@ -45,7 +45,7 @@ class Called(ByCalls):
     def __init__(self, damaged: int = FRONTS) -> None:
         self.fronts, self.damaged = 0, damaged
 
-    def take(self, outputs: np.ndarray) -> np.ndarray:
+    def pop(self, outputs: np.ndarray) -> np.ndarray:
         if self.fronts == self.damaged:
             raise DamagedError("as asked")
         self.fronts += 1
@@ -104,8 +104,8 @@ def test_a_coder_that_finds_damage_decodes_nothing_more() -> None:
     data = payload.write(TABLES, predictions, 4095, None, False, 1.0)
     pieces = np.stack([np.zeros(3, np.int64), sizes], axis=1)[:, None]
     for cut, expected in ((0, voxel), (2, np.where(np.arange(13) < 6, voxel, 0))):
-        reader = payload.Reader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
-        assert reader._slab.raw.size == 3 - cut  # 12 bits, and six of one
+        reader = payload.SymbolReader(TABLES, Cursor(data[: len(data) - cut], ""), 4095, 6)
+        assert reader._slab.raw.data.size == 3 - cut  # 12 bits, and six of one
         meeting, found = Rendezvous(pieces, 1), []
         shown, *outputs = np.full(6, 7, np.int32), mean[:6].copy(), np.zeros(6, np.uint8), np.zeros(6, np.uint8)
         with ThreadPoolExecutor(1) as pool:

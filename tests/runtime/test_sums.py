@@ -12,7 +12,7 @@ def added(design: np.ndarray, importance: np.ndarray, thinning: int) -> np.ndarr
     n = design.shape[1]
     whole = -(-n // TILE) * TILE
     small, large = np.zeros((whole, whole), np.int64), np.zeros((whole, whole))
-    sums.add_all(design, importance, thinning, sums.Scratch.of(whole), small, large)
+    sums.add_all(design, importance, thinning, sums.SumScratch.of(whole), small, large)
     return np.tril(small + large)[:n, :n]
 
 

@@ -42,7 +42,7 @@ def decode(tables: ans.Tables, words: np.ndarray, fronts: list[np.ndarray]) -> n
     return np.concatenate(tokens)
 
 
-def take(tables: ans.Tables, stream: ans.Stream, table: np.ndarray) -> np.ndarray:
+def take(tables: ans.Tables, stream: ans.AnsStream, table: np.ndarray) -> np.ndarray:
     token = np.full(table.size, 12345, np.uint16)
     ans.pop(stream, tables.quantiles, table, token)
     return token

@@ -12,29 +12,28 @@ from volcomp.stages import ans, ans_by_voxel, level_factors, symbols
 from volcomp.stages.ans import Tables
 
 TABLES = Tables(ROW.load(models.chosen("fast")).tables())
-PRODUCTS = np.empty(TABLES.ordered.shape[2], np.uint32)  # room to work in
 
 
 def restored(
-    words: np.ndarray, raw: np.ndarray, blocks: level_factors.LevelFactors, mean: np.ndarray, classes: np.ndarray,
-    flag: np.ndarray, spike: int, sizes: list[int], limit: int,
+    words: np.ndarray, bits: np.ndarray, blocks: level_factors.LevelFactors, voxels: symbols.Voxels, flag: np.ndarray,
+    sizes: list[int], limit: int,
 ) -> np.ndarray | None:  # fmt: skip
-    """All fronts; None where a voxel cannot be."""
+    """All fronts, from all but the voxels that are not settled; None where a voxel cannot be."""
+    raw, weighing = symbols.RawBits(bits, limit, limit.bit_length()), level_factors.weighing(TABLES, blocks)
+    spike = int(voxels.voxel[voxels.settled][0]) if voxels.settled.any() else 0
     stream, position, out, begin = ans.stream(TABLES, words, max(sizes)), 0, [], 0
     for size in sizes:
         part = slice(begin, begin + size)
         begin += size
         token, voxel = np.zeros(size, np.uint16), np.full(size, spike, np.int32)
         ans.pop(stream, TABLES.quantiles, flag[part].astype(np.uint16), token)
-        position = ans_by_voxel.pop(
-            mean[part], classes[part], token == 1, stream, TABLES.ordered, TABLES.escape, PRODUCTS, blocks, raw,
-            position, limit.bit_length(), limit, voxel,
-        )  # fmt: skip
+        front = symbols.Voxels(voxel, voxels.mean[part], voxels.classes[part], token == 1)
+        position = ans_by_voxel.pop(front, stream, weighing, raw, position)
         if position < 0:
             return None
         out.append(voxel)
     ans.finish(stream)
-    assert -(-position // 8) == raw.size
+    assert -(-position // 8) == bits.size
     return np.concatenate(out)
 
 
@@ -47,13 +46,11 @@ def test_voxels_come_back(seed: int, limit: int, sizes: list[int]) -> None:
     near = mean / 16 + random.standard_t(1, n) * 2.0 ** (classes / 4 - 6)
     voxel = np.where(random.random(n) < 0.9, near, random.integers(0, limit + 1, n)).clip(0, limit).astype(np.int32)
     flag = np.where(random.random(n) < 0.4, random.integers(1, 256, n), 0).astype(np.uint8)
-    spike = int(voxel[0])
-    settled = (flag > 0) & (voxel == spike)
+    voxels = symbols.Voxels(voxel, mean, classes, (flag > 0) & (voxel == voxel[0]))
     blocks = level_factors.of_exponents(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
-    words, raw = ans_by_voxel.encode(
-        TABLES, blocks, voxel, mean, classes, flag, settled, np.array(sizes), limit.bit_length()
-    )
-    back = restored(words, raw, blocks, mean, classes, flag, spike, sizes, limit)
+    weighing = level_factors.weighing(TABLES, blocks)
+    words, raw = ans_by_voxel.encode(voxels, flag, np.array(sizes), TABLES, weighing, limit.bit_length())
+    back = restored(words, raw, blocks, voxels, flag, sizes, limit)
     assert back is not None and np.array_equal(back, voxel)
 
 
@@ -65,10 +62,11 @@ def test_with_factors_of_one_it_is_constriction() -> None:
     voxel = np.rint(mean / 16 + random.logistic(0, 1, n) * 2.0 ** (classes / 4 - 6)).astype(np.int32)
     none = np.zeros(n, np.uint8)
     blocks = level_factors.of_exponents(np.zeros(limit + 1, np.int64))
-    words, raw = ans_by_voxel.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array([n]), 16)
+    voxels, weighing = symbols.Voxels(voxel, mean, classes, none > 0), level_factors.weighing(TABLES, blocks)
+    words, raw = ans_by_voxel.encode(voxels, none, np.array([n]), TABLES, weighing, 16)
     assert raw.size == 0
     table, token = np.empty(n, np.uint16), np.empty(n, np.uint16)
-    symbols.to_symbols(voxel, mean, classes, table, token)
+    symbols.to_symbols(voxels, table, token)
     coder = constriction.stream.stack.AnsCoder()
     for v in range(n - 1, -1, -1):
         mirrored = symbols.place.py_func(int(mean[v]), int(classes[v]))[1] < 0
@@ -89,9 +87,11 @@ def test_a_voxel_costs_what_its_factors_say() -> None:
     exponents = np.where(np.arange(limit + 1) % 4 == 0, 0, -48)
     none, sizes = np.zeros(n, np.uint8), np.array([n])
     for c in (37, 41, 45):  # 0, 1 and 2 low bits
-        arrays = (voxel, mean, np.full(n, c, np.uint8), none, none > 0, sizes, 12)
-        with_them, _ = ans_by_voxel.encode(TABLES, level_factors.of_exponents(exponents), *arrays)
-        without, _ = ans_by_voxel.encode(TABLES, level_factors.of_exponents(np.zeros(limit + 1, np.int64)), *arrays)
+        voxels = symbols.Voxels(voxel, mean, np.full(n, c, np.uint8), none > 0)
+        with_them, without = (
+            ans_by_voxel.encode(voxels, none, sizes, TABLES, level_factors.weighing(TABLES, factors), 12)[0]
+            for factors in map(level_factors.of_exponents, (exponents, np.zeros(limit + 1, np.int64)))
+        )
         saved = 32 * (without.size - with_them.size) / n
         assert abs(saved - (2 - np.log2(1 + 3 / 64))) < 0.02
 
@@ -101,11 +101,12 @@ def test_an_escape_without_its_rank_is_refused() -> None:
     voxel, mean = np.full(8, 49_000, np.int32), np.full(8, 16 * 300, np.int32)
     classes, none = np.full(8, 30, np.uint8), np.zeros(8, np.uint8)
     blocks = level_factors.of_exponents(np.zeros(limit + 1, np.int64))
-    words, raw = ans_by_voxel.encode(TABLES, blocks, voxel, mean, classes, none, none > 0, np.array(sizes), 16)
+    voxels, weighing = symbols.Voxels(voxel, mean, classes, none > 0), level_factors.weighing(TABLES, blocks)
+    words, raw = ans_by_voxel.encode(voxels, none, np.array(sizes), TABLES, weighing, 16)
     assert raw.size == 16
-    back = restored(words, raw, blocks, mean, classes, none, 0, sizes, limit)
+    back = restored(words, raw, blocks, voxels, none, sizes, limit)
     assert back is not None and np.array_equal(back, voxel)
-    assert restored(words, raw[:-1], blocks, mean, classes, none, 0, sizes, limit) is None
+    assert restored(words, raw[:-1], blocks, voxels, none, sizes, limit) is None
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**32 - 1), max_size=60), st.integers(0, 9000))
@@ -116,9 +117,7 @@ def test_any_words_give_voxels_that_exist_or_none(seed: int, words: list[int], l
     blocks = level_factors.of_exponents(random.integers(level_factors.LOWEST, level_factors.HIGHEST + 1, limit + 1))
     stream = ans.stream(TABLES, np.array([*words, 1], np.uint32), 200)
     voxel, raw = np.zeros(200, np.int32), random.integers(0, 256, 40).astype(np.uint8)
-    position = ans_by_voxel.pop(
-        mean, classes, np.zeros(200, bool), stream, TABLES.ordered, TABLES.escape, PRODUCTS, blocks, raw, 0,
-        limit.bit_length(), limit, voxel,
-    )  # fmt: skip
+    front, weighing = symbols.Voxels(voxel, mean, classes, np.zeros(200, bool)), level_factors.weighing(TABLES, blocks)
+    position = ans_by_voxel.pop(front, stream, weighing, symbols.RawBits(raw, limit, limit.bit_length()), 0)
     assert -1 <= position <= 8 * raw.size
     assert voxel.min() >= 0 and voxel.max() <= limit

@@ -8,7 +8,7 @@ from neighbourhoods import pad
 from tests.stages.test_linear import some_levels
 from volcomp.constants import INPUTS, RADIUS
 from volcomp.stages import features
-from volcomp.stages.grid import padded
+from volcomp.stages.grid import PaddedSlab, padded
 
 
 def slow_index(scale: int) -> int:
@@ -58,7 +58,7 @@ def test_observations_are_those_of_the_description() -> None:
     depth = np.minimum(np.indices(levels.shape)[0], 2).astype(np.uint8).ravel()
     scale, inputs = np.empty(levels.size, np.int32), np.full((levels.size, INPUTS + 3), 55, np.int8)
     neighbours = features.neighbours(strides)
-    features.observe(known, residual, index.ravel(), depth, neighbours, prediction.ravel(), scale, inputs)
+    features.observe(PaddedSlab(known, residual), index.ravel(), depth, neighbours, prediction.ravel(), scale, inputs)
     assert (inputs[:, INPUTS:] == 55).all(), "the state's columns are not touched"
     for v, place in enumerate(np.ndindex(levels.shape)):
         k, expected = slow_observation(levels, errors, int(prediction[place]), *place)
@@ -87,11 +87,12 @@ def test_extremes_do_not_overflow() -> None:
     levels[::2, ::2] = 65535
     known, index, strides = padded(levels)
     residual, _, _ = padded(np.where(levels > 0, 65535 * 16, -65535 * 16))
+    slab = PaddedSlab(known, residual)
     scale, inputs = np.empty(levels.size, np.int32), np.empty((levels.size, INPUTS), np.int8)
     for p in (0, 65535 * 16):
         prediction = np.full(levels.size, p, np.int32)
         depth = np.repeat(np.arange(3, dtype=np.uint8), 36)
-        features.observe(known, residual, index.ravel(), depth, features.neighbours(strides), prediction, scale, inputs)
+        features.observe(slab, index.ravel(), depth, features.neighbours(strides), prediction, scale, inputs)
         assert scale.max() < features.SCALE_INDICES
         for v in (0, 7, 50, 100):
             z, y, x = np.unravel_index(v, levels.shape)

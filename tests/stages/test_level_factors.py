@@ -61,8 +61,8 @@ def test_blocks_are_means_of_the_factors(seed: int, limit: int) -> None:
     assert np.array_equal(np.diff(blocks.sums), factors)
     for c in random.integers(0, CLASSES, 20).tolist():
         low, reach = int(symbols.LOW_BITS[c]), int(symbols.REACH[c])
-        mean, products = int(random.integers(0, 16 * limit + 1)), np.empty(TABLES.ordered.shape[2], np.uint32)
-        begin, at, *_ = level_factors.weigh.py_func(mean, c, TABLES.ordered, TABLES.escape, blocks, products)
+        mean = int(random.integers(0, 16 * limit + 1))
+        begin, at, *_ = level_factors.weigh.py_func(mean, c, level_factors.weighing(TABLES, blocks))
         for token in random.integers(0, 2 * reach, 5).tolist():
             first = begin + ((token - reach) << low)
             within = factors[max(first, 0) : max(first + (1 << low), 0)]
@@ -78,14 +78,15 @@ def survey(limit: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndar
     prices = []
     for c in range(20, 60):
         out = np.empty(voxel.size, np.float32)
-        symbols.prices(voxel, mean, np.full(voxel.size, c, np.uint8), TABLES.code_length, limit.bit_length(), out)
+        voxels = symbols.Voxels(voxel, mean, np.full(voxel.size, c, np.uint8), np.zeros(voxel.size, bool))
+        symbols.prices(voxels, TABLES.code_length, limit.bit_length(), out)
         prices.append(out.mean())
     return voxel, mean, np.full(voxel.size, 20 + int(np.argmin(prices)), np.uint8)
 
 
 def find(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, share: float) -> np.ndarray | None:
-    none = np.zeros(voxel.size, bool)
-    return level_factors.find(voxel, mean, classes, none, TABLES.ordered, TABLES.escape, limit, share)
+    voxels = symbols.Voxels(voxel, mean, classes, np.zeros(voxel.size, bool))
+    return level_factors.find(voxels, TABLES, limit, share)
 
 
 def test_no_factors_where_the_densities_are_right() -> None:

@@ -21,7 +21,7 @@ def some_levels(shape: tuple[int, int, int] = (5, 9, 11), seed: int = 0) -> np.n
     return smooth + random.integers(0, 40, shape)
 
 
-def slow_prediction(levels: np.ndarray, fitted: linear.Weights, z: int, y: int, x: int) -> int:
+def slow_prediction(levels: np.ndarray, fitted: linear.LinearWeights, z: int, y: int, x: int) -> int:
     """One voxel's prediction as docs/format.md says it."""
     border = pad(levels, 0, RADIUS)
     support = fitted.support
@@ -39,19 +39,19 @@ def slow_prediction(levels: np.ndarray, fitted: linear.Weights, z: int, y: int, 
     return int(min(max((base << 4) + ((total + 128) >> 8), 0), 16 * int(levels.max())))
 
 
-def predicted(levels: np.ndarray, fitted: linear.Weights, limit: int) -> list[int]:
+def predicted(levels: np.ndarray, fitted: linear.LinearWeights, limit: int) -> list[int]:
     known, index, strides = padded(levels)
     z = np.indices(levels.shape)[0].ravel()
     prediction = np.empty(levels.size, np.int32)
     linear.predict(
         known, index.ravel(), np.minimum(z, DEPTHS - 1).astype(np.uint8),
-        linear.groups_of(len(levels), fitted.height, fitted.support)[z], linear.ready(fitted, strides, limit), limit,
+        linear.groups_of(len(levels), fitted.height, fitted.support)[z], linear.ready(fitted, strides, limit),
         prediction,
     )  # fmt: skip
     return prediction.tolist()
 
 
-def any_weights(support: supports.Support, depth: int, height: int, classes: int, seed: int) -> linear.Weights:
+def any_weights(support: supports.Support, depth: int, height: int, classes: int, seed: int) -> linear.LinearWeights:
     """Of the form that a fit gives, with large and small values."""
     random = np.random.default_rng(seed)
     groups = int(linear.groups_of(depth, height, support).max()) + 1
@@ -61,7 +61,7 @@ def any_weights(support: supports.Support, depth: int, height: int, classes: int
     for g in range(groups):
         weights[g, :, support.used(g) :] = 0
     thresholds = np.sort(random.integers(0, 900, (groups, classes - 1)), axis=1)
-    return linear.Weights(support, height, thresholds, weights.astype(np.int16), shifts)
+    return linear.LinearWeights(support, height, thresholds, weights.astype(np.int16), shifts)
 
 
 CORE_RUNS = [(0, 0, -8), (0, -1, -4), (0, -2, -4), (-1, -1, -4), (-1, 0, -4), (-1, 1, -4)]
@@ -94,7 +94,9 @@ def test_products_are_of_a_type_that_holds_their_sums(limit: int, kind: type, we
     levels = np.random.default_rng(1).integers(0, 2, (3, 8, 9)) * limit
     weights = np.zeros((2, 1, 20), np.int16)
     weights[:, :, [0, 3, 7]] = weight
-    fitted = linear.Weights(supports.named("small"), 8, np.empty((2, 0), np.int64), weights, np.zeros((2, 1), np.uint8))
+    fitted = linear.LinearWeights(
+        supports.named("small"), 8, np.empty((2, 0), np.int64), weights, np.zeros((2, 1), np.uint8)
+    )
     ready = linear.ready(fitted, padded(levels)[2], limit)
     assert ready.weights.dtype == (kind if 3 * abs(weight) * limit < 1 << 31 else np.float64)
     assert predicted(levels, fitted, limit) == [slow_prediction(levels, fitted, *p) for p in np.ndindex(levels.shape)]

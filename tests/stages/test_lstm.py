@@ -15,17 +15,17 @@ from volcomp.runtime import products, vectors
 from volcomp.stages import features, peak, symbols
 from volcomp.stages.lstm import cpu, learning, reference
 from volcomp.stages.lstm.state import AHEAD, State
-from volcomp.stages.lstm.weights import ACCUMULATOR_LIMIT, Weights
+from volcomp.stages.lstm.weights import ACCUMULATOR_LIMIT, LstmWeights
 
 # None is what a user gets: vector instructions where there are any.
 PRODUCTS = [None, *products.makers()]
 
 
-def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False, shared: int = 0) -> Weights:
+def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False, shared: int = 0) -> LstmWeights:
     random = np.random.default_rng(seed)
     inputs = 64 + 2 * shared
     n = inputs + hidden if learns else hidden
-    weights = Weights(
+    weights = LstmWeights(
         "test",
         random.integers(-largest, largest + 1, (inputs + hidden, 4 * hidden)).astype(np.int8),
         random.integers(0, 8, 4 * hidden).astype(np.int32),
@@ -42,10 +42,10 @@ def some_weights(hidden: int, seed: int, largest: int = 64, learns: bool = False
 
 
 def pair(
-    weights: Weights, make_product: products.Maker | None, rows: int
-) -> tuple[tuple[cpu.Network, State], tuple[reference.Network, State]]:
+    weights: LstmWeights, make_product: products.Maker | None, rows: int
+) -> tuple[tuple[cpu.CpuLstm, State], tuple[reference.ReferenceLstm, State]]:
     """The backend and the definition, each with a state of its own."""
-    mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
+    mine, theirs = cpu.CpuLstm(weights, make_product), reference.ReferenceLstm(weights)
     return (mine, State(weights, rows)), (theirs, State(weights, rows))
 
 
@@ -90,7 +90,7 @@ def test_heads_learn_the_same_everywhere(make_product: products.Maker | None, se
 
 def test_the_order_of_voxels_does_not_matter_to_learning() -> None:
     weights = some_weights(8, 1, learns=True)
-    network, random = cpu.Network(weights), np.random.default_rng(3)
+    network, random = cpu.CpuLstm(weights), np.random.default_rng(3)
     error, classes = random.integers(-900, 900, 500, dtype=np.int32), random.integers(0, 76, 500, dtype=np.uint8)
     seen = random.integers(-128, 128, (500, 72), dtype=np.int8)
     heads = []
@@ -111,7 +111,7 @@ def test_learning_goes_downhill() -> None:
     metric = (np.eye(n) * 40).astype(np.int16)
     weights = replace(some_weights(8, 2, 0, learns=True), slopes=slopes, metric=metric)
     weights = replace(weights, head=np.zeros_like(weights.head), bias=np.zeros_like(weights.bias))
-    network, state, random = cpu.Network(weights), State(weights, 512), np.random.default_rng(4)
+    network, state, random = cpu.CpuLstm(weights), State(weights, 512), np.random.default_rng(4)
     classes, errors = np.full(512, 40, np.uint8), []
     for _ in range(300):
         state.inputs[:, :64] = random.integers(-100, 101, (512, 64))
@@ -133,7 +133,7 @@ def test_constants_are_those_of_the_other_stages() -> None:
 @pytest.mark.parametrize("make_product", PRODUCTS)
 def test_released_models_on_many_rows(number: int, make_product: products.Maker | None) -> None:
     weights = ROW.load(models.RELEASED[number])
-    mine, theirs = cpu.Network(weights, make_product), reference.Network(weights)
+    mine, theirs = cpu.CpuLstm(weights, make_product), reference.ReferenceLstm(weights)
     rows = mine.chunk + 30  # more than one chunk
     a, b = State(weights, rows), State(weights, rows)
     random = np.random.default_rng(number)
@@ -187,7 +187,7 @@ def test_a_backend_that_gives_other_numbers_is_refused() -> None:
         return product
 
     with pytest.warns(RuntimeWarning, match="does not give the reference's numbers"), pytest.raises(UnsupportedError):
-        cpu.Network(some_weights(32, 0), off_by_one)
+        cpu.CpuLstm(some_weights(32, 0), off_by_one)
 
 
 def test_a_torch_without_its_private_kernel_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,10 +203,10 @@ def test_a_processor_without_known_instructions_multiplies_by_what_there_is(monk
     monkeypatch.setattr(vectors, "instructions", lambda: vectors.NONE)
     products._seconds.cache_clear()
     weights = ROW.load(models.RELEASED[1])
-    network = cpu.Network(weights)
+    network = cpu.CpuLstm(weights)
     assert network.packed is None
     state, same = State(weights, 40), State(weights, 40)
-    for x, y in zip(network.step(state, 0, 40), reference.Network(weights).step(same, 0, 40), strict=True):
+    for x, y in zip(network.step(state, 0, 40), reference.ReferenceLstm(weights).step(same, 0, 40), strict=True):
         assert np.array_equal(x, y)
     with pytest.raises(RuntimeError, match="no vector instructions"):
         products.vector_product(weights.weights)
@@ -236,7 +236,10 @@ def test_a_network_without_the_inputs_that_it_makes_nothing_of_is_the_same() -> 
     assert less.observed == less.inputs - 2 * less.shared == INPUTS - 24
     assert (less.shared, less.hidden, less.head_limit) == (whole.shared, whole.hidden, whole.head_limit)
     assert ROW.load(models.chosen("fast")).without(features.SPARED).observed == INPUTS, "it sees them all"
-    (mine, state), (theirs, same) = (cpu.Network(less), State(less, 50)), (reference.Network(whole), State(whole, 50))
+    (mine, state), (theirs, same) = (
+        (cpu.CpuLstm(less), State(less, 50)),
+        (reference.ReferenceLstm(whole), State(whole, 50)),
+    )
     random = np.random.default_rng(6)
     for _ in range(4):
         x = random.integers(-127, 128, (50, whole.inputs)).astype(np.int8)

@@ -33,8 +33,8 @@ def test_contexts_are_those_of_the_description() -> None:
     classes = random.integers(0, CLASSES, levels.size).astype(np.uint8)
     depth = np.minimum(np.indices(levels.shape)[0], 2).astype(np.uint8).ravel()
     context = np.empty(levels.size, np.uint8)
-    neighbours = flat(peak.NEIGHBOURS, strides)
-    peak.contexts(known, index.ravel(), depth, neighbours, 7, mean, classes, context)
+    candidate = peak.Candidate(7, flat(peak.NEIGHBOURS, strides))
+    peak.contexts(known, index.ravel(), depth, candidate, mean, classes, context)
     for v, place in enumerate(np.ndindex(levels.shape)):
         assert context[v] == slow_context(levels, 7, int(mean[v]), int(classes[v]), *place)
     assert len(set(context.tolist())) > 20 and context.max() < peak.CONTEXTS
@@ -96,6 +96,6 @@ def test_a_peak_is_no_spike() -> None:
 def test_no_flags_where_they_do_not_pay() -> None:
     total, spikes, saved = np.zeros((3, peak.CONTEXTS))
     total[0], spikes[0], saved[0] = 4000, 2000, 2000 * 0.01
-    assert peak.choose(0, total, spikes, saved, ans.flag_bits()) is None
+    assert peak.choose(0, peak.FlagTotals(total, spikes, saved), ans.flag_bits()) is None
     saved[0] = 2000 * 4
-    assert peak.choose(0, total, spikes, saved, ans.flag_bits()) is not None
+    assert peak.choose(0, peak.FlagTotals(total, spikes, saved), ans.flag_bits()) is not None

@@ -11,14 +11,15 @@ from volcomp.stages import symbols
 def both_ways(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
     bits, none = limit.bit_length(), np.zeros(voxel.size, bool)
     table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
-    symbols.to_symbols(voxel, mean, classes, table, token)
-    size = symbols.raw_bits(voxel, mean, classes, token, none, bits, np.empty(0, np.uint8))
+    voxels = symbols.Voxels(voxel, mean, classes, none)
+    symbols.to_symbols(voxels, table, token)
+    size = symbols.raw_bits(voxels, token, bits, np.empty(0, np.uint8))
     raw = np.zeros(-(-size // 8), np.uint8)
-    symbols.raw_bits(voxel, mean, classes, token, none, bits, raw)
+    symbols.raw_bits(voxels, token, bits, raw)
     located, back = np.empty_like(table), np.empty_like(voxel)
     symbols.locate(mean, classes, located)
     assert np.array_equal(located, table), "the decoder must find the table without the voxel"
-    assert symbols.to_voxels(mean, classes, token, none, raw, 0, bits, limit, back) == size
+    assert symbols.to_voxels(voxels._replace(voxel=back), token, symbols.RawBits(raw, limit, bits), 0) == size
     return token, back
 
 
@@ -48,7 +49,7 @@ def test_mirror_images_share_a_table() -> None:
     voxel = np.array([51, 49], np.int32)
     table, token = np.empty(2, np.uint16), np.empty(2, np.uint16)
     for c in range(12):
-        symbols.to_symbols(voxel, mean, np.full(2, c, np.uint8), table, token)
+        symbols.to_symbols(symbols.Voxels(voxel, mean, np.full(2, c, np.uint8), np.zeros(2, bool)), table, token)
         assert table[0] == table[1]
         assert token[0] == token[1]
 
@@ -75,8 +76,9 @@ def test_the_integers_are_what_they_stand_for() -> None:
 def test_what_cannot_be_is_refused() -> None:
     mean, classes, token = np.array([0], np.int32), np.array([70], np.uint8), np.array([0], np.uint16)
     none, raw, voxel = np.zeros(1, bool), np.zeros(8, np.uint8), np.empty(1, np.int32)
-    assert symbols.to_voxels(mean, classes, token, none, raw, 0, 12, 4095, voxel) == -1, "a voxel below 0"
-    assert symbols.to_voxels(mean, classes, token, none, raw[:0], 0, 12, 4095, voxel) == -1, "no raw bits left"
+    voxels = symbols.Voxels(voxel, mean, classes, none)
+    assert symbols.to_voxels(voxels, token, symbols.RawBits(raw, 4095, 12), 0) == -1, "a voxel below 0"
+    assert symbols.to_voxels(voxels, token, symbols.RawBits(raw[:0], 4095, 12), 0) == -1, "no raw bits left"
 
 
 def test_corrections_find_a_wrong_scale() -> None:
@@ -93,6 +95,7 @@ def test_corrections_find_a_wrong_scale() -> None:
         length[k, : p.size] = -np.log2(p / p.sum())
     right = int(np.argmin([abs(symbols.class_log_scale(c) - 3) for c in range(CLASSES)]))
     for wrong in (right - 6, right, right + 6):
-        steps = symbols.correct(voxel, mean, np.full(20000, wrong, np.uint8), np.zeros(20000, bool), length, 10)
+        voxels = symbols.Voxels(voxel, mean, np.full(20000, wrong, np.uint8), np.zeros(20000, bool))
+        steps = symbols.correct(voxels, length, 10)
         assert abs(wrong + steps[wrong] - right) <= 1
         assert not np.delete(steps, wrong).any(), "classes that do not occur are left alone"

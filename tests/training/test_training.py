@@ -13,10 +13,11 @@ from volcomp.constants import INPUTS, RADIUS  # noqa: E402
 from volcomp.encoder import linear_fit  # noqa: E402
 from volcomp.learn import data, density  # noqa: E402
 from volcomp.pipelines.row.pipeline import ROW  # noqa: E402
-from volcomp.pipelines.row.slab import Slab, lay_out  # noqa: E402
+from volcomp.pipelines.row.slab import RowSlab, lay_out  # noqa: E402
 from volcomp.stages import features, symbols  # noqa: E402
+from volcomp.stages.grid import PaddedSlab  # noqa: E402
 from volcomp.stages.lstm import learning, reference  # noqa: E402
-from volcomp.stages.lstm.weights import Weights  # noqa: E402
+from volcomp.stages.lstm.weights import LstmWeights  # noqa: E402
 from volcomp.training import augment, evaluate, export, model  # noqa: E402
 
 
@@ -27,11 +28,11 @@ def some_rows(steps: int = 7, rows: int = 20, seed: int = 0) -> data.Batch:
     return data.Batch(inputs, random.normal(0, 3, shape).astype(np.float32), np.full(shape, 40, np.int32))
 
 
-def integers(trainee: model.Trainee) -> Weights:
+def integers(trainee: model.RowTrainee) -> LstmWeights:
     return export.integers(trainee, export.covariance(trainee, [some_rows(20, 50, seed)[0] for seed in range(3)]))
 
 
-def some_slab(shape: tuple[int, int, int] = (3, 7, 20)) -> data.Slab:
+def some_slab(shape: tuple[int, int, int] = (3, 7, 20)) -> data.TrainingSlab:
     levels = np.random.default_rng(8).integers(0, 200, shape)
     return data.slabs_of(levels.cumsum(axis=2).astype("<u2"), 0)[0]
 
@@ -39,7 +40,7 @@ def some_slab(shape: tuple[int, int, int] = (3, 7, 20)) -> data.Slab:
 @pytest.mark.parametrize("name", ["fast", "base"])
 def test_the_forward_pass_is_the_codecs(name: str) -> None:
     """Over a whole slab: what rows pass on to each other as well."""
-    trainee, random = model.Trainee(name, 3), torch.Generator().manual_seed(1)
+    trainee, random = model.RowTrainee(name, 3), torch.Generator().manual_seed(1)
     with torch.no_grad():
         trainee.lstm.weights.normal_(0, 0.2, generator=random)
         trainee.head.normal_(0, 0.1, generator=random)
@@ -55,7 +56,7 @@ def test_the_forward_pass_is_the_codecs(name: str) -> None:
     levels = prepared.known.reshape(depth, height + 2 * r, -1)[:, r : r + height, r : r + width]
     fitted = linear_fit.fit_by_effort(levels, 0, 5)
     layout = lay_out(prepared.shape, fitted)
-    slab, network = Slab(layout, int(levels.max()), fitted, weights), reference.Network(weights)
+    slab, network = RowSlab(layout, int(levels.max()), fitted, weights), reference.ReferenceLstm(weights)
     network.learn = lambda *_: None  # type: ignore[method-assign]
     for t, lo, hi in layout.fronts:
         slab.predict(network, t)
@@ -68,7 +69,7 @@ def test_the_forward_pass_is_the_codecs(name: str) -> None:
 def test_the_backward_pass_is_the_gradient_of_the_smooth_network(of: str) -> None:
     """Downhill for each part of the weights, as measured on the network without its roundings. What only the last row
     says or is told depends on the others through what they pass on, which is given weight."""
-    trainee = model.Trainee("fast", 1)
+    trainee = model.RowTrainee("fast", 1)
     with torch.no_grad():
         trainee.lstm.weights[INPUTS : -trainee.lstm.hidden] *= 4
     lstm, h, s = trainee.lstm, trainee.lstm.hidden, trainee.lstm.shared
@@ -93,7 +94,7 @@ def test_the_backward_pass_is_the_gradient_of_the_smooth_network(of: str) -> Non
 
 def test_a_trainee_learns_what_there_is_to_learn() -> None:
     """Errors that are half of an input: after some steps their mean is predicted and the bits drop."""
-    trainee = model.Trainee("fast", 1)
+    trainee = model.RowTrainee("fast", 1)
     losses = []
     for step in range(60):
         inputs, _, scale = some_rows(8, 256, seed=step)
@@ -103,7 +104,7 @@ def test_a_trainee_learns_what_there_is_to_learn() -> None:
 
 
 def test_a_checkpoint_continues_exactly(tmp_path: Path) -> None:
-    one, other = model.Trainee("fast", 5), model.Trainee("fast", 6)
+    one, other = model.RowTrainee("fast", 5), model.RowTrainee("fast", 6)
     for step in range(3):
         one.update(*some_rows(6, 64, step), 3e-3, 1.0)
     one.save(tmp_path / "c.pt")
@@ -111,7 +112,7 @@ def test_a_checkpoint_continues_exactly(tmp_path: Path) -> None:
     assert one.update(*some_rows(6, 64, 9), 3e-3, 1.0) == other.update(*some_rows(6, 64, 9), 3e-3, 1.0)
     assert integers(one).digest() == integers(other).digest()
     with pytest.raises(ValueError, match="of fast, not of base"):
-        model.Trainee("base", 1).load(tmp_path / "c.pt")
+        model.RowTrainee("base", 1).load(tmp_path / "c.pt")
 
 
 @pytest.mark.parametrize("log_scale", [-5.5, -1.0, 0.3, 4.0, 9.0])
@@ -126,7 +127,7 @@ def test_the_distributions_sum_to_one(log_scale: float) -> None:
 
 
 def test_tables_follow_their_distributions() -> None:
-    trainee = model.Trainee("fast", 1)
+    trainee = model.RowTrainee("fast", 1)
     weights = integers(trainee)
     for number in (0, 60, 115, symbols.TABLES - 1):
         counts = weights.tables()[number]
@@ -147,7 +148,7 @@ def test_samples_are_what_the_codec_sees() -> None:
     prediction = (slab.known[index] * 16 - slab.residual[index]).astype(np.int32)
     depth = np.array([2], np.uint8)
     neighbours = features.neighbours(slab.strides)
-    features.observe(slab.known, slab.residual, index, depth, neighbours, prediction, scale, alone)
+    features.observe(PaddedSlab(slab.known, slab.residual), index, depth, neighbours, prediction, scale, alone)
     assert np.array_equal(alone[0], batch.inputs[17, 1, 2, 1]) and scale[0] == batch.scale[17, 1, 2, 1]
 
 
@@ -167,7 +168,7 @@ def test_blocks_lie_within_their_slab() -> None:
 @pytest.mark.parametrize("released", [1, 3])
 def test_a_trainee_starts_as_a_released_model(released: int) -> None:
     """Whatever that one saw has its weights; what it did not see has zeros."""
-    theirs, trainee = ROW.load(models.RELEASED[released]), model.Trainee("fast", 1)
+    theirs, trainee = ROW.load(models.RELEASED[released]), model.RowTrainee("fast", 1)
     trainee.start(theirs)
     mine, own, h = integers(trainee), INPUTS, theirs.hidden
     for got, wanted in (
@@ -180,7 +181,7 @@ def test_a_trainee_starts_as_a_released_model(released: int) -> None:
 
 
 def test_heads_are_exported_within_their_limit() -> None:
-    trainee = model.Trainee("fast", 1)
+    trainee = model.RowTrainee("fast", 1)
     with torch.no_grad():
         trainee.head[0] = 5
     weights = integers(trainee)

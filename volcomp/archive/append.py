@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ..codec.encode import check_options
 from ..container.sections import (
     BLOB,
     FORMAT_VERSION,
@@ -73,7 +72,6 @@ def append(
         UnsupportedError: for an input that cannot be read, or has the name of what is in the archive.
         VerificationError: where the new archive does not decode to the input. The old one stays, as in all these cases.
     """
-    check_options(options)
     with source_errors(archive):
         archive.stat()  # before the target is judged: it must exist
     check_target(archive, force=True)

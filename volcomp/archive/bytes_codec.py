@@ -1,4 +1,4 @@
-"""General-purpose compression of kept bytes: LZMA2 for tables of headers, zstd for whole files, else none.
+"""General-purpose compression of kept bytes: LZMA2 for headers, the smaller of zstd and LZMA2 for whole files, or none.
 
 A packed payload is one byte for the method, the size of the raw bytes as a varint, then the compressed bytes.
 """
@@ -15,6 +15,7 @@ from ..wire.cursor import Cursor, varint
 # One payload unpacks to no more, so that a false size costs a reader no more memory.
 CHUNK_BYTES = 32 << 20
 _STORED, _ZSTD, _LZMA2 = 0, 1, 2
+_COMPRESSIBLE = 0.97  # of its size, at most, that zstd leaves of what LZMA2 is tried on
 
 
 def pack_table(raw: bytes) -> bytes:
@@ -23,7 +24,10 @@ def pack_table(raw: bytes) -> bytes:
 
 
 def pack_blob(raw: bytes) -> bytes:
-    """Pack whole files, which may be large or already compressed, by zstd -19 with a window over all of `raw`."""
+    """Pack whole files by zstd -19 with a window over all of `raw`, or by LZMA2 where that is smaller.
+
+    What zstd makes hardly smaller is compressed already: LZMA2 is then not tried.
+    """
     parameters = zstandard.ZstdCompressionParameters.from_level(
         19,
         source_size=len(raw),
@@ -32,7 +36,8 @@ def pack_blob(raw: bytes) -> bytes:
         write_content_size=False,
         write_checksum=False,
     )
-    return _smaller(_ZSTD, raw, zstandard.ZstdCompressor(compression_params=parameters).compress(raw))
+    packed = _smaller(_ZSTD, raw, zstandard.ZstdCompressor(compression_params=parameters).compress(raw))
+    return min(packed, pack_table(raw), key=len) if len(packed) < _COMPRESSIBLE * len(raw) else packed
 
 
 def unpack(data: bytes, what: str) -> bytes:

@@ -34,13 +34,16 @@ class Voxels:
         return self.first + self.frames
 
 
+AS_IT_IS, JPEG_XL = 0, 1  # packings: JPEG frames as JPEG XL
+
+
 @dataclass(frozen=True)
 class Stored:
     """Where a file that is kept whole is: in the BLOB sections, which are one stream of bytes."""
 
     start: int
     size: int  # bytes there
-    packing: int = 0  # what was done to them: 0 nothing, 1 JPEG frames became JPEG XL
+    packing: int = AS_IT_IS  # what was done to them
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def _missing(folder: Path) -> list[Path]:
 def move_into(source: Path, target: Path, *, force: bool = True) -> None:
     """Move a tree over another; raise TargetError before the first move if anything would clash.
 
-    Links to folders in `target` are folders. A regular file replaces a regular file, with `force`, and nothing else.
+    A regular file replaces a regular file, with `force`, and nothing else.
     """
     moves: list[tuple[Path, Path]] = []
     folders = [(source, target)]
@@ -201,6 +201,8 @@ def move_into(source: Path, target: Path, *, force: bool = True) -> None:
             for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
                 old, new = Path(entry.path), destination / entry.name
                 if entry.is_dir(follow_symlinks=False):
+                    if new.is_symlink():  # which another archive may have made: nothing is written through it
+                        raise TargetError(f"{new} is a link where the archive has a folder; move it away")
                     if os.path.lexists(new) and not new.is_dir():
                         raise TargetError(f"{new} is a file where the archive has a folder; move it away")
                     folders.append((old, new))

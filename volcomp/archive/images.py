@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import numpy as np
 
-from ..codec.decode import Progress
-from ..codec.encode import progress_of
-from ..codec.volumes import write_volume
+from ..codec.decode import Progress, sha256_of
+from ..codec.encode import progress_of, write_volume
 from ..container.sections import Writer
 from ..errors import DamagedError
 from ..formats.protocol import Image
+from ..formats.series import volumes
 from ..options import EncodeOptions
 from .entry import Entry, Voxels
+from .estimate import is_graphics
 from .header_writer import KeptWriter
 from .ledger import Ledger, entry_of
 from .restore import verify_images
@@ -57,23 +57,33 @@ class ImageWriter:
         Returns:
             Why files must be kept whole, by their names.
         """
-        stack = self._open.enter_context(closing(Stack(images)))
+        if is_graphics(images):
+            progress(work(images, self._options))
+            return {image.name: "it is graphics, which a general codec makes smaller" for image in images}
+        given_up = self._add(images, progress)
+        for stack in volumes(given.instead for given in given_up if given.instead):
+            given_up += self._add(stack, None)
+        return {given.image.name: given.reason for given in given_up if not given.instead}
+
+    def _add(self, images: list[Image], progress: Progress | None) -> list[GivenUp]:
+        stack = self._open.enter_context(closing(Stack(images, self._options.threads)))
         number, coded = self._volumes, []
-        given_up: dict[str, str] = {}
+        given_up: list[GivenUp] = []
         for outcome in stack.read(self._ledger.pictures, self._ledger.places):
             if isinstance(outcome, GivenUp):
-                given_up[outcome.image.name] = outcome.reason
+                given_up.append(outcome)
             else:
                 entry = self._entry(outcome, number)
                 self._entries.append(entry)
                 coded.append((entry, outcome))
-        progress(work(images, self._options) - _work(stack.depth, images[0], self._options))
+        if progress:  # what needs no work
+            progress(work(images, self._options) - _work(stack.depth, images[0], self._options))
         if stack.depth:
             self._volumes += len(stack.planes)
         self._stacks.append((number, stack, coded))
         voxels = sum(len(stack.planes) * int(np.prod(stack.planes[0].shape)) for _, stack, _ in self._stacks)
         if self._kept.size >= _ENOUGH_KEPT or voxels >= _ENOUGH_VOXELS:
-            self.flush(progress)
+            self.flush(progress or (lambda done: None))
         return given_up
 
     def flush(self, progress: Progress) -> None:
@@ -114,15 +124,8 @@ class ImageWriter:
             with closing(slabs):
                 if self._options.verify and native:
                     verify_images(volume, [(entry, one.kept) for entry, one in coded], slabs)
-                elif self._options.verify:
-                    sha = hashlib.sha256()
-                    for _, voxels in slabs:
-                        if isinstance(voxels, DamagedError):
-                            raise voxels
-                        sha.update(np.ascontiguousarray(voxels).data)
-                        del voxels  # or they would stay in memory until the next ones come
-                    if sha.digest() != plane.sha256:
-                        raise DamagedError(f"volume {number + i} is not what was read")
+                elif self._options.verify and sha256_of(slabs) != plane.sha256:
+                    raise DamagedError(f"volume {number + i} is not what was read")
                 for _ in slabs:
                     pass
             self.voxels += volume.voxels

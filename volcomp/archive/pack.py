@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ..codec.encode import check_options
 from ..constants import EFFORT
-from ..container.header import SLICE_VOXELS
 from ..container.sections import FORMAT_VERSION, Reader, Writer
+from ..container.volume import SLICE_VOXELS
 from ..errors import DamagedError, UnsupportedError, VerificationError
-from ..formats.protocol import Image
+from ..formats.protocol import Extent, Image, NotCoded
 from ..formats.registry import read_image
 from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
@@ -27,7 +26,7 @@ from .files import check_target, clear, new_output
 from .images import ImageWriter, work
 from .ledger import Ledger
 from .tree import Item, Tree, collect, source_errors
-from .whole import add_whole
+from .whole import Whole, add_whole
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,6 @@ def compress(
         UnsupportedError: for an input that cannot be read, or options that cannot be met.
         VerificationError: where the archive does not decode to the input.
     """
-    check_options(options)
     if isinstance(output, Path):
         check_target(output, force=force)
         clear(output)
@@ -96,7 +94,8 @@ def fill(
 ) -> Summary:
     """Write the sections of all files and the end of an archive, and verify it; see `compress`."""
     reasons: dict[str, str] = {}  # by the name of a file that is kept whole
-    stacks = volumes(list(_images(tree.files, reasons)))
+    jpeg: dict[str, list[Extent]] = {}  # frames in such a file
+    stacks = volumes(list(_images(tree.files, reasons, jpeg)))
     of_images = ImageWriter(writer, ledger, options, {item.name: item for item in tree.files})
     try:
         label = "compressing" if options.effort <= EFFORT else "fine-tuning, compressing"
@@ -105,13 +104,15 @@ def fill(
             for stack in stacks:
                 reasons |= of_images.add(stack, progress)
             of_images.flush(progress)
-        whole = [(item, reasons[item.name]) for item in tree.files if item.name in reasons]
+        whole = [
+            Whole(item, reasons[item.name], jpeg.get(item.name, [])) for item in tree.files if item.name in reasons
+        ]
         skipped = [*tree.skipped, *add_whole(writer, ledger, whole, skip_errors=skip_errors)]
         ledger.finish()
         writer.finish()
         file.flush()
         if options.verify:
-            ledger.verify(Reader(file), check_options(options))
+            ledger.verify(Reader(file), options.record)
     except DamagedError as error:
         raise VerificationError(
             f"what was coded does not decode to what was read, so nothing was written: {error}"
@@ -120,14 +121,18 @@ def fill(
     return Summary(ledger.files, ledger.raw_bytes, writer.size, of_images.voxels, bits, skipped)
 
 
-def _images(items: list[Item], reasons: dict[str, str]) -> Iterator[Image]:
-    """Yield the images among the files; note of all others why they are kept whole."""
+def _images(items: list[Item], reasons: dict[str, str], jpeg: dict[str, list[Extent]]) -> Iterator[Image]:
+    """Yield the images among the files; note of all others why they are kept whole, and where they have JPEG frames."""
     for item in items:
         try:
             with source_errors(item.path):
                 image = read_image(item.path, item.name)
         except UnsupportedError:  # it will be raised again, or passed over, where the file is read whole
             image = None
+        except NotCoded as error:
+            reasons[item.name] = str(error)
+            jpeg[item.name] = error.jpeg
+            continue
         if image is None:
             reasons[item.name] = ""
         elif image.rows * image.columns > SLICE_VOXELS:

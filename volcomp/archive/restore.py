@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator
@@ -17,15 +16,16 @@ import numpy as np
 
 from ..bodies.protocol import Kept, Planes
 from ..bodies.registry import body
-from ..codec.volumes import Slab, decode_volume
+from ..codec.decode import Slab, decode_volume, sha256_of
 from ..container.sections import Reader
 from ..container.volume import Volume, read_volume, volume_numbers
 from ..errors import DamagedError, UnsupportedError, VolcompError
 from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
+from . import jpeg_packing
 from .choice import choose
-from .entry import Entry, Kind, Stored, Voxels
+from .entry import AS_IT_IS, JPEG_XL, Entry, Kind, Stored, Voxels
 from .files import check_free, clear_tree, new_tree, send, temporary_file
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
@@ -197,13 +197,20 @@ def stored(reader: Reader, manifest: Manifest) -> Iterator[tuple[Entry, Iterator
     blobs = Blobs(reader)
     for entry in manifest.whole:
         assert isinstance(entry.place, Stored)
-        if entry.place.packing:
-            yield (
-                entry,
-                _failing(UnsupportedError(f"it is packed in the unknown way {entry.place.packing}; upgrade volcomp")),
-            )
-        else:
-            yield entry, blobs.pieces(entry.place.start, entry.place.start + entry.place.size)
+        yield entry, _unpacked(entry.place, blobs)
+
+
+def _unpacked(place: Stored, blobs: Blobs) -> Iterator[Bytes]:
+    """Yield the bytes of a file that is kept whole."""
+    pieces = blobs.pieces(place.start, place.start + place.size)
+    if place.packing == AS_IT_IS:
+        yield from pieces
+    elif place.packing == JPEG_XL:
+        if place.size > jpeg_packing.MOST_BYTES:
+            raise DamagedError("its JPEG frames are packed in more bytes than are possible")
+        yield jpeg_packing.unpack(b"".join(pieces))
+    else:
+        raise UnsupportedError(f"it is packed in the unknown way {place.packing}; upgrade volcomp")
 
 
 def _run(
@@ -246,14 +253,9 @@ def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
     outcome = Outcome(packed_bytes=reader.size)
     for number in volume_numbers(reader):
         volume = read_volume(reader, number)
-        sha = hashlib.sha256()
         with closing(decoder(reader, volume, list(range(len(volume.layout.slabs))))) as slabs:
-            for _, voxels in slabs:
-                if isinstance(voxels, DamagedError):
-                    raise voxels
-                sha.update(np.ascontiguousarray(voxels).data)
-                del voxels  # or they would stay in memory until the next ones come
-        if sha.digest() != volume.sha256:
+            sha = sha256_of(slabs)
+        if sha != volume.sha256:
             raise DamagedError(f"volume {number} is damaged: the SHA-256 of its voxels does not fit")
         outcome.voxels += volume.voxels
         outcome.raw_bytes += volume.voxels * volume.layout.dtype.itemsize

@@ -11,22 +11,28 @@ import hashlib
 import tempfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
 
+from ..bodies import samples
+from ..bodies.planes import Kind as PlaneKind
+from ..bodies.planes import Map
 from ..bodies.protocol import Kept, Planes
-from ..bodies.registry import body
-from ..errors import DamagedError, UnsupportedError
+from ..errors import UnsupportedError
 from ..formats.protocol import Image
 from ..streams.protocol import NotReproducible
+from .attempt import TOO_MUCH, Attempt, check, tried
 from .entry import Voxels
 from .header_writer import MAX_RECORD_BYTES
-from .tree import source_errors
+from .tree import changed, source_errors
 
+# Levels beyond the bits of the picture, such as one for the padding around it, that are no reason to split words.
+_MOST_LEVELS_BEYOND = 64
 _BLOCK_BYTES = 1 << 22  # of planes that are read at once from the temporary file
 
 
@@ -47,10 +53,11 @@ class Coded:
 
 @dataclass(frozen=True)
 class GivenUp:
-    """An image that must be kept whole."""
+    """An image that is no part of the stack."""
 
     image: Image
-    reason: str
+    reason: str  # why it must be kept whole
+    instead: Image | None = None  # the same file, to be read in another way
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,8 @@ class _Part:
 class Stack:
     """The images of one series; valid when `read` is exhausted."""
 
-    def __init__(self, images: list[Image]) -> None:
-        self._images = images
+    def __init__(self, images: list[Image], threads: int | None) -> None:
+        self._images, self._threads = images, threads
         first = images[0]
         self.planes = [Plane(self, number, first) for number in range(first.planes)]
         self._parts: list[_Part] = []  # of new images, in the order of their slices
@@ -101,22 +108,33 @@ class Stack:
             files: the SHA-256 of the files that the archive has already, likewise.
         """
         self._files = files
-        for image in self._images:
-            try:
-                with source_errors(image.path), image.path.open("rb") as file:
-                    if image.reading is None and image.size - image.pixel_bytes > MAX_RECORD_BYTES:
-                        raise NotReproducible("it has too many bytes around its voxels")
-                    outcome = (self._native if image.reading is None else self._other)(image, file, known)
-            except NotReproducible as error:
-                yield GivenUp(image, str(error))
-            except UnsupportedError:  # of reading: raised again where the file is kept whole. No path is noted
-                yield GivenUp(image, "it could not be read, or changed while it was")
-            else:
-                yield outcome
+        with closing(tried(self._images, self._threads)) as attempts:
+            for image, attempt in attempts:
+                try:
+                    if attempt:
+                        outcome = self._tried(image, attempt(), known)
+                    elif image.reading:
+                        outcome = self._streamed(image, known)
+                    else:
+                        outcome = self._native(image, known)
+                except _MoreBits:
+                    yield GivenUp(image, "", _with_bits_apart(image))
+                except NotReproducible as error:
+                    yield GivenUp(image, str(error))
+                except UnsupportedError:  # of reading: raised again where the file is kept whole. No path is noted
+                    yield GivenUp(image, "it could not be read, or changed while it was")
+                else:
+                    yield outcome
         for plane in self.planes:
             plane.finish(signed=self._images[0].signed)
 
-    def _native(self, image: Image, file: BinaryIO, known: Mapping[bytes, Voxels]) -> Coded:
+    def _native(self, image: Image, known: Mapping[bytes, Voxels]) -> Coded:
+        if image.size - image.pixel_bytes > MAX_RECORD_BYTES:
+            raise NotReproducible(TOO_MUCH)
+        with source_errors(image.path), image.path.open("rb") as file:
+            return self._read_native(image, file, known)
+
+    def _read_native(self, image: Image, file: BinaryIO, known: Mapping[bytes, Voxels]) -> Coded:
         plane = self.planes[0]
         before = file.read(image.start)
         sha, size = hashlib.sha256(before), len(before)
@@ -134,41 +152,51 @@ class Stack:
         size += len(after)
         sha.update(after)
         if size != image.size or len(after) != image.size - image.start - image.pixel_bytes:
-            raise changed(image)
+            raise changed(image.path)
+        if image.stored and _levels_beyond(seen.counts, image) > _MOST_LEVELS_BEYOND:
+            raise _MoreBits
         number = 1 if image.big_endian and image.bits == 16 else 0
         part = _Part(image, self.depth, image.frames, tuple(checksums))
         return self._coded(image, size, sha.digest(), Kept(before, b"", after), number, [seen], part, known)
 
-    def _other(self, image: Image, file: BinaryIO, known: Mapping[bytes, Voxels]) -> Coded:
+    def _tried(self, image: Image, attempt: Attempt, known: Mapping[bytes, Voxels]) -> Coded:
+        begin, seen = self._spooled, [plane.seen() for plane in self.planes]
+        self._spool(attempt.blocks, seen)
+        return self._from_spools(image, attempt.sha256, attempt.kept, seen, begin, known)
+
+    def _streamed(self, image: Image, known: Mapping[bytes, Voxels]) -> Coded:
+        """Read an image that is too large for memory."""
         assert image.reading is not None
-        seen = [plane.seen() for plane in self.planes]
+        begin, seen = self._spooled, [plane.seen() for plane in self.planes]
+        try:
+            with source_errors(image.path), image.path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").digest()
+                self._spool(image.reading.read(file), seen)
+            kept = image.reading.kept
+            check(image, sha256, kept, self._spooled_blocks(begin))
+        except (NotReproducible, UnsupportedError):
+            self._forget(begin)
+            raise
+        return self._from_spools(image, sha256, kept, seen, begin, known)
+
+    def _spool(self, blocks: Iterable[Planes], seen: list[_Seen]) -> None:
+        """Append planes to the temporary files."""
         if not self._spools:
             self._spools = [tempfile.TemporaryFile() for _ in self.planes]  # noqa: SIM115 (`close` closes it)
-        begin = self._spooled
-        try:
-            sha256 = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
-            for planes in image.reading.read(file):
-                for plane, one, spool in zip(planes, seen, self._spools, strict=True):
-                    words = np.ascontiguousarray(plane)
-                    one.add(words)
-                    spool.write(words.data)
-                self._spooled += len(planes[0])
-            kept = image.reading.kept
-            again, size = hashlib.sha256(), 0
-            for piece in body(image.reading.number).write(kept, self._spooled_blocks(begin)):
-                again.update(piece)
-                size += len(piece)
-            if again.digest() != sha256:
-                raise NotReproducible("its bytes do not come back identical")
-            if sum(map(len, kept)) > MAX_RECORD_BYTES:
-                raise NotReproducible("it has too many bytes around its voxels")
-        except (NotReproducible, UnsupportedError, DamagedError, OSError) as error:
-            self._forget(begin)
-            if isinstance(error, DamagedError):
-                raise NotReproducible(str(error)) from error
-            raise
+        for planes in blocks:
+            for plane, one, spool in zip(planes, seen, self._spools, strict=True):
+                words = np.ascontiguousarray(plane)
+                one.add(words)
+                spool.write(words.data)
+            self._spooled += len(planes[0])
+
+    def _from_spools(
+        self, image: Image, sha256: bytes, kept: Kept, seen: list[_Seen], begin: int, known: Mapping[bytes, Voxels]
+    ) -> Coded:
+        """Take the slices of an image from `begin` on, unless the archive has them already."""
+        assert image.reading is not None
         part = _Part(image, self.depth, self._spooled - begin, spooled=begin)
-        coded = self._coded(image, size, sha256, kept, image.reading.number, seen, part, known)
+        coded = self._coded(image, image.size, sha256, kept, image.reading.number, seen, part, known)
         if not coded.new:
             self._forget(begin)
         return coded
@@ -229,6 +257,30 @@ class Stack:
                 _read_again(part, at - part.first, frames)
             at = stop
         return words
+
+
+class _MoreBits(Exception):
+    """The words of an image hold more than the picture, such as an overlay in the upper bits."""
+
+
+def _with_bits_apart(image: Image) -> Image:
+    """Return an image that is read as two planes: the bits that are stored, and those above."""
+    words = Map(PlaneKind.STORED, np.dtype("<u2" if image.bits == 16 else "u1"), 1, image.stored)
+    order = samples.Order(words, big_endian=image.big_endian and image.bits == 16)
+    reading = samples.SamplesReading(
+        order, start=image.start, rows=image.rows, columns=image.columns, frames=image.frames
+    )
+    return replace(image, reading=reading, stored=0, signed=False)
+
+
+def _levels_beyond(counts: np.ndarray, image: Image) -> int:
+    """Count the levels that occur and need more bits than are stored."""
+    values = np.flatnonzero(counts)
+    if image.signed:
+        half = 1 << (image.stored - 1)
+        extended = (values + half) & (len(counts) - 1) < 2 * half
+        return int(np.count_nonzero(~extended & (values >= 2 * half)))  # a writer may have left the sign as it was
+    return int(np.count_nonzero(values >= 1 << image.stored))
 
 
 class _Seen:
@@ -296,7 +348,7 @@ def _read_again(part: _Part, first: int, frames: np.ndarray) -> None:
         file.seek(image.start + first * frames[0].nbytes)
         file.readinto(frames.reshape(-1).view(np.uint8).data)
     if any(zlib.crc32(frame.data) != part.checksums[first + i] for i, frame in enumerate(frames)):
-        raise changed(image)
+        raise changed(image.path)
     if image.big_endian:
         frames.byteswap(inplace=True)
 
@@ -322,7 +374,3 @@ def kind_of(counts: np.ndarray, signed: bool) -> tuple[str, int, np.ndarray]:
     low, counts = kinds[kind]
     first, last = used[kind][[0, -1]].tolist()
     return kind, low + first, counts[first : last + 1]
-
-
-def changed(image: Image) -> UnsupportedError:
-    return UnsupportedError(f"{image.path} changed while it was being read; try again when it is at rest")

@@ -118,6 +118,11 @@ def source_errors(path: Path) -> Iterator[None]:
         raise UnsupportedError(f"{short(path)} cannot be read: {error.strerror or error}") from error
 
 
+def changed(path: Path) -> UnsupportedError:
+    """Return the error for a file that was not twice the same."""
+    return UnsupportedError(f"{path} changed while it was being read; try again when it is at rest")
+
+
 def _unique(name: str, taken: set[str]) -> str:
     """Return `name`, or `name` with the first free number, since two inputs may have the same name."""
     candidate, number = name, 2

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from typing import BinaryIO
+from dataclasses import replace
+from io import BytesIO
+from typing import BinaryIO, NamedTuple
+
+import zstandard
 
 from ..container.sections import BLOB, SectionId, Writer
 from ..errors import UnsupportedError
+from ..formats.protocol import Extent
+from ..streams.protocol import NotReproducible
+from . import jpeg_packing
 from .bytes_codec import CHUNK_BYTES, pack_blob
-from .entry import Entry, Stored, Voxels
+from .entry import JPEG_XL, Entry, Stored, Voxels
 from .ledger import Ledger, entry_of
 from .listing import MAX_ROWS
-from .tree import Item, source_errors
+from .tree import Item, changed, source_errors
 
 _PENDING_BYTES = 8 << 20  # of names and notes that are not listed yet
 _PIECE_BYTES = 1 << 20
+_WORTHWHILE = 0.9  # of its size under a general codec, at most, that packing must leave of a file
 _SMALL_BYTES = 1 << 20  # larger files are read for a digest only where another one has their size
 
 
-def add_whole(writer: Writer, ledger: Ledger, items: list[tuple[Item, str]], *, skip_errors: bool) -> list[str]:
-    """Store files, each with why it is kept whole.
+class Whole(NamedTuple):
+    """A file to keep whole."""
+
+    item: Item
+    reason: str
+    jpeg: list[Extent]  # its JPEG frames
+
+
+def add_whole(writer: Writer, ledger: Ledger, files: list[Whole], *, skip_errors: bool) -> list[str]:
+    """Store files.
 
     Returns:
         A sentence for each file that could not be read, with `skip_errors`.
@@ -29,10 +45,10 @@ def add_whole(writer: Writer, ledger: Ledger, items: list[tuple[Item, str]], *, 
     """
     stream = _Stream(writer, ledger)
     skipped = []
-    for item, reason in items:
+    for whole in files:
         try:
-            with source_errors(item.path):
-                stream.add(item, reason)
+            with source_errors(whole.item.path):
+                stream.add(whole)
         except UnsupportedError as error:
             if not skip_errors:
                 raise
@@ -52,29 +68,44 @@ class _Stream:
         self._name_bytes = 0
         self._sizes = ledger.begin.sizes  # of files stored
 
-    def add(self, item: Item, reason: str) -> None:
+    def add(self, kept: Whole) -> None:
         """Store one file. After an error the stream holds some of its bytes, which belong to no file."""
-        with item.path.open("rb") as file:
+        with kept.item.path.open("rb") as file:
             size = file.seek(0, 2)
             place: Voxels | Stored | None = None
-            if size <= _SMALL_BYTES or size in self._sizes:  # a copy is found before it is written
+            if size <= _SMALL_BYTES or size in self._sizes or kept.jpeg:  # a copy is found before it is written
                 file.seek(0)
-                whole = hashlib.file_digest(file, "sha256").digest()
-                size = file.tell()
-                place = self._ledger.places.get(whole)
+                sha256 = hashlib.file_digest(file, "sha256").digest()
+                place = self._ledger.places.get(sha256)
             if place is None:
-                file.seek(0)
-                whole, place = self._store(file)
-                self._ledger.places[whole] = place
-                size = place.size
+                sha256, stored, place = self._packed(kept, file) or self._store(file)
+                if stored != size:
+                    raise changed(kept.item.path)
+                self._ledger.places[sha256] = place
                 self._sizes.add(size)
-        self._entries.append(entry_of(item, size, whole, place, reason))
-        self._name_bytes += len(item.name) + len(reason)
+        self._entries.append(entry_of(kept.item, size, sha256, place, kept.reason))
+        self._name_bytes += len(kept.item.name) + len(kept.reason)
         if len(self._entries) == MAX_ROWS or self._name_bytes > _PENDING_BYTES:
             self._list()
 
-    def _store(self, file: BinaryIO) -> tuple[bytes, Stored]:
-        """Append a file; return its SHA-256 and its place."""
+    def _packed(self, kept: Whole, file: BinaryIO) -> tuple[bytes, int, Stored] | None:
+        """Append a file whose JPEG frames are packed; None where that cannot be done."""
+        if not kept.jpeg or file.seek(0, 2) > jpeg_packing.MOST_BYTES:
+            return None
+        file.seek(0)
+        data = file.read()
+        try:
+            packed = jpeg_packing.pack(data, kept.jpeg)
+        except NotReproducible:
+            return None
+        if len(zstandard.compress(packed)) > _WORTHWHILE * len(zstandard.compress(data)):
+            return None  # as many small files with long headers, which are smaller next to each other
+        _, _, place = self._store(BytesIO(packed))
+        return hashlib.sha256(data).digest(), len(data), replace(place, packing=JPEG_XL)
+
+    def _store(self, file: BinaryIO) -> tuple[bytes, int, Stored]:
+        """Append a file; return its SHA-256, its size and its place."""
+        file.seek(0)
         sha, size = hashlib.sha256(), 0
         start = self._number * CHUNK_BYTES + len(self._chunk)
         while piece := file.read(min(_PIECE_BYTES, CHUNK_BYTES - len(self._chunk) or CHUNK_BYTES)):
@@ -83,7 +114,7 @@ class _Stream:
             sha.update(piece)
             size += len(piece)
             self._chunk += piece
-        return sha.digest(), Stored(start, size)
+        return sha.digest(), size, Stored(start, size)
 
     def flush(self) -> None:
         """Write what is left."""

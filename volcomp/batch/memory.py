@@ -13,8 +13,7 @@ from ..archive.opening import opened
 from ..codec.encode import SLAB_HEIGHT, TALL_SLAB_HEIGHT, TUNING_VOXELS
 from ..codec.engines import GROUP_VOXELS
 from ..constants import EFFORT
-from ..container.header import SLAB_VOXELS
-from ..container.volume import read_volume, volume_numbers
+from ..container.volume import SLAB_VOXELS, read_volume, volume_numbers
 from ..errors import VolcompError
 from ..formats.registry import read_image
 from ..formats.series import MAX_VOLUME_BYTES

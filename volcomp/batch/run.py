@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from ..archive.files import target_errors
-from ..codec.encode import check_options
 from ..options import ENCODING, EncodeOptions
 from ..progress import series_bar
 from . import claims
@@ -66,7 +65,6 @@ def run(
     """
     begin = time.perf_counter()
     claims.check()
-    check_options(options)
     found = find(source, target, decompress=decompress)
     # "auto" would let many processes compete for one GPU; with "cuda" each GPU has one process.
     if options.device == "auto":

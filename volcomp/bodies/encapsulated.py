@@ -107,7 +107,7 @@ class EncapsulatedReading:
         """Yield all frames; see `Reading.read`."""
         file.seek(0)
         before = file.read(self._start)
-        places, end = _read_items(file, self._start)
+        places, end = read_items(file, self._start)
         if not places:
             raise NotReproducible("it has no items")
         table = _value(file, places[0])
@@ -139,9 +139,11 @@ class EncapsulatedReading:
 
     def _map(self, samples: NDArray[Any]) -> Map:
         pixels = self._pixels
-        kind, bits = Kind.SAME, 0
-        if samples.dtype.itemsize * 8 != pixels.bits or len(samples) != pixels.components:
+        if 8 * samples.itemsize > pixels.bits or len(samples) != pixels.components:
             raise NotReproducible("its stream has samples of another type than its header says")
+        if 8 * samples.itemsize < pixels.bits:
+            return Map(Kind.WIDE, samples.dtype, pixels.components)
+        kind, bits = Kind.SAME, 0
         if pixels.colour:
             kind = Kind.COLOUR
         elif pixels.signed and samples.dtype.kind == "u" and pixels.stored < pixels.bits:
@@ -149,7 +151,7 @@ class EncapsulatedReading:
         return Map(kind, samples.dtype, pixels.components, bits)
 
 
-def _read_items(file: BinaryIO, start: int) -> tuple[list[tuple[int, int]], int]:
+def read_items(file: BinaryIO, start: int) -> tuple[list[tuple[int, int]], int]:
     """Return the place (offset, bytes) of every item's value, and where they end; values are not read."""
     size = file.seek(0, 2)
     places: list[tuple[int, int]] = []

@@ -28,6 +28,7 @@ class Kind(IntEnum):
     HALVES = 2  # words of 32 bits: the high half, then the low half
     STORED = 3  # the low `bits` of each word, then those above, which are no part of the picture
     SIGNED = 4  # words of `bits` bits in two's complement, extended to 8 or 16
+    WIDE = 5  # words of 8 bits, as words of 16
 
 
 class Map(NamedTuple):
@@ -46,7 +47,7 @@ class Map(NamedTuple):
     @property
     def word(self) -> np.dtype[Any]:
         """Return the type of the words of a plane: unsigned, 8 or 16 bits."""
-        return np.dtype("u1" if self.type.itemsize == 1 else "<u2")
+        return np.dtype("u1" if self.type.itemsize == 1 and self.kind != Kind.WIDE else "<u2")
 
     def encoded(self) -> bytes:
         """Return the bytes of this map, for `decoded`."""
@@ -64,6 +65,7 @@ class Map(NamedTuple):
         needs_bits = found.kind in (Kind.STORED, Kind.SIGNED)
         if (
             wide != (found.kind == Kind.HALVES)
+            or (found.kind == Kind.WIDE and found.type.itemsize != 1)
             or not (1 <= bits <= most if needs_bits else bits == 0)
             or (found.kind == Kind.COLOUR and components != 3)
         ):
@@ -85,7 +87,7 @@ class Map(NamedTuple):
         if self.kind == Kind.SIGNED:
             sign = words.dtype.type(1 << (self.bits - 1))
             return [(word ^ sign) - sign for word in words]
-        return list(words)
+        return [word.astype(self.word) for word in words] if self.kind == Kind.WIDE else list(words)
 
     def inverse(self, planes: Planes) -> NDArray[Any]:
         """Return the samples [components, z, Y, X] of planes; DamagedError where there are too few or wide ones."""
@@ -103,4 +105,6 @@ class Map(NamedTuple):
             words = [low | high << shift for low, high in zip(words[::2], words[1::2], strict=True)]
         elif self.kind == Kind.SIGNED:
             words = [word & self.word.type((1 << self.bits) - 1) for word in words]
+        elif self.kind == Kind.WIDE:
+            words = [word.astype("u1") for word in words]
         return np.stack(words).view(self.type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UnsupportedError
+from .deflated import Deflated
 from .encapsulated import Encapsulated
 from .native import Native
 from .protocol import Body
@@ -13,6 +14,7 @@ BODIES: dict[int, Body] = {
     1: Native(big_endian=True),
     2: Samples(),
     3: Encapsulated(),
+    4: Deflated(),
 }
 
 

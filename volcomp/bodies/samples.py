@@ -20,7 +20,7 @@ from .protocol import Kept, Piece, Planes
 
 _PLANAR, _BIG_ENDIAN, _PAIRS = 1, 2, 4  # flags
 _BLOCK_BYTES = 1 << 24  # that are read at once, or one frame
-_MOST_MISSING = 1 << 20
+MOST_MISSING = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Order:
         if flags & ~(_PLANAR | _BIG_ENDIAN | _PAIRS):
             raise cursor.damaged()
         order = cls(
-            found, bool(flags & _PLANAR), bool(flags & _BIG_ENDIAN), bool(flags & _PAIRS), cursor.varint(_MOST_MISSING)
+            found, bool(flags & _PLANAR), bool(flags & _BIG_ENDIAN), bool(flags & _PAIRS), cursor.varint(MOST_MISSING)
         )
         cursor.end()
         return order
@@ -54,7 +54,7 @@ class Order:
     def to_planes(self, data: bytes | bytearray, rows: int, columns: int) -> Planes:
         """Return the planes of whole frames."""
         if self.pairs:
-            data = np.frombuffer(data, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()
+            data = _swapped(data)
         words: NDArray[Any] = np.frombuffer(data, self._stored())
         c = self.map.components
         if self.planar:
@@ -64,18 +64,18 @@ class Order:
         return self.map.forward(np.ascontiguousarray(samples, self.map.type))
 
     def to_bytes(self, planes: Planes) -> bytes:
-        """Return the bytes of frames; the inverse of `to_planes`. Raises DamagedError."""
+        """Return the bytes of frames, not swapped in pairs, which may span frames. Raises DamagedError."""
         samples = self.map.inverse(planes)
         moved = samples.swapaxes(0, 1) if self.planar else np.moveaxis(samples, 0, -1)
-        data = moved.astype(self._stored(), order="C").tobytes()
-        if self.pairs:
-            if len(data) % 2:
-                raise DamagedError("bytes cannot be swapped in pairs: their number is odd")
-            data = np.frombuffer(data, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()
-        return data
+        return moved.astype(self._stored(), order="C").tobytes()
 
     def _stored(self) -> np.dtype[Any]:
         return self.map.type.newbyteorder(">") if self.big_endian else self.map.type
+
+
+def _swapped(data: bytes | bytearray) -> bytes:
+    """Swap the bytes of each pair; their number is even."""
+    return np.frombuffer(data, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()
 
 
 class Samples:
@@ -85,12 +85,16 @@ class Samples:
         """Yield the bytes of a file; see `Body.write`."""
         order = Order.decoded(kept.side)
         yield kept.before
-        held = b""  # the last bytes, of which some are missing
+        held = b""  # the last bytes, of which some are missing, and the first byte of a pair
         for block in planes:
             data = held + order.to_bytes(block)
-            keep = len(data) - order.missing
-            yield data[: max(keep, 0)]
-            held = data[max(keep, 0) :]
+            keep = max(len(data) - order.missing, 0)
+            if order.pairs:
+                keep -= keep % 2
+            yield _swapped(data[:keep]) if order.pairs else data[:keep]
+            held = data[keep:]
+        if len(held) > order.missing:
+            raise DamagedError("bytes cannot be swapped in pairs: their number is odd")
         yield kept.after
 
 

@@ -9,28 +9,40 @@ these steps. An engine runs them on threads or on a GPU and gets the same bytes.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Generator, Iterator
+import hashlib
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Generic, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import numpy as np
 
 from .. import models
 from ..constants import EFFORT
-from ..container.header import SLAB_VOXELS, SLICE_VOXELS, VolumeHeader, slab_ranges, write_header
+from ..container.sections import SLAB, SectionId, Writer
+from ..container.volume import (
+    SLAB_VOXELS,
+    SLICE_VOXELS,
+    Volume,
+    VolumeHeader,
+    read_header,
+    slab_checksum,
+    slab_ranges,
+    write_header,
+    write_volume_header,
+)
 from ..errors import DamagedError, UnsupportedError
 from ..models import Model
 from ..options import ENCODING, EncodeOptions
-from ..pipelines.protocol import Choice, Done, Input, Levels, Predictions, Stream
-from ..pipelines.registry import PIPELINES
+from ..pipelines.protocol import Done, Levels
+from ..pipelines.registry import Ready, SomeChoice, SomeInput, SomePredictions, ready
 from ..stages import histogram_packing
-from .decode import Opener, Progress, decode_slabs, located, slab_checksum
-from .engines import Decoded, Engine, Workers
-from .place import Place, by_device
-from .ready import Ready, ready
-from .source import Held, Source
+from .decode import Opener, Progress, Slab, decode_slabs
+from .engines import Decoded, EngineChoice, Workers, by_device
+
+if TYPE_CHECKING:
+    from ..stages import linear
+    from ..stages.lstm.weights import LstmWeights
 
 # Slices of a slab, as a target: up to half more if the volume then is one slab, since the first slice of a slab costs a
 # sixth more than the others. The highest effort takes taller slabs.
@@ -38,6 +50,56 @@ SLAB_HEIGHT, TALL_SLAB_HEIGHT = 32, 64
 # How often fine-tuning visits each voxel, by effort.
 VISITS = {6: 0.25, 7: 0.5, 8: 1.0, 9: 2.0}
 TUNING_VOXELS = 1 << 25  # of a larger volume that fine-tuning learns from, as slabs spread over it; 8 bytes each
+
+
+class VoxelSource(Protocol):
+    """A volume [Z, Y, X] of u1, i1, u2 or i2 (little-endian) that an encoder reads slab by slab, so that it need not be
+    in memory as a whole: an array here, a series of files in `archive.stack`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Z, Y, X."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the voxels."""
+        ...
+
+    @property
+    def sha256(self) -> bytes:
+        """SHA-256 of the voxels, little-endian in C order."""
+        ...
+
+    def histogram(self) -> tuple[int, np.ndarray]:
+        """Count all values that occur; see `histogram_packing.histogram`."""
+        ...
+
+    def slices(self, first: int, end: int) -> np.ndarray:
+        """Read the slices `first` … `end` - 1 [z, Y, X]. Several threads may call this at once."""
+        ...
+
+
+class ArraySource:
+    """The `VoxelSource` of an array [Z, Y, X] in C order."""
+
+    def __init__(self, voxels: np.ndarray) -> None:
+        depth, height, width = voxels.shape
+        self._voxels = voxels
+        self.shape, self.dtype = (depth, height, width), voxels.dtype
+
+    @property
+    def sha256(self) -> bytes:
+        """SHA-256 of the voxels in C order."""
+        return hashlib.sha256(self._voxels.data).digest()
+
+    def histogram(self) -> tuple[int, np.ndarray]:
+        """Count all values that occur; see `histogram_packing.histogram`."""
+        return histogram_packing.histogram(self._voxels)
+
+    def slices(self, first: int, end: int) -> np.ndarray:
+        """Return slices as a view."""
+        return self._voxels[first:end]
 
 
 class Encoded(NamedTuple):
@@ -56,38 +118,53 @@ def progress_of(voxels: int, effort: int) -> int:
     return 2 * voxels + fine_tuning.visits(voxels, VISITS[effort])
 
 
-def check_options(options: EncodeOptions) -> Model:
-    """Return the model of the options. Raises UnsupportedError for options that cannot be followed."""
-    model = options.model if isinstance(options.model, Model) else models.chosen(options.model)
-    effort = options.effort
-    if effort not in range(1, 10):
-        raise UnsupportedError(
-            f"effort {effort} is not known; take 1 (fastest) to 9 (smallest), {EFFORT} is the default"
-        )
-    if effort > EFFORT and not PIPELINES[model.pipeline].is_fine_tuned:
-        raise UnsupportedError(
-            f"model {model.choice or model.name} cannot be fitted to a volume: take an effort of 1 to 5"
-        )
-    if effort > EFFORT and not importlib.util.find_spec("torch"):
-        raise UnsupportedError(
-            f"effort {effort} fits the model to the volume, which needs torch: install volcomp[fit], or take {EFFORT}"
-        )
-    return model
+def write_volume(
+    writer: Writer,
+    number: int,
+    source: VoxelSource,
+    options: EncodeOptions,
+    *,
+    two_dimensional: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Volume, Generator[Slab]]:
+    """Append the header section, and prepare to append the slabs.
+
+    Returns the volume as a reader sees it, and an iterator that encodes and appends slab after slab. If slabs are
+    verified, it yields (number, voxels) for each, as decoded from the payload, and raises DamagedError for a payload
+    that cannot be decoded. Else it yields nothing.
+    """
+    section, slabs = encode_slabs(source, options, progress=progress)
+    layout = read_header(section, {**models.RELEASED, options.record.number: options.record})
+    volume = Volume(number, section, layout, source.sha256, two_dimensional)
+    write_volume_header(writer, volume)
+    return volume, _write_slabs(writer, volume, slabs)
+
+
+def _write_slabs(writer: Writer, volume: Volume, slabs: Generator[Encoded]) -> Generator[Slab]:
+    with closing(slabs):  # so that the threads stop at once, however this ends
+        for k in range(len(volume.layout.slabs)):
+            payload, voxels = next(slabs)
+            writer.add(SectionId(SLAB, volume.number, k), payload)
+            del payload  # which would else stay in memory until the next one arrives, as would the voxels
+            if voxels is not None:
+                yield k, voxels
+            del voxels
 
 
 def encode(
     voxels: np.ndarray, options: EncodeOptions = ENCODING, *, progress: Progress | None = None,
-    place: Place = by_device,
+    engine: EngineChoice = by_device,
 ) -> tuple[bytes, list[bytes]]:  # fmt: skip
     """Encode an array [Z, Y, X] in C order, unverified. Returns the header and all payloads; see `encode_slabs`."""
-    header, slabs = encode_slabs(Held(voxels), options, progress=progress, verify=False, place=place)
+    options = replace(options, verify=False)
+    header, slabs = encode_slabs(ArraySource(voxels), options, progress=progress, engine=engine)
     with closing(slabs):
         return header, [slab.payload for slab in slabs]
 
 
 def encode_slabs(
-    source: Source, options: EncodeOptions = ENCODING, *, progress: Progress | None = None,
-    verify: bool | None = None, place: Place = by_device,
+    source: VoxelSource, options: EncodeOptions = ENCODING, *, progress: Progress | None = None,
+    engine: EngineChoice = by_device,
 ) -> tuple[bytes, Generator[Encoded]]:  # fmt: skip
     """Encode a volume. Returns its header, and an iterator over the slabs in ascending order.
 
@@ -99,30 +176,30 @@ def encode_slabs(
 
     progress   called with the number of voxels done since the last call: `progress_of(…)` in total, plus all voxels
                once more if slabs are verified
-    verify     overrides `options.verify`
-    place      decides whether the CPU or a GPU does the work
+    engine     chooses whether the CPU or a GPU does the work
 
-    Raises UnsupportedError for options that cannot be followed. The iterator raises DamagedError for a payload that
+    Raises UnsupportedError for a shape that no file may have. The iterator raises DamagedError for a payload that
     cannot be decoded.
     """
-    model = check_options(options)
+    model = options.record
     depth, height, width = source.shape
     if not 0 < height * width <= SLICE_VOXELS or not depth:
         raise UnsupportedError(f"a volume of {depth} × {height} × {width} voxels has no slices of 1 to 2^27 voxels")
-    verify = options.verify if verify is None else verify
-    encoder: _Encoder[Any, Any, Any, Any] = _Encoder(source, model, options, place)
+    encoder = _Encoder(source, model, options, engine)
     if options.effort <= EFFORT:
-        return write_header(encoder.header), encoder.slabs(ready(model), progress, verify)
+        return write_header(encoder.header), encoder.slabs(ready(model), progress)
     header, payloads = encoder.fine_tuned(ready(model), progress)
-    if not verify:
+    if not options.verify:
         return header, (Encoded(payload, None) for payload in payloads)
+    # Two results are encoded and one is kept, so verification waits until it is known which. Below, an engine decodes
+    # each payload while its thread still has the slab at hand.
     decoded = decode_slabs(
-        header, dict(enumerate(payloads)), options.decoding, progress=progress, place=place, trial=model
+        header, dict(enumerate(payloads)), options.decoding, progress=progress, engine=engine, trial=model
     )
     return header, _beside(payloads, decoded)
 
 
-def _beside(payloads: list[bytes], decoded: Generator[tuple[int, Decoded]]) -> Generator[Encoded]:
+def _beside(payloads: list[bytes], decoded: Generator[Slab]) -> Generator[Encoded]:
     with closing(decoded):
         for payload in payloads:
             _, voxels = next(decoded)
@@ -138,41 +215,37 @@ def _slab_count(depth: int, voxels: int, effort: int) -> int:
     return max(count, min(depth, -(-voxels // SLAB_VOXELS)))
 
 
-class _Encoder(Generic[Choice, Input, Predictions, Stream]):
+class _Encoder:
     """Encodes one volume: holds what all its slabs share."""
 
-    def __init__(self, source: Source, model: Model, options: EncodeOptions, place: Place) -> None:
-        self._source, self._options, self._place = source, options, place
+    def __init__(self, source: VoxelSource, model: Model, options: EncodeOptions, engine: EngineChoice) -> None:
+        self._source, self._options, self._engine = source, options, engine
         self._packing = histogram_packing.of_histogram(*source.histogram())
         depth, height, width = source.shape
         ranges = slab_ranges(depth, _slab_count(depth, depth * height * width, options.effort))
         self.header = VolumeHeader(source.shape, source.dtype, model, ranges, self._packing.runs)
         self._sizes = {k: self.header.voxels_of(k) for k in range(len(ranges))}
-        self._choices: dict[int, Choice] = {}  # for the slabs, made the first time that each is encoded
+        self._choices: dict[int, SomeChoice] = {}  # for the slabs, made the first time that each is encoded
 
-    def slabs(
-        self, made: Ready[Choice, Input, Predictions, Stream], progress: Progress | None, verify: bool
-    ) -> Generator[Encoded]:
+    def slabs(self, made: Ready, progress: Progress | None) -> Generator[Encoded]:
         """Encode with the released model, and yield each slab as soon as it is ready."""
         ranges = self.header.slabs
         with Workers(self._options.threads, len(ranges)) as workers:
-            coded = self._coded(made, self.header, workers, workers.reporting(progress), verify)
-            for k, slices in enumerate(ranges):
+            coded = self._coded(made, self.header, workers, workers.reporting(progress), self._options.verify)
+            for k in range(len(ranges)):
                 payload, voxels = next(coded)
                 if isinstance(voxels, DamagedError):
-                    raise located(k, slices, voxels)
+                    raise self.header.located(k, voxels)
                 yield Encoded(payload, voxels)
                 del payload, voxels  # which would else stay in memory until the next ones arrive
 
-    def fine_tuned(
-        self, made: Ready[Choice, Input, Predictions, Stream], progress: Progress | None
-    ) -> tuple[bytes, list[bytes]]:
+    def fine_tuned(self, made: Ready, progress: Progress | None) -> tuple[bytes, list[bytes]]:
         """Return header and payloads with the fine-tuned or with the released model, whichever are smaller."""
         from ..learn import fine_tuning
 
         header, effort = self.header, self._options.effort
 
-        def coded(made: Ready[Choice, Input, Predictions, Stream], header: VolumeHeader) -> tuple[bytes, list[bytes]]:
+        def coded(made: Ready, header: VolumeHeader) -> tuple[bytes, list[bytes]]:
             return write_header(header), [one for one, _ in self._coded(made, header, workers, done, False)]
 
         with Workers(self._options.threads, len(header.slabs)) as workers:
@@ -184,9 +257,14 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
                 for k, (a, b) in enumerate(header.slabs)
                 if k % step == step // 2
             )
-            device = self._place(made, b"", self._options.device, self._sizes).device
+            device = self._engine(made, self._options.device, self._sizes, workers, done).device
+            # Those models that are tunable have these weights and choices.
+            released, stages = (
+                cast("LstmWeights", made.weights),
+                cast("Iterable[tuple[Levels, linear.LinearWeights]]", samples),
+            )
             delta = fine_tuning.fine_tune(
-                header.model, made.weights, samples, header.voxels, VISITS[effort], workers.threads, done, device
+                released, stages, header.voxels, VISITS[effort], workers.threads, done, device
             )
             if delta:
                 changed = ready(header.model, delta)
@@ -195,16 +273,15 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
         return best
 
     def _coded(
-        self, made: Ready[Choice, Input, Predictions, Stream], header: VolumeHeader, workers: Workers, done: Done,
+        self, made: Ready, header: VolumeHeader, workers: Workers, done: Done,
         verify: bool,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
         """Encode all slabs with the model of a header. Yields each payload, and its decoded voxels if `verify`."""
         section, packing, coder = write_header(header), self._packing, made.coder
-        placement = self._place(made, header.weight_delta, self._options.device, self._sizes)
-        engine: Engine[Input, Predictions, Stream] = placement.engine(workers, done)
-        open_slabs: dict[int, tuple[bytes, Input]] = {}  # checksum, and input of `pack`, of each
+        engine = self._engine(made, self._options.device, self._sizes, workers, done)
+        open_slabs: dict[int, tuple[bytes, SomeInput]] = {}  # checksum, and input of `pack`, of each
 
-        def begin(k: int) -> Input:
+        def begin(k: int) -> SomeInput:
             voxels = self._source.slices(*header.slabs[k])
             stated = slab_checksum(section, k, voxels)
             levels: Levels = packing.forward(voxels, histogram_packing.level_type(packing.limit))
@@ -215,7 +292,7 @@ class _Encoder(Generic[Choice, Input, Predictions, Stream]):
             open_slabs[k] = stated, coder.without_levels(slab)
             return slab
 
-        def end(k: int, predictions: Predictions) -> bytes:
+        def end(k: int, predictions: SomePredictions) -> bytes:
             stated, slab = open_slabs.pop(k)
             return stated + coder.pack(slab, predictions)
 

@@ -1,7 +1,8 @@
-"""Engines, which predict and decode the slabs of a volume: threads of the CPU, one slab each, or a GPU, many at once.
+"""Engines, which predict and decode the slabs of a volume: threads of the CPU, one slab each, or a GPU, many at once;
+and the choice of one.
 
 Every engine begins, works on and ends slabs in order. The callers define what to do at the beginning and at the end of
-a slab; they do not depend on the engine.
+a slab; they do not depend on the engine. No byte depends on it either.
 """
 
 from __future__ import annotations
@@ -10,38 +11,32 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from ..encoder import linear_fit
-from ..errors import DamagedError
-from ..pipelines.protocol import (
-    Done,
-    Input,
-    InputIn,
-    Levels,
-    Network,
-    Predictions,
-    PredictionsOut,
-    Stopped,
-    Stream,
-    StreamIn,
-    StreamOut,
-)
+from ..errors import DamagedError, UnsupportedError
+from ..models import Model
+from ..pipelines.protocol import Done, Levels, Stopped
+from ..pipelines.registry import Ready, SomeInput, SomeNetwork, SomePredictions, SomeStream, ready
 from ..runtime.cpus import cores
 from ..runtime.heap import give_back
 from ..runtime.products import alone, one_thread_each
 from ..runtime.team import Team
+from ..stages import linear
 
 if TYPE_CHECKING:
     from ..gpu.device import Device
+
+    SomeDevice = Device[SomeInput, SomePredictions, SomeStream]
 
 Result = TypeVar("Result")
 Voxels = np.ndarray  # of a slab [z, Y, X], of the volume's dtype
 Sizes = Mapping[int, int]  # voxels of slabs, by number
 Decoded = Voxels | DamagedError
+LARGE = 1 << 23  # voxels of `row`; for fewer, starting a GPU takes longer than it saves, some seconds
 GROUP_VOXELS = 1 << 27  # most voxels of a volume that a GPU works on at once: 16 slabs of 32 slices of 512²
 
 
@@ -91,10 +86,10 @@ class Workers:
         return done
 
 
-class Ends(Protocol[StreamOut]):
+class Ends(Protocol):
     """The steps before and after the decoding of a slab."""
 
-    def begin(self, k: int, payload: bytes) -> StreamOut:
+    def begin(self, k: int, payload: bytes) -> SomeStream:
         """Open a payload."""
         ...
 
@@ -103,38 +98,45 @@ class Ends(Protocol[StreamOut]):
         ...
 
 
-class Engine(Protocol[InputIn, PredictionsOut, StreamIn]):
-    """Begins, works on and ends every slab, and yields the results in ascending order."""
+class Engine(Protocol):
+    """Begins, works on and ends every slab, and yields the results in ascending order.
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> Any:
+    device   for the fine-tuning of a model, by torch's name
+    """
+
+    device: str
+
+    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
         """Fit a linear stage; see `linear_fit.fit_by_effort`. Called by a thread that begins a slab."""
         ...
 
     def encode(
-        self, slabs: Sizes, begin: Callable[[int], InputIn], end: Callable[[int, PredictionsOut], bytes],
-        check: Ends[StreamIn] | None,
+        self, slabs: Sizes, begin: Callable[[int], SomeInput], end: Callable[[int, SomePredictions], bytes],
+        check: Ends | None,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
         """Encode slabs, and decode each payload at once if there is a `check`."""
         ...
 
-    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[StreamIn]) -> Iterator[Decoded]:
+    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends) -> Iterator[Decoded]:
         """Decode payloads. A DamagedError becomes the result of its slab."""
         ...
 
 
-class OnThreads(Generic[Input, Predictions, Stream]):
+class OnThreads:
     """The engine of the CPU. One thread does all the work on a slab."""
 
-    def __init__(self, network: Network[Input, Predictions, Stream], workers: Workers, done: Done) -> None:
+    device = "cpu"
+
+    def __init__(self, network: SomeNetwork, workers: Workers, done: Done) -> None:
         self._network, self._workers, self._done = network, workers, done
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> Any:
+    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
         """Fit a linear stage on the CPU."""
         return linear_fit.fit_by_effort(levels, runs, effort)
 
     def encode(
-        self, slabs: Sizes, begin: Callable[[int], Input], end: Callable[[int, Predictions], bytes],
-        check: Ends[Stream] | None,
+        self, slabs: Sizes, begin: Callable[[int], SomeInput], end: Callable[[int, SomePredictions], bytes],
+        check: Ends | None,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
         """Encode slabs, as many at once as there are workers; see `Engine.encode`."""
 
@@ -151,15 +153,15 @@ class OnThreads(Generic[Input, Predictions, Stream]):
         return self._workers.in_order(partial(job, k) for k in slabs)
 
     @staticmethod
-    def _begun(k: int, begin: Callable[[int], Input]) -> Input:
+    def _begun(k: int, begin: Callable[[int], SomeInput]) -> SomeInput:
         slab = begin(k)
         give_back()
         return slab
 
-    def _decoded(self, k: int, payload: bytes, ends: Ends[Stream]) -> Voxels:
+    def _decoded(self, k: int, payload: bytes, ends: Ends) -> Voxels:
         return ends.end(k, self._network.decode(ends.begin(k, payload), self._workers.team, self._done))
 
-    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
+    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends) -> Iterator[Decoded]:
         """Decode slabs, as many at once as there are workers; see `Engine.decode`."""
 
         def job(k: int) -> Voxels:
@@ -169,21 +171,22 @@ class OnThreads(Generic[Input, Predictions, Stream]):
         return self._workers.in_order(partial(attempt, job, k) for k in slabs)
 
 
-class OnDevice(Generic[Input, Predictions, Stream]):
+class OnDevice:
     """The engine of a GPU, which works on as many slabs at once as fit its memory. Threads begin and end them."""
 
-    def __init__(self, device: Device[Input, Predictions, Stream], workers: Workers, done: Done) -> None:
+    def __init__(self, name: str, device: SomeDevice, workers: Workers, done: Done) -> None:
+        self.device = name
         self._device, self._workers, self._done = device, workers, done
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> Any:
+    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
         """Fit a linear stage on the GPU."""
         from ..gpu import normal_equations
 
         return normal_equations.fit(levels, runs, effort, self._device.name)
 
     def encode(
-        self, slabs: Sizes, begin: Callable[[int], Input], end: Callable[[int, Predictions], bytes],
-        check: Ends[Stream] | None,
+        self, slabs: Sizes, begin: Callable[[int], SomeInput], end: Callable[[int, SomePredictions], bytes],
+        check: Ends | None,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
         """Encode slabs, group by group; see `Engine.encode`."""
         for numbers in self._groups(slabs, self._device.input_bytes):
@@ -197,15 +200,15 @@ class OnDevice(Generic[Input, Predictions, Stream]):
             coded = dict(zip(numbers, payloads, strict=True))
             yield from zip(coded.values(), self._decode(numbers, coded.__getitem__, check), strict=True)
 
-    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
+    def decode(self, slabs: Sizes, payload: Callable[[int], bytes], ends: Ends) -> Iterator[Decoded]:
         """Decode slabs, group by group; see `Engine.decode`."""
         for numbers in self._groups(slabs, self._device.stream_bytes):
             yield from self._decode(numbers, payload, ends)
 
-    def _decode(self, numbers: list[int], payload: Callable[[int], bytes], ends: Ends[Stream]) -> Iterator[Decoded]:
+    def _decode(self, numbers: list[int], payload: Callable[[int], bytes], ends: Ends) -> Iterator[Decoded]:
         """Decode a group of slabs."""
 
-        def begin(k: int) -> Stream:
+        def begin(k: int) -> SomeStream:
             return ends.begin(k, payload(k))
 
         opened = [*self._workers.in_order(partial(attempt, begin, k) for k in numbers)]
@@ -246,3 +249,65 @@ def attempt(work: Callable[..., Result], *arguments: object) -> Result | Damaged
         return work(*arguments)
     except DamagedError as error:
         return error
+
+
+# Chooses the engine for a model, `--device`, and slabs; it works with these threads and reports progress.
+EngineChoice = Callable[[Ready, str, Sizes, Workers, Done], Engine]
+
+
+def by_device(made: Ready, device: str, slabs: Sizes, workers: Workers, done: Done) -> Engine:
+    """Choose by `--device`. Raises UnsupportedError for "cuda" if no GPU can do the work."""
+    if _takes_gpu(device, sum(slabs.values()) * made.pipeline.work):
+        found = _on_device(made.model, made.weight_delta, "cuda", "")
+        if not isinstance(found, UnsupportedError):
+            engine = OnDevice("cuda", found, workers, done)
+            if device == "cuda" or engine.has_room(slabs):
+                return engine
+        elif device == "cuda":
+            raise found
+    return OnThreads(made.network, workers, done)
+
+
+def by_reference(made: Ready, device: str, slabs: Sizes, workers: Workers, done: Done) -> Engine:
+    """Choose the reference, the slow code that defines a model."""
+    return OnThreads(made.reference, workers, done)
+
+
+def on(torch_device: str, way: str) -> EngineChoice:
+    """Choose a device by torch's name, whatever `--device` says, and one implementation of the GPU code: "torch" or
+    "triton". On "cpu", the CPU runs the code for GPUs."""
+
+    def choice(made: Ready, device: str, slabs: Sizes, workers: Workers, done: Done) -> Engine:
+        found = _on_device(made.model, made.weight_delta, torch_device, way)
+        if isinstance(found, UnsupportedError):
+            raise found
+        return OnDevice("cpu:0" if torch_device == "cpu" else torch_device, found, workers, done)
+
+    return choice
+
+
+@lru_cache(maxsize=8)
+def _on_device(model: Model, weight_delta: bytes, device: str, way: str) -> SomeDevice | UnsupportedError:
+    """Load a model on a device. Return the error if it does not compute the reference's numbers there."""
+    from ..gpu.device import on_device
+
+    try:
+        return on_device(model.pipeline, ready(model, weight_delta).weights, device, way)
+    except UnsupportedError as error:
+        return error
+
+
+def _takes_gpu(device: str, work: int) -> bool:
+    """Return whether work, in voxels of `row`, should go to a GPU; for "auto" if there is one and work enough."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UnsupportedError(f"device {device!r} is not known; take auto, cpu or cuda")
+    if device == "cpu" or (device == "auto" and work < LARGE):
+        return False
+    from ..gpu.device import may_be_there, missing
+
+    if device == "auto" and not may_be_there():
+        return False
+    reason = missing()
+    if reason and device == "cuda":
+        raise UnsupportedError(reason)
+    return reason is None

@@ -36,13 +36,13 @@ class Report:
 
 
 @contextmanager
-def opened(data: bytes | os.PathLike[str] | str) -> Iterator[Reader]:
-    """Open a file, given as bytes or as a path, for reading its sections."""
+def opened(data: bytes | os.PathLike[str] | str, *, salvage: bool = False) -> Iterator[Reader]:
+    """Open a file, given as bytes or as a path, for reading its sections; `salvage` as in `Reader`."""
     if isinstance(data, str | os.PathLike):
         with open(data, "rb") as file:
-            yield Reader(file)
+            yield Reader(file, salvage=salvage)
     else:
-        yield Reader(io.BytesIO(data))
+        yield Reader(io.BytesIO(data), salvage=salvage)
 
 
 def inspect(data: bytes | os.PathLike[str] | str) -> Report:

@@ -1,19 +1,117 @@
-"""The header section of a volume: its flags and SHA-256, and the header that its slabs are decoded with.
+"""The header of a volume: its shape, type, model, slabs and the values that occur; and the section that holds it.
 
-One byte of flags, 32 bytes of SHA-256 over the voxels (little-endian, C order), then the header (`header.py`).
+The section is one byte of flags, 32 bytes of SHA-256 over the voxels (little-endian, C order), then the header. The
+checksum of a slab covers the header.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+
+from .. import models
 from ..errors import DamagedError, UnsupportedError
-from ..models import RELEASED, Catalogue
-from .header import VolumeHeader, read_header
+from ..models import Catalogue, Model
+from ..wire import rice, zigzag
+from ..wire.cursor import Cursor, string, varint
 from .sections import SLAB, VOLUME_HEADER, Reader, SectionId, Writer
 
+SLAB_VOXELS = 1 << 26  # of one slab, at most. A slab takes about 25 bytes of memory per voxel
+SLICE_VOXELS = 1 << 27
+SLABS = 1 << 16
+DTYPES = ("u1", "i1", "<u2", "<i2")
+DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 _TWO_DIMENSIONAL = 1  # flag: the array was given as (y, x)
 _SHA_BYTES = 32
+
+
+@dataclass(frozen=True)
+class VolumeHeader:
+    """The contents of a volume's header."""
+
+    shape: tuple[int, int, int]  # Z, Y, X
+    dtype: np.dtype  # u1, i1, little-endian u2 or i2
+    model: Model
+    slabs: tuple[tuple[int, int], ...]  # first and past-the-end slice of every slab
+    runs: np.ndarray  # of values that may occur: int64 [runs, 2] (first, past the last), ascending
+    weight_delta: bytes = b""  # of the model that was fine-tuned to the volume, if one was
+
+    @property
+    def voxels(self) -> int:
+        """Return the number of voxels of the volume."""
+        z, y, x = self.shape
+        return z * y * x
+
+    def voxels_of(self, slab: int) -> int:
+        """Return the number of voxels of a slab."""
+        first, end = self.slabs[slab]
+        return (end - first) * self.shape[1] * self.shape[2]
+
+    def located(self, slab: int, error: DamagedError) -> DamagedError:
+        """Add the number of a slab and its slices to an error."""
+        first, end = self.slabs[slab]
+        return DamagedError(f"slab {slab} (slices {first} to {end - 1}) is damaged: {error}")
+
+
+def slab_ranges(depth: int, count: int) -> tuple[tuple[int, int], ...]:
+    """Cut `depth` slices into `count` slabs of nearly equal height."""
+    return tuple((depth * k // count, depth * (k + 1) // count) for k in range(count))
+
+
+def write_header(header: VolumeHeader) -> bytes:
+    """Encode a header."""
+    runs = header.runs.ravel().tolist()
+    first = runs[0]
+    fields = [*header.shape, len(header.slabs), len(header.runs), zigzag.encode(first)]
+    number = header.model.number + (models.FINE_TUNED if header.weight_delta else 0)
+    head = (
+        bytes([number, DTYPES.index(header.dtype.str.replace("|", ""))]) + bytes.fromhex(header.model.digest)[:DIGEST]
+    )
+    head += string(header.weight_delta) if header.weight_delta else b""
+    return head + b"".join(varint(field) for field in fields) + rice.encode(np.diff(runs) - 1)
+
+
+def read_header(data: bytes, catalogue: Catalogue = models.RELEASED) -> VolumeHeader:
+    """Parse a header. DamagedError, or UnsupportedError for a model that the catalogue does not have.
+
+    The weight delta of a model is not checked here: errors in it show when it is applied.
+    """
+    reader = Cursor(data, "the volume's header")
+    number, code = reader.take(2)
+    if code >= len(DTYPES):
+        raise DamagedError(f"the volume's header has pixel type {code}; 0 to {len(DTYPES) - 1} are known")
+    dtype = np.dtype(DTYPES[code])
+    fine_tuned, number = divmod(number, models.FINE_TUNED)
+    model = models.of_file(number, reader.take(DIGEST), catalogue)
+    weight_delta = reader.string() if fine_tuned else b""
+    z, y, x, slabs = (reader.varint() for _ in range(4))
+    if not (0 < slabs <= min(z, SLABS) and z < 1 << 31 and 0 < y * x <= SLICE_VOXELS):
+        raise DamagedError(f"the volume's header has an impossible shape: {z} × {y} × {x} in {slabs} slabs")
+    ranges = slab_ranges(z, slabs)
+    tallest = max(b - a for a, b in (ranges[0], ranges[-1]))
+    if tallest > 255 or (tallest > 1 and tallest * y * x > 2 * SLAB_VOXELS):
+        raise DamagedError(f"the volume's header has slabs of {tallest} × {y} × {x} voxels, more than a file may have")
+    count = reader.varint()
+    if not 0 < count <= 1 << 16:
+        raise DamagedError(f"the volume's header maps {count} runs of values; 1 to 65536 are possible")
+    folded = reader.varint()
+    lengths = rice.decode(reader.rest(), 2 * count - 1) + 1
+    first = zigzag.decode(folded)
+    info = np.iinfo(dtype)
+    if lengths.min() < 1 or first < info.min or first + int(lengths.sum()) > info.max + 1:
+        raise DamagedError(f"the volume's header maps values that {dtype} does not have")
+    runs = np.cumsum([first, *lengths.tolist()]).reshape(count, 2)
+    return VolumeHeader((z, y, x), dtype, model, ranges, runs, weight_delta)
+
+
+def slab_checksum(section: bytes, k: int, voxels: np.ndarray) -> bytes:
+    """Compute the checksum of slab k, which is before its payload. It covers the header and the number, so that a slab
+    of another volume, a slab in the place of another, and a slab under an altered header all count as damaged."""
+    sha = hashlib.sha256(section + varint(k))
+    sha.update(np.ascontiguousarray(voxels).data)
+    return sha.digest()[:DIGEST]
 
 
 @dataclass(frozen=True)
@@ -42,7 +140,7 @@ def write_volume_header(writer: Writer, volume: Volume) -> None:
     writer.add(SectionId(VOLUME_HEADER, volume.number), flags + volume.sha256 + volume.section)
 
 
-def read_volume(reader: Reader, number: int, catalogue: Catalogue = RELEASED) -> Volume:
+def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEASED) -> Volume:
     """Parse the header section of a volume, without reading its slabs."""
     payload = reader.read(SectionId(VOLUME_HEADER, number))
     if len(payload) <= 1 + _SHA_BYTES:

@@ -14,9 +14,10 @@ import numpy as np
 from neighbourhoods import Offset, pad
 
 from ..constants import LANES, RADIUS
+from ..dtypes import Float64s, Int16s, Int32s, Int64s, Levels, UInt8s
 from ..runtime.compiled import entry, part
 from ..stages.grid import Places, geometry
-from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, Weights, groups_of
+from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, LinearWeights, groups_of
 from ..stages.supports import REACH, Support, named, of_runs, voxels_of
 from .normal_equations import UNIT, Equations, EquationsOf, Maker, activities, on_cpu
 
@@ -56,7 +57,7 @@ HEAVY, USUAL = 64, 8  # largest and median factor by which voxels are multiplied
 
 
 @entry(both=True)
-def solve_positive_definite(n: Any, matrix: np.ndarray, x: np.ndarray) -> None:
+def solve_positive_definite(n: Any, matrix: Float64s, x: Float64s) -> None:
     """Solve n equations, matrix · solution = x, by Cholesky. The order of operations is the same on every machine, as
     that of LAPACK is not, so that all encoders write the same bytes. Overwrites `matrix` float64 [≥ n, ≥ n], and
     `x` float64 [≥ n] with the solution."""
@@ -76,7 +77,7 @@ def solve_positive_definite(n: Any, matrix: np.ndarray, x: np.ndarray) -> None:
         x[i] /= matrix[i, i]
 
 
-def _robust(equations: Equations, voxels: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _robust(equations: Equations, voxels: int = 0) -> tuple[Int16s, UInt8s, Float64s]:
     """Fit weights int16 [c, n] of several classes. Returns them, their shifts uint8 [c] and mean absolute errors [c].
 
     Iteratively reweighted least squares (Holland & Welsch 1977): a voxel that is predicted badly counts less in the
@@ -101,7 +102,7 @@ def _robust(equations: Equations, voxels: int = 0) -> tuple[np.ndarray, np.ndarr
     return weights.astype(np.int16), shifts.astype(np.uint8), errors
 
 
-def _solved(products: np.ndarray) -> np.ndarray:
+def _solved(products: Float64s) -> Float64s:
     """Solve sums of products [n + 1, n + 1] for the weights float64 [n], in which 1.0 is one."""
     gram, right = products[:-1, :-1].copy(), products[:-1, -1].copy()
     gram[np.diag_indices(len(gram))] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
@@ -110,8 +111,8 @@ def _solved(products: np.ndarray) -> np.ndarray:
 
 
 def _fit_group(
-    known: np.ndarray, form: EquationsOf, index: np.ndarray, flat: np.ndarray, in_slice: int, classes: int, samples: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    known: Levels, form: EquationsOf, index: Int32s, flat: Int64s, in_slice: int, classes: int, samples: int
+) -> tuple[np.ndarray, Int16s, UInt8s, float]:
     """Fit one group. Returns thresholds [classes - 1], weights [classes, n], shifts [classes], and the bits per voxel
     of the group, estimated as if the residuals of each class were Laplacian. The n neighbours are at `flat` int64 [n],
     relative to a voxel."""
@@ -134,12 +135,12 @@ def _fit_group(
     return thresholds, weights, shifts, bits / index.size
 
 
-def _thinned(index: np.ndarray, count: int) -> np.ndarray:
+def _thinned(index: Int32s, count: int) -> Int32s:
     """Select at most `count` of the voxels, evenly spaced."""
     return index[:: max(1, -(-index.size // count))]
 
 
-def _classes(activity: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _classes(activity: Int64s, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide voxels into classes of equal size. Returns thresholds [classes - 1], and the class of each voxel."""
     ranks = (np.arange(1, classes) * activity.size) // classes
     thresholds = np.partition(activity, ranks)[ranks]
@@ -164,7 +165,7 @@ class _Scratch(NamedTuple):
 
 
 @part
-def _gain(gram: np.ndarray, members: np.ndarray, r: int, scratch: _Scratch) -> Any:
+def _gain(gram: Float64s, members: np.ndarray, r: int, scratch: _Scratch) -> Any:
     """Return by how much the sum of squares shrinks if the remaining members of run r are selected."""
     n, last = np.int64(0), gram.shape[0] - 1  # int64 from the start, or numba compiles for two types
     for k in range(members.shape[1]):
@@ -184,7 +185,7 @@ def _gain(gram: np.ndarray, members: np.ndarray, r: int, scratch: _Scratch) -> A
 
 
 @entry
-def _run_greedy(gram: np.ndarray, members: np.ndarray, first: int, scratch: _Scratch, order: np.ndarray) -> None:
+def _run_greedy(gram: Float64s, members: np.ndarray, first: int, scratch: _Scratch, order: np.ndarray) -> None:
     """Compute `_greedy`, into `order`."""
     n = gram.shape[0]
     for step in range(order.shape[0]):
@@ -209,7 +210,7 @@ def _run_greedy(gram: np.ndarray, members: np.ndarray, first: int, scratch: _Scr
                     gram[a, b] -= factor * scratch.row[b]
 
 
-def _greedy(gram: np.ndarray, members: np.ndarray, first: int, count: int) -> np.ndarray:
+def _greedy(gram: Float64s, members: np.ndarray, first: int, count: int) -> np.ndarray:
     """Select runs by orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993): the `first` ones in their
     given order, then always the one that shrinks the sum of squares most. Returns their numbers int64 [count].
 
@@ -237,7 +238,7 @@ def _pool(depth: int) -> list[Offset]:
 
 
 def _choose(
-    known: np.ndarray, form: EquationsOf, index: np.ndarray, strides: tuple[int, int], depth: int, count: int
+    known: Levels, form: EquationsOf, index: Int32s, strides: tuple[int, int], depth: int, count: int
 ) -> list[Offset]:
     """Choose runs to predict these voxels from, which lie in slices with `depth` slices before them. Returns the runs
     that every support has, then the others, the best first."""
@@ -270,7 +271,7 @@ def _choose(
     return [runs[r] for r in _greedy(gram, members, len(FIRST), min(count, len(runs)))]
 
 
-def fit_by_effort(levels: np.ndarray, runs: int, effort: int, maker: Maker = on_cpu) -> Weights:
+def fit_by_effort(levels: Levels, runs: int, effort: int, maker: Maker = on_cpu) -> LinearWeights:
     """Fit the linear stage to a slab [Z, Y, X], with at most `runs` runs in its support."""
     most, bits, counts = SEARCH[effort]
     known, places, (_, _, strides) = pad(levels, 0, RADIUS).reshape(-1), Places(levels.shape), geometry(levels.shape)
@@ -278,9 +279,9 @@ def fit_by_effort(levels: np.ndarray, runs: int, effort: int, maker: Maker = on_
 
 
 def fit(
-    known: np.ndarray, index: np.ndarray | Places, strides: tuple[int, int], runs: int, samples: int = 1 << 18,
+    known: Levels, index: Int32s | Places, strides: tuple[int, int], runs: int, samples: int = 1 << 18,
     counts: tuple[int, ...] = (2, 4, 8), maker: Maker = on_cpu,
-) -> Weights:  # fmt: skip
+) -> LinearWeights:  # fmt: skip
     """Fit the weights of one slab, with the support and the number of classes that cost least.
 
     known int [n]        the padded slab, flat, whole
@@ -319,9 +320,9 @@ def fit(
 
 
 def _fitted(
-    known: np.ndarray, form: EquationsOf, index: np.ndarray | Places, strides: tuple[int, int], support: Support,
+    known: Levels, form: EquationsOf, index: Int32s | Places, strides: tuple[int, int], support: Support,
     classes: int, samples: int,
-) -> Weights:  # fmt: skip
+) -> LinearWeights:  # fmt: skip
     """Fit the weights of every group of a slab."""
     height = _group_height(index.shape, support)
     groups = groups_of(len(index), height, support)
@@ -339,7 +340,7 @@ def _fitted(
         thresholds[g], weights[g, :, :used], shifts[g], _ = _fit_group(
             known, form, members, flat[depth, :used], support.in_slice, classes, samples
         )
-    return Weights(support, height, thresholds, weights, shifts)
+    return LinearWeights(support, height, thresholds, weights, shifts)
 
 
 def _group_height(shape: tuple[int, ...], support: Support) -> int:

@@ -6,8 +6,8 @@ pydicom only parses. Nothing is written from its results, so what it makes of a 
 from __future__ import annotations
 
 import logging
-import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.filereader import data_element_generator
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.filereader import data_element_generator, read_dataset
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
-from .protocol import Cut, Description, Format, Image
+from ..bodies.deflated import LIMIT, DeflatedReading
+from ..bodies.samples import SamplesReading
+from .dicom_pixels import PIXEL_TAGS, Stated, pixel_element, pixels_of
+from .protocol import Cut, Description, Format, Image, NotCoded
 from .series import along_normal
 
-_TRANSFER_SYNTAX, _PIXEL_DATA = 0x00020010, 0x7FE00010
-_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_TRANSFER_SYNTAX = 0x00020010
 _SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
-_UNDEFINED = 0xFFFFFFFF
-# Needed for ordering, for grouping and for the check for native greyscale. All other elements are skipped unread.
+# Needed for ordering, for grouping and to read the pixels. All other elements are skipped unread.
 _TAGS = [
     "SeriesInstanceUID",
     "SamplesPerPixel",
@@ -34,7 +36,9 @@ _TAGS = [
     "Columns",
     "NumberOfFrames",
     "BitsAllocated",
+    "BitsStored",
     "PixelRepresentation",
+    "PlanarConfiguration",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "ImageType",
@@ -49,21 +53,21 @@ _TAGS = [
 
 
 class Dicom(Format):
-    """DICOM with native greyscale pixels, with or without a preamble."""
+    """DICOM, with or without a preamble, native or compressed."""
 
     def sniff(self, head: bytes) -> bool:
         """Accept a preamble, or an element of group 2 or 8 at the very beginning, in either byte order."""
-        return head[128:132] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
+        return data_start(head) > 0 or head[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
 
-    def read(self, path: Path, name: str, file: BinaryIO) -> Image | None:
-        """Return the image; None unless its pixels are native, of one sample, and of 8 or 16 bits."""
+    def read(self, path: Path, name: str, file: BinaryIO) -> Image:
+        """Return the image, whatever its header looks like, as long as its pixels fit what it states."""
         with _quiet():
             try:
                 return _parse(path, name, file)
-            except OSError:
+            except (OSError, NotCoded):
                 raise
-            except Exception:  # pydicom answers broken files with almost any exception; they are kept whole
-                return None
+            except Exception as error:  # pydicom answers broken files with almost any exception
+                raise NotCoded("its header cannot be read") from error
 
     def cut(self, before: bytes) -> list[Cut]:
         """Cut the bytes before the pixels into data elements, as far as they can be read.
@@ -80,9 +84,8 @@ class Dicom(Format):
                     found.append(Cut(int(element.tag), start, _value_start(element, start)))
                     syntax = _syntax(element) or syntax
                 start = file.tell()
-                vr = before[start + 4 : start + 6]
-                implicit = syntax == ImplicitVRLittleEndian or not (syntax or (vr.isalpha() and vr.isupper()))
-                for element in data_element_generator(file, implicit, syntax != ExplicitVRBigEndian, defer_size=64):
+                implicit, big_endian = _encoding(syntax, before[start : start + 8])
+                for element in data_element_generator(file, implicit, not big_endian, defer_size=64):
                     if found and int(element.tag) <= found[-1].tag:
                         break
                     found.append(Cut(int(element.tag), start, _value_start(element, start)))
@@ -99,8 +102,7 @@ class Dicom(Format):
         """
         with _quiet():
             try:
-                tags = [*_TAGS, "Modality", "SeriesDescription", "PixelSpacing"]
-                datasets = (pydicom.dcmread(BytesIO(header), force=True, specific_tags=tags) for header in headers)
+                datasets = map(_described, headers)
                 first = next(datasets)
                 spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
                 begin, orientation = _position(first), _orientation(first)
@@ -124,13 +126,21 @@ class Dicom(Format):
 DICOM = Dicom()
 
 
+def data_start(head: bytes) -> int:
+    """Return where the elements begin: after a preamble, also one whose DICM is missing, or at once."""
+    if head[128:132] == b"DICM" or (not head[128:132].strip(b"\0") and head[132:134] == b"\x02\0"):
+        return 132
+    return 0
+
+
 def _meta_elements(file: BinaryIO) -> Iterator[tuple[Any, int]]:
     """Yield the elements of group 2 and where each starts; leave the file where they end."""
-    start = 132 if file.read(132)[128:] == b"DICM" else 0
+    start = data_start(file.read(134))
     file.seek(start)
     for element in data_element_generator(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2):
         yield element, start
         start = file.tell()
+    file.seek(start)
 
 
 def _syntax(element: Any) -> str | None:
@@ -138,62 +148,92 @@ def _syntax(element: Any) -> str | None:
     return bytes(element.value or b"").rstrip(b"\0 ").decode("ascii") if element.tag == _TRANSFER_SYNTAX else None
 
 
+def _encoding(syntax: str | None, head: bytes) -> tuple[bool, bool]:
+    """Return whether elements are implicit and big-endian: what their first bytes show counts more than the syntax."""
+    vr = head[4:6]
+    big_endian = syntax == ExplicitVRBigEndian or (syntax is None and head[:1] == b"\0" and head[1:2] != b"\0")
+    return not (vr.isalpha() and vr.isupper()), big_endian
+
+
 def _value_start(element: Any, start: int) -> int:
     """Return where an element's value begins; pydicom has another attribute for it in sequences."""
     return int(getattr(element, "value_tell", None) or getattr(element, "file_tell", None) or start)
 
 
-def _parse(path: Path, name: str, file: BinaryIO) -> Image | None:
-    syntax = next(filter(None, (_syntax(element) for element, _ in _meta_elements(file))), None)
-    if syntax is not None and syntax not in _NATIVE:
-        return None  # here, because pydicom would inflate a deflated file to any size
-    file.seek(0)
-    dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
-    implicit, little_endian = dataset.original_encoding
-    photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
-    if int(dataset.get("SamplesPerPixel", 1)) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        return None
-    rows, columns, bits = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated)
-    frames = int(dataset.get("NumberOfFrames", None) or 1)
-    if min(rows, columns, frames) < 1 or bits not in (8, 16):
-        return None
-    length = _pixel_length(file, bool(implicit), bool(little_endian))  # the file is positioned where dcmread stopped
-    start = file.tell()
+def _parse(path: Path, name: str, file: BinaryIO) -> Image:
+    meta, syntax = _meta(file)
+    deflated = syntax == DeflatedExplicitVRLittleEndian
+    if deflated:
+        file.seek(0)
+        file = _inflated(file.read(), meta)
+    dataset, implicit, big_endian = _dataset(file, meta, syntax)
+    element = pixel_element(file, implicit, big_endian)  # the file is positioned where the data set stopped
     size = file.seek(0, 2)
-    image = Image(
+    pixels = pixels_of(Stated.of(dataset), syntax, element, big_endian, file, plain=not deflated)
+    reading = pixels.reading
+    if deflated:
+        if not isinstance(reading, SamplesReading):
+            raise NotCoded("its data set is deflated, and its pixels are compressed")
+        reading = DeflatedReading(reading, meta)
+    return Image(
         format=DICOM,
         path=path,
         name=name,
-        size=size,
-        start=start,
-        rows=rows,
-        columns=columns,
-        frames=frames,
-        bits=bits,
-        signed=int(dataset.get("PixelRepresentation", 0)) == 1,
-        big_endian=not little_endian,
+        size=path.stat().st_size if deflated else size,
+        start=element.start,
+        rows=pixels.rows,
+        columns=pixels.columns,
+        frames=pixels.frames,
+        bits=pixels.bits,
+        stored=pixels.stored,
+        signed=pixels.signed,
+        big_endian=big_endian,
+        reading=reading,
         series=str(dataset.get("SeriesInstanceUID", "")),
         position=_position(dataset),
         orientation=_orientation(dataset),
         kind=_kind(dataset),
         order=_order(dataset),
     )
-    return image if image.pixel_bytes <= min(length, size - start) else None
 
 
-def _pixel_length(file: BinaryIO, implicit: bool, little_endian: bool) -> int:
-    """Read the head of the pixel element; return the length of its value, or 0 if it is no native (7FE0,0010)."""
-    endian = "<" if little_endian else ">"
-    head = file.read(8)
-    if len(head) < 8:
-        return 0
-    group, element, length = struct.unpack(endian + "HHI", head)
-    if not implicit:
-        if head[4:6] in (b"OW", b"OB", b"UN", b"OV"):
-            length = struct.unpack(endian + "I", file.read(4))[0]
-        else:
-            length = struct.unpack(endian + "H", head[6:])[0]
-    return length if (group << 16 | element) == _PIXEL_DATA and length != _UNDEFINED else 0
+def _described(header: bytes) -> pydicom.Dataset:
+    file = BytesIO(header)
+    return _dataset(file, *_meta(file), ["SpecificCharacterSet", "Modality", "SeriesDescription", "PixelSpacing"])[0]
+
+
+def _inflated(data: bytes, start: int) -> BytesIO:
+    """Return a file as if its data set were not deflated. Raises NotCoded."""
+    machine = zlib.decompressobj(-15)
+    raw = machine.decompress(data[start:], LIMIT)
+    if not machine.eof:
+        raise NotCoded("its data set inflates to more than 1 GiB, or not at all")
+    return BytesIO(data[:start] + raw)
+
+
+def _meta(file: BinaryIO) -> tuple[int, str | None]:
+    """Return where group 2 ends, and the transfer syntax that it names; leave the file there."""
+    elements = list(_meta_elements(file))  # all of them: the file is then positioned behind them
+    return file.tell(), next((found for element, _ in elements if (found := _syntax(element))), None)
+
+
+def _dataset(
+    file: BinaryIO, start: int, syntax: str | None, more: Sequence[str] = ()
+) -> tuple[pydicom.Dataset, bool, bool]:
+    """Read the elements before the pixels from `start` on; return these, and whether they are implicit, big-endian."""
+    file.seek(start)
+    implicit, big_endian = _encoding(syntax, file.read(8))
+    file.seek(start)
+    tags: list[BaseTag | int] = [Tag(name) for name in [*_TAGS, *more]]
+    return (
+        read_dataset(file, implicit, not big_endian, stop_when=_is_pixels, specific_tags=tags),
+        implicit,
+        big_endian,
+    )
+
+
+def _is_pixels(tag: Any, vr: str | None, length: int) -> bool:
+    return int(tag) in PIXEL_TAGS
 
 
 def _numbers(dataset: pydicom.Dataset, name: str, count: int) -> tuple[float, ...] | None:

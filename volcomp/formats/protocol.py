@@ -36,6 +36,7 @@ class Image:
     bits: int  # of the words of a plane: 8 or 16
     signed: bool
     big_endian: bool
+    stored: int = 0  # bits of a word that belong to the picture, the lowest; 0 where that is not known
     series: str = ""  # what the images of a volume have in common
     position: tuple[float, float, float] | None = None  # of the first voxel, mm
     orientation: tuple[float, ...] | None = None  # direction cosines along a row, then down a column
@@ -52,6 +53,22 @@ class Image:
     def pixel_bytes(self) -> int:
         """Return the bytes of all frames, as words of all planes."""
         return self.rows * self.columns * self.frames * self.planes * self.bits // 8
+
+
+class Extent(NamedTuple):
+    """A stretch of a file."""
+
+    start: int
+    length: int
+
+
+class NotCoded(Exception):
+    """A file of a format whose voxels cannot be coded. The message completes "kept whole because …"."""
+
+    def __init__(self, reason: str, jpeg: list[Extent] | None = None) -> None:
+        """`jpeg`: where the file has JPEG frames."""
+        super().__init__(reason)
+        self.jpeg = jpeg or []
 
 
 class Cut(NamedTuple):
@@ -85,8 +102,8 @@ class Format(Protocol):
         """
         ...
 
-    def read(self, path: Path, name: str, file: BinaryIO) -> Image | None:
-        """Return the image in a file; None where the file holds no voxels that can be coded, or contradicts itself.
+    def read(self, path: Path, name: str, file: BinaryIO) -> Image:
+        """Return the image in a file.
 
         Parameters:
             path: where the file is.
@@ -94,6 +111,7 @@ class Format(Protocol):
             file: the open file, at its beginning.
 
         Raises:
+            NotCoded: where the file holds no voxels that can be coded, or contradicts itself.
             OSError: where the file cannot be read. No content may raise another error.
         """
         ...

@@ -6,24 +6,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .dicom import DICOM
-from .protocol import HEAD_BYTES, Description, Format, Image
+from .protocol import HEAD_BYTES, Description, Format, Image, NotCoded
 
 FORMATS: tuple[Format, ...] = (DICOM,)  # in the order in which they are asked
 
 
 def read_image(path: Path, name: str) -> Image | None:
-    """Return the image in a file that is archived as `name`; None where no format finds native greyscale voxels.
+    """Return the image in a file that is archived as `name`; None where it is of no known format.
 
     Raises:
+        NotCoded: where it is of a known format, but its voxels cannot be coded.
         OSError: where the file cannot be read.
     """
+    refused: NotCoded | None = None
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         for file_format in FORMATS:
             if file_format.sniff(head):
                 file.seek(0)
-                if image := file_format.read(path, name, file):
-                    return image
+                try:
+                    return file_format.read(path, name, file)
+                except NotCoded as error:
+                    refused = error
+    if refused:
+        raise refused
     return None
 
 

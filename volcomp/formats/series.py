@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from pathlib import PurePosixPath
 from typing import Any
 
 from .protocol import Image
@@ -17,10 +18,20 @@ _MOST_IMAGES = 1 << 15  # of a volume, so that one list of files names them all
 def volumes(images: Iterable[Image]) -> list[list[Image]]:
     """Group images into volumes of one format, series, matrix and pixel type, each ordered along its slice normal."""
     result: list[list[Image]] = []
-    for group in _split(images, lambda i: (i.format, i.series, i.rows, i.columns, i.bits, i.signed, i.planes)):
+    groups = _split(images, lambda image: (image.series, *_matrix(image)))
+    alone = [group[0] for group in groups if len(group) == 1 and group[0].frames == 1]
+    groups = [group for group in groups if len(group) > 1 or group[0].frames > 1]
+    # Some writers give each slice a series of its own.
+    groups += _split(alone, lambda image: (PurePosixPath(image.name).parent, image.orientation, *_matrix(image)))
+    for group in groups:
         for part in _split_if_large(group):
             result += _cut(_ordered(part))
     return result
+
+
+def _matrix(image: Image) -> tuple[Any, ...]:
+    """Return what all images of a volume have in common beside their series."""
+    return image.format, image.rows, image.columns, image.bits, image.signed, image.planes
 
 
 def _split(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:

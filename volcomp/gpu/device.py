@@ -95,7 +95,7 @@ def network(kind: str, weights: Any, device: str = "cuda", way: str = "") -> Any
     candidates = {"torch": ways("cpu"), "triton": ways("cuda")[-2:-1]}.get(way) or ways(device)
     for candidate in candidates:
         try:
-            made = of_kind.Network(weights, device, candidate)
+            made = of_kind.make_network(weights, device, candidate)
             of_kind.check(made)
             return made
         except Exception as error:  # of a driver, a compiler, the device: another way may work
@@ -108,5 +108,5 @@ def on_device(kind: str, weights: Any, device: str = "cuda", way: str = "") -> D
     """Make a model that encodes and decodes slabs; UnsupportedError for a kind that no device computes."""
     if kind not in KINDS:
         raise UnsupportedError(f"models of the pipeline {kind!r} run on the CPU alone: take --device cpu")
-    of_kind: Callable[[Any], Device[Any, Any, Any]] = import_module(f".{kind}.device", __package__).OnDevice
+    of_kind: Callable[[Any], Device[Any, Any, Any]] = import_module(f".{kind}.device", __package__).make_device
     return of_kind(network(kind, weights, device, way))

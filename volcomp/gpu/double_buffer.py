@@ -14,9 +14,9 @@ from itertools import pairwise
 from threading import Event, Thread
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import torch
 
+from ..dtypes import Int64s, Levels
 from ..errors import DamagedError, UnsupportedError
 from ..pipelines.protocol import Done, Stopped
 from ..runtime.products import alone
@@ -25,7 +25,7 @@ from ..runtime.rendezvous import Rendezvous, release
 BUFFERS = 2  # groups that alternate on the device
 
 
-class Slab(Protocol):
+class ShapedSlab(Protocol):
     """A slab to encode or decode."""
 
     @property
@@ -34,7 +34,7 @@ class Slab(Protocol):
         ...
 
 
-class Stream(Slab, Protocol):
+class SymbolSlab(ShapedSlab, Protocol):
     """A slab to decode."""
 
     @property
@@ -68,11 +68,11 @@ class Group(Protocol):
         ...
 
     @property
-    def pieces(self) -> np.ndarray:
+    def pieces(self) -> Int64s:
         """Return int64 [f, s, 2]: the voxels of a front that belong to a slab, the first and the one after the last."""
         ...
 
-    def levels(self, s: int) -> np.ndarray:
+    def levels(self, s: int) -> Levels:
         """Return the grey levels [Z, Y, X] of slab s on the CPU, once all fronts are done."""
         ...
 
@@ -89,8 +89,8 @@ class Steps(Protocol):
         ...
 
 
-AnySlab = TypeVar("AnySlab", bound=Slab)
-AnyStream = TypeVar("AnyStream", bound=Stream)
+AnySlab = TypeVar("AnySlab", bound=ShapedSlab)
+AnyStream = TypeVar("AnyStream", bound=SymbolSlab)
 Result = TypeVar("Result")
 Begin = Callable[[Sequence[AnyStream]], tuple[Group, Steps]]
 
@@ -98,7 +98,7 @@ Begin = Callable[[Sequence[AnyStream]], tuple[Group, Steps]]
 def decode(
     slabs: Sequence[AnyStream], begin: Begin[AnyStream], device: torch.device, need: Callable[[AnyStream], int],
     done: Done,
-) -> list[np.ndarray | DamagedError]:  # fmt: skip
+) -> list[Levels | DamagedError]:  # fmt: skip
     """Decode slabs to grey levels [Z, Y, X]; a damaged slab gives a DamagedError.
 
     `begin` prepares a group on the device; `need` returns the bytes of device memory that a slab takes.
@@ -110,7 +110,7 @@ def decode(
             raise Stopped
         done(voxels)
 
-    def run(group: Sequence[AnyStream]) -> list[np.ndarray | DamagedError]:
+    def run(group: Sequence[AnyStream]) -> list[Levels | DamagedError]:
         with own_stream(device):
             return _decode(group, begin, device, unless_stopped)
 
@@ -136,7 +136,7 @@ def own_stream(device: torch.device) -> AbstractContextManager[object]:
 
 def _decode(
     slabs: Sequence[AnyStream], begin: Begin[AnyStream], device: torch.device, done: Done
-) -> list[np.ndarray | DamagedError]:
+) -> list[Levels | DamagedError]:
     group, steps = begin(slabs)
     host = group.trace.on_host()
     with _Consumers(slabs, group.pieces, host) as consumers:
@@ -155,7 +155,7 @@ def _decode(
 class _Consumers:
     """A thread per slab, which decodes the voxels of its part of every front."""
 
-    def __init__(self, slabs: Sequence[Stream], pieces: np.ndarray, host: Trace) -> None:
+    def __init__(self, slabs: Sequence[SymbolSlab], pieces: Int64s, host: Trace) -> None:
         self.errors: list[DamagedError | None] = [None] * len(slabs)  # complete once all threads have ended
         self._slabs, self._arrays = slabs, [tensor.numpy() for tensor in host.parts]
         self._rendezvous = Rendezvous(pieces, BUFFERS * (1 + len(slabs)))

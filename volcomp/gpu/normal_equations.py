@@ -1,6 +1,7 @@
 """The sums of the normal equations of the linear stage, on a device, for all classes of a group at once.
 
-They equal those of `encoder.normal_equations.OnCpu` bit for bit. The CPU solves the equations, in its fixed order.
+They equal those of `encoder.normal_equations.CpuEquations` bit for bit. The CPU solves the equations, in its fixed
+order.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from functools import partial
 import numpy as np
 import torch
 
+from ..dtypes import Float64s, Int32s, Int64s, Levels
 from ..encoder import linear_fit, normal_equations
 from ..encoder.normal_equations import DIFFERENCE_LIMIT, HEAVIEST, UNIT
 from ..runtime.sums import PRODUCT_LIMIT
-from ..stages.linear import Weights
+from ..stages.linear import LinearWeights
 from ..stages.supports import BASE
 
 
-def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device | str) -> Weights:
+def fit(levels: Levels, widest: int, effort: int, device: torch.device | str) -> LinearWeights:
     """Fit the linear stage with the sums on a device, or on the CPU where that fails, as for lack of memory."""
     try:
         return linear_fit.fit_by_effort(levels, widest, effort, partial(on_device, torch.device(device)))
@@ -26,16 +28,16 @@ def fit(levels: np.ndarray, widest: int, effort: int, device: torch.device | str
         return linear_fit.fit_by_effort(levels, widest, effort)
 
 
-def on_device(device: torch.device, known: np.ndarray) -> normal_equations.EquationsOf:
+def on_device(device: torch.device, known: Levels) -> normal_equations.EquationsOf:
     """Return the `EquationsOf` of a slab on a device."""
-    return partial(OnDevice, torch.from_numpy(known).to(device))
+    return partial(DeviceEquations, torch.from_numpy(known).to(device))
 
 
-class OnDevice:
+class DeviceEquations:
     """The `Equations` of one device. Classes [c] are padded to the longest [v]; voxels beyond the end of a class
     have error 0 and importance 0."""
 
-    def __init__(self, known: torch.Tensor, members: Sequence[np.ndarray], flat: np.ndarray) -> None:
+    def __init__(self, known: torch.Tensor, members: Sequence[Int32s], flat: Int64s) -> None:
         self._device, self._counts = known.device, np.array([m.size for m in members])
         longest = int(self._counts.max())
         places = self._put([np.pad(m, (0, longest - m.size), mode="edge") for m in members])  # [c, v]
@@ -51,19 +53,19 @@ class OnDevice:
     def _put(self, arrays: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._device)
 
-    def products(self, thinning: int) -> np.ndarray:
+    def products(self, thinning: int) -> Float64s:
         """Sum the products of neighbours, as float64 on the device; see `Equations.products`."""
         rows = self._design[:, ::thinning] * self._importance[:, ::thinning, None]
         rows.clamp_(-PRODUCT_LIMIT, PRODUCT_LIMIT)
         return np.asarray((rows.mT @ rows).cpu())
 
-    def mean_errors(self, weights: np.ndarray) -> np.ndarray:
+    def mean_errors(self, weights: np.ndarray) -> Float64s:
         """Compute the errors of weights and return their means; see `Equations.mean_errors`."""
         predicted = self._design[..., :-1] @ torch.from_numpy(weights).to(self._device)[..., None]
         self._errors = (UNIT * self._design[..., -1] - predicted[..., 0]).abs()
         return np.asarray(self._errors.sum(1).cpu()) / self._counts
 
-    def errors(self) -> list[np.ndarray]:
+    def errors(self) -> list[Float64s]:
         """Copy the errors of the last weights to the CPU; see `Equations.errors`."""
         return [errors[:n] for errors, n in zip(np.asarray(self._errors.cpu()), self._counts, strict=True)]
 
@@ -74,12 +76,12 @@ class OnDevice:
         usual = errors.sort(dim=1).values.gather(1, beyond + self._count // 2) + UNIT // 2
         self._importance = (HEAVIEST * (usual / (errors + usual)).sqrt()).round()
 
-    def weigh(self, importance: list[np.ndarray]) -> None:
+    def weigh(self, importance: list[Float64s]) -> None:
         """Copy importances to the device; see `Equations.weigh`."""
         longest = self._design.shape[1]
         self._importance = self._put([np.pad(one, (0, longest - one.size)) for one in importance])
 
-    def spread(self) -> np.ndarray:
+    def spread(self) -> Float64s:
         """Compute the mean square of differences from the base; see `Equations.spread`."""
         squares = self._design[..., :-1].square().sum((1, 2))
         return np.asarray(squares.cpu()) / (self._counts * (self._design.shape[2] - 1))

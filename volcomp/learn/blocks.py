@@ -11,7 +11,7 @@ import torch
 from ..constants import FRACTION_BITS, RADIUS
 from ..torchops.lanes import lanes
 from ..torchops.plain import REST, observe
-from .data import Batch, Block, Sampler, Slab
+from .data import Batch, Block, Sampler, TrainingSlab
 
 Tensor = torch.Tensor
 
@@ -23,7 +23,7 @@ class Slabs:
     slabs int64 [s, 4]                             begin of each, its strides (slice, row), its width
     """
 
-    def __init__(self, slabs: Sequence[Slab], device: str) -> None:
+    def __init__(self, slabs: Sequence[TrainingSlab], device: str) -> None:
         sizes = [slab.known.size for slab in slabs]
         begins = np.cumsum([0, *sizes])
         kind = torch.int16 if max(int(slab.known.max()) for slab in slabs) < 1 << 15 else torch.int32
@@ -77,7 +77,7 @@ class Slabs:
 class DeviceSampler(Sampler):
     """A `Sampler` that draws the same blocks in the same order and gathers them on the device."""
 
-    def __init__(self, series: list[list[Slab]], block: Block, seed: int, device: str) -> None:
+    def __init__(self, series: list[list[TrainingSlab]], block: Block, seed: int, device: str) -> None:
         super().__init__(series, block, seed)
         self.device = device
         self.held = Slabs(self.slabs, device)

@@ -10,54 +10,53 @@ import numpy as np
 from neighbourhoods import pad
 
 from ..constants import DEPTHS, FRACTION_BITS, INPUTS, RADIUS
+from ..dtypes import Int32s, Int64s, Integers
 from ..encoder import linear_fit
 from ..stages import features, histogram_packing, linear
-from ..stages.grid import padded
+from ..stages.grid import PaddedSlab, padded
 
 SLAB = 32  # slices
 
 
 @dataclass
-class Slab:
+class TrainingSlab:
     """A slab as the codec prepares it, with the residuals of its own linear stage."""
 
-    known: np.ndarray  # int32 [n], padded, flat
-    residual: np.ndarray  # int32 [n], likewise, in 1/16 of a grey level
+    known: Int32s  # int32 [n], padded, flat
+    residual: Int32s  # int32 [n], likewise, in 1/16 of a grey level
     shape: tuple[int, int, int]
     strides: tuple[int, int]
 
-    def index(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def index(self, z: Int64s, y: Int64s, x: Int64s) -> Int64s:
         """Return the places of voxels in the flat arrays."""
         r = RADIUS
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: np.ndarray, widest: int, fitted: linear.Weights | None = None) -> Slab:
-    """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage, fitted unless given."""
+def prepare(voxels: Int32s, fitted: linear.LinearWeights) -> TrainingSlab:
+    """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known, index, strides = padded(voxels.astype(np.int32))
-    slab = Slab(known, known, shape, strides)
+    slab = TrainingSlab(known, known, shape, strides)
     z = np.indices(shape)[0]
-    fitted = fitted or linear_fit.fit(slab.known, index, strides, widest)
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, DEPTHS - 1).astype(np.uint8).ravel()
     group = linear.groups_of(shape[0], fitted.height, fitted.support)[z.ravel()]
-    limit = int(voxels.max())
-    ready = linear.ready(fitted, strides, limit)
-    linear.predict(slab.known, index.ravel(), depth, group, ready, limit, prediction)
+    ready = linear.ready(fitted, strides, int(voxels.max()))
+    linear.predict(slab.known, index.ravel(), depth, group, ready, prediction)
     error = (voxels << FRACTION_BITS) - prediction.reshape(shape)
     slab.residual = pad(error.astype(np.int32), 0, RADIUS).reshape(-1)
     return slab
 
 
-def slabs_of(volume: np.ndarray, widest: int) -> list[Slab]:
+def slabs_of(volume: Integers, widest: int) -> list[TrainingSlab]:
     """Prepare all slabs of a volume [Z, Y, X], after histogram packing of the whole volume.
 
     widest: the most runs that a support of the linear stage may have.
     """
     ranks = histogram_packing.find(volume).forward(volume)
     pieces = np.array_split(ranks, max(1, -(-len(ranks) // SLAB)))
-    return [prepare(piece, widest) for piece in pieces]
+    return [prepare(piece, linear_fit.fit(*padded(piece.astype(np.int32)), widest)) for piece in pieces]
 
 
 Block = tuple[int, int, int]  # slices, rows, voxels of a row
@@ -83,7 +82,7 @@ class Sampler:
     is zero in coding too. Slabs with fewer slices or rows than a block are left out.
     """
 
-    def __init__(self, series: list[list[Slab]], block: Block, seed: int) -> None:
+    def __init__(self, series: list[list[TrainingSlab]], block: Block, seed: int) -> None:
         deep = [[slab for slab in slabs if slab.shape[0] >= block[0] and slab.shape[1] >= block[1]] for slabs in series]
         self.series = [slabs for slabs in deep if slabs]
         self.slabs = [slab for slabs in self.series for slab in slabs]
@@ -98,7 +97,7 @@ class Sampler:
         parts = [blocks_of(self.slabs[k], z[own], y[own], x[own], self.block) for k, own in of_slab]
         return Batch(*(np.concatenate(arrays, axis=3) for arrays in zip(*parts, strict=True)))
 
-    def places(self, blocks: int) -> np.ndarray:
+    def places(self, blocks: int) -> Int64s:
         """Draw where blocks begin, int64 [B, 4]: number of the slab in `slabs`, ascending; slice, row, voxel."""
         parts = []
         owner = np.sort(self.random.integers(0, len(self.series), blocks))
@@ -116,7 +115,7 @@ class Sampler:
         return np.concatenate(parts)
 
 
-def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Block) -> Batch:
+def blocks_of(slab: TrainingSlab, z: Int64s, y: Int64s, x: Int64s, block: Block) -> Batch:
     """Make the blocks of `block` slices, rows and voxels that begin at (z, y, x), int64 [B].
 
     Beyond the end of a row, its last voxel is repeated.
@@ -131,8 +130,7 @@ def blocks_of(slab: Slab, z: np.ndarray, y: np.ndarray, x: np.ndarray, block: Bl
     prediction = (slab.known[index] << FRACTION_BITS) - slab.residual[index]
     scale = np.empty(index.size, np.int32)
     inputs = np.zeros((index.size, INPUTS), np.int8)
-    features.observe(
-        slab.known, slab.residual, index, depths, features.neighbours(slab.strides), prediction, scale, inputs
-    )
+    padded_slab = PaddedSlab(slab.known, slab.residual)
+    features.observe(padded_slab, index, depths, features.neighbours(slab.strides), prediction, scale, inputs)
     error = slab.residual[index].astype(np.float32) / (1 << FRACTION_BITS)
     return Batch(inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape))

@@ -15,12 +15,12 @@ import torch
 from ..constants import INPUTS
 from ..stages.lstm.state import AHEAD
 from ..torchops.plain import clip, step
-from .row_lstm import OnCpu, Passes, real
+from .row_lstm import CpuPasses, Passes, real
 
 Tensor = torch.Tensor
 
 
-class Arrays(NamedTuple):
+class PassArrays(NamedTuple):
     """What the forward pass stores for the backward pass: T voxels of R = Z·Y rows of B blocks, by voxel, not by time.
 
     inputs int8 [T, R, B, INPUTS]
@@ -37,7 +37,7 @@ class Arrays(NamedTuple):
     z: Tensor
 
 
-class OnDevice:
+class DevicePasses:
     """The `Passes` of a device, in plain torch: each step computes all rows of all blocks."""
 
     def __init__(self, hidden: int, shared: int, device: str) -> None:
@@ -53,7 +53,7 @@ class OnDevice:
             return torch.zeros((count, *size, width), dtype=kind, device=self.device)
 
         h, self._block, self._real = self.hidden, (depth, height), real(integers, shift)
-        self._arrays = Arrays(
+        self._arrays = PassArrays(
             inputs.reshape(voxels, *size, INPUTS).contiguous(),
             zeros(voxels, 2 * self.shared, torch.int8),
             zeros(voxels + 1, h, torch.int8),
@@ -91,7 +91,7 @@ class OnDevice:
     def _times(self) -> int:
         return len(self._arrays.z) + self.lag * (sum(self._block) - 2)
 
-    def _forward(self, a: Arrays, integers: Tensor, shift: Tensor) -> None:
+    def _forward(self, a: PassArrays, integers: Tensor, shift: Tensor) -> None:
         """Fill all arrays except the inputs."""
         # Exact: the sums stay below 2^24, and torch computes in full float32 by default.
         matrix = integers.to(torch.float32)
@@ -110,7 +110,7 @@ class OnDevice:
             a.cells[voxel + 1, row] = cell.to(torch.int16).reshape(len(row), blocks, self.hidden)
             a.hidden[voxel + 1, row] = hidden.to(torch.int8).reshape(len(row), blocks, self.hidden)
 
-    def _backward(self, a: Arrays, d_seen: Tensor, recurrent: Tensor) -> Tensor:
+    def _backward(self, a: PassArrays, d_seen: Tensor, recurrent: Tensor) -> Tensor:
         """Return the gradient of the pre-activations, bfloat16 [T, R, B, 4h].
 
         d_seen float32 [T, R, B, 2·shared + h]: that of the outputs passed on by neighbours and of the row's outputs.
@@ -170,22 +170,23 @@ def _tanh_slope(z: Tensor) -> Tensor:
     return (1 - z.abs() / 2).clamp(min=0)
 
 
-def ways(device: str) -> list[Callable[[int, int, str], OnDevice]]:
+def ways(device: str) -> list[Callable[[int, int, str], DevicePasses]]:
     """Return the ways to compute the passes on a device, fastest first."""
     if not device.startswith("cuda") or not importlib.util.find_spec("triton"):
-        return [OnDevice]
+        return [DevicePasses]
     from .launch import Kernels
 
-    return [Kernels, OnDevice]
+    return [Kernels, DevicePasses]
 
 
 def passes(hidden: int, shared: int, device: str) -> Passes:
     """Make the passes of a device, in torch's spelling: by the first way that gives the CPU's numbers.
 
-    "cpu" gives `OnCpu`; "cpu:0" is the CPU as a device of torch, for tests. Raises RuntimeError where no way succeeds.
+    "cpu" gives `CpuPasses`; "cpu:0" is the CPU as a device of torch, for tests. Raises RuntimeError where no way
+    succeeds.
     """
     if device == "cpu":
-        return OnCpu(hidden, shared)
+        return CpuPasses(hidden, shared)
     for way in ways(device):
         try:
             made = way(hidden, shared, device)
@@ -196,14 +197,14 @@ def passes(hidden: int, shared: int, device: str) -> Passes:
     raise RuntimeError(f"{device} does not give the numbers that training needs")
 
 
-def check(made: OnDevice) -> None:
+def check(made: DevicePasses) -> None:
     """Run both passes over a few blocks; raises RuntimeError where the numbers are not the CPU's."""
     random, h, s = torch.Generator().manual_seed(1), made.hidden, made.shared
     inputs = torch.randint(-127, 128, (9, 2, 3, 5, INPUTS), dtype=torch.int8, generator=random)
     integers = torch.randint(-64, 65, (INPUTS + 2 * s + h, 4 * h), dtype=torch.int8, generator=random)
     shift = torch.randint(6, 8, (4 * h,), dtype=torch.int32, generator=random)
     d_seen = torch.randn((9, 2, 3, 5, 2 * s + h), generator=random)
-    cpu = OnCpu(h, s, torch.bfloat16)
+    cpu = CpuPasses(h, s, torch.bfloat16)
     expected = cpu.forward(inputs.numpy(), integers, shift)
     if not torch.equal(made.forward(*(part.to(made.device) for part in (inputs, integers, shift))).cpu(), expected):
         raise RuntimeError("it does not give the CPU's integers")

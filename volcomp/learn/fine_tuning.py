@@ -24,13 +24,13 @@ import numpy as np
 import torch
 
 from ..constants import INPUTS
-from ..models import Model
+from ..dtypes import Levels
 from ..stages import weight_delta
-from ..stages.lstm.weights import Weights
+from ..stages.lstm.weights import LstmWeights
 from ..stages.weight_delta import GAIN_BITS, GAIN_LIMIT, WEIGHT_LIMIT, WeightDelta
 from ..torchops.graphs import recorded
 from .blocks import Slabs
-from .data import Batch, Block, Sampler, Slab, blocks_of, prepare
+from .data import Batch, Block, Sampler, TrainingSlab, blocks_of, prepare
 from .density import Shape
 from .device import passes
 from .head import BIAS_ORIGIN, HEAD_UNIT, ideal_bits
@@ -56,7 +56,7 @@ Gradient = list[torch.Tensor]
 _densities: dict[bytes, Shape] = {}  # of released models, by digest: fitting one takes seconds
 
 
-def _density(released: Weights) -> Shape:
+def _density(released: LstmWeights) -> Shape:
     digest = released.digest()
     if digest not in _densities:
         _densities[digest] = Shape.of(released.tables())
@@ -82,7 +82,7 @@ class _State:
     weights              changes of single weights, in units of their integers
     """
 
-    def __init__(self, released: Weights, voxels: int, device: str) -> None:
+    def __init__(self, released: LstmWeights, voxels: int, device: str) -> None:
         """Begin at the released model, for a volume of that many voxels, on a device of `learn.device.passes`."""
         self.released = released
         self.device, self.single = device, voxels >= SINGLE
@@ -110,7 +110,7 @@ class _State:
         """Make the passes of this model on the device."""
         return passes(self.released.hidden, self.released.shared, self.device)
 
-    def real_head(self, weights: Weights) -> tuple[torch.Tensor, torch.Tensor]:
+    def real_head(self, weights: LstmWeights) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a model's head [n, 2] and bias [2] in real units."""
         head = self.put(weights.head.T.astype(np.float32)) / HEAD_UNIT
         return head, self.put((weights.bias - BIAS_ORIGIN).astype(np.float32)) / (HEAD_UNIT * 128)
@@ -175,17 +175,17 @@ class _State:
 
 
 def fine_tune(
-    model: Model, released: Weights, samples: Iterable[tuple[np.ndarray, Any]], voxels: int, per_voxel: float,
-    threads: int, progress: Callable[[int], None], device: str = "cpu",
+    released: LstmWeights, samples: Iterable[tuple[Levels, Any]], voxels: int, per_voxel: float, threads: int,
+    progress: Callable[[int], None], device: str = "cpu",
 ) -> bytes:  # fmt: skip
     """Fine-tune on slabs of levels int32 [Z, Y, X], each with its linear stage; see `fine_tune_slabs`."""
-    slabs = [prepare(levels, model.search.runs, stage) for levels, stage in samples]
+    slabs = [prepare(levels, stage) for levels, stage in samples]
     return fine_tune_slabs(released, slabs, voxels, per_voxel, threads, progress, device)
 
 
 def fine_tune_slabs(
-    released: Weights, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None],
-    device: str = "cpu",
+    released: LstmWeights, slabs: list[TrainingSlab], voxels: int, per_voxel: float, threads: int,
+    progress: Callable[[int], None], device: str = "cpu",
 ) -> bytes:  # fmt: skip
     """Fine-tune a released model to slabs of a volume; returns a weight delta, empty where it does not pay.
 
@@ -212,7 +212,7 @@ def fine_tune_slabs(
                 raise
             reason = str(error).partition("\n")[0]
             warnings.warn(
-                f"the model is fitted on the CPU, for {device} failed: {reason}", RuntimeWarning, stacklevel=2
+                f"the model is fine-tuned on the CPU, for {device} failed: {reason}", RuntimeWarning, stacklevel=2
             )
     twice = reported  # voxels that the device has reported, which are not reported again
 
@@ -226,8 +226,8 @@ def fine_tune_slabs(
 
 
 def _fine_tune(
-    released: Weights, slabs: list[Slab], voxels: int, per_voxel: float, threads: int, progress: Callable[[int], None],
-    device: str,
+    released: LstmWeights, slabs: list[TrainingSlab], voxels: int, per_voxel: float, threads: int,
+    progress: Callable[[int], None], device: str,
 ) -> bytes:  # fmt: skip
     """Fine-tune on this device alone; see `fine_tune_slabs`."""
     blocks = _blocks(voxels)
@@ -244,7 +244,7 @@ def _fine_tune(
             progress(blocks * math.prod(BLOCK))
         sample = _sample(slabs, min(SAMPLE, voxels), held)
 
-        def cost(weights: Weights) -> float:
+        def cost(weights: LstmWeights) -> float:
             """Return the bits per voxel of the sample."""
             now, (head, bias) = state.put(weights.weights), state.real_head(weights)
 
@@ -281,7 +281,7 @@ def _whole(weights: torch.Tensor, dead_zone: float) -> torch.Tensor:
 
 
 def _on_threads(
-    state: _State, members: list[Passes], slabs: list[Slab], blocks: int, steps: int, pool: ThreadPoolExecutor
+    state: _State, members: list[Passes], slabs: list[TrainingSlab], blocks: int, steps: int, pool: ThreadPoolExecutor
 ) -> Iterator[None]:
     """Do the steps, a part of each on every thread."""
     samplers = [Sampler([slabs], _within(BLOCK, slabs), member) for member in range(len(members))]
@@ -298,7 +298,7 @@ def _on_threads(
 
 
 def _on_device(
-    state: _State, passes: Passes, slabs: list[Slab], held: Slabs, blocks: int, steps: int
+    state: _State, passes: Passes, slabs: list[TrainingSlab], held: Slabs, blocks: int, steps: int
 ) -> Iterator[None]:
     """Do the steps on a device, where a clock counts them; the places of all blocks are drawn beforehand."""
     block = _within(BLOCK, slabs)
@@ -331,13 +331,13 @@ def _recorded(work: Callable[[], None]) -> Callable[[], None]:
         return work
 
 
-def _within(block: Block, slabs: list[Slab]) -> Block:
+def _within(block: Block, slabs: list[TrainingSlab]) -> Block:
     """Reduce a block to the size of the smallest slab along each axis."""
     z, y, x = (min(most, *(slab.shape[axis] for slab in slabs)) for axis, most in enumerate(block))
     return z, y, x
 
 
-def _sample(slabs: list[Slab], voxels: int, held: Slabs | None) -> list[Batch]:
+def _sample(slabs: list[TrainingSlab], voxels: int, held: Slabs | None) -> list[Batch]:
     """Sample bands of whole rows from the whole volume, in batches; on the device where the slabs are there."""
     random = np.random.default_rng(0)
     band = _within((*BAND, slabs[0].shape[2]), slabs)

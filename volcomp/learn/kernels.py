@@ -53,7 +53,8 @@ def forward(
     inputs, matrix, shift, passed, hidden, cells, z, voxels, depth, height, blocks, H: tl.constexpr, P: tl.constexpr,
     K: tl.constexpr, PER: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
-    """Run forwards over PER blocks. Arrays are those of `device.Arrays`, and `matrix` int8 [4H, N]; P is 2·shared."""
+    """Run forwards over PER blocks. Arrays are those of `device.PassArrays`, and `matrix` int8 [4H, N]; P is
+    2·shared."""
     slice_, y, row, taken = _rows(depth, height, blocks, PER, ROWS)
     rows_n = (depth * height * blocks).to(tl.int64)
     shared: tl.constexpr = P // 2
@@ -139,7 +140,7 @@ def backward(
     P: tl.constexpr, PER: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr, COLUMNS: tl.constexpr,
     K: tl.constexpr,
 ):  # fmt: skip
-    """Run backwards over PER blocks. Arrays are those of `device.Arrays`, and
+    """Run backwards over PER blocks. Arrays are those of `device.PassArrays`, and
 
     recurrent [4H, P + H]                 the real weights of all but the inputs, transposed, rounded to bfloat16; the
                                           products are of its type

@@ -7,15 +7,15 @@ import triton
 
 from ..torchops import kernels as parts
 from . import kernels
-from .device import Arrays, OnDevice
+from .device import DevicePasses, PassArrays
 
 Tensor = torch.Tensor
 UNITS = 32  # hidden units at a time, at least
 MOST_ROWS = kernels.UNIT_ELEMENTS // UNITS  # of a block
 
 
-class Kernels(OnDevice):
-    """`OnDevice` by Triton kernels, one launch per pass."""
+class Kernels(DevicePasses):
+    """`DevicePasses` by Triton kernels, one launch per pass."""
 
     def __init__(self, hidden: int, shared: int, device: str) -> None:
         super().__init__(hidden, shared, device)
@@ -34,14 +34,14 @@ class Kernels(OnDevice):
         constants = {"H": self.hidden, "P": 2 * self.shared, "PER": tile // rows, "ROWS": tile, "UNITS": units}
         return (triton.cdiv(blocks, tile // rows),), constants
 
-    def _forward(self, a: Arrays, integers: Tensor, shift: Tensor) -> None:
+    def _forward(self, a: PassArrays, integers: Tensor, shift: Tensor) -> None:
         grid, constants = self._tiles()
         kernels.forward[grid](
             a.inputs, integers.T.contiguous(), shift, a.passed, a.hidden, a.cells, a.z, len(a.z), *self._block,
             a.z.shape[2], **constants, K=parts.depth_of(self.hidden), **kernels.OPTIONS,
         )  # fmt: skip
 
-    def _backward(self, a: Arrays, d_seen: Tensor, recurrent: Tensor) -> Tensor:
+    def _backward(self, a: PassArrays, d_seen: Tensor, recurrent: Tensor) -> Tensor:
         grid, constants = self._tiles()
         dz = torch.empty(a.z.shape, dtype=torch.bfloat16, device=self.device)
         d_hidden, d_cell = torch.zeros((2, *a.cells.shape[1:]), device=self.device)

@@ -125,7 +125,7 @@ def quantise(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Passes(Protocol):
-    """Both passes of the LSTM over *blocks* of neighbouring rows [Z, Y] (`OnCpu`, `device.OnDevice`).
+    """Both passes of the LSTM over *blocks* of neighbouring rows [Z, Y] (`CpuPasses`, `device.DevicePasses`).
 
     A block is computed like a slab in the codec. The row above and the slice before pass on to a voxel their first
     `shared` hidden outputs AHEAD voxels further right, so every row is AHEAD + 1 steps behind them. At the upper and
@@ -157,7 +157,7 @@ def real(integers: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     return integers.float() / (1 << shift)
 
 
-class OnCpu:
+class CpuPasses:
     """The `Passes` of the CPU, in int8 and bfloat16, by torch and numba.
 
     Autograd would keep and convert every intermediate of every step; this class keeps two small integer arrays.
@@ -250,7 +250,7 @@ class RowLstm:
     def __init__(self, hidden: int, shared: int, generator: torch.Generator, passes: Passes | None = None) -> None:
         """Draw the weights. `passes`: those of the device that the weights will be on; by default the CPU's."""
         self.hidden, self.shared = hidden, shared
-        self.passes = passes or OnCpu(hidden, shared)
+        self.passes = passes or CpuPasses(hidden, shared)
         rows = INPUTS + 2 * shared + hidden
         self.weights = (torch.rand(rows, 4 * hidden, generator=generator) * 2 - 1) * rows**-0.5
         self.weights[INPUTS - 2, hidden : 2 * hidden] = 1.0  # of the constant input: forget gates begin open

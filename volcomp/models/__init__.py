@@ -7,14 +7,15 @@ The weights are in a file beside it. A card, also beside it, states the training
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from ..errors import DamagedError, UnsupportedError
 
 TRIAL = 127  # the number of unreleased models
-FITTED = 128  # added to the number of a model if a weight delta follows
+FINE_TUNED = 128  # added to the number of a model if a weight delta follows
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkShape:
     """The shape of a network of the pipeline `row`, for training.
 
     units    of the LSTM
@@ -58,6 +59,7 @@ class Model:
     choice     its name for `--model`; "" for a model that only old files use
     search     what an encoder spends on its choices
     network    its shape; None if it cannot be trained here
+    tunable    whether efforts above 5 fine-tune it (`learn.fine_tuning`)
     weights    of an unreleased model, in the form that its pipeline loads from a file
     """
 
@@ -67,7 +69,8 @@ class Model:
     digest: str
     choice: str = ""
     search: Search = Search()
-    network: Network | None = None
+    network: NetworkShape | None = None
+    tunable: bool = True
     weights: object = field(default=None, compare=False, repr=False)
 
     @property
@@ -82,6 +85,35 @@ class Model:
 
 Catalogue = Mapping[int, Model]  # by number
 
+
+class Weights(Protocol):
+    """The weights of a model, in the form of its pipeline."""
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the arrays."""
+        ...
+
+
+OfPipeline = TypeVar("OfPipeline", bound=Weights)
+
+
+def weights_of(model: Model, kind: type[OfPipeline], load: Callable[[Path, str], OfPipeline]) -> OfPipeline:
+    """Return the weights of a model: those in the record of an unreleased one, else those that `load` reads.
+
+    Parameters:
+        model: the record.
+        kind: the class that the pipeline has for weights.
+        load: reads them from a file, given also the name of the model.
+
+    Raises:
+        DamagedError: their digest is not that of the record.
+    """
+    weights = model.weights if isinstance(model.weights, kind) else load(model.file, model.name)
+    if weights.digest().hex() != model.digest:
+        raise DamagedError(f"model {model.name} at {model.file.name} is not the released one; reinstall volcomp")
+    return weights
+
+
 _ALL = (
     Model("fast-1", 1, "row", "024e8ccd3ede9b2f9ddc902e2e9d2f0a6693fa72ce292ccae69a509d7695d4e8"),
     Model("base-1", 2, "row", "faee59cac0167a9cee22ab8195992a5fabe864b2c3e25b65595f8352b020a3f2"),
@@ -89,23 +121,25 @@ _ALL = (
     Model("base-2", 4, "row", "5de3bf3018bf07c42840752a0a298cf9425ce763007da48dba755e49cfb51036"),
     Model(
         "fast-3", 5, "row", "7a15e9e64f1732f4a0e5adf5da6107b6706a5057a0386a11933042acfcbb205f",
-        "fast", Search(runs=16, minimum_saving=1 / 128), Network(units=32, shared=16),
+        "fast", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
     ),
     Model("base-3", 6, "row", "443af81dfd7589a4c64630620cea1136e1903436ca23d881b378b416984da928"),
     Model(
         "base-4", 7, "row", "0a29bc5ad50032c4a89defc02e08ddc7b08c4d66e6507bec3c2e9461ff6c1a11",
-        "base", Search(runs=24, minimum_saving=1 / 1024), Network(units=128, shared=32),
+        "base", Search(runs=24, minimum_saving=1 / 1024), NetworkShape(units=128, shared=32),
     ),
     Model(
         "turbo-1", 8, "row", "7437245dab2cea65853d93cd33ff31d589a37a2e8d8788135de104edb2737aac",
         "turbo", Search(runs=12, haste=2, minimum_saving=1 / 64, sample=1 << 16),
-        Network(units=16, shared=8, spared=(16, 40)),
+        NetworkShape(units=16, shared=8, spared=(16, 40)),
     ),
-    Model("paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper"),
+    Model(
+        "paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper",
+        tunable=False,
+    ),
 )  # fmt: skip
 RELEASED: Catalogue = {model.number: model for model in _ALL}
-# Values of `--model`, the fastest first. `fast` takes a half to a quarter of the time of `base`, for files 1.3 % larger
-# (docs/decisions/speed.md).
+# Values of `--model`, the fastest first; `paper` is for comparison. The README has their sizes and speeds.
 CHOICES = ("turbo", "fast", "base", "paper")
 DEFAULT = "fast"
 

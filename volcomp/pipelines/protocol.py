@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..dtypes import Levels as Levels
 from ..models import Model
 from ..runtime.team import Team
+from ..stages import linear
 from ..wire.cursor import Cursor
 
 Shape = tuple[int, int, int]  # Z, Y, X
-Levels = NDArray[np.signedinteger]  # grey levels 0 … limit, int16 or int32
 Done = Callable[[int], None]  # called with the number of voxels done since the last call; may raise to end the work
 
 Weights = TypeVar("Weights")
@@ -32,8 +30,8 @@ PredictionsIn = TypeVar("PredictionsIn", contravariant=True)
 PredictionsOut = TypeVar("PredictionsOut", covariant=True)
 StreamIn = TypeVar("StreamIn", contravariant=True)
 StreamOut = TypeVar("StreamOut", covariant=True)
-Stage = TypeVar("Stage", covariant=True)  # a linear stage fitted to a slab
-Fit = Callable[[Levels, int, int], Stage]  # from levels [Z, Y, X], the most runs of a support, and the effort
+# Fits a linear stage to levels [Z, Y, X], given the most runs of its support, and the effort.
+Fit = Callable[[Levels, int, int], linear.LinearWeights]
 
 
 class Stopped(Exception):
@@ -43,7 +41,7 @@ class Stopped(Exception):
 class Coder(Protocol[Choice, Input, PredictionsIn, StreamOut]):
     """All of a model that packing and opening slabs needs: everything but its network."""
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[Choice]) -> Choice:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> Choice:
         """Make the encoder's choices for a slab [Z, Y, X]. `fit` fits a linear stage, on the CPU or on a GPU."""
         ...
 
@@ -79,12 +77,10 @@ class Network(Protocol[InputIn, PredictionsOut, StreamIn]):
 class Pipeline(Protocol[Weights, Choice, Input, Predictions, Stream]):
     """A kind of predictor.
 
-    work            the cost of a voxel, in voxels of `row`: the higher it is, the smaller the volumes that go to a GPU
-    is_fine_tuned   whether efforts above 5 fine-tune its models (`learn.fine_tuning`)
+    work   the cost of a voxel, in voxels of `row`: the higher it is, the smaller the volumes that go to a GPU
     """
 
     work: int
-    is_fine_tuned: bool
 
     def load(self, model: Model, delta: bytes = b"") -> Weights:
         """Load a model's weights, and apply a weight delta if there is one. Raises DamagedError if one is invalid."""

@@ -22,6 +22,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from threadpoolctl import threadpool_limits
 
+from ..dtypes import Int8s, Int32s, Int64s
 from ..errors import UnsupportedError
 from . import vectors
 from .compiled import entry
@@ -36,7 +37,7 @@ TRIES = 3
 FAULTS = (ImportError, AttributeError, RuntimeError, TypeError)  # of a product that is not available, or not exact
 
 
-def torch_product(weights: np.ndarray) -> Product:
+def torch_product(weights: Int8s) -> Product:
     """Make a product by torch's int8 kernel. Raises RuntimeError or AttributeError if torch has none: its function is
     private, so it may change."""
     import torch
@@ -45,17 +46,17 @@ def torch_product(weights: np.ndarray) -> Product:
     multiply = torch._int_mm
     multiply(torch.zeros(32, weights.shape[0], dtype=torch.int8), columns)
 
-    def product(x: np.ndarray, out: np.ndarray) -> None:
+    def product(x: Int8s, out: Int32s) -> None:
         multiply(torch.from_numpy(x), columns, out=torch.from_numpy(out))
 
     return product
 
 
-def float_product(weights: np.ndarray) -> Product:
+def float_product(weights: Int8s) -> Product:
     """Make a product by numpy's float32, which holds these integers exactly."""
     real = weights.astype(np.float32)
 
-    def product(x: np.ndarray, out: np.ndarray) -> None:
+    def product(x: Int8s, out: Int32s) -> None:
         out[:] = x.astype(np.float32) @ real
 
     return product
@@ -69,12 +70,12 @@ class Tiles(NamedTuple):
     flip                                xored with eight inputs at once, for instructions that need them unsigned
     """
 
-    weights: np.ndarray
-    begin: np.ndarray
+    weights: Int8s
+    begin: Int32s
     flip: int
 
 
-def tiles(weights: np.ndarray, order: np.ndarray) -> Tiles:
+def tiles(weights: Int8s, order: Int64s) -> Tiles:
     """Lay out weights int8 [k, n], with their columns in the given order, int64 [n/4U, 4, U]."""
     size, columns = weights.shape
     order = np.ascontiguousarray(order)
@@ -84,23 +85,21 @@ def tiles(weights: np.ndarray, order: np.ndarray) -> Tiles:
     return Tiles(np.ascontiguousarray(packed), begin[order].astype(np.int32), 0 if is_signed else FLIP)
 
 
-def sums_of(
-    b: Any, rows: int, units: int, x: Any, stride: Any, quads: Any, weights: Any, begin: Any
-) -> list[list[Any]]:
-    """Generate part of a kernel: four vectors of sums for each of `rows` rows of bytes, which begin at x, `stride`
-    apart. Returns pointers to the sums, which LLVM keeps in registers."""
-    size = 4 * units  # bytes of a vector of sums, and of the weights that serve it
-    starts = [vectors.load(b, begin, k * size, I32, units) for k in range(4)]
+def sums_of(b: Any, rows: int, units: int, x: Any, size: Any, weights: Any, begin: Any) -> list[list[Any]]:
+    """Generate part of a kernel: four vectors of sums for each of `rows` rows of `size` bytes, a multiple of QUAD, one
+    after the other from x on. Returns pointers to the sums, which LLVM keeps in registers."""
+    width = 4 * units  # bytes of a vector of sums, and of the weights that serve it
+    starts = [vectors.load(b, begin, k * width, I32, units) for k in range(4)]
     sums = [[cgutils.alloca_once(b, start.value.type) for start in starts] for _ in range(rows)]
     for row in sums:
         for place, start in zip(row, starts, strict=True):
             b.store(start.value, place)
-    with cgutils.for_range(b, quads, intp=I64) as loop:
+    with cgutils.for_range(b, b.sdiv(size, ir.Constant(I64, QUAD)), intp=I64) as loop:
         at = b.mul(loop.index, ir.Constant(I64, QUAD))
-        here = b.add(weights, b.mul(loop.index, ir.Constant(I64, 4 * size)))
-        tile = [vectors.load(b, here, k * size, I8, size) for k in range(4)]
+        here = b.add(weights, b.mul(loop.index, ir.Constant(I64, 4 * width)))
+        tile = [vectors.load(b, here, k * width, I8, width) for k in range(4)]
         for r, row in enumerate(sums):
-            four = vectors.load_one(b, x, b.add(at, b.mul(stride, ir.Constant(I64, r))), I32)
+            four = vectors.load_one(b, x, b.add(at, b.mul(size, ir.Constant(I64, r))), I32)
             for place, part_of_tile in zip(row, tile, strict=True):
                 b.store(vectors.dot(Lanes(b, b.load(place)), four, part_of_tile).value, place)
     return sums
@@ -109,10 +108,10 @@ def sums_of(
 def _storing(rows: int) -> Any:
     units = vectors.units()
 
-    @vectors.kernel(7)
-    def store(b: Any, x: Any, stride: Any, quads: Any, weights: Any, begin: Any, out: Any, out_stride: Any) -> None:
+    @vectors.kernel(6)
+    def store(b: Any, x: Any, size: Any, weights: Any, begin: Any, out: Any, out_stride: Any) -> None:
         """Compute four vectors of sums for each row, into `out`."""
-        for r, row in enumerate(sums_of(b, rows, units, x, stride, quads, weights, begin)):
+        for r, row in enumerate(sums_of(b, rows, units, x, size, weights, begin)):
             for k, place in enumerate(row):
                 at = b.add(b.mul(out_stride, ir.Constant(I64, r)), ir.Constant(I64, 4 * units * k))
                 vectors.store(b, Lanes(b, b.load(place)), out, at)
@@ -125,7 +124,7 @@ _store_rows, _store_one = _storing(ROWS), _storing(1)
 
 
 @entry
-def _multiply(words: np.ndarray, packed: Tiles, flipped: np.ndarray, out: np.ndarray) -> None:
+def _multiply(words: Int64s, packed: Tiles, flipped: Int64s, out: Int32s) -> None:
     """Multiply bytes, eight to a word int64 [v, k/8], by weights, into int32 [v, n]. `flipped` is scratch memory,
     shaped like `words`."""
     rows, eights = words.shape
@@ -140,12 +139,12 @@ def _multiply(words: np.ndarray, packed: Tiles, flipped: np.ndarray, out: np.nda
         w, begin = weights + g * (size // QUAD) * width, begins + g * width
         tall = rows - rows % ROWS
         for v in range(0, tall, ROWS):
-            _store_rows(x + v * size, size, size // QUAD, w, begin, to + v * stride + g * width, stride)
+            _store_rows(x + v * size, size, w, begin, to + v * stride + g * width, stride)
         for v in range(tall, rows):
-            _store_one(x + v * size, size, size // QUAD, w, begin, to + v * stride + g * width, stride)
+            _store_one(x + v * size, size, w, begin, to + v * stride + g * width, stride)
 
 
-def vector_product(weights: np.ndarray) -> Product:
+def vector_product(weights: Int8s) -> Product:
     """Make a product by vector instructions for bytes, for weights within ±64. Raises RuntimeError if the processor has
     none that this module supports. Inputs and weights are padded with zeros to whole vectors."""
     size, columns = weights.shape
@@ -155,7 +154,7 @@ def vector_product(weights: np.ndarray) -> Product:
     whole = np.pad(weights, ((0, missing[0]), (0, missing[1])))
     packed = tiles(whole, np.arange(whole.shape[1]).reshape(-1, 4, vectors.units()))
 
-    def product(x: np.ndarray, out: np.ndarray) -> None:
+    def product(x: Int8s, out: Int32s) -> None:
         words = np.ascontiguousarray(np.pad(x, ((0, 0), (0, missing[0]))) if missing[0] else x).view(np.int64)
         fits = not missing[1] and out.flags.c_contiguous
         sums = out if fits else np.empty((len(x), whole.shape[1]), np.int32)
@@ -203,7 +202,7 @@ def by_speed(shape: tuple[int, int]) -> list[Maker]:
     return sorted(seconds, key=seconds.__getitem__)
 
 
-def use_exact(weights: np.ndarray, maker: Maker | None, use: Callable[[Product], None], name: str) -> None:
+def use_exact(weights: Int8s, maker: Maker | None, use: Callable[[Product], None], name: str) -> None:
     """Try products by these weights, the given one or those of this machine, until one is exact.
 
     `use` stores and tests a product, and raises RuntimeError if it is not exact. Raises UnsupportedError, with the

@@ -16,6 +16,7 @@ import numpy as np
 from llvmlite import binding
 from numba import types
 
+from ..dtypes import Int32s, Int64s, UInt8s
 from ..errors import DamagedError
 from .compiled import entry
 from .cpus import cores
@@ -47,7 +48,7 @@ def release(lock: int) -> None:
 
 
 @entry
-def _request(requested: np.ndarray, served: np.ndarray, patience: int) -> None:
+def _request(requested: Int64s, served: Int64s, patience: int) -> None:
     for lock in requested:
         release(lock)
     for lock in served:
@@ -65,15 +66,15 @@ class Consumer(NamedTuple):
 
     requested: int
     served: int
-    ended: np.ndarray
-    pieces: np.ndarray
+    ended: UInt8s
+    pieces: Int64s
     patience: int
 
 
 class Rendezvous:
     """The locks of the thread that requests fronts and of the consumers that serve them."""
 
-    def __init__(self, pieces: np.ndarray, threads: int) -> None:
+    def __init__(self, pieces: Int64s, threads: int) -> None:
         """Make the locks. pieces int64 [f, s, 2]: those of every consumer; threads: how many work altogether."""
         self._patience = PATIENCE if threads <= cores() else 0
         ended = np.zeros(1, np.uint8)
@@ -112,9 +113,9 @@ def _lock() -> int:
 class ByCalls:
     """Serves fronts by one Python call each, where speed does not matter."""
 
-    take: Callable[..., np.ndarray]  # the voxels of the next front, given its outputs
+    pop: Callable[..., np.ndarray]  # the voxels of the next front, given its outputs
 
-    def serve(self, consumer: Consumer, voxel: np.ndarray, *outputs: np.ndarray) -> bool:
+    def serve(self, consumer: Consumer, voxel: Int32s, *outputs: np.ndarray) -> bool:
         """Serve all fronts, each on request: read the network's `outputs` for all consumers' voxels, write `voxel`.
 
         Returns False if the requests ended early. After a DamagedError the voxels are 0; it is raised at the end.
@@ -127,7 +128,7 @@ class ByCalls:
             voxel[begin:end] = 0
             if begin < end and damage is None:
                 try:
-                    voxel[begin:end] = self.take(*(array[begin:end] for array in outputs))
+                    voxel[begin:end] = self.pop(*(array[begin:end] for array in outputs))
                 except DamagedError as error:
                     damage = error
             release(consumer.served)

@@ -12,6 +12,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
+from ..dtypes import Float64s, Int16s, Int32s, Int64s
 from . import vectors
 from .compiled import REORDERED, entry, part
 from .scalars import larger, smaller
@@ -26,7 +27,7 @@ _ACROSS = 4 if vectors.units() == 16 else 2  # columns of a tile whose sums fit 
 _LANES = 2 * vectors.units()  # int16 at a time
 
 
-class Scratch(NamedTuple):
+class SumScratch(NamedTuple):
     """Scratch arrays of `add_all`, for n rows; n is a multiple of TILE.
 
     rows int32 [n, BLOCK]      values of the current columns
@@ -38,17 +39,17 @@ class Scratch(NamedTuple):
     kept, left int32 [BLOCK]   numbers of the columns of small values, and of the others
     """
 
-    rows: np.ndarray
-    short: np.ndarray
-    real: np.ndarray
-    line: np.ndarray
-    factor: np.ndarray
-    largest: np.ndarray
-    kept: np.ndarray
-    left: np.ndarray
+    rows: Int32s
+    short: Int16s
+    real: Float64s
+    line: Int16s
+    factor: Int32s
+    largest: Int32s
+    kept: Int32s
+    left: Int32s
 
     @classmethod
-    def of(cls, n: int) -> Scratch:
+    def of(cls, n: int) -> SumScratch:
         """Allocate for n rows. Rows that are never written stay 0."""
         rows, short, real = (np.zeros((n, BLOCK), kind) for kind in (np.int32, np.int16, np.float64))
         factor, largest, kept, left = (np.empty(BLOCK, np.int32) for _ in range(4))
@@ -155,7 +156,7 @@ def _weighted(
 
 
 @part
-def _sort_out(scratch: Scratch, n: int, count: int, filled: int, far: int) -> tuple[int, int]:
+def _sort_out(scratch: SumScratch, n: int, count: int, filled: int, far: int) -> tuple[int, int]:
     """Of the `count` columns after the first `filled` in `short`, move those with large values to `real`, after its
     first `far`. Returns the new numbers of columns in each."""
     keep, leave = 0, 0
@@ -178,7 +179,7 @@ def _sort_out(scratch: Scratch, n: int, count: int, filled: int, far: int) -> tu
 
 @entry
 def add_all(
-    design: np.ndarray, importance: np.ndarray, thinning: int, scratch: Scratch, small: np.ndarray, large: np.ndarray
+    design: Int16s, importance: Float64s, thinning: int, scratch: SumScratch, small: Int64s, large: Float64s
 ) -> None:
     """Add the products of every `thinning`th voxel of blocks of rows.
 

@@ -269,21 +269,32 @@ def add_pairs(x: Lanes, y: Lanes) -> Lanes:
     return product.picked(even) + product.picked(odd)
 
 
-def kernel(arguments: int, result: Any = None) -> Callable[[Callable[..., Any]], Any]:
+def kernel(arguments: int, result: Any = None, **groups: Any) -> Callable[[Callable[..., Any]], Any]:
     """Make a numba intrinsic from a function (builder, arguments as LLVM int64 …) that appends code. The function
-    returns an LLVM value of `result`, an integer type of numba, or nothing."""
+    returns an LLVM value of `result`, an integer type of numba, or nothing. The arguments named in `groups` are named
+    tuples of integers, of the given classes."""
 
     def decorate(generate: Callable[..., Any]) -> Any:
         returned = types.void if result is None else result
+        kinds = [groups.get(name) for name in [*inspect.signature(generate).parameters][1:]]
 
         @wraps(generate)
         def typed(typing_context: Any, *given: Any) -> Any:
             def code(context: Any, b: Builder, signature: Any, values: Sequence[Any]) -> Any:
-                found = generate(b, *values)
+                grouped = []
+                for kind, own, value in zip(kinds, signature.args, values, strict=True):
+                    if kind is None:
+                        grouped.append(value)
+                    else:
+                        fields = zip(cgutils.unpack_tuple(b, value), own.types, strict=True)
+                        grouped.append(kind(*(context.cast(b, field, of, types.int64) for field, of in fields)))
+                found = generate(b, *grouped)
                 return context.get_dummy_value() if result is None else found
 
-            return returned(*[types.int64] * arguments), code
+            pairs = zip(kinds, given, strict=True)
+            return returned(*(types.int64 if kind is None else own for kind, own in pairs)), code
 
+        generate.groups = groups  # type: ignore[attr-defined]  # for tests, which call the function otherwise
         names = ["typing_context", *(f"argument_{k}" for k in range(arguments))]
         parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
         typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..constants import TABLE_BITS
+from ..dtypes import Bools, Float64s, Int32s, Int64s, Integers, UInt8s, UInt16s, UInt32s, UInt64s
 from ..errors import DamagedError
 from ..runtime.compiled import entry, part
 
@@ -23,7 +24,7 @@ LOOKUP_BITS = 10  # the leading bits of a quantile that select where the search 
 FLAGS = 256  # the model's tables have numbers from this on; those below are tables of flags (0 is no table)
 
 
-def flag_counts(code: int) -> np.ndarray:
+def flag_counts(code: int) -> UInt32s:
     """Return counts uint32 [2] of no and yes of a code 1 … 255: odds of (9/8)^(code - 128), within what 2^20 allows."""
     rising, falling = 9 ** abs(code - 128), 8 ** abs(code - 128)
     likely = min((rising << TABLE_BITS) // (rising + falling), (1 << TABLE_BITS) - 1)
@@ -31,7 +32,7 @@ def flag_counts(code: int) -> np.ndarray:
     return np.array([unlikely, likely] if code >= 128 else [likely, unlikely], np.uint32)
 
 
-def flag_bits() -> np.ndarray:
+def flag_bits() -> Float64s:
     """Return the bits of no and yes for every code, float64 [FLAGS, 2]; 0 bits for code 0, which means no flag."""
     return np.array([[0.0, 0.0]] + [(TABLE_BITS - np.log2(flag_counts(code))).tolist() for code in range(1, FLAGS)])
 
@@ -44,12 +45,12 @@ class Quantiles(NamedTuple):
     lookup uint16 [tables, 2^LOOKUP_BITS]   the symbol of the first quantile with these leading bits
     """
 
-    first: np.ndarray
-    edges: np.ndarray
-    lookup: np.ndarray
+    first: UInt32s
+    edges: UInt32s
+    lookup: UInt16s
 
 
-def quantiles(tables: Sequence[np.ndarray]) -> Quantiles:
+def quantiles(tables: Sequence[UInt32s]) -> Quantiles:
     """Convert counts to the edges that constriction uses: each symbol gets 1 and its share of the rest of 2^24."""
     parts = []
     for table in tables:
@@ -65,7 +66,7 @@ def quantiles(tables: Sequence[np.ndarray]) -> Quantiles:
 class Tables:
     """The probability tables of one model, as quantiles, as counts and as code lengths."""
 
-    def __init__(self, counts: Sequence[np.ndarray]) -> None:
+    def __init__(self, counts: Sequence[UInt32s]) -> None:
         """Number the tables from FLAGS on.
 
         counts   uint32 [symbols] of each table: at least 2 symbols, each count at least 1, with a sum of 2^20
@@ -83,7 +84,7 @@ class Tables:
         self._counts = counts
 
     @cached_property
-    def ordered(self) -> np.ndarray:
+    def ordered(self) -> UInt32s:
         """The counts of the model's tables without the last symbol, the escape, as they are and mirrored.
 
         uint32 [tables, 2, longest], with zeros beyond the end of a table
@@ -95,12 +96,12 @@ class Tables:
         return ordered
 
     @cached_property
-    def escape(self) -> np.ndarray:
+    def escape(self) -> UInt32s:
         """The counts of the escapes, the last symbols: uint32 [tables]."""
         return np.array([table[-1] for table in self._counts], np.uint32)
 
 
-class Scratch(NamedTuple):
+class EncoderScratch(NamedTuple):
     """The scratch of an encoder.
 
     words uint32          output
@@ -109,13 +110,13 @@ class Scratch(NamedTuple):
     own uint16 [v]        the table of each voxel of a front
     """
 
-    words: np.ndarray
-    place: np.ndarray
-    order: np.ndarray
-    own: np.ndarray
+    words: UInt32s
+    place: Int32s
+    order: Int32s
+    own: UInt16s
 
     @classmethod
-    def of(cls, symbols: int, tables: int, sizes: np.ndarray) -> Scratch:
+    def of(cls, symbols: int, tables: int, sizes: Int64s) -> EncoderScratch:
         """Allocate scratch for a number of symbols and of tables, and for fronts of the given sizes."""
         longest = int(sizes.max())
         order, own = np.empty(longest, np.int32), np.empty(longest, np.uint16)
@@ -123,7 +124,7 @@ class Scratch(NamedTuple):
 
 
 @part
-def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> Any:
+def by_table(table: Integers, place: Int32s, order: Int32s) -> Any:
     """Sort the voxels of a front by their tables uint8 or uint16 [v] into `order`; the sort is stable.
 
     `place` is scratch for counts, one of each table. Returns how many voxels have table 0; they come first.
@@ -142,7 +143,7 @@ def by_table(table: np.ndarray, place: np.ndarray, order: np.ndarray) -> Any:
 
 
 @part
-def push(words: np.ndarray, state: Any, count: Any, begin: Any, end: Any) -> tuple[Any, Any]:
+def push(words: UInt32s, state: Any, count: Any, begin: Any, end: Any) -> tuple[Any, Any]:
     """Push the symbol between two edges; returns the new state uint64 and the new number of words uint32."""
     size = np.uint64(end - begin)
     if state >> np.uint64(64 - PRECISION) >= size:
@@ -155,16 +156,15 @@ def push(words: np.ndarray, state: Any, count: Any, begin: Any, end: Any) -> tup
 
 @part
 def push_flags(
-    flag: np.ndarray, settled: np.ndarray, quantiles: Quantiles, words: np.ndarray, state: Any, count: Any,
-    place: np.ndarray, order: np.ndarray,
-) -> tuple[Any, Any]:  # fmt: skip
+    flag: UInt8s, settled: Bools, quantiles: Quantiles, scratch: EncoderScratch, state: Any, count: Any
+) -> tuple[Any, Any]:
     """Push the flags of a front in reverse, by table; returns the same as `push`.
 
     flag uint8 [v]     the code of each voxel's flag, 0 for none
     settled bool [v]   whether the flag is yes
-    place, order       scratch; see `by_table`
     """
-    for n in range(flag.shape[0] - 1, by_table(flag, place, order) - 1, -1):
+    words, order = scratch.words, scratch.order
+    for n in range(flag.shape[0] - 1, by_table(flag, scratch.place[:FLAGS], order) - 1, -1):
         v = order[n]
         edge = quantiles.first[flag[v]] + np.uint32(settled[v])
         state, count = push(words, state, count, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
@@ -172,7 +172,7 @@ def push_flags(
 
 
 @part
-def flush(words: np.ndarray, state: Any, count: Any) -> Any:
+def flush(words: UInt32s, state: Any, count: Any) -> Any:
     """Write the state as the last words; returns the number of all words."""
     while state:
         words[count] = state & np.uint64(0xFFFFFFFF)
@@ -183,8 +183,8 @@ def flush(words: np.ndarray, state: Any, count: Any) -> Any:
 
 @entry
 def _encode(
-    flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray,
-    quantiles: Quantiles, scratch: Scratch,
+    flag: UInt8s, settled: Bools, table: UInt16s, token: UInt16s, sizes: Int64s,
+    quantiles: Quantiles, scratch: EncoderScratch,
 ) -> int:  # fmt: skip
     """Push everything in reverse; returns the number of words."""
     words, place, order, own = scratch
@@ -198,32 +198,30 @@ def _encode(
             v = first + order[n]
             edge = quantiles.first[table[v]] + np.uint32(token[v])
             state, count = push(words, state, count, quantiles.edges[edge], quantiles.edges[edge + np.uint32(1)])
-        state, count = push_flags(
-            flag[first:end], settled[first:end], quantiles, words, state, count, place[:FLAGS], order
-        )
+        state, count = push_flags(flag[first:end], settled[first:end], quantiles, scratch, state, count)
         end = first
     return flush(words, state, count)
 
 
-def words_for(symbols: int) -> np.ndarray:
+def words_for(symbols: int) -> UInt32s:
     """Allocate the words of this many symbols, enough if each costs the maximum."""
     return np.empty(symbols * PRECISION // 32 + 3, np.uint32)
 
 
-def encode(
-    tables: Tables, flag: np.ndarray, settled: np.ndarray, table: np.ndarray, token: np.ndarray, sizes: np.ndarray
-) -> np.ndarray:
+def encode(tables: Tables, flag: UInt8s, settled: Bools, table: UInt16s, token: UInt16s, sizes: Int64s) -> UInt32s:
     """Encode a slab's voxels, in fronts of the given sizes int64 [f]; returns words uint32.
 
     flag uint8 [v]            the code of each voxel's flag, 0 for none
     settled bool [v]          whether the flag is yes, so that no token follows
     table, token uint16 [v]   of the voxels that are not settled
     """
-    scratch = Scratch.of(int(np.count_nonzero(flag) + np.count_nonzero(~settled)), tables.quantiles.first.size, sizes)
+    scratch = EncoderScratch.of(
+        int(np.count_nonzero(flag) + np.count_nonzero(~settled)), tables.quantiles.first.size, sizes
+    )
     return scratch.words[: _encode(flag, settled, table, token, sizes, tables.quantiles, scratch)].copy()
 
 
-class Stream(NamedTuple):
+class AnsStream(NamedTuple):
     """The words of a slab that is being decoded, and the scratch of its decoder.
 
     words uint32 [n]        popped from the end
@@ -232,13 +230,13 @@ class Stream(NamedTuple):
     order int32 [longest]   the voxels of a front, by table
     """
 
-    words: np.ndarray
-    state: np.ndarray
-    place: np.ndarray
-    order: np.ndarray
+    words: UInt32s
+    state: UInt64s
+    place: Int32s
+    order: Int32s
 
 
-def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
+def stream(tables: Tables, words: UInt32s, longest: int) -> AnsStream:
     """Open words uint32 that `encode` returned, for fronts of at most `longest` voxels.
 
     Raises DamagedError if no encoder can have written them.
@@ -250,11 +248,11 @@ def stream(tables: Tables, words: np.ndarray, longest: int) -> Stream:
         left -= 1
         state = state << 32 | int(words[left])
     place = np.empty(tables.quantiles.first.size, np.int32)
-    return Stream(words, np.array([state, left], np.uint64), place, np.empty(longest, np.int32))
+    return AnsStream(words, np.array([state, left], np.uint64), place, np.empty(longest, np.int32))
 
 
 @entry
-def pop(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarray) -> None:
+def pop(stream: AnsStream, quantiles: Quantiles, table: UInt16s, token: UInt16s) -> None:
     """Pop the next symbols of a front into token uint16 [v], given the tables uint16 [v] of its voxels.
 
     A voxel of table 0 has no symbol; its token does not change. Any words decode to some symbols of these tables.
@@ -279,7 +277,7 @@ def pop(stream: Stream, quantiles: Quantiles, table: np.ndarray, token: np.ndarr
     stream.state[0], stream.state[1] = state, left
 
 
-def finish(stream: Stream) -> None:
+def finish(stream: AnsStream) -> None:
     """Raise DamagedError unless all that the encoder pushed has been popped, and nothing more."""
     if stream.state.any():
         raise DamagedError("the entropy-coded part of a slab holds more than its voxels")

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import Bools, Int64s, Levels, UInt8s, UInt32s
 from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
 from . import symbols
-from .ans import FLAGS, PRECISION, Quantiles, Scratch, Stream, Tables, flush, push, push_flags
-from .level_factors import LevelFactors, weigh
+from .ans import FLAGS, PRECISION, AnsStream, EncoderScratch, Quantiles, Tables, flush, push, push_flags
+from .level_factors import Weighing, weigh
+from .symbols import RawBits, Voxels
 
 _u64 = np.uint64
 
 
 @part
-def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
+def _middle(sums: Int64s, begin: Any, size: int) -> Any:
     """Return the edge between the two halves of `size` levels from `begin` on, in 2^-PRECISION."""
     last = sums.shape[0] - 1
     below = sums[smaller(larger(begin, 0), last)]
@@ -34,12 +36,16 @@ def _middle(sums: np.ndarray, begin: Any, size: int) -> Any:
 
 @entry
 def _encode(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray, settled: np.ndarray, sizes: np.ndarray,
-    ordered: np.ndarray, escape: np.ndarray, quantiles: Quantiles, factors: LevelFactors, products: np.ndarray,
-    scratch: Scratch,
-) -> int:  # fmt: skip
-    """Push everything in reverse; returns the number of words. `products` uint32 [longest table] is scratch as well."""
-    words, place, order, _ = scratch
+    voxels: Voxels,
+    flag: UInt8s,
+    sizes: Int64s,
+    quantiles: Quantiles,
+    weighing: Weighing,
+    scratch: EncoderScratch,
+) -> int:
+    """Push everything in reverse; returns the number of words."""
+    voxel, mean, classes, settled = voxels
+    words, products, factors = scratch.words, weighing.products, weighing.factors
     state, used = _u64(0), np.int64(0)
     end = voxel.shape[0]
     for f in range(sizes.shape[0] - 1, -1, -1):
@@ -49,7 +55,7 @@ def _encode(
                 continue
             c = np.int64(classes[v])
             low, reach = symbols.LOW_BITS[c], symbols.REACH[c]
-            begin, _, below, tokens, total = weigh(mean[v], c, ordered, escape, factors, products)
+            begin, _, below, tokens, total = weigh(mean[v], c, weighing)
             size, scale = 2 * reach, (1 << PRECISION) - (2 * reach + 1)
             i = ((voxel[v] - begin) >> low) + reach
             if 0 <= i < size:
@@ -68,37 +74,32 @@ def _encode(
             else:
                 first_edge, last_edge = tokens * scale // total + size, 1 << PRECISION
             state, used = push(words, state, used, first_edge, last_edge)
-        state, used = push_flags(flag[first:end], settled[first:end], quantiles, words, state, used, place, order)
+        state, used = push_flags(flag[first:end], settled[first:end], quantiles, scratch, state, used)
         end = first
     return flush(words, state, used)
 
 
 def encode(
-    tables: Tables, factors: LevelFactors, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray,
-    settled: np.ndarray, sizes: np.ndarray, bits: int,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    voxels: Voxels, flag: UInt8s, sizes: Int64s, tables: Tables, weighing: Weighing, bits: int
+) -> tuple[UInt32s, UInt8s]:
     """Encode a slab's voxels, in fronts of the given sizes int64 [f].
 
     Returns words uint32 and raw bits uint8. The raw bits are the grey levels of escapes, in `bits` bits each.
 
-    voxel, mean int32 [v]
-    classes uint8 [v]    the corrected classes
-    flag uint8 [v]       the code of each voxel's flag, 0 for none
-    settled bool [v]     whether the flag is yes, so that no token follows
+    voxels            with their corrected classes
+    flag uint8 [v]    the code of each voxel's flag, 0 for none; the flags that are yes settle their voxels
     """
-    escapes = np.zeros(voxel.size, bool)
-    count = int(np.count_nonzero(flag)) + _count(voxel, mean, classes, settled, escapes)
-    scratch, products = Scratch.of(count, FLAGS, sizes), np.empty(tables.ordered.shape[2], np.uint32)
-    used = _encode(
-        voxel, mean, classes, flag, settled, sizes, tables.ordered, tables.escape, tables.quantiles, factors, products,
-        scratch,
-    )  # fmt: skip
-    return scratch.words[:used].copy(), _raw(voxel[escapes], bits)
+    escapes = np.zeros(voxels.voxel.size, bool)
+    count = int(np.count_nonzero(flag)) + _count(voxels, escapes)
+    scratch = EncoderScratch.of(count, FLAGS, sizes)
+    used = _encode(voxels, flag, sizes, tables.quantiles, weighing, scratch)
+    return scratch.words[:used].copy(), _raw(voxels.voxel[escapes], bits)
 
 
 @entry
-def _count(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, escapes: np.ndarray) -> int:
+def _count(voxels: Voxels, escapes: Bools) -> int:
     """Count the symbols of the voxels, and mark in `escapes` bool [v] those that lie outside their tables."""
+    voxel, mean, classes, settled = voxels
     total = 0
     for v in range(voxel.shape[0]):
         if settled[v]:
@@ -111,13 +112,13 @@ def _count(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np
     return total
 
 
-def _raw(levels: np.ndarray, bits: int) -> np.ndarray:
+def _raw(levels: Levels, bits: int) -> UInt8s:
     """Pack grey levels in `bits` bits each, least significant bit first, into bytes."""
     return np.packbits((levels[:, None] >> np.arange(bits)) & 1, bitorder="little")
 
 
 @part
-def _pop_symbol(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) -> tuple[Any, Any]:
+def _pop_symbol(words: UInt32s, state: Any, left: Any, begin: Any, end: Any) -> tuple[Any, Any]:
     """Pop the symbol between two edges; returns the new state uint64 and the number of words left."""
     low = state & _u64((1 << PRECISION) - 1)
     state = (state >> _u64(PRECISION)) * _u64(end - begin) + (low - _u64(begin))
@@ -128,16 +129,15 @@ def _pop_symbol(words: np.ndarray, state: Any, left: Any, begin: Any, end: Any) 
 
 
 @entry
-def pop(
-    mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, stream: Stream, ordered: np.ndarray,
-    escape: np.ndarray, products: np.ndarray, factors: LevelFactors, raw: np.ndarray, position: int, bits: int,
-    limit: int, voxel: np.ndarray,
-) -> int:  # fmt: skip
-    """Pop the voxels int32 [v] of a front that are not settled bool [v].
+def pop(voxels: Voxels, stream: AnsStream, weighing: Weighing, raw: RawBits, position: int) -> int:
+    """Pop the voxels of a front that are not settled, into `voxels.voxel`.
 
     Returns the position in the raw bits after them, or −1 if the raw bits end too soon or a voxel lies outside
-    0 … limit. `products` uint32 [longest table] is scratch.
+    0 … limit.
     """
+    voxel, mean, classes, settled = voxels
+    data, limit, bits = raw
+    products, factors = weighing.products, weighing.factors
     state, left = stream.state[0], np.int64(stream.state[1])
     mask = _u64((1 << PRECISION) - 1)
     for v in range(mean.shape[0]):
@@ -145,7 +145,7 @@ def pop(
             continue
         c = np.int64(classes[v])
         low, reach = symbols.LOW_BITS[c], symbols.REACH[c]
-        begin, _, below, _, total = weigh(mean[v], c, ordered, escape, factors, products)
+        begin, _, below, _, total = weigh(mean[v], c, weighing)
         size, scale, quantile = 2 * reach, (1 << PRECISION) - (2 * reach + 1), np.int64(state & mask)
         # Symbol i begins at below · scale // total + i, where `below` is the sum of all symbols before it. This is not
         # beyond the quantile if below · scale < (quantile − i + 1) · total.
@@ -159,11 +159,11 @@ def pop(
         first = below * scale // total + i
         if i == size:
             state, left = _pop_symbol(stream.words, state, left, first, 1 << PRECISION)
-            if position + bits > raw.shape[0] << 3:
+            if position + bits > data.shape[0] << 3:
                 return -1
             level: Any = np.int64(0)
             for k in range(bits):
-                level |= np.int64((raw[(position + k) >> 3] >> ((position + k) & 7)) & 1) << k
+                level |= np.int64((data[(position + k) >> 3] >> ((position + k) & 7)) & 1) << k
             position += bits
         else:
             state, left = _pop_symbol(

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..dtypes import Int8s, Int32s, Int64s, Integers, UInt8s
 from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
-from .grid import flat
+from .grid import PaddedSlab, flat
 
 SPARED = slice(16, 40)  # inputs that the smallest networks omit: most neighbours in the slices before
 RADIUS = 2  # largest distance of a neighbour within its slice, in voxels
@@ -60,7 +61,7 @@ ACTIVITY_WEIGHTS = np.array(
 )
 
 
-def _scale_table() -> np.ndarray:
+def _scale_table() -> Int64s:
     """Return the scale of every index in 1/256 of a grey level: int64 [SCALE_INDICES].
 
     It is the middle of the scales that `scale_index` maps to the index. Sixteen linear pieces per octave approximate
@@ -78,9 +79,9 @@ BOUNDS = (1 << 27) // RECIPROCALS + 1  # limit of differences, at least 8 scales
 class Neighbours(NamedTuple):
     """The offsets of LEVELS, RESIDUALS and ACTIVE, from `flat`."""
 
-    levels: np.ndarray
-    residuals: np.ndarray
-    active: np.ndarray
+    levels: Int64s
+    residuals: Int64s
+    active: Int64s
 
 
 def neighbours(strides: tuple[int, int]) -> Neighbours:
@@ -109,17 +110,28 @@ def clip(value: Any) -> Any:
     return smaller(larger(value, -INPUT_LIMIT), INPUT_LIMIT)
 
 
+class Sums(NamedTuple):
+    """Sums over the neighbours of a voxel, int64.
+
+    near     weighted absolute residuals in the slice
+    before   the same in the slice before
+    spread   absolute differences between the grey levels in the slice and the prediction
+    """
+
+    near: Any
+    before: Any
+    spread: Any
+
+
 @part
-def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, near: Any, before: Any, spread: Any) -> None:
+def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, sums: Any) -> None:
     """Write the last eight inputs, those that are no neighbours, to `x` from `rest` on.
 
     k        the scale index
     p        the prediction of the linear stage
     later    whether the slice is not the slab's first
-    near     the weighted sum of absolute residuals in the slice
-    before   the same in the slice before
-    spread   the sum of absolute differences between the grey levels in the slice and the prediction
     """
+    near, before, spread = sums
     ratio = scale_index((near >> 8) + SCALE_FLOOR) - scale_index((before * 15 >> 10) + SCALE_FLOOR)
     x[rest] = clip(k - 96)
     x[rest + 1] = ((p & 15) - 8) << 3
@@ -133,18 +145,18 @@ def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, near: Any, before: A
 
 @entry(allocates=True)
 def observe(
-    known: np.ndarray, residual: np.ndarray, index: np.ndarray, depth: np.ndarray, neighbours: Neighbours,
-    prediction: np.ndarray, scale: np.ndarray, inputs: np.ndarray,
+    slab: PaddedSlab, index: Integers, depth: UInt8s, neighbours: Neighbours, prediction: Int32s,
+    scale: Int32s, inputs: Int8s,
 ) -> None:  # fmt: skip
     """Compute the scale index and the inputs of voxels whose causal neighbours are all known.
 
-    known, residual int32 [n]   the padded slab and its residuals after the linear stage, flat
-    index int64 [v]             where each voxel lies in them
+    index int64 [v]             where each voxel lies in the slab
     depth uint8 [v]             the slice of each voxel; DEPTHS - 1 for all later slices
     prediction int32 [v]        of the linear stage
     scale int32 [v]             out: scale index
     inputs int8 [v, ≥ INPUTS]   out: columns from INPUTS on do not change
     """
+    known, residual = slab
     levels, residuals, active = neighbours
     n_levels, n_residuals, n_active = len(LEVELS), len(RESIDUALS), len(ACTIVE)  # constants, so that loops are unrolled
     rest = n_levels + n_residuals
@@ -184,4 +196,4 @@ def observe(
         spread = np.int64(0)
         for i in range(LEVELS_IN_SLICE):
             spread += abs(gathered[i])
-        describe(x, rest, k, p, later, near, before, spread)
+        describe(x, rest, k, p, later, Sums(near, before, spread))

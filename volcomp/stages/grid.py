@@ -1,15 +1,64 @@
-"""The geometry of padded slabs that are stored flat: positions of voxels and neighbours, and vector loads of runs."""
+"""The geometry of padded slabs that are stored flat: positions of voxels and neighbours, and vector loads of runs; and
+the arrays that several stages share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from neighbourhoods import pad
 
 from ..constants import DEPTHS, LANES, RADIUS
+from ..dtypes import Int32s, Int64s, Integers, Levels, UInt8s
 from ..runtime.compiled import part
+
+
+class PaddedSlab(NamedTuple):
+    """A padded slab, flat, of which the causal neighbours of the next voxels are known.
+
+    known int16 or int32 [n]   grey levels
+    error int32 [n]            residuals of the linear stage, in sixteenths of a grey level
+    """
+
+    known: Levels
+    error: Int32s
+
+
+class SliceRows(NamedTuple):
+    """Rows of one slice that have a voxel in a front.
+
+    lo, hi   numbers of the first row, and of the one past the last
+    at       index of the first row's voxel in the padded slab
+    step     distance to the next row's voxel
+    depth    the slice; DEPTHS - 1 for all later ones
+    group    its group of weight sets
+    """
+
+    lo: int
+    hi: int
+    at: int
+    step: int
+    depth: int
+    group: int
+
+
+class RowScratch(NamedTuple):
+    """Scratch between the stages, for the current voxel of every row [Z·Y].
+
+    prediction int32   of the linear stage
+    scale int32        the scale index
+    mean int32         in sixteenths of a grey level
+    classes uint8
+    error int32        the voxel minus its mean, in sixteenths of a grey level; NOTHING for the excluded level
+    """
+
+    prediction: Int32s
+    scale: Int32s
+    mean: Int32s
+    classes: UInt8s
+    error: Int32s
 
 
 def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
@@ -19,14 +68,14 @@ def geometry(shape: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
     return shape[0] * plane, RADIUS * row + RADIUS, (plane, row)
 
 
-def unpadded(known: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def unpadded(known: Levels, shape: tuple[int, int, int]) -> Levels:
     """Return the grey levels [Z, Y, X] of a flat padded slab, as a view."""
     z, y, x = shape
     within = known.reshape(z, y + 2 * RADIUS, x + 2 * RADIUS)
     return within[:, RADIUS : RADIUS + y, RADIUS : RADIUS + x]
 
 
-def padded(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+def padded(levels: Levels) -> tuple[Levels, Int32s, tuple[int, int]]:
     """Pad levels [Z, Y, X]; returns the flat padded slab, the index int32 [Z, Y·X] of voxels in it, and its strides."""
     _, origin, (plane, row) = geometry(levels.shape)
     z, y, x = (np.arange(size, dtype=np.int32) for size in levels.shape)
@@ -47,11 +96,11 @@ class Places:
     def __len__(self) -> int:
         return len(self._slices)
 
-    def __getitem__(self, slices: slice | np.ndarray) -> np.ndarray:
+    def __getitem__(self, slices: slice | Integers) -> Int32s:
         return self._slices[slices][:, None] + self._within
 
 
-def flat(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int]) -> np.ndarray:
+def flat(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int]) -> Int64s:
     """Flatten offsets (dz, dy, dx) for element `strides` (slice, row).
 
     Returns int64 [DEPTHS, n], a row for each of a slab's first slices and the last row for all later ones. A neighbour
@@ -61,7 +110,7 @@ def flat(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int]) -> n
     return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(DEPTHS)]).astype(np.int64)
 
 
-def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, int]], np.ndarray]:
+def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, int]], Int64s]:
     """Cover offsets (dz, dy, dx) with runs of LANES voxels.
 
     Returns where the runs begin, those of the slice itself first, and the lane int64 [n] of each offset, counted across
@@ -77,7 +126,7 @@ def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, 
 
 
 @part
-def read(source: np.ndarray, at: int, lanes: np.ndarray, to: int) -> None:
+def read(source: Int32s, at: int, lanes: Int32s, to: int) -> None:
     """Copy LANES values from place `at` to place `to`.
 
     All are read before any is written. The compiler cannot know that the arrays do not overlap, and would otherwise

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..dtypes import Int64s, Integers, Levels
 from ..runtime.compiled import entry
 
 LONG_GAP = 256  # longer gaps are always closed: they stem from padding or metal, not from noise
@@ -30,18 +31,18 @@ class HistogramPacking:
     runs int64 [n, 2]   first value and the one past the last; ascending, with a gap between any two
     """
 
-    runs: np.ndarray
+    runs: Int64s
 
     @property
     def limit(self) -> int:
         """The largest grey level."""
         return int((self.runs[:, 1] - self.runs[:, 0]).sum()) - 1
 
-    def values(self) -> np.ndarray:
+    def values(self) -> Int64s:
         """Return the value of every grey level: int64 [limit + 1]."""
         return np.concatenate([np.arange(first, end) for first, end in self.runs])
 
-    def forward(self, voxels: np.ndarray, kind: type[np.signedinteger] = np.int32) -> np.ndarray:
+    def forward(self, voxels: Integers, kind: type[np.signedinteger] = np.int32) -> Levels:
         """Map voxels to grey levels, of the same shape. `kind` must hold `limit`, and every voxel must lie in a run."""
         table = np.zeros(int(self.runs[-1, 1] - self.runs[0, 0]), kind)
         table[self.values() - self.runs[0, 0]] = np.arange(self.limit + 1)
@@ -49,7 +50,7 @@ class HistogramPacking:
         _look_up(np.ravel(voxels), int(self.runs[0, 0]), table, levels.reshape(-1))
         return levels
 
-    def backward(self, levels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    def backward(self, levels: Levels, dtype: np.dtype) -> np.ndarray:
         """Map grey levels 0 … limit to voxels, of the given dtype and the same shape."""
         voxels = np.empty(levels.shape, dtype)
         _look_up(np.ravel(levels), 0, self.values().astype(dtype), voxels.reshape(-1))
@@ -57,18 +58,18 @@ class HistogramPacking:
 
 
 @entry
-def _count(values: np.ndarray, offset: int, counts: np.ndarray) -> None:
+def _count(values: Integers, offset: int, counts: Int64s) -> None:
     for v in values:
         counts[np.int64(v) - offset] += 1
 
 
 @entry
-def _look_up(values: np.ndarray, offset: int, table: np.ndarray, out: np.ndarray) -> None:
+def _look_up(values: Integers, offset: int, table: np.ndarray, out: np.ndarray) -> None:
     for v in range(values.shape[0]):
         out[v] = table[np.int64(values[v]) - offset]
 
 
-def histogram(values: np.ndarray) -> tuple[int, np.ndarray]:
+def histogram(values: Integers) -> tuple[int, Int64s]:
     """Return the least of integer values, and the counts int64 [range] of all values from it to the greatest."""
     low, high = int(values.min()), int(values.max())
     counts = np.zeros(high - low + 1, np.int64)
@@ -76,18 +77,18 @@ def histogram(values: np.ndarray) -> tuple[int, np.ndarray]:
     return low, counts
 
 
-def _pays(used: np.ndarray, voxels: int) -> bool:
+def _pays(used: Int64s, voxels: int) -> bool:
     """Return whether packing saves more bits than a list of the values costs; it does not for a few random voxels."""
     density = (used[-1] - used[0] + 1) / used.size
     return bool(voxels * np.log2(density) > 2 * used.size * (2 + np.log2(density)))
 
 
-def find(voxels: np.ndarray) -> HistogramPacking:
+def find(voxels: Integers) -> HistogramPacking:
     """Find the packing for a volume of u1, i1, u2 or i2."""
     return of_histogram(*histogram(voxels))
 
 
-def of_histogram(low: int, counts: np.ndarray) -> HistogramPacking:
+def of_histogram(low: int, counts: Int64s) -> HistogramPacking:
     """Find the packing for a volume with this `histogram`.
 
     It allows all values from the least to the greatest except those in long gaps. Where the core of the histogram has

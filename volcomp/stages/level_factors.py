@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..constants import TABLE_BITS
+from ..dtypes import Float64s, Int64s, UInt16s, UInt32s
 from ..errors import DamagedError
 from ..runtime.compiled import entry, part
 from ..wire import rice
 from ..wire.cursor import Cursor, varint
-from . import symbols
+from . import ans, symbols
+from .symbols import Voxels
 
 UNIT = 256  # represents a factor of 1
 EIGHTHS = np.array([256, 279, 304, 332, 362, 395, 431, 470], np.int64)  # UNIT · 2^(i/8)
@@ -42,13 +44,13 @@ class LevelFactors(NamedTuple):
     sums int64 [s]       sum of the factors of all levels below this one
     """
 
-    means: np.ndarray
-    first: np.ndarray
-    length: np.ndarray
-    sums: np.ndarray
+    means: UInt16s
+    first: Int64s
+    length: Int64s
+    sums: Int64s
 
 
-def of_exponents(exponents: np.ndarray) -> LevelFactors:
+def of_exponents(exponents: Int64s) -> LevelFactors:
     """Prepare the factors of exponents int64 [limit + 1] within LOWEST … HIGHEST."""
     octave, eighth = exponents >> 3, EIGHTHS[exponents & 7]
     factors = np.where(octave < 0, eighth >> np.maximum(-octave, 0), eighth << np.maximum(octave, 0))
@@ -64,18 +66,35 @@ def of_exponents(exponents: np.ndarray) -> LevelFactors:
     return LevelFactors(np.concatenate([part.ravel() for part in parts]), first, length, sums)
 
 
+class Weighing(NamedTuple):
+    """All that weighs counts with level factors.
+
+    ordered uint32 [tables, 2, longest], escape uint32 [tables]   of `ans.Tables`
+    products uint32 [longest]                                     scratch: the weighted counts of one voxel's tokens
+    """
+
+    ordered: UInt32s
+    escape: UInt32s
+    products: UInt32s
+    factors: LevelFactors
+
+
+def weighing(tables: ans.Tables, factors: LevelFactors) -> Weighing:
+    """Prepare to weigh the counts of a model's tables."""
+    return Weighing(tables.ordered, tables.escape, np.empty(tables.ordered.shape[2], np.uint32), factors)
+
+
 @part
-def weigh(
-    mean: Any, c: Any, ordered: np.ndarray, escape: np.ndarray, factors: LevelFactors, products: np.ndarray
-) -> tuple[Any, Any, Any, Any, Any]:
+def weigh(mean: Any, c: Any, weighing: Weighing) -> tuple[Any, Any, Any, Any, Any]:
     """Weigh the counts of a voxel's table with the level factors, given its mean and class.
 
-    Writes the weighted counts of its tokens, by ascending level, to `products` uint32. 32 bits suffice, because counts
-    sum to 2^20 and factors are below 2^12. `ordered` and `escape` are those of `ans.Tables`.
+    Writes the weighted counts of its tokens, by ascending level, to `weighing.products`. 32 bits suffice, because
+    counts sum to 2^20 and factors are below 2^12.
 
     Returns the level at which token `reach` begins, which is near the mean; the index in `factors.means` of the first
     token; and three sums of weighted counts: below token `reach`, of all tokens, and of all tokens and the escape.
     """
+    ordered, escape, products, factors = weighing
     begin, mirrored, table = symbols.ascending(np.int64(mean), c)
     low, reach = symbols.LOW_BITS[c], symbols.REACH[c]
     phase = begin & ((1 << low) - 1)
@@ -92,7 +111,7 @@ def weigh(
     return begin, at, below, below + above, below + above + np.int64(escape[table]) * UNIT
 
 
-def to_bytes(exponents: np.ndarray) -> bytes:
+def to_bytes(exponents: Int64s) -> bytes:
     """Serialise exponents int64 [limit + 1].
 
     The bytes hold a period, the number of exponents that are listed (all later ones are 0), and the difference of each
@@ -106,11 +125,11 @@ def to_bytes(exponents: np.ndarray) -> bytes:
     return min(map(listing, range(1, PERIODS + 1)), key=len)
 
 
-def _delayed(values: np.ndarray, period: int) -> np.ndarray:
+def _delayed(values: Int64s, period: int) -> Int64s:
     return np.concatenate([np.zeros(period, np.int64), values])[: values.size]
 
 
-def from_bytes(data: bytes, limit: int) -> np.ndarray:
+def from_bytes(data: bytes, limit: int) -> Int64s:
     """Read the exponents int64 [limit + 1] that `to_bytes` wrote; DamagedError if it cannot have written the data."""
     reader = Cursor(data, "its list of factors")
     period, count = reader.take(1)[0], reader.varint(limit + 1)
@@ -129,24 +148,21 @@ def from_bytes(data: bytes, limit: int) -> np.ndarray:
 
 
 @entry
-def _expect(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, ordered: np.ndarray,
-    escape: np.ndarray, products: np.ndarray, factors: LevelFactors, expected: np.ndarray, counts: np.ndarray,
-) -> None:  # fmt: skip
+def _expect(voxels: Voxels, step: int, weighing: Weighing, expected: Int64s, counts: Int64s) -> None:
     """Count how often blocks are expected and how often levels occur, over every `step`th voxel that is not settled.
 
     expected int64 [n]           added to, in 2^-40: the occurrences of every block that the factors predict, in the
                                  layout of `LevelFactors.means`
     counts int64 [limit + 1]     added to: the actual occurrences of every level
-    settled bool [v]             voxels that have no symbol
-    ordered, escape, products    see `weigh`
     """
+    voxel, mean, classes, settled = voxels
+    products = weighing.products
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
             continue
         counts[voxel[v]] += 1
         c = np.int64(classes[v])
-        _, at, _, _, total = weigh(mean[v], c, ordered, escape, factors, products)
+        _, at, _, _, total = weigh(mean[v], c, weighing)
         scale = (1 << 40) // total
         out = expected[at : at + 2 * symbols.REACH[c]]
         for i in range(out.shape[0]):
@@ -154,17 +170,16 @@ def _expect(
 
 
 @entry
-def _prices(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, ordered: np.ndarray,
-    escape: np.ndarray, products: np.ndarray, factors: LevelFactors,
-) -> tuple[float, float]:  # fmt: skip
+def _prices(voxels: Voxels, step: int, weighing: Weighing) -> tuple[float, float]:
     """Return the bits of the voxels that `_expect` counts, without factors and with them, excluding raw bits."""
+    voxel, mean, classes, settled = voxels
+    ordered, escape, _, factors = weighing
     plain, weighted = 0.0, 0.0
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
             continue
         c = np.int64(classes[v])
-        begin, _, _, _, total = weigh(mean[v], c, ordered, escape, factors, products)
+        begin, _, _, _, total = weigh(mean[v], c, weighing)
         _, mirrored, table = symbols.ascending(np.int64(mean[v]), c)
         reach = symbols.REACH[c]
         i = ((np.int64(voxel[v]) - begin) >> symbols.LOW_BITS[c]) + reach
@@ -177,7 +192,7 @@ def _prices(
     return plain, weighted
 
 
-def _spread(expected: np.ndarray, factors: LevelFactors, levels: int) -> np.ndarray:
+def _spread(expected: Int64s, factors: LevelFactors, levels: int) -> Float64s:
     """Distribute the expected occurrences of blocks over their levels: float64 [levels]."""
     rising = np.zeros(levels + 1, np.int64)
     for low in range(LOW):
@@ -197,25 +212,20 @@ def _spread(expected: np.ndarray, factors: LevelFactors, levels: int) -> np.ndar
 _BETWEEN = 2.0 ** ((np.arange(LOWEST, HIGHEST) + 0.5) / 8)
 
 
-def find(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, ordered: np.ndarray,
-    escape: np.ndarray, limit: int, minimum_saving: float, sample: int = SAMPLE,
-) -> np.ndarray | None:  # fmt: skip
+def find(voxels: Voxels, tables: ans.Tables, limit: int, minimum_saving: float, sample: int = SAMPLE) -> Int64s | None:
     """Find the exponents int64 [limit + 1] that make a slab smallest; None where factors do not pay.
 
-    voxel, mean int32 [v], classes uint8 [v]   all voxels of the slab, with their corrected classes
-    settled bool [v]                           voxels that have no symbol
-    ordered, escape                            of `ans.Tables`
-    minimum_saving                             the share of its bits that factors must save, because they cost time
-    sample                                     the least number of voxels to examine
+    voxels           all of the slab, with their corrected classes
+    minimum_saving   the share of its bits that factors must save, because they cost time
+    sample           the least number of voxels to examine
     """
-    if voxel.size < limit:  # too few to estimate most levels
+    size = voxels.voxel.size
+    if size < limit:  # too few to estimate most levels
         return None
-    step = max(1, voxel.size // sample)
-    arrays = (voxel, mean, classes, settled, step, ordered, escape, np.empty(ordered.shape[2], np.uint32))
+    step = max(1, size // sample)
     even = of_exponents(np.zeros(limit + 1, np.int64))
     expected, counts = np.zeros(even.means.size, np.int64), np.zeros(limit + 1, np.int64)
-    _expect(*arrays, even, expected, counts)
+    _expect(voxels, step, weighing(tables, even), expected, counts)
     likely = _spread(expected, even, limit + 1)
     exponents = np.searchsorted(_BETWEEN, (counts + PRIOR) / (likely + PRIOR)) + LOWEST
     saved = step * (counts * exponents / 8 - likely * (2.0 ** (exponents / 8) - 1) / np.log(2))
@@ -223,6 +233,6 @@ def find(
     # The list ends where the later exponents do not save what the list costs up to them.
     worth = np.cumsum(np.where(exponents != 0, saved - COST, 0) - LISTED)
     exponents[int(worth.argmax()) + 1 :] = 0
-    plain, weighted = _prices(*arrays, of_exponents(exponents))
+    plain, weighted = _prices(voxels, step, weighing(tables, of_exponents(exponents)))
     saving = step * (plain - weighted) - 8 * len(to_bytes(exponents))
     return exponents if saving > minimum_saving * step * plain else None

@@ -20,6 +20,7 @@ from numba.extending import overload
 from neighbourhoods import Offset
 
 from ..constants import FRACTION_BITS, LANES
+from ..dtypes import Int16s, Int32s, Int64s, Integers, Levels, UInt8s
 from ..errors import DamagedError
 from ..runtime.compiled import REORDERED, entry
 from ..wire import rice
@@ -35,7 +36,7 @@ COARSE = 16  # added to the code of a support if weights have shifts; up to vers
 SHIFT_LIMIT = 10
 
 
-class Weights(NamedTuple):
+class LinearWeights(NamedTuple):
     """The parameters that the encoder sends for one slab.
 
     support
@@ -48,9 +49,9 @@ class Weights(NamedTuple):
 
     support: Support
     height: int
-    thresholds: np.ndarray
-    weights: np.ndarray
-    shifts: np.ndarray
+    thresholds: Int64s
+    weights: Int16s
+    shifts: UInt8s
 
 
 class Fitted(NamedTuple):
@@ -66,22 +67,24 @@ class Fitted(NamedTuple):
     thresholds int32 [g, c-1]    ascending; the class of a voxel is the number of thresholds that its activity reaches
     steps int32 [g, 8·m]         the thresholds, padded with a value that no activity reaches
     weights [g, c, n·LANES]      4096 is 1.0
+    limit                        the largest grey level
 
     `weights` and `active` are int16 if differences fit into int16 and no sum of products can leave int32. Vector units
     then multiply and add 16 of them at a time. Otherwise `weights` are integers in float64 and `active` is int32.
     """
 
-    runs: np.ndarray
-    run_bytes: np.ndarray
+    runs: Int64s
+    run_bytes: Int64s
     in_slice: int
     active: np.ndarray
-    nearest: np.ndarray
-    thresholds: np.ndarray
-    steps: np.ndarray
+    nearest: Int64s
+    thresholds: Int32s
+    steps: Int32s
     weights: np.ndarray
+    limit: int
 
 
-def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
+def ready(weights: LinearWeights, strides: tuple[int, int], limit: int) -> Fitted:
     """Prepare weights for `predict`, for levels 0 … limit in a padded slab with these element strides (slice, row)."""
     s = weights.support
     begins, lane = _in_pairs(*runs(s.offsets))
@@ -99,11 +102,11 @@ def ready(weights: Weights, strides: tuple[int, int], limit: int) -> Fitted:
     steps[:, : thresholds.shape[1]] = thresholds
     return Fitted(
         places, 2 * places, in_slice, active, flat(s.offsets[:BASE], strides)[0],
-        thresholds, steps, spread,
+        thresholds, steps, spread, limit,
     )  # fmt: skip
 
 
-def _in_pairs(begins: list[Offset], lane: np.ndarray) -> tuple[list[Offset], np.ndarray]:
+def _in_pairs(begins: list[Offset], lane: Int64s) -> tuple[list[Offset], Int64s]:
     """Make the number of runs even, both in the slice and altogether, because vector units read two at a time.
 
     An added run repeats another one, and no neighbour has a lane in it.
@@ -140,10 +143,7 @@ def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
 
 
 @entry(fastmath=REORDERED, allocates=True)
-def predict(
-    known: np.ndarray, index: np.ndarray, depth: np.ndarray, group: np.ndarray, fitted: Fitted, limit: int,
-    prediction: np.ndarray,
-) -> None:  # fmt: skip
+def predict(known: Levels, index: Integers, depth: UInt8s, group: UInt8s, fitted: Fitted, prediction: Int32s) -> None:
     """Predict voxels whose causal neighbours are all in `known`.
 
     known int16 or int32 [n]   the padded slab, flat
@@ -151,7 +151,7 @@ def predict(
     depth uint8 [v]            the slice of each voxel; DEPTHS - 1 for all later slices
     group uint8 [v]            the group of weight sets of the voxel's slice
     fitted                     the weights, from `ready`
-    prediction int32 [v]       out: sixteenths of a grey level, 0 … 16·limit
+    prediction int32 [v]       out: sixteenths of a grey level, 0 … 16 · limit
     """
     near = np.empty_like(fitted.active)
     west, north, north_west, north_east = fitted.nearest
@@ -172,11 +172,11 @@ def predict(
         for bound in fitted.thresholds[group[v]]:
             c += activity >= bound
         total = np.int64(_weigh(fitted.weights[group[v], c], near, used * LANES))
-        value = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
-        prediction[v] = min(max(value, 0), limit << FRACTION_BITS)
+        value: Any = (base << FRACTION_BITS) + ((total + 128) >> (WEIGHT_BITS - FRACTION_BITS))
+        prediction[v] = min(max(value, 0), fitted.limit << FRACTION_BITS)
 
 
-def groups_of(depth: int, height: int, support: Support) -> np.ndarray:
+def groups_of(depth: int, height: int, support: Support) -> UInt8s:
     """Return the group of weight sets of each slice of a slab: uint8 [depth].
 
     Group 0 is for the first slice. Each `height` slices after it share a group. If the support reaches more than two
@@ -188,12 +188,12 @@ def groups_of(depth: int, height: int, support: Support) -> np.ndarray:
     return np.where(slices < support.reach, slices > 0, 2 + (slices - support.reach) // height).astype(np.uint8)
 
 
-def _rounded(weights: np.ndarray, shift: int) -> np.ndarray:
+def _rounded(weights: Int64s, shift: int) -> Int64s:
     """Convert to units of 2^shift; halves are rounded up."""
     return (weights + (1 << shift >> 1)) >> shift
 
 
-def to_bytes(fitted: Weights) -> bytes:
+def to_bytes(fitted: LinearWeights) -> bytes:
     """Serialise the linear stage for the payload of a slab."""
     support = fitted.support
     head = bytes([support.code + COARSE]) + support.to_bytes() + bytes([fitted.height, fitted.weights.shape[1]])
@@ -209,7 +209,7 @@ def to_bytes(fitted: Weights) -> bytes:
     return head + b"".join(string(rice.encode(listed)) for listed in lists)
 
 
-def from_bytes(reader: Cursor, depth: int) -> Weights:
+def from_bytes(reader: Cursor, depth: int) -> LinearWeights:
     """Read the linear stage of a slab of `depth` slices; DamagedError if no encoder can have written it."""
     (code,) = reader.take(1)
     coarse, code = divmod(code, COARSE)
@@ -234,4 +234,4 @@ def from_bytes(reader: Cursor, depth: int) -> Weights:
         weights[g, c, : used[g]] = (step + _rounded(before, shift)) << shift
     if np.abs(weights).max() > WEIGHT_LIMIT:
         raise DamagedError(f"its linear stage has weights beyond ±{WEIGHT_LIMIT}")
-    return Weights(support, height, thresholds, weights.astype(np.int16), shifts.astype(np.uint8))
+    return LinearWeights(support, height, thresholds, weights.astype(np.int16), shifts.astype(np.uint8))

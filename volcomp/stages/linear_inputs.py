@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import overload
 
 from ..constants import FRACTION_BITS, INPUTS
+from ..dtypes import Int8s, Int32s, Int64s
 from ..errors import UnsupportedError
 from ..runtime import vectors
 from ..runtime.compiled import part
@@ -24,30 +25,13 @@ from ..runtime.scalars import larger, smaller
 from ..runtime.vectors import I8, I16, I32, I64, Lanes, load, load_one, store
 from . import features, linear
 from .features import SCALE_FLOOR, scale_index
-from .grid import LANES, flat
+from .grid import LANES, PaddedSlab, RowScratch, SliceRows, flat
 
 Offset = tuple[int, int, int]
 BLOCK = 32  # voxels that pass from one loop to the next together
 ACTIVITY, IN_SLICE, BEFORE, SPREAD, NEAR = (BLOCK * k for k in range(1, 6))  # where each begins in the scratch
 LEFT = -2  # the dx at which every row that is read begins
 NARROW = INPUTS - (features.SPARED.stop - features.SPARED.start)
-
-
-class RowScratch(NamedTuple):
-    """Scratch between the stages, for the current voxel of every row [Z·Y].
-
-    prediction int32   of the linear stage
-    scale int32        the scale index
-    mean int32         in sixteenths of a grey level
-    classes uint8
-    error int32        the voxel minus its mean, in sixteenths of a grey level; NOTHING for the excluded level
-    """
-
-    prediction: np.ndarray
-    scale: np.ndarray
-    mean: np.ndarray
-    classes: np.ndarray
-    error: np.ndarray
 
 
 class _Sight:
@@ -74,7 +58,7 @@ FULL, LESS = _Sight(INPUTS), _Sight(NARROW)
 ERROR_ROWS_IN_SLICE = sum(dz == 0 for dz, _, _ in FULL.error_rows)
 
 
-def _activity_weights() -> np.ndarray:
+def _activity_weights() -> Int32s:
     """Arrange the weights of the scale by lanes of the rows of residuals.
 
     Returns int32 [2, rows, LANES], for a slab's first slice and for all others.
@@ -86,7 +70,7 @@ def _activity_weights() -> np.ndarray:
     return weights
 
 
-class Neighbours(NamedTuple):
+class FullNeighbours(NamedTuple):
     """Where `look` reads the neighbours of a voxel, for a network that sees all inputs.
 
     plain                        for the loops without vector instructions
@@ -96,23 +80,30 @@ class Neighbours(NamedTuple):
     """
 
     plain: features.Neighbours
-    levels: np.ndarray
-    errors: np.ndarray
-    weights: np.ndarray
+    levels: Int64s
+    errors: Int64s
+    weights: Int32s
 
 
 class NarrowNeighbours(NamedTuple):
     """Where `look` reads the neighbours, for a network that omits inputs: a type of its own, with loops of its own."""
 
     plain: features.Neighbours
-    levels: np.ndarray
-    errors: np.ndarray
-    weights: np.ndarray
+    levels: Int64s
+    errors: Int64s
+    weights: Int32s
 
 
-def neighbours(strides: tuple[int, int], width: int) -> Neighbours | NarrowNeighbours:
+class Fixed(NamedTuple):
+    """What `look` needs that stays the same for all voxels of a slab: the weights, and where neighbours lie."""
+
+    fitted: linear.Fitted
+    neighbours: FullNeighbours | NarrowNeighbours
+
+
+def neighbours(strides: tuple[int, int], width: int) -> FullNeighbours | NarrowNeighbours:
     """Return the neighbours in a padded slab with these element strides (slice, row), for a network of this width."""
-    sight, kind = (FULL, Neighbours) if width == FULL.width else (LESS, NarrowNeighbours)
+    sight, kind = (FULL, FullNeighbours) if width == FULL.width else (LESS, NarrowNeighbours)
     rows = 2 * flat(sight.level_rows, strides), 4 * flat(sight.error_rows, strides)
     return kind(features.neighbours(strides), *rows, _activity_weights())
 
@@ -202,21 +193,44 @@ def _arranged(rows: Sequence[Lanes], begins: Sequence[Offset], wanted: Sequence[
     return found
 
 
+class _Voxel(NamedTuple):
+    """Addresses of a voxel in the grey levels int16 and in the residuals int32."""
+
+    known: Any
+    error: Any
+
+
+class _Begins(NamedTuple):
+    """Addresses of where rows begin, int64, in bytes relative to the voxel: rows of grey levels, and of residuals."""
+
+    levels: Any
+    errors: Any
+
+
+class _Unit(NamedTuple):
+    """The unit of differences: one of RECIPROCALS, and the one of BOUNDS that belongs to it."""
+
+    reciprocal: Any
+    bound: Any
+
+
 def _inputs(sight: _Sight) -> Any:
     """Build the kernel that computes the inputs of neighbours."""
 
-    @vectors.kernel(9, types.int32)
-    def make(
-        b: Any, known: Any, level_rows: Any, error: Any, error_rows: Any, prediction: Any, reciprocal: Any, bound: Any,
-        later: Any, inputs: Any,
-    ) -> Any:  # fmt: skip
+    @vectors.kernel(6, types.int32, voxel=_Voxel, begins=_Begins, unit=_Unit)
+    def make(b: Any, voxel: _Voxel, begins: _Begins, prediction: Any, unit: _Unit, later: Any, inputs: Any) -> Any:
         """Write inputs int8 from the grey levels and residuals around a voxel.
 
         Returns the sum of absolute differences between the levels in the slice and the prediction. `later` is 0 in a
         slab's first slice, where the inputs of other slices are 0.
         """
-        levels = [load(b, known, load_one(b, level_rows, 8 * r, I64), I16, LANES) for r in range(len(sight.level_rows))]
-        errors = [load(b, error, load_one(b, error_rows, 8 * r, I64), I32, LANES) for r in range(len(sight.error_rows))]
+        levels, errors = (
+            [load(b, source, load_one(b, rows, 8 * r, I64), kind, LANES) for r in range(count)]
+            for source, rows, kind, count in (
+                (voxel.known, begins.levels, I16, len(sight.level_rows)),
+                (voxel.error, begins.errors, I32, len(sight.error_rows)),
+            )
+        )
         p = vectors.spread(b, b.trunc(prediction, I32), LANES)
         parts = []
         for k in range(0, len(sight.levels), LANES):
@@ -234,7 +248,7 @@ def _inputs(sight: _Sight) -> Any:
         keep = b.icmp_signed("!=", later, ir.Constant(I64, 0))
         for k in range(0, len(parts), 2):
             both = vectors.joined(parts[k : k + 2])
-            limit, factor = (vectors.spread(b, b.trunc(x, I32), both.count) for x in (bound, reciprocal))
+            limit, factor = (vectors.spread(b, b.trunc(x, I32), both.count) for x in (unit.bound, unit.reciprocal))
             units = ((both.within(0 - limit, limit) * factor) >> 14).within(-8192, 8192)
             # `features.squash`
             squashed = ((units - ((units * abs(units)) >> 14) + 16) >> 5).at_most(features.INPUT_LIMIT).narrowed(I8)
@@ -260,10 +274,10 @@ def scratch_for(fitted: linear.Fitted) -> int:
 def _vector_look(make: Any, rest: int) -> Any:
     """Build `look` for int16, with the kernel that computes the inputs."""
 
-    def look(
-        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, rows: Any, known: Any, error: Any, fitted: Any,
-        limit: Any, neighbours: Any, inputs: Any, scratch: Any,
-    ) -> None:  # fmt: skip
+    def look(rows: Any, slab: Any, fixed: Any, state: Any, inputs: Any, scratch: Any) -> None:
+        lo, hi, at, step, depth, group = rows
+        known, error = slab
+        fitted, neighbours = fixed
         lanes, later = np.int64(fitted.active.shape[0]), np.int64(depth > 0)
         # Scratch between the loops holds BLOCK numbers each of bases, activities, two sums of residuals, and spreads.
         # The differences from the bases follow.
@@ -274,12 +288,13 @@ def _vector_look(make: Any, rest: int) -> Any:
         steps = np.int64(fitted.steps.ctypes.data) + group * 32 * eights
         level_rows = np.int64(neighbours.levels.ctypes.data) + depth * 8 * neighbours.levels.shape[1]
         error_rows = np.int64(neighbours.errors.ctypes.data) + depth * 8 * neighbours.errors.shape[1]
+        begins = _Begins(level_rows, error_rows)
         scaling = np.int64(neighbours.weights.ctypes.data) + later * 4 * LANES * neighbours.weights.shape[1]
         weights = np.int64(fitted.weights.ctypes.data) + 2 * lanes * group * classes
         pairs = lanes >> 4 if later else np.int64(fitted.in_slice >> 1)
         width, to_inputs = np.int64(inputs.shape[1]), np.int64(inputs.ctypes.data)
         west, north, north_west, north_east = fitted.nearest
-        most = np.int64(limit) << FRACTION_BITS
+        most = np.int64(fitted.limit) << FRACTION_BITS
         for begin in range(lo, hi, BLOCK):
             # One loop for each step: voxels do not wait for each other, so a processor works on several at once.
             count = smaller(BLOCK, hi - begin)
@@ -300,24 +315,22 @@ def _vector_look(make: Any, rest: int) -> Any:
                 total = np.int64(_weigh(to_near + 2 * i * lanes, weights + 2 * lanes * c, pairs))
                 p = scratch[i] << FRACTION_BITS
                 p += (total + 128) >> (linear.WEIGHT_BITS - FRACTION_BITS)
-                rows.prediction[begin + i] = smaller(larger(p, 0), most)
+                state.prediction[begin + i] = smaller(larger(p, 0), most)
             for i in range(count):
-                sums = _activities(errors + 4 * (at + i * step), error_rows, scaling)
-                in_slice, before = np.int64(sums & np.uint64(0xFFFFFFFF)), np.int64(sums >> np.uint64(32))
+                both = _activities(errors + 4 * (at + i * step), error_rows, scaling)
+                in_slice, before = np.int64(both & np.uint64(0xFFFFFFFF)), np.int64(both >> np.uint64(32))
                 scratch[IN_SLICE + i], scratch[BEFORE + i] = in_slice, before
-                rows.scale[begin + i] = scale_index(((in_slice + before) >> 8) + SCALE_FLOOR)
+                state.scale[begin + i] = scale_index(((in_slice + before) >> 8) + SCALE_FLOOR)
             for i in range(count):
-                here, k = at + i * step, np.uint64(rows.scale[begin + i])
+                here, k = at + i * step, np.uint64(state.scale[begin + i])
                 scratch[SPREAD + i] = make(
-                    levels + 2 * here, level_rows, errors + 4 * here, error_rows, np.int64(rows.prediction[begin + i]),
-                    features.RECIPROCALS[k], features.BOUNDS[k], later, to_inputs + (begin + i) * width,
+                    _Voxel(levels + 2 * here, errors + 4 * here), begins, np.int64(state.prediction[begin + i]),
+                    _Unit(features.RECIPROCALS[k], features.BOUNDS[k]), later, to_inputs + (begin + i) * width,
                 )  # fmt: skip
             for i in range(count):
                 v = begin + i
-                features.describe(
-                    inputs[v], rest, np.int64(rows.scale[v]), np.int64(rows.prediction[v]), later,
-                    scratch[IN_SLICE + i], scratch[BEFORE + i], scratch[SPREAD + i],
-                )  # fmt: skip
+                sums = features.Sums(scratch[IN_SLICE + i], scratch[BEFORE + i], scratch[SPREAD + i])
+                features.describe(inputs[v], rest, np.int64(state.scale[v]), np.int64(state.prediction[v]), later, sums)
             at += count * step
 
     return look
@@ -329,18 +342,16 @@ def _plain_look(width: int) -> Any:
     sees_all = width == FULL.width
 
     @part(allocates=True)
-    def plain(
-        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, rows: Any, known: Any, error: Any, fitted: Any,
-        limit: Any, neighbours: Any, inputs: Any, scratch: Any,
-    ) -> None:  # fmt: skip
+    def plain(rows: Any, slab: Any, fixed: Any, state: Any, inputs: Any) -> None:
+        lo, hi, at, step, depth, group = rows
         count = hi - lo
         place, depths, groups = np.empty(count, np.int64), np.empty(count, np.uint8), np.empty(count, np.uint8)
         for v in range(count):
             place[v], depths[v], groups[v] = at + v * step, depth, group
-        prediction, scale = rows.prediction[lo:hi], rows.scale[lo:hi]
-        linear.predict(known, place, depths, groups, fitted, limit, prediction)
+        prediction, scale = state.prediction[lo:hi], state.scale[lo:hi]
+        linear.predict(slab.known, place, depths, groups, fixed.fitted, prediction)
         seen = np.empty((count, INPUTS), np.int8)
-        features.observe(known, error, place, depths, neighbours.plain, prediction, scale, seen)
+        features.observe(slab, place, depths, fixed.neighbours.plain, prediction, scale, seen)
         for v in range(count):
             for j in range(INPUTS):
                 if sees_all or j < begin:
@@ -348,11 +359,8 @@ def _plain_look(width: int) -> Any:
                 elif j >= end:
                     inputs[lo + v, j - (end - begin)] = seen[v, j]
 
-    def look(
-        lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, rows: Any, known: Any, error: Any, fitted: Any,
-        limit: Any, neighbours: Any, inputs: Any, scratch: Any,
-    ) -> None:  # fmt: skip
-        plain(lo, hi, at, step, depth, group, rows, known, error, fitted, limit, neighbours, inputs, scratch)
+    def look(rows: Any, slab: Any, fixed: Any, state: Any, inputs: Any, scratch: Any) -> None:
+        plain(rows, slab, fixed, state, inputs)
 
     return look
 
@@ -361,29 +369,25 @@ _vector_all, _vector_fewer = _vector_look(_make_all, FULL.rest), _vector_look(_m
 _plain_all, _plain_fewer = _plain_look(FULL.width), _plain_look(LESS.width)
 
 
-def look(
-    lo: int, hi: int, at: int, step: int, depth: int, group: int, rows: RowScratch, known: np.ndarray,
-    error: np.ndarray, fitted: linear.Fitted, limit: int, neighbours: Neighbours | NarrowNeighbours,
-    inputs: np.ndarray, scratch: np.ndarray,
-) -> None:  # fmt: skip
-    """Run the stages before the network for rows lo … hi-1 of one slice. Only compiled code can call it.
+def look(rows: SliceRows, slab: PaddedSlab, fixed: Fixed, state: RowScratch, inputs: Int8s, scratch: Int64s) -> None:
+    """Run the stages before the network for rows of one slice. Only compiled code can call it.
 
-    at, step        the index of the first row's voxel in the padded slab, and the distance to the next row's voxel
-    depth, group    the slice, DEPTHS - 1 for all later ones, and its group of weight sets
-    rows            out: prediction and scale
-    known, error    int16 or int32, and int32: grey levels and residuals of the padded slab, flat
-    inputs          int8 [r, …] out
-    scratch         int64, `scratch_for` the linear stage or more
+    state           out: prediction and scale
+    inputs int8     [r, …] out
+    scratch int64   `scratch_for` the linear stage or more
     """
     raise UnsupportedError("volcomp does not work without compiling: unset NUMBA_DISABLE_JIT")
 
 
+def _field(named_tuple: Any, name: str) -> Any:
+    """Return the type of a field, from numba's type of a named tuple."""
+    return named_tuple.types[named_tuple.fields.index(name)]
+
+
 @overload(look)
-def _look_as(
-    lo: Any, hi: Any, at: Any, step: Any, depth: Any, group: Any, rows: Any, known: Any, error: Any, fitted: Any,
-    limit: Any, neighbours: Any, inputs: Any, scratch: Any,
-) -> Any:  # fmt: skip
-    sees_all = neighbours.instance_class is Neighbours
-    if known.dtype == types.int16 and fitted.types[fitted.fields.index("weights")].dtype == types.int16:
+def _look_as(rows: Any, slab: Any, fixed: Any, state: Any, inputs: Any, scratch: Any) -> Any:
+    fitted, neighbours = (_field(fixed, name) for name in Fixed._fields)
+    sees_all = neighbours.instance_class is FullNeighbours
+    if _field(slab, "known").dtype == types.int16 and _field(fitted, "weights").dtype == types.int16:
         return _vector_all if sees_all else _vector_fewer
     return _plain_all if sees_all else _plain_fewer

@@ -1,7 +1,7 @@
 """The payload of a slab: flags of the peak, symbols, raw bits, and the side information for them.
 
-`write` and `Reader` mirror each other. A front begins with all its flags. The symbols of all voxels that no flag has
-settled follow. Both come table by table, those of one table in the order of the voxels. In slabs with level factors
+`write` and `SymbolReader` mirror each other. A front begins with all its flags. The symbols of all voxels that no flag
+has settled follow. Both come table by table, those of one table in the order of the voxels. In slabs with level factors
 every voxel has a table of its own, and the symbols follow voxel by voxel (`ans_by_voxel.py`).
 """
 
@@ -12,17 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import CLASSES
+from ..dtypes import Bools, Float32s, Int32s, Int64s, Integers, Levels, UInt8s, UInt16s, UInt32s
 from ..errors import DamagedError
 from ..runtime import rendezvous
 from ..runtime.compiled import entry, part
 from ..wire import rice
 from ..wire.cursor import Cursor, string, varint
 from . import ans, ans_by_voxel, level_factors, peak, symbols
+from .level_factors import Weighing
+from .symbols import Voxels
 
 WITH_FACTORS = b"\xff"  # precedes the corrections of a slab with level factors
 _NONE = np.empty(0, np.uint8)
-# `ordered` and `escape` of the tables, scratch for their products with the level factors, and the level factors.
-Weighing = tuple[np.ndarray, np.ndarray, np.ndarray, level_factors.LevelFactors]
 
 
 class Predictions(NamedTuple):
@@ -35,11 +36,11 @@ class Predictions(NamedTuple):
     context uint8 [v] or None  of the flags of the peak; None if the slab has no candidate
     """
 
-    sizes: np.ndarray
-    voxel: np.ndarray
-    mean: np.ndarray
-    classes: np.ndarray
-    context: np.ndarray | None
+    sizes: Int64s
+    voxel: Levels
+    mean: Integers
+    classes: UInt8s
+    context: UInt8s | None
 
 
 def write(
@@ -56,23 +57,22 @@ def write(
     """
     sizes, voxel, mean, classes, context = predictions
     width = limit.bit_length()
-    flag, settled = np.zeros(voxel.size, np.uint8), np.zeros(voxel.size, bool)
-    corrections = symbols.correct(voxel, mean, classes, settled, tables.code_length, width)
-    found = _find_peak(tables, voxel, mean, corrected(classes, corrections), limit, candidate, context)
+    flag = np.zeros(voxel.size, np.uint8)
+    voxels = Voxels(voxel, mean, classes, np.zeros(voxel.size, bool))
+    corrections = symbols.correct(voxels, tables.code_length, width)
+    found = _find_peak(tables, voxels._replace(classes=corrected(classes, corrections)), limit, candidate, context)
     if found is not None:
         assert context is not None
         flag = looked_up(found.codes, context)
-        settled = (flag > 0) & (voxel == found.value)
-        corrections = symbols.correct(voxel, mean, classes, settled, tables.code_length, width)
-    classes = corrected(classes, corrections)
-    exponents = level_factors.find(
-        voxel, mean, classes, settled, tables.ordered, tables.escape, limit, minimum_saving, sample
-    )
+        voxels = voxels._replace(settled=(flag > 0) & (voxel == found.value))
+        corrections = symbols.correct(voxels, tables.code_length, width)
+    voxels = voxels._replace(classes=corrected(classes, corrections))
+    exponents = level_factors.find(voxels, tables, limit, minimum_saving, sample)
     if exponents is None:
-        words, raw = _plain(tables, voxel, mean, classes, flag, settled, sizes, width)
+        words, raw = _plain(voxels, flag, sizes, tables, width)
     else:
-        factors = level_factors.of_exponents(exponents)
-        words, raw = ans_by_voxel.encode(tables, factors, voxel, mean, classes, flag, settled, sizes, width)
+        weighing = level_factors.weighing(tables, level_factors.of_exponents(exponents))
+        words, raw = ans_by_voxel.encode(voxels, flag, sizes, tables, weighing, width)
     level = b"" if candidate is None else varint(candidate)
     steps = rice.encode(corrections) if corrections.any() else b""
     parts = [
@@ -86,22 +86,19 @@ def write(
     return b"".join(parts)
 
 
-def _plain(
-    tables: ans.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, flag: np.ndarray,
-    settled: np.ndarray, sizes: np.ndarray, width: int,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def _plain(voxels: Voxels, flag: UInt8s, sizes: Int64s, tables: ans.Tables, width: int) -> tuple[UInt32s, UInt8s]:
     """Encode a slab without level factors; returns words uint32 and raw bits uint8. See `ans_by_voxel.encode`."""
-    table, token = np.empty(voxel.size, np.uint16), np.empty(voxel.size, np.uint16)
-    symbols.to_symbols(voxel, mean, classes, table, token)
+    table, token = np.empty(flag.size, np.uint16), np.empty(flag.size, np.uint16)
+    symbols.to_symbols(voxels, table, token)
     table += ans.FLAGS
-    words = ans.encode(tables, flag, settled, table, token, sizes)
-    size = symbols.raw_bits(voxel, mean, classes, token, settled, width, np.empty(0, np.uint8))
+    words = ans.encode(tables, flag, voxels.settled, table, token, sizes)
+    size = symbols.raw_bits(voxels, token, width, np.empty(0, np.uint8))
     raw = np.zeros(-(-size // 8), np.uint8)
-    symbols.raw_bits(voxel, mean, classes, token, settled, width, raw)
+    symbols.raw_bits(voxels, token, width, raw)
     return words, raw
 
 
-def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
+def corrected(classes: UInt8s, corrections: Int64s) -> UInt8s:
     """Return the classes uint8 whose tables are used, given the corrections int64 [CLASSES] of the slab."""
     if not corrections.any():
         return classes
@@ -109,12 +106,12 @@ def corrected(classes: np.ndarray, corrections: np.ndarray) -> np.ndarray:
 
 
 @entry
-def _look_up(table: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+def _look_up(table: UInt8s, places: UInt8s, out: UInt8s) -> None:
     for v in range(places.shape[0]):
         out[v] = table[places[v]]
 
 
-def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+def looked_up(table: UInt8s, places: UInt8s) -> UInt8s:
     """Look up uint8 entries of a table at places uint8 [v]. (numpy would first widen all places to 64 bits.)"""
     out = np.empty(places.shape, np.uint8)
     _look_up(table, places, out)
@@ -122,24 +119,24 @@ def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _find_peak(
-    tables: ans.Tables, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, limit: int, value: int | None,
-    context: np.ndarray | None,
-) -> peak.Peak | None:  # fmt: skip
-    """Find the slab's peak, given the corrected classes; None where flags do not pay."""
+    tables: ans.Tables, voxels: Voxels, limit: int, value: int | None, context: UInt8s | None
+) -> peak.Peak | None:
+    """Find the slab's peak, given voxels with their corrected classes; None where flags do not pay."""
     if value is None or context is None:
         return None
-    totals = np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS)
-    _add_up(voxel, mean, classes, context, value, tables.code_length, limit.bit_length(), *totals)
-    return peak.choose(value, *totals, ans.flag_bits())
+    counts = np.zeros(peak.CONTEXTS, np.int64), np.zeros(peak.CONTEXTS, np.int64)
+    totals = peak.FlagTotals(*counts, np.zeros(peak.CONTEXTS))
+    _add_up(voxels, context, value, tables.code_length, limit.bit_length(), totals)
+    return peak.choose(value, totals, ans.flag_bits())
 
 
 @entry
 def _add_up(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray, value: int, code_length: np.ndarray,
-    bits: int, total: np.ndarray, at_peak: np.ndarray, saved: np.ndarray,
-) -> None:  # fmt: skip
-    """Add up what `peak.choose` needs for every context: the number of voxels, the number of those that have the value,
-    and the bits that these cost without a flag."""
+    voxels: Voxels, context: UInt8s, value: int, code_length: Float32s, bits: int, totals: peak.FlagTotals
+) -> None:
+    """Add up what `peak.choose` needs."""
+    voxel, mean, classes, _ = voxels
+    total, at_peak, saved = totals
     for v in range(voxel.shape[0]):
         total[context[v]] += 1
         if voxel[v] == value:
@@ -157,11 +154,11 @@ class _Scratch(NamedTuple):
     voxel int32
     """
 
-    classes: np.ndarray
-    table: np.ndarray
-    token: np.ndarray
-    settled: np.ndarray
-    voxel: np.ndarray
+    classes: UInt8s
+    table: UInt16s
+    token: UInt16s
+    settled: Bools
+    voxel: Int32s
 
 
 class _Slab(NamedTuple):
@@ -170,23 +167,19 @@ class _Slab(NamedTuple):
     corrections uint8 [CLASSES]   the class whose tables replace those of each class
     codes uint8 [CONTEXTS or 0]   of the flags; empty where there are none
     peak                          the grey level that flags stand for
-    raw uint8 [bytes]             raw bits
-    limit, bits                   the largest grey level, and how many raw bits a grey level takes
     """
 
-    corrections: np.ndarray
-    codes: np.ndarray
+    corrections: UInt8s
+    codes: UInt8s
     peak: int
-    stream: ans.Stream
+    stream: ans.AnsStream
     quantiles: ans.Quantiles
-    raw: np.ndarray
-    limit: int
-    bits: int
+    raw: symbols.RawBits
     scratch: _Scratch
 
 
 @part
-def _pop_flags(context: np.ndarray, slab: _Slab) -> None:
+def _pop_flags(context: UInt8s, slab: _Slab) -> None:
     """Pop the flags of a front into the slab's scratch; without contexts uint8 [v], no voxel is settled."""
     size, scratch = context.shape[0], slab.scratch
     scratch.settled[:] = False
@@ -203,7 +196,7 @@ def _pop_flags(context: np.ndarray, slab: _Slab) -> None:
 
 @entry
 def _decode_front(
-    mean: np.ndarray, classes: np.ndarray, context: np.ndarray, slab: _Slab, weighing: Weighing | None, position: int
+    mean: Int32s, classes: UInt8s, context: UInt8s, slab: _Slab, weighing: Weighing | None, position: int
 ) -> int:
     """Decode the voxels of a front into the slab's scratch: flags, then symbols, then raw bits from `position` on.
 
@@ -211,7 +204,8 @@ def _decode_front(
     """
     size, scratch = mean.shape[0], slab.scratch
     table, token, settled = scratch.table[:size], scratch.token[:size], scratch.settled[:size]
-    coded, voxel = scratch.classes[:size], scratch.voxel[:size]
+    coded = scratch.classes[:size]
+    voxels = Voxels(scratch.voxel[:size], mean, coded, settled)
     _pop_flags(context, slab)
     for v in range(size):
         coded[v] = slab.corrections[classes[v]]
@@ -220,17 +214,13 @@ def _decode_front(
         for v in range(size):
             table[v] = 0 if settled[v] else table[v] + ans.FLAGS
         ans.pop(slab.stream, slab.quantiles, table, token)
-        return symbols.to_voxels(mean, coded, token, settled, slab.raw, position, slab.bits, slab.limit, voxel)
-    ordered, escape, products, factors = weighing
-    return ans_by_voxel.pop(
-        mean, coded, settled, slab.stream, ordered, escape, products, factors, slab.raw, position, slab.bits,
-        slab.limit, voxel,
-    )  # fmt: skip
+        return symbols.to_voxels(voxels, token, slab.raw, position)
+    return ans_by_voxel.pop(voxels, slab.stream, weighing, slab.raw, position)
 
 
 @entry
 def _serve(
-    consumer: rendezvous.Consumer, voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, context: np.ndarray,
+    consumer: rendezvous.Consumer, voxel: Int32s, mean: Int32s, classes: UInt8s, context: UInt8s,
     slab: _Slab, weighing: Weighing | None,
 ) -> tuple[bool, int]:  # fmt: skip
     """Serve a consumer in compiled code; see `rendezvous.ByCalls.serve`. Also returns the position in the raw bits."""
@@ -249,7 +239,7 @@ def _serve(
     return True, position
 
 
-class Reader:
+class SymbolReader:
     """Decodes a payload that `write` wrote, front by front.
 
     peak       the grey level that contexts refer to, or None
@@ -269,18 +259,16 @@ class Reader:
         self._weighing: Weighing | None = None
         if has_factors:
             factors = level_factors.of_exponents(level_factors.from_bytes(data.string(), limit))
-            self._weighing = tables.ordered, tables.escape, np.empty(tables.ordered.shape[2], np.uint32), factors
+            self._weighing = level_factors.weighing(tables, factors)
         self.peak = self.excluded if codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         stream = ans.stream(tables, words, longest)
         scratch = _Scratch(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
-        self._slab = _Slab(
-            corrections, codes, self.peak or 0, stream, tables.quantiles, np.frombuffer(data.rest(), np.uint8), limit,
-            limit.bit_length(), scratch,
-        )  # fmt: skip
+        raw = symbols.RawBits(np.frombuffer(data.rest(), np.uint8), limit, limit.bit_length())
+        self._slab = _Slab(corrections, codes, self.peak or 0, stream, tables.quantiles, raw, scratch)
 
-    def take(self, mean: np.ndarray, classes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Decode the voxels int32 [v] of the next front, a view that is valid until the next call.
+    def pop(self, mean: Int32s, classes: UInt8s, context: UInt8s | None) -> Int32s:
+        """Pop the voxels int32 [v] of the next front, a view that is valid until the next call.
 
         Contexts are needed where `peak` is not None.
         """
@@ -291,10 +279,10 @@ class Reader:
     def serve(
         self,
         consumer: rendezvous.Consumer,
-        voxel: np.ndarray,
-        mean: np.ndarray,
-        classes: np.ndarray,
-        context: np.ndarray,
+        voxel: Int32s,
+        mean: Int32s,
+        classes: UInt8s,
+        context: UInt8s,
     ) -> bool:
         """Serve a consumer without Python, from means int32, classes and contexts uint8.
 
@@ -313,11 +301,11 @@ class Reader:
     def finish(self) -> None:
         """Raise DamagedError unless all that was written has been decoded, and nothing more."""
         ans.finish(self._slab.stream)
-        if -(-self._position // 8) != self._slab.raw.size:
+        if -(-self._position // 8) != self._slab.raw.data.size:
             raise DamagedError("it holds more raw bits than its voxels have")
 
 
-def _read_corrections(data: bytes) -> np.ndarray:
+def _read_corrections(data: bytes) -> UInt8s:
     """Read the class whose tables replace those of each class: uint8 [CLASSES]."""
     classes = np.arange(CLASSES)
     if data:
@@ -327,7 +315,7 @@ def _read_corrections(data: bytes) -> np.ndarray:
     return classes.astype(np.uint8)
 
 
-def _read_peak(data: bytes, limit: int) -> tuple[int | None, np.ndarray]:
+def _read_peak(data: bytes, limit: int) -> tuple[int | None, UInt8s]:
     """Read the excluded grey level or None, and the codes uint8 of its flags: [CONTEXTS] if it is the peak, or [0]."""
     if not data:
         return None, np.empty(0, np.uint8)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import constants
+from ..dtypes import Float64s, Int32s, Int64s, Integers, Levels, UInt8s
 from ..runtime.compiled import entry, part
 
 NEIGHBOURS = ((0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0))
@@ -35,16 +36,27 @@ class Peak(NamedTuple):
     """
 
     value: int
-    codes: np.ndarray
+    codes: UInt8s
+
+
+class Candidate(NamedTuple):
+    """The grey level that may become the peak, and where its contexts are computed from.
+
+    value                          the level, or −1 for none
+    neighbours int64 [DEPTHS, 7]   NEIGHBOURS, relative to a voxel of a padded slab (`grid.flat`)
+    """
+
+    value: int
+    neighbours: Int64s
 
 
 @part
-def context(known: Any, at: Any, near: Any, depth: Any, value: Any, mean: Any, c: Any) -> Any:
-    """Compute the context of the voxel at `at` in a padded slab.
+def context(known: Any, at: Any, depth: Any, candidate: Any, mean: Any, c: Any) -> Any:
+    """Compute the context of the voxel at `at` in a padded slab, whose causal neighbours are known.
 
-    Its causal neighbours, at `near` int64 [7] relative to it, are known. `depth` is 0 in a slab's first slice. Class c
-    is the network's own, before correction.
+    `depth` is 0 in a slab's first slice. Class c is the network's own, before correction.
     """
+    value, near = candidate.value, candidate.neighbours[depth]
     equal = 0
     for i in range(len(NEIGHBOURS) if depth else IN_SLICE):
         equal += known[np.uint64(at + near[i])] == value
@@ -59,16 +71,16 @@ def context(known: Any, at: Any, near: Any, depth: Any, value: Any, mean: Any, c
 
 @entry
 def contexts(
-    known: np.ndarray, index: np.ndarray, depth: np.ndarray, flat: np.ndarray, value: int, mean: np.ndarray,
-    classes: np.ndarray, out: np.ndarray,
+    known: Levels, index: Integers, depth: UInt8s, candidate: Candidate, mean: Int32s,
+    classes: UInt8s, out: UInt8s,
 ) -> None:  # fmt: skip
-    """Compute the `context` uint8 [v] of several voxels; `flat` int64 [DEPTHS, 7] holds their neighbours."""
+    """Compute the `context` uint8 [v] of several voxels."""
     for v in range(index.shape[0]):
-        out[v] = context(known, index[v], flat[depth[v]], depth[v], value, mean[v], np.int64(classes[v]))
+        out[v] = context(known, index[v], depth[v], candidate, mean[v], np.int64(classes[v]))
 
 
 @entry
-def _count_edges(levels: np.ndarray, counts: np.ndarray) -> None:
+def _count_edges(levels: Levels, counts: Int64s) -> None:
     """Count each grey level of [Z, Y, X] where the voxel to the left, above or in the slice before has another one."""
     for z in range(levels.shape[0]):
         for y in range(levels.shape[1]):
@@ -81,7 +93,7 @@ def _count_edges(levels: np.ndarray, counts: np.ndarray) -> None:
                 )
 
 
-def candidate(levels: np.ndarray, limit: int) -> int | None:
+def candidate(levels: Levels, limit: int) -> int | None:
     """Find the grey level of a slab [Z, Y, X] of 0 … limit that may become its peak; None where no level stands out.
 
     It is the level whose count exceeds those of the two levels on either side by most. Only voxels beside another level
@@ -97,13 +109,24 @@ def candidate(levels: np.ndarray, limit: int) -> int | None:
     return value if excess[value] else None
 
 
-def choose(value: int, total: np.ndarray, at_peak: np.ndarray, saved: np.ndarray, flag_bits: np.ndarray) -> Peak | None:
+class FlagTotals(NamedTuple):
+    """What the codes of the flags are chosen by, for every context [CONTEXTS].
+
+    total, at_peak int64   how many voxels have each context, and how many of these have the value
+    saved float64          bits that the latter cost without a flag
+    """
+
+    total: Int64s
+    at_peak: Int64s
+    saved: Float64s
+
+
+def choose(value: int, totals: FlagTotals, flag_bits: Float64s) -> Peak | None:
     """Choose the codes that make a slab smallest; None where flags do not pay.
 
-    total, at_peak int64 [CONTEXTS]  how many voxels have each context, and how many of these have the value
-    saved float64 [CONTEXTS]         bits that the latter cost without a flag
-    flag_bits float64 [256, 2]       bits of no and yes for every code
+    flag_bits float64 [256, 2]   bits of no and yes for every code
     """
+    total, at_peak, saved = totals
     flags = np.outer(total - at_peak, flag_bits[:, 0]) + np.outer(at_peak, flag_bits[:, 1])  # [CONTEXTS, 256]
     best = 1 + flags[:, 1:].argmin(axis=1)
     gain = saved - np.take_along_axis(flags, best[:, None], axis=1)[:, 0]

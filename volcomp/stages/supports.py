@@ -15,6 +15,7 @@ import numpy as np
 from neighbourhoods import Offset, disc, is_causal
 
 from ..constants import DEPTHS, LANES, RADIUS
+from ..dtypes import Int64s
 from ..errors import DamagedError
 from ..wire.cursor import Cursor
 from .grid import flat
@@ -64,7 +65,7 @@ class Support:
         near = 0 if group == 0 else 2 if group == 1 and self.reach > 2 else REACH
         return sum(-dz <= near for dz, _, _ in self.offsets)
 
-    def flat(self, strides: tuple[int, int]) -> np.ndarray:
+    def flat(self, strides: tuple[int, int]) -> Int64s:
         """Return offsets in a padded slab with element `strides` (slice, row): int64 [DEPTHS, n], by slice of the slab.
 
         A neighbour in a slice before the slab's first is read from the first slice. For voxels of the first slice only

@@ -12,11 +12,12 @@ the voxel itself follows in raw bits.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..constants import CLASSES
+from ..dtypes import Bools, Float32s, Float64s, Int32s, Int64s, Integers, Levels, UInt8s, UInt16s
 from ..runtime.compiled import entry, part
 
 CLASS_ORIGIN = 64  # class 0 begins at scale index −64: 2^-6 grey levels
@@ -44,6 +45,34 @@ TABLES = int(FIRST_TABLE[-1] + SHIFTS[-1] // 2 + 1)
 CLASS_OF_TABLE = np.searchsorted(FIRST_TABLE, np.arange(TABLES), side="right") - 1
 
 
+class Voxels(NamedTuple):
+    """Voxels in the order of coding, and what is known of them before their symbols.
+
+    voxel int16 or int32 [v]   grey levels; in decoding an output, and int32
+    mean uint16 or int32 [v]   in sixteenths of a grey level
+    classes uint8 [v]          whose tables are used
+    settled bool [v]           whether a flag says that the voxel has the peak's level, so that it has no symbol
+    """
+
+    voxel: Levels
+    mean: Integers
+    classes: UInt8s
+    settled: Bools
+
+
+class RawBits(NamedTuple):
+    """The raw bits of a slab that is being decoded.
+
+    data uint8 [bytes]   the bits, least significant bit first
+    limit                the largest grey level
+    bits                 how many raw bits a grey level takes
+    """
+
+    data: UInt8s
+    limit: int
+    bits: int
+
+
 @entry
 def place(mean: Any, c: Any) -> tuple[int, int, int]:
     """Return the grey level nearest to a mean in sixteenths, the sign (−1 if the table is mirrored), and the table."""
@@ -67,15 +96,16 @@ def ascending(mean: Any, c: Any) -> tuple[int, int, int]:
 
 
 @entry
-def locate(mean: np.ndarray, classes: np.ndarray, table: np.ndarray) -> None:
+def locate(mean: Int32s, classes: UInt8s, table: UInt16s) -> None:
     """Write the table of every voxel: mean int32 [v], classes uint8 [v]; out: table uint16 [v]."""
     for v in range(mean.shape[0]):
         table[v] = place(np.int64(mean[v]), np.int64(classes[v]))[2]
 
 
 @entry
-def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: np.ndarray, token: np.ndarray) -> None:
-    """Write tables uint16 [v] and tokens uint16 [v] of voxels int32 [v]; the token of an escape is 2 · reach."""
+def to_symbols(voxels: Voxels, table: UInt16s, token: UInt16s) -> None:
+    """Write tables uint16 [v] and tokens uint16 [v] of voxels, settled or not; the token of an escape is 2 · reach."""
+    voxel, mean, classes = voxels.voxel, voxels.mean, voxels.classes
     for v in range(voxel.shape[0]):
         c = np.int64(classes[v])
         nearest, sign, table[v] = place(np.int64(mean[v]), c)
@@ -84,7 +114,7 @@ def to_symbols(voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, table: 
 
 
 @part
-def price(voxel: Any, mean: Any, c: Any, code_length: np.ndarray, bits: int) -> Any:
+def price(voxel: Any, mean: Any, c: Any, code_length: Float32s, bits: int) -> Any:
     """Return the bits of a voxel, including raw bits: float32. `code_length` as for `correct`."""
     nearest, sign, table = place(np.int64(mean), c)
     t = ((sign * (voxel - nearest)) >> LOW_BITS[c]) + REACH[c]
@@ -94,24 +124,21 @@ def price(voxel: Any, mean: Any, c: Any, code_length: np.ndarray, bits: int) -> 
 
 
 @entry
-def prices(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, code_length: np.ndarray, bits: int, out: np.ndarray
-) -> None:
-    """Write the `price` of every voxel to `out` float32 [v]."""
+def prices(voxels: Voxels, code_length: Float32s, bits: int, out: Float32s) -> None:
+    """Write the `price` of every voxel, settled or not, to `out` float32 [v]."""
+    voxel, mean, classes = voxels.voxel, voxels.mean, voxels.classes
     for v in range(voxel.shape[0]):
         out[v] = price(voxel[v], mean[v], classes[v], code_length, bits)
 
 
 @entry
-def raw_bits(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, bits: int,
-    out: np.ndarray,
-) -> int:  # fmt: skip
-    """Write the raw bits of voxels that are not settled bool [v], in order, least significant bit first.
+def raw_bits(voxels: Voxels, token: UInt16s, bits: int, out: UInt8s) -> int:
+    """Write the raw bits of voxels that are not settled, in order, least significant bit first.
 
     These are the low bits of a residual, or all `bits` bits of the voxel after an escape. Returns the number of bits.
     An empty `out` uint8 only counts them.
     """
+    voxel, mean, classes, settled = voxels
     position = 0
     write = out.shape[0] > 0
     for v in range(voxel.shape[0]):
@@ -134,16 +161,15 @@ def raw_bits(
 
 
 @entry
-def to_voxels(
-    mean: np.ndarray, classes: np.ndarray, token: np.ndarray, settled: np.ndarray, raw: np.ndarray, position: int,
-    bits: int, limit: int, voxel: np.ndarray,
-) -> int:  # fmt: skip
+def to_voxels(voxels: Voxels, token: UInt16s, raw: RawBits, position: int) -> int:
     """Invert `to_symbols` and `raw_bits` for one front.
 
-    Writes voxels int32 [v] that are not settled bool [v]; raw bits uint8 [bytes] are read from bit `position` on.
-    Returns the position after them, or −1 if the raw bits end too soon or a voxel lies outside 0 … limit.
+    Writes `voxels.voxel` where it is not settled; raw bits are read from bit `position` on. Returns the position after
+    them, or −1 if the raw bits end too soon or a voxel lies outside 0 … limit.
     """
-    end = raw.shape[0] << 3
+    voxel, mean, classes, settled = voxels
+    data, limit, bits = raw
+    end = data.shape[0] << 3
     for v in range(mean.shape[0]):
         if settled[v]:
             continue
@@ -154,7 +180,7 @@ def to_voxels(
             return -1
         value = np.int64(0)
         for b in range(size):
-            value |= np.int64((raw[(position + b) >> 3] >> ((position + b) & 7)) & 1) << b
+            value |= np.int64((data[(position + b) >> 3] >> ((position + b) & 7)) & 1) << b
         position += size
         if not escaped:
             nearest, sign, _ = place(np.int64(mean[v]), c)
@@ -172,11 +198,9 @@ SAMPLE = 1 << 18  # voxels by which the encoder chooses
 
 
 @entry
-def _prices(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, step: int, code_length: np.ndarray,
-    bits: int, price: np.ndarray,
-) -> None:  # fmt: skip
+def _prices(voxels: Voxels, step: int, code_length: Float32s, bits: int, price: Float64s) -> None:
     """Add the bits of every class under the tables of every class near it to `price` float64 [CLASSES, 2·SPAN + 1]."""
+    voxel, mean, classes, settled = voxels
     for v in range(0, voxel.shape[0], step):
         if settled[v]:
             continue
@@ -193,19 +217,16 @@ def _prices(
                 price[c, d + SPAN] += code_length[table, 2 * REACH[other]] + bits
 
 
-def correct(
-    voxel: np.ndarray, mean: np.ndarray, classes: np.ndarray, settled: np.ndarray, code_length: np.ndarray, bits: int
-) -> np.ndarray:
+def correct(voxels: Voxels, code_length: Float32s, bits: int) -> Int64s:
     """Find the class whose tables suit every class of this slab best.
 
-    Returns steps int64 [CLASSES] within ±SPAN, 0 where a change does not pay. Voxels that are settled bool [v] do not
-    count.
+    Returns steps int64 [CLASSES] within ±SPAN, 0 where a change does not pay. Voxels that are settled do not count.
 
     code_length float32 [TABLES, longest alphabet]   bits of every symbol of every table
     """
-    step = max(1, voxel.size // SAMPLE)
+    step = max(1, voxels.voxel.size // SAMPLE)
     price = np.zeros((CLASSES, 2 * SPAN + 1))
-    _prices(voxel, mean, classes, settled, step, code_length, bits, price)
+    _prices(voxels, step, code_length, bits, price)
     outside = np.add.outer(np.arange(CLASSES), np.arange(-SPAN, SPAN + 1))
     price[(outside < 0) | (outside >= CLASSES)] = np.inf
     best = price.argmin(axis=1)

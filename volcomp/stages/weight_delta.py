@@ -4,7 +4,7 @@ It is side information of a few hundred bytes, or of several thousand where ever
 layers, each optional. *Gains* multiply whole rows and columns of the weights; these few hundred numbers achieve most of
 what fine-tuning can. Weights and biases of the head are sent as differences. Single weights are sent as differences as
 well, by an adaptive binary coder, because most do not change. All numbers are integers, so a fine-tuned model is as
-exact as a released one, and `Weights` proves for it as well that no sum can overflow.
+exact as a released one, and `LstmWeights` proves for it as well that no sum can overflow.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..constants import WEIGHT_LIMIT
+from ..dtypes import Int64s, Integers, UInt8s
 from ..errors import DamagedError
 from ..runtime.compiled import entry
 from ..wire import rice
 from ..wire.cursor import Cursor, string
-from .lstm.weights import Weights
+from .lstm.weights import LstmWeights
 
 GAIN_BITS = 6  # a gain of 64 is 1.0; the file holds its difference to 64
 GAIN_LIMIT = 32  # gains are 1/2 to 3/2
@@ -35,32 +36,33 @@ class WeightDelta:
     weights int64 [inputs + h, 4h]                added after the gains have been applied
     """
 
-    rows: np.ndarray
-    columns: np.ndarray
-    head: np.ndarray
-    bias: np.ndarray
-    weights: np.ndarray
+    rows: Int64s
+    columns: Int64s
+    head: Int64s
+    bias: Int64s
+    weights: Int64s
 
 
-def gained(weights: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def gained(weights: Integers, rows: Int64s, columns: Int64s) -> Int64s:
     """Multiply weights int64 [r, c] by the gains of rows [r] and columns [c]; rounded, clipped to ±WEIGHT_LIMIT."""
     one = 1 << GAIN_BITS
     product = weights.astype(np.int64) * (one + rows[:, None]) * (one + columns)
     return np.clip((product + one * one // 2) >> (2 * GAIN_BITS), -WEIGHT_LIMIT, WEIGHT_LIMIT)
 
 
-def apply(released: Weights, d: WeightDelta) -> Weights:
+def apply(released: LstmWeights, d: WeightDelta) -> LstmWeights:
     """Return the fine-tuned model; DamagedError if it is not sound."""
     if max(np.abs(d.rows).max(), np.abs(d.columns).max()) > GAIN_LIMIT:
-        raise DamagedError(f"the fitted model has gains that differ from 1 by more than {GAIN_LIMIT}/{1 << GAIN_BITS}")
+        most = f"{GAIN_LIMIT}/{1 << GAIN_BITS}"
+        raise DamagedError(f"the fine-tuned model has gains that differ from 1 by more than {most}")
     weights = gained(released.weights, d.rows, d.columns) + d.weights
     head, bias = released.head + d.head, released.bias + d.bias
     for array, kind in ((weights, np.int8), (head, np.int16), (bias, np.int32)):
         if array.min() < np.iinfo(kind).min or array.max() > np.iinfo(kind).max:
-            raise DamagedError(f"the fitted model has numbers that {np.dtype(kind)} does not hold")
+            raise DamagedError(f"the fine-tuned model has numbers that {np.dtype(kind)} does not hold")
     return replace(
         released,
-        name=f"{released.name}, fitted",
+        name=f"{released.name}, fine-tuned",
         weights=weights.astype(np.int8),
         head=head.astype(np.int16),
         bias=bias.astype(np.int32),
@@ -73,9 +75,9 @@ def to_bytes(d: WeightDelta) -> bytes:
     return b"".join(lists) + (_encode(d.weights) if d.weights.any() else b"")
 
 
-def from_bytes(data: bytes, released: Weights) -> WeightDelta:
+def from_bytes(data: bytes, released: LstmWeights) -> WeightDelta:
     """Read a delta to the given released model; DamagedError if no encoder can have written it."""
-    reader = Cursor(data, "the fitted model")
+    reader = Cursor(data, "the fine-tuned model")
     rows, columns = released.weights.shape
     shapes = ((rows,), (columns,), released.head.shape, released.bias.shape)
     parts = [_listed(reader.string(), shape) for shape in shapes]
@@ -87,7 +89,7 @@ def from_bytes(data: bytes, released: Weights) -> WeightDelta:
     return d
 
 
-def _listed(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def _listed(data: bytes, shape: tuple[int, ...]) -> Int64s:
     size = int(np.prod(shape))
     return (rice.decode(data, size) if data else np.zeros(size, np.int64)).reshape(shape)
 
@@ -103,7 +105,7 @@ TOP = 0xFFFFFFFF
 
 
 @entry
-def _bit(bit: Any, chance: int, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
+def _bit(bit: Any, chance: int, state: Int64s, data: UInt8s, writing: bool) -> int:
     """Write or read a bit that is 1 with probability `chance` / 2^16; returns the bit. Reading past the data gives
     zeros."""
     middle = state[LOW] + ((state[HIGH] - state[LOW]) >> 16) * chance
@@ -126,7 +128,7 @@ def _bit(bit: Any, chance: int, state: np.ndarray, data: np.ndarray, writing: bo
 
 
 @entry
-def _counted(bit: Any, counts: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> int:
+def _counted(bit: Any, counts: Int64s, state: Int64s, data: UInt8s, writing: bool) -> int:
     """Write or read a bit whose probability follows from `counts` int64 [2] of zeros and ones; counts the bit."""
     chance = (counts[1] << 16) // (counts[0] + counts[1])
     bit = _bit(bit, min(max(chance, 64), 65472), state, data, writing)
@@ -135,7 +137,7 @@ def _counted(bit: Any, counts: np.ndarray, state: np.ndarray, data: np.ndarray, 
 
 
 @entry(allocates=True)
-def _code(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> None:
+def _code(d: Int64s, state: Int64s, data: UInt8s, writing: bool) -> None:
     """Write all differences int64 [r, c] to `data` uint8, or read them from it: both directions take the same steps."""
     in_column = np.zeros(d.shape[1], np.int64)  # how many weights differ, by column
     in_all = 0  # how many weights differ altogether
@@ -165,7 +167,7 @@ def _code(d: np.ndarray, state: np.ndarray, data: np.ndarray, writing: bool) -> 
         seen += 1
 
 
-def _encode(d: np.ndarray) -> bytes:
+def _encode(d: Int64s) -> bytes:
     # Enough for the worst case: no bit takes more than four bytes. A weight has a bit for its flag, one for its sign,
     # and one for each step of its size.
     data = np.zeros(64 + 4 * d.shape[0] + 4 * int((2 + np.abs(d)).sum()), np.uint8)
@@ -177,7 +179,7 @@ def _encode(d: np.ndarray) -> bytes:
     return data[: state[POSITION]].tobytes() + end.to_bytes(4, "big")[:count]
 
 
-def _decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def _decode(data: bytes, shape: tuple[int, ...]) -> Int64s:
     d = np.zeros(shape, np.int64)
     if data:
         coded = np.frombuffer(data, np.uint8).copy()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from .deflate import Deflate
+from .jpeg2000.stream import HighThroughput, Jpeg2000
+from .jpeg_lossless import JpegLossless
+from .jpeg_ls import JpegLs
 from .protocol import FrameInfo, NotReproducible, Parts, Stream
+from .rle import Rle
 
-STREAMS: tuple[Stream, ...] = ()
+STREAMS: tuple[Stream, ...] = (JpegLossless(), Rle(), JpegLs(), Deflate(), Jpeg2000(), HighThroughput())
 BY_NUMBER = {stream.number: stream for stream in STREAMS}
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import INPUTS
+from ..dtypes import Int32s
 from ..stages import features, peak, supports
 
 LANES = 64  # of the tile from which the inputs are made; the inputs have the same number
@@ -16,7 +17,7 @@ BASE, ACTIVITY, PEAK = 1, 2, 4
 assert INPUTS == LANES
 
 
-class Lanes(NamedTuple):
+class InputLanes(NamedTuple):
     """Lanes, the same in every slab; int32 each.
 
     seen [4, LANES]            slices back, dy, dx and roles of LEVELS, then of RESIDUALS
@@ -24,12 +25,12 @@ class Lanes(NamedTuple):
     scales [3, SCALE_INDICES]  scales in 1/256 of a grey level, 2^28 / scale, and differences equal to 8 scales
     """
 
-    seen: np.ndarray
-    active: np.ndarray
-    scales: np.ndarray
+    seen: Int32s
+    active: Int32s
+    scales: Int32s
 
 
-def lanes() -> Lanes:
+def lanes() -> InputLanes:
     """Make the lanes. The first four of LEVELS are the linear stage's base; some of LEVELS make its activity."""
     seen = np.zeros((4, LANES), np.int32)
     offsets = (*features.LEVELS, *features.RESIDUALS)
@@ -42,4 +43,4 @@ def lanes() -> Lanes:
     active = np.zeros((5, ACTIVE_LANES), np.int32)
     active[:3, : len(features.ACTIVE)] = np.array(features.ACTIVE).T * np.array([[-1], [1], [1]])
     active[3:, : len(features.ACTIVE)] = features.ACTIVITY_WEIGHTS
-    return Lanes(seen, active, np.stack([features.SCALES, features.RECIPROCALS, features.BOUNDS]).astype(np.int32))
+    return InputLanes(seen, active, np.stack([features.SCALES, features.RECIPROCALS, features.BOUNDS]).astype(np.int32))

@@ -53,7 +53,7 @@ def observe(
     nearby [v, ACTIVE_LANES]   residuals at ACTIVE
     prediction [v]             of the linear stage
     later bool [v]             whether there is a slice before
-    active, scales int32       of `Lanes`
+    active, scales int32       of `InputLanes`
     """
     back, _, _, first, weight = active.to(torch.int64)
     size = torch.where(later[:, None], weight, first) * nearby.abs()
@@ -84,7 +84,7 @@ def observe(
 
 def step(z: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """Return cells and hidden outputs [v, h] after a voxel, from pre-activations [v, 4h] in 1/1024 and the cells before
-    it (`lstm.reference.Network.step`); integers of 32 bits or more."""
+    it (`lstm.reference.ReferenceLstm.step`); integers of 32 bits or more."""
     i, f, o, g = z.chunk(4, dim=1)
     c = clip((sigmoid(f) * cell + ((sigmoid(i) * tanh(g)) >> 3) + (1 << 14)) >> 15, 32767)
     return c, ((sigmoid(o) * tanh(c >> 2) + (1 << 22)) >> 23).clamp(max=127)

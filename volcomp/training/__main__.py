@@ -21,7 +21,7 @@ from ..learn import data
 from ..learn.blocks import DeviceSampler
 from ..pipelines.row.pipeline import ROW
 from . import corpus, export, series
-from .model import Trainee
+from .model import RowTrainee
 from .recipes import RECIPES
 
 BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
@@ -36,7 +36,7 @@ def rate_at(step: int, steps: int, highest: float) -> float:
     return highest * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[data.Slab]]:
+def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[data.TrainingSlab]]:
     """Prepare the slabs of the train split with their linear stages, or read those of an earlier run in `folder`."""
     path = folder / "slabs.pickle"
     if path.exists():
@@ -50,7 +50,7 @@ def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[d
 
 
 def train(
-    trainee: Trainee, sampler: data.Sampler, folder: pathlib.Path, steps: int, highest: float, blocks: int = BLOCKS
+    trainee: RowTrainee, sampler: data.Sampler, folder: pathlib.Path, steps: int, highest: float, blocks: int = BLOCKS
 ) -> None:
     """Train from the trainee's step to `steps`; writes checkpoint.pt and log.csv into `folder`."""
     log = folder / "log.csv"
@@ -97,7 +97,7 @@ def main() -> None:
     on_gpu = args.device != "cpu"
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         parser.exit(1, "torch finds no GPU here: take --device cpu, or a torch with CUDA and a driver that works\n")
-    trainee = Trainee(args.model, args.seed, args.device)
+    trainee = RowTrainee(args.model, args.seed, args.device)
     start = args.start or RECIPES[args.model].start
     if start != "nothing":
         trainee.start(ROW.load(models.named(start)))

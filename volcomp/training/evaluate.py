@@ -23,7 +23,6 @@ import torch
 
 from .. import models
 from ..codec.encode import encode
-from ..codec.ready import ready
 from ..constants import EFFORT
 from ..encoder import linear_fit
 from ..learn import data
@@ -34,7 +33,7 @@ from ..runtime.team import Team
 from ..stages import ans, histogram_packing, symbols
 from ..stages.lstm.state import AHEAD
 from . import corpus
-from .model import Trainee
+from .model import RowTrainee
 from .recipes import RECIPES
 
 SLICES = 16
@@ -52,7 +51,7 @@ def tanh(z: torch.Tensor) -> torch.Tensor:
     return z - z * z.abs() / 4
 
 
-def run(trainee: Trainee, inputs: np.ndarray) -> torch.Tensor:
+def run(trainee: RowTrainee, inputs: np.ndarray) -> torch.Tensor:
     """Run the float network and return what its head sees, float32 [T, Z, Y, B, INPUTS + 2·shared + h].
 
     inputs int8 [T, Z, Y, B, INPUTS]; in the result they are divided by 128. Rows are computed in order, since
@@ -79,7 +78,7 @@ def run(trainee: Trainee, inputs: np.ndarray) -> torch.Tensor:
     return seen
 
 
-def float_bits(trainee: Trainee, slab: data.Slab) -> float:
+def float_bits(trainee: RowTrainee, slab: data.TrainingSlab) -> float:
     """Return mean ideal bits per voxel of the float network over a slab."""
     zero = np.zeros(1, np.int64)
     whole = data.blocks_of(slab, zero, zero, zero, slab.shape)
@@ -94,17 +93,17 @@ def integer_bits(volume: np.ndarray, name: str) -> tuple[float, float]:
     """
     released = ROW.load(models.chosen(name))
     still = replace(released, slopes=released.slopes[:, :0], metric=released.metric[:0, :0])
-    made = ready(models.chosen(name).trial(still, still.digest()))
-    _, (payload,) = encode(volume, EncodeOptions(model=made.model))
+    model = models.chosen(name).trial(still, still.digest())
+    coder, network = ROW.coder(model, still), ROW.network(still, "cpu")
+    _, (payload,) = encode(volume, EncodeOptions(model))
     packing = histogram_packing.find(volume)
     levels = packing.forward(volume, histogram_packing.level_type(packing.limit))
-    slab = made.coder.take(
-        levels, packing.limit, made.coder.choose(levels, packing.limit, EFFORT, linear_fit.fit_by_effort)
-    )
-    _, voxel, mean, classes, _ = made.network.predict(slab, Team(), lambda done: None)
+    slab = coder.take(levels, packing.limit, coder.choose(levels, packing.limit, EFFORT, linear_fit.fit_by_effort))
+    _, voxel, mean, classes, _ = network.predict(slab, Team(), lambda done: None)
     price = np.empty(voxel.size, np.float32)
     tables = ans.Tables(still.tables())
-    symbols.prices(voxel, mean, classes, tables.code_length, packing.limit.bit_length(), price)
+    voxels = symbols.Voxels(voxel, mean, classes, np.zeros(voxel.size, bool))
+    symbols.prices(voxels, tables.code_length, packing.limit.bit_length(), price)
     return float(price.sum(dtype=np.float64)) / voxel.size, 8 * len(payload) / volume.size
 
 
@@ -115,7 +114,7 @@ def main() -> None:
     parser.add_argument("--folder", type=pathlib.Path, help="with its checkpoint; default runs/MODEL")
     parser.add_argument("--slices", type=int, default=SLICES)
     args = parser.parse_args()
-    trainee = Trainee(args.model, 0)
+    trainee = RowTrainee(args.model, 0)
     trainee.load((args.folder or pathlib.Path("runs") / args.model) / "checkpoint.pt")
     # The comparison is meaningful only if the released model is the export of this checkpoint.
     exported = quantise(trainee.lstm.weights.detach())[0].numpy()

@@ -9,19 +9,20 @@ import numpy as np
 import torch
 
 from ..constants import CLASSES, TABLE_BITS
+from ..dtypes import Int8s, UInt32s
 from ..learn.density import Shape
 from ..learn.head import BIAS_ORIGIN, HEAD_UNIT
 from ..learn.row_lstm import quantise
 from ..stages import symbols
 from ..stages.lstm import learning
-from ..stages.lstm.weights import Weights, head_limit
-from .model import Trainee
+from ..stages.lstm.weights import LstmWeights, head_limit
+from .model import RowTrainee
 
 RATE = 0.015  # at which the head learns during coding
 RIDGE = 1e-2  # of the covariance, relative to its mean diagonal
 
 
-def table(shape: Shape, number: int) -> np.ndarray:
+def table(shape: Shape, number: int) -> UInt32s:
     """Make the counts uint32 [2 · reach + 1] of one table: every token, then the escape; they sum to 2^20."""
     c = int(symbols.CLASS_OF_TABLE[number])
     shift = (number - symbols.FIRST_TABLE[c]) / symbols.SHIFTS[c]  # of the mean above the nearest grey level
@@ -35,7 +36,7 @@ def table(shape: Shape, number: int) -> np.ndarray:
     return counts.astype(np.uint32)
 
 
-def slopes(shape: Shape) -> np.ndarray:
+def slopes(shape: Shape) -> Int8s:
     """Compute the slopes of the code length, int8 [2, classes, bins] in 1/32 bit.
 
     The first are per scale of distance from the mean, the second per octave of scale.
@@ -66,7 +67,7 @@ def metric(covariance: np.ndarray, rate: float) -> np.ndarray:
         ridge *= 2
 
 
-def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
+def integers(trainee: RowTrainee, covariance: np.ndarray) -> LstmWeights:
     """Make the integers of a model.
 
     covariance float64 [n, n]: the mean of xxᵀ over what the head sees in training.
@@ -78,7 +79,7 @@ def integers(trainee: Trainee, covariance: np.ndarray) -> Weights:
     head = np.rint(trainee.head.detach().numpy().T * HEAD_UNIT).clip(-limit, limit).astype(np.int16)
     counts = [table(trainee.shape, k) for k in range(symbols.TABLES)]
     sizes = np.array([len(c) for c in counts], np.int64)
-    return Weights(
+    return LstmWeights(
         trainee.name, weights.numpy(), shift.numpy(), head, bias, np.concatenate(counts), sizes, slopes(trainee.shape),
         _blinded(metric(covariance, RATE), trainee.blind),
     )  # fmt: skip
@@ -91,7 +92,7 @@ def _blinded(metric: np.ndarray, blind: slice) -> np.ndarray:
     return metric
 
 
-def covariance(trainee: Trainee, batches: Iterable[np.ndarray]) -> np.ndarray:
+def covariance(trainee: RowTrainee, batches: Iterable[np.ndarray]) -> np.ndarray:
     """Compute the covariance for `integers` from batches of inputs int8 [T, Z, Y, B, INPUTS]."""
     total, count = np.zeros((len(trainee.head), len(trainee.head))), 0
     for inputs in batches:
@@ -101,6 +102,6 @@ def covariance(trainee: Trainee, batches: Iterable[np.ndarray]) -> np.ndarray:
     return total / count
 
 
-def write(trainee: Trainee, batches: Iterable[np.ndarray], path: pathlib.Path) -> None:
+def write(trainee: RowTrainee, batches: Iterable[np.ndarray], path: pathlib.Path) -> None:
     """Write the released model as .npz."""
     integers(trainee, covariance(trainee, batches)).save(path)

@@ -13,14 +13,14 @@ from ..errors import UnsupportedError
 from ..learn.density import Shape
 from ..learn.device import passes
 from ..learn.head import HEAD_UNIT, ideal_bits
-from ..learn.row_lstm import OnCpu, RowLstm
+from ..learn.row_lstm import CpuPasses, RowLstm
 from ..models import chosen
-from ..stages.lstm.weights import Weights
+from ..stages.lstm.weights import LstmWeights
 
 BETAS = (0.9, 0.999)
 
 
-class Trainee:
+class RowTrainee:
     """The parameters of a model in training, on the CPU or on a device, in torch's spelling.
 
     Initial values do not depend on the device, nor do checkpoints.
@@ -52,7 +52,7 @@ class Trainee:
         """Return all parameters in a fixed order."""
         return [self.lstm.weights, self.head, self.bias, *self.shape.parameters()]
 
-    def start(self, released: Weights) -> None:
+    def start(self, released: LstmWeights) -> None:
         """Set the weights to those of a released model, whose head need not see the inputs."""
         doubled = torch.from_numpy(released.weights).float() * torch.exp2(-torch.from_numpy(released.shift).float())
         doubled[:INPUTS] /= 2
@@ -107,11 +107,11 @@ class Trainee:
                 parameter.copy_(saved)
         self.optimiser.load_state_dict(state["optimiser"])
 
-    def on_cpu(self) -> Trainee:
+    def on_cpu(self) -> RowTrainee:
         """Return the trainee on the CPU, where models are exported."""
-        if isinstance(self.lstm.passes, OnCpu):
+        if isinstance(self.lstm.passes, CpuPasses):
             return self
-        other = Trainee(self.name, self.seed)
+        other = RowTrainee(self.name, self.seed)
         other.restore(self.state())
         return other
 

@@ -35,7 +35,7 @@ from tqdm import tqdm
 from neighbourhoods import Neighbourhood, Voxels, cube, gather, margins, pyramid
 
 from ..pipelines.paper.sequence import in_order, padded
-from ..pipelines.paper.weights import UNITS, WEIGHT_LIMIT, Weights
+from ..pipelines.paper.weights import UNITS, WEIGHT_LIMIT, PaperWeights
 from ..pipelines.paper.weights import from_real as integers_of
 from ..stages import histogram_packing
 from . import corpus
@@ -68,7 +68,7 @@ def rounded(weights: torch.Tensor) -> torch.Tensor:
     return weights + change
 
 
-class Predictor(torch.nn.Module):
+class FloatPredictor(torch.nn.Module):
     """The published network: sequences float32 [K, B] in −1 … 1 to predictions [B]."""
 
     lstm: torch.nn.LSTM
@@ -97,7 +97,7 @@ class Predictor(torch.nn.Module):
         states, _ = torch.func.functional_call(self.lstm, weights, (sequence.unsqueeze(-1),))
         return self.output(states[-1]).squeeze(-1)
 
-    def integers(self, name: str, neighbourhood: Neighbourhood) -> Weights:
+    def integers(self, name: str, neighbourhood: Neighbourhood) -> PaperWeights:
         """Make the integers of the model."""
         arrays = {key: value.detach().cpu().double().numpy() for key, value in self.named_parameters()}
         recurrent = rounded(dict(self.lstm.named_parameters())["weight_hh_l0"].detach()).cpu().double().numpy()
@@ -107,7 +107,7 @@ class Predictor(torch.nn.Module):
 
 
 @dataclass(frozen=True)
-class Source:
+class SlabSource:
     """A volume to sample from: ranks [before + Z, radius + Y + radius, radius + X + radius] within margins of 0."""
 
     ranks: np.ndarray
@@ -115,17 +115,17 @@ class Source:
     limit: int
 
 
-def source_of(volume: np.ndarray, neighbourhood: Neighbourhood) -> Source:
+def source_of(volume: np.ndarray, neighbourhood: Neighbourhood) -> SlabSource:
     """Convert a volume [Z, Y, X] of u1, i1, u2 or i2 to ranks and pad it."""
     found = histogram_packing.find(volume)
     z, y, x = volume.shape
-    return Source(padded(found.forward(volume), neighbourhood, found.limit), (z, y, x), max(found.limit, 1))
+    return SlabSource(padded(found.forward(volume), neighbourhood, found.limit), (z, y, x), max(found.limit, 1))
 
 
-class Sampler:
+class PaperSampler:
     """Batches of single voxels: each from a random source, at a random place in it."""
 
-    def __init__(self, sources: Sequence[Source], neighbourhood: Neighbourhood, seed: int) -> None:
+    def __init__(self, sources: Sequence[SlabSource], neighbourhood: Neighbourhood, seed: int) -> None:
         self.sources, self.neighbourhood = sources, in_order(neighbourhood)
         self.random = np.random.default_rng(seed)
 
@@ -139,7 +139,7 @@ class Sampler:
             sequence[:, own], voxel[own] = self.at(source, (z, y, x))
         return sequence, voxel
 
-    def at(self, source: Source, voxels: Voxels) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, source: SlabSource, voxels: Voxels) -> tuple[np.ndarray, np.ndarray]:
         """Gather sequences and voxels for places z, y, x of one source, int64 [n] each; see `block`."""
         offsets = (*self.neighbourhood, (0, 0, 0))
         found = gather(source.ranks, voxels, offsets, *margins(self.neighbourhood))
@@ -147,14 +147,14 @@ class Sampler:
         return np.ascontiguousarray(values[:, :-1].T), values[:, -1].copy()
 
 
-class Trainee:
+class PaperTrainee:
     """A predictor in training, with all that a checkpoint stores."""
 
     def __init__(self, seed: int, steps: int, device: str = "cpu", first_rate: float = FIRST_RATE) -> None:
         """Begin training. The rate falls from `first_rate` to the published one at the last of `steps` steps."""
         self.device, self.step, self.seconds, self.seed = device, 0, 0.0, seed
         self.steps, self.first_rate = steps, first_rate
-        self.predictor = Predictor(seed).to(device)
+        self.predictor = FloatPredictor(seed).to(device)
         self.optimiser = torch.optim.Adam(self.predictor.parameters(), lr=first_rate, betas=BETAS)
 
     def update(self, sequence: torch.Tensor, voxel: torch.Tensor) -> torch.Tensor:
@@ -168,7 +168,7 @@ class Trainee:
         self.step += 1
         return loss.detach()
 
-    def train(self, sources: Sequence[Source], neighbourhood: Neighbourhood, upto: int,
+    def train(self, sources: Sequence[SlabSource], neighbourhood: Neighbourhood, upto: int,
               done: Callable[[int], Any] = lambda steps: None) -> float:  # fmt: skip
         """Train until step `upto`; returns the mean loss of these steps.
 
@@ -177,7 +177,7 @@ class Trainee:
         began, losses = time.monotonic(), []
         while self.step < upto:
             batches = min(BLOCK, upto - self.step)
-            sampler = Sampler(sources, neighbourhood, self.seed * 1_000_003 + self.step)
+            sampler = PaperSampler(sources, neighbourhood, self.seed * 1_000_003 + self.step)
             sequence, voxel = (torch.from_numpy(part).to(self.device) for part in sampler.block(batches * BATCH))
             for k in range(batches):
                 part = slice(k * BATCH, (k + 1) * BATCH)
@@ -241,7 +241,7 @@ def main() -> None:
     neighbourhood = neighbourhood_of(args.neighbourhood)
     names = [s.name for s in corpus.splits() if s.split == "train"]
     sources = [source_of(volume, neighbourhood) for name in tqdm(names, "series") for volume in corpus.volumes(name)]
-    trainee = Trainee(args.seed, args.steps, args.device, args.rate)
+    trainee = PaperTrainee(args.seed, args.steps, args.device, args.rate)
     checkpoint, log = args.folder / "checkpoint.pt", args.folder / "log.csv"
     if checkpoint.exists():
         trainee.load(checkpoint)

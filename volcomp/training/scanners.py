@@ -18,7 +18,7 @@ from .. import models
 from ..learn import data
 from . import corpus
 from .__main__ import BLOCK, BLOCKS, CLIP, prepared, rate_at
-from .model import Trainee
+from .model import RowTrainee
 
 # By words in the names of series.
 MAKERS = {
@@ -36,15 +36,15 @@ def made_by(name: str, maker: str) -> bool:
     return any(word in name.split("_") for word in MAKERS[maker])
 
 
-def trained(series: list[list[data.Slab]], steps: int) -> Trainee:
+def trained(series: list[list[data.TrainingSlab]], steps: int) -> RowTrainee:
     """Train `fast` from its initial values on these series."""
-    trainee, sampler = Trainee("fast", 1), data.Sampler(series, BLOCK, 1)
+    trainee, sampler = RowTrainee("fast", 1), data.Sampler(series, BLOCK, 1)
     while trainee.step < steps:
         trainee.update(*sampler.batch(BLOCKS), rate_at(trainee.step, steps, RATE), CLIP)
     return trainee
 
 
-def bits(trainee: Trainee, name: str) -> float:
+def bits(trainee: RowTrainee, name: str) -> float:
     """Return mean ideal bits per voxel over bands of rows of a series."""
     volume = corpus.volumes(name)[0]
     (slab,) = data.slabs_of(volume[max(0, (len(volume) - SLICES) // 2) :][:SLICES], models.chosen("fast").search.runs)

@@ -10,14 +10,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ..learn.data import Slab, slabs_of
+from ..learn.data import TrainingSlab, slabs_of
 from . import augment
 
 
-def series(names: list[str], load: Callable[[str], list[np.ndarray]], widest: int, variations: int) -> list[list[Slab]]:
+def series(
+    names: list[str], load: Callable[[str], list[np.ndarray]], widest: int, variations: int
+) -> list[list[TrainingSlab]]:
     """Prepare the slabs of the named series, then those of their variations (`augment`), two series at a time."""
 
-    def work(name: str) -> tuple[list[Slab], list[Slab]]:
+    def work(name: str) -> tuple[list[TrainingSlab], list[TrainingSlab]]:
         volumes = load(name)
         random = np.random.default_rng(zlib.crc32(name.encode()))
         varied = augment.variations(max(volumes, key=np.size), variations, random)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..dtypes import Int64s, Integers
 from ..errors import DamagedError
 from . import zigzag
 
 
-def encode(values: np.ndarray) -> bytes:
+def encode(values: Integers) -> bytes:
     """Encode signed integers as Golomb–Rice codes.
 
     A byte has the parameter k. Then each value n, in its zigzag form, is written as n >> k in unary (ones, ended by a
@@ -26,7 +27,7 @@ def encode(values: np.ndarray) -> bytes:
     return bytes([k]) + np.packbits(bits, bitorder="little").tobytes()
 
 
-def decode(data: bytes, count: int) -> np.ndarray:
+def decode(data: bytes, count: int) -> Int64s:
     """Decode `count` values, int64; DamagedError where `data` ends before them."""
     if not data or data[0] > 20 or count > 8 * len(data):
         raise DamagedError("a list of numbers is cut short")

@@ -8,18 +8,19 @@ from typing import cast
 
 import numpy as np
 
+from ...dtypes import Int32s, Levels
 from ...errors import DamagedError
 from ...pipelines.paper import reference
-from ...pipelines.paper.slab import Predicted, Reader, SlabInput, SlabStream, fronts_of, schedule_of
+from ...pipelines.paper.slab import PaperInput, PaperReader, PaperStream, Predicted, fronts_of, schedule_of
 from ...pipelines.paper.slab import predict_slab as definition
-from ...pipelines.paper.weights import Weights
-from ...pipelines.protocol import Done, Levels, Shape
+from ...pipelines.paper.weights import PaperWeights
+from ...pipelines.protocol import Done, Shape
 from ...runtime.rendezvous import ByCalls
 from ...runtime.team import Team
 from . import plain, wavefront
-from .network import Network, Predictor
+from .network import DevicePaperLstm, Predictor
 
-__all__ = ["Network", "OnDevice", "check", "ways"]
+__all__ = ["check", "make_device", "make_network", "ways"]
 
 GROUP_VOXELS = 1 << 28  # at once, at most
 # Test slabs: one has fewer fronts than the other, and neither fills the programs of its fronts. Their limits: that of
@@ -27,19 +28,19 @@ GROUP_VOXELS = 1 << 28  # at once, at most
 _SHAPES, _LIMITS = ((2, 7, 9), (1, 7, 9)), (4095, 65535)
 
 
-class OnDevice:
+class PaperDevice:
     """A `device.Device` without batching: the voxels of one volume suffice to fill a GPU."""
 
     input_bytes, stream_bytes = 40, 30
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: DevicePaperLstm) -> None:
         self.network, self.name = network, str(network.device)
 
-    def predict(self, slabs: Sequence[SlabInput], done: Done) -> list[Predicted]:
+    def predict(self, slabs: Sequence[PaperInput], done: Done) -> list[Predicted]:
         """Predict slabs, one after the other."""
         return wavefront.predict_slabs(slabs, self.network, done)
 
-    def decode(self, slabs: Sequence[SlabStream], done: Done) -> list[Levels | DamagedError]:
+    def decode(self, slabs: Sequence[PaperStream], done: Done) -> list[Levels | DamagedError]:
         """Decode slabs of one volume together."""
         return wavefront.decode_slabs(slabs, self.network, done)
 
@@ -48,26 +49,29 @@ class OnDevice:
         return min(self.network.free() // bytes_per_voxel, most)
 
 
-def ways(device: str) -> list[Callable[[Network], Predictor]]:
+make_network, make_device = DevicePaperLstm, PaperDevice
+
+
+def ways(device: str) -> list[Callable[[DevicePaperLstm], Predictor]]:
     """Return the ways to compute on a device, fastest first."""
     if device != "cuda" or not importlib.util.find_spec("triton"):
-        return [plain.Predictor]
+        return [plain.PlainPredictor]
     from . import launch
 
-    return [launch.Predictor, plain.Predictor]
+    return [launch.TritonPredictor, plain.PlainPredictor]
 
 
-def check(network: Network) -> None:
+def check(network: DevicePaperLstm) -> None:
     """Encode and decode small slabs; raises RuntimeError where a number differs from the reference's."""
     for limit in _LIMITS:
-        slabs = [SlabInput(_ranks(shape, limit), limit) for shape in _SHAPES]
-        numpy = reference.Network(network.weights)
+        slabs = [PaperInput(_ranks(shape, limit), limit) for shape in _SHAPES]
+        numpy = reference.ReferencePaperLstm(network.weights)
         expected = [definition(slab, numpy, Team(), _nothing) for slab in slabs]
         found = wavefront.predict_slabs(slabs, network, _nothing)
         same = [np.array_equal(a, b) for a, b in zip(found, expected, strict=True)]
         replays = [Replay(*one, network.weights) for one in zip(slabs, expected, strict=True)]
         streams = [
-            SlabStream(shape, cast(Reader, replay), limit) for shape, replay in zip(_SHAPES, replays, strict=True)
+            PaperStream(shape, cast(PaperReader, replay), limit) for shape, replay in zip(_SHAPES, replays, strict=True)
         ]
         decoded = wavefront.decode_slabs(streams, network, _nothing)
         same += [
@@ -78,7 +82,7 @@ def check(network: Network) -> None:
             raise RuntimeError("it does not give the reference's numbers here")
 
 
-def _ranks(shape: Shape, limit: int) -> np.ndarray:
+def _ranks(shape: Shape, limit: int) -> Int32s:
     """Make noise over the whole range, with 30 % of the voxels at its ends, where gates saturate."""
     random = np.random.default_rng(limit)
     ranks = random.integers(0, limit + 1, shape)
@@ -86,14 +90,14 @@ def _ranks(shape: Shape, limit: int) -> np.ndarray:
 
 
 class Replay(ByCalls):
-    """Replaces a `paper.slab.Reader` for a known slab, and compares the predictions with the expected ones."""
+    """Replaces a `paper.slab.PaperReader` for a known slab, and compares the predictions with the expected ones."""
 
-    def __init__(self, slab: SlabInput, predicted: np.ndarray, weights: Weights) -> None:
+    def __init__(self, slab: PaperInput, predicted: Int32s, weights: PaperWeights) -> None:
         order, _ = fronts_of(schedule_of(weights), slab.shape)
         self._voxel, self._predicted = slab.ranks.reshape(-1)[order], predicted[order]
         self._begin, self._same = 0, True
 
-    def take(self, predicted: np.ndarray) -> np.ndarray:
+    def pop(self, predicted: Int32s) -> Levels:
         """Return the next front's voxels and compare its predictions."""
         here = slice(self._begin, self._begin + predicted.size)
         self._begin = here.stop

@@ -62,7 +62,7 @@ def predict(
     steps int64 [K]     offset from a voxel to what is read at each step
     places int64        places of the voxels in `known`, from `begin` on
     matrix int8 [512, 128], shift int32 [512], entrance int16 [512], bias int32 [512], head int16 [128], head_bias
-    int32 [1]           of `Weights`, with the matrix transposed
+    int32 [1]           of `PaperWeights`, with the matrix transposed
     table int16 [ENTRIES]
     """
     v = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

@@ -6,13 +6,13 @@ import torch
 import triton
 
 from . import kernels
-from .network import Network
+from .network import DevicePaperLstm
 
 
-class Predictor:
+class TritonPredictor:
     """`network.Predictor` by the Triton kernel."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: DevicePaperLstm) -> None:
         self._n = network
         self._transposed = network.recurrent.T.contiguous()
 

@@ -13,10 +13,11 @@ import torch
 
 from neighbourhoods import Schedule, flat_offsets, margins
 
+from ...dtypes import Int64s, Levels
 from ...pipelines.paper.reference import GATE_ONE
 from ...pipelines.paper.sequence import padded
-from ...pipelines.paper.slab import SlabStream, fronts_of, schedule_of
-from ...pipelines.paper.weights import Weights
+from ...pipelines.paper.slab import PaperStream, fronts_of, schedule_of
+from ...pipelines.paper.weights import PaperWeights
 from ...pipelines.protocol import Shape
 from ..memory import free
 
@@ -36,13 +37,13 @@ class Predictor(Protocol):
         ...
 
 
-class Network:
-    """A model's integers as tensors of one device: those of `Weights`, except
+class DevicePaperLstm:
+    """A model's integers as tensors of one device: those of `PaperWeights`, except
 
     table int16 [16384]   σ for both signs, from −8 on; the first entry is unused
     """
 
-    def __init__(self, weights: Weights, device: str, make: Callable[[Network], Predictor]) -> None:
+    def __init__(self, weights: PaperWeights, device: str, make: Callable[[DevicePaperLstm], Predictor]) -> None:
         """Move the model to a device, in torch's spelling; `make` makes its computation."""
         self.weights, self.device, self.make = weights, torch.device(device), make
         right = weights.sigmoid.astype(np.int32)
@@ -62,7 +63,7 @@ class Network:
         return free(self.device)
 
 
-class Trace:
+class PaperTrace:
     """What the device and the entropy coder exchange for a front: ranks and predicted ranks, int32 [v]."""
 
     def __init__(self, size: int, device: torch.device, pinned: bool = False) -> None:
@@ -70,12 +71,12 @@ class Trace:
         self.outputs = self.predicted
         self.parts = (self.voxel, self.predicted)
 
-    def on_host(self) -> Trace:
+    def on_host(self) -> PaperTrace:
         """Allocate a trace of the same size on the CPU, pinned, so that a GPU copies from it while Python continues."""
-        return Trace(len(self.voxel), torch.device("cpu"), pinned=self.voxel.device.type == "cuda")
+        return PaperTrace(len(self.voxel), torch.device("cpu"), pinned=self.voxel.device.type == "cuda")
 
 
-class Group:
+class PaperGroup:
     """Slabs [s] of one volume while they are decoded, with their margins, stacked as slices of one array.
 
     known int32 [n]          their ranks, flat
@@ -85,7 +86,7 @@ class Group:
     trace                    of a front
     """
 
-    def __init__(self, network: Network, slabs: Sequence[SlabStream]) -> None:
+    def __init__(self, network: DevicePaperLstm, slabs: Sequence[PaperStream]) -> None:
         offsets = network.weights.offsets
         empty = [padded(np.zeros(one.shape, np.int32), offsets, one.limit).astype(np.int32) for one in slabs]
         known = np.concatenate(empty)
@@ -98,9 +99,9 @@ class Group:
         self.steps = network.put(flat_offsets(offsets, known.shape))
         places, self.pieces = self._order(schedule_of(network.weights))
         self.places = network.put(places)
-        self.trace = Trace(int(self.pieces[:, -1, 1].max()), network.device)
+        self.trace = PaperTrace(int(self.pieces[:, -1, 1].max()), network.device)
 
-    def _order(self, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    def _order(self, schedule: Schedule) -> tuple[Int64s, Int64s]:
         """Compute `places` and `pieces`."""
         of_shape = {shape: fronts_of(schedule, shape) for shape in {*self._shapes}}
         most = max(sizes.size for _, sizes in of_shape.values())
@@ -115,13 +116,13 @@ class Group:
             places[np.arange(order.size) + ahead.repeat(own)] = self._flat(s, shape)[order]
         return places, pieces
 
-    def _flat(self, s: int, shape: Shape) -> np.ndarray:
+    def _flat(self, s: int, shape: Shape) -> Int64s:
         """Return the places of a slab's voxels in `known`, int64 [Z·Y·X] in raster order."""
         z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
         _, height, width = self._padded
         return (((z + self._first[s]) * height + y + self._radius) * width + x + self._radius).ravel()
 
-    def levels(self, s: int) -> np.ndarray:
+    def levels(self, s: int) -> Levels:
         """Return the ranks [Z, Y, X] of slab s on the CPU, once all fronts are done."""
         depth, height, width = self._shapes[s]
         r, first = self._radius, self._first[s]
@@ -129,10 +130,10 @@ class Group:
         return slices[:, r : r + height, r : r + width].cpu().numpy()
 
 
-class Steps:
+class PaperSteps:
     """The two steps of each front of a group."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: PaperGroup) -> None:
         self._g = group
         self._sizes = group.pieces[:, -1, 1].tolist()
         self._front = self._begin = 0

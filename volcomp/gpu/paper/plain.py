@@ -9,16 +9,16 @@ import torch
 
 from ...pipelines.paper.reference import CELL_MOST, GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_BITS, VALUE_SHIFT
 from ...pipelines.paper.weights import OUTPUT_BITS, UNITS
-from .network import Network
+from .network import DevicePaperLstm
 
 CHUNK = 1 << 14  # voxels at a time; the sums of both halves take 64 MB
 Tensor = torch.Tensor
 
 
-class Predictor:
+class PlainPredictor:
     """`network.Predictor` in plain torch."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: DevicePaperLstm) -> None:
         self._n = network
         self._matrix = network.recurrent.to(torch.float32)
         self._middle = len(network.table) // 2

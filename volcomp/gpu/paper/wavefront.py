@@ -9,26 +9,27 @@ import torch
 
 from neighbourhoods import flat_offsets, margins
 
+from ...dtypes import Int32s, Levels
 from ...errors import DamagedError
 from ...pipelines.paper.sequence import padded
-from ...pipelines.paper.slab import SlabInput, SlabStream
+from ...pipelines.paper.slab import PaperInput, PaperStream
 from ...pipelines.protocol import Done
 from .. import double_buffer
-from .network import Group, Network, Steps
+from .network import DevicePaperLstm, PaperGroup, PaperSteps
 
 PART = 1 << 18  # voxels that are predicted at a time
 
 
-def predict_slabs(slabs: Sequence[SlabInput], network: Network, done: Done) -> list[np.ndarray]:
+def predict_slabs(slabs: Sequence[PaperInput], network: DevicePaperLstm, done: Done) -> list[Int32s]:
     """Return the predicted ranks int32 [Z·Y·X], in raster order, of slabs whose voxels are known."""
 
-    def run(group: Sequence[SlabInput]) -> list[np.ndarray]:
+    def run(group: Sequence[PaperInput]) -> list[Int32s]:
         return [_predictions(slab, network, done) for slab in group]
 
     return [predicted for slab in slabs for predicted in double_buffer.fitting(run, [slab], need)]
 
 
-def _predictions(slab: SlabInput, network: Network, done: Done) -> np.ndarray:
+def _predictions(slab: PaperInput, network: DevicePaperLstm, done: Done) -> Int32s:
     offsets = network.weights.offsets
     before, radius = margins(offsets)
     depth, height, width = slab.shape
@@ -46,17 +47,17 @@ def _predictions(slab: SlabInput, network: Network, done: Done) -> np.ndarray:
     return predicted
 
 
-def decode_slabs(slabs: Sequence[SlabStream], network: Network, done: Done) -> list[np.ndarray | DamagedError]:
+def decode_slabs(slabs: Sequence[PaperStream], network: DevicePaperLstm, done: Done) -> list[Levels | DamagedError]:
     """Decode slabs of one volume to ranks [Z, Y, X]; a damaged slab gives a DamagedError."""
 
-    def begin(group: Sequence[SlabStream]) -> tuple[Group, Steps]:
-        prepared = Group(network, group)
-        return prepared, Steps(prepared)
+    def begin(group: Sequence[PaperStream]) -> tuple[PaperGroup, PaperSteps]:
+        prepared = PaperGroup(network, group)
+        return prepared, PaperSteps(prepared)
 
     return double_buffer.decode(slabs, begin, network.device, need, done)
 
 
-def need(slab: SlabInput | SlabStream) -> int:
+def need(slab: PaperInput | PaperStream) -> int:
     """Return about how many bytes of device memory a slab takes; margins of small slices take more."""
     depth, height, width = slab.shape
     return depth * height * width * 24

@@ -10,18 +10,19 @@ import torch
 from neighbourhoods import pad
 
 from ...constants import RADIUS
-from ...pipelines.row.wavefront import SlabInput, SlabStream
+from ...dtypes import Int64s, Levels
+from ...pipelines.row.wavefront import RowInput, RowStream
 from ...stages.grid import unpadded
 from ...stages.histogram_packing import level_type
 from ...stages.lstm import learning
-from ...stages.lstm.weights import Weights
+from ...stages.lstm.weights import LstmWeights
 from ...torchops.lanes import LANES
 from . import plan
-from .network import Network
+from .network import DeviceLstm
 from .plan import Part
 
 
-class Trace:
+class RowTrace:
     """What the device and the entropy coder exchange for every voxel of a group in coding order, or of a front.
 
     voxel int16 or int32 [v]   grey levels
@@ -40,12 +41,12 @@ class Trace:
         self.classes, self.context = self.outputs[4 * aligned :][:size], self.outputs[5 * aligned :][:size]
         self.parts = (self.voxel, self.mean, self.classes, self.context)
 
-    def on_host(self) -> Trace:
+    def on_host(self) -> RowTrace:
         """Allocate a trace of the same size on the CPU, pinned, so that a GPU copies from it while Python continues."""
-        return Trace(len(self.voxel), self.voxel.dtype, torch.device("cpu"), pinned=self.voxel.device.type == "cuda")
+        return RowTrace(len(self.voxel), self.voxel.dtype, torch.device("cpu"), pinned=self.voxel.device.type == "cuda")
 
 
-class Group:
+class RowGroup:
     """Slabs [s] of one model and all their rows [r], in the order of `Plan`.
 
     known [n], error int32 [n]  the padded slabs and the linear stage's residuals, slab by slab
@@ -62,7 +63,7 @@ class Group:
     trace                       of all voxels where these are known, else of a front
     """
 
-    def __init__(self, network: Network, parts: Sequence[Part], levels: Sequence[np.ndarray] | None) -> None:
+    def __init__(self, network: DeviceLstm, parts: Sequence[Part], levels: Sequence[Levels] | None) -> None:
         """Move slabs to the device. `levels`: the grey levels [Z, Y, X] of every slab in encoding, None in decoding."""
         n, self.network = network, network
         self._layouts = [part.layout for part in parts]
@@ -87,35 +88,36 @@ class Group:
         self.exact = self.head.to(torch.int64) << learning.EXACT_BITS
         self.slope = torch.zeros_like(self.exact)
         self.count = torch.zeros(len(parts), dtype=torch.int64, device=device)
-        self.start, self.base, self.depth, self.sets, self.last = map(n.put, (p.start, p.base, p.depth, p.sets, p.last))
-        self.slabs, self.back, self.flat, self.sources = map(n.put, (p.slabs, p.back, p.flat, p.sources))
+        self.start, self.base, self.depth = n.put(p.start), n.put(p.base), n.put(p.depth)
+        self.sets, self.last, self.sources = n.put(p.sets), n.put(p.last), n.put(p.sources)
+        self.slabs, self.back, self.flat = n.put(p.slabs), n.put(p.back), n.put(p.flat)
         self.weights, self.bounds = n.put(p.weights), n.put(p.bounds)
         if not self.encodes:
             longest = int(np.diff(p.first).max())
-            self.trace = Trace(longest, self.known.dtype, device)
+            self.trace = RowTrace(longest, self.known.dtype, device)
             self.fronts = n.put(p.fronts)
             return
-        self.trace = Trace(int(p.first[-1]), self.known.dtype, device)
+        self.trace = RowTrace(int(p.first[-1]), self.known.dtype, device)
         fronts = p.fronts.copy()
         fronts[:, :, plan.PLACE] += p.first[:-1, None]
         self.fronts = n.put(fronts)
 
     @property
-    def pieces(self) -> np.ndarray:
+    def pieces(self) -> Int64s:
         """Return int64 [f, s, 2]: the voxels of a front that belong to a slab, the first and the one after the last."""
         fronts = self.plan.fronts
         begin = fronts[:, :, plan.PLACE]
         return np.stack([begin, begin + fronts[:, :, plan.HIGH] - fronts[:, :, plan.LOW]], axis=2)
 
-    def levels(self, s: int) -> np.ndarray:
+    def levels(self, s: int) -> Levels:
         """Return the grey levels [Z, Y, X] of slab s on the CPU, once all fronts are done."""
         layout, offset = self._layouts[s], int(self.plan.offsets[s])
         return unpadded(self.known[offset : offset + layout.size].cpu().numpy(), layout.shape)
 
 
-def need(model: Weights, slab: SlabInput | SlabStream) -> int:
+def need(model: LstmWeights, slab: RowInput | RowStream) -> int:
     """Return the bytes of device memory that a slab takes in a group of this model, in encoding or in decoding."""
     depth, height, width = slab.shape
     padded = slab.layout.size * (np.dtype(level_type(slab.limit)).itemsize + 4)
     rows = depth * height * (LANES + 4 * model.hidden + (2 + slab.layout.span) * model.shared + 40)
-    return padded + rows + (depth * height * width * 10 if isinstance(slab, SlabInput) else 0)
+    return padded + rows + (depth * height * width * 10 if isinstance(slab, RowInput) else 0)

@@ -174,7 +174,7 @@ def predict(
 ):  # fmt: skip
     """Compute means, classes and contexts of the front that `clock` counts. Grid: (blocks of rows, slabs).
 
-    The arrays are those of `Group`, `Plan` and `Network`, except that `matrix` is int8 [4H, N]; P is 2·S.
+    The arrays are those of `RowGroup`, `Plan` and `DeviceLstm`, except that `matrix` is int8 [4H, N]; P is 2·S.
     """
     s = tl.program_id(1)
     front = tl.load(clock)

@@ -13,15 +13,15 @@ import triton
 from ...torchops import kernels as parts
 from ...torchops.graphs import recorded
 from . import kernels
-from .group import Group
+from .group import RowGroup
 
 RECORDED = 16  # fronts in a graph, which share the cost in Python of a replay
 
 
-class Steps:
-    """`network.Steps` with one launch per kernel."""
+class TritonSteps:
+    """`network.RowSteps` with one launch per kernel."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: RowGroup) -> None:
         g, n = group, group.network
         if n.hidden % kernels.UNITS:
             raise ValueError(f"the kernels serve models of a multiple of {kernels.UNITS} hidden units, not {n.hidden}")
@@ -72,10 +72,10 @@ class Steps:
             self.perceive()
 
 
-class Graphs(Steps):
-    """`Steps` as CUDA graphs, since a launch takes longer in Python than a small front does on the device."""
+class Graphs(TritonSteps):
+    """`TritonSteps` as CUDA graphs, since a launch takes longer in Python than a small front does on the device."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: RowGroup) -> None:
         super().__init__(group)
         self.clock.fill_(self._fronts)  # compile and load the kernels on a front without voxels: a
         super().predict()  # recording cannot do that

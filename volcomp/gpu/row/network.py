@@ -10,15 +10,15 @@ import torch
 
 from ...constants import CLASSES
 from ...stages.lstm import learning
-from ...stages.lstm.weights import Weights
+from ...stages.lstm.weights import LstmWeights
 from ...torchops.lanes import lanes
 from ..memory import free
 
 if TYPE_CHECKING:
-    from .group import Group
+    from .group import RowGroup
 
 
-class Steps(Protocol):
+class RowSteps(Protocol):
     """The computation of a group on a device: the two steps of each front."""
 
     def predict(self) -> None:
@@ -34,7 +34,7 @@ class Steps(Protocol):
         ...
 
 
-class Network:
+class DeviceLstm:
     """A model's integers as tensors of one device.
 
     There are H hidden units, S of which rows pass on, and N = INPUTS + 2·S + H numbers that a head may see.
@@ -47,7 +47,7 @@ class Network:
     seen, active, scales int32         of `torchops.lanes.Lanes`
     """
 
-    def __init__(self, weights: Weights, device: str, steps: Callable[[Group], Steps]) -> None:
+    def __init__(self, weights: LstmWeights, device: str, steps: Callable[[RowGroup], RowSteps]) -> None:
         """Move the model to a device, in torch's spelling; `steps` makes the computation of a group."""
         self.weights, self.device, self.steps = weights, torch.device(device), steps
         self.shared = weights.shared

@@ -17,15 +17,15 @@ from ...stages.lstm.state import AHEAD
 from ...torchops.lanes import ACTIVITY, BASE, PEAK
 from ...torchops.plain import REST, clip, observe, step
 from . import plan
-from .group import Group
+from .group import RowGroup
 
 Tensor = torch.Tensor
 
 
-class Steps:
-    """`network.Steps` in plain torch."""
+class PlainSteps:
+    """`network.RowSteps` in plain torch."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: RowGroup) -> None:
         self._g, self._n = group, group.network
         self._front = 0
         self._quarters = self._n.put(peak.QUARTERS)
@@ -122,7 +122,7 @@ class Steps:
         self._prediction = torch.minimum(value.clamp(min=0), limit)
 
     def _network(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return offset and octaves int64 [v] (`lstm.reference.Network.step`) and update the state."""
+        """Return offset and octaves int64 [v] (`lstm.reference.ReferenceLstm.step`) and update the state."""
         g, n = self._g, self._n
         inputs = torch.cat([inputs, self._passed()], dim=1)
         seen = torch.cat([inputs, g.hidden[0, self._rows]], dim=1)

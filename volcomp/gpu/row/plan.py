@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...dtypes import Int16s, Int32s, Int64s
 from ...pipelines.row.slab import Layout, Rows
 from ...stages import linear
 
@@ -34,7 +35,7 @@ class Part(NamedTuple):
 
     layout: Layout
     limit: int
-    stage: linear.Weights
+    stage: linear.LinearWeights
     candidate: int | None
     excluded: int | None
 
@@ -64,29 +65,29 @@ class Plan(NamedTuple):
     """
 
     size: int
-    offsets: np.ndarray
-    start: np.ndarray
-    base: np.ndarray
-    depth: np.ndarray
-    sets: np.ndarray
-    last: np.ndarray
-    sources: np.ndarray
-    slabs: np.ndarray
-    back: np.ndarray
-    flat: np.ndarray
-    weights: np.ndarray
-    bounds: np.ndarray
-    fronts: np.ndarray
-    first: np.ndarray
+    offsets: Int64s
+    start: Int32s
+    base: Int64s
+    depth: Int32s
+    sets: Int32s
+    last: Int32s
+    sources: Int32s
+    slabs: Int64s
+    back: Int32s
+    flat: Int32s
+    weights: Int16s
+    bounds: Int32s
+    fronts: Int64s
+    first: Int64s
     longest: int
     span: int
 
-    def sizes(self, s: int) -> np.ndarray:
+    def sizes(self, s: int) -> Int64s:
         """Return the number of voxels of every front of slab s that has any, int64 [f]."""
         counts = self.fronts[:, s, HIGH] - self.fronts[:, s, LOW]
         return counts[counts > 0]
 
-    def places(self, s: int) -> np.ndarray:
+    def places(self, s: int) -> Int64s:
         """Return where these fronts of slab s begin among all voxels of the group in order of fronts, int64 [f]."""
         counts = self.fronts[:, s, HIGH] - self.fronts[:, s, LOW]
         return (self.first[:-1] + self.fronts[:, s, PLACE])[counts > 0]
@@ -122,7 +123,7 @@ def make(parts: Sequence[Part]) -> Plan:
     )
 
 
-def _sources(rows: Sequence[Rows]) -> np.ndarray:
+def _sources(rows: Sequence[Rows]) -> Int32s:
     """Make `Plan.sources`."""
     first, parts = 0, []
     for r in rows:
@@ -132,7 +133,7 @@ def _sources(rows: Sequence[Rows]) -> np.ndarray:
     return np.concatenate(parts, axis=1).astype(np.int32)
 
 
-def _fronts(layouts: Sequence[Layout]) -> np.ndarray:
+def _fronts(layouts: Sequence[Layout]) -> Int64s:
     fronts = np.zeros((max(len(layout.fronts) for layout in layouts), len(layouts), 4), np.int64)
     first = 0
     for s, layout in enumerate(layouts):
@@ -144,7 +145,7 @@ def _fronts(layouts: Sequence[Layout]) -> np.ndarray:
     return fronts
 
 
-def _linear(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _linear(parts: Sequence[Part]) -> tuple[Int32s, Int32s, Int16s, Int32s]:
     """Make `Plan.back`, `flat`, `weights` and `bounds`."""
     stages = [part.stage for part in parts]
     longest = max(len(stage.support.offsets) for stage in stages)

@@ -7,23 +7,24 @@ from functools import partial
 
 import numpy as np
 
+from ...dtypes import Int64s, Levels
 from ...errors import DamagedError
-from ...pipelines.row.wavefront import Done, SlabInput, SlabStream
+from ...pipelines.row.wavefront import Done, RowInput, RowStream
 from ...runtime.compiled import entry
 from ...stages.payload import Predictions
 from .. import double_buffer
-from .group import Group, need
-from .network import Network, Steps
+from .group import RowGroup, need
+from .network import DeviceLstm, RowSteps
 from .plan import Part
 
 
-def predict_slabs(slabs: Sequence[SlabInput], network: Network, done: Done) -> list[Predictions]:
+def predict_slabs(slabs: Sequence[RowInput], network: DeviceLstm, done: Done) -> list[Predictions]:
     """Predict all voxels of slabs whose voxels are known."""
 
-    def run(group: Sequence[SlabInput]) -> list[Predictions]:
+    def run(group: Sequence[RowInput]) -> list[Predictions]:
         parts = [Part(slab.layout, slab.limit, slab.stage, slab.candidate, slab.excluded) for slab in group]
         with double_buffer.own_stream(network.device):
-            prepared = Group(network, parts, [slab.levels for slab in group])
+            prepared = RowGroup(network, parts, [slab.levels for slab in group])
             network.steps(prepared).run()
             found = _predictions_of(prepared, [slab.candidate is not None for slab in group])
         done(sum(slab.levels.size for slab in group))
@@ -33,7 +34,7 @@ def predict_slabs(slabs: Sequence[SlabInput], network: Network, done: Done) -> l
 
 
 @entry
-def _pick(source: np.ndarray, places: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
+def _pick(source: np.ndarray, places: Int64s, sizes: Int64s, out: np.ndarray) -> None:
     """Copy the voxels of one slab, front by front, from an array of the whole group."""
     end = 0
     for f in range(sizes.shape[0]):
@@ -42,7 +43,7 @@ def _pick(source: np.ndarray, places: np.ndarray, sizes: np.ndarray, out: np.nda
             out[begin + v] = source[places[f] + v]
 
 
-def _predictions_of(group: Group, with_contexts: Sequence[bool]) -> list[Predictions]:
+def _predictions_of(group: RowGroup, with_contexts: Sequence[bool]) -> list[Predictions]:
     """Split the trace into the predictions of every slab; contexts only where there is a candidate for a peak."""
     plan, trace = group.plan, group.trace
     kinds = (np.int32, np.int32, np.uint8, np.uint8)
@@ -58,12 +59,12 @@ def _predictions_of(group: Group, with_contexts: Sequence[bool]) -> list[Predict
     return found
 
 
-def decode_slabs(slabs: Sequence[SlabStream], network: Network, done: Done) -> list[np.ndarray | DamagedError]:
+def decode_slabs(slabs: Sequence[RowStream], network: DeviceLstm, done: Done) -> list[Levels | DamagedError]:
     """Decode slabs to grey levels [Z, Y, X]; a damaged slab gives a DamagedError."""
 
-    def begin(group: Sequence[SlabStream]) -> tuple[Group, Steps]:
+    def begin(group: Sequence[RowStream]) -> tuple[RowGroup, RowSteps]:
         parts = [Part(slab.layout, slab.limit, slab.stage, slab.symbols.peak, slab.symbols.excluded) for slab in group]
-        prepared = Group(network, parts, None)
+        prepared = RowGroup(network, parts, None)
         return prepared, network.steps(prepared)
 
     return double_buffer.decode(slabs, begin, network.device, partial(need, network.weights), done)

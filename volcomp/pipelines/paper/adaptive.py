@@ -14,6 +14,7 @@ import constriction
 import numpy as np
 
 from ...constants import TABLE_BITS
+from ...dtypes import Int32s, Int64s, UInt32s
 from ...errors import DamagedError
 
 REACH = 1024  # residuals beyond it are escapes
@@ -38,7 +39,7 @@ class Counts:
         """Token of a residual beyond the reach."""
         return 2 * self.reach + 1
 
-    def add(self, tokens: np.ndarray) -> None:
+    def add(self, tokens: Int32s) -> None:
         """Count the tokens of a front, and make a new `table` if there have been enough since the last one."""
         self._counts += WEIGHT * np.bincount(tokens, minlength=self._counts.size)
         self._seen += tokens.size
@@ -46,7 +47,7 @@ class Counts:
             self._table_at = self._seen
             self.table = self._made()
 
-    def _made(self) -> np.ndarray:
+    def _made(self) -> Int64s:
         """Make a table int64 [2·reach + 2] of counts ≥ 1 that sum to 2^20. The likeliest gets what rounding leaves."""
         spare = (1 << TABLE_BITS) - self._counts.size
         table = 1 + self._counts * spare // self._counts.sum()
@@ -54,12 +55,12 @@ class Counts:
         return table
 
 
-def _model(table: np.ndarray) -> Any:
+def _model(table: Int64s) -> Any:
     """Return a table as a model of `constriction`: binary fractions, which are exact on every machine."""
     return _Categorical(table / float(1 << TABLE_BITS), perfect=False)
 
 
-def encode(token: np.ndarray, sizes: np.ndarray, counts: Counts) -> np.ndarray:
+def encode(token: Int32s, sizes: Int64s, counts: Counts) -> UInt32s:
     """Encode tokens int32 [v], in fronts of the given sizes int64 [f], as words uint32."""
     runs: list[tuple[np.ndarray, np.ndarray]] = []  # fronts with one table
     begin = 0
@@ -79,14 +80,14 @@ def encode(token: np.ndarray, sizes: np.ndarray, counts: Counts) -> np.ndarray:
 class Decoder:
     """Decodes the words of `encode`, front by front."""
 
-    def __init__(self, words: np.ndarray, counts: Counts) -> None:
+    def __init__(self, words: UInt32s, counts: Counts) -> None:
         """Open words uint32. Raises DamagedError for words that no encoder writes."""
         if words.size and words[-1] == 0:
             raise DamagedError("the entropy-coded part of a slab is not one that an encoder writes")
         self._coder, self._counts = _AnsCoder(words), counts
         self._model, self._made_of = _model(counts.table), counts.table
 
-    def pop(self, size: int) -> np.ndarray:
+    def pop(self, size: int) -> Int32s:
         """Pop the tokens int32 [size] of the next front."""
         if self._counts.table is not self._made_of:
             self._model, self._made_of = _model(self._counts.table), self._counts.table

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...dtypes import Int8s, Int16s, Int32s, Int64s, Levels
 from ...runtime.compiled import entry, part
 from ...runtime.products import Maker, Product, use_exact
 from ...stages.lstm.cell import next_cell
 from . import reference
 from .reference import GATE_ONE, HIDDEN_MOST, SPLIT, VALUE_SHIFT, rank_of, value_of
-from .weights import SIGMOID_STEPS, UNITS, Weights
+from .weights import SIGMOID_STEPS, UNITS, PaperWeights
 
 CHUNK = 256  # rows at a time: their accumulators, of both halves, take 1 MB and stay in a second-level cache
 
@@ -24,25 +25,44 @@ _LAST = 8 * SIGMOID_STEPS - 1  # of the table's entries
 
 
 @part
-def _sigmoid(z: Any, table: np.ndarray) -> Any:
+def _sigmoid(z: Any, table: Int16s) -> Any:
     """Look up σ in a table of both signs. It needs no branch, and half the time of a table of the positive half."""
     return _i(table[np.uint64(_i(min(max(z, _i(-_LAST)), _i(_LAST)) + _i(_LAST)))])
 
 
-@entry(allocates=True)
-def _advance(
-    sums: np.ndarray, rows: int, value: np.ndarray, shift: np.ndarray, entrance: np.ndarray, bias: np.ndarray,
-    table: np.ndarray, cell: np.ndarray, halves: np.ndarray, hidden: np.ndarray,
-) -> None:  # fmt: skip
-    """Advance `rows` voxels by one step, after the matrix product.
+class _Gates(NamedTuple):
+    """What turns products into gates: `shift`, `bias` and `entrance` of the weights, the last as int32, and σ.
 
-    sums int32 [2·rows, 512]   of the high halves, then of the low ones
-    value int32 [rows]         what the network reads
-    table int16 [16383]        σ from −8 to 8
-    cell int16 [rows, 128]     in and out
-    halves int8 [2·rows, 128]  out: high halves of the hidden outputs, then low ones
-    hidden int16 [rows, 128]   out: the hidden outputs
+    table int16 [16383]   σ from −8 to 8
     """
+
+    shift: Int32s
+    entrance: Int32s
+    bias: Int32s
+    table: Int16s
+
+
+class _State(NamedTuple):
+    """The state of sequences of voxels, for at least as many rows as are in use.
+
+    sums int32 [2·rows, 512]   products of the high halves in the first rows in use, then of the low ones
+    halves int8 [2·rows, 128]  high halves of the hidden outputs, then low ones, likewise
+    cell int16 [rows, 128]
+    hidden int16 [rows, 128]   the hidden outputs
+    """
+
+    sums: Int32s
+    halves: Int8s
+    cell: Int16s
+    hidden: Int16s
+
+
+@entry(allocates=True)
+def _advance(value: Int32s, gates: _Gates, state: _State) -> None:
+    """Advance rows by one step, after the matrix product. The network reads `value` int32 [rows]."""
+    shift, entrance, bias, table = gates
+    sums, halves, cell, hidden = state
+    rows = value.shape[0]
     z, gate = np.empty(_GATES, np.int32), np.empty(_GATES, np.int32)
     for v in range(rows):
         high, low, x = sums[v], sums[rows + v], value[v]
@@ -62,41 +82,40 @@ def _advance(
             hidden[v, j], halves[v, j], halves[rows + v, j] = h, top, _i(h - _i(top << _i(8)))
 
 
-class Network(reference.Network):
-    """A network that equals `reference.Network` bit for bit, and is much faster."""
+class CpuPaperLstm(reference.ReferencePaperLstm):
+    """A network that equals `reference.ReferencePaperLstm` bit for bit, and is much faster."""
 
-    def __init__(self, weights: Weights, make_product: Maker | None = None) -> None:
+    def __init__(self, weights: PaperWeights, make_product: Maker | None = None) -> None:
         super().__init__(weights)
-        self._entrance = weights.entrance.astype(np.int32)
         right = weights.sigmoid.astype(np.int32)
-        self._table = np.concatenate([GATE_ONE - right[:0:-1], right]).astype(np.int16)
+        table = np.concatenate([GATE_ONE - right[:0:-1], right]).astype(np.int16)
+        self._gates = _Gates(weights.shift, weights.entrance.astype(np.int32), weights.bias, table)
         self._head = weights.head.astype(np.int64)
-        self._scratch = threading.local()  # arrays of each calling thread
+        self._scratch = threading.local()  # a `_State` for each calling thread
         use_exact(weights.recurrent, make_product, self._use, weights.name)
 
-    def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:
-        """Predict ranks; see `reference.Network.predict`."""
+    def predict(self, ranks: Levels, limit: int) -> Int32s:
+        """Predict ranks; see `reference.ReferencePaperLstm.predict`."""
         output = np.empty(len(ranks), np.int64)
         for a in range(0, len(ranks), CHUNK):
             self._outputs(value_of(ranks[a : a + CHUNK].T, limit), output[a : a + CHUNK])
         return rank_of(output, limit)
 
-    def _outputs(self, values: np.ndarray, output: np.ndarray) -> None:
+    def _outputs(self, values: Int32s, output: Int64s) -> None:
         """Compute the outputs int64 [n] of the network for sequences int32 [K, n]."""
-        w, rows = self.weights, values.shape[1]
+        rows = values.shape[1]
         try:
-            sums, halves, cell, hidden = self._scratch.arrays
+            state = self._scratch.state
         except AttributeError:
             sums, halves = np.empty((2 * CHUNK, _GATES), np.int32), np.empty((2 * CHUNK, UNITS), np.int8)
-            cell, hidden = np.empty((2, CHUNK, UNITS), np.int16)
-            self._scratch.arrays = sums, halves, cell, hidden
-        sums, halves = sums[: 2 * rows], halves[: 2 * rows]
-        cell[:rows], sums[:] = 0, 0  # before the first voxel: nothing to multiply
+            state = self._scratch.state = _State(sums, halves, *np.empty((2, CHUNK, UNITS), np.int16))
+        sums, halves = state.sums[: 2 * rows], state.halves[: 2 * rows]
+        state.cell[:rows], sums[:] = 0, 0  # before the first voxel: nothing to multiply
         for k, value in enumerate(values):
             if k:
                 self._product(halves, sums)
-            _advance(sums, rows, value, w.shift, self._entrance, w.bias, self._table, cell, halves, hidden)
-        output[:] = hidden[:rows].astype(np.int64) @ self._head + w.head_bias[0]
+            _advance(value, self._gates, state)
+        output[:] = state.hidden[:rows].astype(np.int64) @ self._head + self.weights.head_bias[0]
 
     def _use(self, product: Product) -> None:
         """Use a product if predictions for some sequences, extremes among them, equal the reference's. Raises

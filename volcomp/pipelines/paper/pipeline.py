@@ -4,80 +4,78 @@ voxel, one voxel a step. `slab.py` encodes and decodes a slab."""
 from __future__ import annotations
 
 from ...errors import DamagedError, UnsupportedError
-from ...models import Model
+from ...models import Model, weights_of
 from ...runtime.team import Team
 from ...wire.cursor import Cursor
 from ..protocol import Done, Fit, Levels, Shape
 from . import cpu, reference, slab
-from .slab import Predicted, SlabInput, SlabStream
-from .weights import Weights, load
+from .slab import PaperInput, PaperStream, Predicted
+from .weights import PaperWeights, load
 
 
-class Coder:
+class PaperCoder:
     """The `protocol.Coder` of this pipeline."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: PaperWeights) -> None:
         self._weights = weights
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[None]) -> None:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> None:
         """Return None: there is nothing to choose."""
 
-    def take(self, levels: Levels, limit: int, choice: None) -> SlabInput:
+    def take(self, levels: Levels, limit: int, choice: None) -> PaperInput:
         """Wrap the levels, which are all that the network reads."""
-        return SlabInput(levels, limit)
+        return PaperInput(levels, limit)
 
-    def without_levels(self, slab_input: SlabInput) -> SlabInput:
+    def without_levels(self, slab_input: PaperInput) -> PaperInput:
         """Return all of it, since residuals are computed from levels."""
         return slab_input
 
-    def pack(self, slab_input: SlabInput, predictions: Predicted) -> bytes:
+    def pack(self, slab_input: PaperInput, predictions: Predicted) -> bytes:
         """Write the residuals under an adaptive table."""
         return slab.write(slab_input, predictions, slab.schedule_of(self._weights))
 
-    def open(self, payload: Cursor, shape: Shape, limit: int) -> SlabStream:
+    def open(self, payload: Cursor, shape: Shape, limit: int) -> PaperStream:
         """Open a reader of the residuals."""
-        return SlabStream(shape, slab.Reader(payload, limit), limit)
+        return PaperStream(shape, slab.PaperReader(payload, limit), limit)
 
 
-class Network:
+class PaperNetwork:
     """The `protocol.Network` of this pipeline."""
 
-    def __init__(self, network: reference.Network) -> None:
+    def __init__(self, network: reference.ReferencePaperLstm) -> None:
         self._network = network
 
-    def predict(self, slab_input: SlabInput, team: Team, done: Done) -> Predicted:
+    def predict(self, slab_input: PaperInput, team: Team, done: Done) -> Predicted:
         """Predict all voxels at once, since all neighbours are known."""
         return slab.predict_slab(slab_input, self._network, team, done)
 
-    def decode(self, stream: SlabStream, team: Team, done: Done) -> Levels:
+    def decode(self, stream: PaperStream, team: Team, done: Done) -> Levels:
         """Decode one front after the other."""
         return slab.decode_slab(stream, self._network, team, done)
 
 
-class Paper:
+class PaperPipeline:
     """The `protocol.Pipeline` of this folder."""
 
     work = 32  # for every neighbour, one step of the network
-    is_fine_tuned = False
 
-    def load(self, model: Model, delta: bytes = b"") -> Weights:
+    def load(self, model: Model, delta: bytes = b"") -> PaperWeights:
         """Load the weights of a released model, or use those of a trial. There is no weight delta for this pipeline."""
         if delta:
             raise DamagedError(f"the file asks for changes of {model.name}, which has none")
-        weights = model.weights if isinstance(model.weights, Weights) else load(model.file, model.name)
-        if weights.digest().hex() != model.digest:
-            raise DamagedError(f"model {model.name} at {model.file.name} is not the released one; reinstall volcomp")
-        return weights
+        return weights_of(model, PaperWeights, load)
 
-    def coder(self, model: Model, weights: Weights) -> Coder:
+    def coder(self, model: Model, weights: PaperWeights) -> PaperCoder:
         """Make the coder of a model."""
-        return Coder(weights)
+        return PaperCoder(weights)
 
-    def network(self, weights: Weights, backend: str) -> Network:
+    def network(self, weights: PaperWeights, backend: str) -> PaperNetwork:
         """Make the network, on the CPU."""
         if backend not in ("cpu", "reference"):
             raise UnsupportedError(f"backend {backend!r} is not known; take cpu or reference")
-        return Network(reference.Network(weights) if backend == "reference" else cpu.Network(weights))
+        return PaperNetwork(
+            reference.ReferencePaperLstm(weights) if backend == "reference" else cpu.CpuPaperLstm(weights)
+        )
 
 
-PAPER = Paper()
+PAPER = PaperPipeline()

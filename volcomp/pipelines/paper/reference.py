@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .weights import BIAS_BITS, OUTPUT_BITS, SIGMOID_STEPS, UNITS, Weights
+from ...dtypes import Int32s, Int64s, Levels
+from .weights import BIAS_BITS, OUTPUT_BITS, SIGMOID_STEPS, UNITS, PaperWeights
 
 VALUE_BITS = 14
 GATE_ONE = 1 << 15
@@ -19,25 +20,25 @@ SPLIT = 5  # a hidden output is in 2^-15, a pre-activation in 2^-10
 VALUE_SHIFT = BIAS_BITS - 10
 
 
-def value_of(ranks: np.ndarray, limit: int) -> np.ndarray:
+def value_of(ranks: Levels, limit: int) -> Int32s:
     """Convert ranks 0 … limit to values −1 … 1 in 1/16384, int32 of the same shape; to −1 if there is only one rank."""
     most = max(limit, 1)
     return ((ranks.astype(np.int64) * (2 << VALUE_BITS) + most // 2) // most - (1 << VALUE_BITS)).astype(np.int32)
 
 
-def rank_of(output: np.ndarray, limit: int) -> np.ndarray:
+def rank_of(output: Int64s, limit: int) -> Int32s:
     """Return the ranks int32 [n] within 0 … limit that are nearest to outputs int64 [n] in 2^-28."""
     one = 1 << OUTPUT_BITS
     return np.clip((output * limit + one * limit + one) >> (OUTPUT_BITS + 1), 0, limit).astype(np.int32)
 
 
-class Network:
+class ReferencePaperLstm:
     """The reference backend, and the base class of all others."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: PaperWeights) -> None:
         self.weights = weights
 
-    def predict(self, ranks: np.ndarray, limit: int) -> np.ndarray:
+    def predict(self, ranks: Levels, limit: int) -> Int32s:
         """Predict the ranks int32 [n] of voxels whose neighbours have the ranks [n, K] of 0 … limit, in the order of
         the sequence. Each prediction is independent of the other voxels in the batch."""
         w = self.weights

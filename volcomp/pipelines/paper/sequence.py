@@ -6,6 +6,8 @@ import numpy as np
 
 from neighbourhoods import Neighbourhood, farthest_first, margins
 
+from ...dtypes import Levels
+
 
 def in_order(neighbourhood: Neighbourhood) -> Neighbourhood:
     """Return the offsets in the order of the sequence: the farthest first, by Euclidean distance in voxels. Of equals,
@@ -18,7 +20,7 @@ def kind_of(limit: int) -> type:
     return np.int16 if limit < 1 << 15 else np.int32
 
 
-def padded(ranks: np.ndarray, neighbourhood: Neighbourhood, limit: int) -> np.ndarray:
+def padded(ranks: Levels, neighbourhood: Neighbourhood, limit: int) -> Levels:
     """Pad ranks [Z, Y, X] of 0 … limit on all sides with the lowest rank, 0, as published.
 
     Returns [before + Z, radius + Y + radius, radius + X + radius], for `neighbourhoods.gather`.

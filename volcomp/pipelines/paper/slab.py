@@ -15,24 +15,25 @@ import numpy as np
 
 from neighbourhoods import Schedule, gather, margins
 
+from ...dtypes import Int32s, Int64s, Levels
 from ...errors import DamagedError
 from ...runtime.rendezvous import ByCalls
 from ...runtime.team import Team
 from ...wire.cursor import Cursor, varint
 from ..protocol import Done, Shape
 from . import adaptive
-from .reference import Network
+from .reference import ReferencePaperLstm
 from .sequence import kind_of, padded
-from .weights import Weights
+from .weights import PaperWeights
 
 PART = 4096  # voxels that a thread predicts at a time
 Predicted = np.ndarray  # ranks int32 [Z·Y·X] of all voxels, in raster order
 
 
-class SlabInput(NamedTuple):
+class PaperInput(NamedTuple):
     """A slab whose voxels are known: its ranks [Z, Y, X] of 0 … limit."""
 
-    ranks: np.ndarray
+    ranks: Levels
     limit: int
 
     @property
@@ -42,20 +43,20 @@ class SlabInput(NamedTuple):
         return depth, height, width
 
 
-class SlabStream(NamedTuple):
+class PaperStream(NamedTuple):
     """A slab [Z, Y, X] of ranks 0 … limit whose voxels are still symbols."""
 
     shape: Shape
-    symbols: Reader
+    symbols: PaperReader
     limit: int
 
 
-def schedule_of(weights: Weights) -> Schedule:
+def schedule_of(weights: PaperWeights) -> Schedule:
     """Return the schedule of a model: the order of voxels in files. Borders are constant and do not constrain it."""
     return Schedule.of(weights.offsets, borders=False)
 
 
-def fronts_of(schedule: Schedule, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def fronts_of(schedule: Schedule, shape: Shape) -> tuple[Int64s, Int64s]:
     """Return all voxels of a slab in the order of coding, as raster positions int64 [v], and the sizes of fronts."""
     fronts = [np.ravel_multi_index(front, shape) for front in schedule.walk(shape)]
     sizes = np.array([front.size for front in fronts], np.int64)
@@ -65,7 +66,7 @@ def fronts_of(schedule: Schedule, shape: Shape) -> tuple[np.ndarray, np.ndarray]
 # ------------------------------------------------------------------------------------------------------------ encode
 
 
-def predict_slab(slab_input: SlabInput, network: Network, team: Team, done: Done) -> np.ndarray:
+def predict_slab(slab_input: PaperInput, network: ReferencePaperLstm, team: Team, done: Done) -> Int32s:
     """Predict the ranks int32 [Z·Y·X] of all voxels of a slab, in raster order."""
     offsets = network.weights.offsets
     before, radius = margins(offsets)
@@ -83,8 +84,8 @@ def predict_slab(slab_input: SlabInput, network: Network, team: Team, done: Done
     return out
 
 
-def write(slab_input: SlabInput, predicted: np.ndarray, schedule: Schedule) -> bytes:
-    """Encode a slab as bytes, slab_input the predicted ranks int32 [Z·Y·X] of its voxels."""
+def write(slab_input: PaperInput, predicted: Int32s, schedule: Schedule) -> bytes:
+    """Encode a slab as bytes, given the predicted ranks int32 [Z·Y·X] of its voxels."""
     ranks, limit = slab_input
     order, sizes = fronts_of(schedule, slab_input.shape)
     voxel = ranks.reshape(-1)[order].astype(np.int32)
@@ -102,7 +103,7 @@ def write(slab_input: SlabInput, predicted: np.ndarray, schedule: Schedule) -> b
 # ------------------------------------------------------------------------------------------------------------ decode
 
 
-class Reader(ByCalls):
+class PaperReader(ByCalls):
     """Reads the bytes of `write`, front by front: residuals and escapes."""
 
     def __init__(self, data: Cursor, limit: int) -> None:
@@ -112,8 +113,8 @@ class Reader(ByCalls):
         self._decoder = adaptive.Decoder(words, self._counts)
         self._raw, self._at = np.unpackbits(np.frombuffer(data.rest(), np.uint8), bitorder="little"), 0
 
-    def take(self, predicted: np.ndarray) -> np.ndarray:
-        """Decode the ranks int32 [v] of the next front, slab_input the predicted ones."""
+    def pop(self, predicted: Int32s) -> Int32s:
+        """Pop the ranks int32 [v] of the next front, given the predicted ones."""
         token = self._decoder.pop(predicted.size)
         voxel = predicted + token - self._counts.reach
         escaped = np.flatnonzero(token == self._counts.escape)
@@ -135,8 +136,8 @@ class Reader(ByCalls):
 
 
 def decode_slab(
-    stream: SlabStream, network: Network, team: Team, done: Done, schedule: Schedule | None = None
-) -> np.ndarray:
+    stream: PaperStream, network: ReferencePaperLstm, team: Team, done: Done, schedule: Schedule | None = None
+) -> Levels:
     """Decode the ranks [Z, Y, X] of a slab, as a view. Raises DamagedError for symbols that no encoder writes."""
     shape, symbols, limit = stream
     offsets = network.weights.offsets
@@ -148,12 +149,12 @@ def decode_slab(
             continue
         predicted = np.empty(front[0].size, np.int32)
 
-        def work(lo: int, hi: int, front: tuple[np.ndarray, ...] = front, predicted: np.ndarray = predicted) -> None:
+        def work(lo: int, hi: int, front: tuple[Int64s, ...] = front, predicted: Int32s = predicted) -> None:
             z, y, x = (part[lo:hi] for part in front)
             predicted[lo:hi] = network.predict(gather(known, (z, y, x), offsets, before, radius), limit)
 
         team.share(work, predicted.size)
-        inner[front] = symbols.take(predicted)
+        inner[front] = symbols.pop(predicted)
         done(predicted.size)
     symbols.finish()
     return inner
@@ -162,13 +163,17 @@ def decode_slab(
 # ------------------------------------------------------------------------------------------------ both on one thread
 
 
-def encode(ranks: np.ndarray, limit: int, network: Network, schedule: Schedule | None = None) -> bytes:
+def encode(ranks: Levels, limit: int, network: ReferencePaperLstm, schedule: Schedule | None = None) -> bytes:
     """Encode the ranks [Z, Y, X] of a slab, 0 … limit, on one thread."""
-    slab_input = SlabInput(ranks, limit)
+    slab_input = PaperInput(ranks, limit)
     predicted = predict_slab(slab_input, network, Team(), lambda count: None)
     return write(slab_input, predicted, schedule or schedule_of(network.weights))
 
 
-def decode(data: Cursor, shape: Shape, limit: int, network: Network, schedule: Schedule | None = None) -> np.ndarray:
+def decode(
+    data: Cursor, shape: Shape, limit: int, network: ReferencePaperLstm, schedule: Schedule | None = None
+) -> Levels:
     """Decode the ranks [Z, Y, X] of a slab, as a view, on one thread; see `decode_slab` for errors."""
-    return decode_slab(SlabStream(shape, Reader(data, limit), limit), network, Team(), lambda count: None, schedule)
+    return decode_slab(
+        PaperStream(shape, PaperReader(data, limit), limit), network, Team(), lambda count: None, schedule
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from neighbourhoods import Neighbourhood, is_causal
 
 from ...constants import WEIGHT_LIMIT  # 128 products with int8 halves of outputs stay below 2^24
+from ...dtypes import Float64s, Int8s, Int16s, Int32s
 from ...errors import DamagedError
 from .sequence import in_order
 
@@ -29,7 +30,7 @@ TYPES = {
 
 
 @dataclass(frozen=True)
-class Weights:
+class PaperWeights:
     """The integers of a model. The order of the gates is input, forget, output, candidate. All numbers of the candidate
     are doubled, because tanh z = 2σ(2z) − 1 and there is only one table, of σ.
 
@@ -44,14 +45,14 @@ class Weights:
     """
 
     name: str
-    neighbourhood: np.ndarray
-    recurrent: np.ndarray
-    shift: np.ndarray
-    entrance: np.ndarray
-    bias: np.ndarray
-    head: np.ndarray
-    head_bias: np.ndarray
-    sigmoid: np.ndarray
+    neighbourhood: Int8s
+    recurrent: Int8s
+    shift: Int32s
+    entrance: Int16s
+    bias: Int32s
+    head: Int16s
+    head_bias: Int32s
+    sigmoid: Int16s
 
     def __post_init__(self) -> None:
         gates, k = 4 * UNITS, len(self.neighbourhood)
@@ -93,19 +94,19 @@ class Weights:
         temporary.replace(path)
 
 
-def load(path: Path, name: str) -> Weights:
+def load(path: Path, name: str) -> PaperWeights:
     """Read a model written by `save`. Raises DamagedError where it is not valid."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Weights(name, **{field: arrays[field] for field in TYPES})
+            return PaperWeights(name, **{field: arrays[field] for field in TYPES})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"model {name} at {path.name} cannot be read: {error}; reinstall volcomp") from error
 
 
 def from_real(
-    name: str, neighbourhood: Neighbourhood, recurrent: np.ndarray, entrance: np.ndarray, bias: np.ndarray,
+    name: str, neighbourhood: Neighbourhood, recurrent: Float64s, entrance: np.ndarray, bias: np.ndarray,
     head: np.ndarray, head_bias: float,
-) -> Weights:  # fmt: skip
+) -> PaperWeights:  # fmt: skip
     """Round a trained network, as torch has it: gates in the order i, f, g, o, `recurrent` float64 [512, 128],
     `entrance` and `bias` [512], `head` [128].
 
@@ -119,7 +120,7 @@ def from_real(
     shift = np.clip(np.floor(np.log2(WEIGHT_LIMIT / largest)), 0, SHIFT_LIMIT)
     halves = 2.0 ** (BIAS_BITS - 10)  # of the two shifts that bring a gate to 1/1024, together
     limit = 1 << 30
-    return Weights(
+    return PaperWeights(
         name,
         np.array(in_order(neighbourhood), np.int8).reshape(-1, 3),
         np.clip(np.rint(matrix * 2**shift), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8),

@@ -11,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ...constants import CLASSES, DEPTHS, RADIUS
+from ...dtypes import Int32s, Int64s, UInt8s
 from ...runtime.compiled import entry, part
 from ...runtime.scalars import larger, smaller
-from ...stages import features, linear, peak, symbols
-from ...stages.linear_inputs import NarrowNeighbours, Neighbours, RowScratch, look
+from ...stages import features, linear_inputs, peak, symbols
+from ...stages.grid import PaddedSlab, RowScratch, SliceRows
+from ...stages.linear_inputs import look
 from ...stages.lstm import learning, vector
-from ...stages.lstm.state import AHEAD, Arrays
+from ...stages.lstm.state import AHEAD, StateArrays
 
 
 class Grid(NamedTuple):
@@ -37,24 +39,36 @@ class Grid(NamedTuple):
     origin: int
     plane: int
     line: int
-    rank: np.ndarray
-    group: np.ndarray
+    rank: Int32s
+    group: UInt8s
 
 
 class Outputs(NamedTuple):
-    """The outputs of `Slab.predict` for every row [r], in the order of coding.
+    """The outputs of `RowSlab.predict` for every row [r], in the order of coding.
 
     mean int32, classes uint8
-    context uint8                 of the flags of the peak
-    candidate                     the grey level that may be a peak, or −1
-    neighbours int64 [DEPTHS, n]  where the neighbours lie that a context is computed from, relative to a voxel
+    context uint8           of the flags of the candidate, if there is one
     """
 
-    mean: np.ndarray
-    classes: np.ndarray
-    context: np.ndarray
-    candidate: int
-    neighbours: np.ndarray
+    mean: Int32s
+    classes: UInt8s
+    context: UInt8s
+    candidate: peak.Candidate
+
+
+class SlabArrays(NamedTuple):
+    """A slab while it is coded: its geometry, its padded voxels, and scratch for its rows."""
+
+    grid: Grid
+    padded: PaddedSlab
+    scratch: RowScratch
+
+
+class Stages(NamedTuple):
+    """The stages around the network: what those before it read, and what those after it write."""
+
+    before: linear_inputs.Fixed
+    outputs: Outputs
 
 
 @entry
@@ -68,16 +82,24 @@ def rows_at(t: int, z: int, grid: Grid) -> tuple[int, int]:
 
 
 @part
-def _read_passed(
-    t: int, z: int, lo: int, hi: int, grid: Grid, passed: np.ndarray, inputs: np.ndarray, observed: int
-) -> None:
+def _rows(t: int, z: int, first: int, past: int, grid: Grid) -> SliceRows:
+    """Return the rows first … past-1 of slice z at time t."""
+    step = grid.line - grid.next_row
+    at = grid.origin + z * (grid.plane - grid.next_slice) + first * step + t
+    begin = z * grid.height
+    return SliceRows(begin + first, begin + past, at, step, smaller(z, DEPTHS - 1), grid.group[z])
+
+
+@part
+def _read_passed(t: int, z: int, lo: int, hi: int, grid: Grid, state: StateArrays) -> None:
     """Copy the hidden outputs that neighbouring rows have passed on into the inputs of rows lo … hi-1 of slice z.
 
     First come those of the row above, then those of the same row in the slice before, both from AHEAD voxels further
-    right or from the end of the row. Both arrays hold words of eight (`State`); `observed` inputs come before.
+    right or from the end of the row. They follow the observed inputs.
     """
+    passed, inputs = state.passed, state.words
     times, _, words = passed.shape
-    at = observed // 8
+    at = state.observed // 8
     for k, (lag, rows, has_any) in enumerate(((grid.next_row, 1, True), (grid.next_slice, grid.height, z > 0))):
         usual = t + AHEAD - lag
         slot = np.int64(usual % times)
@@ -92,10 +114,11 @@ def _read_passed(
 
 
 @part
-def _pass_on(t: int, lo: int, hi: int, passed: np.ndarray, inputs: np.ndarray, observed: int) -> None:
+def _pass_on(t: int, lo: int, hi: int, state: StateArrays) -> None:
     """Store the hidden outputs that rows lo … hi-1 pass on, which are the first ones, in words of eight."""
+    passed, inputs = state.passed, state.words
     times, _, words = passed.shape
-    hidden = observed // 8 + 2 * words
+    hidden = state.observed // 8 + 2 * words
     slot = t % times
     for v in range(lo, hi):
         for j in range(words):
@@ -103,111 +126,86 @@ def _pass_on(t: int, lo: int, hi: int, passed: np.ndarray, inputs: np.ndarray, o
 
 
 @part
-def _mean_and_class(lo: int, hi: int, rows: RowScratch, offset: np.ndarray, octaves: np.ndarray, limit: int) -> None:
-    """Write means and classes of rows lo … hi-1 to `rows`, from the linear stage and from the network. `offset` and
-    `octaves`, the outputs of the network, are indexed by row, as in `rows`."""
+def _mean_and_class(lo: int, hi: int, scratch: RowScratch, state: StateArrays, limit: int) -> None:
+    """Write means and classes of rows lo … hi-1 to `scratch`, from the linear stage and from the network."""
     for v in range(lo, hi):
-        k = rows.scale[v]
-        m = rows.prediction[v] + ((np.int64(offset[v]) * features.SCALES[np.uint64(k)] + (1 << 13)) >> 14)
-        rows.mean[v] = smaller(larger(m, 0), limit << 4)
-        c = (k + octaves[v] + symbols.CLASS_ORIGIN) >> 2
-        rows.classes[v] = smaller(larger(c, 0), CLASSES - 1)
+        k = scratch.scale[v]
+        m = scratch.prediction[v] + ((np.int64(state.offset[v]) * features.SCALES[np.uint64(k)] + (1 << 13)) >> 14)
+        scratch.mean[v] = smaller(larger(m, 0), limit << 4)
+        c = (k + state.octaves[v] + symbols.CLASS_ORIGIN) >> 2
+        scratch.classes[v] = smaller(larger(c, 0), CLASSES - 1)
 
 
 @part
-def _write_outputs(
-    lo: int, hi: int, at: int, depth: int, grid: Grid, rows: RowScratch, known: np.ndarray, outputs: Outputs
-) -> None:
-    """Write the outputs for rows lo … hi-1 of a slice in the order of coding. The voxel of row lo lies at `at`."""
-    has_candidate = outputs.candidate >= 0
-    near = outputs.neighbours[depth]
-    for v in range(lo, hi):
-        r, mean, c = grid.rank[v], rows.mean[v], np.int64(rows.classes[v])
+def _write_outputs(rows: SliceRows, slab: SlabArrays, outputs: Outputs) -> None:
+    """Write the outputs for rows of a slice in the order of coding."""
+    rank, scratch, candidate = slab.grid.rank, slab.scratch, outputs.candidate
+    for v in range(rows.lo, rows.hi):
+        r, mean, c = rank[v], scratch.mean[v], np.int64(scratch.classes[v])
         outputs.mean[r] = mean
         outputs.classes[r] = c
-        if has_candidate:
-            place = at + (v - lo) * (grid.line - grid.next_row)
-            outputs.context[r] = peak.context(known, place, near, depth, outputs.candidate, mean, c)
+        if candidate.value >= 0:
+            place = rows.at + (v - rows.lo) * rows.step
+            outputs.context[r] = peak.context(slab.padded.known, place, rows.depth, candidate, mean, c)
 
 
 @entry
-def look_at(
-    t: int, grid: Grid, rows: RowScratch, known: np.ndarray, error: np.ndarray, stage: linear.Fitted, limit: int,
-    around: Neighbours | NarrowNeighbours, state: Arrays, observed: int, scratch: np.ndarray,
-) -> None:  # fmt: skip
+def look_at(t: int, slab: SlabArrays, stages: Stages, state: StateArrays, scratch: Int64s) -> None:
     """Run the stages before the network for a front: linear stage, features, and what neighbouring rows passed on."""
+    grid = slab.grid
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
         if first < past:
-            lo, hi = z * grid.height + first, z * grid.height + past
-            at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-            depth, group = smaller(z, DEPTHS - 1), grid.group[z]
-            step = grid.line - grid.next_row
-            look(lo, hi, at, step, depth, group, rows, known, error, stage, limit, around, state.inputs, scratch)
+            rows = _rows(t, z, first, past, grid)
+            look(rows, slab.padded, stages.before, slab.scratch, state.inputs, scratch)
             if state.passed.shape[2]:
-                _read_passed(t, z, lo, hi, grid, state.passed, state.words, observed)
+                _read_passed(t, z, rows.lo, rows.hi, grid, state)
 
 
 @entry
-def conclude(
-    t: int, grid: Grid, rows: RowScratch, known: np.ndarray, limit: int, state: Arrays, observed: int, outputs: Outputs
-) -> None:
+def conclude(t: int, slab: SlabArrays, stages: Stages, state: StateArrays) -> None:
     """Run the stages after the network for a front: means, classes and contexts."""
+    grid = slab.grid
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
-        lo, hi = z * grid.height + first, z * grid.height + past
+        rows = _rows(t, z, first, past, grid)
         if state.passed.shape[2]:
-            _pass_on(t, lo, hi, state.passed, state.words, observed)
-        _mean_and_class(lo, hi, rows, state.offset, state.octaves, limit)
-        at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-        _write_outputs(lo, hi, at, smaller(z, DEPTHS - 1), grid, rows, known, outputs)
+            _pass_on(t, rows.lo, rows.hi, state)
+        _mean_and_class(rows.lo, rows.hi, slab.scratch, state, stages.before.fitted.limit)
+        _write_outputs(rows, slab, stages.outputs)
 
 
 @entry
 def predict(
-    t: int, begin: int, end: int, grid: Grid, rows: RowScratch, known: np.ndarray, error: np.ndarray,
-    stage: linear.Fitted, limit: int, around: Neighbours | NarrowNeighbours, state: Arrays, observed: int,
-    packed: vector.Packed, bias: np.ndarray, outputs: Outputs, scratch: np.ndarray,
+    t: int, part: tuple[int, int], slab: SlabArrays, stages: Stages, state: StateArrays, packed: vector.Packed,
+    scratch: Int64s,
 ) -> None:  # fmt: skip
-    """Run all of `Slab.predict`, with the network in vector instructions, for the voxels begin … end-1 of a front,
-    counted slice by slice."""
+    """Run all of `RowSlab.predict`, with the network in vector instructions, for part of a front: from the first of the
+    two numbers of voxels to the one before the second, counted slice by slice."""
+    grid, (begin, end) = slab.grid, part
     seen = 0
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
         before, seen = seen, seen + past - first
         first, past = first + larger(begin - before, 0), past - larger(seen - end, 0)
         if first < past:
-            lo, hi = z * grid.height + first, z * grid.height + past
-            at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
-            depth, group = smaller(z, DEPTHS - 1), grid.group[z]
-            step = grid.line - grid.next_row
-            look(lo, hi, at, step, depth, group, rows, known, error, stage, limit, around, state.inputs, scratch)
+            rows = _rows(t, z, first, past, grid)
+            look(rows, slab.padded, stages.before, slab.scratch, state.inputs, scratch)
             if state.passed.shape[2]:
-                _read_passed(t, z, lo, hi, grid, state.passed, state.words, observed)
-            vector.step(
-                lo, hi, packed, state.words, state.inputs, state.cell, state.head, bias, state.offset, state.octaves,
-                scratch,
-            )  # fmt: skip
+                _read_passed(t, z, rows.lo, rows.hi, grid, state)
+            vector.step(rows.lo, rows.hi, packed, state, scratch)
             if state.passed.shape[2]:
-                _pass_on(t, lo, hi, state.passed, state.words, observed)
-            _mean_and_class(lo, hi, rows, state.offset, state.octaves, limit)
-            _write_outputs(lo, hi, at, depth, grid, rows, known, outputs)
+                _pass_on(t, rows.lo, rows.hi, state)
+            _mean_and_class(rows.lo, rows.hi, slab.scratch, state, stages.before.fitted.limit)
+            _write_outputs(rows, slab, stages.outputs)
 
 
 @entry
-def perceive(
-    t: int,
-    front: int,
-    grid: Grid,
-    rows: RowScratch,
-    voxel: np.ndarray,
-    excluded: int,
-    known: np.ndarray,
-    error: np.ndarray,
-) -> None:
-    """Run `Slab.perceive` without learning: write the voxels int32 [v] of a front, their errors relative to mean and
+def perceive(t: int, front: int, slab: SlabArrays, voxel: Int32s, excluded: int) -> None:
+    """Run `RowSlab.perceive` without learning: write the voxels int32 [v] of a front, their errors relative to mean and
     prediction, and the margins at the ends of rows (`neighbourhoods.borders`). `front` is the number of its first row
     in the order of coding."""
+    grid, (known, error), scratch = slab
     for z in range(grid.depth):
         first, past = rows_at(t, z, grid)
         at = grid.origin + z * (grid.plane - grid.next_slice) + first * (grid.line - grid.next_row) + t
@@ -215,10 +213,10 @@ def perceive(
         for y in range(first, past):
             v = z * grid.height + y
             value = voxel[grid.rank[v] - front]
-            e = (value << 4) - rows.prediction[v]
+            e = (value << 4) - scratch.prediction[v]
             known[at] = value
             error[at] = e
-            rows.error[v] = (value << 4) - rows.mean[v] if value != excluded else learning.NOTHING
+            scratch.error[v] = (value << 4) - scratch.mean[v] if value != excluded else learning.NOTHING
             if x == 0 and y < grid.height - 1:
                 for m in range(at + grid.line - RADIUS, at + grid.line):
                     known[m] = value
@@ -233,17 +231,14 @@ def perceive(
 
 @entry
 def perceive_and_learn(
-    t: int, front: int, grid: Grid, rows: RowScratch, voxel: np.ndarray, excluded: int, known: np.ndarray,
-    error: np.ndarray, state: Arrays, unseen: int, slopes: np.ndarray, metric: np.ndarray, head_limit: int,
-) -> None:  # fmt: skip
-    """Run all of `Slab.perceive`, learning included, for the `cpu` backend."""
-    perceive(t, front, grid, rows, voxel, excluded, known, error)
-    if metric.shape[0]:
+    t: int, front: int, slab: SlabArrays, voxel: Int32s, excluded: int, state: StateArrays, rule: learning.Rule
+) -> None:
+    """Run all of `RowSlab.perceive`, learning included, for the `cpu` backend."""
+    perceive(t, front, slab, voxel, excluded)
+    if rule.metric.shape[0]:
+        grid, scratch = slab.grid, slab.scratch
         for z in range(grid.depth):
             first, past = rows_at(t, z, grid)
             lo, hi = z * grid.height + first, z * grid.height + past
-            learning.collect(
-                state.inputs, lo, hi, unseen, rows.error, rows.classes, slopes, state.slope, state.collected,
-                state.sums,
-            )  # fmt: skip
-        learning.step(metric, head_limit, state.exact, state.head, state.slope, state.collected, state.mean)
+            learning.collect(lo, hi, state.inputs, scratch.error, scratch.classes, rule, state.head)
+        learning.step(rule, state.head)

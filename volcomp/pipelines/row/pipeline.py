@@ -12,50 +12,50 @@ from functools import cached_property
 import numpy as np
 
 from ...constants import EFFORT
-from ...errors import DamagedError, UnsupportedError
-from ...models import Model
+from ...errors import UnsupportedError
+from ...models import Model, weights_of
 from ...runtime.team import Team
 from ...stages import features, linear, payload, peak, weight_delta
 from ...stages.ans import Tables
 from ...stages.lstm import cpu, reference
-from ...stages.lstm.weights import Weights, load
+from ...stages.lstm.weights import LstmWeights, load
 from ...wire.cursor import Cursor
 from ..protocol import Done, Fit, Levels, Shape
 from . import wavefront
 from .slab import lay_out
-from .wavefront import SlabInput, SlabStream
+from .wavefront import RowInput, RowStream
 
 _NO_LEVELS = np.empty((0, 0, 0), np.int16)
 
 
-class Coder:
+class RowCoder:
     """The `protocol.Coder` of this pipeline."""
 
-    def __init__(self, model: Model, weights: Weights) -> None:
+    def __init__(self, model: Model, weights: LstmWeights) -> None:
         self._model, self._weights = model, weights
 
     @cached_property
     def _tables(self) -> Tables:
         return Tables(self._weights.tables())
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit[linear.Weights]) -> linear.Weights:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> linear.LinearWeights:
         """Fit the linear stage."""
         search = self._model.search
         haste = search.haste if effort <= EFFORT else 0
         return fit(levels, search.runs, max(1, effort - haste))
 
-    def take(self, levels: Levels, limit: int, choice: linear.Weights) -> SlabInput:
+    def take(self, levels: Levels, limit: int, choice: linear.LinearWeights) -> RowInput:
         """Add the layout, and the grey level that may be a peak."""
         candidate = peak.candidate(levels, limit)
         # Flags may code this level instead of the network's distribution, so the head does not learn from it.
         excluded = candidate if self._weights.learns else None
-        return SlabInput(lay_out(levels.shape, choice), levels, limit, choice, candidate, excluded)
+        return RowInput(lay_out(levels.shape, choice), levels, limit, choice, candidate, excluded)
 
-    def without_levels(self, slab: SlabInput) -> SlabInput:
+    def without_levels(self, slab: RowInput) -> RowInput:
         """Drop the levels, since the predictions hold them as well."""
         return slab._replace(levels=_NO_LEVELS)
 
-    def pack(self, slab: SlabInput, predictions: payload.Predictions) -> bytes:
+    def pack(self, slab: RowInput, predictions: payload.Predictions) -> bytes:
         """Write the linear stage, then the symbols."""
         search = self._model.search
         return linear.to_bytes(slab.stage) + payload.write(
@@ -63,55 +63,52 @@ class Coder:
             search.minimum_saving, search.sample,
         )  # fmt: skip
 
-    def open(self, payload_of: Cursor, shape: Shape, limit: int) -> SlabStream:
+    def open(self, payload_of: Cursor, shape: Shape, limit: int) -> RowStream:
         """Read the linear stage, and open a reader of the symbols."""
         stage = linear.from_bytes(payload_of, shape[0])
         layout = lay_out(shape, stage)
         longest = max(hi - lo for _, lo, hi in layout.fronts)
-        return SlabStream(layout, payload.Reader(self._tables, payload_of, limit, longest), limit, stage)
+        return RowStream(layout, payload.SymbolReader(self._tables, payload_of, limit, longest), limit, stage)
 
 
-class Network:
+class RowNetwork:
     """The `protocol.Network` of this pipeline."""
 
-    def __init__(self, network: wavefront.Network) -> None:
+    def __init__(self, network: wavefront.Lstm) -> None:
         self._network = network
 
-    def predict(self, slab: SlabInput, team: Team, done: Done) -> payload.Predictions:
+    def predict(self, slab: RowInput, team: Team, done: Done) -> payload.Predictions:
         """Predict a slab; see `wavefront.predict_slab`."""
         return wavefront.predict_slab(slab, self._network, team, done)
 
-    def decode(self, stream: SlabStream, team: Team, done: Done) -> Levels:
+    def decode(self, stream: RowStream, team: Team, done: Done) -> Levels:
         """Decode a slab; see `wavefront.decode_slab`."""
         return wavefront.decode_slab(stream, self._network, team, done)
 
 
-class Row:
+class RowPipeline:
     """The `protocol.Pipeline` of this folder."""
 
     work = 1
-    is_fine_tuned = True
 
-    def load(self, model: Model, delta: bytes = b"") -> Weights:
+    def load(self, model: Model, delta: bytes = b"") -> LstmWeights:
         """Load the weights of a released model, or use those of a trial."""
-        weights = model.weights if isinstance(model.weights, Weights) else load(model.file, model.name)
-        if weights.digest().hex() != model.digest:
-            raise DamagedError(f"model {model.name} at {model.file.name} is not the released one; reinstall volcomp")
+        weights = weights_of(model, LstmWeights, load)
         if not delta:
             return weights
         return weight_delta.apply(weights, weight_delta.from_bytes(delta, weights))
 
-    def coder(self, model: Model, weights: Weights) -> Coder:
+    def coder(self, model: Model, weights: LstmWeights) -> RowCoder:
         """Make the coder of a model, released or fine-tuned."""
-        return Coder(model, weights)
+        return RowCoder(model, weights)
 
-    def network(self, weights: Weights, backend: str) -> Network:
+    def network(self, weights: LstmWeights, backend: str) -> RowNetwork:
         """Make the network. The `cpu` backend drops the inputs that the model does not use."""
         if backend == "reference":
-            return Network(reference.Network(weights))
+            return RowNetwork(reference.ReferenceLstm(weights))
         if backend != "cpu":
             raise UnsupportedError(f"backend {backend!r} is not known; take cpu or reference")
-        return Network(cpu.Network(weights.without(features.SPARED)))
+        return RowNetwork(cpu.CpuLstm(weights.without(features.SPARED)))
 
 
-ROW = Row()
+ROW = RowPipeline()

@@ -17,22 +17,23 @@ import numpy as np
 from neighbourhoods import Schedule
 
 from ...constants import DEPTHS
+from ...dtypes import Bools, Int32s, Int64s, Levels, UInt8s
 from ...stages import features, linear, peak
-from ...stages.grid import flat, geometry, unpadded
+from ...stages.grid import PaddedSlab, RowScratch, flat, geometry, unpadded
 from ...stages.histogram_packing import level_type
-from ...stages.linear_inputs import RowScratch, neighbours, scratch_for
+from ...stages.linear_inputs import Fixed, neighbours, scratch_for
 from ...stages.lstm import cpu, learning, vector
 from ...stages.lstm.state import State
-from ...stages.lstm.weights import Weights
+from ...stages.lstm.weights import LstmWeights
 from . import fronts
 
 
-class Network(Protocol):
-    """The methods of a backend; `lstm.reference.Network` defines their results."""
+class LstmBackend(Protocol):
+    """The methods of a backend; `lstm.reference.ReferenceLstm` defines their results."""
 
-    def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def step(self, state: State, lo: int, hi: int) -> tuple[Int32s, Int32s]: ...
 
-    def learn(self, state: State, lo: int, hi: int, error: np.ndarray, classes: np.ndarray) -> None: ...
+    def learn(self, state: State, lo: int, hi: int, error: Int32s, classes: UInt8s) -> None: ...
 
 
 class Rows(NamedTuple):
@@ -47,13 +48,13 @@ class Rows(NamedTuple):
     before int64   the number of the same row in the slice before; −1 for none
     """
 
-    start: np.ndarray
-    base: np.ndarray
-    depth: np.ndarray
-    group: np.ndarray
-    last: np.ndarray
-    above: np.ndarray
-    before: np.ndarray
+    start: Int64s
+    base: Int64s
+    depth: UInt8s
+    group: UInt8s
+    last: Bools
+    above: Int64s
+    before: Int64s
 
 
 class Layout(NamedTuple):
@@ -74,12 +75,12 @@ class Layout(NamedTuple):
     strides: tuple[int, int]
     lags: tuple[int, int]
     rows: Rows
-    order: np.ndarray
+    order: Int64s
     fronts: list[tuple[int, int, int]]
     span: int
 
 
-def lay_out(shape: tuple[int, int, int], stage: linear.Weights) -> Layout:
+def lay_out(shape: tuple[int, int, int], stage: linear.LinearWeights) -> Layout:
     """Compute the layout of a slab [Z, Y, X]. The support of its linear stage determines the schedule."""
     size, origin, strides = geometry(shape)
     seen = {*stage.support.offsets, *features.LEVELS, *features.RESIDUALS, *features.ACTIVE}
@@ -105,7 +106,7 @@ def lay_out(shape: tuple[int, int, int], stage: linear.Weights) -> Layout:
     return Layout(shape, size, strides, lags, ordered, order[:-1, :-1], fronts, schedule.c + 1)
 
 
-class Slab:
+class RowSlab:
     """One slab [Z, Y, X] of grey levels 0 … limit while it is coded.
 
     known [n]          the padded slab, flat: the grey levels that have been coded
@@ -115,82 +116,70 @@ class Slab:
     """
 
     def __init__(
-        self, layout: Layout, limit: int, stage: linear.Weights, model: Weights, candidate: int | None = None
+        self, layout: Layout, limit: int, stage: linear.LinearWeights, model: LstmWeights, candidate: int | None = None
     ) -> None:
         self.shape, self.limit = layout.shape, limit
         self.strides, self._rows = layout.strides, layout.rows
         self.known = np.zeros(layout.size, level_type(limit))
-        self._error = np.zeros(layout.size, np.int32)
-        self._stage = linear.ready(stage, self.strides, limit)
-        self._neighbours = neighbours(self.strides, model.observed)
-        self._observed = model.observed
+        fitted = linear.ready(stage, self.strides, limit)
         group = linear.groups_of(self.shape[0], stage.height, stage.support)
         rank = layout.order.astype(np.int32).ravel()
-        self._grid = fronts.Grid(*self.shape, *layout.lags, geometry(self.shape)[1], *self.strides, rank, group)
         count = rank.size
-        self._row_scratch = RowScratch(
-            *(np.empty(count, kind) for kind in (np.int32, np.int32, np.int32, np.uint8, np.int32))
+        prediction, scale, mean, error = (np.empty(count, np.int32) for _ in range(4))
+        self._arrays = fronts.SlabArrays(
+            fronts.Grid(*self.shape, *layout.lags, geometry(self.shape)[1], *self.strides, rank, group),
+            PaddedSlab(self.known, np.zeros(layout.size, np.int32)),
+            RowScratch(prediction, scale, mean, np.empty(count, np.uint8), error),
         )
         self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
         self.context = np.empty(count, np.uint8)
-        candidate = -1 if candidate is None else candidate
-        self._outputs = fronts.Outputs(
-            self.mean, self.classes, self.context, candidate, flat(peak.NEIGHBOURS, self.strides)
+        around = peak.Candidate(-1 if candidate is None else candidate, flat(peak.NEIGHBOURS, self.strides))
+        self._stages = fronts.Stages(
+            Fixed(fitted, neighbours(self.strides, model.observed)),
+            fronts.Outputs(self.mean, self.classes, self.context, around),
         )
         self._state = State(model, count, layout.span)
-        self._arrays = self._state.arrays
-        self._scratch = max(scratch_for(self._stage), vector.scratch_for(self._state.inputs.shape[1]))
+        self._scratch = max(scratch_for(fitted), vector.scratch_for(self._state.inputs.shape[1]))
 
-    def is_shared(self, network: Network) -> bool:
+    def is_shared(self, network: LstmBackend) -> bool:
         """Return whether several threads may predict parts of a front at once."""
-        return isinstance(network, cpu.Network) and network.packed is not None
+        return isinstance(network, cpu.CpuLstm) and network.packed is not None
 
-    def predict(self, network: Network, t: int, begin: int = 0, end: int = 1 << 62) -> None:
+    def predict(self, network: LstmBackend, t: int, begin: int = 0, end: int = 1 << 62) -> None:
         """Compute `mean`, `classes` and `context` of the rows that have a voxel at time t. If `is_shared(network)`, do
         so only for the voxels begin … end-1 of the front, counted slice by slice."""
         scratch = np.empty(self._scratch, np.int64)
-        if isinstance(network, cpu.Network) and network.packed is not None:
-            fronts.predict(
-                t, begin, end, self._grid, self._row_scratch, self.known, self._error, self._stage, self.limit,
-                self._neighbours, self._arrays, self._observed, network.packed, network.weights.bias, self._outputs,
-                scratch,
-            )  # fmt: skip
+        if isinstance(network, cpu.CpuLstm) and network.packed is not None:
+            fronts.predict(t, (begin, end), self._arrays, self._stages, self._state.arrays, network.packed, scratch)
             return
-        fronts.look_at(
-            t, self._grid, self._row_scratch, self.known, self._error, self._stage, self.limit, self._neighbours,
-            self._arrays, self._observed, scratch,
-        )  # fmt: skip
+        fronts.look_at(t, self._arrays, self._stages, self._state.arrays, scratch)
         for lo, hi in self._ranges(t):
             offset, octaves = network.step(self._state, lo, hi)
             self._state.offset[lo:hi], self._state.octaves[lo:hi] = offset, octaves
-        fronts.conclude(
-            t, self._grid, self._row_scratch, self.known, self.limit, self._arrays, self._observed, self._outputs
-        )
+        fronts.conclude(t, self._arrays, self._stages, self._state.arrays)
 
     def _ranges(self, t: int) -> list[tuple[int, int]]:
         """Return the rows of the grid that have a voxel at time t: for every slice the first, and past the last."""
         height = self.shape[1]
-        found = [(z * height, fronts.rows_at(t, z, self._grid)) for z in range(self.shape[0])]
+        found = [(z * height, fronts.rows_at(t, z, self._arrays.grid)) for z in range(self.shape[0])]
         return [(first + a, first + b) for first, (a, b) in found if a < b]
 
-    def perceive(self, network: Network, t: int, lo: int, voxel: np.ndarray, excluded: int | None) -> None:
+    def perceive(self, network: LstmBackend, t: int, lo: int, voxel: Int32s, excluded: int | None) -> None:
         """Write the voxels int32 [v] of the front at time t, which begins with row number lo and which `predict` has
         just computed, and train the head of the network on all voxels except those of the grey level `excluded`."""
-        arguments = (
-            t, lo, self._grid, self._row_scratch, voxel, -1 if excluded is None else excluded, self.known, self._error
-        )  # fmt: skip
-        if isinstance(network, cpu.Network):
-            w = network.weights
-            fronts.perceive_and_learn(*arguments, self._arrays, w.unseen, w.slopes, network.metric, w.head_limit)
+        arguments = (t, lo, self._arrays, voxel, -1 if excluded is None else excluded)
+        if isinstance(network, cpu.CpuLstm):
+            fronts.perceive_and_learn(*arguments, self._state.arrays, network.rule)
             return
-        self._row_scratch.error[:] = learning.NOTHING  # for rows without a voxel at this time
+        scratch = self._arrays.scratch
+        scratch.error[:] = learning.NOTHING  # for rows without a voxel at this time
         fronts.perceive(*arguments)
-        network.learn(self._state, 0, self.mean.size, self._row_scratch.error, self._row_scratch.classes)
+        network.learn(self._state, 0, self.mean.size, scratch.error, scratch.classes)
 
-    def places(self, t: int, lo: int, hi: int) -> np.ndarray:
+    def places(self, t: int, lo: int, hi: int) -> Int64s:
         """Return the positions in the padded slab of the voxels of rows lo … hi-1 at time t: int64 [hi - lo]."""
         return self._rows.base[lo:hi] + t
 
-    def voxels(self) -> np.ndarray:
+    def voxels(self) -> Levels:
         """Return the grey levels [Z, Y, X], as a view."""
         return unpadded(self.known, self.shape)

@@ -13,15 +13,16 @@ import numpy as np
 
 from neighbourhoods import Shape
 
+from ...dtypes import Int64s, Levels
 from ...runtime.compiled import entry
 from ...runtime.scalars import smaller
 from ...runtime.team import Team
 from ...stages import linear, payload
 from ...stages.lstm import cpu, reference
-from ..protocol import Done, Levels
-from .slab import Layout, Slab
+from ..protocol import Done
+from .slab import Layout, RowSlab
 
-Network = cpu.Network | reference.Network
+Lstm = cpu.CpuLstm | reference.ReferenceLstm
 SHARED_ROWS = 512  # of a front: from this number on, the threads of a team share it
 AT_ONCE = 32  # rows that are reordered together: their levels stay in the first-level cache
 
@@ -32,7 +33,7 @@ def mean_type(limit: int) -> type[np.integer]:
     return np.uint16 if limit << 4 < 1 << 16 else np.int32
 
 
-class SlabInput(NamedTuple):
+class RowInput(NamedTuple):
     """A slab whose voxels are known.
 
     layout
@@ -46,7 +47,7 @@ class SlabInput(NamedTuple):
     layout: Layout
     levels: Levels
     limit: int
-    stage: linear.Weights
+    stage: linear.LinearWeights
     candidate: int | None
     excluded: int | None
 
@@ -56,13 +57,13 @@ class SlabInput(NamedTuple):
         return self.layout.shape
 
 
-class SlabStream(NamedTuple):
-    """A slab whose voxels are still symbols. The other fields are those of `SlabInput`."""
+class RowStream(NamedTuple):
+    """A slab whose voxels are still symbols. The other fields are those of `RowInput`."""
 
     layout: Layout
-    symbols: payload.Reader
+    symbols: payload.SymbolReader
     limit: int
-    stage: linear.Weights
+    stage: linear.LinearWeights
 
     @property
     def shape(self) -> Shape:
@@ -71,7 +72,7 @@ class SlabStream(NamedTuple):
 
 
 @entry
-def _in_order(levels: np.ndarray, row: np.ndarray, start: np.ndarray, begin: np.ndarray, out: np.ndarray) -> None:
+def _in_order(levels: Levels, row: Int64s, start: Int64s, begin: Int64s, out: Levels) -> None:
     """Compute `in_order`.
 
     levels [rows, width]   slice by slice
@@ -91,7 +92,7 @@ def _in_order(levels: np.ndarray, row: np.ndarray, start: np.ndarray, begin: np.
                 out[begin[t] + r] = levels[row[r], t - start[r]]
 
 
-def in_order(levels: np.ndarray, layout: Layout) -> np.ndarray:
+def in_order(levels: Levels, layout: Layout) -> Levels:
     """Return the levels [Z, Y, X] in the order of coding, of the same type."""
     sizes = np.array([hi - lo for _, lo, hi in layout.fronts])
     times, first, _ = np.array(layout.fronts).T
@@ -105,14 +106,14 @@ def in_order(levels: np.ndarray, layout: Layout) -> np.ndarray:
     return out
 
 
-def predict_slab(slab_input: SlabInput, network: Network, team: Team, done: Done) -> payload.Predictions:
+def predict_slab(slab_input: RowInput, network: Lstm, team: Team, done: Done) -> payload.Predictions:
     """Compute means and classes of all voxels of a slab, exactly as a decoder will."""
     layout, levels, limit, stage, candidate, excluded = slab_input
     # The slab is filled front by front, as in decoding: near its first slice, some voxels are read before they are
     # coded, and count as 0 (docs/format.md). So the voxels are put in the order of coding before the slab is allocated.
     voxel = in_order(levels, layout)
     del slab_input, levels  # which frees the levels
-    slab = Slab(layout, limit, stage, network.weights, candidate)
+    slab = RowSlab(layout, limit, stage, network.weights, candidate)
     mean, classes = np.empty(voxel.size, mean_type(limit)), np.empty(voxel.size, np.uint8)
     context = None if candidate is None else np.empty(voxel.size, np.uint8)
     sizes = []
@@ -129,22 +130,22 @@ def predict_slab(slab_input: SlabInput, network: Network, team: Team, done: Done
     return payload.Predictions(np.array(sizes), voxel, mean, classes, context)
 
 
-def decode_slab(stream: SlabStream, network: Network, team: Team, done: Done) -> Levels:
+def decode_slab(stream: RowStream, network: Lstm, team: Team, done: Done) -> Levels:
     """Decode the grey levels [Z, Y, X] of a slab. Raises DamagedError for symbols that no encoder writes."""
     symbols = stream.symbols
-    slab = Slab(stream.layout, stream.limit, stream.stage, network.weights, symbols.peak)
+    slab = RowSlab(stream.layout, stream.limit, stream.stage, network.weights, symbols.peak)
     for t, lo, hi in stream.layout.fronts:
         _predict(slab, network, team, t, hi - lo)
         context = None if symbols.peak is None else slab.context[lo:hi]
-        voxel = symbols.take(slab.mean[lo:hi], slab.classes[lo:hi], context)
+        voxel = symbols.pop(slab.mean[lo:hi], slab.classes[lo:hi], context)
         slab.perceive(network, t, lo, voxel, symbols.excluded)
         done(hi - lo)
     symbols.finish()
     return slab.voxels()
 
 
-def _predict(slab: Slab, network: Network, team: Team, t: int, rows: int) -> None:
-    """Predict a front, with a part of its rows on every thread of the team; see `Slab.predict`."""
+def _predict(slab: RowSlab, network: Lstm, team: Team, t: int, rows: int) -> None:
+    """Predict a front, with a part of its rows on every thread of the team; see `RowSlab.predict`."""
     if slab.is_shared(network):
         team.share(partial(slab.predict, network, t), rows, SHARED_ROWS)
     else:

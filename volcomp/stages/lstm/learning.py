@@ -11,11 +11,12 @@ Units: slopes are in 1/32 bit, a metric's entries in 2^-METRIC_BITS.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...constants import CLASSES, QUARTERS
+from ...dtypes import Float64s, Int8s, Int16s, Int32s, Int64s, UInt8s
 from ...runtime.compiled import REORDERED, entry, part
 from ...runtime.scalars import larger, smaller
 
@@ -32,6 +33,39 @@ RECIPROCALS = np.array([(1 << 39) // (QUARTERS[c & 3] << (c >> 2)) for c in rang
 STEP_SHIFT = METRIC_BITS + MEAN_BITS + 5 + 7 - 8 - EXACT_BITS
 
 
+class Rule(NamedTuple):
+    """How the head of a model learns.
+
+    metric float64 [n, n]            integers, whose products with mean slopes stay below 2^53; empty if it does not
+    slopes int8 [2, CLASSES, BINS]
+    unseen                           the head sees the inputs from this one on
+    limit                            weights of the head stay within ±limit
+    """
+
+    metric: Float64s
+    slopes: Int8s
+    unseen: int
+    limit: int
+
+
+class Head(NamedTuple):
+    """A head that learns.
+
+    weights int16 [2, n]    begin as the model's
+    exact int64 [2, n]      the weights in 1/65536
+    slope int64 [2, n]      their summed slopes, over the voxels since the last step of learning
+    collected int64 [1]     the number of these voxels
+    sums int32 [2, n], mean float64 [n]   scratch
+    """
+
+    weights: Int16s
+    exact: Int64s
+    slope: Int64s
+    collected: Int64s
+    sums: Int32s
+    mean: Float64s
+
+
 @part
 def bin_of(error: Any, c: Any) -> Any:
     """Return the bin of a voxel that lies `error` sixteenths of a grey level from its mean, in class c."""
@@ -39,20 +73,16 @@ def bin_of(error: Any, c: Any) -> Any:
 
 
 @entry(both=True)
-def collect(
-    inputs: np.ndarray, lo: int, hi: int, unseen: int, error: np.ndarray, classes: np.ndarray, slopes: np.ndarray,
-    slope: np.ndarray, count: np.ndarray, sums: np.ndarray,
-) -> None:  # fmt: skip
-    """Add the slopes of the voxels of rows lo … hi-1 to `slope` and `count` of a `State`.
+def collect(lo: int, hi: int, inputs: Int8s, error: Int32s, classes: UInt8s, rule: Rule, head: Head) -> None:
+    """Add the slopes of the voxels of rows lo … hi-1 to those of the head.
 
-    inputs int8 [r, …]   of the state; the head sees those from `unseen` on
+    inputs int8 [r, …]   of the `State`
     error int32 [r]      voxel minus mean, in sixteenths of a grey level, or NOTHING
     classes uint8 [r]    from the network, before correction
-    slopes int8 [2, CLASSES, BINS]
-    sums int32 [2, n]    scratch
     """
+    slopes, unseen, slope, count = rule.slopes, rule.unseen, head.slope, head.collected
     n = slope.shape[1]
-    first, second = sums[0], sums[1]
+    first, second = head.sums[0], head.sums[1]
     for begin in range(lo, hi, 1 << 16):  # the sum of 2^16 products fits into 32 bits
         for j in range(n):
             first[j] = second[j] = 0
@@ -76,15 +106,10 @@ def collect(
 
 
 @entry(fastmath=REORDERED, both=True)
-def step(
-    metric: np.ndarray, limit: int, exact: np.ndarray, head: np.ndarray, slope: np.ndarray, count: np.ndarray,
-    mean: np.ndarray,
-) -> None:  # fmt: skip
-    """Take one step downhill if ENOUGH voxels have been collected.
-
-    `metric` float64 [n, n] holds integers, and its products with the mean slopes stay below 2^53. Weights stay within
-    ±limit. The other arrays are those of the `State`; `mean` float64 [n] is scratch.
-    """
+def step(rule: Rule, head: Head) -> None:
+    """Take one step downhill if ENOUGH voxels have been collected."""
+    metric, limit = rule.metric, rule.limit
+    weights, exact, slope, count, _, mean = head
     if count[0] < ENOUGH:
         return
     n = metric.shape[0]
@@ -97,7 +122,7 @@ def step(
                 total += row[j] * mean[j]
             moved = exact[k, i] - (np.int64(total) >> STEP_SHIFT)
             exact[k, i] = smaller(larger(moved, -limit << EXACT_BITS), limit << EXACT_BITS)
-            head[k, i] = (exact[k, i] + (1 << (EXACT_BITS - 1))) >> EXACT_BITS
+            weights[k, i] = (exact[k, i] + (1 << (EXACT_BITS - 1))) >> EXACT_BITS
     for j in range(n):
         slope[0, j] = slope[1, j] = 0
     count[0] = 0

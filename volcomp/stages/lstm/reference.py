@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...dtypes import Int32s, Int64s, UInt8s
 from . import learning
 from .state import State
-from .weights import Weights
+from .weights import LstmWeights
 
 
-def shifted(value: np.ndarray, bits: int) -> np.ndarray:
+def shifted(value: Int64s, bits: int) -> Int64s:
     """Compute value · 2^-bits, rounded to the nearest integer, halves up."""
     return (value + (1 << (bits - 1))) >> bits
 
 
-def sigmoid(z: np.ndarray) -> np.ndarray:
+def sigmoid(z: Int64s) -> Int64s:
     """Compute 1/2 + z/4 − z|z|/32 in 1/32768 for z in 1/1024 within ±4; constant beyond."""
     z = np.clip(z, -4096, 4096)
     return 16384 + 8 * z - ((z * abs(z)) >> 10)
 
 
-def tanh(z: np.ndarray) -> np.ndarray:
+def tanh(z: Int64s) -> Int64s:
     """Compute z − z|z|/4 in 1/32768 for z in 1/1024 within ±2; constant beyond."""
     z = np.clip(z, -2048, 2048)
     return 32 * z - ((z * abs(z)) >> 7)
 
 
-class Network:
-    """The network of the backend `reference`; `cpu.Network` is the fast one."""
+class ReferenceLstm:
+    """The network of the backend `reference`; `cpu.CpuLstm` is the fast one."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: LstmWeights) -> None:
         self.weights = weights
 
-    def step(self, state: State, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
+    def step(self, state: State, lo: int, hi: int) -> tuple[Int32s, Int32s]:
         """Advance rows lo … hi-1 by one voxel, whose inputs are in `state`.
 
         Returns two arrays int32 [hi - lo]: the offset of the mean in 1/1024 of the scale, within ±8192, and the
@@ -51,7 +52,7 @@ class Network:
         sums = state.inputs[lo:hi, w.unseen :].astype(np.int64) @ state.head.astype(np.int64).T + w.bias
         return np.clip(sums[:, 0] >> 5, -8192, 8192).astype(np.int32), (sums[:, 1] >> 11).astype(np.int32)
 
-    def learn(self, state: State, lo: int, hi: int, error: np.ndarray, classes: np.ndarray) -> None:
+    def learn(self, state: State, lo: int, hi: int, error: Int32s, classes: UInt8s) -> None:
         """Let the head learn from the voxels of rows lo … hi-1, all of a front, after their `step`.
 
         error int32 [r]     voxel minus mean, in sixteenths of a grey level; voxels with NOTHING are skipped

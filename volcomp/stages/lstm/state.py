@@ -6,29 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...dtypes import Int8s, Int16s, Int32s, Int64s
 from . import learning
-from .weights import Weights
+from .weights import LstmWeights
 
 # A voxel gets the hidden outputs that neighbouring rows had this many voxels further right. The features look equally
 # far, so this delays no schedule.
 AHEAD = 2
 
 
-class Arrays(NamedTuple):
-    """The arrays of a `State`, for compiled loops."""
+class StateArrays(NamedTuple):
+    """The arrays of a `State`, and how many inputs are observed (`LstmWeights.observed`), for compiled loops."""
 
-    inputs: np.ndarray
-    passed: np.ndarray
-    words: np.ndarray
-    cell: np.ndarray
-    offset: np.ndarray
-    octaves: np.ndarray
-    head: np.ndarray
-    exact: np.ndarray
-    slope: np.ndarray
-    collected: np.ndarray  # `State.count`
-    sums: np.ndarray
-    mean: np.ndarray
+    inputs: Int8s
+    passed: Int64s
+    words: Int64s
+    cell: Int16s
+    offset: Int32s
+    octaves: Int32s
+    head: learning.Head
+    observed: int
 
 
 class State:
@@ -41,14 +38,10 @@ class State:
     words int64 [rows, …]           the inputs, eight to a word; no columns if they do not fill whole words
     cell int16 [rows, h]            in 1/4096
     offset, octaves int32 [rows]    the latest outputs of the head
-    head int16 [2, n]               the head's weights, which begin as the model's and may learn
-    exact int64 [2, n]              the head's weights in 1/65536
-    slope int64 [2, n]              their summed slopes, over the voxels since the last step of learning
-    count int64 [1]                 the number of these voxels
-    sums, mean int32 [2, n], float64 [n]   scratch of learning
+    head, exact, slope, count       `weights`, `exact`, `slope` and `collected` of `learning.Head`
     """
 
-    def __init__(self, weights: Weights, rows: int, times: int = 1) -> None:
+    def __init__(self, weights: LstmWeights, rows: int, times: int = 1) -> None:
         self.inputs = np.zeros((rows, weights.inputs + weights.hidden), np.int8)
         self.hidden = self.inputs[:, weights.inputs :]
         self.passed = np.zeros((times, rows, weights.shared // 8), np.int64)
@@ -59,12 +52,9 @@ class State:
         self.exact = weights.head.astype(np.int64) << learning.EXACT_BITS
         self.slope = np.zeros(weights.head.shape, np.int64)
         self.count = np.zeros(1, np.int64)
-        self.sums, self.mean = np.zeros(weights.head.shape, np.int32), np.zeros(weights.head.shape[1])
-
-    @property
-    def arrays(self) -> Arrays:
-        """All arrays, for compiled loops."""
-        return Arrays(
-            self.inputs, self.passed, self.words, self.cell, self.offset, self.octaves, self.head, self.exact,
-            self.slope, self.count, self.sums, self.mean,
-        )  # fmt: skip
+        scratch = np.zeros(weights.head.shape, np.int32), np.zeros(weights.head.shape[1])
+        head = learning.Head(self.head, self.exact, self.slope, self.count, *scratch)
+        # All arrays, for compiled loops.
+        self.arrays = StateArrays(
+            self.inputs, self.passed, self.words, self.cell, self.offset, self.octaves, head, weights.observed
+        )

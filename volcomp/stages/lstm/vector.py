@@ -15,14 +15,15 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from ...dtypes import Int32s, Int64s
 from ...runtime import vectors
-from ...runtime.compiled import entry, part
-from ...runtime.products import QUAD, ROWS, Tiles, sums_of, tiles
+from ...runtime.compiled import entry
+from ...runtime.products import ROWS, Tiles, sums_of, tiles
 from ...runtime.scalars import larger, smaller
 from ...runtime.vectors import I8, I16, I32, I64, Lanes, load, store
 from .cell import CELL_LIMIT, OUTPUT_LIMIT
-from .state import Arrays
-from .weights import Weights
+from .state import StateArrays
+from .weights import LstmWeights
 
 ROWS_AT_A_TIME = 32  # their inputs fit into the first-level cache beside the weights of some units
 HEAD_LANES = 16
@@ -33,21 +34,24 @@ class Packed(NamedTuple):
 
     tiles                  `products.Tiles`, in which four vectors of sums are the gates of U units
     shift int32 [h/U, 4, U]
+    bias int32 [2]         of the head
     """
 
     tiles: Tiles
-    shift: np.ndarray
+    shift: Int32s
+    bias: Int32s
 
 
-def fits(weights: Weights) -> bool:
+def fits(weights: LstmWeights) -> bool:
     """Return whether the kernels can run a model on this processor."""
     return vectors.instructions() != vectors.NONE and weights.weights.shape[0] % 8 == 0 and weights.hidden % 16 == 0
 
 
-def pack(weights: Weights) -> Packed:
+def pack(weights: LstmWeights) -> Packed:
     """Arrange weights for `step`."""
     order = np.arange(4 * weights.hidden).reshape(4, -1, vectors.units()).transpose(1, 0, 2)  # [h/U, 4, U]
-    return Packed(tiles(weights.weights, order), np.ascontiguousarray(weights.shift[order], np.int32))
+    shift = np.ascontiguousarray(weights.shift[order], np.int32)
+    return Packed(tiles(weights.weights, order), shift, weights.bias)
 
 
 def _sigmoid(z: Lanes) -> Lanes:
@@ -67,25 +71,45 @@ def _cell(z: list[Lanes], before: Lanes) -> tuple[Lanes, Lanes]:
     return c, ((o * _tanh(c >> 2) + (1 << 22)) >> 23).at_most(OUTPUT_LIMIT)
 
 
+class _Places(NamedTuple):
+    """Where the bytes of the first of several rows lie.
+
+    x             address of its inputs; the rows' inputs lie `size` bytes apart, as many as there are
+    cell          address of its cells; those of the next row are `cell_stride` bytes away
+    hidden        address of its hidden outputs, where the rows lie `size` bytes apart as well
+    """
+
+    x: Any
+    size: Any
+    cell: Any
+    cell_stride: Any
+    hidden: Any
+
+
+class _Units(NamedTuple):
+    """Addresses of the weights of some units, of the initial values of their sums, and of their shifts."""
+
+    weights: Any
+    begin: Any
+    shift: Any
+
+
 def _tile(rows: int, units: int) -> Any:
     """Build the kernel of `rows` rows by `units` units, with the arguments of `advance` below."""
 
-    @vectors.kernel(10)
-    def advance(
-        b: Any, x: Any, x_stride: Any, quads: Any, weights: Any, begin: Any, shift: Any, cell: Any, cell_stride: Any,
-        hidden: Any, hidden_stride: Any,
-    ) -> None:  # fmt: skip
-        """Advance rows with inputs at address x, cells at `cell` and hidden outputs at `hidden`; strides in bytes."""
+    @vectors.kernel(2, places=_Places, own=_Units)
+    def advance(b: Any, places: _Places, own: _Units) -> None:
+        """Advance rows: compute their cells and hidden outputs."""
         size = 4 * units  # bytes of a vector of sums
-        sums = sums_of(b, rows, units, x, x_stride, quads, weights, begin)
+        sums = sums_of(b, rows, units, places.x, places.size, own.weights, own.begin)
         for r in range(rows):
             z = []
             for k in range(4):
-                z.append((Lanes(b, b.load(sums[r][k])) << 3) >> load(b, shift, k * size, I32, units))
-            at_cell, at_hidden = (b.mul(stride, ir.Constant(I64, r)) for stride in (cell_stride, hidden_stride))
-            c, h = _cell(z, load(b, cell, at_cell, I16, units).widened())
-            store(b, c.narrowed(I16), cell, at_cell)
-            store(b, h.narrowed(I8), hidden, at_hidden)
+                z.append((Lanes(b, b.load(sums[r][k])) << 3) >> load(b, own.shift, k * size, I32, units))
+            at_cell, at_hidden = (b.mul(stride, ir.Constant(I64, r)) for stride in (places.cell_stride, places.size))
+            c, h = _cell(z, load(b, places.cell, at_cell, I16, units).widened())
+            store(b, c.narrowed(I16), places.cell, at_cell)
+            store(b, h.narrowed(I8), places.hidden, at_hidden)
 
     return advance
 
@@ -118,18 +142,17 @@ def _weigh(b: Any, x: Any, first: Any, second: Any, count: Any) -> Any:
     return b.or_(low, b.shl(high, ir.Constant(I64, 32)))
 
 
-@part
-def step(
-    lo: int, hi: int, packed: Packed, words: np.ndarray, inputs: np.ndarray, cell: np.ndarray, head: np.ndarray,
-    bias: np.ndarray, offset: np.ndarray, octaves: np.ndarray, scratch: np.ndarray,
-) -> None:  # fmt: skip
-    """Advance rows lo … hi-1; see `reference.Network.step`. The arrays are those of `Packed` and `State`, all rows.
+@entry
+def step(lo: int, hi: int, packed: Packed, state: StateArrays, scratch: Int64s) -> None:
+    """Advance rows lo … hi-1; see `reference.ReferenceLstm.step`.
 
     scratch int64, `scratch_for` the inputs or more
     """
+    words, inputs, cell, head = state.words, state.inputs, state.cell, state.head.weights
+    offset, octaves, bias = state.offset, state.octaves, packed.bias
     size, h, n = inputs.shape[1], cell.shape[1], head.shape[1]
     units = packed.tiles.begin.shape[2]
-    vector, quads = 4 * units, size // QUAD  # bytes of a vector of sums; sets of inputs
+    vector = 4 * units  # bytes of a vector of sums
     # numba makes floats of sums of int64 with addresses, which are unsigned.
     x, all_inputs, cells = np.int64(scratch.ctypes.data), np.int64(inputs.ctypes.data), np.int64(cell.ctypes.data)
     weights, begins = np.int64(packed.tiles.weights.ctypes.data), np.int64(packed.tiles.begin.ctypes.data)
@@ -141,15 +164,15 @@ def step(
             for j in range(eights):
                 scratch[v * eights + j] = words[a + v, j] ^ packed.tiles.flip
         for g in range(h // units):
-            w, begin, shift = weights + g * size * vector, begins + 4 * g * vector, shifts + 4 * g * vector
-            own, hidden = cells + 2 * (a * h + g * units), all_inputs + a * size + size - h + g * units
+            own = _Units(weights + g * size * vector, begins + 4 * g * vector, shifts + 4 * g * vector)
+            to_cell, to_hidden = cells + 2 * (a * h + g * units), all_inputs + a * size + size - h + g * units
             tall = rows - rows % ROWS
             for v in range(0, tall, ROWS):
-                to_cell, to_hidden = own + 2 * v * h, hidden + v * size
-                _advance_tall(x + v * size, size, quads, w, begin, shift, to_cell, 2 * h, to_hidden, size)
+                places = _Places(x + v * size, size, to_cell + 2 * v * h, 2 * h, to_hidden + v * size)
+                _advance_tall(places, own)
             for v in range(tall, rows):
-                to_cell, to_hidden = own + 2 * v * h, hidden + v * size
-                _advance_one(x + v * size, size, quads, w, begin, shift, to_cell, 2 * h, to_hidden, size)
+                places = _Places(x + v * size, size, to_cell + 2 * v * h, 2 * h, to_hidden + v * size)
+                _advance_one(places, own)
         for v in range(a, a + rows):
             sums = _weigh(all_inputs + (v + 1) * size - n, first, first + 2 * n, n)
             low, high = np.int32(sums & np.uint64(0xFFFFFFFF)), np.int32(sums >> np.uint64(32))
@@ -160,9 +183,3 @@ def step(
 def scratch_for(size: int) -> int:
     """Return how many int64 of scratch `step` needs for `size` inputs."""
     return ROWS_AT_A_TIME * size // 8
-
-
-@entry
-def step_alone(lo: int, hi: int, packed: Packed, state: Arrays, bias: np.ndarray, scratch: np.ndarray) -> None:
-    """Run `step` for a caller in Python."""
-    step(lo, hi, packed, state.words, state.inputs, state.cell, state.head, bias, state.offset, state.octaves, scratch)

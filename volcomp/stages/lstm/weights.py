@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...constants import CLASSES, INPUTS, WEIGHT_LIMIT
+from ...dtypes import Int8s, Int16s, Int32s, Int64s, UInt32s
 from ...errors import DamagedError
 from . import learning
 
@@ -20,13 +21,13 @@ FIELDS = ("weights", "shift", "head", "bias", "counts", "sizes")
 LEARNING = ("slopes", "metric")  # only in models whose head learns
 
 
-def head_limit(bias: np.ndarray, size: int) -> int:
+def head_limit(bias: Int32s, size: int) -> int:
     """Return the bound of the `size` weights of a head that learns; it keeps sums below ACCUMULATOR_LIMIT."""
     return (ACCUMULATOR_LIMIT - int(np.abs(bias).max()) - 1) // (INPUT_LIMIT * size)
 
 
 @dataclass(frozen=True)
-class Weights:
+class LstmWeights:
     """A model. The order of the gates is input, forget, output, candidate.
 
     weights int8 [inputs + h, 4h]  inputs first: INPUTS, then the first `shared` hidden outputs of the row above, and
@@ -43,14 +44,14 @@ class Weights:
     """
 
     name: str
-    weights: np.ndarray
-    shift: np.ndarray
-    head: np.ndarray
-    bias: np.ndarray
-    counts: np.ndarray
-    sizes: np.ndarray
-    slopes: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, learning.BINS), np.int8))
-    metric: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    weights: Int8s
+    shift: Int32s
+    head: Int16s
+    bias: Int32s
+    counts: UInt32s
+    sizes: Int64s
+    slopes: Int8s = field(default_factory=lambda: np.zeros((2, 0, learning.BINS), np.int8))
+    metric: Int16s = field(default_factory=lambda: np.zeros((0, 0), np.int16))
     observed: int = INPUTS
 
     def __post_init__(self) -> None:
@@ -103,7 +104,7 @@ class Weights:
         spared = INPUTS - self.observed if self.unseen == 0 else 0
         return head_limit(self.bias, self.head.shape[1] + spared)
 
-    def without(self, spared: slice) -> Weights:
+    def without(self, spared: slice) -> LstmWeights:
         """Return the model without the inputs `spared` if all their weights are 0, otherwise the model itself."""
         head, metric = self.head, self.metric
         if self.unseen == 0:
@@ -117,7 +118,7 @@ class Weights:
         observed = self.observed - len(self.weights) + len(less)
         return replace(self, weights=less, head=head, metric=metric, observed=observed)
 
-    def tables(self) -> list[np.ndarray]:
+    def tables(self) -> list[UInt32s]:
         """Return the counts of every table."""
         return np.split(self.counts, np.cumsum(self.sizes)[:-1])
 
@@ -139,10 +140,10 @@ class Weights:
         path.write_bytes(buffer.getvalue())
 
 
-def load(path: Path, name: str) -> Weights:
+def load(path: Path, name: str) -> LstmWeights:
     """Read a model written by `save`; raises DamagedError if it is not sound."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Weights(name, **{field: arrays[field] for field in (*FIELDS, *LEARNING) if field in arrays})
+            return LstmWeights(name, **{field: arrays[field] for field in (*FIELDS, *LEARNING) if field in arrays})
     except (OSError, TypeError, ValueError) as error:
         raise DamagedError(f"model {name} at {path.name} cannot be read: {error}; reinstall volcomp") from error

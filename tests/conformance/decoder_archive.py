@@ -1,0 +1,250 @@
+"""The part of the conformance decoder for archives, written from docs/format.md alone: lists, kept bytes, bodies.
+
+It knows both kinds of archives, and no streams of other codecs. Nothing here is meant to be quick.
+"""
+
+import hashlib
+import lzma
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zstandard
+
+from tests.conformance.decoder import decode, sections
+from tests.conformance.decoder_bits import Reader, check
+
+CHUNK = 1 << 25
+
+
+@dataclass
+class Item:
+    """What an archive says of a file, folder or link, and the bytes of a file."""
+
+    kind: int  # 0 file, 1 folder, 2 link
+    time: int | None = None
+    mode: int | None = None
+    target: bytes = b""
+    data: bytes = b""
+
+
+def unpack(data: bytes) -> bytes:
+    """Packed bytes."""
+    reader = Reader(data)
+    method, size = reader.number(1), reader.varint()
+    check(size <= CHUNK and method <= 2, "raw size or method")
+    packed = reader.data[reader.at // 8 :]
+    if method == 1:
+        packed = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size) if size else b""
+    elif method == 2:
+        power = 4096
+        while power < size:
+            power *= 2
+        settings = {"id": lzma.FILTER_LZMA2, "lc": 3, "lp": 0, "pb": 0, "dict_size": power}
+        packed = lzma.decompress(packed, lzma.FORMAT_RAW, filters=[settings])
+    check(len(packed) == size, "another size")
+    return packed
+
+
+def table(reader: Reader) -> list[tuple[bytes, ...]]:
+    """Tables: the rows."""
+    rows, columns = reader.varint(), reader.varint()
+    check(columns <= 4096, "columns")
+    cuts = []
+    for _ in range(columns):
+        runs = reader.varint()
+        lengths = [1] * runs if runs == rows else [rows] if runs == 1 else [reader.varint() for _ in range(runs)]
+        check(sum(lengths) == rows, "runs")
+        width = reader.varint() if runs else 1
+        widths = [width - 1] * runs if width else [reader.varint() for _ in range(runs)]
+        cuts.append((lengths, widths, width))
+    cells: list[list[bytes]] = [[] for _ in cuts]
+    for constant in (True, False):
+        for (lengths, widths, width), column in zip(cuts, cells, strict=True):
+            if (len(lengths) == 1) != constant:
+                continue
+            if len(lengths) > 1 and 0 < width <= 65:
+                block = reader.take(len(widths) * (width - 1))
+                values = [block[i :: len(widths)] for i in range(len(widths))]
+            else:
+                values = [reader.take(width) for width in widths]
+            column += [value for value, length in zip(values, lengths, strict=True) for _ in range(length)]
+    reader.end()
+    return list(zip(*cells, strict=True))
+
+
+def number(cell: bytes) -> int:
+    """Lists of files: a number."""
+    check(len(cell) == 8, "width of a number")
+    return struct.unpack("<q", cell)[0]
+
+
+class Archive:
+    """The contents of an archive."""
+
+    def __init__(self, data: bytes):
+        self.data, self.found = data, sections(data)
+        self.version = struct.unpack_from("<H", data, 8)[0]
+        self.tables: dict[int, list[bytes]] = {}
+        self.volumes: dict[int, np.ndarray] = {}
+        self.root = b""
+        self.items: dict[bytes, Item] = {}
+        if self.version >= 4:
+            lists = sum(tag == b"LIST" for tag, _, _ in self.found)
+            for i in range(lists):
+                self.read_list(self.found[b"LIST", i, 0])
+        else:
+            self.read_manifest(self.found[b"MANI", 0, 0])
+
+    def read_list(self, payload: bytes) -> None:
+        """Lists of files."""
+        outer = Reader(payload)
+        digests = [outer.take(32) for _ in range(outer.varint())]
+        inner = Reader(unpack(payload[outer.at // 8 :]))
+        self.root = inner.take(inner.varint())
+        volume = end = section = row = stored = unused = 0
+        for cells in table(inner):
+            check(len(cells) == 20, "columns")
+            folder, last, note, kind, digest, size, time, mode = cells[:8]
+            item = Item(kind[0], number(time) if time else None, number(mode) if mode else None)
+            if item.kind == 2:
+                item.target = note
+            check(folder + last not in self.items, "a name twice")
+            self.items[folder + last] = item
+            if item.kind:
+                continue
+            if cells[8]:
+                dv, df, slices, dt, dr, before, side, body, planes = map(number, cells[8:17])
+                volume, first = volume + dv, df + (0 if dv else end)
+                section, row = section + dt, dr + (0 if dt else row)
+                item.data = self.image((volume, first, slices, planes), (section, row, before, side), body)
+                end, row = first + slices, row + 1
+            else:
+                start, more, packing = map(number, cells[17:])
+                check(packing == 0, "packing of a later version")
+                start, length = start + stored, number(size) + more
+                item.data = self.blob(start, length)
+                stored = start + length
+            used = number(digest) if digest else unused
+            unused = max(unused, used + 1)
+            check(len(item.data) == number(size), "size of a file")
+            check(hashlib.sha256(item.data).digest() == digests[used], "SHA-256 of a file")
+
+    def read_manifest(self, payload: bytes) -> None:
+        """The manifest of versions 1 to 3."""
+        outer = Reader(payload)
+        digests = [outer.take(32) for _ in range(outer.varint())]
+        inner = Reader(unpack(payload[outer.at // 8 :]))
+        self.root = inner.take(inner.varint())
+        volumes = [inner.varint() for _ in range(inner.varint())]
+        tables = [inner.varint() for _ in range(inner.varint())]
+        whole, folders = inner.varint(), inner.varint()
+        rows = table(inner)
+        check(sum(volumes) == sum(tables) == len(digests) - whole == len(rows) - whole - folders, "counts")
+        records = [(k, i) for k, count in enumerate(tables) for i in range(count)]
+        places = [(number, i) for number, count in enumerate(volumes) for i in range(count)]
+        first = stored = 0
+        for i, cells in enumerate(rows):
+            size, slices, before, flags = (int.from_bytes(cell, "little") for cell in cells[2:])
+            item = self.items[cells[0] + cells[1]] = Item(int(i >= len(digests)))
+            if i < len(records):
+                volume, place = places[i]
+                first = first if place else 0
+                record = (*records[i], before, 0)
+                item.data = self.image((volume, first, slices, 1), record, flags)
+                first += slices
+            elif i < len(digests):
+                item.data = self.blob(stored, size)
+                stored += size
+            if i < len(digests):
+                check(hashlib.sha256(item.data).digest() == digests[i], "SHA-256 of a file")
+
+    def blob(self, start: int, length: int) -> bytes:
+        """Files kept whole."""
+        data = b""
+        while len(data) < length:
+            k, offset = divmod(start + len(data), CHUNK)
+            data += unpack(self.found[b"BLOB", k, 0])[offset:][: length - len(data)]
+        return data
+
+    def image(self, place: tuple[int, int, int, int], record: tuple[int, int, int, int], body: int) -> bytes:
+        """Kept bytes, and the planes of an image."""
+        volume, first, slices, planes = place
+        section, row, before, side = record
+        if section not in self.tables:
+            reader = Reader(unpack(self.found[b"KEEP", section, 0]))
+            self.tables[section] = [b"".join(cells) for cells in table(reader)]
+        kept = self.tables[section][row]
+        words = []
+        for k in range(volume, volume + planes):
+            if k not in self.volumes:
+                self.volumes[k] = decode(self.data, place=k)
+            plane = self.volumes[k][first : first + slices]
+            words.append(plane.view("u1" if plane.itemsize == 1 else "<u2"))
+        around = kept[before : before + side]
+        return kept[:before] + voxel_bytes(body, around, words) + kept[before + side :]
+
+
+def voxel_bytes(body: int, side: bytes, planes: list[np.ndarray]) -> bytes:
+    """Bodies."""
+    check(body < 4, "a body of a later version, or a stream of another codec")
+    if body < 2:
+        return planes[0].astype(f">u{planes[0].itemsize}" if body else planes[0].dtype).tobytes()
+    reader = Reader(side)
+    samples = of_map(reader.take(4), planes)
+    if body == 2:
+        flags, missing = reader.number(1), reader.varint()
+        check(flags < 8, "flags")
+        frames = np.moveaxis(samples, 1, 0)  # frame, component, y, x
+        frames = frames if flags & 1 else np.moveaxis(frames, 1, -1)
+        data = frames.astype(samples.dtype.newbyteorder(">" if flags & 2 else "<")).tobytes()
+        if flags & 4:
+            data = b"".join(data[i + 1 : i + 2] + data[i : i + 1] for i in range(0, len(data), 2))
+        return data[: len(data) - missing]
+    return encapsulated(reader, samples)
+
+
+def of_map(head: bytes, planes: list[np.ndarray]) -> np.ndarray:
+    """Bodies: samples [component, frame, y, x] of planes."""
+    kind, number, components, bits = head
+    dtype = np.dtype(("u1", "i1", "<u2", "<i2", "<u4", "<i4")[number])
+    unsigned = np.dtype(f"<u{dtype.itemsize}")
+    wide: list[Any] = [plane.astype(np.int64) for plane in planes]
+    modulus, m = 1 << 8 * dtype.itemsize, 1 << 8 * dtype.itemsize - 1
+    if kind == 1:
+        green = wide[0]
+        wide = [wide[1] + green - m, green, wide[2] + green - m]
+    elif kind == 2:
+        wide = [high * 65536 + low for high, low in zip(wide[::2], wide[1::2], strict=True)]
+    elif kind == 3:
+        wide = [low + high * (1 << bits) for low, high in zip(wide[::2], wide[1::2], strict=True)]
+    elif kind == 4:
+        wide = [word % (1 << bits) for word in wide]
+    check(kind <= 5 and len(wide) == components, "kind or components of a map")
+    return np.stack([(word % modulus).astype(unsigned).view(dtype) for word in wide])
+
+
+def encapsulated(reader: Reader, samples: np.ndarray) -> bytes:
+    """Body 3, of frames that are not compressed."""
+    check(reader.number(1) == 0, "a stream of another codec")
+    kind = reader.number(1)
+    value = reader.take(reader.varint()) if kind == 2 else b""
+    frames, begins, at = [], [], 0
+    for i in range(reader.varint()):
+        lengths = [reader.varint() for _ in range(reader.varint() - 1)]
+        stream = np.moveaxis(samples[:, i], 0, -1).tobytes() + reader.take(reader.varint())
+        items = b""
+        for length in lengths:
+            items, stream = items + item(stream[:length]), stream[length:]
+        frames.append(items + item(stream))
+        begins.append(at)
+        at += len(frames[-1])
+    check(len(frames) == samples.shape[1], "frames")
+    reader.end()
+    return item(struct.pack(f"<{len(begins)}I", *begins) if kind == 1 else value) + b"".join(frames)
+
+
+def item(value: bytes) -> bytes:
+    """Body 3: an item."""
+    return b"\xfe\xff\x00\xe0" + struct.pack("<I", len(value)) + value

@@ -1,0 +1,199 @@
+"""The pixels of a DICOM file: which body codec reads them, whatever else its header gets wrong.
+
+What counts is whether the bytes fit the stated shape. A wrong guess costs size alone, since the file is tried.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import pydicom
+from pydicom.uid import UID
+
+from ..bodies.encapsulated import EncapsulatedReading, Pixels, read_items
+from ..bodies.planes import Kind, Map
+from ..bodies.protocol import Reading
+from ..bodies.samples import MOST_MISSING, Order, SamplesReading
+from .protocol import Extent, NotCoded
+
+_FLOAT, _DOUBLE, _PIXEL_DATA = 0x7FE00008, 0x7FE00009, 0x7FE00010
+PIXEL_TAGS = (_FLOAT, _DOUBLE, _PIXEL_DATA)
+_UNDEFINED = 0xFFFFFFFF
+_LONG = (b"OW", b"OB", b"UN", b"OV", b"OF", b"OD")  # value representations with a length of 32 bits
+_MOST_COMPONENTS = 4
+# The stream codec of a transfer syntax, below 1.2.840.10008.1.2. The trial of each stream decides.
+_STREAMS = {
+    "1.98": 0,
+    "4.57": 1,
+    "4.70": 1,
+    "5": 2,
+    "4.80": 3,
+    "4.81": 3,
+    "8.1": 4,
+    "4.90": 6,
+    "4.91": 6,
+    "4.201": 7,
+    "4.202": 7,
+    "4.203": 7,
+}
+_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # lossy, Huffman codes
+_ROOT = "1.2.840.10008.1.2."
+
+
+class Element(NamedTuple):
+    """The element that holds the pixels."""
+
+    tag: int
+    vr: bytes  # b"" where it is implicit
+    start: int  # of the value in the file, bytes
+    length: int  # of the value; _UNDEFINED of encapsulated pixels
+
+
+class Found(NamedTuple):
+    """The pixels of a file, as `Image` has them."""
+
+    rows: int
+    columns: int
+    frames: int
+    bits: int
+    stored: int
+    signed: bool
+    reading: Reading | None
+
+
+def pixel_element(file: BinaryIO, implicit: bool, big_endian: bool) -> Element:
+    """Read the head of the element at which the file is positioned. Raises NotCoded where it holds no pixels."""
+    endian = ">" if big_endian else "<"
+    head = file.read(8)
+    if len(head) < 8:
+        raise NotCoded("it has no pixels")
+    group, element, length = struct.unpack(endian + "HHI", head)
+    vr = b"" if implicit else head[4:6]
+    if not implicit:
+        if vr in _LONG:
+            length = int.from_bytes(file.read(4), "big" if big_endian else "little")
+        else:
+            length = struct.unpack(endian + "H", head[6:])[0]
+    return Element(group << 16 | element, vr, file.tell(), length)
+
+
+class Stated(NamedTuple):
+    """What a header states about its pixels."""
+
+    rows: int
+    columns: int
+    frames: int
+    components: int
+    bits: int  # allocated
+    stored: int
+    signed: bool
+    planar: bool
+    photometric: str
+
+    @classmethod
+    def of(cls, dataset: pydicom.Dataset) -> Stated:
+        """Read it from the elements before the pixels; what is missing gets the value that most files have."""
+
+        def number(name: str, missing: int = 0) -> int:
+            return int(dataset.get(name, missing) or missing)
+
+        return cls(
+            number("Rows"),
+            number("Columns"),
+            number("NumberOfFrames", 1),
+            number("SamplesPerPixel", 1),
+            number("BitsAllocated"),
+            number("BitsStored"),
+            number("PixelRepresentation") == 1,
+            number("PlanarConfiguration") == 1,
+            str(dataset.get("PhotometricInterpretation", "")).strip().upper(),
+        )
+
+    @property
+    def frame_bytes(self) -> int:
+        """Return the bytes of a native frame."""
+        return self.rows * self.columns * self.components * self.bits // 8
+
+
+def pixels_of(
+    stated: Stated, syntax: str | None, element: Element, big_endian: bool, file: BinaryIO, *, plain: bool = True
+) -> Found:
+    """Return how the pixels are read.
+
+    Parameters:
+        stated: what the header states.
+        syntax: the transfer syntax, if the file has one.
+        element: that of the pixels.
+        big_endian: of the data set.
+        file: the file.
+        plain: whether native words of one plane may do without a body codec.
+
+    Raises:
+        NotCoded: where they cannot be coded.
+    """
+    if element.tag != _PIXEL_DATA:
+        raise NotCoded("its pixels are floating-point numbers" if element.tag in PIXEL_TAGS else "it has no pixels")
+    if min(stated[:4]) < 1 or stated.components > _MOST_COMPONENTS:
+        raise NotCoded("its header states no image")
+    if stated.bits not in (8, 16, 32):
+        raise NotCoded(f"it has {stated.bits} bits allocated for a sample")
+    if element.length == _UNDEFINED:
+        return _encapsulated(stated, syntax or "", element, file)
+    if stated.photometric == "YBR_FULL_422" and stated.components == 3 and stated.bits == 8 and stated.columns % 2 == 0:
+        # Two luminances and their common chrominances are four planes.
+        stated = stated._replace(columns=stated.columns // 2, components=4, planar=False)
+    size = file.seek(0, 2)
+    return _native(stated, element, big_endian, min(element.length, size - element.start), plain)
+
+
+def _encapsulated(stated: Stated, syntax: str, element: Element, file: BinaryIO) -> Found:
+    if syntax in _JPEG:
+        jpeg = [Extent(*place) for place in read_items(file, element.start)[0][1:]]
+        raise NotCoded("its JPEG frames are lossy; JPEG XL packs them where it is installed", jpeg)
+    number = _STREAMS.get(syntax.removeprefix(_ROOT))
+    if number is None or not _is_known(number):
+        raise NotCoded(f"no codec makes its transfer syntax again: {UID(syntax).name or 'none is stated'}")
+    if stated.bits == 32:
+        raise NotCoded("it has 32 bits allocated for a compressed sample")
+    colour = stated.components == 3 and stated.photometric == "RGB"
+    rows, columns, frames, components, bits, stored, signed, _, _ = stated
+    pixels = Pixels(number, rows, columns, frames, components, bits, stored or bits, signed, colour)
+    return Found(rows, columns, frames, bits, 0, signed, EncapsulatedReading(pixels, element.start))
+
+
+def _native(stated: Stated, element: Element, big_endian: bool, there: int, plain: bool) -> Found:
+    """Return how `there` bytes are read, which may be more or fewer than the header states."""
+    frame_bytes, frames = stated.frame_bytes, stated.frames
+    if frames == 1 and there % frame_bytes == 0:
+        frames = max(1, there // frame_bytes)  # their number is missing
+    frames = min(frames, max(1, -(-there // frame_bytes)))
+    missing = max(0, frames * frame_bytes - there)
+    if missing and (frames > 1 or missing > min(MOST_MISSING, frame_bytes // 2)):
+        frames, missing = frames - 1, 0
+    if not frames:
+        raise NotCoded("it has fewer pixels than its header states")
+    pairs = stated.bits == 8 and big_endian and element.vr == b"OW"
+    if pairs and (frames * frame_bytes) % 2:
+        raise NotCoded("its bytes are swapped in pairs, and their number is odd")
+    rows, columns, signed = stated.rows, stated.columns, stated.signed
+    if plain and stated.components == 1 and stated.bits < 32 and not missing and not pairs:
+        stored = stated.stored if 0 < stated.stored < stated.bits else 0
+        return Found(rows, columns, frames, stated.bits, stored, signed, None)
+    colour = stated.components == 3 and stated.photometric == "RGB"
+    samples = Map(
+        Kind.HALVES if stated.bits == 32 else Kind.COLOUR if colour else Kind.SAME,
+        np.dtype(f"{'i' if signed else 'u'}{stated.bits // 8}").newbyteorder("<"),
+        stated.components,
+    )
+    planar = stated.planar and stated.components > 1
+    order = Order(samples, planar, big_endian and stated.bits > 8, pairs, missing)
+    reading = SamplesReading(order, start=element.start, rows=rows, columns=columns, frames=frames)
+    return Found(rows, columns, frames, reading.bits, 0, signed, reading)
+
+
+def _is_known(number: int) -> bool:
+    from ..streams.registry import BY_NUMBER  # numba is imported when there is a stream to decode
+
+    return number == 0 or number in BY_NUMBER
