@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
-from typing import Any
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from ..constants import EFFORT
 from ..errors import UnsupportedError
@@ -12,6 +16,7 @@ from ..models import CHOICES, DEFAULT
 from ..options import DecodeOptions, EncodeOptions
 
 Commands = Any  # a private class of argparse
+STANDARD = Path("-")  # input or output
 
 
 def device() -> argparse.ArgumentParser:
@@ -63,6 +68,32 @@ def encoding() -> argparse.ArgumentParser:
     return made
 
 
+def storing() -> argparse.ArgumentParser:
+    """Make the parser of `--no-times`, `--skip-errors` and `--stdin-name`."""
+    made = argparse.ArgumentParser(add_help=False, parents=[times()])
+    made.add_argument(
+        "--skip-errors",
+        action="store_true",
+        help="leave out what cannot be read, list it on standard error, and end with exit code 1",
+    )
+    made.add_argument(
+        "--stdin-name", default="stdin", metavar="NAME", help="the name of a file that is read from standard input"
+    )
+    return made
+
+
+def times() -> argparse.ArgumentParser:
+    """Make the parser of `--no-times`."""
+    made = argparse.ArgumentParser(add_help=False)
+    made.add_argument(
+        "--no-times",
+        dest="times",
+        action="store_false",
+        help="without times of modification and permissions",
+    )
+    return made
+
+
 def as_json() -> argparse.ArgumentParser:
     """Make the parser of `--json`."""
     made = argparse.ArgumentParser(add_help=False)
@@ -79,6 +110,46 @@ def encode_options(options: argparse.Namespace) -> EncodeOptions:
 def decode_options(options: argparse.Namespace) -> DecodeOptions:
     """Return the options of decoding."""
     return DecodeOptions(options.threads, options.device)
+
+
+def place(text: str) -> Path:
+    """Parse a path; "-" is STANDARD, and "./-" a file of this name."""
+    path = Path(text)
+    return Path(os.path.abspath(text)) if path == STANDARD and text != "-" else path
+
+
+def source(path: Path) -> Path | BinaryIO:
+    """Return what an archive is read from. Raises UnsupportedError where there is no standard input."""
+    if path != STANDARD:
+        return path
+    if sys.stdin is None:
+        raise UnsupportedError("standard input is closed; redirect an archive into it, or name a file")
+    return sys.stdin.buffer
+
+
+def sink() -> BinaryIO:
+    """Return standard output for bytes. Raises UnsupportedError where it is a terminal, or not there."""
+    if sys.stdout is None:
+        raise UnsupportedError("standard output is closed; redirect it, or name a file with -o")
+    if sys.stdout.isatty():
+        raise UnsupportedError("standard output is a terminal, which bytes would disturb; redirect it")
+    return sys.stdout.buffer
+
+
+@contextmanager
+def inputs(options: argparse.Namespace) -> Iterator[list[Path]]:
+    """Yield the paths to archive: standard input as a file, which is removed in the end. Raises UnsupportedError."""
+    if STANDARD not in options.inputs:
+        yield options.inputs
+        return
+    if len(options.inputs) > 1:
+        raise UnsupportedError("standard input (-) is one file; archive it alone")
+    from ..archive.opening import named
+
+    stream = source(STANDARD)
+    assert not isinstance(stream, Path)
+    with named(stream, options.stdin_name) as path:
+        yield [path]
 
 
 def positive(text: str) -> int:

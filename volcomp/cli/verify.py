@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from ..errors import DamagedError, VolcompError
-from .arguments import Commands, as_json, decode_options, work
+from .arguments import STANDARD, Commands, as_json, decode_options, place, source, work
 from .output import fail, line, working
 
 
@@ -18,7 +17,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "verify", parents=[work(), as_json()], help="decode archives, compare checksums, check parity"
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=place, metavar="FILE", help="- is standard input")
     parser.set_defaults(run=run)
 
 
@@ -32,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
         begin = time.perf_counter()
         try:
             with working(options):
-                if damage := diagnose(path):
+                if path != STANDARD and (damage := diagnose(path)):
                     raise DamagedError(f"{path}: {damage}")
-                done = verify(path, decode_options(options))
+                done = verify(source(path), decode_options(options))
         except VolcompError as error:
             code = fail(str(error), options)
             facts: dict[str, Any] = {"file": str(path), "sound": False, "error": str(error)}
