@@ -84,6 +84,10 @@ def move_into(source: Path, target: Path) -> None:
         folders[:] = [name for name in folders if name not in links]
         files += links
         for name in folders:
+            if (
+                destination / name
+            ).is_symlink():  # nothing is written through links, which another archive may have made
+                raise TargetError(f"{destination / name} is a link where the archive has a folder; move it away")
             if os.path.lexists(destination / name) and not (destination / name).is_dir():
                 raise TargetError(f"{destination / name} is a file where the archive has a folder; move it away")
         for name in files:
