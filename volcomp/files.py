@@ -25,6 +25,7 @@ def compress_files(
     verify: bool = True,
     threads: int | None = None,
     device: str = "auto",
+    parity: float = 0.0,
     force: bool = False,
     times: bool = True,
 ) -> Summary:
@@ -34,7 +35,7 @@ def compress_files(
         inputs: a folder or file, or several. Images that a format of `formats` reads are coded as volumes; all other
             bytes are kept.
         output: the archive. It gets its name when it is complete.
-        model, effort, verify, threads, device: see `options.EncodeOptions`.
+        model, effort, verify, threads, device, parity: see `options.EncodeOptions`.
         force: overwrite an existing `output`.
         times: keep times of modification and permissions.
 
@@ -57,7 +58,7 @@ def compress_files(
         (1, 1200, True)
     """
     several = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    options = EncodeOptions(model, effort, verify, threads, device)
+    options = EncodeOptions(model, effort, verify, threads, device, parity)
     return compress([Path(one) for one in several], Path(output), options, force=force, times=times)
 
 

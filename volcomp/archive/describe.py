@@ -78,5 +78,10 @@ def as_text(contents: dict[str, Any]) -> str:
                 f"    {volume['files']} files, {volume['modality'] or 'unknown modality'} "
                 f"{volume['description']!r}, spacing {spacing} mm (z × y × x), series {volume['series']}"
             )
+    if parity := contents["parity"]:
+        lines.append(
+            f"  parity for {100 * parity['share']:.2f} % of the file in one stretch, or any {parity['places']} of its "
+            f"{parity['blocks']} blocks"
+        )
     sizes = ", ".join(f"{tag} {size}" for tag, size in contents["sections"].items())
     return "\n".join([*lines, f"  bytes by section: {sizes}"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..constants import EFFORT
+from ..container import parity
 from ..container.sections import FORMAT_VERSION, Reader, Writer
 from ..container.volume import SLICE_VOXELS
 from ..errors import DamagedError, UnsupportedError, VerificationError
@@ -117,8 +118,10 @@ def fill(
         raise VerificationError(
             f"what was coded does not decode to what was read, so nothing was written: {error}"
         ) from error
+    if options.parity:
+        parity.append(file, writer.size, options.parity)
     bits = 8 * of_images.bytes / max(of_images.voxels, 1)
-    return Summary(ledger.files, ledger.raw_bytes, writer.size, of_images.voxels, bits, skipped)
+    return Summary(ledger.files, ledger.raw_bytes, file.seek(0, os.SEEK_END), of_images.voxels, bits, skipped)
 
 
 def _images(items: list[Item], reasons: dict[str, str], jpeg: dict[str, list[Extent]]) -> Iterator[Image]:

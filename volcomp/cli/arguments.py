@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,6 +58,13 @@ def encoding() -> argparse.ArgumentParser:
         default=True,
         help="decode the output and compare it with the input (default: yes)",
     )
+    made.add_argument(
+        "--parity",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="add blocks for volcomp repair, for instance 2%%: see volcomp protect (default: 0, none)",
+    )
     return made
 
 
@@ -97,7 +104,7 @@ def as_json() -> argparse.ArgumentParser:
 def encode_options(options: argparse.Namespace) -> EncodeOptions:
     """Return the options of encoding."""
     threads = getattr(options, "threads", None)
-    return EncodeOptions(options.model, options.effort, options.verify, threads, options.device)
+    return EncodeOptions(options.model, options.effort, options.verify, threads, options.device, options.parity)
 
 
 def decode_options(options: argparse.Namespace) -> DecodeOptions:
@@ -160,6 +167,16 @@ def size(text: str) -> int:
     if not number.isdecimal() or not int(number):
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 16G or 500M")
     return int(number) * 1000**unit
+
+
+def share(text: str) -> float:
+    """Parse a share of a file, '2%', '0.5%' or '0'."""
+    number = text.removesuffix("%")
+    with suppress(ValueError):
+        value = float(number) / 100
+        if value == 0 or (text.endswith("%") and 0.01 <= value <= 0.5):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no share from 1% to 50%, nor 0")
 
 
 def slices(text: str) -> slice:
