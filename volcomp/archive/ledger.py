@@ -10,6 +10,7 @@ from ..bodies.protocol import Kept
 from ..container.sections import LISTING, Reader, SectionId, Writer
 from ..errors import DamagedError
 from ..models import RELEASED, Model
+from ..wire.cursor import string
 from .entry import Entry, Kind, Stored, Voxels
 from .header_reader import Records
 from .listing import cut, encode
@@ -60,7 +61,7 @@ class Ledger:
 
     def note_kept(self, place: Voxels, kept: Kept) -> None:
         """Remember what was kept of an image."""
-        self._kept[place.table, place.row] = hashlib.sha256(b"".join(kept)).digest()
+        self._kept[place.table, place.row] = _digest(kept)
 
     def list_entries(self, entries: list[Entry]) -> None:
         """Write a LIST section. The data of its files must follow, so that a cut archive keeps their names."""
@@ -94,10 +95,15 @@ class Ledger:
             if not isinstance(place, Voxels):
                 continue
             digest = self._kept.get((place.table, place.row))
-            if digest and hashlib.sha256(b"".join(records.get(place))).digest() != digest:
+            if digest and _digest(records.get(place)) != digest:
                 raise DamagedError(f"what was kept of {entry.name} is not what was read")
         for entry, pieces in stored(reader, Manifest("", self._entries)):
             emit(entry, pieces, None)
+
+
+def _digest(kept: Kept) -> bytes:
+    """Return a digest of what was kept, and of how it is divided."""
+    return hashlib.sha256(string(kept.before) + string(kept.side) + kept.after).digest()
 
 
 def entry_of(item: Item, size: int, sha256: bytes, place: Voxels | Stored, note: str = "") -> Entry:

@@ -114,14 +114,14 @@ def fill(
         file.flush()
         if options.verify:
             ledger.verify(Reader(file), options.record)
+        if options.parity:
+            parity.append(file, writer.size, options.parity)
     except DamagedError as error:
         raise VerificationError(
             f"what was coded does not decode to what was read, so nothing was written: {error}"
         ) from error
-    if options.parity:
-        parity.append(file, writer.size, options.parity)
     bits = 8 * of_images.bytes / max(of_images.voxels, 1)
-    return Summary(ledger.files, ledger.raw_bytes, file.seek(0, os.SEEK_END), of_images.voxels, bits, skipped)
+    return Summary(ledger.files, ledger.raw_bytes, file.seek(0, 2), of_images.voxels, bits, skipped)
 
 
 def _images(items: list[Item], reasons: dict[str, str], jpeg: dict[str, list[Extent]]) -> Iterator[Image]:

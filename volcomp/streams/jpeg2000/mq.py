@@ -45,7 +45,7 @@ def reset(states: np.ndarray) -> None:
 
 @part
 def byte_in(data: np.ndarray, c: Any, at: Any) -> Any:
-    """Read a byte (Figure C.19); returns C, CT and the position."""
+    """Read a byte (C.3); returns C, CT and the position."""
     if data[at] == 0xFF:
         if data[at + 1] > 0x8F:
             return c + 0xFF00, 8, at
@@ -55,14 +55,14 @@ def byte_in(data: np.ndarray, c: Any, at: Any) -> Any:
 
 @part
 def begin(data: np.ndarray, at: Any) -> Any:
-    """Begin to decode the segment at a position, which ends with SEGMENT_END bytes (Figure C.20)."""
+    """Begin to decode the segment at a position, which ends with SEGMENT_END bytes (C.3)."""
     c, ct, at = byte_in(data, np.int64(data[at]) << 16, at)
     return c << 7, 0x8000, ct - 7, at
 
 
 @part
 def renormalise(data: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
-    """Double A until it is 0x8000 or more (Figure C.18)."""
+    """Double A until it is 0x8000 or more (C.3)."""
     while a < 0x8000:
         if ct == 0:
             c, ct, at = byte_in(data, c, at)
@@ -74,7 +74,7 @@ def renormalise(data: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
 
 @part
 def decode(states: np.ndarray, context: Any, data: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
-    """Decode a symbol in a context (Figure C.15); returns it and the registers."""
+    """Decode a symbol in a context (C.3); returns it and the registers."""
     state = np.int64(states[context])
     qe = _QE[state]
     a -= qe
@@ -98,7 +98,7 @@ def decode(states: np.ndarray, context: Any, data: np.ndarray, c: Any, a: Any, c
 
 @part
 def byte_out(out: np.ndarray, c: Any, at: Any) -> Any:
-    """Write a byte (Figure C.8); returns C, CT and the position.
+    """Write a byte (C.2); returns C, CT and the position.
 
     out[at] is the byte before, which a carry may change; the first one is a dummy. A full buffer stays at its end.
     """
@@ -116,7 +116,7 @@ def byte_out(out: np.ndarray, c: Any, at: Any) -> Any:
 
 @part
 def begin_encoding() -> Any:
-    """Return the registers C, A, CT and the position at the begin of a segment (Figure C.10)."""
+    """Return the registers C, A, CT and the position at the begin of a segment (C.2.8)."""
     return np.int64(0), np.int64(0x8000), np.int64(12), np.int64(0)
 
 
@@ -124,7 +124,7 @@ def begin_encoding() -> Any:
 def encode(
     symbols: np.ndarray, count: Any, states: np.ndarray, out: np.ndarray, c: Any, a: Any, ct: Any, at: Any
 ) -> Any:
-    """Encode symbols uint8 [count], each twice its context plus the bit (Figures C.5 to C.8); returns the registers."""
+    """Encode symbols uint8 [count], each twice its context plus the bit (C.2); returns the registers."""
     for n in range(count):
         context = np.int64(symbols[n]) >> 1
         state = np.int64(states[context])
