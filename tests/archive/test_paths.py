@@ -19,6 +19,7 @@ from volcomp.archive.contents import as_lines
 from volcomp.archive.contents import contents as listed
 from volcomp.archive.describe import as_text, describe
 from volcomp.archive.opening import manifest_of, opened
+from volcomp.archive.protect import protect, repair
 from volcomp.archive.restore import read_one, restore, verify
 from volcomp.archive.scratch import remove_tree
 from volcomp.codec import decode as decoding
@@ -246,6 +247,23 @@ def test_a_damaged_archive_is_not_added_to(study: Path, tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match=r"x\.vcz: slab 1 of volume 0"):
         append(archive, [tmp_path / "note"], THREAD)
     assert archive.read_bytes() == data and sorted(os.listdir(tmp_path)) == ["note", "x.vcz"]
+
+
+def test_parity_is_made_anew_and_never_lost(study: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "x.vcz"
+    shutil.copy(study / "ct.vcz", archive)
+    protect(archive, 0.02)
+    data = archive.read_bytes()
+    (tmp_path / "note").write_text("note")
+    with pytest.raises(UnsupportedError, match=r"has parity, which the new archive would lose"):
+        append(archive, [tmp_path / "note"], THREAD)
+    assert archive.read_bytes() == data
+    done = append(archive, [tmp_path / "note"], EncodeOptions(threads=1, parity=0.02))
+    assert done.packed_bytes == archive.stat().st_size - len(data)
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:100] + b"rotten" + whole[106:])
+    repair(archive)
+    assert archive.read_bytes() == whole and verify(archive, ONE).files == 46
 
 
 def test_two_processes_do_not_add_to_one_archive_at_once(study: Path, tmp_path: Path) -> None:

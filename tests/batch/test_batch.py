@@ -353,7 +353,7 @@ def test_never_over_a_file(tmp_path, monkeypatch):
     source = series(tmp_path / "in", 2, size=4)
     target = tmp_path / "x.vcz"
     job = Job("x", source, target)
-    monkeypatch.setattr(work, "compress", lambda inputs, made, options: made.write_bytes(b"mine"))
+    monkeypatch.setattr(work, "compress", lambda inputs, made, options, *, times: made.write_bytes(b"mine"))
     (tmp_path / "theirs").write_bytes(b"theirs")
     monkeypatch.setattr(os, "link", lambda made, target: shutil.copy(tmp_path / "theirs", target))
     perform(job, how(tmp_path), 1)

@@ -59,7 +59,8 @@ def append(
     Parameters:
         archive: an archive of files, also one of an older format, which is upgraded.
         inputs: folders and files.
-        options: see `options.EncodeOptions`; the models of old and new volumes may differ.
+        options: see `options.EncodeOptions`; the models of old and new volumes may differ. Of an archive with parity,
+            `parity` must say how much the new one gets.
         times: keep times of modification and permissions.
         skip_errors: leave out what cannot be read; see `Summary.skipped`.
 
@@ -80,6 +81,11 @@ def append(
         with contents_of(archive):
             reader = Reader(old)
             manifest = manifest_of(reader)
+        if reader.parity and not options.parity:
+            raise UnsupportedError(
+                f"{archive} has parity, which the new archive would lose; say how much it gets, as --parity 2%, or "
+                "remove the old one with volcomp protect --parity 0"
+            )
         own_names = len(inputs) != 1 or own_name(inputs[0]) != manifest.root
         tree = gather(inputs, archive, times=times, skip_errors=skip_errors, own_names=own_names)
         tree = _new(archive, manifest, tree)

@@ -17,7 +17,7 @@ from ..container.sections import ADVICE, Reader
 from ..errors import DamagedError, TargetError, UnsupportedError
 from ..options import check_share
 from .files import check_target, new_file
-from .opening import opened
+from .opening import opened, readable
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def protect(path: os.PathLike[str] | str, share: float = 0.02) -> Protection:
 
 def check(path: Path) -> Health | None:
     """Compare a file with its parity; None where it has none. Raises UnsupportedError if it cannot be read."""
-    with _readable(path) as file:
+    with readable(path) as file:
         with suppress(DamagedError, UnsupportedError):
             if Reader(file).parity is None:
                 return None  # whole without parity; what may be found is that of archives in the archive
@@ -156,7 +156,7 @@ def repair(
         raise TargetError(f"{kept} exists, from an earlier repair; move it away, or name another output with -o")
     with _kept_at(path, kept) as keep, _beside(path, target) as (file, temporary):
         file.close()
-        with _readable(path) as damaged, temporary.open("r+b") as repaired:
+        with readable(path) as damaged, temporary.open("r+b") as repaired:
             try:
                 parity.restore(damaged, health, repaired)
             except DamagedError as error:
@@ -187,15 +187,6 @@ def _beside(path: Path, target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         yield file, temporary
     with suppress(OSError):  # some file systems have no modes
         real.chmod(stat.S_IMODE(mode))
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[BinaryIO]:
-    try:
-        with path.open("rb", buffering=0) as file:  # a buffer would read sectors that nobody asked for
-            yield file
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UnsupportedError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:

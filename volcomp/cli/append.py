@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         description="Add folders and files to an archive, each under its own name; a single folder that has the name "
         "of the archived one adds its contents. Nothing is replaced: a name that the archive has is an error. What is "
         "in the archive is copied, not coded again, to a new file that takes the archive's name when it is verified. "
-        "Parity is not copied.",
+        "An archive that has parity needs --parity, for the new parity.",
     )
     parser.add_argument("file", type=place, metavar="FILE", help="archive; one of an older format is upgraded")
     parser.add_argument(

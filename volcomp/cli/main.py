@@ -80,19 +80,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"volcomp {__version__}")
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(metavar="COMMAND", required=True)
-    for command in (
-        compress,
-        append,
-        decompress,
-        extract,
-        list_,
-        verify,
-        protect,
-        repair,
-        batch,
-        info,
-        precompile,
-        doctor,
-    ):
+    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info)
+    for command in (*of_archives, precompile, doctor):
         command.add(commands)
     return made
