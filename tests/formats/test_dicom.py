@@ -332,3 +332,13 @@ def test_words_are_taken_for_the_type_of_the_smaller_range(words, signed, kind):
     found, low, counts = kind_of(np.bincount(array, minlength=1 << 16), signed)
     assert found == kind
     assert (low + np.flatnonzero(counts)).tolist() == sorted(array.view(f"<{kind}2").tolist())
+
+
+def test_a_sequence_that_is_cut_is_a_header_that_cannot_be_read(tmp_path):
+    """Pydicom raises an OSError there, which is none of the system."""
+    path = image(tmp_path / "a", PIXELS)
+    data = path.read_bytes()
+    head = data[: data.index(b"\x28\0\x10\0US")]
+    path.write_bytes(head + b"\x28\0\x03\0SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff")
+    with pytest.raises(NotCoded, match="its header cannot be read"):
+        read(path)
