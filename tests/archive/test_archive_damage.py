@@ -15,7 +15,16 @@ from volcomp.archive.entry import Entry, Kind
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.tree import check_names
 from volcomp.codec import decode as decoding
-from volcomp.container.sections import KEPT, LISTING, SLAB, Reader, SectionId
+from volcomp.container.sections import (
+    FORMAT_VERSION,
+    KEPT,
+    LISTING,
+    SLAB,
+    VOLUME_HEADER,
+    Reader,
+    SectionId,
+    Writer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +185,19 @@ def test_memory_is_bounded_by_what_is_there(tmp_path):
     lying = header[:at] + b"\xff\xff\x03\x04\x04\xff\xff\x01" + header[at + 4 :]
     with pytest.raises(DamagedError, match="volume 0 has 1 slabs where its header says 32767"):
         volcomp.decompress(forged(tmp_path / "x.vcz", VHDR=lying, SLAB=slab))
+
+
+def test_a_digest_of_a_volume_that_does_not_fit_is_noticed(tmp_path):
+    """Its files are sound, but reading it as an array would fail."""
+    compress([series(tmp_path / "in", 3)], tmp_path / "x.vcz")
+    header = SectionId(VOLUME_HEADER, 0)
+    with (tmp_path / "x.vcz").open("rb") as file, (tmp_path / "y.vcz").open("wb") as output:
+        reader, writer = Reader(file), Writer(output, FORMAT_VERSION)
+        for section in reader.places:
+            payload = bytearray(reader.read(section))
+            payload[5] ^= section == header
+            writer.add(section, bytes(payload))
+        writer.finish()
+    verify(tmp_path / "x.vcz")
+    with pytest.raises(DamagedError, match="the SHA-256 of its voxels does not fit"):
+        verify(tmp_path / "y.vcz")

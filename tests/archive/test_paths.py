@@ -7,13 +7,14 @@ import shutil
 import stat
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import ONE, compress, contents, damage, image, noise, series
 from volcomp import DamagedError, TargetError, UnsupportedError
-from volcomp.archive import pack
+from volcomp.archive import attempt, pack, stack
 from volcomp.archive.append import append
 from volcomp.archive.contents import as_lines
 from volcomp.archive.contents import contents as listed
@@ -446,3 +447,40 @@ def test_an_error_about_a_target_names_the_target(study: Path, tmp_path: Path, m
     with pytest.raises(TargetError, match=r"^[^ ]*/out cannot be written: permission is denied$"):
         restore(study / "ct.vcz", tmp_path / "out", ONE)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("colours", [False, True])
+def test_an_image_that_vanishes_can_be_skipped(tmp_path: Path, monkeypatch, large: bool, colours: bool) -> None:
+    """Also the one by which a series is judged, and one that is too large to be held in memory."""
+    options = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0} if colours else {}
+    for z in range(3):
+        voxels = noise((6, 6, 3) if colours else (6, 6), "u1", 0, 200, seed=z)
+        image(tmp_path / "in" / f"{z}.dcm", voxels.reshape(6, -1), z=z, Columns=6, **options)
+    group = pack.volumes
+
+    def grouped_then_gone(images):
+        found = group(images)
+        (tmp_path / "in" / "1.dcm").unlink()
+        return found
+
+    monkeypatch.setattr(pack, "volumes", grouped_then_gone)
+    if large:
+        monkeypatch.setattr(attempt, "_AHEAD_BYTES", 0)
+    done = pack.compress([tmp_path / "in"], tmp_path / "x.vcz", THREAD, skip_errors=True)
+    assert done.files == 2 and [sentence.rpartition("/")[2] for sentence in done.skipped] == [
+        "1.dcm cannot be read: No such file or directory"
+    ]
+    restore(tmp_path / "x.vcz", tmp_path / "out", ONE)
+    assert contents(tmp_path / "out") == contents(tmp_path / "in")
+
+
+def test_a_full_temporary_folder_is_named(tmp_path: Path, monkeypatch) -> None:
+    """Not the archive, whose disk may have room."""
+    colours = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    image(tmp_path / "in" / "a.dcm", noise((64, 192), "u1", 0, 200), Columns=64, **colours)
+    monkeypatch.setattr(stack.tempfile, "TemporaryFile", partial(open, "/dev/full", "r+b", buffering=0))
+    monkeypatch.setattr(stack.tempfile, "gettempdir", lambda: "/scratch")
+    with pytest.raises(TargetError, match=r"^/scratch cannot be written: the disk is full$"):
+        pack.compress([tmp_path / "in"], tmp_path / "x.vcz", THREAD)
+    assert os.listdir(tmp_path) == ["in"]

@@ -335,3 +335,14 @@ def test_an_effort_out_of_range_is_one_sentence(call, tmp_path):
     series(tmp_path / "ct", 2, size=4)
     fails(call("compress", tmp_path / "ct", "-o", tmp_path / "ct.vcz", "--effort", "10"), "effort 10 is not known")
     assert not (tmp_path / "ct.vcz").exists()
+
+
+def test_a_limit_of_threads_is_one_sentence(call, archive, tmp_path, monkeypatch):
+    """As containers have; Python raises a RuntimeError."""
+
+    def refuse(*arguments):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading._start_new_thread", refuse)
+    fails(call("decompress", archive, "-o", tmp_path / "out"), "the system starts no more threads")
+    assert not os.listdir(tmp_path)

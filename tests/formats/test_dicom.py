@@ -332,3 +332,24 @@ def test_words_are_taken_for_the_type_of_the_smaller_range(words, signed, kind):
     found, low, counts = kind_of(np.bincount(array, minlength=1 << 16), signed)
     assert found == kind
     assert (low + np.flatnonzero(counts)).tolist() == sorted(array.view(f"<{kind}2").tolist())
+
+
+def test_a_sequence_that_is_cut_is_a_header_that_cannot_be_read(tmp_path):
+    """Pydicom raises an OSError there, which is none of the system."""
+    path = image(tmp_path / "a", PIXELS)
+    data = path.read_bytes()
+    head = data[: data.index(b"\x28\0\x10\0US")]
+    path.write_bytes(head + b"\x28\0\x03\0SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff")
+    with pytest.raises(NotCoded, match="its header cannot be read"):
+        read(path)
+
+
+@pytest.mark.parametrize("frames", [None, 200_000])
+def test_frames_without_number_are_not_made_of_a_few_pixels(tmp_path, frames):
+    """Each slice costs milliseconds, so that a file of 200 kB would take minutes."""
+    elements = {} if frames is None else {"NumberOfFrames": frames}
+    path = image(tmp_path / "a", noise((1, 1), "u1", 0, 200), raw=bytes(200_000), **elements)
+    with pytest.raises(NotCoded, match="more than 1024 frames"):
+        read(path)
+    few = image(tmp_path / "b", noise((1, 1), "u1", 0, 200), raw=bytes(1000), **({} if frames is None else elements))
+    assert read(few).frames == 1000

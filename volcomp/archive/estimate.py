@@ -7,6 +7,7 @@ import lzma
 import numpy as np
 import zstandard
 
+from ..errors import UnsupportedError
 from ..formats.protocol import Image
 from ..streams.protocol import NotReproducible
 from .tree import source_errors
@@ -30,18 +31,20 @@ def is_graphics(images: list[Image]) -> bool:
 
 
 def _some_frame(image: Image) -> np.ndarray | None:
-    """Return a frame [Y, X] of the first plane; None where it cannot be read."""
-    with source_errors(image.path), image.path.open("rb") as file:
-        if image.reading:
-            try:
+    """Return a frame [Y, X] of the first plane; None where it cannot be read, which the stack finds out for itself."""
+    size = image.rows * image.columns * image.bits // 8
+    try:
+        with source_errors(image.path), image.path.open("rb") as file:
+            if image.reading:
                 return np.asarray(next(iter(image.reading.read(file)))[0][0])
-            except NotReproducible:
-                return None
-        size = image.rows * image.columns * image.bits // 8
-        file.seek(image.start + image.frames // 2 * size)
-        words = np.frombuffer(file.read(size), f"u{image.bits // 8}")
-        words = words.byteswap() if image.big_endian else words
-        return words.reshape(image.rows, image.columns) if len(words) == image.rows * image.columns else None
+            file.seek(image.start + image.frames // 2 * size)
+            data = file.read(size)
+    except (NotReproducible, UnsupportedError):
+        return None
+    if len(data) != size:
+        return None
+    words = np.frombuffer(data, f"u{image.bits // 8}").reshape(image.rows, image.columns)
+    return words.byteswap() if image.big_endian else words
 
 
 def _predicted(plane: np.ndarray) -> float:

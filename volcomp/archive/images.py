@@ -86,6 +86,10 @@ class ImageWriter:
             self.flush(progress or (lambda done: None))
         return given_up
 
+    def close(self) -> None:
+        """Remove the temporary files of a group that was not written, after an error."""
+        self._open.close()
+
     def flush(self, progress: Progress) -> None:
         """Write the group."""
         with self._open:

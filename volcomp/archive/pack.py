@@ -120,6 +120,8 @@ def fill(
         raise VerificationError(
             f"what was coded does not decode to what was read, so nothing was written: {error}"
         ) from error
+    finally:
+        of_images.close()
     bits = 8 * of_images.bytes / max(of_images.voxels, 1)
     return Summary(ledger.files, ledger.raw_bytes, file.seek(0, 2), of_images.voxels, bits, skipped)
 

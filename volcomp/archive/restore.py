@@ -16,7 +16,7 @@ import numpy as np
 
 from ..bodies.protocol import Kept, Planes
 from ..bodies.registry import body
-from ..codec.decode import Slab, decode_volume, sha256_of
+from ..codec.decode import Slab, decode_and_compare, decode_volume, sha256_of
 from ..container.sections import Reader
 from ..container.volume import Volume, read_volume, volume_numbers
 from ..errors import DamagedError, UnsupportedError, VolcompError
@@ -160,12 +160,11 @@ def verify_open(reader: Reader, options: DecodeOptions = DECODING) -> Outcome:
     """Verify an open archive; see `verify`."""
     for section in reader.places:  # all of them, since decoding reads only the sections that a file needs
         reader.read(section)
-    decoder = partial(decode_volume, options=options)
     if has_manifest(reader):
         manifest = manifest_of(reader)
         check_volumes(reader, manifest)
-        return _run(reader, manifest, decoder)
-    return _verify_arrays(reader, decoder)
+        return _run(reader, manifest, partial(decode_and_compare, options=options))
+    return _verify_arrays(reader, partial(decode_volume, options=options))
 
 
 def verify_images(volume: Volume, images: list[tuple[Entry, Kept]], slabs: Iterator[Slab]) -> None:

@@ -12,8 +12,9 @@ import tempfile
 import zlib
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
@@ -28,6 +29,7 @@ from ..formats.protocol import Image
 from ..streams.protocol import NotReproducible
 from .attempt import TOO_MUCH, Attempt, check, tried
 from .entry import Voxels
+from .files import target_errors
 from .header_writer import MAX_RECORD_BYTES
 from .tree import changed, source_errors
 
@@ -182,12 +184,14 @@ class Stack:
     def _spool(self, blocks: Iterable[Planes], seen: list[_Seen]) -> None:
         """Append planes to the temporary files."""
         if not self._spools:
-            self._spools = [tempfile.TemporaryFile() for _ in self.planes]  # noqa: SIM115 (`close` closes it)
+            with _spool_errors():
+                self._spools = [tempfile.TemporaryFile() for _ in self.planes]  # noqa: SIM115 (`close` closes it)
         for planes in blocks:
             for plane, one, spool in zip(planes, seen, self._spools, strict=True):
                 words = np.ascontiguousarray(plane)
                 one.add(words)
-                spool.write(words.data)
+                with _spool_errors():
+                    spool.write(words.data)
             self._spooled += len(planes[0])
 
     def _from_spools(
@@ -218,9 +222,10 @@ class Stack:
     def _forget(self, begin: int) -> None:
         """Cut the temporary files."""
         self._spooled = begin
-        for plane, spool in zip(self.planes, self._spools, strict=True):
-            spool.seek(begin * plane.frame_bytes)
-            spool.truncate()
+        for plane, spool in zip(self.planes, self._spools, strict=False):  # there are none before the first block
+            with _spool_errors():
+                spool.seek(begin * plane.frame_bytes)
+                spool.truncate()
 
     def _spooled_blocks(self, begin: int) -> Iterator[Planes]:
         """Yield planes from the temporary files, some frames at once."""
@@ -232,7 +237,7 @@ class Stack:
     def _from_spool(self, number: int, first: int, end: int) -> np.ndarray:
         plane = self.planes[number]
         words = np.empty((end - first, *plane.shape[1:]), plane.words)
-        with self._lock:
+        with self._lock, _spool_errors():
             spool = self._spools[number]
             spool.seek(first * plane.frame_bytes)
             read = spool.readinto(words.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
@@ -257,6 +262,11 @@ class Stack:
                 _read_again(part, at - part.first, frames)
             at = stop
         return words
+
+
+def _spool_errors() -> AbstractContextManager[None]:
+    """Turn an OSError about a temporary file into a TargetError, which names their folder, not the archive."""
+    return target_errors(Path(tempfile.gettempdir()))
 
 
 class _MoreBits(Exception):

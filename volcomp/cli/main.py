@@ -48,6 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         _forget_output()
         what = f"{error.filename}: " if error.filename else "the system reports: "
         return fail(f"{what}{error.strerror or error}", options)
+    except RuntimeError as error:  # of a limit of processes, as containers have, or of address space
+        if "start new thread" not in str(error):
+            raise
+        return fail("the system starts no more threads; raise its limits of processes and memory", options)
     except MemoryError:
         return fail("there is not enough memory for the work; try a smaller input or fewer threads", options)
 

@@ -40,6 +40,22 @@ def decode_volume(
             del voxels  # which would else stay in memory until the next ones arrive
 
 
+def decode_and_compare(
+    reader: Reader, volume: Volume, slabs: list[int], options: DecodeOptions = DECODING, *,
+    progress: Progress | None = None,
+) -> Generator[Slab]:  # fmt: skip
+    """Decode like `decode_volume`; where these are all slabs, the last one is an error unless their SHA-256 fits."""
+    sha, everything = hashlib.sha256(), len(slabs) == len(volume.layout.slabs)
+    with closing(decode_volume(reader, volume, slabs, options, progress=progress)) as decoded:
+        for k, voxels in decoded:
+            if everything and not isinstance(voxels, DamagedError):
+                sha.update(np.ascontiguousarray(voxels).data)
+                if k == slabs[-1] and sha.digest() != volume.sha256:
+                    voxels = DamagedError(f"volume {volume.number} is damaged: the SHA-256 of its voxels does not fit")
+            yield k, voxels
+            del voxels  # see `decode_volume`
+
+
 def sha256_of(slabs: Iterable[Slab]) -> bytes:
     """Return the SHA-256 of the voxels of all slabs; raises the error of the first damaged one."""
     sha = hashlib.sha256()

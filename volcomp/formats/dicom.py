@@ -64,9 +64,11 @@ class Dicom(Format):
         with _quiet():
             try:
                 return _parse(path, name, file)
-            except (OSError, NotCoded):
+            except NotCoded:
                 raise
             except Exception as error:  # pydicom answers broken files with almost any exception
+                if isinstance(error, OSError) and error.errno is not None:  # of the system, not one that pydicom made
+                    raise
                 raise NotCoded("its header cannot be read") from error
 
     def cut(self, before: bytes) -> list[Cut]:

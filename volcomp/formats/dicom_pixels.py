@@ -23,6 +23,8 @@ PIXEL_TAGS = (_FLOAT, _DOUBLE, _PIXEL_DATA)
 _UNDEFINED = 0xFFFFFFFF
 _LONG = (b"OW", b"OB", b"UN", b"OV", b"OF", b"OD")  # value representations with a length of 32 bits
 _MOST_COMPONENTS = 4
+# A slice costs milliseconds, however small it is: a header that states one pixel makes millions of them of any file.
+_TINY_PIXELS, _MOST_TINY = 1 << 10, 1 << 10
 # The stream codec of a transfer syntax, below 1.2.840.10008.1.2. The trial of each stream decides.
 _STREAMS = {
     "1.98": 0,
@@ -140,12 +142,18 @@ def pixels_of(
     if stated.bits not in (8, 16, 32):
         raise NotCoded(f"it has {stated.bits} bits allocated for a sample")
     if element.length == _UNDEFINED:
-        return _encapsulated(stated, syntax or "", element, file)
+        return _not_tiny(_encapsulated(stated, syntax or "", element, file))
     if stated.photometric == "YBR_FULL_422" and stated.components == 3 and stated.bits == 8 and stated.columns % 2 == 0:
         # Two luminances and their common chrominances are four planes.
         stated = stated._replace(columns=stated.columns // 2, components=4, planar=False)
     size = file.seek(0, 2)
-    return _native(stated, element, big_endian, min(element.length, size - element.start), plain)
+    return _not_tiny(_native(stated, element, big_endian, min(element.length, size - element.start), plain))
+
+
+def _not_tiny(found: Found) -> Found:
+    if found.frames > _MOST_TINY and found.rows * found.columns < _TINY_PIXELS:
+        raise NotCoded(f"it has more than {_MOST_TINY} frames, each of fewer than {_TINY_PIXELS} pixels")
+    return found
 
 
 def _encapsulated(stated: Stated, syntax: str, element: Element, file: BinaryIO) -> Found:
