@@ -20,7 +20,9 @@ FOUND = Path("build/fuzz")  # failing inputs; the folder is ignored by git
 _GRACE = 1200  # seconds to compile, to check the seeds and for the last input
 
 
-def supervised(name: str, seconds: float, seed: int, found: Path, module: str = "tests.fuzz.worker") -> dict[str, Any]:
+def supervised(
+    name: str, seconds: float, seed: int, found: Path, module: str = "tests.fuzz.worker", *, crashes_at_most: int = 5
+) -> dict[str, Any]:
     """Run one target in a process. One that ends by itself, or hangs, leaves the input that did it; a new one goes on.
 
     Parameters:
@@ -29,6 +31,7 @@ def supervised(name: str, seconds: float, seed: int, found: Path, module: str = 
         seed: of the random numbers.
         found: a folder for failing inputs.
         module: the worker.
+        crashes_at_most: so many end it.
 
     Returns:
         The counts of `worker.run`, and under "crashes" the inputs that ended a process.
@@ -51,7 +54,7 @@ def supervised(name: str, seconds: float, seed: int, found: Path, module: str = 
         shutil.move(folder / CRASHED, left)
         print(f"FAILED {name}: a process ended with {code}\n  repeat: python -m tests.fuzz --repeat {name} {left}")
         crashes.append(str(left))
-        if len(crashes) == 5:
+        if len(crashes) >= crashes_at_most:
             return {"inputs": 0, "failures": {}, "crashes": crashes}
 
 

@@ -7,6 +7,7 @@ import struct
 import tempfile
 from contextlib import suppress
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -31,23 +32,28 @@ from .target import Target, WrongError, expect
 _ROOT = "1.2.840.10008.1.2"
 SYNTAXES = ["", ".1", ".1.99", ".2", ".1.98", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91",
             ".4.201", ".4.202", ".5", ".8.1"]  # fmt: skip
+SYNTAX_OF = {"jpeg_lossless": ".4.70", "rle": ".5", "jpeg_ls": ".4.80", "deflate": ".8.1", "jpeg2000": ".4.90",
+             "htj2k": ".4.201"}  # fmt: skip
 _LONG = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN", b"OD", b"OL", b"UC", b"UR", b"OV")
 _VRS = (*_LONG, b"US", b"SS", b"UL", b"IS", b"DS", b"CS", b"UI", b"AT", b"zz")
 _PIXELS = 0x7FE00010
-_UNDEFINED = 0xFFFFFFFF
+_UNDEFINED = 0xFFFFFFFF  # a length, also the greatest
 
 
-def wrapped(path: Path, name: str, streams: list[bytes], syntax: str, shape: tuple[int, int, int], bits: int) -> Path:
+def wrapped(
+    path: Path, streams: list[bytes], syntax: str, shape: tuple[int, int, int], bits: int, *,
+    table: bool = True, fragments: int = 1, **elements: object,
+) -> Path:  # fmt: skip
     """Write a file with compressed frames of one shape [components, Y, X]."""
     components, rows, columns = shape
     photometric = "RGB" if components == 3 else "MONOCHROME2"
     pixels = np.zeros((len(streams), rows, columns) if len(streams) > 1 else (rows, columns), f"u{bits // 8}")
-    series = "2.25." + str(sum(name.encode()) * 1000 + len(name))
-    image(path, pixels, series=series, SamplesPerPixel=components, PhotometricInterpretation=photometric)
+    stated = {"series": f"2.25.{sum(path.name.encode()) * 1000 + len(path.name)}", "SamplesPerPixel": components}
+    image(path, pixels, **{**stated, "PhotometricInterpretation": photometric, **elements})  # type: ignore[arg-type]
     dataset = pydicom.dcmread(path)
     unknown = syntax == ".8.1"  # to pydicom, which does not write it: another one of as many bytes stands in
     dataset.file_meta.TransferSyntaxUID = _ROOT + (".4.50" if unknown else syntax)
-    dataset.PixelData = encapsulate(streams)
+    dataset.PixelData = encapsulate(streams, fragments, has_bot=table)
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(path)
@@ -59,13 +65,12 @@ def wrapped(path: Path, name: str, streams: list[bytes], syntax: str, shape: tup
 def files(folder: Path) -> list[Path]:
     """Write files with compressed frames, some of each syntax."""
     made = []
-    for kind, syntax in (("jpeg_lossless", ".4.70"), ("rle", ".5"), ("jpeg_ls", ".4.80"), ("deflate", ".8.1"),
-                         ("jpeg2000", ".4.90"), ("htj2k", ".4.201")):  # fmt: skip
+    for kind, syntax in SYNTAX_OF.items():
         for number, frame in enumerate(sorted(frames(kind), key=lambda frame: len(frame.data))[:3]):
             shape = (frame.info.components, frame.info.rows, frame.info.columns)
             for count in (1, 2) if number == 1 else (1,):
                 name = f"{kind}{number}{count}.dcm"
-                made.append(wrapped(folder / name, name, [frame.data] * count, syntax, shape, frame.info.bits))
+                made.append(wrapped(folder / name, [frame.data] * count, syntax, shape, frame.info.bits))
     return made
 
 
@@ -110,9 +115,9 @@ class _Element(NamedTuple):
     def written(self) -> bytes:
         head = struct.pack("<HH", self.tag >> 16, self.tag & 0xFFFF)
         if not self.vr:
-            return head + struct.pack("<I", self.length) + self.value
+            return head + struct.pack("<I", self.length & _UNDEFINED) + self.value
         if self.vr in _LONG:
-            return head + self.vr + b"\0\0" + struct.pack("<I", self.length) + self.value
+            return head + self.vr + b"\0\0" + struct.pack("<I", self.length & _UNDEFINED) + self.value
         return head + self.vr + struct.pack("<H", self.length & 0xFFFF) + self.value
 
 
@@ -188,7 +193,7 @@ def _check(data: bytes) -> object:
     """Archive a file next to a sound one of the same series, restore both, compare."""
     before = data[: len(data) // 2]
     cuts = DICOM.cut(before)
-    expect(all(a.tag < b.tag and a.start < b.start for a, b in zip(cuts, cuts[1:], strict=False)), "cuts go back")
+    expect(all(a.tag < b.tag and a.start < b.start for a, b in pairwise(cuts)), "cuts go back")
     expect(all(cut.start <= cut.value for cut in cuts), "a value begins before its element")
     DICOM.describe([data, before])
     with tempfile.TemporaryDirectory() as name:

@@ -16,9 +16,10 @@ from volcomp.bodies.protocol import Kept
 from volcomp.bodies.registry import BODIES, body
 from volcomp.bodies.samples import Order
 from volcomp.errors import DamagedError
-from volcomp.streams import deflate
-from volcomp.streams.protocol import FrameInfo
-from volcomp.streams.registry import BY_NUMBER
+from volcomp.streams import deflate, deflate_side
+from volcomp.streams.deflate_write import GIVEN
+from volcomp.streams.protocol import FrameInfo, NotReproducible
+from volcomp.streams.registry import BY_NUMBER, trial
 from volcomp.wire.cursor import Cursor, string, varint
 
 from . import mutations
@@ -27,6 +28,7 @@ from .target import Target, expect, join, split
 
 _TYPES = ("u1", "u2", "i1", "i2")
 _MOST_MADE = 1 << 22  # bytes of any stream of the few samples here
+_TRIED = 300  # changed streams, for sides of an odd kind
 
 
 def _header(info: FrameInfo) -> bytes:
@@ -93,7 +95,25 @@ def _sides(kind: str) -> list[bytes]:
         if max(frame.info[:2]) < 256:
             parts = BY_NUMBER[KINDS[kind]].take_apart(frame.data, frame.info)
             found.append(join(_array(parts.samples), parts.side))
-    return found
+    return found + _odd_sides(kind)
+
+
+def _odd_sides(kind: str) -> list[bytes]:
+    """Return sides of changed streams that come back: sides with more in them than those of well-known encoders."""
+    found: dict[bytes, bytes] = {}
+    seeds = [join(_header(frame.info), frame.data) for frame in frames(kind) if max(frame.info[:2]) < 256]
+    for number in range(_TRIED if seeds else 0):
+        random = Random(number)
+        header, stream = split(_changed_stream(random, random.choice(seeds), seeds))
+        info = FrameInfo(*Cursor(header, "a frame").varints(4))
+        if info.rows * info.columns * info.components > 1 << 16 or max(info[:3]) > 255:
+            continue
+        try:
+            parts = trial(BY_NUMBER[KINDS[kind]], stream, info)
+        except NotReproducible:
+            continue
+        found.setdefault(parts.side[:8], join(_array(parts.samples), parts.side))
+    return list(found.values())
 
 
 def _changed_side(random: Random, data: bytes, others: list[bytes]) -> bytes:
@@ -113,6 +133,42 @@ def _changed_side(random: Random, data: bytes, others: list[bytes]) -> bytes:
     return join(samples, side)
 
 
+def _changed_plan(random: Random, data: bytes, others: list[bytes]) -> bytes:
+    """Change one field of the plan of a deflate stream, whose numbers hang together; or any bytes."""
+    samples, side = split(data)
+    try:
+        plan = deflate_side.read(side, _samples(samples).nbytes)
+    except DamagedError:
+        return _changed_side(random, data, others)
+    what = random.randrange(7)
+    size = _samples(samples).nbytes
+    if what == 0:
+        values = list(plan.settings)
+        values[random.randrange(4)] = random.randrange(10)
+        plan = plan._replace(settings=type(plan.settings)(*(value % 16 for value in values)))
+    elif what == 1:
+        ends = sorted(random.randrange(size + 1) for _ in range(random.choice((0, 1, 3, 30))))
+        plan = plan._replace(blocks=np.diff([0, *ends, size]))
+    elif what in (2, 3):
+        count = random.choice((1, 2, 20))
+        at = sorted(random.randrange(size) for _ in range(count))
+        lengths = [random.choice((1, 3, 4, 258, 1 + random.randrange(258))) for _ in at]
+        distances = [0 if length == 1 else 1 + random.choice((0, 1, 39, random.randrange(32768))) for length in lengths]
+        plan = plan._replace(forced=np.array([at, lengths, distances], np.int64))
+    elif what == 4:
+        kind = random.randrange(3)
+        plan = plan._replace(exceptions={random.choice((0, 0, 1, 5)): deflate_side.Exceptional(kind)})
+    elif what == 5:
+        header = random.randbytes(random.choice((3, 10, 60)))
+        given = next((block for block in plan.exceptions.values() if block.header), None)
+        header = mutations.changed(random, given.header) if given else header
+        block = deflate_side.Exceptional(GIVEN, 8 * len(header) - random.randrange(8), header)
+        plan = plan._replace(exceptions={**plan.exceptions, random.choice((0, 1)): block})
+    else:
+        return _changed_side(random, data, others)
+    return join(samples, deflate_side.write(plan))
+
+
 def _check_make(number: int, data: bytes) -> object:
     """Any side gives a stream of bounded size or damage."""
     array, side = split(data)
@@ -127,27 +183,33 @@ def _check_make(number: int, data: bytes) -> object:
 @lru_cache(maxsize=1)
 def _bodies() -> list[bytes]:
     """Return a body codec, its planes and what is kept, for every map and every stream codec."""
-    found = [join(bytes([0, 1, 1, 1]), b""), join(bytes([1, 2, 1, 1]), b"")]
+    shape = bytes([7, 5])
+    found = [join(bytes([0, 1, 1, 1]) + shape, b""), join(bytes([1, 2, 1, 1]) + shape, b"")]
     for kind in Kind:
         for type_number, dtype in enumerate(TYPES):
             components = 3 if kind == Kind.COLOUR else 2
             bits = 5 if kind in (Kind.STORED, Kind.SIGNED) else 0
             samples = Map(kind, dtype, components, bits)
-            planes = bytes([samples.word.itemsize, samples.planes, 2 - type_number % 2])
+            try:
+                Map.decoded(Cursor(samples.encoded(), "a map"))
+            except DamagedError:  # not every map is there for every type
+                continue
+            planes = bytes([samples.word.itemsize, samples.planes, 2 - type_number % 2]) + shape
             for order in (Order(samples), Order(samples, planar=True, big_endian=dtype.itemsize > 1, missing=3)):
                 found.append(join(bytes([2]) + planes, order.encoded()))
     small = next(frame for frame in frames("deflate") if frame.info.columns == 20)
     order = Order(Map(Kind.SAME, np.dtype("<u2"), 1)).encoded()
     raw = b"head" + np.zeros((12, 20), "<u2").tobytes()
     side = deflate.take_apart(deflate.make(raw[4:], deflate.take_apart(b"\x03\0", 9)[1]), 1 << 20)[1]
-    found.append(join(bytes([4, 2, 1, 1]), varint(4) + string(order) + side))
-    found.append(join(bytes([3, 2, 1, 1]), _encapsulated(small, "deflate", 1)))
+    found.append(join(bytes([4, 2, 1, 1, 12, 20]), varint(4) + string(order) + side))
+    found.append(join(bytes([3, 2, 1, 1, 12, 20]), _encapsulated(small, "deflate", 1)))
     for kind_name in KINDS:
         for frame in frames(kind_name)[:6]:
-            if frame.info.rows * frame.info.columns < 5000:
+            if max(frame.info[:2]) < 256:
                 word = BY_NUMBER[KINDS[kind_name]].take_apart(frame.data, frame.info).samples.itemsize
-                side = _encapsulated(frame, kind_name, 1 + len(frame.data) % 2)
-                found.append(join(bytes([3, word, frame.info.components, 1]), side))
+                count = 1 + len(frame.data) % 2
+                side = _encapsulated(frame, kind_name, count)
+                found.append(join(bytes([3, word, frame.info.components, count, *frame.info[:2]]), side))
     return found
 
 
@@ -169,7 +231,10 @@ def _changed_body(random: Random, data: bytes, others: list[bytes]) -> bytes:
     """Change what is kept; now and then the number of the codec, or the planes."""
     head, side = split(data)
     if random.random() < 0.1:
-        head = bytes([random.choice(list(BODIES)), random.choice((1, 2)), random.randrange(1, 9), random.randrange(5)])
+        values = list(head)
+        at = random.randrange(len(values))
+        values[at] = random.choice(list(BODIES)) if at == 0 else random.choice((1, 2, 3, values[at] + 1)) % 256
+        head = bytes([values[0], 1 + (values[1] - 1) % 2, *values[2:]])
         if random.random() < 0.3:
             return join(head, side)
     return join(head, mutations.changed(random, side, [split(other)[1] for other in others]))
@@ -177,8 +242,8 @@ def _changed_body(random: Random, data: bytes, others: list[bytes]) -> bytes:
 
 def _check_body(data: bytes) -> object:
     """Whatever is kept, and whatever the planes: bytes of a bounded number, or damage."""
-    (number, width, planes, depth), side = split(data)
-    blocks = ([np.full((1, 7, 5), 77, f"<u{width}") for _ in range(planes)] for _ in range(depth))
+    (number, width, planes, depth, rows, columns), side = split(data)
+    blocks = ([np.full((1, rows, columns), 77, f"<u{width}") for _ in range(planes)] for _ in range(depth))
     size = sum(len(bytes(piece)) for piece in body(number).write(Kept(b"before", side, b"after"), blocks))
     expect(size < _MOST_MADE + 4 * len(side), f"{size} bytes were made")
     return number, size > 1000
@@ -207,7 +272,12 @@ def _parts(kind: str) -> list[Target]:
     number = KINDS[kind]
     return [
         Target(f"apart-{kind}", partial(_streams, kind), _changed_stream, partial(_check_apart, number)),
-        Target(f"make-{kind}", partial(_sides, kind), _changed_side, partial(_check_make, number)),
+        Target(
+            f"make-{kind}",
+            partial(_sides, kind),
+            _changed_plan if kind == "deflate" else _changed_side,
+            partial(_check_make, number),
+        ),
     ]
 
 

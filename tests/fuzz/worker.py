@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +25,8 @@ from .target import REFUSALS, Target
 MEMORY = 512 << 20  # bytes that one input may take: the largest that a format allows is 32 MiB, held some times
 SECONDS = 60  # of one input; a machine may be loaded, and code compiled meanwhile
 CRASHED = "crashed"  # name of the input that is being checked
-_MOST_FAILURES = 20
+_MOST_FAILURES = 20  # kinds
+_REFUSED = "refused"
 _MOST_POOL = 4000
 
 
@@ -39,10 +41,8 @@ def peak() -> int:
 
 def reset_peak() -> None:
     """Begin to measure the peak anew."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def outcome(target: Target, data: bytes) -> object:
@@ -51,7 +51,12 @@ def outcome(target: Target, data: bytes) -> object:
         return target.check(data)
     except REFUSALS as error:
         frames = traceback.extract_tb(error.__traceback__)
-        return type(error).__name__, tuple((frame.filename, frame.lineno) for frame in frames[-3:])
+        return _REFUSED, type(error), tuple((frame.filename, frame.lineno) for frame in frames[-3:])
+
+
+def refused(key: object) -> bool:
+    """Return whether a key of `outcome` is that of a refused input."""
+    return isinstance(key, tuple) and key[:1] == (_REFUSED,)
 
 
 def inputs(target: Target, seed: int, pool: list[bytes]) -> Any:
@@ -67,13 +72,14 @@ def inputs(target: Target, seed: int, pool: list[bytes]) -> Any:
 
 def run(target: Target, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
     """Check seeds, then changed inputs until time is over; failing ones are saved in `folder`. Returns counts."""
-    pool = list(target.seeds())
+    pool = list(dict.fromkeys(target.seeds()))
     failures: Counter[str] = Counter()
     for data in pool:  # seeds come first: they compile what is needed, without a limit of time
         _guarded(target, data, folder, failures, limit=600)
     limit_memory()
     known: set[object] = set()
-    count = refused = accepted = most = 0
+    count = most = 0
+    ends = Counter(refused=0, accepted=0)
     slowest = 0.0
     begin = time.monotonic()
     for data in inputs(target, seed, pool):
@@ -90,14 +96,11 @@ def run(target: Target, seconds: float, seed: int, folder: Path) -> dict[str, An
         count += 1
         new = key is not None and key not in known
         known.add(key)
-        if isinstance(key, tuple) and key and str(key[0]).endswith(("Error", "NotReproducible")):
-            refused += 1
-        elif key is not None:
-            accepted += 1
+        ends["failed" if key is None else "refused" if refused(key) else "accepted"] += 1
         if new and len(pool) < _MOST_POOL:
             pool.append(data)
     return {
-        "inputs": count, "refused": refused, "accepted": accepted, "ways": len(known), "failures": dict(failures),
+        "inputs": count, **ends, "ways": len(known), "failures": dict(failures),
         "seconds": round(time.monotonic() - begin, 1), "slowest": round(slowest, 2), "MiB": most >> 20,
     }  # fmt: skip
 
@@ -137,13 +140,13 @@ def _save(target: Target, data: bytes, folder: Path, failures: Counter[str], wha
         )
 
 
-def main(name: str, seconds: float, seed: int, folder: Path) -> None:
+def main(name: str, seconds: float, seed: int, folder: Path, targets: dict[str, Target]) -> None:
     """Run a target and print its counts as one line of JSON."""
-    from .registry import TARGETS
-
     faulthandler.enable()
-    print(json.dumps(run(TARGETS[name], seconds, seed, folder)), flush=True)
+    print(json.dumps(run(targets[name], seconds, seed, folder)), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    from .registry import TARGETS
+
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]), TARGETS)

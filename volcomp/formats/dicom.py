@@ -26,6 +26,7 @@ from .protocol import Cut, Description, Format, Image, NotCoded
 from .series import along_normal
 
 _TRANSFER_SYNTAX = 0x00020010
+_NO_TAG = 0xFFFFFFFF  # tags of cuts are below it
 _SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
 # Needed for ordering, for grouping and to read the pixels. All other elements are skipped unread.
 _TAGS = [
@@ -76,20 +77,15 @@ class Dicom(Format):
         make no sense, the last element lasts to the end.
         """
         found: list[Cut] = []
-        file = BytesIO(before)
         with _quiet():
             try:
-                syntax = None
-                for element, start in _meta_elements(file):
-                    found.append(Cut(int(element.tag), start, _value_start(element, start)))
-                    syntax = _syntax(element) or syntax
-                start = file.tell()
-                implicit, big_endian = _encoding(syntax, before[start : start + 8])
-                for element in data_element_generator(file, implicit, not big_endian, defer_size=64):
-                    if found and int(element.tag) <= found[-1].tag:
+                for element, start in _elements(before):
+                    tag, value = int(element.tag), _value_start(element, start)
+                    last = found[-1] if found else Cut(-1, -1, 0)
+                    # Also of group 2: an element that comes twice would take the cell of the first one.
+                    if not (last.tag < tag < _NO_TAG and last.value <= start <= value <= len(before)):
                         break
-                    found.append(Cut(int(element.tag), start, _value_start(element, start)))
-                    start = file.tell()
+                    found.append(Cut(tag, start, value))
             except Exception:  # see `read`; the elements found so far are still a way to cut the bytes
                 pass
         return found
@@ -131,6 +127,20 @@ def data_start(head: bytes) -> int:
     if head[128:132] == b"DICM" or (not head[128:132].strip(b"\0") and head[132:134] == b"\x02\0"):
         return 132
     return 0
+
+
+def _elements(before: bytes) -> Iterator[tuple[Any, int]]:
+    """Yield the elements of all groups and where each starts."""
+    file = BytesIO(before)
+    syntax = None
+    for element, start in _meta_elements(file):
+        yield element, start
+        syntax = _syntax(element) or syntax
+    start = file.tell()
+    implicit, big_endian = _encoding(syntax, before[start : start + 8])
+    for element in data_element_generator(file, implicit, not big_endian, defer_size=64):
+        yield element, start
+        start = file.tell()
 
 
 def _meta_elements(file: BinaryIO) -> Iterator[tuple[Any, int]]:
