@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import hashlib
 import json
+import re
 import resource
 import sys
 import time
@@ -51,7 +52,8 @@ def outcome(target: Target, data: bytes) -> object:
         return target.check(data)
     except REFUSALS as error:
         frames = traceback.extract_tb(error.__traceback__)
-        return _REFUSED, type(error), tuple((frame.filename, frame.lineno) for frame in frames[-3:])
+        what = re.sub(r"\d+", "#", str(error))[:80]
+        return _REFUSED, type(error), what, tuple((frame.filename, frame.lineno) for frame in frames[-3:])
 
 
 def refused(key: object) -> bool:
