@@ -6,22 +6,27 @@ volcomp.inspect(data)
 
 volcomp.compress_files("study", "study.vcz")       # a folder, or several files and folders
 volcomp.decompress_files("study.vcz", "restored")
+volcomp.protect("ct.vcz", 0.02)                    # against bit rot; volcomp.repair heals the file
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 
 if TYPE_CHECKING:
+    from .archive.protect import Protection, Repair, protect, repair
     from .arrays import compress, decompress
-    from .container.inspection import Report, VolumeReport, inspect
+    from .container.inspection import ParityReport, Report, VolumeReport, inspect
     from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
     from .files import compress_files, decompress_files
 
 __all__ = [
     "DamagedError",
+    "ParityReport",
+    "Protection",
+    "Repair",
     "Report",
     "TargetError",
     "UnsupportedError",
@@ -34,13 +39,16 @@ __all__ = [
     "decompress",
     "decompress_files",
     "inspect",
+    "protect",
+    "repair",
 ]
 
 
 _HOMES = {
     **dict.fromkeys(("DamagedError", "TargetError", "UnsupportedError", "VerificationError", "VolcompError"), "errors"),
-    **dict.fromkeys(("Report", "VolumeReport", "inspect"), "container.inspection"),
+    **dict.fromkeys(("ParityReport", "Report", "VolumeReport", "inspect"), "container.inspection"),
     **dict.fromkeys(("compress", "decompress"), "arrays"),
+    **dict.fromkeys(("Protection", "Repair", "protect", "repair"), "archive.protect"),
     **dict.fromkeys(("compress_files", "decompress_files"), "files"),
 }
 

@@ -25,7 +25,9 @@ def compress_files(
     verify: bool = True,
     threads: int | None = None,
     device: str = "auto",
+    parity: float = 0.0,
     force: bool = False,
+    times: bool = True,
 ) -> Summary:
     """Archive folders and files as a `.vcz` file, as `volcomp compress` does.
 
@@ -33,8 +35,9 @@ def compress_files(
         inputs: a folder or file, or several. Images that a format of `formats` reads are coded as volumes; all other
             bytes are kept.
         output: the archive. It gets its name when it is complete.
-        model, effort, verify, threads, device: see `options.EncodeOptions`.
+        model, effort, verify, threads, device, parity: see `options.EncodeOptions`.
         force: overwrite an existing `output`.
+        times: keep times of modification and permissions.
 
     Returns:
         Counts of files, bytes and voxels. With `verify` the archive has been decoded and compared.
@@ -55,8 +58,8 @@ def compress_files(
         (1, 1200, True)
     """
     several = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    options = EncodeOptions(model, effort, verify, threads, device)
-    return compress([Path(one) for one in several], Path(output), options, force=force)
+    options = EncodeOptions(model, effort, verify, threads, device, parity)
+    return compress([Path(one) for one in several], Path(output), options, force=force, times=times)
 
 
 def decompress_files(
@@ -68,6 +71,7 @@ def decompress_files(
     threads: int | None = None,
     device: str = "auto",
     force: bool = False,
+    times: bool = True,
 ) -> Outcome:
     """Restore the files of an archive, as `volcomp decompress` does.
 
@@ -79,6 +83,7 @@ def decompress_files(
         salvage: skip damaged files and restore the others; `lost` of the result names those that were skipped.
         threads, device: see `options.DecodeOptions`.
         force: overwrite files of the same names in an existing folder.
+        times: restore times of modification and permissions, where the archive has them.
 
     Returns:
         Counts of files, bytes and voxels. The SHA-256 of every file that was written has been compared.
@@ -102,5 +107,11 @@ def decompress_files(
         raise UnsupportedError(f"slices in steps of {slices.step} were asked of files; take those without a step")
     options = DecodeOptions(threads, device)
     return restore(
-        Path(archive), None if target is None else Path(target), options, slices=slices, salvage=salvage, force=force
+        Path(archive),
+        None if target is None else Path(target),
+        options,
+        slices=slices,
+        salvage=salvage,
+        force=force,
+        times=times,
     )

@@ -11,6 +11,14 @@ from .errors import UnsupportedError
 from .models import DEFAULT, Model
 
 
+def check_share(share: float) -> None:
+    """Raise UnsupportedError for a share of a file that parity cannot have; 0 is none."""
+    if share != 0 and not 0.01 <= share <= 0.5:
+        raise UnsupportedError(
+            f"a parity of {100 * share:g}% was asked for; from 1% to 50% are possible, or 0 for none"
+        )
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
     """How to decode. No option changes the result.
@@ -30,7 +38,7 @@ class EncodeOptions:
     """How to encode. Up to effort 5 the bytes follow from voxels, model and effort alone.
 
     Options that cannot be followed are not made: UnsupportedError for an unknown model or effort, for an effort above 5
-    with a model that cannot be fine-tuned, or where torch is not installed.
+    with a model that cannot be fine-tuned, where torch is not installed, or for a share that parity cannot have.
 
     model     "turbo", "fast", "base" or "paper", or the record of a model that was never released. `base` makes files
               that are 1.3 % smaller than those of `fast`, and takes two to three times as long to write and three to
@@ -42,6 +50,8 @@ class EncodeOptions:
     verify    Decode every payload and compare the voxels. It takes as long as decoding, on the threads that encode.
     threads   See `DecodeOptions`.
     device    See `DecodeOptions`.
+    parity    Share of the file, from 0.01 to 0.5, that may be damaged in one stretch and is then repaired; 0 for none.
+              See `protect`. It is for archives of files; of arrays, protect the file.
     """
 
     model: str | Model = DEFAULT
@@ -49,8 +59,10 @@ class EncodeOptions:
     verify: bool = True
     threads: int | None = None
     device: str = "auto"
+    parity: float = 0.0
 
     def __post_init__(self) -> None:
+        check_share(self.parity)
         model, effort = self.record, self.effort
         if effort not in range(1, 10):
             raise UnsupportedError(

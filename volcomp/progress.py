@@ -29,14 +29,14 @@ def silence() -> None:
 
 
 @contextmanager
-def progress_bar(label: str, voxels: int) -> Iterator[Callable[[int], None]]:
-    """Show voxels per second and the time left; yield a function to call with the number of voxels done."""
+def progress_bar(label: str, voxels: int, unit: str = "voxel") -> Iterator[Callable[[int], None]]:
+    """Show voxels (or other units) per second and the time left; yield a function to call with the number done."""
     if _silent or not sys.stderr.isatty() or voxels == 0:
         yield lambda done: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=voxels, desc=label, unit="voxel", unit_scale=True, leave=False, file=sys.stderr) as bar:
+    with tqdm(total=voxels, desc=label, unit=unit, unit_scale=True, leave=False, file=sys.stderr) as bar:
         _bars.append(bar)
         try:
             yield bar.update

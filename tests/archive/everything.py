@@ -35,14 +35,16 @@ def everything(folder: Path) -> Path:
     image(folder / "frames.dcm", noise((3, 5, 4), seed=3), series="1.4")
     image(folder / "big.dcm", noise((4, 5), "u2", 0, 3000, seed=4), series="1.5", syntax=ExplicitVRBigEndian)
     words = noise((4, 5), "u1", 0, 99, seed=5)
-    image(folder / "pairs.dcm", words, series="1.6", syntax=ExplicitVRBigEndian, raw=_pairs(words.tobytes()))
+    path = image(folder / "pairs.dcm", words, series="1.6", syntax=ExplicitVRBigEndian)
+    dataset = pydicom.dcmread(path)
+    dataset["PixelData"].VR, dataset.PixelData = "OW", _pairs(words.tobytes())
+    dataset.save_as(path, implicit_vr=False, little_endian=False)
     random = np.random.default_rng(6)
     rgb = (noise((3, 4, 5), "u1", 50, 200, seed=6).astype(int) + random.integers(0, 3, (3, 4, 5))).astype("u1")
     colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
     flat = np.zeros((4, 5), "u1")
-    image(
-        folder / "rgb.dcm", flat, series="1.7", raw=np.moveaxis(rgb, 0, -1).tobytes(), PlanarConfiguration=0, **colour
-    )
+    pixels = np.moveaxis(rgb, 0, -1).tobytes()
+    image(folder / "rgb.dcm", flat, series="1.7", raw=pixels, PlanarConfiguration=0, **colour)
     planar = np.roll(rgb, 1, axis=2).tobytes()
     image(folder / "planar.dcm", flat, series="1.8", raw=planar, PlanarConfiguration=1, **colour)
     wide = (noise((4, 5), "u2", 0, 3000, seed=7).astype("<u4") + 65_530).tobytes()

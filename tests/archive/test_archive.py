@@ -98,7 +98,8 @@ def test_odd_lengths_padding_and_frames(tmp_path):
     with (folder / "tail").open("ab") as file:
         file.write(b"bytes after the last element")
     found = round_trip(folder, tmp_path)
-    assert (len(found["volumes"]), found["kept_whole"]) == (4, 2)
+    assert found["kept_whole"] == 0
+    assert sum(volume["shape"][0] for volume in found["volumes"]) == 44  # what is deflated shows what is padded
 
 
 def test_the_files_that_come_with_pydicom(tmp_path):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import volcomp
 from tests.archive.forge import blob, forged, note, relist
 from tests.helpers import ONE, compress, contents, image, noise, series
-from volcomp import DamagedError, UnsupportedError, VolcompError
+from volcomp import DamagedError, TargetError, UnsupportedError, VolcompError
 from volcomp.archive import listing
 from volcomp.archive.describe import describe
 from volcomp.archive.entry import Entry, Kind, Stored, Voxels
@@ -85,7 +85,7 @@ def test_images_that_are_elsewhere(mixed, tmp_path, field):
         assert found == {name: truth[name] for name in found}
 
 
-@pytest.mark.parametrize("number", [4, 200, 1 << 60])
+@pytest.mark.parametrize("number", [max(BODIES) + 1, 200, 1 << 60])
 def test_unknown_bodies_need_a_newer_version(mixed, tmp_path, number):
     archive = relist(
         mixed,
@@ -149,6 +149,11 @@ def test_nothing_is_written_through_a_link(tmp_path):
     # Over an earlier restoration the links are replaced, and not followed.
     restore(tmp_path / "x.vcz", target, force=True)
     assert os.listdir(tmp_path / "outside") == []
+    # Nor by another archive, which has a folder of that name.
+    for inner in (note("link/inside"), Entry("link/inside", Kind.FOLDER)):
+        with pytest.raises(TargetError, match="is a link where the archive has a folder"):
+            restore(forged(tmp_path / "x.vcz", [Entry("link", Kind.FOLDER, mode=0), inner]), target, force=True)
+    assert os.listdir(tmp_path / "outside") == [] and (tmp_path / "outside").stat().st_mode & 0o777 != 0
 
 
 def test_a_list_that_is_missing(tmp_path):

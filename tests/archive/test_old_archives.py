@@ -74,7 +74,7 @@ def test_salvage_restores_what_is_undamaged(tmp_path):
             with pytest.raises(DamagedError):
                 verify(copy, options=ONE)
             if section.tag == MANIFEST:
-                with pytest.raises(DamagedError, match="manifest|list of files"):
+                with pytest.raises(DamagedError, match=r"manifest|list of files"):
                     restore(copy, target, salvage=True, options=ONE)
                 continue
             restore(copy, target, salvage=True, options=ONE)

@@ -143,7 +143,7 @@ def test_a_list_with_series_that_fail(tmp_path, monkeypatch):
         "in/p0/s0": DONE, "in/p0/s1": FAILED, absolute: DONE, "in/nothing": FAILED
     }  # fmt: skip
     assert found["in/nothing"]["error"].startswith(str(tmp_path / "in/nothing"))
-    (tmp_path / "in" / "p0" / "s1" / "gone.dcm").unlink()
+    (tmp_path / "in" / "p0" / "s1" / "pipe.dcm").unlink()
     series(tmp_path / "in" / "nothing", 1)
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 0 and "4 series, 2 done, 2 there already, 0 failed" in done.stdout
@@ -353,7 +353,7 @@ def test_never_over_a_file(tmp_path, monkeypatch):
     source = series(tmp_path / "in", 2, size=4)
     target = tmp_path / "x.vcz"
     job = Job("x", source, target)
-    monkeypatch.setattr(work, "compress", lambda inputs, made, options: made.write_bytes(b"mine"))
+    monkeypatch.setattr(work, "compress", lambda inputs, made, options, *, times: made.write_bytes(b"mine"))
     (tmp_path / "theirs").write_bytes(b"theirs")
     monkeypatch.setattr(os, "link", lambda made, target: shutil.copy(tmp_path / "theirs", target))
     perform(job, how(tmp_path), 1)

@@ -1,6 +1,7 @@
 """Samples in every order come back byte for byte, into whatever slabs the voxels were cut."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_files_come_back(samples, planar, big_endian, pairs, frames, rows, colum
     whole = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
     assert whole[0].shape == (frames, rows, columns)
     edges = [0, *(edge for edge in np.cumsum(cuts).tolist() if edge < frames), frames]
-    again = ([plane[a:b] for plane in whole] for a, b in zip(edges, edges[1:], strict=False))
+    again = ([plane[a:b] for plane in whole] for a, b in pairwise(edges))
     assert b"".join(Samples().write(reading.kept, again)) == data
 
 

@@ -1,4 +1,4 @@
-"""What is recognised as native greyscale, where its pixels are, and which images make a volume in which order."""
+"""What is recognised as an image, how its pixels are read, and which images make a volume in which order."""
 
 import numpy as np
 import pydicom
@@ -8,17 +8,21 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
 )
 
 from tests.helpers import image, noise
 from volcomp.archive.stack import kind_of
+from volcomp.bodies.registry import body
 from volcomp.formats import series
 from volcomp.formats.dicom import DICOM
-from volcomp.formats.protocol import Image
+from volcomp.formats.protocol import Image, NotCoded
 from volcomp.formats.registry import read_image
+from volcomp.streams.protocol import NotReproducible
 
 PIXELS = noise((4, 6))
+ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 
 
 def read(path):
@@ -49,37 +53,145 @@ def test_multi_frame_and_trailing_padding(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "reason"),
     [
-        {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3},
-        {"PhotometricInterpretation": "PALETTE COLOR"},
-        {"BitsAllocated": 1},
-        {"BitsAllocated": 32},
-        {"BitsAllocated": 12},
-        {"Rows": 0},
-        {"Rows": 5},
-        {"NumberOfFrames": 2},
-        {"syntax": DeflatedExplicitVRLittleEndian},
-        {"syntax": "1.2.3.4.5"},
-        {"raw": b""},
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "it has fewer pixels than its header states"),
+        ({"SamplesPerPixel": 5}, "its header states no image"),
+        ({"BitsAllocated": 1}, "it has 1 bits allocated for a sample"),
+        ({"BitsAllocated": 12}, "it has 12 bits allocated for a sample"),
+        ({"BitsAllocated": 64}, "it has 64 bits allocated for a sample"),
+        ({"Rows": 0}, "its header states no image"),
+        ({"Rows": 9}, "it has fewer pixels than its header states"),
+        ({"raw": b""}, "it has fewer pixels than its header states"),
     ],
 )
-def test_all_else_is_not(tmp_path, options):
-    """Colour, other depths, fewer pixels than announced, other transfer syntaxes."""
-    assert read(image(tmp_path / "a", PIXELS, **options)) is None
+def test_what_cannot_be_coded_says_why(tmp_path, options, reason):
+    with pytest.raises(NotCoded) as refused:
+        read(image(tmp_path / "a", PIXELS, **options))
+    assert str(refused.value) == reason
 
 
-def test_encapsulated_pixels_are_not_native(tmp_path):
-    dataset = pydicom.dcmread(image(tmp_path / "a", PIXELS))
-    dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
-    dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8" + b"x" * 100])
-    dataset["PixelData"].is_undefined_length = True
-    dataset.save_as(tmp_path / "b")
-    assert read(tmp_path / "b") is None
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"PhotometricInterpretation": "PALETTE COLOR"},
+        {"PhotometricInterpretation": None},
+        {"syntax": "1.2.3.4.5"},  # a vendor's
+        {"NumberOfFrames": 2},  # and there is one
+    ],
+)
+def test_an_untidy_header_is_no_obstacle(tmp_path, options):
+    found = read(image(tmp_path / "a", PIXELS, **options))
+    assert found.reading is None and np.array_equal(pixels_of(found)[0], PIXELS)
+
+
+def test_a_preamble_without_its_mark(tmp_path):
+    data = image(tmp_path / "a", PIXELS).read_bytes()
+    (tmp_path / "b").write_bytes(data[:128] + bytes(4) + data[132:])
+    assert np.array_equal(pixels_of(read(tmp_path / "b"))[0], PIXELS)
+
+
+def test_implicit_said_and_explicit_meant(tmp_path):
+    meant, said = (uid.encode().ljust(20, b"\0") for uid in (ExplicitVRLittleEndian, ImplicitVRLittleEndian))
+    data = image(tmp_path / "a", PIXELS).read_bytes()
+    assert meant in data
+    (tmp_path / "b").write_bytes(data.replace(meant, said, 1))
+    assert pydicom.filereader.read_file_meta_info(tmp_path / "b").TransferSyntaxUID == ImplicitVRLittleEndian
+    found = read(tmp_path / "b")
+    assert np.array_equal(pixels_of(found)[0], PIXELS)
+    assert DICOM.cut((tmp_path / "b").read_bytes()[: found.start]) == DICOM.cut(data[: found.start])
+
+
+def planes_of(found):
+    with found.path.open("rb") as file:
+        blocks = list(found.reading.read(file))
+    planes = [np.concatenate(plane) for plane in zip(*blocks, strict=True)]
+    kept = found.reading.kept
+    written = b"".join(bytes(piece) for piece in body(found.reading.number).write(kept, iter(blocks)))
+    assert written == found.path.read_bytes()
+    return planes
+
+
+RGB = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_colours_are_planes(tmp_path, planar, dtype):
+    samples = noise((3, 5, 7), dtype, 0, 200)
+    raw = (samples if planar else np.moveaxis(samples, 0, -1)).tobytes()
+    found = read(image(tmp_path / "a", samples[0], raw=raw, PlanarConfiguration=planar, **RGB))
+    green, red, blue = (plane[0] for plane in planes_of(found))
+    middle = 1 << (8 * samples.itemsize - 1)
+    assert np.array_equal(green, samples[1])
+    assert np.array_equal((red.astype(int) - middle + green) % (2 * middle), samples[0])
+    assert np.array_equal((blue.astype(int) - middle + green) % (2 * middle), samples[2])
+
+
+def test_wide_words_are_halves(tmp_path):
+    words = np.arange(1, 36, dtype="<u4").reshape(5, 7) * 123457
+    found = read(image(tmp_path / "a", words.astype("u2"), raw=words.tobytes(), BitsAllocated=32, BitsStored=32))
+    high, low = planes_of(found)
+    assert np.array_equal(high[0].astype(np.uint32) << 16 | low[0], words)
+
+
+def test_pixels_that_end_too_early(tmp_path):
+    (plane,) = planes_of(read(image(tmp_path / "a", PIXELS, raw=PIXELS.tobytes()[:-2])))
+    assert np.array_equal(plane.view("<i2").reshape(-1)[:-1], PIXELS.reshape(-1)[:-1])
+
+
+def test_bytes_that_are_swapped_in_pairs(tmp_path):
+    pixels = noise((4, 6), "u1", 0, 200)
+    data = image(tmp_path / "a", pixels, syntax=ExplicitVRBigEndian, raw=pixels.reshape(-1, 2)[:, ::-1].tobytes())
+    at = data.read_bytes().rindex(b"\x7f\xe0\x00\x10OB") + 4
+    data.write_bytes(data.read_bytes()[:at] + b"OW" + data.read_bytes()[at + 2 :])
+    assert np.array_equal(planes_of(read(data))[0][0], pixels)
+
+
+def test_a_deflated_data_set(tmp_path):
+    path = image(tmp_path / "a", PIXELS, syntax=DeflatedExplicitVRLittleEndian)
+    dataset = pydicom.dcmread(path)
+    dataset.save_as(path)
+    found = read(path)
+    assert found.reading.number == 4 and np.array_equal(planes_of(found)[0].view("<i2")[0], PIXELS)
+
+
+def encapsulated(path, frames, syntax, *, table=False, **elements):
+    """Write frames in items."""
+    dataset = pydicom.dcmread(image(path, PIXELS, **elements))
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = pydicom.encaps.encapsulate(frames, has_bot=table)
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.save_as(path, implicit_vr=False, little_endian=True)
+    return path
+
+
+@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_frames_in_items(tmp_path, table, count):
+    frames = [(PIXELS + i).tobytes() for i in range(count)]
+    path = encapsulated(tmp_path / "a", frames, ENCAPSULATED_UNCOMPRESSED, table=table, NumberOfFrames=count)
+    assert np.array_equal(planes_of(read(path))[0].view("<i2"), [PIXELS + i for i in range(count)])
+
+
+def test_damaged_streams_are_not_reproducible(tmp_path):
+    path = encapsulated(tmp_path / "b", [b"\xff\xd8" + b"x" * 100], JPEGLSLossless)
+    with path.open("rb") as file, pytest.raises(NotReproducible):
+        list(read(path).reading.read(file))
     # The same, but the header claims that the pixels are native.
     native = ExplicitVRLittleEndian.encode().ljust(len(JPEGLSLossless), b"\0")
-    (tmp_path / "c").write_bytes((tmp_path / "b").read_bytes().replace(JPEGLSLossless.encode(), native))
-    assert read(tmp_path / "c") is None
+    (tmp_path / "c").write_bytes(path.read_bytes().replace(JPEGLSLossless.encode(), native))
+    with pytest.raises(NotCoded, match="no codec makes its transfer syntax again: Explicit VR Little Endian"):
+        read(tmp_path / "c")
+
+
+def test_lossy_jpeg_says_where_its_frames_are(tmp_path):
+    frames = [b"\xff\xd8" + bytes([n]) * 2 * n for n in (5, 9)]
+    path = encapsulated(tmp_path / "a", frames, JPEGBaseline8Bit, NumberOfFrames=2)
+    with pytest.raises(NotCoded, match="JPEG frames are lossy") as refused:
+        read(path)
+    data = path.read_bytes()
+    assert [data[start : start + length] for start, length in refused.value.jpeg] == frames
 
 
 def test_files_that_are_no_dicom(tmp_path):
@@ -93,15 +205,22 @@ def test_files_that_are_no_dicom(tmp_path):
         "group": b"\x08\0" * 300,
     }.items():
         (tmp_path / name).write_bytes(data)
-        assert read(tmp_path / name) is None
+        assert found_in(tmp_path / name) is None
     pixels = len(PIXELS.tobytes())
     for end in range(0, len(sound), 7):
         (tmp_path / "cut").write_bytes(sound[:end])
-        assert read(tmp_path / "cut") is None or end >= len(sound) - pixels
+        assert found_in(tmp_path / "cut") is None or end >= len(sound) - pixels // 2
     for i in range(0, len(sound) - pixels):  # a changed byte may change what is understood, but never be an error
         (tmp_path / "changed").write_bytes(sound[:i] + bytes([sound[i] ^ 0xFF]) + sound[i + 1 :])
-        found = read(tmp_path / "changed")
-        assert found is None or found.start + found.pixel_bytes <= found.size
+        found = found_in(tmp_path / "changed")
+        assert found is None or found.reading or found.start + found.pixel_bytes <= found.size
+
+
+def found_in(path):
+    try:
+        return read(path)
+    except NotCoded:
+        return None
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
@@ -122,24 +241,27 @@ def test_headers_are_cut_at_their_elements(tmp_path, syntax, preamble):
         assert starts == sorted(starts) and all(start <= end for start in starts)
 
 
-def slice_at(z, *, name="", orientation=(1, 0, 0, 0, 1, 0), kind=("",), order=(0,), rows=4, size=32, signed=True):
+def slice_at(
+    z, *, name="", orientation=(1, 0, 0, 0, 1, 0), kind=("",), order=(0,), rows=4, size=32, signed=True,
+    uid="1.2", folder="a",
+):  # fmt: skip
     return Image(
-        DICOM,
-        None,
-        name or str(z),
-        size,
-        0,
-        rows,
-        4,
-        1,
-        16,
-        signed,
-        False,
-        "1.2",
-        (0.0, 0.0, z) if z is not None else None,
-        orientation,
-        kind,
-        order,
+        format=DICOM,
+        path=None,
+        name=name or f"{folder}/{z}",
+        size=size,
+        start=0,
+        rows=rows,
+        columns=4,
+        frames=1,
+        bits=16,
+        signed=signed,
+        big_endian=False,
+        series=uid,
+        position=(0.0, 0.0, z) if z is not None else None,
+        orientation=orientation,
+        kind=kind,
+        order=order,
     )
 
 
@@ -166,6 +288,12 @@ def test_without_geometry_the_numbers_decide():
 def test_one_odd_slice_splits_off():
     volumes = series.volumes([slice_at(z, rows=5 if z == 3 else 4) for z in range(6)])
     assert [places(volume) for volume in volumes] == [[0, 1, 2, 4, 5], [3]]
+
+
+def test_a_series_for_each_slice_is_one_volume():
+    alone = [slice_at(z, uid=f"1.{z}") for z in (3, 1, 2)]
+    others = [slice_at(z, uid=f"1.{z}", folder="b") for z in (5, 4)]
+    assert [places(volume) for volume in series.volumes([*alone, *others])] == [[1, 2, 3], [4, 5]]
 
 
 def test_reconstructions_are_kept_apart():

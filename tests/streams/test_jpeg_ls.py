@@ -120,6 +120,7 @@ def test_bytes_of_all_kinds_stay() -> None:
     data, frame = golden(row)
     scans = [n for n in range(len(data)) if data[n : n + 2] == b"\xff\xda"]
     comment = b"\xff\xfe\0\6abcd"
+    assert trial(CODEC, data[:-2] + b"\xff" + EOI, frame).side.endswith(b"\xff" + EOI), "a fill byte before a marker"
     odd = (
         data[:2]
         + comment

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ..container.inspection import report
@@ -16,15 +15,16 @@ from ..formats import registry
 from .entry import Voxels
 from .header_reader import Records
 from .manifest import Manifest, has_manifest
-from .opening import manifest_of, opened
+from .opening import Source, manifest_of, name_of, opened
 
+NO_IMAGE = "no image of a known format"  # why a file without a note is kept whole
 _HEADERS = 256  # of a volume that are read; if all have one position, the spacing stays unknown
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Source) -> dict[str, Any]:
     """Return shapes, types, models, sizes by section, promise; of an archive of files also files, folders, series."""
     with opened(path) as reader:
-        contents: dict[str, Any] = {"file": str(path), **asdict(report(reader))}
+        contents: dict[str, Any] = {"file": name_of(path), **asdict(report(reader))}
         if has_manifest(reader):
             manifest = manifest_of(reader)
             contents["root"] = manifest.root
@@ -42,8 +42,8 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _reasons(manifest: Manifest) -> dict[str, int]:
-    """Return why images are kept whole, and how many for each reason."""
-    return dict(Counter(entry.note for entry in manifest.whole if entry.note).most_common())
+    """Return why files are not coded as volumes, and how many for each reason."""
+    return dict(Counter(entry.note or NO_IMAGE for entry in manifest.whole).most_common())
 
 
 def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -65,7 +65,7 @@ def as_text(contents: dict[str, Any]) -> str:
             f"  {contents['files']} files of {contents['raw_bytes']} bytes under {contents['root'] or '.'}/, "
             f"{contents['kept_whole']} of them kept whole, {contents['folders']} folders, {contents['links']} links"
         )
-        lines += [f"    {count} kept whole because {reason}" for reason, count in contents["not_coded"].items()]
+        lines += [f"    {count} kept whole: {reason}" for reason, count in contents["not_coded"].items()]
     for number, volume in enumerate(contents["volumes"]):
         shape, slabs = "×".join(map(str, volume["shape"])), "slab" if volume["slabs"] == 1 else "slabs"
         lines.append(
@@ -78,5 +78,10 @@ def as_text(contents: dict[str, Any]) -> str:
                 f"    {volume['files']} files, {volume['modality'] or 'unknown modality'} "
                 f"{volume['description']!r}, spacing {spacing} mm (z × y × x), series {volume['series']}"
             )
+    if parity := contents["parity"]:
+        lines.append(
+            f"  parity for {100 * parity['share']:.2f} % of the file in one stretch, or any {parity['places']} of its "
+            f"{parity['blocks']} blocks"
+        )
     sizes = ", ".join(f"{tag} {size}" for tag, size in contents["sections"].items())
     return "\n".join([*lines, f"  bytes by section: {sizes}"])

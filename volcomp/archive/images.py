@@ -43,8 +43,8 @@ class ImageWriter:
 
     def __init__(self, writer: Writer, ledger: Ledger, options: EncodeOptions, items: Mapping[str, Item]) -> None:
         self._writer, self._ledger, self._options, self._items = writer, ledger, options, items
-        self._kept = KeptWriter(writer)
-        self._volumes = 0  # numbers given
+        self._kept = KeptWriter(writer, ledger.begin.tables)
+        self._volumes = ledger.begin.volumes  # numbers given
         self._entries: list[Entry] = []
         self._stacks: list[tuple[int, Stack, list[tuple[Entry, Coded]]]] = []  # of the group, with their first volumes
         self._open = ExitStack()
@@ -69,7 +69,7 @@ class ImageWriter:
         stack = self._open.enter_context(closing(Stack(images, self._options.threads)))
         number, coded = self._volumes, []
         given_up: list[GivenUp] = []
-        for outcome in stack.read(self._ledger.pictures):
+        for outcome in stack.read(self._ledger.pictures, self._ledger.places):
             if isinstance(outcome, GivenUp):
                 given_up.append(outcome)
             else:

@@ -4,32 +4,53 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ..bodies.protocol import Kept
 from ..container.sections import LISTING, Reader, SectionId, Writer
 from ..errors import DamagedError
-from ..models import Model
+from ..models import RELEASED, Model
+from ..wire.cursor import string
 from .entry import Entry, Kind, Stored, Voxels
 from .header_reader import Records
 from .listing import cut, encode
 from .manifest import Manifest
 from .opening import manifest_of
-from .restore import check_volumes, emit, stored
+from .restore import check_volumes, stored
 from .tree import Item
+from .writing import emit
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where the numbers of sections begin: behind those of an archive that is appended to."""
+
+    entries: tuple[Entry, ...] = ()  # that the archive has already
+    volumes: int = 0
+    tables: int = 0  # KEEP sections
+    blobs: int = 0
+    lists: int = 0
+
+    @property
+    def sizes(self) -> set[int]:
+        """Return the sizes of the files that the archive has already."""
+        return {entry.size for entry in self.entries if entry.kind == Kind.FILE}
 
 
 class Ledger:
     """The entries of an archive that is being written."""
 
-    def __init__(self, writer: Writer, root: str, items: Iterable[Item], lists: int = 0) -> None:
-        """`items`: folders and links, which the first list has; `lists`: LIST sections that the archive has already."""
-        self._writer, self._root, self._lists = writer, root, lists
+    def __init__(self, writer: Writer, root: str, items: Iterable[Item], begin: Begin | None = None) -> None:
+        """`items`: folders and links, which the first list has; `begin`: what the archive has already."""
+        self._writer, self._root, self.begin = writer, root, begin or Begin()
+        self._lists = self.begin.lists
         self._entries: list[Entry] = []
         self._without_data = [
             Entry(item.name, item.kind, mtime=item.mtime, mode=item.mode, note=item.target) for item in items
         ]
         self._kept: dict[tuple[int, int], bytes] = {}  # SHA-256 of what is kept of images, by table and row
-        self.places: dict[bytes, Voxels | Stored] = {}  # of files, by their SHA-256
+        # Of files, by their SHA-256.
+        self.places: dict[bytes, Voxels | Stored] = {e.sha256: e.place for e in reversed(self.begin.entries) if e.place}
         self.pictures: dict[bytes, Voxels] = {}  # where voxels are, by `stack.Coded.picture`
         self.raw_bytes = 0  # of all files
 
@@ -40,7 +61,7 @@ class Ledger:
 
     def note_kept(self, place: Voxels, kept: Kept) -> None:
         """Remember what was kept of an image."""
-        self._kept[place.table, place.row] = hashlib.sha256(b"".join(kept)).digest()
+        self._kept[place.table, place.row] = _digest(kept)
 
     def list_entries(self, entries: list[Entry]) -> None:
         """Write a LIST section. The data of its files must follow, so that a cut archive keeps their names."""
@@ -65,19 +86,24 @@ class Ledger:
         """
         reader.compare(self._writer.digests)
         manifest = manifest_of(reader)
-        if manifest.entries[len(manifest.entries) - len(self._entries) :] != self._entries:
+        if manifest.entries != [*self.begin.entries, *self._entries]:
             raise DamagedError("the lists of files say something else than was written")
-        check_volumes(reader, manifest, {model.number: model})
+        check_volumes(reader, manifest, {**RELEASED, model.number: model})
         records = Records(reader)
         for entry in self._entries:
             place = entry.place
             if not isinstance(place, Voxels):
                 continue
             digest = self._kept.get((place.table, place.row))
-            if digest and hashlib.sha256(b"".join(records.get(place))).digest() != digest:
+            if digest and _digest(records.get(place)) != digest:
                 raise DamagedError(f"what was kept of {entry.name} is not what was read")
         for entry, pieces in stored(reader, Manifest("", self._entries)):
             emit(entry, pieces, None)
+
+
+def _digest(kept: Kept) -> bytes:
+    """Return a digest of what was kept, and of how it is divided."""
+    return hashlib.sha256(string(kept.before) + string(kept.side) + kept.after).digest()
 
 
 def entry_of(item: Item, size: int, sha256: bytes, place: Voxels | Stored, note: str = "") -> Entry:

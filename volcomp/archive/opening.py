@@ -2,27 +2,125 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..container.sections import Reader
 from ..errors import DamagedError, UnsupportedError
 from .entry import Kind
+from .files import target_errors, temporary_file
 from .manifest import Manifest, has_manifest, read_manifest
-from .tree import check_name, check_names
+from .tree import check_name, check_names, source_errors
+
+_PATIENCE = 1000  # ms
+Source = Path | BinaryIO  # an archive: its path, or standard input
 
 
 @contextmanager
-def opened(path: Path, *, salvage: bool = False) -> Iterator[Reader]:
-    """Open an archive; errors about its contents begin with its path."""
+def opened(source: Source, *, salvage: bool = False) -> Iterator[Reader]:
+    """Open an archive; errors about its contents begin with its path.
+
+    A pipe, and standard input, is first copied to a temporary file, since archives are read in any order.
+    """
+    with readable(source) as file, contents_of(source):
+        yield Reader(file, salvage=salvage)
+
+
+@contextmanager
+def contents_of(source: Source) -> Iterator[None]:
+    """Begin errors about the contents of an archive with its path."""
     try:
-        with path.open("rb") as file:
-            yield Reader(file, salvage=salvage)
+        yield
     except (DamagedError, UnsupportedError) as error:
-        raise type(error)(f"{path}: {error}") from error
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UnsupportedError(f"{path} cannot be read: {error.strerror}") from error
+        raise type(error)(f"{name_of(source)}: {error}") from error
+
+
+def name_of(source: Source) -> str:
+    """Return the name of an archive for a sentence."""
+    return str(source) if isinstance(source, Path) else "standard input"
+
+
+@contextmanager
+def readable(source: Source, what: str = "an archive") -> Iterator[BinaryIO]:
+    """Open a file that can be read in any order; a pipe is copied to a temporary one. Raises UnsupportedError."""
+    if not isinstance(source, Path):
+        with spooled(source, what) as file:
+            yield file
+        return
+    with source_errors(source):
+        mode = source.stat().st_mode
+        if stat.S_ISFIFO(mode):
+            stream = _pipe(source)
+        elif stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # of a folder the system says what it is
+            stream = source.open("rb")
+        else:
+            raise UnsupportedError(f"{source} is a device or a socket; name a file")
+    with stream:
+        if not stat.S_ISFIFO(mode):
+            yield stream
+            return
+        with spooled(stream, what) as file:
+            yield file
+
+
+def _pipe(path: Path) -> BinaryIO:
+    """Open a pipe that someone writes to; one that nobody has opened would be waited for without end."""
+    stream = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    try:
+        if _is_abandoned(stream):
+            raise UnsupportedError(f"{path} is a pipe that nobody writes to; name a file")
+        os.set_blocking(stream.fileno(), True)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def _is_abandoned(stream: BinaryIO) -> bool:
+    """Return whether a pipe has neither a writer nor bytes, and gets none within a second."""
+    import select  # Windows has no pipes with names
+
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    return not poll.poll(_PATIENCE) and stream.read(1) == b""  # None of a pipe with a writer
+
+
+@contextmanager
+def spooled(stream: BinaryIO, what: str) -> Iterator[BinaryIO]:
+    """Yield a temporary file with all bytes of a pipe or of standard input.
+
+    Raises UnsupportedError, for instance of a terminal, and TargetError where the temporary folder is full.
+    """
+    if stream.isatty():
+        raise UnsupportedError(f"standard input is a terminal; redirect {what} into it, or name a file")
+    with temporary_file() as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+        file.seek(0)
+        yield file
+
+
+@contextmanager
+def named(stream: BinaryIO, name: str) -> Iterator[Path]:
+    """Yield a file of this name with all bytes of standard input; it is removed in the end.
+
+    Raises UnsupportedError for a name that no file may have, and TargetError where the temporary folder is full.
+    """
+    if "/" in name or name in ("", ".", ".."):
+        raise UnsupportedError(f"{name!r} is no name of a file; give one without a slash")
+    with ExitStack() as stack:
+        file = stack.enter_context(spooled(stream, "a file"))
+        temporary = Path(tempfile.gettempdir())
+        with target_errors(temporary):
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="volcomp-")), name)
+        with target_errors(path), path.open("xb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+        yield path
 
 
 def manifest_of(reader: Reader) -> Manifest:

@@ -6,11 +6,14 @@ volumes. So the files of an archive that is cut anywhere keep their names.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from ..constants import EFFORT
+from ..container import parity
 from ..container.sections import FORMAT_VERSION, Reader, Writer
 from ..container.volume import SLICE_VOXELS
 from ..errors import DamagedError, UnsupportedError, VerificationError
@@ -20,10 +23,10 @@ from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
 from .entry import Kind
-from .files import check_target, new_file
+from .files import check_target, clear, new_output
 from .images import ImageWriter, work
 from .ledger import Ledger
-from .tree import Item, collect, source_errors
+from .tree import Item, Tree, collect, source_errors
 from .whole import Whole, add_whole
 
 
@@ -41,7 +44,7 @@ class Summary:
 
 def compress(
     inputs: list[Path],
-    output: Path,
+    output: Path | BinaryIO,
     options: EncodeOptions = ENCODING,
     *,
     force: bool = False,
@@ -52,7 +55,7 @@ def compress(
 
     Parameters:
         inputs: folders and files.
-        output: the archive. It gets its name when it is complete.
+        output: the archive, which gets its name when it is complete; or a stream, which gets it when it is complete.
         options: see `options.EncodeOptions`.
         force: overwrite an existing `output`.
         times: keep times of modification and permissions.
@@ -63,47 +66,62 @@ def compress(
         UnsupportedError: for an input that cannot be read, or options that cannot be met.
         VerificationError: where the archive does not decode to the input.
     """
-    check_target(output, force=force)
-    tree = collect(inputs, skip_errors=skip_errors)
-    itself = output.resolve()
-    named_alike = [item.path for item in tree.files if item.path.name == itself.name]  # files in folders are no links
-    if any(path.resolve() == itself for path in [*inputs, *named_alike]):
-        raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
-    if not times:
-        tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items])
-    skipped = tree.skipped
-    reasons: dict[str, str] = {}  # by the name of a file that is kept whole
-    jpeg: dict[str, list[Extent]] = {}  # frames in such a file
-    images = list(_images(tree.files, reasons, jpeg))
-    stacks = volumes(images)
-    with new_file(output, force=force) as (file, temporary):
+    if isinstance(output, Path):
+        check_target(output, force=force)
+        clear(output)
+    tree = gather(inputs, output if isinstance(output, Path) else None, times=times, skip_errors=skip_errors)
+    with new_output(output, force=force) as file:
         writer = Writer(file, FORMAT_VERSION)
         ledger = Ledger(writer, tree.root, [item for item in tree.items if item.kind != Kind.FILE])
-        of_images = ImageWriter(writer, ledger, options, {item.name: item for item in tree.files})
-        try:
-            label = "compressing" if options.effort <= EFFORT else "fine-tuning, compressing"
-            label += ", verifying" if options.verify else ""
-            with progress_bar(label, sum(work(stack, options) for stack in stacks)) as progress:
-                for stack in stacks:
-                    reasons |= of_images.add(stack, progress)
-                of_images.flush(progress)
-            whole = [
-                Whole(item, reasons[item.name], jpeg.get(item.name, [])) for item in tree.files if item.name in reasons
-            ]
-            skipped += add_whole(writer, ledger, whole, skip_errors=skip_errors)
-            ledger.finish()
-            writer.finish()
-            file.close()
-            if options.verify:
-                with temporary.open("rb") as written:
-                    ledger.verify(Reader(written), options.record)
-        except DamagedError as error:
-            raise VerificationError(
-                f"what was coded does not decode to what was read, so nothing was written: {error}"
-            ) from error
-        size = temporary.stat().st_size
+        return fill(file, writer, ledger, tree, options, skip_errors=skip_errors)
+
+
+def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors: bool, own_names: bool = False) -> Tree:
+    """List the inputs of `output`, which must not be one of them; see `tree.collect`. Raises UnsupportedError."""
+    tree = collect(inputs, skip_errors=skip_errors, own_names=own_names)
+    if output and output.exists():
+        itself = output.stat()
+        for item in tree.files:
+            with source_errors(item.path):
+                if os.path.samestat(item.path.stat(), itself):
+                    raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
+    if not times:
+        tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items])
+    return tree
+
+
+def fill(
+    file: BinaryIO, writer: Writer, ledger: Ledger, tree: Tree, options: EncodeOptions, *, skip_errors: bool
+) -> Summary:
+    """Write the sections of all files and the end of an archive, and verify it; see `compress`."""
+    reasons: dict[str, str] = {}  # by the name of a file that is kept whole
+    jpeg: dict[str, list[Extent]] = {}  # frames in such a file
+    stacks = volumes(list(_images(tree.files, reasons, jpeg)))
+    of_images = ImageWriter(writer, ledger, options, {item.name: item for item in tree.files})
+    try:
+        label = "compressing" if options.effort <= EFFORT else "fine-tuning, compressing"
+        label += ", verifying" if options.verify else ""
+        with progress_bar(label, sum(work(stack, options) for stack in stacks)) as progress:
+            for stack in stacks:
+                reasons |= of_images.add(stack, progress)
+            of_images.flush(progress)
+        whole = [
+            Whole(item, reasons[item.name], jpeg.get(item.name, [])) for item in tree.files if item.name in reasons
+        ]
+        skipped = [*tree.skipped, *add_whole(writer, ledger, whole, skip_errors=skip_errors)]
+        ledger.finish()
+        writer.finish()
+        file.flush()
+        if options.verify:
+            ledger.verify(Reader(file), options.record)
+        if options.parity:
+            parity.append(file, writer.size, options.parity)
+    except DamagedError as error:
+        raise VerificationError(
+            f"what was coded does not decode to what was read, so nothing was written: {error}"
+        ) from error
     bits = 8 * of_images.bytes / max(of_images.voxels, 1)
-    return Summary(ledger.files, ledger.raw_bytes, size, of_images.voxels, bits, skipped)
+    return Summary(ledger.files, ledger.raw_bytes, file.seek(0, 2), of_images.voxels, bits, skipped)
 
 
 def _images(items: list[Item], reasons: dict[str, str], jpeg: dict[str, list[Extent]]) -> Iterator[Image]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,13 +24,15 @@ from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
 from . import jpeg_packing
+from .choice import choose
 from .entry import AS_IT_IS, JPEG_XL, Entry, Kind, Stored, Voxels
-from .files import new_tree
+from .files import check_free, clear_tree, new_tree, send, temporary_file
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
-from .opening import manifest_of, opened
+from .opening import Source, manifest_of, opened
+from .scratch import make_folders
+from .writing import Bytes, copy, emit, restore_folder_times, restore_times
 
-Bytes = bytes | memoryview
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
 Decoder = Callable[..., Generator[Slab]]  # decode_volume with options; the caller closes the generator
 Wanted = Callable[[Entry], bool]
@@ -47,15 +48,18 @@ class Outcome:
     voxels: int = 0
     lost: list[str] = field(default_factory=list)  # a sentence for every file that a salvage could not restore
     damage: str | None = None  # of header or index, if a salvage had to search for sections
+    target: Path | None = None  # the folder that was written
 
 
 def restore(
-    path: Path,
+    path: Source,
     target: Path | None = None,
     options: DecodeOptions = DECODING,
     *,
     slices: slice | None = None,
     wanted: Wanted | None = None,
+    names: Collection[str] = (),
+    series: Collection[str] = (),
     salvage: bool = False,
     force: bool = False,
     times: bool = True,
@@ -63,12 +67,15 @@ def restore(
     """Write the files of an archive.
 
     Parameters:
-        path: the archive.
-        target: the folder for its files; by default the archived folder's name, in the current folder.
+        path: the archive; or a stream that it is read from, standard input for instance.
+        target: the folder for its files; by default the archived folder's name, in the current folder. Without
+            `force` it must be new or empty, or only not have the files that are asked for.
         options: see `options.DecodeOptions`.
         slices: restore only the images that hold any of these slices of their volume (a multi-frame file is restored
             whole), and decode only the slabs that contain them.
-        wanted: restore only the files and links for which this returns True.
+        wanted: restore only the files, folders and links for which this returns True.
+        names: restore only files of these names, folders with what is in them, or what fits shell patterns.
+        series: restore only the images of these series, in addition to `names`.
         salvage: skip damaged files and restore the others.
         force: overwrite files of the same names in an existing folder.
         times: restore times of modification and permissions, where the archive has them.
@@ -78,31 +85,72 @@ def restore(
     """
     with opened(path, salvage=salvage) as reader:
         manifest = manifest_of(reader)
-        whole = slices is None and wanted is None
-        final = target or Path(manifest.root or path.stem)
-        with new_tree(final, force=force) as folder:
-            for entry in manifest.folders if whole else []:
-                os.makedirs(folder / entry.name, exist_ok=True)
+        if names or series:
+            wanted = _both(wanted, choose(reader, manifest, names, series))
+        without_data = [entry for entry in (*manifest.folders, *manifest.links) if not wanted or wanted(entry)]
+        without_data = without_data if slices is None else []
+        folders = [entry for entry in without_data if entry.kind == Kind.FOLDER]
+        links = [entry for entry in without_data if entry.kind == Kind.LINK]
+        final = target or Path(manifest.root or (path.stem if isinstance(path, Path) else "archive"))
+        clear_tree(final)
+        if wanted:  # before the work
+            for entry in filter(wanted, (*manifest.files, *links)):
+                check_free(final / entry.name, link=entry.kind == Kind.LINK, force=force)
+        new = not os.path.lexists(final)
+        with new_tree(final, force=force, merge=wanted is not None) as folder:
+            for entry in folders:
+                make_folders(folder / entry.name)
             decoder = partial(decode_volume, options=options)
             outcome = _run(reader, manifest, decoder, folder, slices, wanted, salvage)
-            links = [entry for entry in manifest.links if whole or (wanted and wanted(entry))]
             for entry in links:  # after the files, so that none is written through a link
-                (folder / entry.name).parent.mkdir(parents=True, exist_ok=True)
+                make_folders((folder / entry.name).parent)
                 os.symlink(entry.note, folder / entry.name)
-            if not whole and not outcome.files and not outcome.lost and not links:
-                what = "volume has the slices" if slices else "file has a name or series"
+            if (slices or wanted) and not outcome.files and not outcome.lost and not without_data:
+                what = "volume has the slices" if slices else "file is one of those"
                 raise UnsupportedError(f"no {what} that were asked for")
             if outcome.lost and not outcome.files:
                 raise DamagedError(f"no file could be restored; the first: {outcome.lost[0]}")
             outcome.lost += manifest.lost
             if times:
-                _restore_times([*manifest.files, *manifest.links], folder)
-        if times and whole:
-            restore_folder_times(manifest, final)
+                restore_times([*manifest.files, *links], folder)
+                if new:  # all of it or nothing
+                    restore_folder_times(folders, folder)
+        if times and not new:
+            restore_folder_times(folders, final)
+        outcome.target = final
         return outcome
 
 
-def verify(path: Path, options: DecodeOptions = DECODING) -> Outcome:
+def _both(wanted: Wanted | None, names: Container[str]) -> Wanted:
+    return lambda entry: entry.name in names and (wanted is None or wanted(entry))
+
+
+def read_one(
+    path: Source, stream: BinaryIO, options: DecodeOptions = DECODING, *, names: Collection[str] = (),
+    series: Collection[str] = (),
+) -> Outcome:  # fmt: skip
+    """Write one file of an archive to a stream, once it is decoded and compared; see `restore`.
+
+    Raises UnsupportedError where names, series, or without these the archive, mean none or several.
+    """
+    with opened(path) as reader:
+        manifest = manifest_of(reader)
+        wanted = choose(reader, manifest, names, series) if names or series else {e.name for e in manifest.files}
+        files = [entry for entry in manifest.files if entry.name in wanted]
+        if len(files) != 1:
+            raise UnsupportedError(f"{len(files)} files were asked for, and standard output takes one; name it")
+        entry = files[0]
+        contents = _Contents(
+            reader, manifest, partial(decode_volume, options=options), None, lambda one: one.name == entry.name
+        )
+        with temporary_file() as spool, closing(contents.files()) as found:
+            for one, _, pieces in found:
+                copy(one, pieces, spool)
+            send(spool, stream)
+        return Outcome(1, entry.size, reader.size)
+
+
+def verify(path: Source, options: DecodeOptions = DECODING) -> Outcome:
     """Read every section, decode every voxel and compare every SHA-256, writing nothing. Raises DamagedError."""
     with opened(path) as reader:
         return verify_open(reader, options)
@@ -163,53 +211,6 @@ def _unpacked(place: Stored, blobs: Blobs) -> Iterator[Bytes]:
         yield jpeg_packing.unpack(b"".join(pieces))
     else:
         raise UnsupportedError(f"it is packed in the unknown way {place.packing}; upgrade volcomp")
-
-
-def emit(entry: Entry, pieces: Iterable[Bytes], folder: Path | None) -> None:
-    """Write a file, or without a folder only hash it. DamagedError, and no file, if it is not the archived one."""
-    sha, size = hashlib.sha256(), 0
-    path = Path(os.devnull) if folder is None else folder / entry.name
-    try:
-        with _created(path) as file:
-            for piece in pieces:
-                sha.update(piece)
-                size += len(piece)
-                if size > entry.size:
-                    break
-                file.write(piece)
-                del piece  # a view of its slab
-        if size != entry.size or sha.digest() != entry.sha256:
-            raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
-    except VolcompError:
-        if folder is not None:
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _created(path: Path) -> BinaryIO:
-    """Open a new file; make its folder where opening shows that it is missing."""
-    with suppress(FileNotFoundError):
-        return path.open("wb")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("wb")
-
-
-def restore_folder_times(manifest: Manifest, folder: Path) -> None:
-    """Set times and permissions of folders, once all is in them: the inner ones first, since their time is a content of
-    the outer ones, which may be closed to their owner."""
-    _restore_times(sorted(manifest.folders, key=lambda entry: entry.name.count("/"), reverse=True), folder)
-
-
-def _restore_times(entries: Iterable[Entry], folder: Path) -> None:
-    """Set times and permissions of what was restored, as far as the file system keeps them."""
-    for entry in entries:
-        path, link = f"{folder}/{entry.name}", entry.kind == Kind.LINK
-        with suppress(OSError):  # of what was not restored, too
-            if entry.mode is not None and not link:
-                os.chmod(path, entry.mode)
-        with suppress(OSError):
-            if entry.mtime is not None and (not link or os.utime in os.supports_follow_symlinks):
-                os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=not link)
 
 
 def _run(

@@ -11,7 +11,7 @@ import hashlib
 import tempfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -48,7 +48,7 @@ class Coded:
     first: int  # slice of the stack
     frames: int
     picture: bytes  # shape, type, and digests of the voxels of all planes
-    new: bool  # else the archive has these voxels already, and the stack does not
+    new: bool  # else the archive has these voxels, or all of the file, already, and the stack does not
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Stack:
         self._parts: list[_Part] = []  # of new images, in the order of their slices
         self._spools: list[BinaryIO] = []  # a temporary file for each plane, once one is needed
         self._spooled = 0  # slices in each
+        self._files: Container[bytes] = ()
         self._lock = Lock()
 
     @property
@@ -98,13 +99,15 @@ class Stack:
         for spool in self._spools:
             spool.close()
 
-    def read(self, known: Mapping[bytes, Voxels]) -> Iterator[Coded | GivenUp]:
+    def read(self, known: Mapping[bytes, Voxels], files: Container[bytes] = ()) -> Iterator[Coded | GivenUp]:
         """Read every file once; yield what becomes of it.
 
         Parameters:
             known: the pictures that the archive has already, by their digest. Those of this stack are added by the
                 caller, before the next image is asked for.
+            files: the SHA-256 of the files that the archive has already, likewise.
         """
+        self._files = files
         with closing(tried(self._images, self._threads)) as attempts:
             for image, attempt in attempts:
                 try:
@@ -205,11 +208,12 @@ class Stack:
         """Take the slices of an image into the stack, unless the archive has them already."""
         shape = f"{part.frames} {image.rows} {image.columns} {self.planes[0].words.str} "
         picture = shape.encode() + b"".join(one.own.digest() for one in seen)
-        if picture not in known:
+        new = picture not in known and sha256 not in self._files
+        if new:
             self._parts.append(part)
             for plane, one in zip(self.planes, seen, strict=True):
                 plane.take(one)
-        return Coded(image, size, sha256, kept, number, part.first, part.frames, picture, picture not in known)
+        return Coded(image, size, sha256, kept, number, part.first, part.frames, picture, new)
 
     def _forget(self, begin: int) -> None:
         """Cut the temporary files."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import DamagedError, UnsupportedError
 from .entry import Kind
+from .files import short
 
 _LONGEST_NAME = 4096  # PATH_MAX of Linux
 
@@ -43,11 +44,12 @@ class Tree:
 
 
 def own_name(path: Path) -> str:
-    """Return the last part of a path, also of "." and "a/.."; a link keeps its own name."""
-    return os.path.basename(os.path.abspath(path)) or "root"
+    """Return the last part of a path, also of "." and "a/.."; a link keeps its own name. Raises UnsupportedError."""
+    with source_errors(path):  # the current folder may be gone
+        return os.path.basename(os.path.abspath(path)) or "root"
 
 
-def collect(inputs: list[Path], *, skip_errors: bool = False) -> Tree:
+def collect(inputs: list[Path], *, skip_errors: bool = False, own_names: bool = False) -> Tree:
     """List the inputs: the contents of a single folder without its name, several inputs each under its own name.
 
     Links in folders are kept as links; an input that is a link is followed.
@@ -55,6 +57,7 @@ def collect(inputs: list[Path], *, skip_errors: bool = False) -> Tree:
     Parameters:
         inputs: folders and files.
         skip_errors: pass over what cannot be read or kept; see `Tree.skipped`.
+        own_names: give also a single folder its own name.
 
     Raises:
         UnsupportedError: for what cannot be read, or is neither file, folder nor link.
@@ -63,7 +66,7 @@ def collect(inputs: list[Path], *, skip_errors: bool = False) -> Tree:
     skipped: list[str] = []
     root = ""
     waiting: list[tuple[Path, str, bool]] = []  # path, name, whether it was given
-    if len(inputs) == 1 and inputs[0].is_dir():
+    if len(inputs) == 1 and not own_names and _is_folder(inputs[0]):
         root = own_name(inputs[0])
         waiting.append((inputs[0], "", True))
     else:
@@ -86,6 +89,11 @@ def collect(inputs: list[Path], *, skip_errors: bool = False) -> Tree:
     return Tree(root, items, skipped)
 
 
+def _is_folder(path: Path) -> bool:
+    with source_errors(path):
+        return path.is_dir()
+
+
 def _look(path: Path, name: str, *, follow: bool) -> tuple[Item, list[str]]:
     """Return what is at a path, and the names in a folder, in order. Raises UnsupportedError."""
     with source_errors(path):
@@ -93,7 +101,7 @@ def _look(path: Path, name: str, *, follow: bool) -> tuple[Item, list[str]]:
         mode = status.st_mode
         kind = Kind.FILE if stat.S_ISREG(mode) else Kind.FOLDER if stat.S_ISDIR(mode) else Kind.LINK
         if kind == Kind.LINK and not stat.S_ISLNK(mode):
-            raise UnsupportedError(f"{path} is neither a file nor a folder; leave it out")
+            raise UnsupportedError(f"{short(path)} is neither a file nor a folder; leave it out")
         target = os.readlink(path) if kind == Kind.LINK else ""
         children = sorted(os.listdir(path), key=os.fsencode) if kind == Kind.FOLDER else []
     # A time before 1677 or after 2262 is not kept: its nanoseconds exceed 64 bits.
@@ -107,7 +115,7 @@ def source_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UnsupportedError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise UnsupportedError(f"{short(path)} cannot be read: {error.strerror or error}") from error
 
 
 def changed(path: Path) -> UnsupportedError:

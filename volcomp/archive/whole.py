@@ -60,13 +60,13 @@ def add_whole(writer: Writer, ledger: Ledger, files: list[Whole], *, skip_errors
 class _Stream:
     """The stream of BLOB sections, each of CHUNK_BYTES but the last."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, chunk: int = 0) -> None:
+    def __init__(self, writer: Writer, ledger: Ledger) -> None:
         self._writer, self._ledger = writer, ledger
-        self._number = chunk  # of the BLOB section that is filled
+        self._number = ledger.begin.blobs  # of the BLOB section that is filled
         self._chunk = bytearray()
         self._entries: list[Entry] = []  # of files that end in it
         self._name_bytes = 0
-        self._sizes: set[int] = set()  # of files stored
+        self._sizes = ledger.begin.sizes  # of files stored
 
     def add(self, kept: Whole) -> None:
         """Store one file. After an error the stream holds some of its bytes, which belong to no file."""

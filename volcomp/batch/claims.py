@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..archive.files import target_errors
+from ..archive.scratch import remove_tree
 from ..errors import TargetError, UnsupportedError
 
 fcntl: Any
@@ -47,13 +47,13 @@ def claim(root: Path, name: str) -> Iterator[Path | None]:
             yield None
             return
         scratch = root / FOLDER / key
-        shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
+        remove_tree(scratch)  # left by a killed process
         try:
             with target_errors(root):
                 scratch.mkdir()
             yield scratch
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_tree(scratch)
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def sweep(root: Path) -> None:
     for key in {path.stem for path in (root / FOLDER).glob("*")}:
         with _locked(root / FOLDER / f"{key}.lock", wait=False) as owned:
             if owned:
-                shutil.rmtree(root / FOLDER / key, ignore_errors=True)
+                remove_tree(root / FOLDER / key)
     with suppress(OSError):
         (root / FOLDER).rmdir()
 

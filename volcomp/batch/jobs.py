@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..archive.files import short
+from ..archive.opening import readable
 from ..archive.tree import own_name, source_errors
 from ..errors import UnsupportedError
 from . import claims
@@ -70,7 +72,7 @@ def _target(root: Path, name: str, decompress: bool) -> Path:
 
 def _series(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
     """Yield (name, folder) of every series in a tree, and of the files beside folders."""
-    for folder, folders, files in _walk(source, target, ()):
+    for folder, folders, files in _walk(source, target):
         name = folder.relative_to(source).as_posix()
         if folder.name == LOOSE:
             raise UnsupportedError(f"{folder} has the name that stands for the files beside folders; rename it")
@@ -84,34 +86,35 @@ def _series(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
 
 def _archives(source: Path, target: Path) -> Iterator[tuple[str, Path]]:
     """Yield (name, file) of every archive in a tree; other files are ignored."""
-    for folder, _, files in _walk(source, None if source == target else target, ()):
+    for folder, _, files in _walk(source, None if source == target else target):
         for file in files:
             if file.endswith(SUFFIX) and file != SUFFIX:
                 yield (folder / file).relative_to(source).as_posix().removesuffix(SUFFIX), folder / file
 
 
-def _walk(
-    folder: Path, without: Path | None, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[Path, list[str], list[str]]]:
+def _walk(top: Path, without: Path | None) -> Iterator[tuple[Path, list[str], list[str]]]:
     """List a tree like `os.walk`, following links but not in circles.
 
     A folder that cannot be listed counts as empty, so that only its series fails, with a reason.
     """
-    try:
-        status = folder.stat()
-        with os.scandir(folder) as entries:
-            kinds = sorted((entry.name, entry.is_dir()) for entry in entries)
-    except OSError:
-        kinds = []
-    else:
-        above = (*above, (status.st_dev, status.st_ino))
-    folders = [name for name, is_folder in kinds if is_folder and name != claims.FOLDER and folder / name != without]
-    yield folder, folders, [name for name, is_folder in kinds if not is_folder]
-    for name in folders:
-        below = (folder / name).stat()
-        if (below.st_dev, below.st_ino) in above:
-            raise UnsupportedError(f"{folder / name} is a link to a folder around it; remove it")
-        yield from _walk(folder / name, without, above)
+    waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(top, frozenset())]  # a folder, and those around it
+    while waiting:  # a loop, since folders may be nested more deeply than calls
+        folder, above = waiting.pop()
+        try:
+            status = folder.stat()
+            with os.scandir(folder) as entries:
+                kinds = sorted((entry.name, entry.is_dir()) for entry in entries)
+        except OSError:
+            kinds = []
+        else:
+            itself = (status.st_dev, status.st_ino)
+            if itself in above:
+                raise UnsupportedError(f"{short(folder)} is a link to a folder around it; remove it")
+            above |= {itself}
+        folders = [name for name, is_folder in kinds if is_folder]
+        folders = [name for name in folders if name != claims.FOLDER and folder / name != without]
+        yield folder, folders, [name for name, is_folder in kinds if not is_folder]
+        waiting += [(folder / name, above) for name in reversed(folders)]
 
 
 def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path]]:
@@ -120,8 +123,8 @@ def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path]]:
     A relative path starts at the current folder and is the name. Of an absolute path, the name is all but the first
     slash, so that names do not depend on other lines.
     """
-    with source_errors(path):
-        data = path.read_bytes()
+    with readable(path, "a list") as file, source_errors(path):
+        data = file.read()
     if b"\0" in data:
         raise UnsupportedError(f"{path} is neither a folder nor a list of paths, one to a line; name one of these")
     for line in map(os.fsdecode, data.splitlines()):

@@ -45,6 +45,7 @@ def run(
     jobs: int | None = None,
     memory: int | None = None,
     scheduler: str | None = None,
+    times: bool = True,
 ) -> Totals:
     """Archive a tree of series into `target`, or restore a tree of archives; only what is missing.
 
@@ -56,6 +57,7 @@ def run(
         jobs: series at a time on this machine; by default one per core, or with cuda four per GPU.
         memory: bytes that the jobs may need together; by default a share of the free memory.
         scheduler: the address of a Dask cluster that does the work.
+        times: keep, or restore, times of modification and permissions.
 
     Raises:
         VolcompError: the batch as a whole is impossible. A series that fails is reported on standard error and in the
@@ -67,7 +69,7 @@ def run(
     # "auto" would let many processes compete for one GPU; with "cuda" each GPU has one process.
     if options.device == "auto":
         options = replace(options, device="cpu")
-    how = How(Path(os.path.abspath(target)), decompress, options)
+    how = How(Path(os.path.abspath(target)), decompress, options, times)
     need = partial(need_of, how)
     crew = Cluster(how, scheduler, memory, need) if scheduler else Machine(how, jobs, memory or available(), need)
     totals = Totals(series=len(found))

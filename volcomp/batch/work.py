@@ -35,6 +35,7 @@ class How:
     root: Path  # the target
     decompress: bool
     options: EncodeOptions
+    times: bool = True  # keep, or restore, times and permissions
 
 
 def perform(job: Job, how: How, threads: int) -> Row:
@@ -77,7 +78,7 @@ def _compress(job: Job, how: How, threads: int, scratch: Path) -> bool:
     if os.path.lexists(job.target):
         return False
     made = scratch / job.target.name
-    compress(job.inputs(), made, replace(how.options, threads=threads))
+    compress(job.inputs(), made, replace(how.options, threads=threads), times=how.times)
     with target_errors(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
         _publish(made, job.target)
@@ -108,7 +109,7 @@ def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
     if _is_complete(manifest, job.target):
         return False
     made = scratch / job.target.name
-    restore(job.source, made, replace(how.options.decoding, threads=threads))
+    restore(job.source, made, replace(how.options.decoding, threads=threads), times=how.times)
     with target_errors(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -117,7 +118,8 @@ def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
             for entry in sorted(manifest.folders, key=lambda entry: entry.name.count("/")):  # some may be read-only
                 (made / entry.name).chmod(0o700)
             move_into(made, job.target)
-            restore_folder_times(manifest, job.target)
+            if how.times:
+                restore_folder_times(manifest.folders, job.target)
     return True
 
 

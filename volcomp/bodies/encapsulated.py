@@ -32,6 +32,7 @@ _GROUP, _ITEM_ELEMENT = 0xFFFE, 0xE000
 _EMPTY, _OFFSETS, _LITERAL = 0, 1, 2
 _NATIVE = 0  # stream number: samples as they are, little-endian, a colour after the other for every pixel
 _MOST_FRAMES = 1 << 24
+_HELD_BYTES = 1 << 26  # of streams: where there are more, their table is kept, so that none need be held for it
 
 
 @dataclass
@@ -129,7 +130,7 @@ class EncapsulatedReading:
         head = bytes([_LITERAL]) + string(table)
         if not table:
             head = bytes([_EMPTY])
-        elif table == _offsets(sizes):
+        elif sum(sizes) <= _HELD_BYTES and table == _offsets(sizes):
             head = bytes([_OFFSETS])
         side = made.encoded() + bytes([self._pixels.stream]) + head + varint(len(frames))
         for frame in frames:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from ..constants import EFFORT
 from ..errors import UnsupportedError
@@ -11,6 +16,7 @@ from ..models import CHOICES, DEFAULT
 from ..options import DecodeOptions, EncodeOptions
 
 Commands = Any  # a private class of argparse
+STANDARD = Path("-")  # input or output
 
 
 def device() -> argparse.ArgumentParser:
@@ -52,6 +58,39 @@ def encoding() -> argparse.ArgumentParser:
         default=True,
         help="decode the output and compare it with the input (default: yes)",
     )
+    made.add_argument(
+        "--parity",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="add blocks for volcomp repair, for instance 2%%: see volcomp protect (default: 0, none)",
+    )
+    return made
+
+
+def storing() -> argparse.ArgumentParser:
+    """Make the parser of `--no-times`, `--skip-errors` and `--stdin-name`."""
+    made = argparse.ArgumentParser(add_help=False, parents=[times()])
+    made.add_argument(
+        "--skip-errors",
+        action="store_true",
+        help="leave out what cannot be read, list it on standard error, and end with exit code 1",
+    )
+    made.add_argument(
+        "--stdin-name", default="stdin", metavar="NAME", help="the name of a file that is read from standard input"
+    )
+    return made
+
+
+def times() -> argparse.ArgumentParser:
+    """Make the parser of `--no-times`."""
+    made = argparse.ArgumentParser(add_help=False)
+    made.add_argument(
+        "--no-times",
+        dest="times",
+        action="store_false",
+        help="without times of modification and permissions",
+    )
     return made
 
 
@@ -65,12 +104,52 @@ def as_json() -> argparse.ArgumentParser:
 def encode_options(options: argparse.Namespace) -> EncodeOptions:
     """Return the options of encoding."""
     threads = getattr(options, "threads", None)
-    return EncodeOptions(options.model, options.effort, options.verify, threads, options.device)
+    return EncodeOptions(options.model, options.effort, options.verify, threads, options.device, options.parity)
 
 
 def decode_options(options: argparse.Namespace) -> DecodeOptions:
     """Return the options of decoding."""
     return DecodeOptions(options.threads, options.device)
+
+
+def place(text: str) -> Path:
+    """Parse a path; "-" is STANDARD, and "./-" a file of this name."""
+    path = Path(text)
+    return Path(os.path.abspath(text)) if path == STANDARD and text != "-" else path
+
+
+def source(path: Path) -> Path | BinaryIO:
+    """Return what an archive is read from. Raises UnsupportedError where there is no standard input."""
+    if path != STANDARD:
+        return path
+    if sys.stdin is None:
+        raise UnsupportedError("standard input is closed; redirect an archive into it, or name a file")
+    return sys.stdin.buffer
+
+
+def sink() -> BinaryIO:
+    """Return standard output for bytes. Raises UnsupportedError where it is a terminal, or not there."""
+    if sys.stdout is None:
+        raise UnsupportedError("standard output is closed; redirect it, or name a file with -o")
+    if sys.stdout.isatty():
+        raise UnsupportedError("standard output is a terminal, which bytes would disturb; redirect it")
+    return sys.stdout.buffer
+
+
+@contextmanager
+def inputs(options: argparse.Namespace) -> Iterator[list[Path]]:
+    """Yield the paths to archive: standard input as a file, which is removed in the end. Raises UnsupportedError."""
+    if STANDARD not in options.inputs:
+        yield options.inputs
+        return
+    if len(options.inputs) > 1:
+        raise UnsupportedError("standard input (-) is one file; archive it alone")
+    from ..archive.opening import named
+
+    stream = source(STANDARD)
+    assert not isinstance(stream, Path)
+    with named(stream, options.stdin_name) as path:
+        yield [path]
 
 
 def positive(text: str) -> int:
@@ -88,6 +167,16 @@ def size(text: str) -> int:
     if not number.isdecimal() or not int(number):
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 16G or 500M")
     return int(number) * 1000**unit
+
+
+def share(text: str) -> float:
+    """Parse a share of a file, '2%', '0.5%' or '0'."""
+    number = text.removesuffix("%")
+    with suppress(ValueError):
+        value = float(number) / 100
+        if value == 0 or (text.endswith("%") and 0.01 <= value <= 0.5):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no share from 1% to 50%, nor 0")
 
 
 def slices(text: str) -> slice:

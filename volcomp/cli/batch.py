@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ..progress import printable
-from .arguments import Commands, as_json, device, encode_options, encoding, positive, size
+from .arguments import Commands, as_json, device, encode_options, encoding, positive, size, times
 from .output import fail, megabytes
 
 
@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "batch",
-        parents=[encoding(), device(), as_json()],
+        parents=[encoding(), device(), times(), as_json()],
         help="archive or restore a tree of series",
         description="Archive every series of a tree, or of a list, as a separate file; or restore a tree of archives. "
         "Only what is missing is done, so that the same command continues after a stop. DEST/batch.csv has the result "
@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         memory=options.memory,
         scheduler=options.scheduler,
+        times=options.times,
     )
     if options.json:
         print(json.dumps({"dest": str(options.dest), **vars(done), "seconds": round(done.seconds, 4)}))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from .arguments import Commands, as_json
+from .arguments import Commands, as_json, place, source
 from .output import printable_lines
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("info", parents=[as_json()], help="show the contents of an archive")
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
     parser.set_defaults(run=run)
 
 
@@ -21,6 +20,6 @@ def run(options: argparse.Namespace) -> int:
     """Print the contents of an archive."""
     from ..archive.describe import as_text, describe
 
-    contents = describe(options.file)
+    contents = describe(source(options.file))
     print(json.dumps(contents, indent=2) if options.json else printable_lines(as_text(contents)))
     return 0

@@ -9,13 +9,15 @@ import argparse
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
-from . import batch, compress, decompress, doctor, info, precompile, verify
+from . import append, batch, compress, decompress, doctor, extract, info, precompile, protect, repair, verify
+from . import list as list_
 from .output import fail
 
 _INTERRUPTED = 130
@@ -32,17 +34,28 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         _warn_if_unkept(options)
-        sys.stdout.flush()  # here, where a closed pipe is still handled
+        if sys.stdout:  # which may be closed
+            sys.stdout.flush()  # here, where a closed pipe is still handled
         return code
     except KeyboardInterrupt:
         return fail("interrupted", options, _INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it again at exit
+        _forget_output()
         return 1
     except VolcompError as error:
         return fail(str(error), options)
+    except OSError as error:  # of what is not a file of the work: standard output on a full disk, a lost current folder
+        _forget_output()
+        what = f"{error.filename}: " if error.filename else "the system reports: "
+        return fail(f"{what}{error.strerror or error}", options)
     except MemoryError:
         return fail("there is not enough memory for the work; try a smaller input or fewer threads", options)
+
+
+def _forget_output() -> None:
+    """Drop what could not be written to standard output, or Python reports it again at exit."""
+    with suppress(OSError, AttributeError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _warn_if_unkept(options: argparse.Namespace) -> None:
@@ -67,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"volcomp {__version__}")
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(metavar="COMMAND", required=True)
-    for command in (compress, decompress, verify, batch, info, precompile, doctor):
+    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info)
+    for command in (*of_archives, precompile, doctor):
         command.add(commands)
     return made

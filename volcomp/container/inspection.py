@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..errors import DamagedError
+from .layout import DESCRIPTION_BYTES, read_description
 from .sections import LISTING, MANIFEST, SLAB, VOLUME_HEADER, Reader
 from .volume import Volume, read_volume, volume_numbers
 
@@ -26,13 +28,26 @@ class VolumeReport:
 
 
 @dataclass(frozen=True)
+class ParityReport:
+    """The parity of a file, and what it repairs: see `volcomp.repair`."""
+
+    share: float  # of the file that may be damaged in one stretch, wherever it begins
+    stretch: int  # the same in bytes
+    blocks: int  # of the whole file
+    groups: int  # of blocks; neighbours are in different ones
+    places: int  # how many blocks of every group may be damaged
+    bytes: int  # of the parity
+
+
+@dataclass(frozen=True)
 class Report:
     """The contents of a `.vcz` file."""
 
     promise: str  # 'file-exact' (an archive of files) or 'voxel-exact' (arrays)
     volumes: tuple[VolumeReport, ...]
     size: int  # bytes of the whole file
-    sections: dict[str, int]  # bytes by kind of section, and of header and index as 'FRAME'
+    sections: dict[str, int]  # bytes by kind of section, of header and index as 'FRAME', and of parity as 'PARITY'
+    parity: ParityReport | None = None
 
 
 @contextmanager
@@ -78,11 +93,25 @@ def report(reader: Reader) -> Report:
         sections[tag] = sections.get(tag, 0) + place.length
         if section.tag in (VOLUME_HEADER, SLAB):
             by_volume[section.major] = by_volume.get(section.major, 0) + place.length
-    sections["FRAME"] = reader.size - sum(sections.values())
+    protection = _describe_parity(reader)
+    sections["FRAME"] = reader.size - sum(sections.values()) - (protection.bytes if protection else 0)
+    if protection:
+        sections["PARITY"] = protection.bytes
     volumes = tuple(_describe(read_volume(reader, number), by_volume[number]) for number in numbers)
     of_files = any(section.tag in (LISTING, MANIFEST) for section in reader.places)
     promise = "file-exact" if of_files else "voxel-exact"
-    return Report(promise, volumes, reader.size, sections)
+    return Report(promise, volumes, reader.size, sections, protection)
+
+
+def _describe_parity(reader: Reader) -> ParityReport | None:
+    if reader.parity is None:
+        return None
+    layout = read_description(reader.end_of_parity(DESCRIPTION_BYTES))
+    if layout is None:
+        raise DamagedError("the description of the parity is damaged; volcomp repair restores it")
+    blocks = layout.blocks + layout.parity_blocks
+    share = layout.stretch / reader.size
+    return ParityReport(share, layout.stretch, blocks, layout.groups, layout.parity, reader.size - layout.size)
 
 
 def _describe(volume: Volume, size: int) -> VolumeReport:

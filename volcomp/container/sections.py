@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from threading import Lock
 from typing import BinaryIO, NamedTuple
 
@@ -19,12 +20,14 @@ from ..wire.cursor import Cursor, varint
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
 FORMAT_VERSION = 4  # that this version reads; 4 since 0.10.0: lists of files before their data
-VOXEL_VERSION = (
-    3  # of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, shifts
-)
+# Of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, weights with shifts.
+VOXEL_VERSION = 3
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"
+PARITY = b"pari"  # in the index of a protected file: the archive's own index and end mark, then the blocks of parity
+ADVICE = "; it has parity, with which volcomp repair may restore it"  # ends errors about files that seem to have it
+PARITY_SIGNATURE = b"\x89VCP\r\n\x1a\n"  # of every block of parity
 # The order is part of the format: the index has a section's position in this tuple, or 255 and the tag itself.
 _KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING)
 _OTHER_KIND = 255
@@ -62,6 +65,12 @@ class Place(NamedTuple):
     length: int
 
 
+def ending(header: bytes, index: bytes) -> bytes:
+    """Return what ends a file: the index, its length, the checksum, the end mark."""
+    length = struct.pack("<I", len(index))
+    return index + length + _CRC.pack(zlib.crc32(header + index + length)) + END_MARK
+
+
 def _head(section: SectionId, size: int) -> bytes:
     return section.tag + varint(section.major) + varint(section.minor) + varint(size)
 
@@ -93,19 +102,16 @@ class Writer:
 
     def finish(self) -> None:
         """Write the index and the end mark; the file may then be closed."""
-        index = varint(len(self._index)) + b"".join(self._index)
-        length = struct.pack("<I", len(index))
-        crc = zlib.crc32(self._header + index + length)
-        self._file.write(index + length + _CRC.pack(crc) + END_MARK)
-        self.size += len(index) + _FOOTER.size
+        self.size += self._file.write(ending(self._header, varint(len(self._index)) + b"".join(self._index)))
 
 
 class Reader:
     """Random access to the sections of a seekable binary file, safe for several threads.
 
     With `salvage`, a damaged header or index is no error: the file is searched for sections. `places` maps the sections
-    in file order; `damage` has a sentence if the file was searched. `version` is that of the format, None where the
-    header is damaged.
+    in file order; `damage` has a sentence if the file was searched. `parity` is where a protected file has its parity,
+    which is passed over; errors about such a file name the command that repairs it. `version` is that of the format,
+    None where the header is damaged.
     """
 
     def __init__(self, file: BinaryIO, *, salvage: bool = False) -> None:
@@ -116,11 +122,13 @@ class Reader:
         header = self._bytes(0, min(_HEADER.size, self.size))
         sound = len(header) == _HEADER.size and header.startswith(SIGNATURE)
         self.version: int | None = _HEADER.unpack(header)[1] if sound else None
+        self.parity: Place | None = None
         try:
             self.places = self._read_index()
+            self.parity = self.places.pop(SectionId(PARITY), None)
         except DamagedError as error:
             if not salvage:
-                raise
+                raise DamagedError(f"{error}{self._advice()}") from None
             self.damage = str(error)
             self.places = self._search()
             if not self.places:
@@ -192,8 +200,20 @@ class Reader:
         data = self._bytes(*place)
         found = _parse(data)
         if found is None or found[0] != section:
-            raise DamagedError(f"{section} is damaged: its checksum does not fit")
+            raise self._damaged(section)
         return found[1]
+
+    def _damaged(self, section: SectionId) -> DamagedError:
+        return DamagedError(f"{section} is damaged: its checksum does not fit{self._advice()}")
+
+    def check(self, section: SectionId) -> None:
+        """Raise the error of `read` without holding the payload."""
+        offset, length = self.places[section]
+        head = _parse_head(self._bytes(offset, min(_LONGEST_HEAD, length)))
+        if head is None or head[0] != section or head[1] + head[2] + _CRC.size != length:
+            self.read(section)
+        elif not self._crc_fits(offset, length):
+            raise self._damaged(section)
 
     def compare(self, digests: Mapping[SectionId, bytes]) -> None:
         """Read every section; DamagedError unless `digests` has exactly these sections and their SHA-256."""
@@ -206,6 +226,18 @@ class Reader:
     def payload_size(self, section: SectionId) -> int:
         """Return the bytes of a section in the file, with its head and checksum."""
         return self.places[section].length
+
+    def end_of_parity(self, count: int) -> bytes:
+        """Return the last bytes of the parity; none where the file has none, or less."""
+        place = self.parity
+        return self._bytes(place.offset + place.length - count, count) if place and place.length >= count else b""
+
+    def _advice(self) -> str:
+        """Return the end of an error's sentence: how to repair the file, if it has parity."""
+        with suppress(DamagedError):  # where the file cannot be read either
+            if self.parity or self._find((PARITY_SIGNATURE,), 0) < self.size:
+                return ADVICE
+        return ""
 
     def _search(self) -> dict[SectionId, Place]:
         """Find complete sections without the index; after a damaged one, search for the next tag."""
@@ -222,7 +254,7 @@ class Reader:
                     places[head[0]] = Place(offset, total)
                 offset += total
             else:
-                offset = self._next_tag(offset + 1)
+                offset = self._find(_KINDS, offset + 1)
         return places
 
     def _crc_fits(self, offset: int, total: int) -> bool:
@@ -234,12 +266,12 @@ class Reader:
             offset += len(piece)
         return _CRC.pack(crc) == self._bytes(end, _CRC.size)
 
-    def _next_tag(self, offset: int) -> int:
-        """Return where the next known tag begins, or the end of the file."""
-        step = 1 << 20
+    def _find(self, tags: tuple[bytes, ...], offset: int) -> int:
+        """Return where the next of some tags begins, or the end of the file."""
+        step, over = 1 << 20, max(map(len, tags)) - 1  # a tag may lie across two windows
         while offset < self.size:
-            window = self._bytes(offset, min(step + 3, self.size - offset))  # 3: a tag may lie across two windows
-            hits = [hit for hit in (window.find(tag) for tag in _KINDS) if hit >= 0]
+            window = self._bytes(offset, min(step + over, self.size - offset))
+            hits = [hit for hit in (window.find(tag) for tag in tags) if hit >= 0]
             if hits:
                 return offset + min(hits)
             offset += step

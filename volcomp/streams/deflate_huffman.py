@@ -15,6 +15,7 @@ from .deflate_tables import DISTANCES, NODES, ORDER_OF_ORDERS, ORDERS, SYMBOLS
 
 HEAP, DEPTH, PARENT = 0, 1, 2  # rows of the scratch
 SCRATCH = 3
+FIELDS = 640  # no header has more: a code length takes 14 bits at most, and a field has one of them, or 8 bits
 
 
 @part
@@ -215,6 +216,7 @@ class Codes(NamedTuple):
     tree int64 [SCRATCH, NODES]
     counts int64 [17]
     runs int64 [2, SYMBOLS + DISTANCES]   the code lengths as run lengths, and their extra bits
+    fields int64 [2, FIELDS]              the values and widths of what is written before the symbols of a block
     """
 
     frequency: np.ndarray
@@ -223,10 +225,11 @@ class Codes(NamedTuple):
     tree: np.ndarray
     counts: np.ndarray
     runs: np.ndarray
+    fields: np.ndarray
 
 
 def codes() -> Codes:
     """Allocate the codes of a block."""
     frequency, lengths, assigned, tree = (np.zeros((rows, NODES), np.int64) for rows in (3, 3, 3, SCRATCH))
     counts, runs = np.zeros(17, np.int64), np.zeros((2, SYMBOLS + DISTANCES), np.int64)
-    return Codes(frequency, lengths, assigned, tree, counts, runs)
+    return Codes(frequency, lengths, assigned, tree, counts, runs, np.zeros((2, FIELDS), np.int64))

@@ -22,6 +22,8 @@ from .deflate_tables import (
 )  # fmt: skip
 
 FIRST_LOOK = 1 << 16  # bytes on which all settings are compared; each further look has eight times as many
+KEPT = 3  # settings that stay for the next look
+UNEVEN, FEW = 4, 64  # the first bytes may have this many times their share of the differences, and some more
 USUAL = (6, 9, 1, 5, 4, 7, 8, 3, 2)  # levels, the most frequent first
 
 
@@ -115,15 +117,15 @@ def choose(stream: Symbols, most: int) -> tuple[Settings, Difference] | None:
                 return candidate, difference
     end = FIRST_LOOK
     while len(left) > 1 and end < size:
-        least = end // 16
+        least = UNEVEN * most * end // size + FEW
         counted = []
         for candidate in left:
-            difference = compare(stream, candidate, least + least // 8, end)
+            difference = compare(stream, candidate, least, end)
             if not difference.many:
-                least = min(least, difference.at.size)
+                least = min(least, difference.at.size + difference.at.size // 8 + 1)
                 counted.append((difference.at.size, candidate))
         # Settings may differ late only, so that those which are almost as good stay.
-        left = [candidate for count, candidate in counted if count <= least + least // 8]
+        left = [candidate for _, candidate in sorted(counted, key=lambda pair: pair[0])[:KEPT]]
         end *= 8
     best = None
     for candidate in left:

@@ -32,12 +32,14 @@ from .deflate_tables import (
 CHOOSE, GIVEN = -1, 3  # kinds of blocks beside the types: the shortest; dynamic with a header that is given
 IMPOSSIBLE = -2  # what is returned for a block that cannot be written as its kind
 BYTES_PER_SYMBOL = 6  # no symbol takes more: two codes of 15 bits, with 5 and 13 bits
-HEADER_BYTES = 400  # no header takes more
+HEADER_BYTES = 600  # no header takes more
+ALPHABETS = np.array([SYMBOLS, DISTANCES, ORDERS], np.int64)
+LONGEST_CODE = np.array([15, 15, 7], np.int64)
 
 
 @part
 def _put(out: np.ndarray, at: Any, bits: Any, used: Any, value: Any, width: Any) -> tuple[Any, Any, Any]:
-    """Append `width` bits, 24 at most, to fewer than 8, the lowest first."""
+    """Append `width` bits, 48 at most, to fewer than 8, the lowest first."""
     bits |= value << used
     used += width
     while used >= 8:
@@ -90,21 +92,48 @@ def _fixed_codes(codes: Codes) -> None:
 
 
 @part
-def _put_header(
-    out: np.ndarray, at: Any, bits: Any, used: Any, codes: Codes, symbols: Any, distances: Any, runs: Any, orders: Any
-) -> tuple[Any, Any, Any]:
-    """Append the header of a dynamic block, whose counts of codes are given."""
-    at, bits, used = _put(out, at, bits, used, symbols - 257, 5)
-    at, bits, used = _put(out, at, bits, used, distances - 1, 5)
-    at, bits, used = _put(out, at, bits, used, orders - 4, 4)
+def _build_all(codes: Codes, extra: Any) -> tuple[Any, Any, Any, Any]:
+    """Build the codes of a dynamic block; returns its bits, and how many codes of the alphabets and runs it states."""
+    cost = extra + 3 + 14
+    symbols = others = runs = 0
+    for row in range(3):
+        size = ALPHABETS[row]
+        for n in range(runs if row == 2 else 0):
+            codes.frequency[2, codes.runs[0, n]] += 1
+            cost += ORDER_EXTRA[codes.runs[0, n]]
+        last = build(codes.frequency[row], codes.lengths[row, :size], LONGEST_CODE[row], codes.tree, codes.counts)
+        cost += _cost(codes.frequency[row], codes.lengths[row], size)
+        if row < 2:
+            runs = run_lengths(codes.lengths[row], last + 1, codes.runs, runs)
+        if row == 0:
+            symbols = last + 1
+        elif row == 1:
+            others = last + 1
+    return cost + 3 * orders_stated(codes.lengths[2]), symbols, others, runs
+
+
+@part
+def _field(codes: Codes, count: Any, value: Any, width: Any) -> Any:
+    """Append a field to what is written before the symbols; returns the new number of fields."""
+    codes.fields[0, count], codes.fields[1, count] = value, width
+    return count + 1
+
+
+@part
+def _header(codes: Codes, count: Any, symbols: Any, distances: Any, runs: Any) -> Any:
+    """Append the fields of the header of a dynamic block, whose counts of codes and run lengths are given."""
+    orders = orders_stated(codes.lengths[2])
+    count = _field(codes, count, symbols - 257, 5)
+    count = _field(codes, count, distances - 1, 5)
+    count = _field(codes, count, orders - 4, 4)
     for n in range(orders):
-        at, bits, used = _put(out, at, bits, used, codes.lengths[2, ORDER_OF_ORDERS[n]], 3)
+        count = _field(codes, count, codes.lengths[2, ORDER_OF_ORDERS[n]], 3)
     assign(codes.lengths[2, :ORDERS], codes.codes[2], codes.counts)
     for n in range(runs):
         order = codes.runs[0, n]
-        at, bits, used = _put(out, at, bits, used, codes.codes[2, order], codes.lengths[2, order])
-        at, bits, used = _put(out, at, bits, used, codes.runs[1, n], ORDER_EXTRA[order])
-    return at, bits, used
+        width = codes.lengths[2, order]
+        count = _field(codes, count, codes.codes[2, order] | codes.runs[1, n] << width, width + ORDER_EXTRA[order])
+    return count
 
 
 @part
@@ -113,34 +142,23 @@ def _put_symbols(
 ) -> tuple[Any, Any, Any]:
     """Append symbols and the end of the block."""
     code, width = codes.codes, codes.lengths
-    for n in range(size):
-        length, distance = np.int64(lengths[n]), np.int64(distances[n])
+    for n in range(size + 1):
+        symbol, length = np.int64(END), np.int64(1)
+        if n < size:
+            symbol, length = np.int64(distances[n]), np.int64(lengths[n])
         if length == 1:
-            at, bits, used = _put(out, at, bits, used, code[0, np.uint64(distance)], width[0, np.uint64(distance)])
+            value, wide = code[0, np.uint64(symbol)], width[0, np.uint64(symbol)]
         else:
             k = np.int64(LENGTH_CODE[np.uint64(length)])
             wide = width[0, np.uint64(257 + k)]
             value = code[0, np.uint64(257 + k)] | (length - LENGTH_BASE[k]) << wide
-            at, bits, used = _put(out, at, bits, used, value, wide + LENGTH_EXTRA[k])
-            k = np.int64(DISTANCE_CODE[np.uint64(distance)])
-            wide = width[1, k]
-            value = code[1, k] | (distance - DISTANCE_BASE[k]) << wide
-            at, bits, used = _put(out, at, bits, used, value, wide + DISTANCE_EXTRA[k])
-    return _put(out, at, bits, used, code[0, END], width[0, END])
-
-
-@part
-def _put_stored(
-    out: np.ndarray, at: Any, bits: Any, used: Any, raw: np.ndarray, begin: Any, end: Any
-) -> tuple[Any, Any, Any]:
-    """Append bytes as they are."""
-    if used > 0:
-        at, bits, used = _put(out, at, bits, used, bits * 0, 8 - used)
-    at, bits, used = _put(out, at, bits, used, end - begin, 16)
-    at, bits, used = _put(out, at, bits, used, 65535 - (end - begin), 16)
-    for n in range(begin, end):
-        out[at] = raw[n]
-        at += 1
+            wide += LENGTH_EXTRA[k]
+            k = np.int64(DISTANCE_CODE[np.uint64(symbol)])
+            value |= code[1, k] << wide
+            wide += width[1, k]
+            value |= (symbol - DISTANCE_BASE[k]) << wide
+            wide += DISTANCE_EXTRA[k]
+        at, bits, used = _put(out, at, bits, used, value, wide)
     return at, bits, used
 
 
@@ -162,22 +180,9 @@ def put_block(
     Returns the kind, or IMPOSSIBLE, and the new at, bits and used.
     """
     extra = _count(lengths, distances, size, codes.frequency)
-    runs = orders = symbols = others = 0
+    runs = symbols = others = 0
     if kind in (CHOOSE, DYNAMIC):
-        symbols = 1 + build(codes.frequency[0], codes.lengths[0, :SYMBOLS], 15, codes.tree, codes.counts)
-        others = 1 + build(codes.frequency[1], codes.lengths[1, :DISTANCES], 15, codes.tree, codes.counts)
-        runs = run_lengths(codes.lengths[0], symbols, codes.runs, 0)
-        runs = run_lengths(codes.lengths[1], others, codes.runs, runs)
-        cost = extra + 3 + 14
-        for n in range(runs):
-            codes.frequency[2, codes.runs[0, n]] += 1
-            cost += ORDER_EXTRA[codes.runs[0, n]]
-        build(codes.frequency[2], codes.lengths[2, :ORDERS], 7, codes.tree, codes.counts)
-        orders = orders_stated(codes.lengths[2])
-        cost += 3 * orders
-        cost += _cost(codes.frequency[0], codes.lengths[0], SYMBOLS)
-        cost += _cost(codes.frequency[1], codes.lengths[1], DISTANCES)
-        cost += _cost(codes.frequency[2], codes.lengths[2], ORDERS)
+        cost, symbols, others, runs = _build_all(codes, extra)
         if kind == CHOOSE:
             cheap = extra + 3
             cheap += _cost(codes.frequency[0], FIXED_SYMBOL_BITS, SYMBOLS)
@@ -192,20 +197,27 @@ def put_block(
         _fixed_codes(codes)
     if kind == STORED and end - begin > 65535:
         return IMPOSSIBLE, at, bits, used
-    if kind != STORED and (
-        _cost(codes.frequency[0], codes.lengths[0], SYMBOLS) < 0
-        or _cost(codes.frequency[1], codes.lengths[1], DISTANCES) < 0
-    ):
-        return IMPOSSIBLE, at, bits, used
-    written = DYNAMIC if kind == GIVEN else kind
-    at, bits, used = _put(out, at, bits, used, np.int64(written << 1 | last), 3)
+    for row in range(0 if kind == STORED else 2):
+        if _cost(codes.frequency[row], codes.lengths[row], ALPHABETS[row]) < 0:
+            return IMPOSSIBLE, at, bits, used
+    fields = _field(codes, 0, (DYNAMIC if kind == GIVEN else kind) << 1 | last, 3)
     if kind == STORED:
-        at, bits, used = _put_stored(out, at, bits, used, raw, begin, end)
+        fields = _field(codes, fields, 0, (13 - used) & 7)
+        fields = _field(codes, fields, end - begin, 16)
+        fields = _field(codes, fields, 65535 - (end - begin), 16)
+    elif kind == DYNAMIC:
+        fields = _header(codes, fields, symbols, others, runs)
+    elif kind == GIVEN:
+        for n in range((header_bits + 7) >> 3):
+            width = header_bits - 8 * n if header_bits - 8 * n < 8 else 8
+            fields = _field(codes, fields, header[n] & ((1 << width) - 1), width)
+    for n in range(fields):
+        at, bits, used = _put(out, at, bits, used, codes.fields[0, n], codes.fields[1, n])
+    if kind == STORED:
+        for n in range(begin, end):
+            out[at] = raw[n]
+            at += 1
         return kind, at, bits, used
-    if kind == DYNAMIC:
-        at, bits, used = _put_header(out, at, bits, used, codes, symbols, others, runs, orders)
-    for n in range(header_bits if kind == GIVEN else 0):
-        at, bits, used = _put(out, at, bits, used, np.int64(header[n >> 3] >> (n & 7) & 1), 1)
     assign(codes.lengths[0, : FIXED_SYMBOL_BITS.shape[0]], codes.codes[0], codes.counts)
     assign(codes.lengths[1, :DISTANCES], codes.codes[1], codes.counts)
     at, bits, used = _put_symbols(out, at, bits, used, codes, lengths, distances, size)

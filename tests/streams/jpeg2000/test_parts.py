@@ -196,6 +196,7 @@ def test_side_information_comes_back():
         b"frame",
         True,
         1,
+        2,
         [3, 0, 200],
         [(0, b"\x80"), (7, b"xyz")],
         [sides.Correction(2, 1, b""), sides.Correction(900, 0, b"!")],

@@ -77,7 +77,7 @@ def complete(coded: np.ndarray, fewer: int) -> np.ndarray:
 
 
 def _heads(
-    layout: Geometry, coded: np.ndarray, lengths: np.ndarray, fewer: int
+    layout: Geometry, coded: np.ndarray, lengths: np.ndarray, fewer: int, habits: int
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return the heads of an image with one layer, as short as they can be, and their ends."""
     out = np.empty(packets.head_sizes(layout), np.uint8)
@@ -85,7 +85,7 @@ def _heads(
     scratch = np.empty((2, 2, layout.nodes), np.int32)
     if not packets.write(
         layout.packets, layout.precincts, layout.blocks, layout.first, layout.sop, layout.eph, coded, lengths, fewer,
-        np.zeros(tag_trees.BITS, np.int64), scratch[0], scratch[1], out, ends,
+        habits, np.zeros(tag_trees.BITS, np.int64), scratch[0], scratch[1], out, ends,
     ):  # fmt: skip
         raise DamagedError("the samples of a JPEG 2000 stream exceed what its headers allow")
     return out, ends
@@ -93,15 +93,21 @@ def _heads(
 
 def kept(
     layout: Geometry, reading: Reading, data: np.ndarray, coded: np.ndarray, lengths: np.ndarray, fewer: int
-) -> list[tuple[int, bytes]]:
-    """Return the heads, with their numbers, that are not the shortest, given the blocks and their lengths in data."""
+) -> tuple[int, list[tuple[int, bytes]]]:
+    """Return habits, and the heads, with their numbers, that do not follow from them and the blocks in data."""
     heads = [data[begin:end].tobytes() for begin, end in reading.heads[:, :2].tolist()]
     if layout.layers > 1:
-        return list(enumerate(heads))
-    out, ends = _heads(layout, coded, lengths, fewer)
-    shortest = out.tobytes()
-    begins = [0, *ends.tolist()]
-    return [(k, head) for k, head in enumerate(heads) if head != shortest[begins[k] : begins[k + 1]]]
+        return 0, list(enumerate(heads))
+    best = 0, list(enumerate(heads))
+    for habits in range(packets.NOTHING_IS_ZERO + packets.EMPTY_IS_A_BIT + 1):
+        out, ends = _heads(layout, coded, lengths, fewer, habits)
+        made, begins = out.tobytes(), [0, *ends.tolist()]
+        others = [(k, head) for k, head in enumerate(heads) if head != made[begins[k] : begins[k + 1]]]
+        if len(others) < len(best[1]):
+            best = habits, others
+        if not others:
+            break
+    return best
 
 
 def want(wanted: np.ndarray, layout: Geometry, numbers: list[int], declared: np.ndarray) -> None:
@@ -158,7 +164,7 @@ def assemble(
     damaged = DamagedError("the side information of a JPEG 2000 stream does not fit its samples")
     heads, ends = np.empty(0, np.uint8), np.zeros(len(layout.packets), np.int64)
     if len(side.heads) < len(layout.packets):
-        heads, ends = _heads(layout, made.coded, made.lengths, side.fewer)
+        heads, ends = _heads(layout, made.coded, made.lengths, side.fewer, side.habits)
     taken = np.stack([made.ends - made.lengths, made.ends], axis=1)
     out = np.empty(len(side.frame) + len(kept) + int(ends[-1]) + len(made.data), np.uint8)
     following, last = layout.first[:-1].tolist(), layout.first[1:].tolist()

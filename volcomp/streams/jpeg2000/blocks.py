@@ -26,6 +26,7 @@ class Scratch(NamedTuple):
     symbols uint8    of one pass
     states uint8     of the contexts, and of those of a second coder
     out uint8        of one block; twice what any image needs
+    upper uint8      of the end of a segment
     """
 
     flags: np.ndarray
@@ -34,6 +35,7 @@ class Scratch(NamedTuple):
     states: np.ndarray
     states_again: np.ndarray
     out: np.ndarray
+    upper: np.ndarray
 
 
 def scratch() -> Scratch:
@@ -45,4 +47,5 @@ def scratch() -> Scratch:
         np.empty(mq.CONTEXTS, np.uint8),
         np.empty(mq.CONTEXTS, np.uint8),
         np.empty(16 * LARGEST, np.uint8),
+        np.empty(mq.FLUSHED + 1, np.uint8),
     )

@@ -61,11 +61,13 @@ class Decoded(NamedTuple):
     samples                     [components, Y, X]
     own int32 [blocks]          bit planes that blocks have
     same int64 [blocks, 2]      bytes that `encode` makes of each block, and how many of the first ones the segment has
+    short                       whether that is with short ends
     """
 
     samples: np.ndarray
     own: np.ndarray
     same: np.ndarray
+    short: bool
 
 
 def decode(
@@ -74,11 +76,13 @@ def decode(
     """Decode segments that lie in data; NotReproducible where samples do not determine the coefficients."""
     count = len(geometry.blocks)
     planes = np.empty(geometry.planes, np.int32)
-    own, same = np.zeros(count, np.int32), np.zeros((count, 2), np.int64)
+    own, same = np.zeros(count, np.int32), np.zeros((count, 2, 2), np.int64)
     if geometry.high:
         if (coded[:, 0] > 1).any():
             raise NotReproducible("its code blocks have more than one pass")
-        if not ht_decode.decode(geometry.blocks, coded, data, begins, lengths, ht_encode.scratch(), planes, own, same):
+        if not ht_decode.decode(
+            geometry.blocks, coded, data, begins, lengths, ht_encode.scratch(), planes, own, same[:, 0]
+        ):
             raise NotReproducible("one of its code blocks is damaged")
     else:
         tier1_decode.decode(
@@ -92,9 +96,14 @@ def decode(
         planes, _shift(size), geometry.tiles, geometry.transformed, int(info.min), int(info.max), samples
     ):
         raise NotReproducible("its samples exceed their type")
+    del planes  # images may be large
     if not np.array_equal(transform(size, geometry, samples), coefficients):
         raise NotReproducible("its coefficients do not come back identical")
-    return Decoded(samples, own, same)
+    if geometry.high:
+        return Decoded(samples, own, same[:, 0], False)
+    differ = ((same[:, :, 0] != same[:, :, 1]) | (lengths[:, None] != same[:, :, 1])).sum(axis=0)
+    short = bool(differ[1] < differ[0])
+    return Decoded(samples, own, same[:, int(short)], short)
 
 
 def transform(size: Size, geometry: Geometry, samples: np.ndarray) -> np.ndarray:
@@ -105,8 +114,10 @@ def transform(size: Size, geometry: Geometry, samples: np.ndarray) -> np.ndarray
     return planes
 
 
-def encode(geometry: Geometry, planes: np.ndarray, wanted: np.ndarray) -> Segments:
+def encode(geometry: Geometry, planes: np.ndarray, wanted: np.ndarray, short: bool) -> Segments:
     """Encode coefficients, each block with as many bit planes and passes as wanted (int32 [blocks, 2]), -1 for all.
+
+    If short, segments end with the fewest bytes (`mq.flush_short`).
 
     Raises DamagedError where a block has more bit planes than wanted.
     """
@@ -120,7 +131,7 @@ def encode(geometry: Geometry, planes: np.ndarray, wanted: np.ndarray) -> Segmen
             done, at = ht_encode.encode(planes, geometry.blocks, wanted, high, done, at, coded, lengths, out)
         else:
             done, at = tier1_encode.encode(
-                planes, geometry.blocks, wanted, geometry.styles, scratch, done, at, coded, lengths, out
+                planes, geometry.blocks, wanted, geometry.styles, short, scratch, done, at, coded, lengths, out
             )
         if done == count:
             break

@@ -82,13 +82,13 @@ class Planes(NamedTuple):
 
 
 class Header(NamedTuple):
-    """The parameters of the main header, or of a tile: `…s` hold those of single components, by number."""
+    """The parameters of the main header, or of a tile: `own_…` hold those of single components, by number."""
 
     style: Style | None = None
     coding: Coding | None = None
     planes: Planes | None = None
-    codings: tuple[tuple[int, Coding], ...] = ()
-    planess: tuple[tuple[int, Planes], ...] = ()
+    own_codings: tuple[tuple[int, Coding], ...] = ()
+    own_planes: tuple[tuple[int, Planes], ...] = ()
 
 
 class TilePart(NamedTuple):
@@ -120,8 +120,8 @@ def style_of(main: Header, own: Header) -> Style:
 
 def coding_of(main: Header, own: Header, component: int) -> tuple[Coding, Planes]:
     """Return how a component of a tile is coded. The tile goes before the image, then COC before COD (A.6.2)."""
-    coding = dict(own.codings).get(component) or own.coding or dict(main.codings).get(component) or main.coding
-    planes = dict(own.planess).get(component) or own.planes or dict(main.planess).get(component) or main.planes
+    coding = dict(own.own_codings).get(component) or own.coding or dict(main.own_codings).get(component) or main.coding
+    planes = dict(own.own_planes).get(component) or own.planes or dict(main.own_planes).get(component) or main.planes
     if coding is None or planes is None:
         raise NotReproducible("it lacks a COD or QCD marker segment")
     if len(planes.exponents) < 3 * coding.levels + 1:
@@ -223,11 +223,13 @@ def _header(data: bytes, at: int, last: int, high: bool, header: Header) -> tupl
             header = header._replace(style=_style(body), coding=_coding(body[5:], bool(body[0] & 1), high))
         elif marker == COC:
             # Components are numbered by one byte, since there are fewer than 257 of them.
-            header = header._replace(codings=((body[0], _coding(body[2:], bool(body[1] & 1), high)), *header.codings))
+            header = header._replace(
+                own_codings=((body[0], _coding(body[2:], bool(body[1] & 1), high)), *header.own_codings)
+            )
         elif marker == QCD:
             header = header._replace(planes=_planes(body))
         elif marker == QCC:
-            header = header._replace(planess=((body[0], _planes(body[1:])), *header.planess))
+            header = header._replace(own_planes=((body[0], _planes(body[1:])), *header.own_planes))
         at += 2 + length
     return header, at
 

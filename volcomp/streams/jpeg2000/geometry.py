@@ -81,7 +81,7 @@ class Geometry(NamedTuple):
     @property
     def high(self) -> bool:
         """Whether its blocks are High-Throughput ones."""
-        return bool(self.styles[:1].any() and self.styles[0] & HIGH_THROUGHPUT)
+        return bool(len(self.styles) and self.styles[0] & HIGH_THROUGHPUT)
 
 
 class _Table:

@@ -80,7 +80,7 @@ def _mel_bit(data: np.ndarray, s: np.ndarray) -> Any:
 
 @part
 def _event(data: np.ndarray, s: np.ndarray) -> Any:
-    """Decode an event (7.3.3). MEL_RUN is twice the events 0 that are left, plus 1 where none follows them; or -1."""
+    """Decode an event. MEL_RUN is twice the events 0 that are left, plus 1 where none follows them; or -1."""
     if s[MEL_RUN] < 0:
         exponent = RUN_EXPONENTS[s[MEL_STATE]]
         if _mel_bit(data, s):
@@ -149,7 +149,7 @@ def _extension(data: np.ndarray, s: np.ndarray, suffix: Any) -> Any:
 
 @part
 def _pair(data: np.ndarray, s: np.ndarray, a: Any, b: Any, first: Any) -> Any:
-    """Decode what the bounds of two quads exceed their predictions by, for those that do (7.3.6)."""
+    """Decode what the bounds of two quads exceed their predictions by, for those that do."""
     more = 0
     if first and a and b:
         if _event(data, s):

@@ -16,8 +16,8 @@ from .blocks import LARGEST
 from .ht_tables import ENCODE
 
 MOST_BITS = 26  # of an exponent's bound
-LONGEST_SUFFIX = 4079  # bytes of MEL and VLC (7.1.1)
-# E of the states of the run length coder (Table 2)
+LONGEST_SUFFIX = 4079  # bytes of MEL and VLC
+# E of the states of the run length coder
 RUN_EXPONENTS = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5], np.int64)
 # Registers of the writers: the byte in hand, its bits that are used or left, how many it has in all, its position
 (
@@ -79,7 +79,7 @@ def bit_length(value: Any) -> Any:
 
 @part
 def _put_magnitude(out: np.ndarray, s: np.ndarray, value: Any, count: Any) -> None:
-    """Write bits, the lowest first; a byte after 0xFF has 7 (7.1.2)."""
+    """Write bits, the lowest first; a byte after 0xFF has 7."""
     while count > 0:
         some = smaller(s[MS_ALL] - s[MS_USED], count)
         s[MS_BYTE] |= (value & ((1 << some) - 1)) << s[MS_USED]
@@ -107,7 +107,7 @@ def _put_mel_bit(out: np.ndarray, s: np.ndarray, bit: Any) -> None:
 
 @part
 def _put_event(out: np.ndarray, s: np.ndarray, event: Any) -> None:
-    """Encode an event of the run length coder (7.3.3)."""
+    """Encode an event of the run length coder."""
     exponent = RUN_EXPONENTS[s[MEL_STATE]]
     if event == 0:
         s[MEL_RUN] += 1
@@ -125,7 +125,7 @@ def _put_event(out: np.ndarray, s: np.ndarray, event: Any) -> None:
 
 @part
 def _put_code(out: np.ndarray, s: np.ndarray, code: Any, count: Any) -> None:
-    """Write bits backwards, the lowest first; a byte 0x7F before one above 0x8F has 7 (7.1.4)."""
+    """Write bits backwards, the lowest first; a byte 0x7F before one above 0x8F has 7."""
     while count > 0:
         some = smaller(8 - s[VLC_HIGH] - s[VLC_USED], count)
         s[VLC_BYTE] |= (code & ((1 << some) - 1)) << s[VLC_USED]
@@ -189,7 +189,7 @@ def _load(coefficients: np.ndarray, block: np.ndarray, y: Any, x: Any, scratch: 
 
 @part
 def context(exponents: np.ndarray, x: Any, left: Any, first: Any) -> Any:
-    """Return the context of the quad at column x (7.3.5), given rho of the one to its left."""
+    """Return the context of the quad at column x, given rho of the one to its left."""
     if first:
         return (left & 1 | left >> 1 & 1) | left >> 2 << 1
     index = 0
@@ -204,7 +204,7 @@ def context(exponents: np.ndarray, x: Any, left: Any, first: Any) -> Any:
 
 @part
 def prediction(exponents: np.ndarray, x: Any, rho: Any, first: Any) -> Any:
-    """Return what the exponents' bound is at least (7.3.7), given those of the row above."""
+    """Return what the exponents' bound is at least, given those of the row above."""
     if first or rho & (rho - 1) == 0:
         return np.int64(1)
     above = exponents[0]
@@ -238,7 +238,7 @@ def _encode_quad(
 
 @part
 def _encode_pair(s: np.ndarray, scratch: HtScratch, a: Any, b: Any, first: Any) -> None:
-    """Encode what the bounds of two quads exceed their predictions by (7.3.6)."""
+    """Encode what the bounds of two quads exceed their predictions by."""
     vlc = scratch.vlc
     if first and a and b:
         both = a > 2 and b > 2

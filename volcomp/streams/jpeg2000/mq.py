@@ -1,12 +1,12 @@
 """The MQ coder: adaptive binary arithmetic coding (ITU-T T.800, Annex C).
 
-A context's state is one number: twice the index of Table C.2, plus the more probable symbol. The coder's registers are
-int64 everywhere, and loops pass them as values so that they stay in the processor's registers.
+A context's state is one number: twice the index of Table C.2, plus the more probable symbol. The coder's registers C, A
+and CT and the position of byte B are int64, and loops pass them as values: then they stay in the processor's registers.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ...runtime.scalars import smaller
 
 CONTEXTS = 19
 ZERO, SIGN, REFINE, RUN, UNIFORM = 0, 9, 14, 17, 18  # the first context of each kind (Table D.1 to D.4)
+FLUSHED = 5  # bytes that hold all of C
 SEGMENT_END = 2  # bytes 0xFF that follow a segment in memory: the decoder takes them for a marker, and stays there
 
 # Table C.2: Qe, the next index after a more probable symbol, after a less probable one, and whether they are exchanged
@@ -35,15 +36,6 @@ _MORE = np.array([2 * row[1] + likely for row in _TABLE for likely in (0, 1)], n
 _LESS = np.array([2 * row[2] + (likely ^ row[3]) for row in _TABLE for likely in (0, 1)], np.uint8)
 
 
-class Decoder(NamedTuple):
-    """The registers of the decoder (Figure C.14): C, A, CT, and the position of byte B."""
-
-    c: Any
-    a: Any
-    ct: Any
-    at: Any
-
-
 @part
 def reset(states: np.ndarray) -> None:
     """Put all contexts, uint8 [CONTEXTS], into their first state (Table D.7)."""
@@ -53,7 +45,7 @@ def reset(states: np.ndarray) -> None:
 
 @part
 def byte_in(data: np.ndarray, c: Any, at: Any) -> Any:
-    """Read a byte (Figure C.19); returns C, CT and the position."""
+    """Read a byte (C.3); returns C, CT and the position."""
     if data[at] == 0xFF:
         if data[at + 1] > 0x8F:
             return c + 0xFF00, 8, at
@@ -63,14 +55,14 @@ def byte_in(data: np.ndarray, c: Any, at: Any) -> Any:
 
 @part
 def begin(data: np.ndarray, at: Any) -> Any:
-    """Begin to decode the segment at a position, which ends with SEGMENT_END bytes (Figure C.20)."""
+    """Begin to decode the segment at a position, which ends with SEGMENT_END bytes (C.3)."""
     c, ct, at = byte_in(data, np.int64(data[at]) << 16, at)
     return c << 7, 0x8000, ct - 7, at
 
 
 @part
 def renormalise(data: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
-    """Double A until it is 0x8000 or more (Figure C.18)."""
+    """Double A until it is 0x8000 or more (C.3)."""
     while a < 0x8000:
         if ct == 0:
             c, ct, at = byte_in(data, c, at)
@@ -82,7 +74,7 @@ def renormalise(data: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
 
 @part
 def decode(states: np.ndarray, context: Any, data: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
-    """Decode a symbol in a context (Figure C.15); returns it and the registers."""
+    """Decode a symbol in a context (C.3); returns it and the registers."""
     state = np.int64(states[context])
     qe = _QE[state]
     a -= qe
@@ -106,7 +98,7 @@ def decode(states: np.ndarray, context: Any, data: np.ndarray, c: Any, a: Any, c
 
 @part
 def byte_out(out: np.ndarray, c: Any, at: Any) -> Any:
-    """Write a byte (Figure C.8); returns C, CT and the position.
+    """Write a byte (C.2); returns C, CT and the position.
 
     out[at] is the byte before, which a carry may change; the first one is a dummy. A full buffer stays at its end.
     """
@@ -124,7 +116,7 @@ def byte_out(out: np.ndarray, c: Any, at: Any) -> Any:
 
 @part
 def begin_encoding() -> Any:
-    """Return the registers C, A, CT and the position at the begin of a segment (Figure C.10)."""
+    """Return the registers C, A, CT and the position at the begin of a segment (C.2.8)."""
     return np.int64(0), np.int64(0x8000), np.int64(12), np.int64(0)
 
 
@@ -132,7 +124,7 @@ def begin_encoding() -> Any:
 def encode(
     symbols: np.ndarray, count: Any, states: np.ndarray, out: np.ndarray, c: Any, a: Any, ct: Any, at: Any
 ) -> Any:
-    """Encode symbols uint8 [count], each twice its context plus the bit (Figures C.5 to C.8); returns the registers."""
+    """Encode symbols uint8 [count], each twice its context plus the bit (C.2); returns the registers."""
     for n in range(count):
         context = np.int64(symbols[n]) >> 1
         state = np.int64(states[context])
@@ -172,3 +164,40 @@ def flush(out: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
     c, ct, at = byte_out(out, c << ct, at)
     c, ct, at = byte_out(out, c << ct, at)
     return at if out[at] == 0xFF else at + 1
+
+
+@part
+def _suffices(out: np.ndarray, upper: np.ndarray, base: Any, last: Any, end: Any) -> Any:
+    """Return whether the bytes up to `last`, and then ones, are within the interval; see `flush_short`."""
+    for n in range(base, last + 1):
+        if out[n] != upper[n - base]:
+            return True
+    before: Any = np.int64(out[last])
+    for n in range(last + 1, end + 1):
+        ones = 0x7F if before == 0xFF else 0xFF
+        bound = np.int64(out[n]) if n < base else np.int64(upper[n - base])
+        if ones != bound:
+            return ones < bound
+        before = ones
+    return True
+
+
+@part
+def flush_short(out: np.ndarray, upper: np.ndarray, c: Any, a: Any, ct: Any, at: Any) -> Any:
+    """End a segment with the fewest bytes of the interval's lower end from which, followed by ones, all is decoded.
+
+    upper uint8 [FLUSHED + 1]: scratch. Returns the position after the last byte.
+    """
+    base = at
+    upper[0] = out[at]
+    c_upper, ct_upper, at_upper = c + a - 1, ct, 0
+    for _ in range(FLUSHED):
+        c_upper = (c_upper + 1 << ct_upper) - 1  # the bits below are 1 as well
+        c_upper, ct_upper, at_upper = byte_out(upper, c_upper, at_upper)
+        c, ct, at = byte_out(out, c << ct, at)
+    end = base + FLUSHED
+    if at != end:  # the buffer is full
+        return at
+    while end > 0 and _suffices(out, upper, base, end - 1, base + FLUSHED):
+        end -= 1
+    return end + 1

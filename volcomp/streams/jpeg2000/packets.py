@@ -19,6 +19,9 @@ NEXT, POSITION, PIECES, DAMAGED = range(4)  # of `Reading.state`
 _LONGEST_LENGTH = 31  # bits of a length
 _MOST_ZERO_PLANES = 64
 _SOP_SIZE = 6
+# Habits of encoders: in the tag tree of zero bit planes a block without segment counts as 0, not as all that there are;
+# the header of a packet to which no block adds is the bit 0, not 1 and what inclusion then needs.
+NOTHING_IS_ZERO, EMPTY_IS_A_BIT, SHORT_ENDS = 1, 2, 4  # the last is one of `mq.flush_short`
 _OF_A_PACKET, _OF_A_BLOCK, _OF_A_NODE = 16, 16, 6  # bytes at most in a head: markers; passes and a length; its own bits
 
 
@@ -202,7 +205,7 @@ def head_sizes(geometry: Geometry) -> int:
 @part
 def _write_band(
     out: np.ndarray, bits: np.ndarray, band: np.ndarray, blocks: np.ndarray, coded: np.ndarray, lengths: np.ndarray,
-    fewer: Any, states: np.ndarray, values: np.ndarray,
+    fewer: Any, habits: Any, states: np.ndarray, values: np.ndarray,
 ) -> Any:  # fmt: skip
     """Write what a packet header says of a band's blocks; returns whether that can be said."""
     first, high, wide, root = band[0], band[1], band[2], band[3]
@@ -216,6 +219,8 @@ def _write_band(
         some = coded[first + n, 1] > fewer
         inclusion[n] = 0 if some else 1
         zeros[n] = blocks[first + n, 6] - coded[first + n, 0] if some else blocks[first + n, 6]
+        if not some and habits & NOTHING_IS_ZERO:
+            zeros[n] = 0
         if zeros[n] < 0:
             return False
     tag_trees.fill(inclusion, high, wide)
@@ -237,8 +242,8 @@ def _write_band(
 @entry
 def write(
     packets: np.ndarray, precincts: np.ndarray, blocks: np.ndarray, first: np.ndarray, sop: np.ndarray,
-    eph: np.ndarray, coded: np.ndarray, lengths: np.ndarray, fewer: int, bits: np.ndarray, states: np.ndarray,
-    values: np.ndarray, out: np.ndarray, ends: np.ndarray,
+    eph: np.ndarray, coded: np.ndarray, lengths: np.ndarray, fewer: int, habits: int, bits: np.ndarray,
+    states: np.ndarray, values: np.ndarray, out: np.ndarray, ends: np.ndarray,
 ) -> bool:  # fmt: skip
     """Write the heads of all packets of an image with one layer, as short as they can be.
 
@@ -246,6 +251,7 @@ def write(
         packets, precincts, blocks, first, sop, eph: see `Geometry`
         coded int32 [blocks, 2], lengths int32 [blocks]: bit planes, passes and bytes of each block.
         fewer: how many passes fewer than it has a header declares.
+        habits: NOTHING_IS_ZERO and EMPTY_IS_A_BIT, or neither.
         bits int64 [BITS]; states, values int32 [2, nodes]: scratch.
         out uint8: the heads.
         ends int64 [packets]: the end of each head in `out`.
@@ -262,9 +268,13 @@ def write(
                 at += _SOP_SIZE
             precinct = precincts[packets[k, 0]]
             tag_trees.begin(bits, at, 0)
-            tag_trees.put(out, bits, 1)
+            some = habits & EMPTY_IS_A_BIT == 0
             for b in range(precinct.shape[0]):
-                if not _write_band(out, bits, precinct[b], blocks, coded, lengths, fewer, states, values):
+                for block in range(precinct[b, 0], precinct[b, 0] + precinct[b, 1] * precinct[b, 2]):
+                    some |= coded[block, 1] > fewer
+            tag_trees.put(out, bits, 1 if some else 0)
+            for b in range(precinct.shape[0] if some else 0):
+                if not _write_band(out, bits, precinct[b], blocks, coded, lengths, fewer, habits, states, values):
                     return False
             at = tag_trees.end_of_writing(out, bits)
             if eph[tile]:

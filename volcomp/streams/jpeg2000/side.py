@@ -24,14 +24,16 @@ class Side(NamedTuple):
     frame         the stream without its packets
     lengths       whether the lengths of tile-parts are 0 in the frame and are to be counted
     fewer         how many passes fewer than it has each block declares, 0 or 1
+    habits        how the encoder writes what may be written in two ways, see `packets`
     packets       how many packets each tile-part has
-    heads         packets that are not as short as can be, with their number, without the bytes of the blocks
+    heads         packets without the bytes of their blocks, with their numbers, that do not follow from the blocks
     corrections   in the order of the blocks
     """
 
     frame: bytes
     lengths: bool
     fewer: int
+    habits: int
     packets: list[int]
     heads: list[tuple[int, bytes]]
     corrections: list[Correction]
@@ -65,7 +67,7 @@ def pack(side: Side) -> bytes:
     ]
     return b"".join(
         [
-            bytes([_VERSION, side.lengths | side.fewer << 1]),
+            bytes([_VERSION, side.lengths | side.fewer << 1 | side.habits << 2]),
             string(side.frame),
             *map(varint, numbers),
             *(head for _, head in heads),
@@ -79,7 +81,7 @@ def unpack(data: bytes) -> Side:
     cursor = Cursor(data, "the side information of a JPEG 2000 stream")
     if cursor.varint() != _VERSION:
         raise DamagedError("the side information of a JPEG 2000 stream has a version that this volcomp does not know")
-    flags = cursor.varint(3)
+    flags = cursor.varint(31)
     frame = cursor.string()
     limit = 1 << 31
     packets = cursor.varints(cursor.varint(), limit)
@@ -93,4 +95,4 @@ def unpack(data: bytes) -> Side:
         Correction(block, cut, cursor.take(size)) for block, cut, size in zip(blocks, cuts, tails, strict=True)
     ]
     cursor.end()
-    return Side(frame, bool(flags & 1), flags >> 1, packets, heads, corrections)
+    return Side(frame, bool(flags & 1), flags >> 1 & 1, flags >> 2, packets, heads, corrections)

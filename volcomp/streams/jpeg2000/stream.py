@@ -14,6 +14,7 @@ from ..protocol import FrameInfo, NotReproducible, Parts, Samples
 from . import assembly, coder, codestream
 from . import side as sides
 from .geometry import geometry
+from .packets import SHORT_ENDS
 
 # An image without any content takes a byte for thousands of samples; beyond, its size is a claim.
 _SAMPLES_OF_A_BYTE, _SAMPLES = 1 << 12, 1 << 24
@@ -46,13 +47,16 @@ class Jpeg2000:
         segments, begins, lengths = coder.gather(array, layout, reading)
         decoded = coder.decode(size, layout, declared, segments, begins, lengths)
         own = np.stack([decoded.own, np.maximum(3 * decoded.own - 2, 0)], axis=1)
-        heads = assembly.kept(layout, reading, array, own, lengths.astype(np.int32), fewer)
+        habits, heads = assembly.kept(layout, reading, array, own, lengths.astype(np.int32), fewer)
+        habits |= SHORT_ENDS * decoded.short
         corrections = assembly.corrections(decoded.same, segments, begins, lengths)
         tails = sum(len(one.tail) for one in corrections)
         if tails > _TAIL * np.count_nonzero(lengths) and tails > len(data) // _SHARE:
             raise NotReproducible("its code blocks were coded in another way")
         frame_bytes, counted = assembly.frame(data, stream)
-        return Parts(decoded.samples, sides.pack(sides.Side(frame_bytes, counted, fewer, counts, heads, corrections)))
+        return Parts(
+            decoded.samples, sides.pack(sides.Side(frame_bytes, counted, fewer, habits, counts, heads, corrections))
+        )
 
     def make(self, samples: Samples, side: bytes) -> bytes:
         """Encode samples, correct what differs, and put the headers around it."""
@@ -71,7 +75,7 @@ class Jpeg2000:
         wanted = np.full((len(layout.blocks), 2), -1, np.int32)
         declared = assembly.complete(reading.coded, parts.fewer)
         assembly.want(wanted, layout, [number for number, _ in parts.heads], declared)
-        made = coder.encode(layout, coder.transform(size, layout, samples), wanted)
+        made = coder.encode(layout, coder.transform(size, layout, samples), wanted, bool(parts.habits & SHORT_ENDS))
         made = assembly.correct(made, parts.corrections)
         return assembly.assemble(stream, layout, parts, kept, reading, made)
 

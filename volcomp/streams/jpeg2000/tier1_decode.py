@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.compiled import entry, part
-from ...runtime.scalars import smaller
+from ...runtime.scalars import larger, smaller
 from . import contexts, mq
 from .blocks import CAUSAL, RESET, SEGMENTATION, Scratch
 from .contexts import AROUND, OWN, REFINED, SIGNIFICANT, VISITED, ZERO_CONTEXTS
@@ -135,7 +135,7 @@ def _cleanup(
 def _decode(
     block: np.ndarray, planes: Any, passes: Any, style: Any, data: np.ndarray, at: Any, scratch: Scratch
 ) -> Any:  # fmt: skip
-    """Decode a block into scratch.values, and code it again into scratch.out, from byte 1 on; returns its bytes."""
+    """Decode a block into scratch.values, and code it again into scratch.out; returns the registers of that coder."""
     flags, values, states, symbols, out = scratch.flags, scratch.values, scratch.states, scratch.symbols, scratch.out
     again = scratch.states_again
     h, w, orientation = np.int64(block[3]), np.int64(block[4]), np.int64(block[5])
@@ -172,7 +172,29 @@ def _decode(
         if style & RESET:
             mq.reset(states)
             mq.reset(again)
-    return mq.flush(out, c2, a2, ct2, at2) - 1
+    return c2, a2, ct2, at2
+
+
+@part
+def _equal(data: np.ndarray, begin: Any, length: Any, out: np.ndarray, equal: Any, size: Any) -> Any:
+    """Return how many of the first bytes are equal, of which some are known to be."""
+    while equal < size and equal < length and out[1 + equal] == data[begin + equal]:
+        equal += 1
+    return equal
+
+
+@part
+def _compare(
+    data: np.ndarray, begin: Any, length: Any, scratch: Scratch, c: Any, a: Any, ct: Any, at: Any, same: np.ndarray
+) -> None:  # fmt: skip
+    """End a segment in both ways, and compare it with the one in data; see `decode`."""
+    out, before = scratch.out, scratch.out[at]
+    known = _equal(data, begin, length, out, 0, larger(at - 1, 0))
+    same[0, 0] = mq.flush(out, c, a, ct, at) - 1
+    same[0, 1] = _equal(data, begin, length, out, smaller(known, same[0, 0]), same[0, 0])
+    out[at] = before
+    same[1, 0] = mq.flush_short(out, scratch.upper, c, a, ct, at) - 1
+    same[1, 1] = _equal(data, begin, length, out, smaller(known, same[1, 0]), same[1, 0])
 
 
 @part
@@ -205,21 +227,18 @@ def decode(
     data uint8                        each block's segment, followed by mq.SEGMENT_END bytes 0xFF
     begins, lengths int64 [blocks]    where the segments begin, and their bytes
     own int32 [blocks]                result: the bit planes that each block has
-    same int64 [blocks, 2]            result: the bytes that our coder makes of each block, and how many of the first
-                                      ones equal those of its segment
+    same int64 [blocks, 2, 2]         result: the bytes that our coder makes of each block with `mq.flush` and with
+                                      `mq.flush_short`, and how many of the first ones equal those of its segment
     """
     for b in range(blocks.shape[0]):
         values, block = scratch.values, blocks[b]
-        size = 0
+        same[b, 0, 0], same[b, 0, 1], same[b, 1, 0], same[b, 1, 1] = 0, 0, 0, 0
         if coded[b, 1]:
-            size = _decode(
+            c, a, ct, at = _decode(
                 block, np.int64(coded[b, 0]), np.int64(coded[b, 1]), np.int64(styles[b]), data, begins[b], scratch
             )
+            _compare(data, begins[b], lengths[b], scratch, c, a, ct, at, same[b])
         else:
             for n in range(4 * ((block[3] + 3) >> 2) * block[4]):
                 values[n] = 0
         own[b] = _store(values, block, coefficients)
-        equal = 0
-        while equal < size and equal < lengths[b] and scratch.out[1 + equal] == data[begins[b] + equal]:
-            equal += 1
-        same[b, 0], same[b, 1] = size, equal

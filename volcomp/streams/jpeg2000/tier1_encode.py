@@ -134,7 +134,9 @@ def _cleanup(
 
 
 @part
-def _encode(coefficients: np.ndarray, block: np.ndarray, planes: Any, passes: Any, style: Any, scratch: Scratch) -> Any:
+def _encode(
+    coefficients: np.ndarray, block: np.ndarray, planes: Any, passes: Any, style: Any, short: Any, scratch: Scratch
+) -> Any:
     """Encode a block into scratch.out, from byte 1 on. A negative number of planes is as many as it has.
 
     Returns planes, passes and the number of bytes. The number of passes is what the planes allow at most. A block that
@@ -173,12 +175,13 @@ def _encode(coefficients: np.ndarray, block: np.ndarray, planes: Any, passes: An
         c, a, ct, at = mq.encode(symbols, count, states, out, c, a, ct, at)
         if style & RESET:
             mq.reset(states)
-    return planes, passes, mq.flush(out, c, a, ct, at) - 1
+    end = mq.flush_short(out, scratch.upper, c, a, ct, at) if short else mq.flush(out, c, a, ct, at)
+    return planes, passes, end - 1
 
 
 @entry
 def encode(
-    coefficients: np.ndarray, blocks: np.ndarray, wanted: np.ndarray, styles: np.ndarray, scratch: Scratch,
+    coefficients: np.ndarray, blocks: np.ndarray, wanted: np.ndarray, styles: np.ndarray, short: bool, scratch: Scratch,
     begin: int, position: int, coded: np.ndarray, lengths: np.ndarray, out: np.ndarray,
 ) -> tuple[int, int]:  # fmt: skip
     """Encode blocks one after the other, from the block `begin` on and into out uint8 from the position on.
@@ -187,13 +190,14 @@ def encode(
     blocks int32 [blocks, FIELDS]     see `blocks`
     wanted int32 [blocks, 2]          bit planes and passes, -1 for as many as there are
     styles uint8 [blocks]
+    short                             whether segments end with `mq.flush_short`
     coded int32 [blocks, 2]           what it became; -1 planes for a block that has more planes than wanted
     lengths int32 [blocks]            bytes
 
     Returns the number of the first block that `out` has no room for, and the position after those before it.
     """
     for b in range(begin, blocks.shape[0]):
-        p, n, size = _encode(coefficients, blocks[b], wanted[b, 0], wanted[b, 1], np.int64(styles[b]), scratch)
+        p, n, size = _encode(coefficients, blocks[b], wanted[b, 0], wanted[b, 1], np.int64(styles[b]), short, scratch)
         if position + size > out.shape[0]:
             return b, position
         for k in range(size):

@@ -1,0 +1,166 @@
+"""The commands list, extract and append, and standard input and output."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_cli import call, fails, run
+from tests.helpers import compress, contents, series
+
+__all__ = ["call"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parts")
+    series(folder / "ct", 3, size=6)
+    (folder / "ct" / "note").write_text("note")
+    (folder / "ct" / "new\nline").write_text("note")
+    compress([folder / "ct"], folder / "ct.vcz")
+    return folder
+
+
+def test_list(study, call):
+    code, out, error = call("list", study / "ct.vcz")
+    assert code == 0 and not error and len(out.splitlines()) == 5
+    assert out.splitlines()[0].endswith("volume 0  IM0001.dcm") and "copy      note = new\\nline" in out
+    assert call("list", "--names", study / "ct.vcz")[1].splitlines()[3:] == ["new\\nline", "note"]
+    code, out, _ = call("list", "--json", study / "ct.vcz")
+    found = json.loads(out)
+    assert found["root"] == "ct" and [entry["kept"] for entry in found["entries"]] == ["volume"] * 3 + ["whole", "copy"]
+
+
+def test_extract(study, call, tmp_path):
+    code, out, _ = call("extract", study / "ct.vcz", "note", "IM000[12]*", "-o", tmp_path / "out")
+    assert code == 0 and f"{study / 'ct.vcz'}: 3 files, " in out
+    assert sorted(os.listdir(tmp_path / "out")) == ["IM0001.dcm", "IM0002.dcm", "note"]
+    fails(call("extract", study / "ct.vcz", "note", "-o", tmp_path / "out"), "note exists; --force")
+    code, out, _ = call("extract", study / "ct.vcz", "--series", "1.2.3.4", "-o", tmp_path / "s", "--json")
+    assert code == 0 and json.loads(out)["files"] == 3 and len(os.listdir(tmp_path / "s")) == 3
+    fails(call("extract", study / "ct.vcz", "gone", "-o", tmp_path / "x"), "it holds no 'gone'")
+    code, _, error = call("extract", study / "ct.vcz")
+    assert code == 2 and error.startswith("usage: ")
+
+
+def test_append(study, call, tmp_path):
+    archive = tmp_path / "x.vcz"
+    archive.write_bytes((study / "ct.vcz").read_bytes())
+    (tmp_path / "late").write_text("late")
+    code, out, _ = call("append", archive, tmp_path / "late", "--no-times", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["files"] == 1 and found["skipped"] == []
+    size = archive.stat().st_size
+    assert found["bytes_out"] == size - (study / "ct.vcz").stat().st_size
+    entry = json.loads(call("list", "--json", archive)[1])["entries"][3]
+    assert (entry["name"], entry["mtime_ns"]) == ("late", None)
+    fails(call("append", archive, tmp_path / "late"), "x.vcz holds late already")
+    fails(call("append", "-", tmp_path / "late"), "append changes an archive and cannot read it from standard input")
+    assert archive.stat().st_size == size and call("verify", archive)[0] == 0
+
+
+def test_errors_that_are_skipped(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "note").write_text("note")
+    os.mkfifo(tmp_path / "in" / "pipe")
+    fails(call("compress", tmp_path / "in", "-o", tmp_path / "x.vcz"), "pipe is neither a file nor a folder")
+    code, out, error = call("compress", tmp_path / "in", "-o", tmp_path / "x.vcz", "--skip-errors", "--json")
+    assert code == 1 and json.loads(out)["files"] == 1 and len(json.loads(out)["skipped"]) == 1
+    assert error.splitlines()[0] == f"skipped: {tmp_path}/in/pipe is neither a file nor a folder; leave it out"
+    assert error.splitlines()[1:] == [
+        f"volcomp: {tmp_path}/x.vcz is written, but 1 of the inputs could not be read",
+    ]
+    assert call("verify", tmp_path / "x.vcz")[0] == 0
+
+
+def piped(arguments, data=b"", **options):
+    """Run the command with bytes as standard input; return its result with bytes."""
+    command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
+    return subprocess.run(command, input=data, capture_output=True, timeout=120, **options)
+
+
+def test_an_archive_through_pipes(study, tmp_path):
+    made = piped(["compress", study / "ct", "-o", "-", "--threads", "1"], cwd=tmp_path)
+    assert made.returncode == 0 and made.stdout == (study / "ct.vcz").read_bytes()
+    assert made.stderr.startswith(b"-: 5 files, ") and made.stderr.count(b"\n") == 1
+    for command in "list", "info", "verify":
+        done = piped([command, "-"], made.stdout, cwd=tmp_path)
+        assert done.returncode == 0 and done.stdout and not done.stderr
+    done = piped(["decompress", "-"], made.stdout, cwd=tmp_path)
+    assert done.returncode == 0 and contents(tmp_path / "ct") == contents(study / "ct")
+    done = piped(["extract", "-", "IM0001.dcm", "-o", "-"], made.stdout, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout == (study / "ct" / "IM0001.dcm").read_bytes() and not done.stderr
+    done = piped(["list", "-"], made.stdout[:-1], cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith(b"volcomp: standard input: the archive is cut short")
+    assert os.listdir(tmp_path) == ["ct"]
+
+
+def test_a_file_from_standard_input(tmp_path):
+    done = piped(["compress", "-", "--stdin-name", "note"], b"note", cwd=tmp_path)
+    assert done.returncode == 0 and os.listdir(tmp_path) == ["note.vcz"]
+    assert piped(["append", "note.vcz", "-"], b"more", cwd=tmp_path).returncode == 0
+    assert piped(["list", "--names", "note.vcz"], cwd=tmp_path).stdout == b"note\nstdin\n"
+    assert piped(["extract", "note.vcz", "note", "-o", "-"], cwd=tmp_path).stdout == b"note"
+    for arguments, sentence in (
+        (["-", "--stdin-name", "a/b", "-o", "x"], b"'a/b' is no name of a file"),
+        (["-", "note.vcz", "-o", "x"], b"standard input (-) is one file"),
+        (["-", "--stdin-name", "x" * 300, "-o", "x"], b"File name too long"),
+    ):
+        done = piped(["compress", *arguments], b"note", cwd=tmp_path)
+        assert done.returncode == 1 and sentence in done.stderr and done.stderr.count(b"\n") == 1
+    assert os.listdir(tmp_path) == ["note.vcz"]
+
+
+def test_a_file_named_as_standard_input(tmp_path):
+    (tmp_path / "-").write_text("note")
+    assert run("compress", "./-", "-o", "x.vcz", cwd=tmp_path).returncode == 0
+    assert run("list", "--names", "x.vcz", cwd=tmp_path).stdout == "-\n"
+    (tmp_path / "-").write_bytes((tmp_path / "x.vcz").read_bytes())
+    assert run("list", "--names", "./-", cwd=tmp_path, stdin=subprocess.DEVNULL).stdout == "-\n"
+
+
+def test_bytes_and_terminals(study, tmp_path):
+    """Bytes are not written to a terminal, nor is an archive read from one."""
+    main, terminal = os.openpty()
+    for arguments, pipes in (
+        (["compress", study / "ct", "-o", "-"], {"stdout": terminal}),
+        (["extract", study / "ct.vcz", "note", "-o", "-"], {"stdout": terminal}),
+        (["list", "-"], {"stdin": terminal}),
+        (["compress", "-", "-o", tmp_path / "x.vcz"], {"stdin": terminal}),
+    ):
+        command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **pipes}
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, **pipes)
+        assert done.returncode == 1 and "is a terminal" in done.stderr and done.stderr.count("\n") == 1
+    os.close(main)
+    os.close(terminal)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("closing", ["<&-", ">&-"])
+def test_closed_streams(study, closing):
+    command = f"{sys.executable} -m volcomp list {'-' if closing == '<&-' else study / 'ct.vcz'} {closing}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and done.returncode == (1 if closing == "<&-" else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_standard_output_on_a_full_disk(study):
+    for arguments in ["list", study / "ct.vcz"], ["compress", study / "ct", "-o", "-"]:
+        with open("/dev/full", "wb") as full:
+            command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("volcomp: ")
+
+
+def test_a_pipe_that_is_closed_early(study):
+    """A quiet end with exit code 1, also for bytes that fill the pipe."""
+    for arguments in ["list", study / "ct.vcz"], ["compress", study / "ct", "-o", "-"]:
+        command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.close()
+            assert process.stderr.read() == b""
+        assert process.returncode == 1

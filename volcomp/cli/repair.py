@@ -1,0 +1,59 @@
+"""The command `volcomp repair`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from ..progress import printable
+from .arguments import Commands, as_json
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "repair",
+        parents=[as_json()],
+        help="repair a damaged archive that has parity",
+        description="Repair a damaged archive that has parity (volcomp protect, or compress --parity), to the bytes "
+        "that were written. The damaged file is kept as FILE.damaged. Of a sound file nothing is written. Where there "
+        "is more damage than the parity can repair, nothing is changed.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT.vcz", help="write the repaired file here, and leave FILE as it is"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an existing OUT.vcz")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Repair an archive."""
+    from ..archive.protect import repair
+
+    begin = time.perf_counter()
+    done = repair(options.file, options.output, force=options.force)
+    seconds = time.perf_counter() - begin
+    if options.json:
+        facts = {
+            "file": str(options.file),
+            "repaired": done.output is not None,
+            "damaged_blocks": done.damaged,
+            "blocks": done.blocks,
+            "output": None if done.output is None else str(done.output),
+            "kept": None if done.kept is None else str(done.kept),
+            "seconds": round(seconds, 4),
+        }
+        print(json.dumps(facts))
+    elif done.output is None:
+        print(printable(f"{options.file} is sound; nothing was written, {seconds:.1f} s"))
+    else:
+        kept = f"; the damaged file is now {done.kept}" if done.kept else ""
+        print(
+            printable(
+                f"repaired: {done.output}, damaged blocks: {done.damaged} of {done.blocks}{kept}, {seconds:.1f} s"
+            )
+        )
+    return 0
