@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import archives, dicom, streams
+from . import archives, dicom, parity, streams
 from .target import Target
 
-TARGETS: dict[str, Target] = {target.name: target for target in (*archives.TARGETS, *dicom.TARGETS, *streams.TARGETS)}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (*archives.TARGETS, *parity.TARGETS, *dicom.TARGETS, *streams.TARGETS)
+}

@@ -21,13 +21,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .target import REFUSALS, Target
+from .target import REFUSALS, Target, WrongError
 
 MEMORY = 512 << 20  # bytes that one input may take: the largest that a format allows is 32 MiB, held some times
 SECONDS = 60  # of one input; a machine may be loaded, and code compiled meanwhile
 CRASHED = "crashed"  # name of the input that is being checked
 _MOST_FAILURES = 20  # kinds
-_REFUSED = "refused"
+_REFUSED, _FAILED = "refused", "failed"
 _MOST_POOL = 4000
 
 
@@ -94,11 +94,11 @@ def run(target: Target, seconds: float, seed: int, folder: Path) -> dict[str, An
         grown = peak() - before
         most = max(most, grown)
         if grown > MEMORY:
-            _save(target, data, folder, failures, f"it took {grown >> 20} MiB of memory")
+            _save(target, data, folder, failures, "too many MiB of memory", f"{grown >> 20}")
         count += 1
-        new = key is not None and key not in known
+        new = key != _FAILED and key not in known
         known.add(key)
-        ends["failed" if key is None else "refused" if refused(key) else "accepted"] += 1
+        ends["failed" if key == _FAILED else "refused" if refused(key) else "accepted"] += 1
         if new and len(pool) < _MOST_POOL:
             pool.append(data)
     return {
@@ -122,24 +122,25 @@ def _guarded(target: Target, data: bytes, folder: Path, failures: Counter[str], 
         return outcome(target, data)
     except (Exception, SystemExit) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}: {str(error)[:100]}"
-        _save(target, data, folder, failures, where)
-        return None
+        place = "" if isinstance(error, WrongError) else f" in {Path(frame.filename).name}:{frame.lineno}"
+        kind = f"{type(error).__name__}{place}"
+        if not place:
+            kind += ": " + re.sub(r"\d+|'.*'", "#", str(error))[:100]
+        _save(target, data, folder, failures, kind, str(error)[:100])
+        return _FAILED
     finally:
         faulthandler.cancel_dump_traceback_later()
         current.unlink(missing_ok=True)
 
 
-def _save(target: Target, data: bytes, folder: Path, failures: Counter[str], what: str) -> None:
+def _save(target: Target, data: bytes, folder: Path, failures: Counter[str], kind: str, what: str) -> None:
     """Save a failing input, the shortest of its kind, and say how to repeat it."""
-    kind = hashlib.sha256(what.split(": ")[0].encode()).hexdigest()[:8]
-    path = folder / f"{target.name}-{kind}"
-    failures[what.split(": ")[0]] += 1
+    path = folder / f"{target.name}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}"
+    failures[kind] += 1
     if not path.exists() or path.stat().st_size > len(data):
         path.write_bytes(data)
-        print(
-            f"FAILED {what}\n  repeat: python -m tests.fuzz --repeat {target.name} {path}", file=sys.stderr, flush=True
-        )
+        again = f"python -m tests.fuzz --repeat {target.name} {path}"
+        print(f"FAILED {kind}: {what}\n  repeat: {again}", file=sys.stderr, flush=True)
 
 
 def main(name: str, seconds: float, seed: int, folder: Path, targets: dict[str, Target]) -> None:
