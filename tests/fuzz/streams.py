@@ -140,8 +140,8 @@ def _changed_plan(random: Random, data: bytes, others: list[bytes]) -> bytes:
         plan = deflate_side.read(side, _samples(samples).nbytes)
     except DamagedError:
         return _changed_side(random, data, others)
-    what = random.randrange(7)
     size = _samples(samples).nbytes
+    what = random.randrange(7) if size else 0
     if what == 0:
         values = list(plan.settings)
         values[random.randrange(4)] = random.randrange(10)
@@ -163,7 +163,7 @@ def _changed_plan(random: Random, data: bytes, others: list[bytes]) -> bytes:
         given = next((block for block in plan.exceptions.values() if block.header), None)
         header = mutations.changed(random, given.header) if given else header
         block = deflate_side.Exceptional(GIVEN, 8 * len(header) - random.randrange(8), header)
-        plan = plan._replace(exceptions={**plan.exceptions, random.choice((0, 1)): block})
+        plan = plan._replace(exceptions=dict(sorted({**plan.exceptions, random.choice((0, 1)): block}.items())))
     else:
         return _changed_side(random, data, others)
     return join(samples, deflate_side.write(plan))

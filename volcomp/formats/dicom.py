@@ -27,6 +27,7 @@ from .series import along_normal
 
 _TRANSFER_SYNTAX = 0x00020010
 _NO_TAG = 0xFFFFFFFF  # tags of cuts are below it
+_MOST_AROUND = 32 << 20  # bytes of a data set that is deflated, beside its pixels: an archive keeps no more
 _SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
 # Needed for ordering, for grouping and to read the pixels. All other elements are skipped unread.
 _TAGS = [
@@ -184,6 +185,8 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image:
     if deflated:
         if not isinstance(reading, SamplesReading):
             raise NotCoded("its data set is deflated, and its pixels are compressed")
+        if size - pixels.pixel_bytes > _MOST_AROUND:  # a small file may inflate to a thousand times its size
+            raise NotCoded("its data set inflates to far more than its pixels")
         reading = DeflatedReading(reading, meta)
     return Image(
         format=DICOM,
@@ -217,7 +220,7 @@ def _inflated(data: bytes, start: int) -> BytesIO:
     machine = zlib.decompressobj(-15)
     raw = machine.decompress(data[start:], LIMIT)
     if not machine.eof:
-        raise NotCoded("its data set inflates to more than 1 GiB, or not at all")
+        raise NotCoded("its data set inflates to more than 256 MiB, or not at all")
     return BytesIO(data[:start] + raw)
 
 
