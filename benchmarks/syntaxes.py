@@ -80,7 +80,7 @@ SYNTAXES: dict[str, tuple[str, Encode | None]] = {
     "HTJ2K": ("1.2.840.10008.1.2.4.201", _htj2k),
     "deflated frames": (_DEFLATED_FRAMES, _deflate),
 }
-SERIES = ("ct_head_ge_tilt", "ct_cptac_pancreas_rev", "mr_pd_ge_signa", "mr_haste_liver_avanto")
+SERIES = ("ct_head_ge_tilt", "mr_pd_ge_signa", "mr_haste_liver_avanto")
 REAL = {"ct_totalseg_siemens": "JPEG 2000, as it came", "mr_t1tfl_prisma_2mm": "JPEG Lossless, as it came"}
 
 

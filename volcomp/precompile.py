@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +24,42 @@ from . import arrays
 from .errors import TargetError, UnsupportedError
 from .models import CHOICES
 from .runtime import compiled, precompiled
+from .streams.protocol import FrameInfo
+from .streams.registry import BY_NUMBER, trial
 
 _QUICK, _WHOLE = 1, 5  # efforts; those between call the same loops
+# What is kept of streams of `_picture` beside its samples, by the number of the codec and the bits of a sample: with it
+# a codec makes the stream that it then takes apart. See docs/streams.md.
+_SIDES = {
+    (1, 8): (
+        "010035ffd8ffc4001a000101010101010100000000000000000004030205010007ffc3000b080020002001001100ffda"
+        "000801000006000001ffd9"
+    ),
+    (1, 16): (
+        "010035ffd8ffc4001a00010101010101010000000000000000000403020501000fffc3000b100020002001001100ffda"
+        "000801000006000001ffd9"
+    ),
+    (3, 8): "0100ffd8fff7000b080020002001011100ffda0008010100000000ffd9",
+    (3, 16): "0100ffd8fff7000b100020002001011100fff8000d01ffff0012004301140040ffda0008010100000000ffd9",
+    (6, 8): (
+        "010157ff4fff510029000000000020000000200000000000000000000000200000002000000000000000000001070101"
+        "ff52000c00000001000204040001ff5c000a4040484850484850ff90000a0000000000000001ff93ffd901030000"
+    ),
+    (6, 16): (
+        "010157ff4fff5100290000000000200000002000000000000000000000002000000020000000000000000000010f0101"
+        "ff52000c00000001000204040001ff5c000a4080888890888890ff90000a0000000000000001ff93ffd901030000"
+    ),
+    (7, 8): (
+        "01016aff4fff510029400000000020000000200000000000000000000000200000002000000000000000000001070101"
+        "ff500008000200000002ff52000c00020001000504044001ff5c00132048505050505050505050505050484848ff9000"
+        "0a0000000000000001ff93ffd901060000"
+    ),
+    (7, 16): (
+        "01016aff4fff5100294000000000200000002000000000000000000000002000000020000000000000000000010f0101"
+        "ff50000800020000000aff52000c00020001000504044001ff5c00132088909090909090909090909090888888ff9000"
+        "0a0000000000000001ff93ffd901060000"
+    ),
+}
 
 
 class Made(NamedTuple):
@@ -120,14 +155,37 @@ def _scan(rng: np.random.Generator, depth: int, width: int) -> np.ndarray:
     return np.where((x - width / 2) ** 2 + (y - width / 2) ** 2 > (0.45 * width) ** 2, 0, np.rint(body))
 
 
+def _picture(bits: int) -> np.ndarray:
+    """Return samples (1, y, x) of `bits` bits."""
+    y, x = np.mgrid[:32, :32]
+    return (40 + 3 * x + (5 * y * y + 31 * x * y) % 23).astype(f"u{bits // 8}")[None]
+
+
+def _streams() -> Iterator[tuple[int, int, bytes]]:
+    """Yield streams of `_picture`, each with the number of its codec and its bits."""
+    for (number, bits), side in _SIDES.items():
+        yield number, bits, BY_NUMBER[number].make(_picture(bits), bytes.fromhex(side))
+    for bits in (8, 16):
+        planes = [_picture(bits)[0] >> shift & 255 for shift in range(bits - 8, -1, -8)]
+        segments = [b"".join(b"\x1f" + bytes(row.astype(np.uint8)) for row in plane) for plane in planes]
+        starts = [64 + i * len(segments[0]) for i in range(len(segments))]
+        head = np.array([len(segments), *starts, *[0] * (15 - len(starts))], "<u4").tobytes()
+        yield 2, bits, head + b"".join(segments)
+        for level, strategy in ((0, 0), (1, 0), (6, 0), (6, zlib.Z_RLE), (6, zlib.Z_HUFFMAN_ONLY)):
+            machine = zlib.compressobj(level, zlib.DEFLATED, -15, 8, strategy)
+            yield 4, bits, machine.compress(_picture(bits).tobytes()) + machine.flush()
+
+
 def main(folder: str) -> None:
-    """Compile, in this process, the loops of encoding and decoding with every model."""
+    """Compile, in this process, the loops of encoding and decoding with every model, and those of stream codecs."""
     with compiled.ahead(Path(folder)):
         for model in CHOICES:
             for volume in _volumes():
                 for effort in (_QUICK, _WHOLE):
                     small = volume if model != "paper" else volume[..., :2, :16]
                     arrays.compress(small, model, effort=effort, threads=2, device="cpu")
+        for number, bits, data in _streams():
+            trial(BY_NUMBER[number], data, FrameInfo(32, 32, 1, bits))
 
 
 if __name__ == "__main__":
