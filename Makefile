@@ -18,10 +18,10 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-gpu check ratio speed efforts speed-gpu train study golden fuzz docs dist clean
+.PHONY: help setup demo test test-all test-gpu check ratio speed efforts speed-gpu train study golden fuzz properties docs dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -91,7 +91,15 @@ study: $(VENV)/.setup ## the published experiments on neighbourhoods, about two 
 golden: $(VENV)/.setup ## add the golden files of this version; never overwrites one
 	$(PY) -m tests.conformance.golden
 
-fuzz: $(VENV)/.setup ## the property tests with many more examples, other ones each time
+# Before a release: all targets for ten minutes each, with another SEED than the last one had.
+SECONDS ?= 600
+SEED    ?= 0
+TARGETS ?=
+
+fuzz: $(VENV)/.setup ## changed archives, files and streams, SECONDS=600 for each of TARGETS='restore dicom …', or all
+	$(PY) -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(TARGETS)
+
+properties: $(VENV)/.setup ## the property tests with many more examples, other ones each time
 	$(PY) -m pytest --hypothesis-profile=fuzz -m 'not corpus' $(ARGS)
 
 docs: $(VENV)/.docs ## the documentation as web pages -> build/site; a warning is an error

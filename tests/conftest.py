@@ -1,4 +1,4 @@
-"""Profiles for hypothesis, the usual one and the many examples of `make fuzz`; and what several test files share."""
+"""Profiles for hypothesis, the usual one and the many examples of `make properties`; and what test files share."""
 
 import os
 from collections.abc import Iterator

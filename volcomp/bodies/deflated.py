@@ -15,7 +15,8 @@ from ..wire.cursor import Cursor, string, varint
 from .protocol import Kept, Piece, Planes
 from .samples import Samples, SamplesReading
 
-LIMIT = 1 << 30  # bytes that a data set inflates to, at most
+# Bytes that a data set inflates to, at most. Taking it apart needs seven times as many, whatever the file holds.
+LIMIT = 1 << 28
 
 
 class Deflated:

@@ -31,7 +31,7 @@ _ITEM = struct.Struct("<HHI")
 _GROUP, _ITEM_ELEMENT = 0xFFFE, 0xE000
 _EMPTY, _OFFSETS, _LITERAL = 0, 1, 2
 _NATIVE = 0  # stream number: samples as they are, little-endian, a colour after the other for every pixel
-_MOST_FRAMES = 1 << 24
+_MOST_FRAMES = 1 << 20  # or fragments; an item may be empty, and takes twenty times its bytes of memory
 _HELD_BYTES = 1 << 26  # of streams: where there are more, their table is kept, so that none need be held for it
 
 

@@ -149,6 +149,8 @@ def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEA
         raise UnsupportedError(f"volume {number} has the unknown flags {payload[0]:#04x}; upgrade volcomp")
     section = payload[1 + _SHA_BYTES :]
     layout = read_header(section, catalogue)
+    if payload[0] and layout.shape[0] != 1:
+        raise DamagedError(f"volume {number} has {layout.shape[0]} slices and is called two-dimensional")
     slabs = sum(one.tag == SLAB and one.major == number for one in reader.places)
     if slabs != len(layout.slabs) and reader.damage is None:  # so the size of the file bounds a false shape
         raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")

@@ -26,6 +26,8 @@ from .protocol import Cut, Description, Format, Image, NotCoded
 from .series import along_normal
 
 _TRANSFER_SYNTAX = 0x00020010
+_NO_TAG = 0xFFFFFFFF  # tags of cuts are below it
+_MOST_AROUND = 32 << 20  # bytes of a data set that is deflated, beside its pixels: an archive keeps no more
 _SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
 # Needed for ordering, for grouping and to read the pixels. All other elements are skipped unread.
 _TAGS = [
@@ -78,20 +80,15 @@ class Dicom(Format):
         make no sense, the last element lasts to the end.
         """
         found: list[Cut] = []
-        file = BytesIO(before)
         with _quiet():
             try:
-                syntax = None
-                for element, start in _meta_elements(file):
-                    found.append(Cut(int(element.tag), start, _value_start(element, start)))
-                    syntax = _syntax(element) or syntax
-                start = file.tell()
-                implicit, big_endian = _encoding(syntax, before[start : start + 8])
-                for element in data_element_generator(file, implicit, not big_endian, defer_size=64):
-                    if found and int(element.tag) <= found[-1].tag:
+                for element, start in _elements(before):
+                    tag, value = int(element.tag), _value_start(element, start)
+                    last = found[-1] if found else Cut(-1, -1, 0)
+                    # Also of group 2: an element that comes twice would take the cell of the first one.
+                    if not (last.tag < tag < _NO_TAG and last.value <= start <= value <= len(before)):
                         break
-                    found.append(Cut(int(element.tag), start, _value_start(element, start)))
-                    start = file.tell()
+                    found.append(Cut(tag, start, value))
             except Exception:  # see `read`; the elements found so far are still a way to cut the bytes
                 pass
         return found
@@ -135,6 +132,20 @@ def data_start(head: bytes) -> int:
     return 0
 
 
+def _elements(before: bytes) -> Iterator[tuple[Any, int]]:
+    """Yield the elements of all groups and where each starts."""
+    file = BytesIO(before)
+    syntax = None
+    for element, start in _meta_elements(file):
+        yield element, start
+        syntax = _syntax(element) or syntax
+    start = file.tell()
+    implicit, big_endian = _encoding(syntax, before[start : start + 8])
+    for element in data_element_generator(file, implicit, not big_endian, defer_size=64):
+        yield element, start
+        start = file.tell()
+
+
 def _meta_elements(file: BinaryIO) -> Iterator[tuple[Any, int]]:
     """Yield the elements of group 2 and where each starts; leave the file where they end."""
     start = data_start(file.read(134))
@@ -176,6 +187,8 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image:
     if deflated:
         if not isinstance(reading, SamplesReading):
             raise NotCoded("its data set is deflated, and its pixels are compressed")
+        if size - pixels.pixel_bytes > _MOST_AROUND:  # a small file may inflate to a thousand times its size
+            raise NotCoded("its data set inflates to far more than its pixels")
         reading = DeflatedReading(reading, meta)
     return Image(
         format=DICOM,
@@ -209,7 +222,7 @@ def _inflated(data: bytes, start: int) -> BytesIO:
     machine = zlib.decompressobj(-15)
     raw = machine.decompress(data[start:], LIMIT)
     if not machine.eof:
-        raise NotCoded("its data set inflates to more than 1 GiB, or not at all")
+        raise NotCoded("its data set inflates to more than 256 MiB, or not at all")
     return BytesIO(data[:start] + raw)
 
 

@@ -64,6 +64,12 @@ class Found(NamedTuple):
     signed: bool
     reading: Reading | None
 
+    @property
+    def pixel_bytes(self) -> int:
+        """Return the bytes of all frames, as words of all planes."""
+        planes = self.reading.planes if self.reading else 1
+        return self.rows * self.columns * self.frames * planes * self.bits // 8
+
 
 def pixel_element(file: BinaryIO, implicit: bool, big_endian: bool) -> Element:
     """Read the head of the element at which the file is positioned. Raises NotCoded where it holds no pixels."""

@@ -1,0 +1,10 @@
+"""The fuzz targets by their names."""
+
+from __future__ import annotations
+
+from . import archives, dicom, parity, streams
+from .target import Target
+
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (*archives.TARGETS, *parity.TARGETS, *dicom.TARGETS, *streams.TARGETS)
+}
