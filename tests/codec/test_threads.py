@@ -146,7 +146,7 @@ def test_a_target_that_fails_in_the_midst(damaged_files, workers, tmp_path, monk
         list(pieces)
         raise VolcompError("full")
 
-    monkeypatch.setattr(module, "_emit", full)
+    monkeypatch.setattr(module, "emit", full)
     with pytest.raises(VolcompError, match="full") as error:
         restore(damaged_files, tmp_path / "out", options=DecodeOptions(threads=2))
     none_is_left(workers, error)
