@@ -98,7 +98,8 @@ def decompress(
 
     Raises:
         DamagedError: the file is damaged.
-        UnsupportedError: the file needs a later version, or does not hold the slices or volume.
+        UnsupportedError: the file needs a later version, or has no such volume, or slices are asked of a
+            two-dimensional one.
 
     Example:
         >>> import numpy as np, volcomp

@@ -65,7 +65,7 @@ def append(
         skip_errors: leave out what cannot be read; see `Summary.skipped`.
 
     Returns:
-        Counts of what was added; `packed_bytes` is what the archive grew by.
+        Counts of what was added; `packed_bytes` is what the archive grew by, parity included; 0 where new parity is smaller.
 
     Raises:
         TargetError: where the archive cannot be replaced, or another process adds to it.
@@ -98,7 +98,7 @@ def append(
             others = [item for item in tree.items if item.kind != Kind.FILE]
             ledger = Ledger(writer, manifest.root, others, begin)
             done = fill(file, writer, ledger, tree, options, skip_errors=skip_errors)
-        return replace(done, packed_bytes=done.packed_bytes - reader.size)
+        return replace(done, packed_bytes=max(done.packed_bytes - reader.size, 0))
 
 
 @contextmanager

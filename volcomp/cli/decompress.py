@@ -105,5 +105,6 @@ def _report(options: argparse.Namespace, done: Outcome, begin: float) -> int:
     for sentence in done.lost:
         print("missing: " + printable(sentence), file=sys.stderr)
     if done.lost:
-        return fail(f"{options.file} is damaged: {files(len(done.lost))} could not be restored", options)
+        more = "; of files whose names lay in what is gone, nothing is known" if done.damage else ""
+        return fail(f"{options.file} is damaged: {files(len(done.lost))} could not be restored{more}", options)
     return 0

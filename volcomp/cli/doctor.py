@@ -20,5 +20,5 @@ def run(options: argparse.Namespace) -> int:
     from ..doctor import as_text, examine
 
     found = examine(working(options))
-    print(json.dumps(found, indent=2) if options.json else printable_lines(as_text(found)))
+    print(json.dumps(found) if options.json else printable_lines(as_text(found)))
     return 0

@@ -21,5 +21,5 @@ def run(options: argparse.Namespace) -> int:
     from ..archive.describe import as_text, describe
 
     contents = describe(source(options.file))
-    print(json.dumps(contents, indent=2) if options.json else printable_lines(as_text(contents)))
+    print(json.dumps(contents) if options.json else printable_lines(as_text(contents)))
     return 0
