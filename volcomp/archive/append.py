@@ -65,7 +65,8 @@ def append(
         skip_errors: leave out what cannot be read; see `Summary.skipped`.
 
     Returns:
-        Counts of what was added; `packed_bytes` is what the archive grew by, parity included; 0 where new parity is smaller.
+        Counts of what was added; `packed_bytes` is what the archive grew by, parity included, or 0 where new parity is
+        smaller.
 
     Raises:
         TargetError: where the archive cannot be replaced, or another process adds to it.

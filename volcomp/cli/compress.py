@@ -20,8 +20,8 @@ def add(commands: Commands) -> None:
         "compress",
         parents=[encoding(), work(), storing(), as_json()],
         help="archive folders and files",
-        description="Archive folders and files. DICOM series are coded as volumes, all other files by zstd or LZMA2. Names, "
-        "bytes, times of modification, permissions and symbolic links are restored; owners are not.",
+        description="Archive folders and files. DICOM series are coded as volumes, all other files by zstd or LZMA2. "
+        "Names, bytes, times of modification, permissions and symbolic links are restored; owners are not.",
     )
     parser.add_argument(
         "inputs", nargs="+", type=place, metavar="SERIES_DIR", help="folder or file; - is a file from standard input"

@@ -183,7 +183,7 @@ def _begin_of_codestream(data: bytes) -> int:
             header = 16
         if kind == b"jp2c":
             return at + header
-        if length < header:
+        if not header <= length <= len(data) - at:
             raise NotReproducible("its JP2 file has no codestream")
         at += length
 
