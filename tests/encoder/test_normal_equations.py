@@ -163,7 +163,7 @@ def test_a_device_without_memory_leaves_the_fit_to_the_cpu(
 
     volume = some_levels((4, 30, 40))
     expected = linear.to_bytes(linear_fit.fit_by_effort(volume, 8, 1))
-    monkeypatch.setattr(gpu_equations.OnDevice, "products", full)  # type: ignore[attr-defined]
+    monkeypatch.setattr(gpu_equations.DeviceEquations, "products", full)  # type: ignore[attr-defined]
     assert linear.to_bytes(gpu_equations.fit(volume, 8, 1, torch.device("cpu"))) == expected  # type: ignore[attr-defined]
 
 
@@ -175,9 +175,9 @@ def test_a_device_whose_sums_differ_is_refused(
     from volcomp.gpu.row import device, plain
     from volcomp.gpu.row.network import DeviceLstm
 
-    genuine: Callable[..., np.ndarray] = getattr(gpu_equations.OnDevice, wrong)  # type: ignore[attr-defined]
+    genuine: Callable[..., np.ndarray] = getattr(gpu_equations.DeviceEquations, wrong)  # type: ignore[attr-defined]
     made = DeviceLstm(ROW.load(models.chosen("fast")), "cpu", plain.PlainSteps)
     device.check(made)
-    monkeypatch.setattr(gpu_equations.OnDevice, wrong, lambda *a: 1.5 * genuine(*a) + 90)  # type: ignore[attr-defined]
+    monkeypatch.setattr(gpu_equations.DeviceEquations, wrong, lambda *a: 1.5 * genuine(*a) + 90)  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="reference's numbers"):
         device.check(made)
