@@ -99,7 +99,7 @@ def test_a_thread_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(SymbolReader, "serve", broken)
     with pytest.raises(ZeroDivisionError, match="in a thread"):
         decode(*coded, engine=TORCH)
-    monkeypatch.setattr(SymbolReader, "take", broken)  # or at its first front
+    monkeypatch.setattr(SymbolReader, "pop", broken)  # or at its first front
     monkeypatch.setattr(SymbolReader, "serve", ByCalls.serve)
     with pytest.raises(ZeroDivisionError, match="in a thread"):
         decode(*coded, engine=TORCH)
