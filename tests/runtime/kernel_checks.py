@@ -102,13 +102,14 @@ def check_step(run: Runner, random: np.random.Generator) -> None:
             state.inputs[:] = _some(random, (rows, size), np.int8, -128, 127)
             state.cell[:] = _some(random, (rows, h), np.int16, -32767, 32767)
             given = state.inputs.view(np.int64) ^ packed.tiles.flip
-            cell, hidden = state.cell.copy(), np.zeros((rows, h), np.int8)
+            cell, seen = state.cell.copy(), np.zeros((rows, size), np.int8)  # rows of outputs end rows of inputs
             for g in range(h // units):
                 own = [(a, g * a[0].nbytes) for a in (packed.tiles.weights, packed.tiles.begin, packed.shift)]
                 at = g * units
-                run(name, given, size, (cell, 2 * at), 2 * h, (hidden, at), *own)
+                run(name, given, size, (cell, 2 * at), 2 * h, (seen, size - h + at), *own)
             reference.ReferenceLstm(weights).step(state, 0, rows)
-            assert np.array_equal(cell, state.cell) and np.array_equal(hidden, state.hidden), name
+            assert np.array_equal(cell, state.cell) and np.array_equal(seen[:, -h:], state.hidden), name
+            assert not seen[:, :-h].any(), name
 
 
 def check_head(run: Runner, random: np.random.Generator) -> None:
