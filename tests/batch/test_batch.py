@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_cli import COMMAND, fails, heed_interrupts, run
+from tests.cli.test_cli import COMMAND, endless, fails, heed_interrupts, run
 from tests.helpers import ONE, compress, contents, image, noise, series
 from volcomp import cli
 from volcomp.archive.opening import manifest_of, opened
@@ -180,7 +180,7 @@ def test_an_interrupt_leaves_whole_files_alone(tmp_path, number):
     for z in range(24):
         image(source / "slow" / str(z), noise((256, 256), seed=z), z=z)
     command = [*COMMAND, "batch", str(source), str(target), "--jobs", "1"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": endless("slow.vcz")}
     with subprocess.Popen(command, **pipes, preexec_fn=heed_interrupts, start_new_session=True) as process:
         slow = target / claims.FOLDER / hashlib.sha256(b"slow").hexdigest()[:32]
         end = time.monotonic() + 60

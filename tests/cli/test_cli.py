@@ -191,7 +191,7 @@ def test_sentences_stay_on_one_line(tmp_path, call):
 
 @pytest.fixture
 def slow_work(tmp_path):
-    """A folder whose archive takes some seconds to make, and the archive that was there before."""
+    """A folder whose archive takes a while to make, and the archive that was there before."""
     for z in range(24):
         image(tmp_path / "ct" / str(z), noise((256, 256), seed=z), z=z)
     (tmp_path / "x.vcz").write_text("precious")
@@ -202,10 +202,17 @@ def heed_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def interrupted(arguments, folder, number):
-    """Start the command, wait until it writes into `folder`, send it a signal; returns its result."""
+def endless(name):
+    """The environment of a command whose work on the file or folder of this name is never finished."""
+    paths = [str(Path(__file__).parents[1] / "endless"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "NEVER_NAMED": name}
+
+
+def interrupted(arguments, target, number):
+    """Start the command, wait until it writes beside its target, send it a signal; returns its result."""
+    folder = target.parent
     before = set(os.listdir(folder))
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": endless(target.name)}
     # A job that a shell starts in the background ignores SIGINT, and so would what it starts in turn: as here, in CI.
     with subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes, preexec_fn=heed_interrupts) as process:
         end = time.monotonic() + 60
@@ -219,14 +226,15 @@ def interrupted(arguments, folder, number):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_what_was_there(slow_work, number):
     arguments = ["compress", slow_work / "ct", "-o", slow_work / "x.vcz", "--force", "--threads", "1"]
-    fails(interrupted(arguments, slow_work, number), "interrupted", code=130)
+    fails(interrupted(arguments, slow_work / "x.vcz", number), "interrupted", code=130)
     assert sorted(os.listdir(slow_work)) == ["ct", "x.vcz"]
     assert (slow_work / "x.vcz").read_text() == "precious"
 
 
 def test_an_interrupted_restoration_leaves_nothing(slow_work):
     compress([slow_work / "ct"], slow_work / "x.vcz", force=True, verify=False)
-    fails(interrupted(["decompress", slow_work / "x.vcz", "-o", slow_work / "out"], slow_work, signal.SIGTERM),
+    target = slow_work / "out"
+    fails(interrupted(["decompress", slow_work / "x.vcz", "-o", target], target, signal.SIGTERM),
           "interrupted", code=130)  # fmt: skip
     assert sorted(os.listdir(slow_work)) == ["ct", "x.vcz"]
 
