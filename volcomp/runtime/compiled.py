@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from numba import config, njit
+from numba import config, njit, typeof
 from numba.core import event
 from numba.core.caching import IndexDataCacheFile
 
@@ -62,6 +62,16 @@ def part(loop: Any = None, *, fastmath: Collection[str] = (), allocates: bool = 
     if loop is None:
         return lambda given: _part(given, fastmath, allocates)
     return _part(loop, fastmath, allocates)
+
+
+def code_for(loop: Loop, *arguments: Any) -> Loop:
+    """Return the compiled code of an entry for arguments of these types; compile it if necessary.
+
+    For calls that are made thousands of times, always with the same types, which are not looked at again: an entry
+    finds its code in ten times as long as a call with named tuples of arrays takes otherwise.
+    """
+    code: Any = loop
+    return code.compile(tuple(map(typeof, arguments))) if hasattr(code, "compile") else code
 
 
 def unkept() -> str | None:

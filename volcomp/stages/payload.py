@@ -7,6 +7,7 @@ every voxel has a table of its own, and the symbols follow voxel by voxel (`ans_
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..constants import CLASSES
 from ..dtypes import Bools, Float32s, Int32s, Int64s, Integers, Levels, UInt8s, UInt16s, UInt32s
 from ..errors import DamagedError
 from ..runtime import rendezvous
-from ..runtime.compiled import entry, part
+from ..runtime.compiled import code_for, entry, part
 from ..wire import rice
 from ..wire.cursor import Cursor, string, varint
 from . import ans, ans_by_voxel, level_factors, peak, symbols
@@ -266,6 +267,7 @@ class SymbolReader:
         scratch = _Scratch(*(np.empty(longest, kind) for kind in ("u1", "u2", "u2", "?", "i4")))
         raw = symbols.RawBits(np.frombuffer(data.rest(), np.uint8), limit, limit.bit_length())
         self._slab = _Slab(corrections, codes, self.peak or 0, stream, tables.quantiles, raw, scratch)
+        self._decode: Callable[..., int] | None = None  # the code of `_decode_front` for these arrays
 
     def pop(self, mean: Int32s, classes: UInt8s, context: UInt8s | None) -> Int32s:
         """Pop the voxels int32 [v] of the next front, a view that is valid until the next call.
@@ -273,7 +275,9 @@ class SymbolReader:
         Contexts are needed where `peak` is not None.
         """
         contexts = _NONE if self.peak is None or context is None else context
-        self._check(_decode_front(mean, classes, contexts, self._slab, self._weighing, self._position))
+        work = mean, classes, contexts, self._slab, self._weighing, self._position
+        self._decode = self._decode or code_for(_decode_front, *work)
+        self._check(self._decode(*work))
         return self._slab.scratch.voxel[: mean.size]
 
     def serve(

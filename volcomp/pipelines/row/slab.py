@@ -10,6 +10,7 @@ interpreter, and between them are only a few calls per front, on arrays that are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from neighbourhoods import Schedule
 
 from ...constants import DEPTHS
 from ...dtypes import Bools, Int32s, Int64s, Levels, UInt8s
+from ...runtime.compiled import code_for
 from ...stages import features, linear, peak
 from ...stages.grid import PaddedSlab, RowScratch, flat, geometry, unpadded
 from ...stages.histogram_packing import level_type
@@ -140,6 +142,8 @@ class RowSlab:
         )
         self._state = State(model, count, layout.span)
         self._scratch = max(scratch_for(fitted), vector.scratch_for(self._state.inputs.shape[1]))
+        self._predict: Callable[..., None] | None = None  # the code of `fronts.predict` for these arrays
+        self._perceive: Callable[..., None] | None = None
 
     def is_shared(self, network: LstmBackend) -> bool:
         """Return whether several threads may predict parts of a front at once."""
@@ -150,7 +154,9 @@ class RowSlab:
         so only for the voxels begin … end-1 of the front, counted slice by slice."""
         scratch = np.empty(self._scratch, np.int64)
         if isinstance(network, cpu.CpuLstm) and network.packed is not None:
-            fronts.predict(t, (begin, end), self._arrays, self._stages, self._state.arrays, network.packed, scratch)
+            work = t, (begin, end), self._arrays, self._stages, self._state.arrays, network.packed, scratch
+            self._predict = self._predict or code_for(fronts.predict, *work)
+            self._predict(*work)
             return
         fronts.look_at(t, self._arrays, self._stages, self._state.arrays, scratch)
         for lo, hi in self._ranges(t):
@@ -169,7 +175,9 @@ class RowSlab:
         just computed, and train the head of the network on all voxels except those of the grey level `excluded`."""
         arguments = (t, lo, self._arrays, voxel, -1 if excluded is None else excluded)
         if isinstance(network, cpu.CpuLstm):
-            fronts.perceive_and_learn(*arguments, self._state.arrays, network.rule)
+            work = *arguments, self._state.arrays, network.rule
+            self._perceive = self._perceive or code_for(fronts.perceive_and_learn, *work)
+            self._perceive(*work)
             return
         scratch = self._arrays.scratch
         scratch.error[:] = learning.NOTHING  # for rows without a voxel at this time
