@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import UnsupportedError
 from .deflated import Deflated
 from .encapsulated import Encapsulated
+from .gzipped import Gzipped
 from .native import Native
 from .protocol import Body
 from .samples import Samples
@@ -15,6 +16,7 @@ BODIES: dict[int, Body] = {
     2: Samples(),
     3: Encapsulated(),
     4: Deflated(),
+    6: Gzipped(),
 }
 
 

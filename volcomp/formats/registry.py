@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .dicom import DICOM
+from .gzipped import Gzipped
 from .protocol import HEAD_BYTES, Description, Format, Image, NotCoded
 
-FORMATS: tuple[Format, ...] = (DICOM,)  # in the order in which they are asked
+_PLAIN: tuple[Format, ...] = (DICOM,)
+FORMATS: tuple[Format, ...] = (*_PLAIN, Gzipped(_PLAIN))  # in the order in which they are asked
 
 
 def read_image(path: Path, name: str) -> Image | None:

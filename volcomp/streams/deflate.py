@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,8 +83,8 @@ class _Blocks:
         return last + self._plan.tail
 
 
-def _inflated(data: bytes, limit: int) -> bytes:
-    """Inflate, `limit` bytes at most."""
+def _inflated(data: bytes | memoryview, limit: int) -> tuple[bytes, int]:
+    """Inflate, `limit` bytes at most; returns the bytes and the size of the stream."""
     machine = zlib.decompressobj(-15)
     try:
         raw = machine.decompress(data, limit + 1)
@@ -93,7 +94,7 @@ def _inflated(data: bytes, limit: int) -> bytes:
         raise NotReproducible("its deflate stream holds more bytes than are allowed")
     if not machine.eof:
         raise NotReproducible("its deflate stream is cut short")
-    return raw
+    return raw, len(data) - len(machine.unused_data)
 
 
 def _parsed(data: np.ndarray, raw: bytes, scratch: Codes) -> tuple[Symbols, int]:
@@ -135,6 +136,25 @@ def _planned(stream: Symbols, most: int) -> Plan:
     return Plan(chosen, blocks, np.stack([at, lengths, distances]), {}, 0, b"")
 
 
+class Apart(NamedTuple):
+    """A stream taken apart."""
+
+    raw: bytes  # what it holds
+    side: bytes  # what `pieces` needs to make it again, without what follows it
+    size: int  # of the stream, bytes
+
+
+def apart(data: bytes | memoryview, limit: int) -> Apart:
+    """Inflate a raw deflate stream, which bytes may follow; they are not part of `side`. See `take_apart`."""
+    raw, size = _inflated(data, min(limit, LARGEST))
+    try:
+        return Apart(raw, _side(bytes(data[:size]), raw), size)
+    except MemoryError:
+        raise NotReproducible("memory does not suffice for its deflate stream") from None
+    except DamagedError:
+        raise NotReproducible("its deflate stream does not come back identical") from None
+
+
 def take_apart(data: bytes, limit: int) -> tuple[bytes, bytes]:
     """Inflate a raw deflate stream, which bytes may follow.
 
@@ -149,13 +169,8 @@ def take_apart(data: bytes, limit: int) -> tuple[bytes, bytes]:
         NotReproducible: where `make` could not, or would need more than a fiftieth of the bytes; where the stream is
             damaged or holds more than `limit` bytes. No content may raise another error.
     """
-    raw = _inflated(data, min(limit, LARGEST))
-    try:
-        return raw, _side(data, raw)
-    except MemoryError:
-        raise NotReproducible("memory does not suffice for its deflate stream") from None
-    except DamagedError:
-        raise NotReproducible("its deflate stream does not come back identical") from None
+    raw, side, size = apart(data, limit)
+    return raw, side + data[size:]
 
 
 def _side(data: bytes, raw: bytes) -> bytes:
@@ -198,12 +213,18 @@ def _side(data: bytes, raw: bytes) -> bytes:
 
 def make(raw: bytes, side: bytes) -> bytes:
     """Deflate bytes as `side` demands, the inverse of `take_apart`; DamagedError where it makes no sense for them."""
-    if len(raw) > LARGEST:
+    return b"".join(pieces(np.frombuffer(raw, np.uint8), side))
+
+
+def pieces(raw: np.ndarray, side: bytes) -> Iterator[bytes]:
+    """Yield what `make` returns, block by block; `raw` is uint8 [n]."""
+    if raw.size > LARGEST:
         raise DamagedError("what is kept of a deflate stream belongs to fewer bytes")
-    plan = deflate_side.read(side, len(raw))
-    made = _Blocks(np.frombuffer(raw, np.uint8), plan)
-    pieces = [made.write(plan.exceptions.get(number, Exceptional(CHOOSE))) for number in made]
-    return b"".join(pieces) + made.finish()
+    plan = deflate_side.read(side, raw.size)
+    made = _Blocks(raw, plan)
+    for number in made:
+        yield made.write(plan.exceptions.get(number, Exceptional(CHOOSE)))
+    yield made.finish()
 
 
 class Deflate:
