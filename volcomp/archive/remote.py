@@ -1,4 +1,4 @@
-"""Archives at a URL, of which only the parts that are read are fetched. It needs fsspec, and a client for the server."""
+"""Archives at a URL, of which only the parts that are read are fetched. fsspec does it, and a client below it."""
 
 from __future__ import annotations
 

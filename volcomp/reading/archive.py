@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from ..archive.entry import Entry
+from ..archive.entry import Entry, Voxels
 from ..archive.manifest import Manifest, has_manifest
 from ..archive.opening import Source, contents_of, manifest_of, readable, source_of
 from ..archive.remote import Remote
@@ -158,7 +158,7 @@ class Volumes(Mapping[str | int, Volume]):
     """The volumes of an archive by name: that of their folder in the archive.
 
     A volume is also found by its SeriesInstanceUID, where no other has it, and by its number, as `volcomp info` shows
-    it. Iteration yields names.
+    it. A series whose voxels are those of another one is a volume too, of the same number. Iteration yields names.
     """
 
     def __init__(self, archive: str, volumes: list[Volume]) -> None:
@@ -202,7 +202,7 @@ class Volumes(Mapping[str | int, Volume]):
     def _others(self, key: Any) -> list[Volume]:
         if isinstance(key, str):
             return [volume for volume in self._by_name.values() if key and volume.series == key]
-        return [volume for volume in self._by_name.values() if volume.number == key and not isinstance(key, bool)]
+        return [volume for volume in self._by_name.values() if volume.number == key][:1]  # copies share a number
 
 
 def again(source: Source, number: int | None, options: DecodeOptions) -> Archive | Volume:
@@ -221,12 +221,32 @@ def _name_of(source: Source | bytes) -> str:
 def _volumes(files: Files, manifest: Manifest | None) -> list[Volume]:
     if manifest is None:
         return [Volume(files, number, f"volume {number}", []) for number in volume_numbers(files.reader)]
-    found = list(manifest.images.items())
+    found = [(number, layer) for number, images in manifest.images.items() for layer in _layers(images)]
     names = [_name(entries, manifest.root) for _, entries in found]
     return [
         Volume(files, number, name if names.count(name) == 1 else f"{name} ({names[:i].count(name) + 1})", entries)
         for i, ((number, entries), name) in enumerate(zip(found, names, strict=True))
     ]
+
+
+def _layers(images: list[Entry]) -> list[list[Entry]]:
+    """Split the images of a volume, in the order of their slices, into those of each folder that has all slices.
+
+    Images of equal voxels under other headers share a volume, as those of a series that was copied without names. What
+    a folder shares only in part belongs to the volume's own images: all of them, where no folder has all slices.
+    """
+    layers: dict[tuple[str, int], list[Entry]] = {}
+    ends: dict[tuple[str, int], int] = {}
+    for entry in images:
+        assert isinstance(entry.place, Voxels)
+        folder, number = entry.name.rpartition("/")[0], 0
+        while ends.get((folder, number), 0) > entry.place.first:
+            number += 1
+        if ends.get((folder, number), 0) == entry.place.first:  # else it lacks slices
+            layers.setdefault((folder, number), []).append(entry)
+            ends[folder, number] = entry.place.end
+    depth = max(entry.place.end for entry in images if isinstance(entry.place, Voxels))
+    return [layer for key, layer in layers.items() if ends[key] == depth] or [images]
 
 
 def _name(entries: list[Entry], root: str) -> str:

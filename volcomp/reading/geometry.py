@@ -1,7 +1,7 @@
 """Where voxels lie: an affine of the positions that the slices' headers state, or a sentence why there is none.
 
-DICOM's coordinates are LPS: x to the patient's left, y to the back (posterior), z to the head (superior), in mm. NIfTI's
-are RAS, with the first two turned round. Indexes of voxels are (x, y, z) = (column, row, slice) in both matrices.
+DICOM's coordinates are LPS: x to the patient's left, y to the back (posterior), z to the head (superior), in mm.
+NIfTI's are RAS, with the first two turned round. Indexes are (x, y, z) = (column, row, slice) in both matrices.
 """
 
 from __future__ import annotations
@@ -62,8 +62,7 @@ class Geometry:
 def geometry_of(frames: Sequence[Frame]) -> Geometry:
     """Return the geometry of slices, in their order in the volume.
 
-    A single slice is as thick as its header says: SpacingBetweenSlices, else SliceThickness, else 1 mm. So are the
-    frames of a file that states a place for the first one alone.
+    A single slice is as high as its header says: SpacingBetweenSlices, else SliceThickness, else 1 mm.
 
     Raises:
         UnsupportedError: where places are not stated, or slices are not parallel, at one place, or not evenly spaced.
@@ -96,10 +95,8 @@ def geometry_of(frames: Sequence[Frame]) -> Geometry:
 
 def _step(frames: Sequence[Frame], normal: Float64s) -> Float64s:
     """Return the way from slice to slice in mm. Raises UnsupportedError where there is not one."""
-    first = frames[0]
-    if len(frames) == 1 or all(frame.position is None for frame in frames[1:]):
-        size = next((abs(size) for size in (first.gap, first.thickness) if size), 1.0)
-        return normal * size
+    if len(frames) == 1:
+        return normal * frames[0].height
     lost = next((i for i, frame in enumerate(frames) if frame.position is None), None)
     if lost is not None:
         raise UnsupportedError(f"the header of slice {lost} lacks ImagePositionPatient")
@@ -115,10 +112,8 @@ def _step(frames: Sequence[Frame], normal: Float64s) -> Float64s:
     size = float(np.linalg.norm(step))
     tolerance = max(_EVEN, _EVEN_SHARE * size)
     even = places[0] + np.arange(len(frames))[:, None] * step
-    if (
-        np.linalg.norm(places - even, axis=1).max() > tolerance
-        or np.linalg.norm(steps - step, axis=1).max() > tolerance
-    ):
+    off = max(np.linalg.norm(places - even, axis=1).max(), np.linalg.norm(steps - step, axis=1).max())
+    if off > tolerance:
         i = int(np.linalg.norm(steps - np.median(steps, axis=0), axis=1).argmax())
         raise UnsupportedError(
             f"its slices are not evenly spaced: {sizes[i]:.4g} mm lie between slices {i} and {i + 1}, and mostly "

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -45,6 +45,11 @@ class Frame:
     slope: float = 1.0
     intercept: float = 0.0
     curved: bool = False  # a table, not slope and intercept, makes values of samples
+
+    @property
+    def height(self) -> float:
+        """Return the distance to the next slice, as far as one header tells, in mm: 1 where it does not."""
+        return next((abs(size) for size in (self.gap, self.thickness) if size), 1.0)
 
 
 @dataclass(frozen=True)
@@ -145,12 +150,15 @@ def _frame(groups: _Groups) -> Frame:
 
 
 def _moved(frame: Frame, number: int, offsets: Vector | None) -> Frame:
-    """Return the frame of this number, of a file that states the place of its first one: known if it has offsets."""
-    if number == 0 or not frame.position or not frame.orientation or offsets is None:
-        return frame if number == 0 else Frame(**{**vars(frame), "position": None})
-    normal = cross(frame.orientation)
-    place = tuple(p + offsets[number] * n for p, n in zip(frame.position, normal, strict=True))
-    return Frame(**{**vars(frame), "position": place})
+    """Return the frame of this number, of a file that states the place of its first one.
+
+    The others follow along the normal, by the offsets that a file of doses has, or as high as slices are.
+    """
+    if not frame.position or not frame.orientation:
+        return frame
+    along = number * frame.height if offsets is None else offsets[number]
+    place = tuple(p + along * n for p, n in zip(frame.position, cross(frame.orientation), strict=True))
+    return replace(frame, position=place)
 
 
 def cross(orientation: Vector) -> Vector:
@@ -201,6 +209,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.disabled = before
-
-
-Headers = Callable[[], list[Frame]]

@@ -33,8 +33,8 @@ def to_sitk(volume: Volume, *, geometry: bool = True) -> Any:
     place = volume.geometry if geometry else None
     if place and place.sheared:
         raise UnsupportedError(
-            f"the slices of {volume.name} are sheared by {place.tilt:.2f} degrees (gantry tilt), which SimpleITK cannot "
-            "say; to_nibabel can, or take to_sitk(geometry=False)"
+            f"the slices of {volume.name} are sheared by {place.tilt:.2f} degrees (gantry tilt), which SimpleITK "
+            "cannot say; to_nibabel can, or take to_sitk(geometry=False)"
         )
     values = np.atleast_3d(volume.rescaled())
     image = SimpleITK.GetImageFromArray(values, isVector=volume.ndim == 4)

@@ -16,8 +16,9 @@ Blocks = Callable[
 def take(index: Any, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Blocks) -> Any:
     """Return `array[index]` of an array that `blocks` yields in pieces: an array, or a scalar as numpy would.
 
-    Basic indexes (integers, slices, `...`, `newaxis`) ask for the pieces that they need alone. Indexes with arrays, lists
-    or truth values ask for all slices from the lowest to the highest that they name. Raises numpy's own IndexError.
+    Basic indexes (integers, slices, `...`, `newaxis`) ask for the pieces that they need alone, which may come in any
+    order. Indexes with arrays, lists or truth values ask for all slices from the lowest to the highest that they name.
+    Raises numpy's own IndexError.
     """
     items = index if isinstance(index, tuple) else (index,)
     if not all(_is_basic(item) for item in items):

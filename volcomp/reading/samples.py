@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ..bodies.planes import Kind, Map
+from ..bodies.planes import Map
 from ..bodies.protocol import Planes
 from ..bodies.samples import Order
 from ..errors import UnsupportedError
 from ..wire.cursor import Cursor
 
-NATIVE = (0, 1)  # bodies whose one plane has the words of the file
 _SAMPLES, _ENCAPSULATED, _DEFLATED = 2, 3, 4
 
 
 def map_of(body: int, side: bytes) -> Map:
-    """Return the map of an image whose body is none of NATIVE.
+    """Return the map of an image that has several planes.
 
     Parameters:
         body: number of the body codec.
@@ -38,18 +35,7 @@ def map_of(body: int, side: bytes) -> Map:
     raise UnsupportedError(f"the samples of images of body codec {body} are not known to this version")
 
 
-def type_of(found: Map) -> np.dtype[Any]:
-    """Return the type of the samples that `join` returns."""
-    return np.dtype(found.type.str.replace("u", "i")) if found.kind == Kind.SIGNED else found.type
-
-
 def join(found: Map, planes: Planes) -> np.ndarray:
-    """Return the samples [z, Y, X], or [z, Y, X, components] of several, of planes [z, Y, X].
-
-    Words of fewer bits than their type has, in two's complement, are extended: −1 of 12 bits is −1, not 4095.
-    """
-    if found.kind == Kind.SIGNED:  # the planes are that already
-        samples = np.stack(planes).view(type_of(found))
-    else:
-        samples = found.inverse(planes)
+    """Return the samples [z, Y, X], or [z, Y, X, components] of several, of planes [z, Y, X]. Raises DamagedError."""
+    samples = found.inverse(planes)
     return samples[0] if len(samples) == 1 else np.moveaxis(samples, 0, -1)

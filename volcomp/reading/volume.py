@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -98,13 +99,13 @@ class Volume:
         shape = self._stored.layout.shape
         if self._stored.two_dimensional:
             return shape[1:]
-        components = self._map.components if self._map else 1
+        components = self._maps[0].components if self._maps else 1
         return (*shape, components) if components > 1 else shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of its voxels."""
-        return samples.type_of(self._map) if self._map else self._stored.layout.dtype
+        return self._maps[0].type if self._maps else self._stored.layout.dtype
 
     @property
     def ndim(self) -> int:
@@ -279,15 +280,22 @@ class Volume:
         return place
 
     @cached_property
-    def _map(self) -> Map | None:
-        """The map between its planes and samples; None where there is one plane of words as in the files."""
-        place = self._place
-        if place is None or place.body in samples.NATIVE:
-            return None
-        found = samples.map_of(place.body, self._kept(place).side)
-        if found.planes != place.planes:
-            raise DamagedError("its planes are not what its kept bytes say")
-        return found
+    def _maps(self) -> list[Map]:
+        """The map between planes and samples of each slice; empty where there is one plane, whose words are samples."""
+        first = self._place
+        if first is None or first.planes == 1:
+            return []
+        maps: list[Map] = []
+        for entry in self._images:
+            place = entry.place
+            assert isinstance(place, Voxels)
+            found = samples.map_of(place.body, self._kept(place).side)
+            if place.planes != first.planes or found.planes != first.planes:
+                raise DamagedError(f"{entry.name} has other planes than its kept bytes say")
+            if maps and (found.type, found.components) != (maps[0].type, maps[0].components):
+                raise UnsupportedError(f"{self._name} has images of several types of samples, and is no array")
+            maps += [found] * (place.end - len(maps))
+        return maps
 
     @cached_property
     def _header(self) -> Header | None:
@@ -326,8 +334,8 @@ class Volume:
         if self._header is None or self.ndim > 3:
             return None
         runs = self._stored.layout.runs
-        bounds = None if self._map else (int(runs[0, 0]), int(runs[-1, 1]) - 1)
-        alone = self._map is not None and self._map.kind == Kind.STORED
+        bounds = None if self._maps else (int(runs[0, 0]), int(runs[-1, 1]) - 1)
+        alone = any(found.kind == Kind.STORED for found in self._maps)
         try:
             return rescale_of(self._frames, self._header, self.dtype, bounds, picture_alone=alone)
         except UnsupportedError as error:
@@ -350,24 +358,27 @@ class Volume:
         with self._files.lock, contents_of(self._files.name):
             return self._files.records.get(place)
 
-    def _blocks(self, first: int, end: int) -> Generator[tuple[int, np.ndarray]]:
-        """Yield blocks of samples [z, Y, X] or [z, Y, X, components] that hold the slices `first` to `end` - 1."""
+    def _blocks(self, begin: int, stop: int) -> Generator[tuple[int, np.ndarray]]:
+        """Yield blocks of samples [z, Y, X] or [z, Y, X, components] that hold the slices `begin` to `stop` - 1."""
         self._files.check()
-        numbers = self._stored.slabs_of(first, end)
+        numbers = self._stored.slabs_of(begin, stop)
         ranges = self._stored.layout.slabs
         if len(self._planes) == 1:
             with contents_of(self._files.name), closing(self._slabs(self._stored, numbers)) as slabs:
                 for k, slab in slabs:
-                    yield ranges[k][0], samples.join(self._map, [slab]) if self._map else slab
+                    yield ranges[k][0], slab
                     del slab
             return
-        assert self._map
         for k in numbers:  # all planes of a slab together
             planes: list[np.ndarray] = []
             for plane in self._planes:
                 with contents_of(self._files.name), closing(self._slabs(plane, [k])) as slabs:
                     planes += [slab for _, slab in slabs]
-            yield ranges[k][0], samples.join(self._map, planes)
+            at, end = ranges[k]
+            for found, run in groupby(self._maps[at:end]):
+                count = len(list(run))
+                yield at, samples.join(found, [plane[at - ranges[k][0] :][:count] for plane in planes])
+                at += count
 
     def _slabs(self, plane: Stored, numbers: list[int]) -> Generator[tuple[int, np.ndarray]]:
         def decode(wanted: list[int]) -> Generator[Slab]:
