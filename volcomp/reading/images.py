@@ -69,8 +69,8 @@ def to_nibabel(volume: Volume, *, geometry: bool = True) -> Any:
         values = colours(values)
     image = nibabel.Nifti1Image(values.T, place.affine if place else np.eye(4))
     image.header.set_xyzt_units("mm")
-    image.set_sform(image.affine, 1 if place else 0)
-    image.set_qform(image.affine, 1 if place and not place.sheared else 0)
+    image.set_sform(image.affine, 1 if place else 0, update_affine=False)
+    image.set_qform(image.affine, 1 if place and not place.sheared else 0, update_affine=False)
     return image
 
 
