@@ -81,3 +81,48 @@ def test_the_names_cost_nothing_until_they_are_used() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     assert {"compress_files", "decompress_files"} <= set(volcomp.__all__)
+
+
+def test_append_list_info_and_verify(study: Path, tmp_path: Path) -> None:
+    archive, note = tmp_path / "x.vcz", tmp_path / "note.txt"
+    note.write_text("beside it")
+    volcomp.compress_files([study], archive, threads=1)
+    done = volcomp.append(str(archive), str(note), threads=1, times=False)
+    assert done.files == 1 and done.packed_bytes > 0
+    entries = {entry["name"]: entry for entry in volcomp.list_files(archive)}
+    assert set(entries) == {*contents(study), "note.txt"}
+    assert entries["note.txt"]["kept"] == "whole" and entries["note.txt"]["mtime_ns"] is None
+    assert entries["IM0001.dcm"]["slices"] == [3, 4] and entries["empty"]["kind"] == "folder"
+    found = volcomp.info(str(archive))
+    assert found["files"] == 6 and found["volumes"][0]["series"] == "1.2.3.4"
+    checked = volcomp.verify(str(archive), threads=1)
+    assert (checked.files, checked.voxels, checked.lost) == (6, 4 * 8 * 8, [])
+    with pytest.raises(UnsupportedError, match=r"holds note\.txt already"):
+        volcomp.append(archive, [note], threads=1)
+
+
+def test_verify_tells_damage_of_archive_and_parity(study: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "x.vcz"
+    volcomp.compress_files([study], archive, threads=1, parity=0.1)
+    assert volcomp.verify(archive, threads=1).files == 5
+    data = bytearray(archive.read_bytes())
+    data[-200] ^= 1  # in the parity, of which the archive itself knows nothing
+    archive.write_bytes(data)
+    with pytest.raises(volcomp.DamagedError, match=r"x\.vcz: .*volcomp repair"):
+        volcomp.verify(archive, threads=1)
+
+
+def test_files_that_are_missing_are_errors_of_volcomp(tmp_path: Path) -> None:
+    for function in (volcomp.verify, volcomp.list_files, volcomp.info, volcomp.open, volcomp.decompress_files):
+        with pytest.raises(UnsupportedError, match=r"missing\.vcz"):
+            function(tmp_path / "missing.vcz")
+    with pytest.raises(UnsupportedError, match=r"missing\.vcz"):
+        volcomp.append(tmp_path / "missing.vcz", tmp_path)
+
+
+def test_what_cannot_be_read_is_left_out_on_demand(study: Path, tmp_path: Path) -> None:
+    inputs = [study, tmp_path / "missing"]
+    with pytest.raises(UnsupportedError, match="missing"):
+        volcomp.compress_files(inputs, tmp_path / "x.vcz", threads=1)
+    done = volcomp.compress_files(inputs, tmp_path / "x.vcz", threads=1, skip_errors=True)
+    assert len(done.skipped) == 1 and "missing" in done.skipped[0]

@@ -4,6 +4,7 @@ data = volcomp.compress(array)                     # (z, y, x) or (y, x) of 8- o
 array = volcomp.decompress(data)                   # or slices=slice(40, 44)
 volcomp.inspect(data)
 
+volume = volcomp.open("study.vcz")                 # lazy: volume[40] decodes one slab; volume.affine, volume.to_sitk()
 volcomp.compress_files("study", "study.vcz")       # a folder, or several files and folders
 volcomp.decompress_files("study.vcz", "restored")
 volcomp.protect("ct.vcz", 0.02)                    # against bit rot; volcomp.repair heals the file
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from .arrays import compress, decompress
     from .container.inspection import ParityReport, Report, VolumeReport, inspect
     from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
-    from .files import compress_files, decompress_files
+    from .files import append, compress_files, decompress_files, info, list_files, verify
+    from .reading.archive import Archive, open
+    from .reading.volume import Volume
 
 __all__ = [
+    "Archive",
     "DamagedError",
     "ParityReport",
     "Protection",
@@ -32,15 +36,21 @@ __all__ = [
     "UnsupportedError",
     "VerificationError",
     "VolcompError",
+    "Volume",
     "VolumeReport",
     "__version__",
+    "append",
     "compress",
     "compress_files",
     "decompress",
     "decompress_files",
+    "info",
     "inspect",
+    "list_files",
+    "open",
     "protect",
     "repair",
+    "verify",
 ]
 
 
@@ -49,7 +59,9 @@ _HOMES = {
     **dict.fromkeys(("ParityReport", "Report", "VolumeReport", "inspect"), "container.inspection"),
     **dict.fromkeys(("compress", "decompress"), "arrays"),
     **dict.fromkeys(("Protection", "Repair", "protect", "repair"), "archive.protect"),
-    **dict.fromkeys(("compress_files", "decompress_files"), "files"),
+    **dict.fromkeys(("append", "compress_files", "decompress_files", "info", "list_files", "verify"), "files"),
+    **dict.fromkeys(("Archive", "open"), "reading.archive"),
+    "Volume": "reading.volume",
 }
 
 

@@ -17,7 +17,7 @@ from .container.sections import Reader, Writer
 from .container.volume import Volume, read_volume, volume_numbers
 from .errors import DamagedError, UnsupportedError, VerificationError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions
+from .options import DecodeOptions, EncodeOptions, check_slices
 
 _DTYPES = ("u1", "i1", "u2", "i2")
 
@@ -99,7 +99,7 @@ def decompress(
     Raises:
         DamagedError: the file is damaged.
         UnsupportedError: the file needs a later version, or has no such volume, or slices are asked of a
-            two-dimensional one.
+            two-dimensional one, or `slices` is no slice.
 
     Example:
         >>> import numpy as np, volcomp
@@ -107,6 +107,7 @@ def decompress(
         >>> volcomp.decompress(data, slice(4, 6))[:, 0, 0].tolist()
         [400, 500]
     """
+    check_slices(slices)
     with opened(data, salvage=salvage) as reader:
         header = read_volume(reader, _only_volume(reader, volume))
         wanted = range(header.layout.shape[0])

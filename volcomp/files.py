@@ -1,17 +1,27 @@
-"""Compress and decompress files: the library's front door beside `arrays`. Every file comes back byte for byte."""
+"""Archives of files, made, restored, listed: the library's front door beside `arrays`.
+
+Every file comes back byte for byte.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from .archive import append as adding
+from .archive import restore as restoring
+from .archive.contents import contents
+from .archive.describe import describe
+from .archive.opening import source_of
 from .archive.pack import Summary, compress
+from .archive.protect import diagnose
 from .archive.restore import Outcome, restore
 from .constants import EFFORT
-from .errors import UnsupportedError
+from .errors import DamagedError, UnsupportedError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions
+from .options import DecodeOptions, EncodeOptions, check_slices
 
 AnyPath = str | os.PathLike[str]
 
@@ -28,6 +38,7 @@ def compress_files(
     parity: float = 0.0,
     force: bool = False,
     times: bool = True,
+    skip_errors: bool = False,
 ) -> Summary:
     """Archive folders and files as a `.vcz` file, as `volcomp compress` does.
 
@@ -38,6 +49,7 @@ def compress_files(
         model, effort, verify, threads, device, parity: see `options.EncodeOptions`.
         force: overwrite an existing `output`.
         times: keep times of modification and permissions.
+        skip_errors: leave out what cannot be read, and name it in `skipped` of the result.
 
     Returns:
         Counts of files, bytes and voxels. With `verify` the archive has been decoded and compared.
@@ -57,9 +69,53 @@ def compress_files(
         >>> done.files, done.raw_bytes, done.packed_bytes < 300
         (1, 1200, True)
     """
-    several = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     options = EncodeOptions(model, effort, verify, threads, device, parity)
-    return compress([Path(one) for one in several], Path(output), options, force=force, times=times)
+    return compress(_paths(inputs), Path(output), options, force=force, times=times, skip_errors=skip_errors)
+
+
+def append(
+    archive: AnyPath,
+    inputs: AnyPath | Iterable[AnyPath],
+    model: str | Model = DEFAULT,
+    *,
+    effort: int = EFFORT,
+    verify: bool = True,
+    threads: int | None = None,
+    device: str = "auto",
+    parity: float = 0.0,
+    times: bool = True,
+    skip_errors: bool = False,
+) -> Summary:
+    """Add folders and files to an archive, as `volcomp append` does: nothing in it is coded again, or replaced.
+
+    Parameters:
+        archive: the path of the `.vcz` file. A new file takes its name when it is complete.
+        inputs: a folder or file, or several. A single folder of the archived one's name adds its contents to it.
+        model, effort, verify, threads, device: see `options.EncodeOptions`.
+        parity: of an archive that has parity, how much the new one gets.
+        times, skip_errors: see `compress_files`.
+
+    Returns:
+        Counts of what was added; `packed_bytes` is what the archive grew by.
+
+    Raises:
+        TargetError: the archive cannot be replaced, or another process adds to it.
+        DamagedError: the archive is damaged.
+        UnsupportedError: an input cannot be read, or has the name of what is in the archive, or options cannot be met.
+        VerificationError: the new archive does not decode to the inputs; the old one stays, as in all these cases.
+
+    Example:
+        >>> import pathlib, tempfile, volcomp
+        >>> with tempfile.TemporaryDirectory() as scratch:
+        ...     report, more, archive = (pathlib.Path(scratch, name) for name in ("a.txt", "b.txt", "c.vcz"))
+        ...     _ = report.write_bytes(b"No finding."), more.write_bytes(b"A finding.")
+        ...     _ = volcomp.compress_files(report, archive)
+        ...     done = volcomp.append(archive, more)
+        ...     done.files, [entry["name"] for entry in volcomp.list_files(archive)]
+        (1, ['a.txt', 'b.txt'])
+    """
+    options = EncodeOptions(model, effort, verify, threads, device, parity)
+    return adding.append(Path(archive), _paths(inputs), options, times=times, skip_errors=skip_errors)
 
 
 def decompress_files(
@@ -76,7 +132,7 @@ def decompress_files(
     """Restore the files of an archive, as `volcomp decompress` does.
 
     Parameters:
-        archive: the path of the `.vcz` file.
+        archive: the path of the `.vcz` file, or its URL.
         target: the folder for its files; by default the archived folder's name, in the current folder.
         slices: restore only the images that hold any of these slices of their volume, in steps of one (a file with
             several frames is restored whole), and decode only the slabs that contain them.
@@ -103,11 +159,12 @@ def decompress_files(
         ...     pathlib.Path(scratch, "restored", "report.txt").read_bytes()
         b'No finding.'
     """
+    check_slices(slices)
     if slices is not None and slices.step not in (None, 1):
         raise UnsupportedError(f"slices in steps of {slices.step} were asked of files; take those without a step")
     options = DecodeOptions(threads, device)
     return restore(
-        Path(archive),
+        source_of(archive),
         None if target is None else Path(target),
         options,
         slices=slices,
@@ -115,3 +172,63 @@ def decompress_files(
         force=force,
         times=times,
     )
+
+
+def verify(archive: AnyPath, *, threads: int | None = None, device: str = "auto") -> Outcome:
+    """Decode all of an archive, or of the `.vcz` of arrays, and compare all checksums, as `volcomp verify` does.
+
+    Parameters:
+        archive: the path of the file, or its URL, of which all is then fetched.
+        threads, device: see `options.DecodeOptions`.
+
+    Returns:
+        Counts of files, bytes and voxels.
+
+    Raises:
+        DamagedError: it is damaged; of a file with parity also where the parity is.
+        UnsupportedError: it cannot be read, or needs a later version.
+    """
+    source = source_of(archive)
+    if isinstance(source, Path) and (damage := diagnose(source)):
+        raise DamagedError(f"{source}: {damage}")
+    return restoring.verify(source, DecodeOptions(threads, device))
+
+
+def list_files(archive: AnyPath) -> list[dict[str, Any]]:
+    """Return the files, folders and links of an archive, as `volcomp list --json` has them. Nothing is decoded.
+
+    Parameters:
+        archive: the path of the `.vcz` file, or its URL.
+
+    Returns:
+        For each its `name`, `kind` ("file", "folder" or "link"), `mtime_ns` and `mode` (None where they were not to be
+        kept); of a file also `size`, `sha256` and `kept`: "volume" (with `volume`, its number, and `slices`), "whole"
+        (with `why`) or "copy" (with `copy_of`); of a link its `target`.
+
+    Raises:
+        DamagedError: its index or its lists of files are damaged.
+        UnsupportedError: it cannot be read, has arrays and no files, or needs a later version.
+    """
+    entries: list[dict[str, Any]] = contents(source_of(archive))["entries"]
+    return entries
+
+
+def info(archive: AnyPath) -> dict[str, Any]:
+    """Return what an archive holds, as `volcomp info --json` has it; `volcomp.inspect` tells less, and of bytes too.
+
+    Parameters:
+        archive: the path of the `.vcz` file, or its URL.
+
+    Returns:
+        Its volumes with shape, type, series, spacing and model; sizes by section; counts of files.
+
+    Raises:
+        DamagedError: its index, a list or a header is damaged.
+        UnsupportedError: it cannot be read, or needs a later version.
+    """
+    return describe(source_of(archive))
+
+
+def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[Path]:
+    several = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    return [Path(one) for one in several]

@@ -19,6 +19,18 @@ def check_share(share: float) -> None:
         )
 
 
+def check_slices(slices: slice | None) -> None:
+    """Raise UnsupportedError for what is no slice of whole numbers, or has a step of 0."""
+    if slices is None:
+        return
+    if not isinstance(slices, slice):
+        raise UnsupportedError(f"slices={slices!r} was given, which is no slice; give one such as slice(40, 44)")
+    try:
+        slices.indices(1)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(f"slices={slices!r} was given; take whole numbers, and a step other than 0") from error
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
     """How to decode. No option changes the result.

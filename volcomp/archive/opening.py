@@ -16,10 +16,11 @@ from ..errors import DamagedError, UnsupportedError
 from .entry import Kind
 from .files import target_errors, temporary_file
 from .manifest import Manifest, has_manifest, read_manifest
+from .remote import Remote, fetched, located
 from .tree import check_name, check_names, source_errors
 
 _PATIENCE = 1000  # ms
-Source = Path | BinaryIO  # an archive: its path, or standard input
+Source = Path | Remote | BinaryIO  # an archive: its path, its URL, or standard input
 
 
 @contextmanager
@@ -32,23 +33,35 @@ def opened(source: Source, *, salvage: bool = False) -> Iterator[Reader]:
         yield Reader(file, salvage=salvage)
 
 
+def source_of(place: str | os.PathLike[str]) -> Path | Remote:
+    """Return the archive at a path or a URL."""
+    return located(place) if isinstance(place, str) else Path(place)
+
+
 @contextmanager
-def contents_of(source: Source) -> Iterator[None]:
-    """Begin errors about the contents of an archive with its path."""
+def contents_of(source: Source | str) -> Iterator[None]:
+    """Begin errors about the contents of an archive with its path, or another name."""
     try:
         yield
     except (DamagedError, UnsupportedError) as error:
         raise type(error)(f"{name_of(source)}: {error}") from error
 
 
-def name_of(source: Source) -> str:
+def name_of(source: Source | str) -> str:
     """Return the name of an archive for a sentence."""
-    return str(source) if isinstance(source, Path) else "standard input"
+    return str(source) if isinstance(source, Path | Remote | str) else "standard input"
 
 
 @contextmanager
 def readable(source: Source, what: str = "an archive") -> Iterator[BinaryIO]:
-    """Open a file that can be read in any order; a pipe is copied to a temporary one. Raises UnsupportedError."""
+    """Open a file that can be read in any order; a pipe is copied to a temporary one. Raises UnsupportedError.
+
+    Of a URL only the parts that are read are fetched.
+    """
+    if isinstance(source, Remote):
+        with fetched(source) as file:
+            yield file
+        return
     if not isinstance(source, Path):
         with spooled(source, what) as file:
             yield file

@@ -30,6 +30,7 @@ from .files import check_free, clear_tree, new_tree, send, temporary_file
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
 from .opening import Source, manifest_of, opened
+from .remote import Remote
 from .scratch import make_folders
 from .writing import Bytes, copy, emit, restore_folder_times, restore_times
 
@@ -91,7 +92,7 @@ def restore(
         without_data = without_data if slices is None else []
         folders = [entry for entry in without_data if entry.kind == Kind.FOLDER]
         links = [entry for entry in without_data if entry.kind == Kind.LINK]
-        final = target or Path(manifest.root or (path.stem if isinstance(path, Path) else "archive"))
+        final = target or Path(manifest.root or (path.stem if isinstance(path, Path | Remote) else "archive"))
         clear_tree(final)
         if wanted:  # before the work
             for entry in filter(wanted, (*manifest.files, *links)):

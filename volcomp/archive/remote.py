@@ -1,0 +1,143 @@
+"""Archives at a URL, of which only the parts that are read are fetched. fsspec does it, and a client below it."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from ..errors import UnsupportedError, VolcompError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: "C:" is a drive
+# The end of a file is fetched at once: its end mark, and the index, which has some bytes for each section.
+_TAIL_BYTES = 1 << 14
+INSTALL = "pip install 'volcomp[remote]'"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An archive at a URL."""
+
+    url: str
+
+    def __str__(self) -> str:
+        """Return the URL for a sentence, without a password or a signature in it."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def stem(self) -> str:
+        """Return the name of the file without its suffix."""
+        return PurePosixPath(unquote(urlsplit(self.url).path)).stem or "archive"
+
+
+def located(text: str) -> Path | Remote:
+    """Return what a text names: a URL, or else a path; `file://` is a path."""
+    if not _URL.match(text):
+        return Path(text)
+    parts = urlsplit(text)
+    if parts.scheme.lower() == "file":
+        return Path(url2pathname(parts.path))
+    return Remote(text)
+
+
+@contextmanager
+def fetched(remote: Remote) -> Iterator[BinaryIO]:
+    """Open a URL as a file that can be read in any order, each read as one request for these bytes alone.
+
+    Raises UnsupportedError where there is no such file, or no access to it, where a package is missing, or the server
+    sends no parts of files.
+    """
+    with _errors(remote):
+        import fsspec  # an extra, which archives on disks do without
+
+        file = fsspec.open(remote.url, "rb", **_options(remote)).open()
+    with file:
+        if not file.seekable():
+            raise _without_parts(remote)
+        yield cast(BinaryIO, _Parts(remote, file))
+
+
+def _options(remote: Remote) -> dict[str, Any]:
+    """Return how to open: nothing is read ahead. Of an http server, as it is and not compressed on the way."""
+    scheme = urlsplit(remote.url).scheme.lower()
+    if scheme in ("http", "https"):
+        return {"cache_type": "none", "headers": {"Accept-Encoding": "identity"}}
+    return {} if scheme == "memory" else {"default_cache_type": "none"} if scheme in ("s3", "s3a") else {}
+
+
+class _Parts(io.RawIOBase):
+    """A file of fsspec, whose last bytes are fetched first and held."""
+
+    def __init__(self, remote: Remote, file: Any) -> None:
+        self._remote, self._file, self._at = remote, file, 0
+        with _errors(remote):
+            self._size = file.seek(0, os.SEEK_END)
+            self._begin = max(self._size - _TAIL_BYTES, 0)
+            file.seek(self._begin)
+            self._tail: bytes = file.read(self._size - self._begin)
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        count = max(min(len(buffer), self._size - self._at), 0)
+        begin = self._at - self._begin
+        if begin >= 0:
+            data = self._tail[begin : begin + count]
+        else:
+            with _errors(self._remote):
+                self._file.seek(self._at)
+                data = self._file.read(count)
+        if len(data) != count:
+            raise UnsupportedError(f"{self._remote}: the server sent {len(data)} bytes where {count} were asked for")
+        buffer[:count] = data
+        self._at += count
+        return count
+
+
+def _without_parts(remote: Remote) -> UnsupportedError:
+    return UnsupportedError(
+        f"{remote}: the server sends files as a whole only, not parts of them; download the file and open the copy"
+    )
+
+
+@contextmanager
+def _errors(remote: Remote) -> Iterator[None]:
+    """Turn whatever fsspec and the clients below it raise into an UnsupportedError of one sentence."""
+    try:
+        yield
+    except VolcompError:
+        raise
+    except ImportError as error:
+        missing = error.name or str(error)
+        raise UnsupportedError(f"{remote} needs a package that is not installed ({missing}): {INSTALL}") from error
+    except Exception as error:  # each client has its own kinds
+        raise _translated(remote, error) from error
+
+
+def _translated(remote: Remote, error: Exception) -> UnsupportedError:
+    status, text = getattr(error, "status", None), str(error).strip().split("\n")[0]
+    if isinstance(error, FileNotFoundError) or status == 404:
+        return UnsupportedError(f"{remote}: there is no such file")
+    if isinstance(error, PermissionError) or status in (401, 403) or "redential" in text:
+        return UnsupportedError(f"{remote}: access is denied; give credentials as fsspec's client for it takes them")
+    if isinstance(error, ValueError) and ("Got more bytes" in text or "not seekable" in text or "seek" in text):
+        return _without_parts(remote)
+    if isinstance(error, ValueError) and "rotocol" in text:
+        return UnsupportedError(f"{remote}: fsspec knows no such kind of URL")
+    return UnsupportedError(f"{remote} cannot be read: {text or type(error).__name__}")

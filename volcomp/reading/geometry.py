@@ -1,0 +1,128 @@
+"""Where voxels lie: an affine of the positions that the slices' headers state, or a sentence why there is none.
+
+DICOM's coordinates are LPS: x to the patient's left, y to the back (posterior), z to the head (superior), in mm.
+NIfTI's are RAS, with the first two turned round. Indexes are (x, y, z) = (column, row, slice) in both matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dtypes import Float64s
+from ..errors import UnsupportedError
+from .headers import Frame, Vector, cross
+
+TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# How far the positions of slices may be from an even spacing: writers round them to hundredths of a millimetre.
+_EVEN, _EVEN_SHARE = 0.02, 0.02  # mm, and of the spacing
+_SAME_DIRECTION = 1e-3  # of each cosine
+_SHEARED = 1e-3  # tangent of the angle between the normal and the way from slice to slice
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the voxels of a volume lie."""
+
+    lps: Float64s  # [4, 4]: (column, row, slice, 1) to mm in LPS
+
+    @property
+    def affine(self) -> Float64s:
+        """Return [4, 4]: (column, row, slice, 1) to mm in RAS, as NIfTI has it."""
+        return TO_RAS @ self.lps
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Return the distances of neighbouring voxels along z, y, x in mm; along z on the way from slice to slice."""
+        x, y, z = np.linalg.norm(self.lps[:3, :3], axis=0).tolist()
+        return z, y, x
+
+    @property
+    def tilt(self) -> float:
+        """Return the angle between the slices' normal and the way from one to the next, in degrees: gantry tilt."""
+        x, y, z = self.lps[:3, :3].T
+        normal = np.cross(x, y)
+        return math.degrees(math.atan2(np.linalg.norm(np.cross(normal, z)), abs(float(normal @ z))))
+
+    @property
+    def sheared(self) -> bool:
+        """Return whether the axes are not at right angles, as after a gantry tilt."""
+        return math.tan(math.radians(self.tilt)) > _SHEARED
+
+    def shifted(self, first: int) -> Geometry:
+        """Return the geometry of the slices from this one on."""
+        lps = self.lps.copy()
+        lps[:3, 3] += first * lps[:3, 2]
+        return Geometry(lps)
+
+
+def geometry_of(frames: Sequence[Frame]) -> Geometry:
+    """Return the geometry of slices, in their order in the volume.
+
+    A single slice is as high as its header says: SpacingBetweenSlices, else SliceThickness, else 1 mm.
+
+    Raises:
+        UnsupportedError: where places are not stated, or slices are not parallel, at one place, or not evenly spaced.
+    """
+    first = frames[0]
+    missing = [
+        name
+        for name, there in (
+            ("ImagePositionPatient", first.position),
+            ("ImageOrientationPatient", first.orientation),
+            ("PixelSpacing", first.spacing),
+        )
+        if there is None
+    ]
+    if missing:
+        raise UnsupportedError(f"its headers lack {' and '.join(missing)}, or it makes no sense there")
+    assert first.position and first.orientation and first.spacing
+    for i, frame in enumerate(frames):
+        if not _same(frame.orientation, first.orientation, _SAME_DIRECTION):
+            raise UnsupportedError(f"slices 0 and {i} are not parallel, so that no one matrix places them")
+        if not _same(frame.spacing, first.spacing, 1e-4):
+            raise UnsupportedError(f"slices 0 and {i} have different PixelSpacing")
+    lps = np.eye(4)
+    lps[:3, 0] = np.multiply(first.orientation[:3], first.spacing[1])
+    lps[:3, 1] = np.multiply(first.orientation[3:], first.spacing[0])
+    lps[:3, 2] = _step(frames, np.array(cross(first.orientation)))
+    lps[:3, 3] = first.position
+    return Geometry(lps)
+
+
+def _step(frames: Sequence[Frame], normal: Float64s) -> Float64s:
+    """Return the way from slice to slice in mm. Raises UnsupportedError where there is not one."""
+    if len(frames) == 1:
+        return normal * frames[0].height
+    lost = next((i for i, frame in enumerate(frames) if frame.position is None), None)
+    if lost is not None:
+        raise UnsupportedError(f"the header of slice {lost} lacks ImagePositionPatient")
+    places = np.array([frame.position for frame in frames])
+    steps = np.diff(places, axis=0)
+    sizes = np.linalg.norm(steps, axis=1)
+    if sizes.min() < _EVEN / 2:
+        i = int(sizes.argmin())
+        raise UnsupportedError(
+            f"slices {i} and {i + 1} are at one place: the volume holds several times, kinds or copies of its slices"
+        )
+    step = (places[-1] - places[0]) / (len(frames) - 1)
+    size = float(np.linalg.norm(step))
+    tolerance = max(_EVEN, _EVEN_SHARE * size)
+    even = places[0] + np.arange(len(frames))[:, None] * step
+    off = max(np.linalg.norm(places - even, axis=1).max(), np.linalg.norm(steps - step, axis=1).max())
+    if off > tolerance:
+        i = int(np.linalg.norm(steps - np.median(steps, axis=0), axis=1).argmax())
+        raise UnsupportedError(
+            f"its slices are not evenly spaced: {sizes[i]:.4g} mm lie between slices {i} and {i + 1}, and mostly "
+            f"{np.median(sizes):.4g} mm"
+        )
+    if abs(float(step @ normal)) < 0.1 * size:
+        raise UnsupportedError("its slices follow each other within their own plane")
+    return np.asarray(step, np.float64)
+
+
+def _same(one: Vector | None, other: Vector, tolerance: float) -> bool:
+    return one is not None and all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True))

@@ -1,0 +1,87 @@
+"""Volumes as images of SimpleITK and nibabel: values, and where they lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from .geometry import Geometry
+
+if TYPE_CHECKING:
+    from .volume import Volume
+
+INSTALL = "pip install 'volcomp[images]'"
+
+
+def to_sitk(volume: Volume, *, geometry: bool = True) -> Any:
+    """Return a `SimpleITK.Image` of the values (`Volume.rescaled`), with origin, spacing and direction in LPS.
+
+    Parameters:
+        volume: the volume; all of it is decoded.
+        geometry: without it voxels are 1 mm wide and begin at 0, whatever headers say.
+
+    Raises:
+        UnsupportedError: SimpleITK is not installed, the volume has no place in space (see `Volume.geometry`), or its
+            axes are not at right angles, as after a gantry tilt, which SimpleITK cannot say.
+    """
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise UnsupportedError(f"to_sitk needs SimpleITK: {INSTALL}") from error
+    place = volume.geometry if geometry else None
+    if place and place.sheared:
+        raise UnsupportedError(
+            f"the slices of {volume.name} are sheared by {place.tilt:.2f} degrees (gantry tilt), which SimpleITK "
+            "cannot say; to_nibabel can, or take to_sitk(geometry=False)"
+        )
+    values = np.atleast_3d(volume.rescaled())
+    image = SimpleITK.GetImageFromArray(values, isVector=volume.ndim == 4)
+    if place:
+        spacing, direction = directions(place)
+        image.SetOrigin(place.lps[:3, 3].tolist())
+        image.SetSpacing(spacing.tolist())
+        image.SetDirection(direction.ravel().tolist())
+    return image
+
+
+def to_nibabel(volume: Volume, *, geometry: bool = True) -> Any:
+    """Return a `nibabel.Nifti1Image` of the values (`Volume.rescaled`), indexed (x, y, z), with their affine to RAS mm.
+
+    Rows and columns are as in the files, not turned. The affine is the sform, with the code 1 (scanner); the qform is
+    the same, but has the code 0 where a gantry tilt shears it. Colours are the type RGB24 of NIfTI.
+
+    Parameters:
+        volume: the volume; all of it is decoded.
+        geometry: without it the affine is that of 1 mm, and both codes are 0.
+
+    Raises:
+        UnsupportedError: nibabel is not installed, or the volume has no place in space (see `Volume.geometry`).
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        raise UnsupportedError(f"to_nibabel needs nibabel: {INSTALL}") from error
+    place = volume.geometry if geometry else None
+    values = volume.rescaled()
+    if volume.ndim == 4:
+        values = colours(values)
+    image = nibabel.Nifti1Image(values.T, place.affine if place else np.eye(4))
+    image.header.set_xyzt_units("mm")
+    image.set_sform(image.affine, 1 if place else 0, update_affine=False)
+    image.set_qform(image.affine, 1 if place and not place.sheared else 0, update_affine=False)
+    return image
+
+
+def directions(place: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Return spacing [x, y, z] in mm and unit vectors in LPS, the columns of [3, 3]."""
+    spacing = np.linalg.norm(place.lps[:3, :3], axis=0)
+    return spacing, place.lps[:3, :3] / spacing
+
+
+def colours(values: np.ndarray) -> np.ndarray:
+    """Return [z, y, x, 3] as [z, y, x] of NIfTI's RGB24. Raises UnsupportedError for what it cannot hold."""
+    if values.dtype != np.uint8 or values.shape[-1] != 3:
+        raise UnsupportedError(f"NIfTI holds colours of three bytes, not of {values.shape[-1]} × {values.dtype}")
+    return np.ascontiguousarray(values).view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]

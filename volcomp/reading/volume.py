@@ -1,0 +1,387 @@
+"""A volume of an archive as a lazy array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..archive.entry import Entry, Voxels
+from ..archive.header_reader import Records
+from ..archive.opening import contents_of
+from ..archive.remote import Remote
+from ..bodies.planes import Kind, Map
+from ..bodies.protocol import Kept
+from ..codec import decode as codec
+from ..codec.decode import Slab
+from ..container.sections import Reader
+from ..container.volume import Volume as Stored
+from ..container.volume import read_volume
+from ..dtypes import Float64s
+from ..errors import DamagedError, UnsupportedError
+from ..options import DecodeOptions
+from . import samples
+from .geometry import Geometry, geometry_of
+from .headers import Frame, Header, parse, quiet, read_header
+from .indexing import take
+from .rescale import Rescale, rescale_of
+from .slabs import Slabs
+
+if TYPE_CHECKING:
+    import pydicom
+
+
+class Files:
+    """An open archive, as its volumes read it."""
+
+    def __init__(
+        self, name: str, reader: Reader, options: DecodeOptions, cache: int, source: Path | Remote | None
+    ) -> None:
+        """`cache`: bytes of decoded slabs to hold; `source`: what another process can open again."""
+        self.name, self.reader, self.options, self.source = name, reader, options, source
+        self.records, self.slabs = Records(reader), Slabs(cache)
+        self.lock = Lock()  # of the records
+        self.closed = False
+
+    def check(self) -> None:
+        """Raise UnsupportedError where it is closed."""
+        if self.closed:
+            raise UnsupportedError(f"{self.name} is closed; open it again")
+
+
+class Volume:
+    """One volume of an archive: an array that decodes what is asked of it, and no more.
+
+    Indexes are those of numpy: `volume[40]`, `volume[10:20, 100:200]`, `volume[::-1, None]`. What comes back is a new
+    array, or a scalar. `np.asarray(volume)` decodes all of it. A slab that was decoded is held for the next access, see
+    `volcomp.open`. Any number of threads may read at once.
+
+    Values are those that the files have in their pixels: `rescaled` makes of them what the headers say that they
+    mean. Colours are the last axis, [Z, Y, X, 3]; words of 32 bits are one voxel.
+    """
+
+    def __init__(self, files: Files, number: int, name: str, images: list[Entry]) -> None:
+        """Use `volcomp.open`.
+
+        Parameters:
+            files: the archive.
+            number: of the first of its volumes.
+            name: of the volume.
+            images: the files that lie in it, in the order of their slices; none in an archive of arrays.
+        """
+        self._files, self._number, self._name, self._images = files, number, name, images
+
+    @property
+    def name(self) -> str:
+        """The folder of its files, or the file that it is; "volume 0" in an archive of arrays."""
+        return self._name
+
+    @property
+    def number(self) -> int:
+        """Its number, as `volcomp info` shows it: that of its first plane, where it has several."""
+        return self._number
+
+    @property
+    def files(self) -> list[str]:
+        """The names of the files that lie in it, in the order of their slices."""
+        return [entry.name for entry in self._images]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x), of colours (z, y, x, components), of a two-dimensional array (y, x)."""
+        shape = self._stored.layout.shape
+        if self._stored.two_dimensional:
+            return shape[1:]
+        components = self._maps[0].components if self._maps else 1
+        return (*shape, components) if components > 1 else shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its voxels."""
+        return self._maps[0].type if self._maps else self._stored.layout.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of its elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all of them."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def chunks(self) -> tuple[tuple[int, ...], ...]:
+        """The sizes of its pieces along each axis, as Dask has them: a slab is decoded as a whole."""
+        if self._stored.two_dimensional:
+            return tuple((length,) for length in self.shape)
+        return (tuple(b - a for a, b in self._stored.layout.slabs), *((length,) for length in self.shape[1:]))
+
+    @property
+    def headers(self) -> list[pydicom.Dataset]:
+        """The DICOM headers of its files, in the order of their slices, without pixels; parsed at every access.
+
+        Raises UnsupportedError where a file is no DICOM file.
+        """
+        return [self._parsed(entry) for entry in self._images]
+
+    @property
+    def series(self) -> str:
+        """The SeriesInstanceUID of its first file; empty where there is none."""
+        return self._header.series if self._header else ""
+
+    @property
+    def modality(self) -> str:
+        """The modality of its first file; empty where there is none."""
+        return self._header.modality if self._header else ""
+
+    @property
+    def description(self) -> str:
+        """The SeriesDescription of its first file; empty where there is none."""
+        return self._header.description if self._header else ""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where its voxels lie, by the headers of all its slices.
+
+        Raises UnsupportedError where there is no such place: missing or unequal headers, uneven spacing, several images
+        at one place.
+        """
+        return self._geometry
+
+    @property
+    def affine(self) -> Float64s:
+        """The matrix [4, 4] that takes (column, row, slice, 1) to mm in RAS, NIfTI's coordinates, from DICOM's LPS.
+
+        Indexes are in the opposite order to those of the array: `affine @ (x, y, z, 1)` is the place of `volume[z, y,
+        x]`. Raises as `geometry`.
+        """
+        return self._geometry.affine
+
+    @property
+    def spacing(self) -> tuple[float | None, float | None, float | None]:
+        """The distances of neighbouring voxels along z, y, x in mm; None for what headers do not say, or unevenly."""
+        try:
+            return self._geometry.spacing
+        except UnsupportedError:
+            in_plane = self._header.frames[0].spacing if self._header else None
+            return (None, *in_plane) if in_plane else (None, None, None)  # type: ignore[return-value]
+
+    def rescaled(self, index: Any = Ellipsis) -> Any:
+        """Return `volume[index]` as values: slope and intercept of each slice's header applied, in float64.
+
+        The type is the same for the whole volume: int16 or int32 where slopes and intercepts are whole numbers, else
+        float32. The sign is that of the header, and bits beyond those stored do not count where they hold an overlay.
+        Colours, and files without headers, are as they are.
+
+        Parameters:
+            index: as in `volume[index]`; a slice of slices for instance.
+
+        Raises:
+            UnsupportedError: where a table makes values of samples.
+        """
+        rescale = self._rescale
+        if rescale is None:
+            return self[index]
+
+        def values(first: int, end: int) -> Iterator[tuple[int, np.ndarray]]:
+            for begin, block in self._blocks(first, end):
+                low, high = max(first - begin, 0), min(end - begin, len(block))
+                yield begin + low, rescale.values(block[low:high], begin + low)
+
+        return take(index, self.shape, rescale.dtype, values)
+
+    @property
+    def rescaled_dtype(self) -> np.dtype[Any]:
+        """The type of what `rescaled` returns."""
+        return self._rescale.dtype if self._rescale else self.dtype
+
+    def to_sitk(self, *, geometry: bool = True) -> Any:
+        """Return a SimpleITK.Image with values, origin, spacing and direction; see `images.to_sitk`."""
+        from .images import to_sitk
+
+        return to_sitk(self, geometry=geometry)
+
+    def to_nibabel(self, *, geometry: bool = True) -> Any:
+        """Return a nibabel.Nifti1Image with values and affine; see `images.to_nibabel`."""
+        from .images import to_nibabel
+
+        return to_nibabel(self, geometry=geometry)
+
+    def __getitem__(self, index: Any) -> Any:
+        if self._stored.two_dimensional:
+            return take(
+                (0, *(index if isinstance(index, tuple) else (index,))), (1, *self.shape), self.dtype, self._blocks
+            )
+        return take(index, self.shape, self.dtype, self._blocks)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[z] for z in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("an array of a volume is always a copy: its voxels are decoded")
+        found: np.ndarray = self[...]
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        if self._files.closed:
+            return f"<volcomp.Volume {self._name!r}, closed>"
+        return f"<volcomp.Volume {self._name!r}: {'×'.join(map(str, self.shape))} {self.dtype}>"
+
+    def __dask_tokenize__(self) -> Any:
+        return "volcomp", self._stored.sha256.hex(), self._stored.section, self.shape, str(self.dtype)
+
+    def __reduce__(self) -> Any:
+        from .archive import again
+
+        if self._files.source is None:
+            raise TypeError(
+                f"a volume of {self._files.name} cannot be pickled: only a path or a URL can be opened again"
+            )
+        return again, (self._files.source, self._number, self._files.options)
+
+    @cached_property
+    def _stored(self) -> Stored:
+        self._files.check()
+        with contents_of(self._files.name):
+            return read_volume(self._files.reader, self._number)
+
+    @cached_property
+    def _planes(self) -> list[Stored]:
+        """The volumes of the archive that it is made of."""
+        place = self._place
+        more = range(self._number + 1, self._number + (place.planes if place else 1))
+        planes = [self._stored, *(read_volume(self._files.reader, number) for number in more)]
+        for plane in planes:
+            if (plane.layout.shape, plane.layout.slabs) != (self._stored.layout.shape, self._stored.layout.slabs):
+                raise DamagedError(f"volume {plane.number} has another shape or other slabs than the other planes")
+        return planes
+
+    @property
+    def _place(self) -> Voxels | None:
+        place = self._images[0].place if self._images else None
+        assert place is None or isinstance(place, Voxels)
+        return place
+
+    @cached_property
+    def _maps(self) -> list[Map]:
+        """The map between planes and samples of each slice; empty where there is one plane, whose words are samples."""
+        first = self._place
+        if first is None or first.planes == 1:
+            return []
+        maps: list[Map] = []
+        for entry in self._images:
+            place = entry.place
+            assert isinstance(place, Voxels)
+            found = samples.map_of(place.body, self._kept(place).side)
+            if place.planes != first.planes or found.planes != first.planes:
+                raise DamagedError(f"{entry.name} has other planes than its kept bytes say")
+            if maps and (found.type, found.components) != (maps[0].type, maps[0].components):
+                raise UnsupportedError(f"{self._name} has images of several types of samples, and is no array")
+            maps += [found] * (place.end - len(maps))
+        return maps
+
+    @cached_property
+    def _header(self) -> Header | None:
+        """The header of its first image."""
+        return self._header_of(self._images[0]) if self._images else None
+
+    @cached_property
+    def _frames(self) -> list[Frame]:
+        """What headers say of each slice, that of the first file where several share one. Raises UnsupportedError."""
+        frames: list[Frame | None] = [None] * self._stored.layout.shape[0]
+        for entry in self._images:
+            place = entry.place
+            assert isinstance(place, Voxels)
+            if place.end > len(frames):
+                raise DamagedError(f"volume {self._number} has fewer slices than its files")
+            if frames[place.first] is not None:  # of a copy
+                continue
+            header = self._header_of(entry)
+            if header is None:
+                raise UnsupportedError(f"{entry.name} has no DICOM header that can be read")
+            frames[place.first : place.end] = header.frames
+        if not self._images or None in frames:
+            raise UnsupportedError(f"{self._name} has no DICOM headers")
+        return [frame for frame in frames if frame]
+
+    @cached_property
+    def _geometry(self) -> Geometry:
+        try:
+            return geometry_of(self._frames)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{self._name} has no place in space: {error}") from None
+
+    @cached_property
+    def _rescale(self) -> Rescale | None:
+        """How its samples become values; None where they are values already."""
+        if self._header is None or self.ndim > 3:
+            return None
+        runs = self._stored.layout.runs
+        bounds = None if self._maps else (int(runs[0, 0]), int(runs[-1, 1]) - 1)
+        alone = any(found.kind == Kind.STORED for found in self._maps)
+        try:
+            return rescale_of(self._frames, self._header, self.dtype, bounds, picture_alone=alone)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{self._name} has no values: {error}") from None
+
+    def _header_of(self, entry: Entry) -> Header | None:
+        assert isinstance(entry.place, Voxels)
+        return read_header(self._kept(entry.place).before, entry.place.frames)
+
+    def _parsed(self, entry: Entry) -> pydicom.Dataset:
+        assert isinstance(entry.place, Voxels)
+        with quiet():
+            try:
+                return parse(self._kept(entry.place).before)
+            except Exception as error:  # pydicom answers broken files with almost any exception
+                raise UnsupportedError(f"{entry.name} has no DICOM header that can be read") from error
+
+    def _kept(self, place: Voxels) -> Kept:
+        self._files.check()
+        with self._files.lock, contents_of(self._files.name):
+            return self._files.records.get(place)
+
+    def _blocks(self, begin: int, stop: int) -> Generator[tuple[int, np.ndarray]]:
+        """Yield blocks of samples [z, Y, X] or [z, Y, X, components] that hold the slices `begin` to `stop` - 1."""
+        self._files.check()
+        numbers = self._stored.slabs_of(begin, stop)
+        ranges = self._stored.layout.slabs
+        if len(self._planes) == 1:
+            with contents_of(self._files.name), closing(self._slabs(self._stored, numbers)) as slabs:
+                for k, slab in slabs:
+                    yield ranges[k][0], slab
+                    del slab
+            return
+        for k in numbers:  # all planes of a slab together
+            planes: list[np.ndarray] = []
+            for plane in self._planes:
+                with contents_of(self._files.name), closing(self._slabs(plane, [k])) as slabs:
+                    planes += [slab for _, slab in slabs]
+            at, end = ranges[k]
+            for found, run in groupby(self._maps[at:end]):
+                count = len(list(run))
+                yield at, samples.join(found, [plane[at - ranges[k][0] :][:count] for plane in planes])
+                at += count
+
+    def _slabs(self, plane: Stored, numbers: list[int]) -> Generator[tuple[int, np.ndarray]]:
+        def decode(wanted: list[int]) -> Generator[Slab]:
+            return codec.decode_volume(self._files.reader, plane, wanted, self._files.options)
+
+        return self._files.slabs.get(plane.number, numbers, decode)
