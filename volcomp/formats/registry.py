@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .dicom import DICOM
+from .nifti import NIFTI, NIFTI_PAIR
 from .protocol import HEAD_BYTES, Description, Format, Image, NotCoded
 
-FORMATS: tuple[Format, ...] = (DICOM,)  # in the order in which they are asked
+# In the order in which they are asked; last those that can tell their files only by what lies beside these.
+FORMATS: tuple[Format, ...] = (DICOM, NIFTI, NIFTI_PAIR)
 
 
 def read_image(path: Path, name: str) -> Image | None:
@@ -25,9 +27,11 @@ def read_image(path: Path, name: str) -> Image | None:
             if file_format.sniff(head):
                 file.seek(0)
                 try:
-                    return file_format.read(path, name, file)
+                    if image := file_format.read(path, name, file):
+                        return image
                 except NotCoded as error:
-                    refused = error
+                    if not (refused and refused.jpeg):  # a format that only guesses would hide them
+                        refused = error
     if refused:
         raise refused
     return None
