@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .uncompressed import Stated, image_of
 from .protocol import Description, Format, Image, NotCoded
+from .uncompressed import Stated, image_of
 
 _SIZE_1, _SIZE_2 = 348, 540  # bytes of a header, its first number
 _SINGLE_1, _SINGLE_2 = (b"n+1\0", b"n+2\0")  # magic numbers of headers that are followed by voxels
