@@ -6,6 +6,7 @@ from ..errors import UnsupportedError
 from .deflated import Deflated
 from .encapsulated import Encapsulated
 from .native import Native
+from .numbers import Numbers
 from .protocol import Body
 from .samples import Samples
 
@@ -15,6 +16,7 @@ BODIES: dict[int, Body] = {
     2: Samples(),
     3: Encapsulated(),
     4: Deflated(),
+    5: Numbers(),
 }
 
 

@@ -9,6 +9,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..bodies.keys import TYPES
+from ..bodies.number_choice import reading_for
+from ..bodies.numbers import Words
 from ..bodies.planes import Kind, Map
 from ..bodies.protocol import Reading
 from ..bodies.samples import Order, SamplesReading
@@ -38,9 +41,6 @@ def image_of(file_format: Format, path: Path, name: str, file: BinaryIO, stated:
     """Return the image of a file. Raises NotCoded where the file contradicts its header, or is no image."""
     if not stated.shape or min(stated.shape) < 1 or stated.components < 1:
         raise NotCoded("its header states no voxels")
-    words, components = stated.type, stated.components
-    if words.kind == "c":
-        words, components = np.dtype(words.str.replace("c", "f").replace(str(words.itemsize), "")), components
     if stated.start < 0:
         raise NotCoded("its header states voxels before the file begins")
     size = file.seek(0, 2)
@@ -50,19 +50,7 @@ def image_of(file_format: Format, path: Path, name: str, file: BinaryIO, stated:
     if size - length > MOST_AROUND:
         raise NotCoded("it has too many bytes around its voxels")
     columns, rows, frames, times = _frames(stated.shape, stated.spatial)
-    kind, bits = stated.type.kind, 8 * stated.type.itemsize
-    reading: Reading | None = None
-    if kind not in "bui" or bits > 16 or components > _MOST_PLANES:
-        raise NotCoded(f"its numbers are of the type {stated.type.name}")
-    big_endian = stated.type.newbyteorder("<") != stated.type
-    if components > 1:
-        samples = Map(
-            Kind.COLOUR if stated.colour and components == 3 else Kind.SAME,
-            np.dtype(f"{'i' if kind == 'i' else 'u'}{bits // 8}").newbyteorder("<"),
-            components,
-        )
-        order = Order(samples, big_endian=big_endian)
-        reading = SamplesReading(order, start=stated.start, rows=rows, columns=columns, frames=frames)
+    reading = _reading(file, stated, rows, columns, frames)
     return Image(
         format=file_format,
         path=path,
@@ -73,13 +61,42 @@ def image_of(file_format: Format, path: Path, name: str, file: BinaryIO, stated:
         columns=columns,
         frames=frames,
         times=times,
-        bits=bits,
-        signed=kind == "i",
-        big_endian=big_endian,
+        bits=reading.bits if reading else 8 * stated.type.itemsize,
+        signed=stated.type.kind == "i",
+        big_endian=_is_big_endian(stated.type),
         reading=reading,
         series=stated.series or name,
         order=stated.order,
     )
+
+
+def _reading(file: BinaryIO, stated: Stated, rows: int, columns: int, frames: int) -> Reading | None:
+    """Return how numbers are read that are not words of one plane."""
+    kind, components = stated.type, stated.components
+    if kind.kind == "c":
+        kind, components = np.dtype(f"{kind.str[0]}f{kind.itemsize // 2}"), 2 * components
+    if kind.kind == "b":
+        kind = np.dtype("u1")
+    native = kind.newbyteorder("<")
+    if native not in TYPES:
+        raise NotCoded(f"its numbers are of the type {stated.type.name}")
+    if kind.kind in "ui" and kind.itemsize <= 2 and components <= _MOST_PLANES:
+        if components == 1:
+            return None
+        samples = Map(Kind.COLOUR if stated.colour and components == 3 else Kind.SAME, native, components)
+        order = Order(samples, big_endian=_is_big_endian(kind))
+        return SamplesReading(order, start=stated.start, rows=rows, columns=columns, frames=frames)
+    reading = reading_for(
+        file, Words(native, components, _is_big_endian(kind)),
+        start=stated.start, rows=rows, columns=columns, frames=frames,
+    )  # fmt: skip
+    if reading is None:
+        raise NotCoded("a general codec makes its numbers smaller")
+    return reading
+
+
+def _is_big_endian(kind: np.dtype[Any]) -> bool:
+    return kind.newbyteorder("<") != kind
 
 
 def _frames(shape: tuple[int, ...], spatial: int) -> tuple[int, int, int, int]:
