@@ -102,13 +102,14 @@ def reading_for(
     best: tuple[float, NumbersReading] | None = None
     share = keys.size / place.count
     for code in _codes(words.type, found, keys, place.count):
-        for size, low_planes, stored in _sizes(code, keys, share, place):
-            reading = NumbersReading(
-                words, code, start=start, rows=rows, columns=columns, frames=frames, low_planes=low_planes,
-                stored=stored,
-            )  # fmt: skip
-            if reading.planes <= MOST_PLANES and (best is None or size < best[0]):
-                best = size, reading
+        size, beside, stored = _sizes(code, keys, share)
+        low_planes = beside > _MOST_SIDE
+        reading = NumbersReading(
+            words, code, start=start, rows=rows, columns=columns, frames=frames, low_planes=low_planes,
+            stored=() if low_planes else stored,
+        )  # fmt: skip
+        if reading.planes <= MOST_PLANES and (best is None or size < best[0]):
+            best = size, reading
     if best is None or best[0] > cost.general(sample):
         return None
     return best[1]
@@ -216,17 +217,17 @@ def _split(kind: np.dtype[Any], found: _Found, sample: NDArray[Any]) -> Split:
     return Split(kind, base, stretch, stretches, limit, shift, specials if shift else ())
 
 
-def _sizes(
-    code: Code, keys: NDArray[Any], share: float, place: _Place
-) -> Iterator[tuple[float, bool, tuple[bool, ...]]]:
-    """Yield estimated bytes of the sample, whether lower bits are planes, and which bytes of them are stored."""
-    fixed = share * (cost.packed(code.encoded()) + _VOLUME_BYTES * len(keys))
-    low_size = plane_size = 0.0
+def _sizes(code: Code, keys: NDArray[Any], share: float) -> tuple[float, float, tuple[bool, ...]]:
+    """Return estimated bytes of the sample, those of the lower bits in the whole file, and which of these are noise.
+
+    Lower bits that become planes take as many bytes as beside them: they are noise.
+    """
+    size = share * (cost.packed(code.encoded()) + _VOLUME_BYTES * len(keys))
+    beside = 0.0
     stored: list[bool] = []
     for number, component in enumerate(keys):
         parts = code.forward(component)
-        step = max(1, len(component) // _SAMPLE_PLANES)
-        fixed += _predicted(parts.levels, step) * len(component)
+        size += _predicted(parts.levels) * len(component)
         if parts.low is None:
             continue
         low = parts.low.reshape(-1) if parts.told is None else parts.low[~parts.told]
@@ -234,16 +235,12 @@ def _sizes(
             data = (low >> low.dtype.type(at)).astype(np.uint8).tobytes()
             if not number:
                 stored.append(is_noise(data))
-            low_size += len(data) if stored[at // 8] else packed_size(data)
-        for at in range(0, code.shift, 16):
-            plane_size += _predicted((parts.low >> low.dtype.type(at)).astype("<u2"), step) * len(component)
-    if low_size / share <= _MOST_SIDE:
-        yield fixed + low_size, False, tuple(stored)
-    if code.shift:
-        yield fixed + plane_size + share * _VOLUME_BYTES * len(keys) * -(-code.shift // 16), True, ()
+            beside += len(data) if stored[at // 8] else packed_size(data)
+    return size + beside, beside / share, tuple(stored)
 
 
-def _predicted(planes: NDArray[Any], step: int) -> float:
-    """Estimate the bytes of one of some planes [z, Y, X], of which every `step`-th one is looked at."""
+def _predicted(planes: NDArray[Any]) -> float:
+    """Estimate the bytes of one of some planes [z, Y, X], of which a few are looked at."""
+    step = max(1, len(planes) // _SAMPLE_PLANES)
     chosen = range(min(step - 1, len(planes) - 1), len(planes), step)
     return sum(cost.predicted(planes[z], planes[z - 1] if z else None) for z in chosen) / len(chosen)

@@ -6,11 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .dicom import DICOM
+from .metaimage import METAIMAGE, METAIMAGE_DATA
+from .mgh import MGH
 from .nifti import NIFTI, NIFTI_PAIR
+from .npy import NPY
+from .nrrd import NRRD, NRRD_DATA
 from .protocol import HEAD_BYTES, Description, Format, Image, NotCoded
+from .tiff import TIFF
 
 # In the order in which they are asked; last those that can tell their files only by what lies beside these.
-FORMATS: tuple[Format, ...] = (DICOM, NIFTI, NIFTI_PAIR)
+FORMATS: tuple[Format, ...] = (
+    DICOM,
+    NIFTI,
+    NRRD,
+    METAIMAGE,
+    NPY,
+    MGH,
+    TIFF,
+    NIFTI_PAIR,
+    NRRD_DATA,
+    METAIMAGE_DATA,
+)
 
 
 def read_image(path: Path, name: str) -> Image | None:
