@@ -7,6 +7,7 @@ from .deflated import Deflated
 from .encapsulated import Encapsulated
 from .gzipped import Gzipped
 from .native import Native
+from .numbers import Numbers
 from .protocol import Body
 from .samples import Samples
 
@@ -16,6 +17,7 @@ BODIES: dict[int, Body] = {
     2: Samples(),
     3: Encapsulated(),
     4: Deflated(),
+    5: Numbers(),
     6: Gzipped(),
 }
 

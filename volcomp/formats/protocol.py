@@ -42,6 +42,7 @@ class Image:
     orientation: tuple[float, ...] | None = None  # direction cosines along a row, then down a column
     kind: tuple[str, ...] = ()  # what tells reconstructions in one series apart
     order: tuple[float, ...] = ()  # time, acquisition and instance number, for slices at one position
+    times: int = 1  # time points, one after another, each of frames / times slices
     reading: Reading | None = None  # how the voxels are read where they are not native words of one plane
 
     @property
@@ -102,13 +103,14 @@ class Format(Protocol):
         """
         ...
 
-    def read(self, path: Path, name: str, file: BinaryIO) -> Image:
-        """Return the image in a file.
+    def read(self, path: Path, name: str, file: BinaryIO) -> Image | None:
+        """Return the image in a file; None where it is of another format after all.
 
         Parameters:
-            path: where the file is.
+            path: where the file is, for what lies beside it.
             name: its name in the archive.
-            file: the open file, at its beginning.
+            file: the open file, at its beginning. All bytes and the size come from here: it may be what a compressed
+                file at `path` holds.
 
         Raises:
             NotCoded: where the file holds no voxels that can be coded, or contradicts itself.

@@ -7,10 +7,17 @@ from pathlib import Path
 
 from .dicom import DICOM
 from .gzipped import Gzipped
+from .metaimage import METAIMAGE, METAIMAGE_DATA
+from .mgh import MGH
+from .nifti import NIFTI, NIFTI_PAIR
+from .npy import NPY
+from .nrrd import NRRD, NRRD_DATA
 from .protocol import HEAD_BYTES, Description, Format, Image, NotCoded
+from .tiff import TIFF
 
-_PLAIN: tuple[Format, ...] = (DICOM,)
-FORMATS: tuple[Format, ...] = (*_PLAIN, Gzipped(_PLAIN))  # in the order in which they are asked
+_PLAIN: tuple[Format, ...] = (DICOM, NIFTI, NRRD, METAIMAGE, NPY, MGH, TIFF)
+# In the order in which they are asked; last those that can tell their files only by what lies beside these.
+FORMATS: tuple[Format, ...] = (*_PLAIN, Gzipped(_PLAIN), NIFTI_PAIR, NRRD_DATA, METAIMAGE_DATA)
 
 
 def read_image(path: Path, name: str) -> Image | None:
@@ -27,9 +34,11 @@ def read_image(path: Path, name: str) -> Image | None:
             if file_format.sniff(head):
                 file.seek(0)
                 try:
-                    return file_format.read(path, name, file)
+                    if image := file_format.read(path, name, file):
+                        return image
                 except NotCoded as error:
-                    refused = error
+                    if not (refused and refused.jpeg):  # a format that only guesses would hide them
+                        refused = error
     if refused:
         raise refused
     return None

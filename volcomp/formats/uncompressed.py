@@ -1,0 +1,111 @@
+"""Files of uncompressed numbers in one run, whatever their header: what is common to all formats of whole volumes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..bodies.keys import TYPES
+from ..bodies.number_choice import reading_for
+from ..bodies.numbers import Words
+from ..bodies.planes import Kind, Map
+from ..bodies.protocol import Reading
+from ..bodies.samples import Order, SamplesReading
+from .protocol import Format, Image, NotCoded
+
+MOST_AROUND = 28 << 20  # bytes before and after the voxels: an archive keeps no more
+# A slice costs milliseconds, however small it is: a header that states one pixel makes millions of them of any file.
+_TINY_PIXELS, _MOST_TINY = 1 << 10, 1 << 10
+_MOST_PLANES = 4  # components that become planes of their own
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a header states about the numbers in a file."""
+
+    start: int  # of the first one, bytes
+    type: np.dtype[Any]  # boolean, integer, floating-point or complex, in the byte order of the file
+    shape: tuple[int, ...]  # voxels along each axis, that whose neighbours are next to each other first
+    components: int = 1  # numbers of a voxel, side by side
+    colour: bool = False  # components are red, green, blue
+    spatial: int = 3  # how many axes are in space, the first ones
+    series: str = ""  # of the image; its name where this is empty
+    order: tuple[float, ...] = field(default=())  # of the image in its series
+
+
+def image_of(file_format: Format, path: Path, name: str, file: BinaryIO, stated: Stated) -> Image:
+    """Return the image of a file. Raises NotCoded where the file contradicts its header, or is no image."""
+    if not stated.shape or min(stated.shape) < 1 or stated.components < 1:
+        raise NotCoded("its header states no voxels")
+    if stated.start < 0:
+        raise NotCoded("its header states voxels before the file begins")
+    size = file.seek(0, 2)
+    length = math.prod(stated.shape) * stated.components * stated.type.itemsize
+    if stated.start + length > size:
+        raise NotCoded("it is shorter than its header says")
+    if size - length > MOST_AROUND:
+        raise NotCoded("it has too many bytes around its voxels")
+    columns, rows, frames, times = _frames(stated.shape, stated.spatial)
+    reading = _reading(file, stated, rows, columns, frames)
+    return Image(
+        format=file_format,
+        path=path,
+        name=name,
+        size=size,
+        start=stated.start,
+        rows=rows,
+        columns=columns,
+        frames=frames,
+        times=times,
+        bits=reading.bits if reading else 8 * stated.type.itemsize,
+        signed=stated.type.kind == "i",
+        big_endian=_is_big_endian(stated.type),
+        reading=reading,
+        series=stated.series or name,
+        order=stated.order,
+    )
+
+
+def _reading(file: BinaryIO, stated: Stated, rows: int, columns: int, frames: int) -> Reading | None:
+    """Return how numbers are read that are not words of one plane."""
+    kind, components = stated.type, stated.components
+    if kind.kind == "c":
+        kind, components = np.dtype(f"{kind.str[0]}f{kind.itemsize // 2}"), 2 * components
+    if kind.kind == "b":
+        kind = np.dtype("u1")
+    native = kind.newbyteorder("<")
+    if native not in TYPES:
+        raise NotCoded(f"its numbers are of the type {stated.type.name}")
+    if kind.kind in "ui" and kind.itemsize <= 2 and components <= _MOST_PLANES:
+        if components == 1:
+            return None
+        samples = Map(Kind.COLOUR if stated.colour and components == 3 else Kind.SAME, native, components)
+        order = Order(samples, big_endian=_is_big_endian(kind))
+        return SamplesReading(order, start=stated.start, rows=rows, columns=columns, frames=frames)
+    reading = reading_for(
+        file, Words(native, components, _is_big_endian(kind)),
+        start=stated.start, rows=rows, columns=columns, frames=frames,
+    )  # fmt: skip
+    if reading is None:
+        raise NotCoded("a general codec makes its numbers smaller")
+    return reading
+
+
+def _is_big_endian(kind: np.dtype[Any]) -> bool:
+    return kind.newbyteorder("<") != kind
+
+
+def _frames(shape: tuple[int, ...], spatial: int) -> tuple[int, int, int, int]:
+    """Return columns, rows, frames, and time points. Raises NotCoded where there are no frames worth the name."""
+    axes = [(n, number < spatial) for number, n in enumerate(shape) if n > 1]
+    if len(axes) < 2:
+        raise NotCoded("it is no image: its numbers lie along one axis")
+    (columns, _), (rows, _), *others = axes
+    frames = math.prod(n for n, _ in others)
+    if frames > _MOST_TINY and rows * columns < _TINY_PIXELS:
+        raise NotCoded(f"it has more than {_MOST_TINY} frames, each of fewer than {_TINY_PIXELS} pixels")
+    return columns, rows, frames, math.prod(n for n, in_space in others if not in_space)
