@@ -12,11 +12,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .gzipped import inflated, wrapped
 from .protocol import Format, Image, NotCoded
 from .uncompressed import Stated, image_of
 
 MOST_HEADER = 1 << 20  # bytes
 _MOST_FILES = 1 << 16  # that a header may name
+_INFLATED = ("gzip", "zlib")
 _MOST_HEADERS = 256  # in a folder, that are read to find that of a file
 
 
@@ -134,8 +136,8 @@ def _image(
     file_format: Format, path: Path, name: str, file: BinaryIO, header: Header, series: str = "",
     order: tuple[float, ...] = (),
 ) -> Image:  # fmt: skip
-    if header.packed:
-        raise NotCoded("its data are compressed")
+    if header.packed not in ("", *_INFLATED):
+        raise NotCoded(f"its data are compressed with {header.packed}")
     start = 0 if header.files else header.end
     if header.lines:
         file.seek(start)
@@ -145,11 +147,13 @@ def _image(
             if not length:
                 raise NotCoded("it has fewer lines than its header skips")
             text, start = text[length:], start + length
-    start = file.seek(0, 2) - header.length if header.skip < 0 else start + header.skip
+    plain_file = inflated(file, start) if header.packed else file  # bytes are skipped in what is inflated, lines before
+    first = plain_file.seek(0, 2) - header.length if header.skip < 0 else start + header.skip
     stated = Stated(
-        start, header.type, header.shape, header.components, header.colour, header.spatial, series, order
+        first, header.type, header.shape, header.components, header.colour, header.spatial, series, order
     )  # fmt: skip
-    return image_of(file_format, path, name, file, stated)
+    image = image_of(file_format, path, name, plain_file, stated)
+    return wrapped(image, file.seek(0, 2), start) if header.packed else image
 
 
 def names_of(pattern: str, first: int, last: int, step: int) -> tuple[str, ...]:
