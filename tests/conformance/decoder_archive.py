@@ -90,6 +90,9 @@ class Archive:
         self.volumes: dict[int, np.ndarray] = {}
         self.root = b""
         self.items: dict[bytes, Item] = {}
+        self.itself: Item | None = None
+        if (b"root", 0, 0) in self.found:
+            self.read_itself(self.found[b"root", 0, 0])
         if self.version >= 4:
             lists = sum(tag == b"LIST" for tag, _, _ in self.found)
             for i in range(lists):
@@ -130,6 +133,14 @@ class Archive:
             unused = max(unused, used + 1)
             check(len(item.data) == number(size), "size of a file")
             check(hashlib.sha256(item.data).digest() == digests[used], "SHA-256 of a file")
+
+    def read_itself(self, payload: bytes) -> None:
+        """The archived folder itself."""
+        check(next(iter(self.found)) == (b"root", 0, 0), "the first section")
+        reader = Reader(payload)
+        time, mode = (reader.take(reader.varint()) for _ in range(2))
+        reader.end()
+        self.itself = Item(1, number(time) if time else None, number(mode) if mode else None)
 
     def read_manifest(self, payload: bytes) -> None:
         """The manifest of versions 1 to 3."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..bodies.protocol import Kept
-from ..container.sections import LISTING, Reader, SectionId, Writer
+from ..container.sections import LISTING, ROOT, Reader, SectionId, Writer
 from ..errors import DamagedError
 from ..models import RELEASED, Model
 from ..wire.cursor import string
 from .entry import Entry, Kind, Stored, Voxels
 from .header_reader import Records
-from .listing import cut, encode
+from .listing import cut, encode, encode_itself
 from .manifest import Manifest
 from .opening import manifest_of
 from .restore import check_volumes, stored
@@ -30,6 +30,7 @@ class Begin:
     tables: int = 0  # KEEP sections
     blobs: int = 0
     lists: int = 0
+    itself: Entry | None = None  # the archived folder
 
     @property
     def sizes(self) -> set[int]:
@@ -40,14 +41,34 @@ class Begin:
 class Ledger:
     """The entries of an archive that is being written."""
 
-    def __init__(self, writer: Writer, root: str, items: Iterable[Item], begin: Begin | None = None) -> None:
-        """`items`: folders and links, which the first list has; `begin`: what the archive has already."""
+    def __init__(
+        self,
+        writer: Writer,
+        root: str,
+        items: Iterable[Item],
+        begin: Begin | None = None,
+        *,
+        itself: Item | None = None,
+    ) -> None:
+        """Begin an archive, or go on with one.
+
+        Parameters:
+            writer: of the archive, to which nothing has been written but for `begin`.
+            root: the name of the folder that is archived; empty where several inputs are.
+            items: folders and links, which the first list has.
+            begin: what the archive has already.
+            itself: the folder that is archived, where its time and permissions are to be kept.
+        """
         self._writer, self._root, self.begin = writer, root, begin or Begin()
         self._lists = self.begin.lists
         self._entries: list[Entry] = []
         self._without_data = [
             Entry(item.name, item.kind, mtime=item.mtime, mode=item.mode, note=item.target) for item in items
         ]
+        self._itself = self.begin.itself
+        if itself:
+            self._itself = Entry("", Kind.FOLDER, mtime=itself.mtime, mode=itself.mode)
+            writer.add(SectionId(ROOT), encode_itself(self._itself))
         self._kept: dict[tuple[int, int], bytes] = {}  # SHA-256 of what is kept of images, by table and row
         # Of files, by their SHA-256.
         self.places: dict[bytes, Voxels | Stored] = {e.sha256: e.place for e in reversed(self.begin.entries) if e.place}
@@ -86,7 +107,7 @@ class Ledger:
         """
         reader.compare(self._writer.digests)
         manifest = manifest_of(reader)
-        if manifest.entries != [*self.begin.entries, *self._entries]:
+        if (manifest.itself, manifest.entries) != (self._itself, [*self.begin.entries, *self._entries]):
             raise DamagedError("the lists of files say something else than was written")
         check_volumes(reader, manifest, {**RELEASED, model.number: model})
         records = Records(reader)

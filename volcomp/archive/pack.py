@@ -72,7 +72,7 @@ def compress(
     tree = gather(inputs, output if isinstance(output, Path) else None, times=times, skip_errors=skip_errors)
     with new_output(output, force=force) as file:
         writer = Writer(file, FORMAT_VERSION)
-        ledger = Ledger(writer, tree.root, [item for item in tree.items if item.kind != Kind.FILE])
+        ledger = Ledger(writer, tree.root, [item for item in tree.items if item.kind != Kind.FILE], itself=tree.itself)
         return fill(file, writer, ledger, tree, options, skip_errors=skip_errors)
 
 
@@ -86,7 +86,7 @@ def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors:
                 if os.path.samestat(item.path.stat(), itself):
                     raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
     if not times:
-        tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items])
+        tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items], itself=None)
     return tree
 
 

@@ -36,6 +36,7 @@ class Tree:
     root: str  # name of the only folder given, else empty
     items: list[Item]
     skipped: list[str]  # a sentence for each that could not be read
+    itself: Item | None = None  # the only folder given, without a name
 
     @property
     def files(self) -> list[Item]:
@@ -64,7 +65,7 @@ def collect(inputs: list[Path], *, skip_errors: bool = False, own_names: bool = 
     """
     items: list[Item] = []
     skipped: list[str] = []
-    root = ""
+    root, itself = "", None
     waiting: list[tuple[Path, str, bool]] = []  # path, name, whether it was given
     if len(inputs) == 1 and not own_names and _is_folder(inputs[0]):
         root = own_name(inputs[0])
@@ -85,8 +86,10 @@ def collect(inputs: list[Path], *, skip_errors: bool = False, own_names: bool = 
             continue
         if name:
             items.append(item)
+        else:
+            itself = item
         waiting += [(path / child, f"{name}/{child}" if name else child, False) for child in reversed(children)]
-    return Tree(root, items, skipped)
+    return Tree(root, items, skipped, itself)
 
 
 def _is_folder(path: Path) -> bool:

@@ -25,6 +25,7 @@ VOXEL_VERSION = 3
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"
+ROOT = b"root"  # older releases pass over it; the first section, or none
 PARITY = b"pari"  # in the index of a protected file: the archive's own index and end mark, then the blocks of parity
 ADVICE = "; it has parity, with which volcomp repair may restore it"  # ends errors about files that seem to have it
 PARITY_SIGNATURE = b"\x89VCP\r\n\x1a\n"  # of every block of parity
@@ -53,6 +54,7 @@ class SectionId(NamedTuple):
             BLOB: "stored files {0}",
             MANIFEST: "manifest",
             LISTING: "list of files {0}",
+            ROOT: "what is kept of the archived folder itself",
         }
         name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
         return name.format(self.major, self.minor)
@@ -245,7 +247,8 @@ class Reader:
         offset, budget = 0, 8 * self.size + (1 << 20)  # bounds the work for a file made of tags, else quadratic
         while offset < self.size and budget > 0:
             head = _parse_head(self._bytes(offset, min(_LONGEST_HEAD, self.size - offset)))
-            total = head[1] + head[2] + _CRC.size if head and head[0].tag in _KINDS else 0
+            known = head and (head[0].tag in _KINDS or (offset == _HEADER.size and head[0] == SectionId(ROOT)))
+            total = head[1] + head[2] + _CRC.size if head and known else 0
             budget -= total
             if head and 0 < total <= self.size - offset and self._crc_fits(offset, total):
                 # The first one counts, since a damaged BLOB may hold an archive, whose sections are found as well. For
@@ -254,7 +257,7 @@ class Reader:
                     places[head[0]] = Place(offset, total)
                 offset += total
             else:
-                offset = self._find(_KINDS, offset + 1)
+                offset = self._find((*_KINDS, ROOT), offset + 1)
         return places
 
     def _crc_fits(self, offset: int, total: int) -> bool:
