@@ -29,7 +29,9 @@ def test_all_comes_back(name, tmp_path):
     """Bytes, links, times and permissions."""
     restore(GOLDEN / f"{name}.vcz", tmp_path / "out", options=ONE)
     assert digests(tmp_path / "out") == listed(name, ".json")
-    assert facts(tmp_path / "out") == listed(name, ".facts.json")
+    expected = listed(name, ".facts.json")
+    itself = {".": facts(tmp_path / "out")["."]} if "." not in expected else {}  # 0.10.0 kept nothing of it
+    assert facts(tmp_path / "out") == expected | itself
     verify(GOLDEN / f"{name}.vcz", options=ONE)
 
 
@@ -41,7 +43,8 @@ def test_it_holds_what_an_archive_can(name):
         entries = manifest_of(reader).entries
     files = {entry.name: entry for entry in entries if entry.kind == Kind.FILE}
     images = {name: entry.place for name, entry in files.items() if isinstance(entry.place, Voxels)}
-    assert {place.body for place in images.values()} >= {0, 1, 2, 3}
+    later = {6, 7} if "." in listed(name, ".facts.json") else set()
+    assert {place.body for place in images.values()} >= {0, 1, 2, 3} | later
     assert {place.planes for place in images.values()} >= {1, 2, 3}
     assert images["ct/IM0001.dcm"] == images["copy/IM0001.dcm"]
     renamed = images["renamed/IM0001.dcm"]

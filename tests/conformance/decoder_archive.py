@@ -199,10 +199,12 @@ class Archive:
 
 def voxel_bytes(body: int, side: bytes, planes: list[np.ndarray]) -> bytes:
     """Bodies."""
-    check(body < 4, "a body of a later version, or a stream of another codec")
+    check(body in (0, 1, 2, 3, 6, 7), "a body of a later version, or a stream of another codec")
     if body < 2:
         return planes[0].astype(f">u{planes[0].itemsize}" if body else planes[0].dtype).tobytes()
     reader = Reader(side)
+    if body == 6:
+        return packed(reader, planes)
     samples = of_map(reader.take(4), planes)
     if body == 2:
         flags, missing = reader.number(1), reader.varint()
@@ -234,6 +236,27 @@ def of_map(head: bytes, planes: list[np.ndarray]) -> np.ndarray:
         wide = [word % (1 << bits) for word in wide]
     check(kind <= 5 and len(wide) == components, "kind or components of a map")
     return np.stack([(word % modulus).astype(unsigned).view(dtype) for word in wide])
+
+
+def packed(reader: Reader, planes: list[np.ndarray]) -> bytes:
+    """Body 6."""
+    bits, components, flags, fill = (reader.number(1) for _ in range(4))
+    reader.end()
+    check(1 <= bits <= 15 and components == len(planes) and flags < 8, "bits, components or flags")
+    data, byte, used = bytearray(), 0, 0
+    for frame in np.stack(planes, 1 if flags & 1 else -1):
+        for sample in frame.reshape(-1).tolist():
+            for i in reversed(range(bits)) if flags & 2 else range(bits):
+                byte |= (sample >> i & 1) << (7 - used if flags & 2 else used)
+                used += 1
+                if used == 8:
+                    data.append(byte)
+                    byte = used = 0
+        if flags & 4 and used:
+            data.append(byte)
+            byte = used = 0
+    check(fill < 1 << (-used % 8), "fill")
+    return bytes(data) + (bytes([byte | (fill if flags & 2 else fill << used)]) if used else b"")
 
 
 def encapsulated(reader: Reader, samples: np.ndarray) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from ..bodies.protocol import Kept
 from ..container.sections import LISTING, ROOT, Reader, SectionId, Writer
@@ -36,6 +37,16 @@ class Begin:
     def sizes(self) -> set[int]:
         """Return the sizes of the files that the archive has already."""
         return {entry.size for entry in self.entries if entry.kind == Kind.FILE}
+
+
+class Mark(NamedTuple):
+    """A state of the ledger."""
+
+    written: tuple[int, int]  # see `Writer.mark`
+    lists: int
+    without_data: list[Entry]
+    raw_bytes: int
+    counts: tuple[int, ...]  # of entries, kept bytes, places, pictures
 
 
 class Ledger:
@@ -79,6 +90,21 @@ class Ledger:
     def files(self) -> int:
         """Return the number of files."""
         return sum(entry.kind == Kind.FILE for entry in self._entries)
+
+    def mark(self) -> Mark:
+        """Return what `rewind` needs to come back here."""
+        counts = tuple(map(len, (self._entries, self._kept, self.places, self.pictures)))
+        return Mark(self._writer.mark(), self._lists, self._without_data, self.raw_bytes, counts)
+
+    def rewind(self, mark: Mark) -> None:
+        """Forget what was added since a mark, and take it back from the file."""
+        self._writer.rewind(mark.written)
+        self._lists, self._without_data, self.raw_bytes = mark.lists, mark.without_data, mark.raw_bytes
+        del self._entries[mark.counts[0] :]
+        known: tuple[dict[Any, Any], ...] = (self._kept, self.places, self.pictures)
+        for table, count in zip(known, mark.counts[1:], strict=True):
+            while len(table) > count:
+                table.popitem()  # the last one; none is ever replaced
 
     def note_kept(self, place: Voxels, kept: Kept) -> None:
         """Remember what was kept of an image."""

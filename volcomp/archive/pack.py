@@ -24,6 +24,7 @@ from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
 from .entry import Kind
 from .files import check_target, clear, new_output
+from .groups import Groups
 from .images import ImageWriter, work
 from .ledger import Ledger
 from .tree import Item, Tree, collect, source_errors
@@ -102,9 +103,11 @@ def fill(
         label = "compressing" if options.effort <= EFFORT else "fine-tuning, compressing"
         label += ", verifying" if options.verify else ""
         with progress_bar(label, sum(work(stack, options) for stack in stacks)) as progress:
+            groups = Groups(of_images)
             for stack in stacks:
-                reasons |= of_images.add(stack, progress)
-            of_images.flush(progress)
+                groups.add(stack, progress)
+            groups.finish(progress)
+        reasons |= groups.reasons
         whole = [
             Whole(item, reasons[item.name], jpeg.get(item.name, [])) for item in tree.files if item.name in reasons
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UnsupportedError
+from .bits import Bits
 from .deflated import Deflated
 from .encapsulated import Encapsulated
 from .native import Native
@@ -15,6 +16,8 @@ BODIES: dict[int, Body] = {
     2: Samples(),
     3: Encapsulated(),
     4: Deflated(),
+    6: Bits(),
+    7: Encapsulated(),  # of samples of 32 bits, which 0.10.0 cannot make
 }
 
 

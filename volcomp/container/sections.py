@@ -78,7 +78,7 @@ def _head(section: SectionId, size: int) -> bytes:
 
 
 class Writer:
-    """Appends sections to a binary file, without seeking or reading, so that an archive may be larger than memory.
+    """Appends sections to a binary file, so that an archive may be larger than memory. Only `rewind` seeks.
 
     `digests` has the SHA-256 of every payload, for `Reader.compare`.
     """
@@ -101,6 +101,19 @@ class Writer:
         self.digests[section] = hashlib.sha256(payload).digest()
         kind = bytes([_KINDS.index(section.tag)]) if section.tag in _KINDS else bytes([_OTHER_KIND]) + section.tag
         self._index.append(kind + varint(section.major) + varint(section.minor) + varint(length))
+
+    def mark(self) -> tuple[int, int]:
+        """Return what `rewind` needs to come back here."""
+        return self.size, len(self._index)
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Take back the sections that were added since a mark. The file must be seekable."""
+        self.size, sections = mark
+        self._file.seek(self.size)
+        self._file.truncate()
+        del self._index[sections:]
+        for section in list(self.digests)[sections:]:
+            del self.digests[section]
 
     def finish(self) -> None:
         """Write the index and the end mark; the file may then be closed."""
