@@ -1,4 +1,4 @@
-"""Native files that change between their two readings are kept whole; all else comes out as if they had not been there."""
+"""Native files that change between their two readings are kept whole, and nothing else comes out in another way."""
 
 import pytest
 

@@ -20,7 +20,7 @@ def digests(folder: Path) -> dict[str, str | None]:
 
 
 def facts(folder: Path) -> dict[str, list[int | None]]:
-    """The time of every entry, and of the folder itself, in nanoseconds, and permissions; links have none of their own."""
+    """Time in nanoseconds and permissions of all entries and of the folder itself; links have none of their own."""
     found = {str(path.relative_to(folder)): path.lstat() for path in (folder, *folder.rglob("*"))}
     return {
         name: [status.st_mtime_ns, None if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)]
