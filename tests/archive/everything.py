@@ -56,6 +56,13 @@ def everything(folder: Path) -> Path:
     for name, table, fragments in (("items", False, 1), ("table", True, 1), ("fragments", True, 2)):
         path = image(folder / f"{name}.dcm", voxels + len(name), series=f"2.{len(name)}", syntax=ExplicitVRLittleEndian)
         encapsulated(path, [frame.tobytes() for frame in voxels + len(name)], table=table, fragments=fragments)
+    stated = {"BitsAllocated": 12, "BitsStored": 12, "HighBit": 11}
+    raw = np.packbits(np.unpackbits((voxels % 4096).reshape(-1, 1).view("u1"), axis=1, bitorder="little")[:, :12])
+    image(folder / "twelve.dcm", voxels, series="1.11", raw=raw.tobytes(), **stated)
+    stated = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "NumberOfFrames": 5}
+    image(folder / "bits.dcm", np.zeros((3, 5), "u1"), series="1.12", raw=random.bytes(10), **stated)
+    path = image(folder / "wide items.dcm", voxels[0], series="1.13", raw=wide, BitsAllocated=32, BitsStored=32)
+    encapsulated(path, [wide], table=True)
     (folder / "notes" / "deep").mkdir(parents=True)
     (folder / "notes" / "read me.txt").write_text("read me\n" * 20)
     (folder / "notes" / "deep" / "copy.txt").write_text("read me\n" * 20)
@@ -70,6 +77,8 @@ def everything(folder: Path) -> Path:
         if not path.is_symlink():
             path.chmod((0o755, 0o700, 0o555)[i % 3] if path.is_dir() else (0o644, 0o600, 0o755, 0o444)[i % 4])
         os.utime(path, ns=(0, (-1 if i % 9 == 0 else 1) * (NS - i * 86_400_000_000_007)), follow_symlinks=False)
+    folder.chmod(0o711)
+    os.utime(folder, ns=(0, NS))
     return folder
 
 

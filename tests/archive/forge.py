@@ -20,7 +20,7 @@ def forged(path: Path, *lists: list[Entry] | bytes, root: str = "r", **sections:
             payload = entries if isinstance(entries, bytes) else listing.encode(root, entries)
             writer.add(SectionId(LISTING, number), payload)
         for tag, payload in sections.items():
-            writer.add(SectionId(tag.encode()), payload)
+            writer.add(SectionId(tag.strip("_").encode()), payload)
         writer.finish()
     return path
 

@@ -147,8 +147,13 @@ def _oddities(folder: Path) -> dict[str, str]:
     expected["odd/another magic"] = NO_IMAGE
     write("far too short", grey[0], raw=grey[0].tobytes()[:100])
     expected["odd/far too short"] = "it has fewer pixels than its header states"
-    write("twelve bits", grey[0], BitsAllocated=12, raw=bytes(180))
-    expected["odd/twelve bits"] = "it has 12 bits allocated for a sample"
+    write("seventeen bits", grey[0], BitsAllocated=17, raw=bytes(400))
+    expected["odd/seventeen bits"] = "it has 17 bits allocated for a sample"
+    twelve = np.unpackbits((grey[0] % 4096).reshape(-1, 1).view("u1"), axis=1, bitorder="little")[:, :12]
+    write("twelve bits", grey[0], BitsAllocated=12, raw=np.packbits(twelve, bitorder="little").tobytes())
+    expected["odd/twelve bits"] = CODED
+    write("bits", grey[0][:9, :9], BitsAllocated=1, raw=np.random.default_rng(3).bytes(32), NumberOfFrames=3)
+    expected["odd/bits"] = CODED
     without(write("no rows", grey[0]), "Rows")
     expected["odd/no rows"] = "its header states no image"
     without(write("report", grey[0]), "PixelData")
@@ -157,9 +162,13 @@ def _oddities(folder: Path) -> dict[str, str]:
     path = write("floating-point", grey[0])
     dataset = pydicom.dcmread(path)
     del dataset.PixelData
-    dataset.FloatPixelData = np.arange(120, dtype="<f4").tobytes()
+    dataset.FloatPixelData = np.random.default_rng(4).normal(0, 1, grey[0].shape).astype("<f4").tobytes()
     dataset.save_as(path)
-    expected["odd/floating-point"] = "its pixels are floating-point numbers"
+    expected["odd/floating-point"] = CODED
+    del dataset.FloatPixelData
+    dataset.DoubleFloatPixelData = np.arange(120, dtype="<f8").tobytes()
+    dataset.save_as(odd / "double")
+    expected["odd/double"] = "it has double-precision numbers"
     pattern = np.random.default_rng(2).choice(np.array([0, 255], "u1"), (16, 16))
     write("graphics", np.tile(pattern, (12, 12)))
     expected["odd/graphics"] = "it is graphics, which a general codec makes smaller"
@@ -184,6 +193,11 @@ def _compressed(folder: Path) -> dict[str, str]:
                 expected[f"compressed/{path.name}"] = CODED
     (frame, *_) = frames("rle")
     shape = (frame.info.components, frame.info.rows, frame.info.columns)
+    wide = np.random.default_rng(5).integers(0, 1 << 32, 20, "<u4").tobytes()
+    segments = b"".join(b"\x13" + wide[i::4] + b"\0" for i in reversed(range(4)))  # a literal of 20 bytes each
+    head = np.array([4, 64, 86, 108, 130, *[0] * 11], "<u4").tobytes()
+    wrapped(folder / "compressed" / "wide", [head + segments], ".5", (1, 4, 5), 32)
+    expected["compressed/wide"] = CODED
     damaged = frame.data[:64] + b"\x7f" * (len(frame.data) - 64)
     wrapped(folder / "compressed" / "damaged", [damaged], ".5", shape, frame.info.bits)
     expected["compressed/damaged"] = "its RLE stream is damaged"

@@ -11,7 +11,7 @@ import pytest
 import volcomp
 from tests.archive.everything import everything
 from tests.archive.write_golden import GOLDEN, digests, facts, write
-from tests.helpers import ONE
+from tests.helpers import ONE, noise
 from volcomp.archive.entry import Kind, Stored, Voxels
 from volcomp.archive.opening import manifest_of
 from volcomp.archive.restore import restore, verify
@@ -29,7 +29,9 @@ def test_all_comes_back(name, tmp_path):
     """Bytes, links, times and permissions."""
     restore(GOLDEN / f"{name}.vcz", tmp_path / "out", options=ONE)
     assert digests(tmp_path / "out") == listed(name, ".json")
-    assert facts(tmp_path / "out") == listed(name, ".facts.json")
+    expected = listed(name, ".facts.json")
+    itself = {".": facts(tmp_path / "out")["."]} if "." not in expected else {}  # 0.10.0 kept nothing of it
+    assert facts(tmp_path / "out") == expected | itself
     verify(GOLDEN / f"{name}.vcz", options=ONE)
 
 
@@ -41,7 +43,8 @@ def test_it_holds_what_an_archive_can(name):
         entries = manifest_of(reader).entries
     files = {entry.name: entry for entry in entries if entry.kind == Kind.FILE}
     images = {name: entry.place for name, entry in files.items() if isinstance(entry.place, Voxels)}
-    assert {place.body for place in images.values()} >= {0, 1, 2, 3}
+    later = {6, 7} if "." in listed(name, ".facts.json") else set()
+    assert {place.body for place in images.values()} >= {0, 1, 2, 3} | later
     assert {place.planes for place in images.values()} >= {1, 2, 3}
     assert images["ct/IM0001.dcm"] == images["copy/IM0001.dcm"]
     renamed = images["renamed/IM0001.dcm"]
@@ -56,10 +59,10 @@ def test_it_holds_what_an_archive_can(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_volumes_can_be_had_as_arrays(name):
-    """The green plane of both colour images, and the high halves of words."""
-    from tests.helpers import noise
-
-    assert np.array_equal(volcomp.decompress(GOLDEN / f"{name}.vcz", volume=0, threads=1), noise((4, 6, 6)))
+    with (GOLDEN / f"{name}.vcz").open("rb") as file:
+        place = next(entry.place for entry in manifest_of(Reader(file)).files if entry.name == "ct/IM0001.dcm")
+    voxels = volcomp.decompress(GOLDEN / f"{name}.vcz", volume=place.volume, threads=1)
+    assert np.array_equal(voxels, noise((4, 6, 6)))
 
 
 def test_what_is_archived_now_comes_back_as_well(tmp_path):

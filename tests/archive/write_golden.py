@@ -20,8 +20,8 @@ def digests(folder: Path) -> dict[str, str | None]:
 
 
 def facts(folder: Path) -> dict[str, list[int | None]]:
-    """The time of every entry in nanoseconds, and its permissions; links have none of their own."""
-    found = {str(path.relative_to(folder)): path.lstat() for path in folder.rglob("*")}
+    """Time in nanoseconds and permissions of all entries and of the folder itself; links have none of their own."""
+    found = {str(path.relative_to(folder)): path.lstat() for path in (folder, *folder.rglob("*"))}
     return {
         name: [status.st_mtime_ns, None if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)]
         for name, status in found.items()

@@ -90,6 +90,9 @@ class Archive:
         self.volumes: dict[int, np.ndarray] = {}
         self.root = b""
         self.items: dict[bytes, Item] = {}
+        self.itself: Item | None = None
+        if (b"root", 0, 0) in self.found:
+            self.read_itself(self.found[b"root", 0, 0])
         if self.version >= 4:
             lists = sum(tag == b"LIST" for tag, _, _ in self.found)
             for i in range(lists):
@@ -130,6 +133,14 @@ class Archive:
             unused = max(unused, used + 1)
             check(len(item.data) == number(size), "size of a file")
             check(hashlib.sha256(item.data).digest() == digests[used], "SHA-256 of a file")
+
+    def read_itself(self, payload: bytes) -> None:
+        """The archived folder itself."""
+        check(next(iter(self.found)) == (b"root", 0, 0), "the first section")
+        reader = Reader(payload)
+        time, mode = (reader.take(reader.varint()) for _ in range(2))
+        reader.end()
+        self.itself = Item(1, number(time) if time else None, number(mode) if mode else None)
 
     def read_manifest(self, payload: bytes) -> None:
         """The manifest of versions 1 to 3."""
@@ -188,10 +199,12 @@ class Archive:
 
 def voxel_bytes(body: int, side: bytes, planes: list[np.ndarray]) -> bytes:
     """Bodies."""
-    check(body < 4, "a body of a later version, or a stream of another codec")
+    check(body in (0, 1, 2, 3, 6, 7), "a body of a later version, or a stream of another codec")
     if body < 2:
         return planes[0].astype(f">u{planes[0].itemsize}" if body else planes[0].dtype).tobytes()
     reader = Reader(side)
+    if body == 6:
+        return packed(reader, planes)
     samples = of_map(reader.take(4), planes)
     if body == 2:
         flags, missing = reader.number(1), reader.varint()
@@ -223,6 +236,27 @@ def of_map(head: bytes, planes: list[np.ndarray]) -> np.ndarray:
         wide = [word % (1 << bits) for word in wide]
     check(kind <= 5 and len(wide) == components, "kind or components of a map")
     return np.stack([(word % modulus).astype(unsigned).view(dtype) for word in wide])
+
+
+def packed(reader: Reader, planes: list[np.ndarray]) -> bytes:
+    """Body 6."""
+    bits, components, flags, fill = (reader.number(1) for _ in range(4))
+    reader.end()
+    check(1 <= bits <= 15 and components == len(planes) and flags < 8, "bits, components or flags")
+    data, byte, used = bytearray(), 0, 0
+    for frame in np.stack(planes, 1 if flags & 1 else -1):
+        for sample in frame.reshape(-1).tolist():
+            for i in reversed(range(bits)) if flags & 2 else range(bits):
+                byte |= (sample >> i & 1) << (7 - used if flags & 2 else used)
+                used += 1
+                if used == 8:
+                    data.append(byte)
+                    byte = used = 0
+        if flags & 4 and used:
+            data.append(byte)
+            byte = used = 0
+    check(fill < 1 << (-used % 8), "fill")
+    return bytes(data) + (bytes([byte | (fill if flags & 2 else fill << used)]) if used else b"")
 
 
 def encapsulated(reader: Reader, samples: np.ndarray) -> bytes:

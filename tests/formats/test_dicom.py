@@ -57,8 +57,8 @@ def test_multi_frame_and_trailing_padding(tmp_path):
     [
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "it has fewer pixels than its header states"),
         ({"SamplesPerPixel": 5}, "its header states no image"),
-        ({"BitsAllocated": 1}, "it has 1 bits allocated for a sample"),
-        ({"BitsAllocated": 12}, "it has 12 bits allocated for a sample"),
+        ({"BitsAllocated": 0}, "it has 0 bits allocated for a sample"),
+        ({"BitsAllocated": 17}, "it has 17 bits allocated for a sample"),
         ({"BitsAllocated": 64}, "it has 64 bits allocated for a sample"),
         ({"Rows": 0}, "its header states no image"),
         ({"Rows": 9}, "it has fewer pixels than its header states"),
@@ -344,12 +344,106 @@ def test_a_sequence_that_is_cut_is_a_header_that_cannot_be_read(tmp_path):
         read(path)
 
 
-@pytest.mark.parametrize("frames", [None, 200_000])
-def test_frames_without_number_are_not_made_of_a_few_pixels(tmp_path, frames):
+def test_frames_without_number_are_not_made_of_a_few_pixels(tmp_path):
     """Each slice costs milliseconds, so that a file of 200 kB would take minutes."""
-    elements = {} if frames is None else {"NumberOfFrames": frames}
-    path = image(tmp_path / "a", noise((1, 1), "u1", 0, 200), raw=bytes(200_000), **elements)
+    path = image(tmp_path / "a", noise((1, 1), "u1", 0, 200), raw=bytes(200_000))
     with pytest.raises(NotCoded, match="more than 1024 frames"):
         read(path)
-    few = image(tmp_path / "b", noise((1, 1), "u1", 0, 200), raw=bytes(1000), **({} if frames is None else elements))
+    few = image(tmp_path / "b", noise((1, 1), "u1", 0, 200), raw=bytes(1000))
     assert read(few).frames == 1000
+
+
+@pytest.mark.parametrize(
+    ("frames", "rows", "columns", "expected"),
+    [
+        (20_000, 4, 8, (8, 10_000, 8)),  # 2048 frames are a slice at least, and 2500 divide 20000
+        (1024, 4, 8, (1024, 4, 8)),
+        (1025, 4, 8, (1, 4100, 8)),
+        (1025, 32, 32, (1025, 32, 32)),
+        (20_011, 4, 8, (1, 80_044, 8)),  # a prime
+        (200_000, 1, 1, (2, 100_000, 1)),
+    ],
+)
+def test_many_tiny_frames_are_slices_together(tmp_path, frames, rows, columns, expected):
+    pixels = np.arange(frames * rows * columns).reshape(frames, rows, columns).astype("u2")
+    found = read(image(tmp_path / "a", pixels))
+    assert (found.frames, found.rows, found.columns) == expected
+    assert np.array_equal(pixels_of(found).reshape(-1), pixels.reshape(-1))
+
+
+def test_many_tiny_frames_of_colours(tmp_path):
+    """Of components side by side only, and not of encapsulated frames."""
+    raw = np.random.default_rng(0).bytes(1200 * 4 * 5 * 3)
+    colours = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "NumberOfFrames": 1200}
+    flat = np.zeros((4, 5), "u1")
+    found = read(image(tmp_path / "a", flat, raw=raw, PlanarConfiguration=0, **colours))
+    assert (found.frames, found.rows, found.columns) == (1, 4800, 5)
+    path = image(tmp_path / "b", flat, raw=raw, PlanarConfiguration=1, **colours)
+    with pytest.raises(NotCoded, match="more than 1024 frames"):
+        read(path)
+
+
+def packed(samples, bits, high_first=False):
+    """Pack samples end to end."""
+    wide = np.unpackbits(samples.reshape(-1, 1).astype("<u2").view("u1"), axis=1, bitorder="little")[:, :bits]
+    data = np.packbits(wide[:, ::-1] if high_first else wide, bitorder="big" if high_first else "little").tobytes()
+    return data + bytes(len(data) % 2)
+
+
+@pytest.mark.parametrize("high_first", [False, True])
+@pytest.mark.parametrize(("bits", "frames"), [(1, 1), (1, 3), (12, 1), (12, 5), (10, 2), (4, 3)])
+def test_packed_samples(tmp_path, bits, frames, high_first):
+    """By the standard, or the other way round."""
+    y, x = np.mgrid[:16, :23]
+    picture = (np.hypot(y - 8, x - 11) * (1 << bits) / 16).clip(0, (1 << bits) - 1).astype("u2")
+    samples = np.stack([np.roll(picture, n) for n in range(frames)])
+    stated = {"BitsAllocated": bits, "BitsStored": bits, "HighBit": bits - 1, "NumberOfFrames": frames}
+    found = read(image(tmp_path / "a", np.zeros((16, 23), "u1"), raw=packed(samples, bits, high_first), **stated))
+    (plane,) = planes_of(found)
+    assert (found.bits, found.frames) == (8 if bits <= 8 else 16, frames)
+    assert np.array_equal(plane, samples)
+
+
+def test_packed_frames_that_begin_at_bytes(tmp_path):
+    samples = np.random.default_rng(0).integers(0, 2, (40, 3, 5)).astype("u2")
+    raw = b"".join(np.packbits(frame.reshape(-1).astype("u1"), bitorder="little").tobytes() for frame in samples)
+    stated = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}
+    found = read(image(tmp_path / "a", np.zeros((3, 5), "u1"), raw=raw, NumberOfFrames=40, **stated))
+    assert np.array_equal(planes_of(found)[0], samples)
+    few = read(image(tmp_path / "b", np.zeros((3, 5), "u1"), raw=packed(samples, 1)[:8], NumberOfFrames=40, **stated))
+    assert np.array_equal(planes_of(few)[0], samples[:4])  # as many as are there; they begin anywhere
+    with pytest.raises(NotCoded, match="fewer pixels"):
+        read(image(tmp_path / "c", np.zeros((3, 50), "u1"), raw=bytes(2), **stated))
+    with pytest.raises(NotCoded, match="big-endian words"):
+        path = image(tmp_path / "d", np.zeros((3, 5), "u1"), raw=bytes(2), syntax=ExplicitVRBigEndian, **stated)
+        path.write_bytes(path.read_bytes().replace(b"\x7f\xe0\0\x10OB", b"\x7f\xe0\0\x10OW"))
+        read(path)
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(1, "u1"), (12, "u2"), (10, "i2")])
+def test_samples_of_bytes_of_their_own(tmp_path, bits, dtype):
+    """Whatever the header states of their bits."""
+    pixels = np.random.default_rng(0).integers(0, 1 << bits, (3, 5, 7)).astype(dtype)
+    found = read(image(tmp_path / "a", pixels, BitsAllocated=bits, BitsStored=bits, HighBit=bits - 1))
+    assert found.reading is None and (found.stored, found.bits) == (bits, 8 * pixels.itemsize)
+    assert np.array_equal(pixels_of(found), pixels)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_floating_point_numbers_are_halves(tmp_path, syntax):
+    numbers = np.linspace(-1, 1e6, 105, dtype="<f4").reshape(3, 5, 7)
+    path = image(tmp_path / "a", PIXELS, syntax=syntax, Rows=5, Columns=7, NumberOfFrames=3)
+    dataset = pydicom.dcmread(path)
+    del dataset.PixelData, dataset.BitsAllocated
+    dataset.FloatPixelData = numbers.tobytes()
+    big = syntax == ExplicitVRBigEndian
+    dataset.FloatPixelData = numbers.astype(">f4" if big else "<f4").tobytes()
+    dataset.save_as(path, implicit_vr=False, little_endian=not big)
+    found = read(path)
+    high, low = planes_of(found)
+    assert np.array_equal((high.astype("<u4") << 16 | low).view("<f4"), numbers)
+    del dataset.FloatPixelData
+    dataset.DoubleFloatPixelData = numbers.astype("f8").tobytes()
+    dataset.save_as(path, implicit_vr=False, little_endian=not big)
+    with pytest.raises(NotCoded, match="double-precision"):
+        read(path)

@@ -93,7 +93,7 @@ def test_streams_cut_in_any_way_come_back(data: st.DataObject) -> None:
     """Headers of random lengths, across rows, with headers of nothing; any header, and gaps."""
     draw = data.draw
     shape = draw(st.integers(1, 3)), draw(st.integers(1, 12)), draw(st.integers(1, 20))
-    samples = few_levels(shape, draw(st.integers(1, 4)), draw(st.sampled_from([np.uint8, np.uint16])))
+    samples = few_levels(shape, draw(st.integers(1, 4)), draw(st.sampled_from([np.uint8, np.uint16, np.uint32])))
     random = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     segments = []
     for plain in bytes_of(samples):
@@ -182,9 +182,21 @@ def test_what_is_no_strategy_costs_two_bytes_each_time() -> None:
     assert len(check(data, samples)) == 3 + 1 + 2 * 2
 
 
-def test_frames_of_32_bits_are_refused() -> None:
-    with pytest.raises(NotReproducible):
-        CODEC.take_apart(stream_of([b"\0\1"] * 4), FrameInfo(1, 1, 1, 32))
+def test_frames_of_32_bits() -> None:
+    """Four segments for each component, the most significant byte first (PS3.5, G.2)."""
+    samples = np.array([[[0x01020304]]], np.uint32)
+    stream = stream_of([bytes([0, n]) for n in (1, 2, 3, 4)])
+    assert len(check(stream, samples)) == 3
+    for components in (1, 3):
+        samples = few_levels((components, 7, 30), 200, np.uint32) * np.uint32(0x10203)
+        check(stream_of([coded(plain, [100, 110]) for plain in bytes_of(samples)]), samples)
+    with pytest.raises(NotReproducible, match="number of segments"):
+        CODEC.take_apart(stream_of([b"\0\1"] * 2), FrameInfo(1, 1, 1, 32))
+
+
+def test_frames_of_other_bits_are_refused() -> None:
+    with pytest.raises(NotReproducible, match="8, 16 or 32"):
+        CODEC.take_apart(stream_of([b"\0\1"] * 8), FrameInfo(1, 1, 1, 64))
 
 
 def test_other_frames_than_the_file_states_are_refused() -> None:

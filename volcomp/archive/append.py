@@ -19,6 +19,7 @@ from ..container.sections import (
     KEPT,
     LISTING,
     MANIFEST,
+    ROOT,
     SLAB,
     VOLUME_HEADER,
     Reader,
@@ -39,7 +40,7 @@ from .opening import contents_of, manifest_of
 from .pack import Summary, fill, gather
 from .tree import Tree, own_name, source_errors
 
-_COPIED = (VOLUME_HEADER, SLAB, KEPT, BLOB, LISTING)  # what is said of a file as a whole would no longer be true
+_COPIED = (VOLUME_HEADER, SLAB, KEPT, BLOB, LISTING, ROOT)  # what is said of a file as a whole would no longer be true
 
 
 def append(
@@ -132,7 +133,7 @@ def _copy(reader: Reader, manifest: Manifest, writer: Writer) -> Begin:
 
     volumes = following(VOLUME_HEADER, SLAB)
     lists += following(LISTING)
-    return Begin(tuple(manifest.entries), volumes, following(KEPT), following(BLOB), lists)
+    return Begin(tuple(manifest.entries), volumes, following(KEPT), following(BLOB), lists, manifest.itself)
 
 
 def _new(archive: Path, manifest: Manifest, tree: Tree) -> Tree:

@@ -19,8 +19,8 @@ class KeptWriter:
     """Collects what is kept of images beside their voxels, and writes it table by table."""
 
     def __init__(self, writer: Writer, table: int = 0) -> None:
-        """`table`: number of the first section that is written."""
-        self._writer, self._table = writer, table
+        """`table`: number of the next section that is written."""
+        self._writer, self.table = writer, table
         self._pending: list[tuple[Format, Kept]] = []
         self.size = 0  # bytes that are pending
 
@@ -31,13 +31,13 @@ class KeptWriter:
             self.flush()
         self._pending.append((file_format, kept))
         self.size += size
-        return self._table, len(self._pending) - 1
+        return self.table, len(self._pending) - 1
 
     def flush(self) -> None:
         """Write the pending records."""
         if self._pending:
-            self._writer.add(SectionId(KEPT, self._table), pack_table(encode_table(_columns(self._pending))))
-            self._table += 1
+            self._writer.add(SectionId(KEPT, self.table), pack_table(encode_table(_columns(self._pending))))
+            self.table += 1
             self._pending, self.size = [], 0
 
 

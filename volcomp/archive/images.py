@@ -18,7 +18,7 @@ from ..options import EncodeOptions
 from .entry import Entry, Voxels
 from .estimate import is_graphics
 from .header_writer import KeptWriter
-from .ledger import Ledger, entry_of
+from .ledger import Ledger, Mark, entry_of
 from .restore import verify_images
 from .stack import Coded, GivenUp, Stack
 from .tree import Item
@@ -85,6 +85,23 @@ class ImageWriter:
         if self._kept.size >= _ENOUGH_KEPT or voxels >= _ENOUGH_VOXELS:
             self.flush(progress or (lambda done: None))
         return given_up
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Return whether no group is open."""
+        return not self._stacks
+
+    def mark(self) -> tuple[Mark, tuple[int, int, int, int]]:
+        """Return what `rewind` needs to come back here. No group may be open."""
+        return self._ledger.mark(), (self._kept.table, self._volumes, self.voxels, self.bytes)
+
+    def rewind(self, mark: tuple[Mark, tuple[int, int, int, int]]) -> None:
+        """Take back all images that were added since a mark."""
+        self._open.close()
+        self._open, self._entries, self._stacks = ExitStack(), [], []
+        ledger, (table, self._volumes, self.voxels, self.bytes) = mark
+        self._ledger.rewind(ledger)
+        self._kept = KeptWriter(self._writer, table)
 
     def close(self) -> None:
         """Remove the temporary files of a group that was not written, after an error."""

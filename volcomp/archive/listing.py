@@ -101,6 +101,25 @@ def decode(payload: bytes, what: str) -> tuple[str, list[Entry]]:
         raise DamagedError(f"{what} is damaged: a row makes no sense") from None
 
 
+def encode_itself(folder: Entry) -> bytes:
+    """Return the payload of the ROOT section: time and permissions of the archived folder itself."""
+    return b"".join(string(b"" if n is None else _number(n)) for n in (folder.mtime, folder.mode))
+
+
+def decode_itself(payload: bytes, what: str) -> Entry:
+    """Return the archived folder itself, without a name; raises DamagedError, which names `what`."""
+    cursor = Cursor(payload, what)
+    cells = [cursor.string(), cursor.string()]
+    cursor.end()
+    try:
+        mtime, mode = (_parse(cell) if cell else None for cell in cells)
+    except ValueError:
+        raise cursor.damaged() from None
+    if not 0 <= (mode or 0) <= _MODE:
+        raise cursor.damaged()
+    return Entry("", Kind.FOLDER, mtime=mtime, mode=mode)
+
+
 def _row(entry: Entry, previous: _Previous, digests: dict[bytes, int]) -> tuple[bytes, ...]:
     folder, slash, last = encode_name(entry.name).rpartition(b"/")
     digest = b""  # of the next one in the list

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..container.sections import FORMAT_VERSION, LISTING, MANIFEST, Reader, SectionId
+from ..container.sections import FORMAT_VERSION, LISTING, MANIFEST, ROOT, Reader, SectionId
 from ..errors import DamagedError
 from . import listing
 from .entry import Entry, Kind, Stored, Voxels
 from .legacy import read_legacy
+
+_PRIVATE = 0o700  # permissions of a folder whose own are lost
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Manifest:
     root: str  # name of the folder that was archived; empty where several inputs were
     entries: list[Entry]
     lost: tuple[str, ...] = ()  # the LIST sections that a salvage could not read
+    itself: Entry | None = None  # the folder that was archived, without a name: its time and permissions, if kept
 
     @property
     def files(self) -> list[Entry]:
@@ -89,12 +92,25 @@ def read_manifest(reader: Reader) -> Manifest:
             lost.append(str(error))
     if not lists or (lost and not reader.salvage):
         raise DamagedError(lost[0] if lost else "it has no list of files")
-    root = lists[0][0]
+    root, itself = lists[0][0], _itself(reader)
     if reader.damage is None:
-        return Manifest(root, [entry for _, entries in lists for entry in entries], tuple(lost))
+        return Manifest(root, [entry for _, entries in lists for entry in entries], tuple(lost), itself)
     # For the same reason as above, a list of another folder or with a name that is taken is not this archive's.
     found: dict[str, Entry] = {}
     for other, entries in lists:
         if other == root and not any(entry.name in found for entry in entries):
             found |= {entry.name: entry for entry in entries}
-    return Manifest(root, list(found.values()), tuple(lost))
+    return Manifest(root, list(found.values()), tuple(lost), itself)
+
+
+def _itself(reader: Reader) -> Entry | None:
+    """Return the folder that was archived. Raises DamagedError, but not of an archive that is salvaged."""
+    section = SectionId(ROOT)
+    if section not in reader.places:
+        return None
+    try:
+        return listing.decode_itself(reader.read(section), str(section))
+    except DamagedError:
+        if not reader.salvage:
+            raise
+        return Entry("", Kind.FOLDER, mode=_PRIVATE)

@@ -24,6 +24,7 @@ from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
 from .entry import Kind
 from .files import check_target, clear, new_output
+from .groups import Groups
 from .images import ImageWriter, work
 from .ledger import Ledger
 from .tree import Item, Tree, collect, source_errors
@@ -72,7 +73,7 @@ def compress(
     tree = gather(inputs, output if isinstance(output, Path) else None, times=times, skip_errors=skip_errors)
     with new_output(output, force=force) as file:
         writer = Writer(file, FORMAT_VERSION)
-        ledger = Ledger(writer, tree.root, [item for item in tree.items if item.kind != Kind.FILE])
+        ledger = Ledger(writer, tree.root, [item for item in tree.items if item.kind != Kind.FILE], itself=tree.itself)
         return fill(file, writer, ledger, tree, options, skip_errors=skip_errors)
 
 
@@ -86,7 +87,7 @@ def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors:
                 if os.path.samestat(item.path.stat(), itself):
                     raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
     if not times:
-        tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items])
+        tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items], itself=None)
     return tree
 
 
@@ -102,9 +103,11 @@ def fill(
         label = "compressing" if options.effort <= EFFORT else "fine-tuning, compressing"
         label += ", verifying" if options.verify else ""
         with progress_bar(label, sum(work(stack, options) for stack in stacks)) as progress:
+            groups = Groups(of_images)
             for stack in stacks:
-                reasons |= of_images.add(stack, progress)
-            of_images.flush(progress)
+                groups.add(stack, progress)
+            groups.finish(progress)
+        reasons |= groups.reasons
         whole = [
             Whole(item, reasons[item.name], jpeg.get(item.name, [])) for item in tree.files if item.name in reasons
         ]

@@ -32,7 +32,7 @@ from .manifest import Manifest, has_manifest
 from .opening import Source, manifest_of, opened
 from .remote import Remote
 from .scratch import make_folders
-from .writing import Bytes, copy, emit, restore_folder_times, restore_times
+from .writing import Bytes, copy, emit, open_to_owner, restore_folder_times, restore_times
 
 Item = tuple[Entry, str, Iterable[Bytes]]  # a file, where it is in the archive, the pieces of its bytes
 Decoder = Callable[..., Generator[Slab]]  # decode_volume with options; the caller closes the generator
@@ -99,6 +99,9 @@ def restore(
                 check_free(final / entry.name, link=entry.kind == Kind.LINK, force=force)
         new = not os.path.lexists(final)
         with new_tree(final, force=force, merge=wanted is not None) as folder:
+            made = folder.stat()
+            if times and new and manifest.itself:
+                open_to_owner(manifest.itself, folder)
             for entry in folders:
                 make_folders(folder / entry.name)
             decoder = partial(decode_volume, options=options)
@@ -118,6 +121,9 @@ def restore(
                     restore_folder_times(folders, folder)
         if times and not new:
             restore_folder_times(folders, final)
+        # A folder that was there, or that another process made meanwhile, stays as it is.
+        if times and manifest.itself and os.path.samestat(made, final.stat()):
+            restore_times([manifest.itself], final)
         outcome.target = final
         return outcome
 

@@ -36,6 +36,7 @@ class Tree:
     root: str  # name of the only folder given, else empty
     items: list[Item]
     skipped: list[str]  # a sentence for each that could not be read
+    itself: Item | None = None  # the only folder given, without a name
 
     @property
     def files(self) -> list[Item]:
@@ -64,7 +65,7 @@ def collect(inputs: list[Path], *, skip_errors: bool = False, own_names: bool = 
     """
     items: list[Item] = []
     skipped: list[str] = []
-    root = ""
+    root, itself = "", None
     waiting: list[tuple[Path, str, bool]] = []  # path, name, whether it was given
     if len(inputs) == 1 and not own_names and _is_folder(inputs[0]):
         root = own_name(inputs[0])
@@ -85,8 +86,10 @@ def collect(inputs: list[Path], *, skip_errors: bool = False, own_names: bool = 
             continue
         if name:
             items.append(item)
+        else:
+            itself = item
         waiting += [(path / child, f"{name}/{child}" if name else child, False) for child in reversed(children)]
-    return Tree(root, items, skipped)
+    return Tree(root, items, skipped, itself)
 
 
 def _is_folder(path: Path) -> bool:
@@ -109,18 +112,29 @@ def _look(path: Path, name: str, *, follow: bool) -> tuple[Item, list[str]]:
     return Item(name, path, kind, mtime, mode & 0o777, target), children
 
 
+class SourceError(UnsupportedError):
+    """A file that cannot be read, or that changed."""
+
+    def __init__(self, sentence: str, path: Path) -> None:
+        super().__init__(sentence)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[SourceError], tuple[str, Path]]:
+        return SourceError, (str(self), self.path)
+
+
 @contextmanager
 def source_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError about reading an input into an UnsupportedError of one sentence."""
+    """Turn an OSError about reading an input into a SourceError of one sentence."""
     try:
         yield
     except OSError as error:
-        raise UnsupportedError(f"{short(path)} cannot be read: {error.strerror or error}") from error
+        raise SourceError(f"{short(path)} cannot be read: {error.strerror or error}", path) from error
 
 
-def changed(path: Path) -> UnsupportedError:
+def changed(path: Path) -> SourceError:
     """Return the error for a file that was not twice the same."""
-    return UnsupportedError(f"{path} changed while it was being read; try again when it is at rest")
+    return SourceError(f"{path} changed while it was being read; try again when it is at rest", path)
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,13 @@ def restore_folder_times(folders: Iterable[Entry], folder: Path) -> None:
     """Set times and permissions of folders, once all is in them: the inner ones first, since their time is a content of
     the outer ones, which may be closed to their owner."""
     restore_times(sorted(folders, key=lambda entry: entry.name.count("/"), reverse=True), folder)
+
+
+def open_to_owner(entry: Entry, folder: Path) -> None:
+    """Give a folder that is being filled its permissions, and its owner all: others see no more than they will."""
+    with suppress(OSError):
+        if entry.mode is not None:
+            os.chmod(folder, entry.mode | stat.S_IRWXU)
 
 
 def restore_times(entries: Iterable[Entry], folder: Path) -> None:

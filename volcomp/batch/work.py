@@ -16,7 +16,8 @@ from ..archive.files import move_into, target_errors
 from ..archive.manifest import Manifest
 from ..archive.opening import manifest_of, opened
 from ..archive.pack import compress
-from ..archive.restore import restore, restore_folder_times
+from ..archive.restore import restore
+from ..archive.writing import open_to_owner, restore_folder_times, restore_times
 from ..errors import TargetError, VolcompError
 from ..options import EncodeOptions
 from ..progress import silence
@@ -112,6 +113,9 @@ def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
     restore(job.source, made, replace(how.options.decoding, threads=threads), times=how.times)
     with target_errors(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
+        itself = manifest.itself if how.times else None
+        if itself:
+            open_to_owner(itself, made)  # or it could not be moved
         try:
             os.rename(made, job.target)
         except OSError:  # the folder exists, from files beside folders or a killed batch
@@ -120,6 +124,9 @@ def _restore(job: Job, how: How, threads: int, scratch: Path) -> bool:
             move_into(made, job.target)
             if how.times:
                 restore_folder_times(manifest.folders, job.target)
+        else:
+            if itself:
+                restore_times([itself], job.target)
     return True
 
 

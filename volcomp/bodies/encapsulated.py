@@ -44,7 +44,7 @@ class _Frame:
 
 
 class Encapsulated:
-    """Body 3."""
+    """Bodies 3 and, with samples of 32 bits, 7."""
 
     def write(self, kept: Kept, planes: Iterator[Planes]) -> Iterator[Piece]:
         """Yield the bytes of a file; see `Body.write`."""
@@ -90,12 +90,11 @@ class Pixels:
 class EncapsulatedReading:
     """How an encoder reads compressed frames."""
 
-    number = 3
-
     def __init__(self, pixels: Pixels, start: int) -> None:
         """`start`: of the first item in the file, bytes."""
+        self.number = 7 if pixels.bits == 32 else 3
         self._pixels, self._start = pixels, start
-        self.planes, self.bits = pixels.components, pixels.bits
+        self.planes, self.bits = pixels.components * (1 + (pixels.bits == 32)), min(pixels.bits, 16)
         self._kept: Kept | None = None
 
     @property
@@ -142,6 +141,10 @@ class EncapsulatedReading:
         pixels = self._pixels
         if 8 * samples.itemsize > pixels.bits or len(samples) != pixels.components:
             raise NotReproducible("its stream has samples of another type than its header says")
+        if samples.itemsize == 4:
+            return Map(Kind.HALVES, samples.dtype, pixels.components)
+        if pixels.bits == 32:
+            raise NotReproducible("its stream has samples of fewer bits than its header says")
         if 8 * samples.itemsize < pixels.bits:
             return Map(Kind.WIDE, samples.dtype, pixels.components)
         kind, bits = Kind.SAME, 0

@@ -38,7 +38,7 @@ LARGEST = (1 << 31) - 1  # bytes that a member inflates to; positions in it are 
 # Reading holds the file and what it inflates to, writing the latter. Some is left for what else the process does.
 _SPARED = 256 << 20
 _UPDATE = 1 << 20
-DEFLATING = (4, 6)  # numbers of body codecs that a gzipped file does not wrap
+DEFLATING = (4, 8)  # numbers of body codecs that a gzipped file does not wrap
 _FTEXT, _FHCRC, _FEXTRA, _FNAME, _FCOMMENT = (1 << bit for bit in range(5))  # flags of a gzip header
 
 
@@ -52,7 +52,7 @@ class Member(NamedTuple):
 
 
 class Gzipped:
-    """Body 6. It holds the inflated file in memory."""
+    """Body 8. It holds the inflated file in memory."""
 
     def write(self, kept: Kept, planes: Iterator[Planes]) -> Iterator[Piece]:
         """Yield the bytes of a file; see `Body.write`."""
@@ -191,7 +191,7 @@ class NativeReading:
 class GzippedReading:
     """How an encoder reads a file with members."""
 
-    number = 6
+    number = 8
 
     def __init__(self, inner: Reading, start: int) -> None:
         """`inner` reads the inflated file; `start`: of the first member, bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UnsupportedError
+from .bits import Bits
 from .deflated import Deflated
 from .encapsulated import Encapsulated
 from .gzipped import Gzipped
@@ -18,7 +19,9 @@ BODIES: dict[int, Body] = {
     3: Encapsulated(),
     4: Deflated(),
     5: Numbers(),
-    6: Gzipped(),
+    6: Bits(),
+    7: Encapsulated(),  # of samples of 32 bits, which 0.10.0 cannot make
+    8: Gzipped(),
 }
 
 

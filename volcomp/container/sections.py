@@ -25,6 +25,7 @@ VOXEL_VERSION = 3
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"
+ROOT = b"root"  # older releases pass over it; the first section, or none
 PARITY = b"pari"  # in the index of a protected file: the archive's own index and end mark, then the blocks of parity
 ADVICE = "; it has parity, with which volcomp repair may restore it"  # ends errors about files that seem to have it
 PARITY_SIGNATURE = b"\x89VCP\r\n\x1a\n"  # of every block of parity
@@ -53,6 +54,7 @@ class SectionId(NamedTuple):
             BLOB: "stored files {0}",
             MANIFEST: "manifest",
             LISTING: "list of files {0}",
+            ROOT: "what is kept of the archived folder itself",
         }
         name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
         return name.format(self.major, self.minor)
@@ -76,7 +78,7 @@ def _head(section: SectionId, size: int) -> bytes:
 
 
 class Writer:
-    """Appends sections to a binary file, without seeking or reading, so that an archive may be larger than memory.
+    """Appends sections to a binary file, so that an archive may be larger than memory. Only `rewind` seeks.
 
     `digests` has the SHA-256 of every payload, for `Reader.compare`.
     """
@@ -99,6 +101,19 @@ class Writer:
         self.digests[section] = hashlib.sha256(payload).digest()
         kind = bytes([_KINDS.index(section.tag)]) if section.tag in _KINDS else bytes([_OTHER_KIND]) + section.tag
         self._index.append(kind + varint(section.major) + varint(section.minor) + varint(length))
+
+    def mark(self) -> tuple[int, int]:
+        """Return what `rewind` needs to come back here."""
+        return self.size, len(self._index)
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Take back the sections that were added since a mark. The file must be seekable."""
+        self.size, sections = mark
+        self._file.seek(self.size)
+        self._file.truncate()
+        del self._index[sections:]
+        for section in list(self.digests)[sections:]:
+            del self.digests[section]
 
     def finish(self) -> None:
         """Write the index and the end mark; the file may then be closed."""
@@ -245,7 +260,8 @@ class Reader:
         offset, budget = 0, 8 * self.size + (1 << 20)  # bounds the work for a file made of tags, else quadratic
         while offset < self.size and budget > 0:
             head = _parse_head(self._bytes(offset, min(_LONGEST_HEAD, self.size - offset)))
-            total = head[1] + head[2] + _CRC.size if head and head[0].tag in _KINDS else 0
+            known = head and (head[0].tag in _KINDS or (offset == _HEADER.size and head[0] == SectionId(ROOT)))
+            total = head[1] + head[2] + _CRC.size if head and known else 0
             budget -= total
             if head and 0 < total <= self.size - offset and self._crc_fits(offset, total):
                 # The first one counts, since a damaged BLOB may hold an archive, whose sections are found as well. For
@@ -254,7 +270,7 @@ class Reader:
                     places[head[0]] = Place(offset, total)
                 offset += total
             else:
-                offset = self._find(_KINDS, offset + 1)
+                offset = self._find((*_KINDS, ROOT), offset + 1)
         return places
 
     def _crc_fits(self, offset: int, total: int) -> bool:

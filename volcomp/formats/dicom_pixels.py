@@ -6,12 +6,14 @@ What counts is whether the bytes fit the stated shape. A wrong guess costs size 
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pydicom
 from pydicom.uid import UID
 
+from ..bodies.bits import BitsReading, Packing
 from ..bodies.encapsulated import EncapsulatedReading, Pixels, read_items
 from ..bodies.planes import Kind, Map
 from ..bodies.protocol import Reading
@@ -25,6 +27,7 @@ _LONG = (b"OW", b"OB", b"UN", b"OV", b"OF", b"OD")  # value representations with
 _MOST_COMPONENTS = 4
 # A slice costs milliseconds, however small it is: a header that states one pixel makes millions of them of any file.
 _TINY_PIXELS, _MOST_TINY = 1 << 10, 1 << 10
+_SHEET_PIXELS = 1 << 16  # at least, of a slice that tiny frames become together; fewer cost more time and bytes
 # The stream codec of a transfer syntax, below 1.2.840.10008.1.2. The trial of each stream decides.
 _STREAMS = {
     "1.98": 0,
@@ -40,6 +43,8 @@ _STREAMS = {
     "4.202": 7,
     "4.203": 7,
 }
+_OF_WIDE_SAMPLES, _OF_BYTES = (0, 2), (0, 2, 4)  # streams of samples of 32 bits; of whole bytes
+_LOOKED_AT = 1 << 16  # bytes that tell the order of packed samples
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # lossy, Huffman codes
 _ROOT = "1.2.840.10008.1.2."
 
@@ -141,19 +146,40 @@ def pixels_of(
     Raises:
         NotCoded: where they cannot be coded.
     """
+    if element.tag not in PIXEL_TAGS:
+        raise NotCoded("it has no pixels")
     if element.tag != _PIXEL_DATA:
-        raise NotCoded("its pixels are floating-point numbers" if element.tag in PIXEL_TAGS else "it has no pixels")
+        stated = stated._replace(bits=32 if element.tag == _FLOAT else 64, signed=False)
     if min(stated[:4]) < 1 or stated.components > _MOST_COMPONENTS:
         raise NotCoded("its header states no image")
-    if stated.bits not in (8, 16, 32):
-        raise NotCoded(f"it has {stated.bits} bits allocated for a sample")
+    if not (1 <= stated.bits <= 16 or (stated.bits == 32 and element.tag != _DOUBLE)):
+        numbers = "double-precision numbers" if element.tag == _DOUBLE else f"{stated.bits} bits allocated for a sample"
+        raise NotCoded(f"it has {numbers}")
     if element.length == _UNDEFINED:
         return _not_tiny(_encapsulated(stated, syntax or "", element, file))
     if stated.photometric == "YBR_FULL_422" and stated.components == 3 and stated.bits == 8 and stated.columns % 2 == 0:
         # Two luminances and their common chrominances are four planes.
         stated = stated._replace(columns=stated.columns // 2, components=4, planar=False)
     size = file.seek(0, 2)
-    return _not_tiny(_native(stated, element, big_endian, min(element.length, size - element.start), plain))
+    there = min(element.length, size - element.start)
+    if stated.bits not in (8, 16, 32):
+        container = 8 if stated.bits < 8 else 16
+        if there < stated._replace(bits=container).frame_bytes * stated.frames:
+            if big_endian and element.vr == b"OW":
+                raise NotCoded(f"it has samples of {stated.bits} bits in big-endian words")
+            return _not_tiny(_packed(_in_sheets(stated), element, there, file))
+        stated = stated._replace(bits=container, stored=stated.stored or stated.bits)  # a sample has bytes of its own
+    return _not_tiny(_native(_in_sheets(stated), element, big_endian, there, plain))
+
+
+def _in_sheets(stated: Stated) -> Stated:
+    """Take many tiny frames, one below the other, for a taller one: the order of their pixels is the same."""
+    small = stated.rows * stated.columns < _TINY_PIXELS
+    if not small or stated.frames <= _MOST_TINY or (stated.planar and stated.components > 1):
+        return stated
+    least = -(-_SHEET_PIXELS // (stated.rows * stated.columns))
+    frames = next(n for n in range(max(1, stated.frames // least), 0, -1) if stated.frames % n == 0)
+    return stated._replace(rows=stated.frames // frames * stated.rows, frames=frames)
 
 
 def _not_tiny(found: Found) -> Found:
@@ -169,12 +195,50 @@ def _encapsulated(stated: Stated, syntax: str, element: Element, file: BinaryIO)
     number = _STREAMS.get(syntax.removeprefix(_ROOT))
     if number is None or not _is_known(number):
         raise NotCoded(f"no codec makes its transfer syntax again: {UID(syntax).name or 'none is stated'}")
-    if stated.bits == 32:
+    if stated.bits == 32 and number not in _OF_WIDE_SAMPLES:
         raise NotCoded("it has 32 bits allocated for a compressed sample")
+    if stated.bits not in (8, 16, 32):
+        if number in _OF_BYTES:
+            raise NotCoded(f"it has {stated.bits} bits allocated for a compressed sample")
+        stated = stated._replace(bits=8 if stated.bits < 8 else 16, stored=stated.stored or stated.bits)
     colour = stated.components == 3 and stated.photometric == "RGB"
     rows, columns, frames, components, bits, stored, signed, _, _ = stated
     pixels = Pixels(number, rows, columns, frames, components, bits, stored or bits, signed, colour)
-    return Found(rows, columns, frames, bits, 0, signed, EncapsulatedReading(pixels, element.start))
+    reading = EncapsulatedReading(pixels, element.start)
+    return Found(rows, columns, frames, reading.bits, 0, signed, reading)
+
+
+def _packed(stated: Stated, element: Element, there: int, file: BinaryIO) -> Found:
+    """Return how samples are read that are packed end to end in `there` bytes."""
+    rows, columns, frames, components, bits = stated[:5]
+    of_frame = rows * columns * components * bits
+    by_frame = False
+    if frames > 1 and of_frame % 8:
+        padded = frames * -(-of_frame // 8)
+        by_frame = there in (padded, padded + padded % 2) and there * 8 >= frames * of_frame + 16
+    if not by_frame:
+        frames = min(frames, there * 8 // of_frame)
+    if not frames:
+        raise NotCoded("it has fewer pixels than its header states")
+    packing = Packing(bits, components, stated.planar and components > 1, by_frame=by_frame)
+    if not by_frame:
+        packing = replace(packing, high_first=_is_high_first(packing, stated, element, frames * of_frame // 8, file))
+    reading = BitsReading(packing, start=element.start, rows=rows, columns=columns, frames=frames)
+    return Found(rows, columns, frames, reading.bits, 0, False, reading)
+
+
+def _is_high_first(packing: Packing, stated: Stated, element: Element, there: int, file: BinaryIO) -> bool:
+    """Return whether neighbours differ less if the first sample of a byte has its highest bits. The standard says that
+    it has the lowest (PS3.5, 8.1.1)."""
+    step = packing.bits * stated.components  # bytes; each begins with a whole sample
+    file.seek(element.start + there // 2 // step * step)
+    data = file.read(min(_LOOKED_AT, there - there // 2) // step * step)
+    differences: list[float] = []
+    for order in (packing, replace(packing, high_first=True)):
+        samples = order.to_words(order.unpack(data)).astype(np.int64)
+        distance = 1 if packing.planar else stated.components
+        differences.append(float(np.abs(samples[distance:] - samples[:-distance]).sum()))
+    return differences[1] < differences[0]
 
 
 def _native(stated: Stated, element: Element, big_endian: bool, there: int, plain: bool) -> Found:
@@ -196,6 +260,8 @@ def _native(stated: Stated, element: Element, big_endian: bool, there: int, plai
         stored = stated.stored if 0 < stated.stored < stated.bits else 0
         return Found(rows, columns, frames, stated.bits, stored, signed, None)
     colour = stated.components == 3 and stated.photometric == "RGB"
+    if element.tag != _PIXEL_DATA:
+        colour = False
     samples = Map(
         Kind.HALVES if stated.bits == 32 else Kind.COLOUR if colour else Kind.SAME,
         np.dtype(f"{'i' if signed else 'u'}{stated.bits // 8}").newbyteorder("<"),

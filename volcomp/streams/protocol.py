@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-Samples = NDArray[Any]  # uint8, uint16, int8 or int16 [components, Y, X], C-contiguous
+Samples = NDArray[Any]  # uint8, uint16, int8, int16 or, of 32 bits allocated, uint32 [components, Y, X], C-contiguous
 
 
 class NotReproducible(Exception):

@@ -14,8 +14,8 @@ first byte. Integers are varints, see `wire.cursor`.
     if GIVEN:        varint and bytes: what is between header and first segment, then what follows each segment
     if CORRECTIONS:  for each segment, varint and bytes: see `rle_segments.deviations`
 
-Samples are uint8 or uint16; values that the container file takes for signed are the same bits here. Not supported: 32
-bits allocated, segments in another order than in the header, and those that overlap.
+Samples are uint8, uint16 or uint32; values that the container file takes for signed are the same bits here. Not
+supported: segments in another order than in the header, and those that overlap.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _FIRST = (
 )
 _ORDER = sorted(range(len(STRATEGIES)), key=lambda number: (STRATEGIES[number] not in _FIRST, number))
 _PARAMETERS = np.array(STRATEGIES, np.int64)
+_TYPES = {bits: np.dtype(f"u{bits // 8}") for bits in (8, 16, 32)}  # of samples, by the bits allocated
 _DAMAGED = "its RLE stream is damaged"
 
 
@@ -109,7 +110,7 @@ class Rle:
         known = number < len(STRATEGIES) and padding in set(Padding) and flags < 2 * CORRECTIONS
         if version != VERSION or not known:
             raise cursor.damaged()
-        if samples.dtype not in (np.uint8, np.uint16) or samples.ndim != 3 or not samples.size:
+        if samples.dtype not in _TYPES.values() or samples.ndim != 3 or not samples.size:
             raise cursor.damaged()
         planes = _split(samples)
         if len(planes) > MOST_SEGMENTS:
@@ -135,8 +136,8 @@ class Rle:
 
 def _offsets(data: bytes, frame: FrameInfo) -> list[int]:
     """Return where the segments begin, and the stream ends; NotReproducible if they are not those of such a frame."""
-    if frame.bits not in (8, 16) or frame.components < 1:
-        raise NotReproducible("its RLE stream has samples of other than 8 or 16 bits")
+    if frame.bits not in _TYPES or frame.components < 1:
+        raise NotReproducible("its RLE stream has samples of other than 8, 16 or 32 bits")
     count = frame.components * frame.bits // 8
     if count > MOST_SEGMENTS or len(data) < HEADER_SIZE or int.from_bytes(data[:4], "little") != count:
         raise NotReproducible("its RLE stream has another number of segments than the file states")
@@ -194,16 +195,14 @@ def _header(gaps: Sequence[bytes], lengths: Sequence[int]) -> bytes:
 
 def _joined(planes: np.ndarray, frame: FrameInfo) -> Samples:
     """Join the bytes of samples, uint8 [components · bytes, Y · X], most significant first."""
-    shape = frame.components, frame.rows, frame.columns
-    if frame.bits == 8:
-        return planes.reshape(shape)
-    both = planes.reshape(frame.components, 2, -1).astype(np.uint16)
-    return (both[:, 0] << 8 | both[:, 1]).reshape(shape)
+    kind = _TYPES[frame.bits]
+    words = np.ascontiguousarray(planes.reshape(frame.components, kind.itemsize, -1).swapaxes(1, 2))
+    joined = words.view(kind.newbyteorder(">")).reshape(frame.components, frame.rows, frame.columns)
+    return joined.astype(kind, copy=False)
 
 
 def _split(samples: Samples) -> np.ndarray:
     """Invert `_joined`."""
-    flat = samples.reshape(len(samples), -1)
-    if samples.dtype == np.uint8:
-        return np.ascontiguousarray(flat)
-    return np.stack([flat >> 8, flat & 0xFF], 1).astype(np.uint8).reshape(2 * len(samples), -1)
+    size = samples.dtype.itemsize
+    words = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">")).view(np.uint8)
+    return np.ascontiguousarray(words.reshape(len(samples), -1, size).swapaxes(1, 2)).reshape(size * len(samples), -1)
