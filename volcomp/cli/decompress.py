@@ -9,7 +9,21 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from .arguments import STANDARD, Commands, as_json, decode_options, new_folder, place, sink, slices, source, times, work
+from ..errors import DamagedError
+from .arguments import (
+    STANDARD,
+    Commands,
+    as_json,
+    decode_options,
+    is_archive,
+    new_folder,
+    place,
+    sink,
+    slices,
+    source,
+    times,
+    work,
+)
 from .output import files, finish, line, working
 from .usage import UsageError
 
@@ -73,17 +87,22 @@ def restore_files(
         if options.output == STANDARD:
             one = read_one(source(options.file), sink(), decode_options(options), names=names, series=series)
             return finish(options, _facts(options, one))
-        done = restore(
-            source(options.file),
-            options.output,
-            decode_options(options),
-            slices=wanted,
-            names=names,
-            series=series,
-            salvage=salvage,
-            force=options.force,
-            times=options.times,
-        )
+        try:
+            done = restore(
+                source(options.file),
+                options.output,
+                decode_options(options),
+                slices=wanted,
+                names=names,
+                series=series,
+                salvage=salvage,
+                force=options.force,
+                times=options.times,
+            )
+        except DamagedError as error:
+            if salvage or not is_archive(options.file):
+                raise
+            raise DamagedError(f"{error}; decompress --salvage restores what is undamaged") from error
     return _report(options, done, begin)
 
 

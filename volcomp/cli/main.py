@@ -130,7 +130,7 @@ def parser() -> Parser:
     formats = f"reads format versions 1 to {FORMAT_VERSION}, writes {FORMAT_VERSION} (arrays: {VOXEL_VERSION})"
     made.add_argument("--version", action="version", version=f"volcomp {__version__}: {formats}")
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
-    commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = made.add_subparsers(title="commands", prog="volcomp", metavar="COMMAND", required=True)
     of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info)
     for command in (*of_archives, precompile, doctor):
         command.add(commands)

@@ -53,7 +53,8 @@ def _series(volumes: list[Facts]) -> str:
     first = volumes[0]
     if "series" not in first:
         return f"{plural(len(volumes), 'volume')} without a file: {_coded(volumes)}"
-    name = " ".join(filter(None, (first["modality"] or "unknown modality", repr(first["description"] or ""))))
+    name = first["modality"] or "unknown modality"
+    name += f" {first['description']!r}" if first["description"] else ""
     spacings = {tuple(volume["spacing_mm"]) for volume in volumes}
     spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in first["spacing_mm"])
     spacing = f"spacing {spacing} mm" if len(spacings) == 1 else "several spacings"

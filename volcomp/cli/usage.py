@@ -75,6 +75,10 @@ class Parser(argparse.ArgumentParser):
             advice = f"for example: {self.example}" if self.example else advice
         raise UsageError(f"{message.removeprefix('argument ')}; {advice}")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help; unlike argparse, let errors of a closed pipe be heard."""
+        print(message, end="", file=file)
+
     def has(self, option: str) -> bool:
         """Return whether an option, which may be shortened, is one of this parser."""
         return any(known.startswith(option) for known in self._option_string_actions)
@@ -90,7 +94,7 @@ class Parser(argparse.ArgumentParser):
 def parsed(parser: Parser, words: list[str]) -> argparse.Namespace:
     """Parse a command line. Raises UsageError, and SystemExit when help or the version has been printed."""
     if words[:1] == ["help"]:
-        words = [*words[1:2], "--help"]
+        words = [word for word in words[1:2] if word != "help"] + ["--help"]
     command = next((word for word in words if not word.startswith("-")), None)
     if command is not None and command not in parser.commands:
         raise UsageError(_no_command(parser, command))

@@ -36,10 +36,11 @@ def run(options: argparse.Namespace) -> int:
         begin = time.perf_counter()
         facts: dict[str, Any] = {"file": str(path), "sound": True}
         try:
+            given = source(path)
             with working(options):
                 if path != STANDARD and (damage := diagnose(path)):
                     raise DamagedError(f"{path}: {damage}")
-                done = verify(source(path), decode_options(options))
+                done = verify(given, decode_options(options))
         except VolcompError as error:
             complain(str(error), options)
             facts |= {"sound": False, "error": str(error)}
