@@ -62,8 +62,8 @@ def as_text(contents: dict[str, Any]) -> str:
     lines = [f"{contents['file']}: {contents['size']} bytes, {contents['promise']}"]
     if "files" in contents:
         lines.append(
-            f"  {_number(contents['files'], 'file')} of {contents['raw_bytes']} bytes under {contents['root'] or '.'}/, "
-            f"{contents['kept_whole']} of them kept whole, {_number(contents['folders'], 'folder')}, "
+            f"  {_number(contents['files'], 'file')} of {contents['raw_bytes']} bytes "
+            f"under {contents['root'] or '.'}/, {contents['kept_whole']} of them kept whole, {_number(contents['folders'], 'folder')}, "
             f"{_number(contents['links'], 'link')}"
         )
         lines += [f"    {count} kept whole: {reason}" for reason, count in contents["not_coded"].items()]
