@@ -1,4 +1,4 @@
-"""Progress bars on a terminal; nothing in a pipe."""
+"""Progress bars on a terminal; in a pipe or a log nothing but that a long wait has begun."""
 
 from __future__ import annotations
 
@@ -45,13 +45,15 @@ def progress_bar(label: str, voxels: int, unit: str = "voxel") -> Iterator[Calla
 
 
 class Wait:
-    """Shows on a terminal what the program waits for and for how long, from the first second on.
+    """Shows what the program waits for, on a terminal also for how long, from the first second on.
 
-    The text is the label of the progress bar, or without a bar a line of its own, cleared when the wait ends. Used as a
-    context. Waits may overlap, on several threads.
+    The text is the label of the progress bar, or without a bar a line of its own, cleared when the wait ends. Where
+    standard error is no terminal, it is one line, after some seconds. Used as a context. Waits may overlap, on several
+    threads.
     """
 
     PATIENCE, STEP = 1.0, 0.25  # seconds: before the first text, and between updates
+    PATIENCE_OF_LOGS = 4.0  # seconds before the line that stays
 
     def __init__(self, what: Callable[[], str]) -> None:
         self._what = what
@@ -61,6 +63,7 @@ class Wait:
         self._bar: Any = None  # that shows the text now
         self._label = ""  # its label at other times
         self._drawn = 0  # columns of the line
+        self._logged = False  # whether the line that stays is written
         self._thread = Thread(target=self._watch, daemon=True)
 
     def begin(self) -> None:
@@ -90,10 +93,17 @@ class Wait:
         while not self._over.wait(self.STEP):
             with self._lock:
                 waited = self._before + time.perf_counter() - self._since if self._depth else 0.0
-            if waited >= self.PATIENCE:
+            if not sys.stderr.isatty():
+                self._log(waited)
+            elif waited >= self.PATIENCE:
                 self._draw(f"{self._what()}: {waited:.0f} s")
             else:
                 self._clear()
+
+    def _log(self, waited: float) -> None:
+        if waited >= self.PATIENCE_OF_LOGS and not self._logged:
+            self._logged = True
+            print(f"volcomp: {self._what()}; this may take a minute", file=sys.stderr, flush=True)
 
     def _draw(self, line: str) -> None:
         bar = _bars[-1] if _bars else None

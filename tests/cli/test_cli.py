@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from tests.helpers import ONE, compress, contents, damage, image, noise, series
 from volcomp import cli
 from volcomp.archive.restore import restore
 from volcomp.cli.arguments import slices
+from volcomp.cli.output import amount
 from volcomp.container.sections import SLAB, SectionId
 
 COMMAND = [sys.executable, "-m", "volcomp"]
@@ -23,7 +25,14 @@ COMMAND = [sys.executable, "-m", "volcomp"]
 
 def run(*arguments, **options):
     """Run the command in a process of its own."""
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+    done.stderr = without_compiling(done.stderr)
+    return done
+
+
+def without_compiling(error):
+    """What was said on standard error, but for the line of the first run on a machine."""
+    return re.sub(r"\Avolcomp: compiling for this processor.*\n", "", error)
 
 
 @pytest.fixture
@@ -53,6 +62,7 @@ def archive(tmp_path_factory, low_slabs):
 def fails(result, sentence, code=1):
     """One sentence on standard error, the right exit code, no traceback."""
     found, _, error = result if isinstance(result, tuple) else (result.returncode, result.stdout, result.stderr)
+    error = without_compiling(error)
     assert found == code, error
     assert error.startswith("volcomp: ") and error.count("\n") == 1 and "Traceback" not in error
     assert sentence in error
@@ -62,7 +72,9 @@ def test_the_main_job(tmp_path):
     series(tmp_path / "ct", 3)
     done = run("compress", "ct", "--model", "fast", "--threads", "2", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == ""  # silent in a pipe: no progress bar
-    assert done.stdout.startswith("ct.vcz: 3 files, 0.00 MB in, 0.00 MB out, ratio ")
+    raw = sum(path.stat().st_size for path in (tmp_path / "ct").iterdir())
+    packed = (tmp_path / "ct.vcz").stat().st_size
+    assert done.stdout.startswith(f"ct.vcz: 3 files, {amount(raw)} in, {amount(packed)} out, ratio ")
     assert "bits per voxel, " in done.stdout and done.stdout.endswith(" s\n")
     (tmp_path / "elsewhere").mkdir()
     done = run("decompress", "../ct.vcz", cwd=tmp_path / "elsewhere")
@@ -74,13 +86,15 @@ def test_verify_and_info(archive, call):
     code, out, _ = call("verify", archive)
     assert code == 0 and out.startswith(f"sound: {archive}: 40 files, ")
     code, out, _ = call("verify", "--json", archive)
-    assert json.loads(out) == {"file": str(archive), "sound": True, "files": 40, "voxels": 1440}
+    found = json.loads(out)
+    assert found["sound"] and [one["file"] for one in found["archives"]] == [str(archive)]
+    assert (found["files"], found["voxels"], found["bytes_in"]) == (40, 1440, archive.stat().st_size)
     code, out, _ = call("info", archive)
     assert "40×6×6 i2" in out and "file-exact" in out and "spacing 2.5 × 0.5 × 0.5 mm" in out
     code, out, _ = call("info", "--json", archive)
     found = json.loads(out)
     assert found["files"] == 40 and found["volumes"][0]["spacing_mm"] == [2.5, 0.5, 0.5]
-    assert sum(found["sections"].values()) == found["size"] == archive.stat().st_size
+    assert sum(found["sections"].values()) == found["bytes_in"] == archive.stat().st_size
 
 
 def test_info_of_files_that_lie_in_one_place(tmp_path, call):
@@ -108,19 +122,34 @@ def test_compress_says_what_it_did_in_json(tmp_path, call):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["shrink", "x"],
         ["compress"],
         ["compress", "x", "--model", "huge"],
         ["compress", "x", "--threads", "0"],
         ["compress", "x", "--threads", "many"],
         ["compress", "x", "--device", "tpu"],
+        ["compress", "x", "--effort", "10"],
+        ["compress", "x", "--effort", "9", "--model", "paper"],
+        ["compress", "x", "--parity", "80%"],
+        ["compress", "x", "--stdin-name", "a/b"],
+        ["compress", "x", "-", "-o", "y"],
+        ["compress", "x", "-o", "x.zip"],
+        ["append", "-", "x"],
+        ["decompress", "x", "--slices", "4:4"],
+        ["decompress", "x", "--slices", "4", "-o", "-"],
+        ["extract", "x"],
+        ["batch", "x", "y", "--memory", "much"],
+        ["batch", "x", "y", "--jobs", "0"],
+        ["batch", "x"],
+        ["precompile", "--for", "abacus"],
         ["verify"],
     ],
 )
 def test_wrong_usage(arguments, call):
-    code, out, error = call(*arguments)
-    assert code == 2 and out == "" and error.startswith("usage: volcomp")
+    """Whatever files there are: these are none."""
+    result = call(*arguments)
+    fails(result, "", code=2)
+    assert result[1] == ""
 
 
 @pytest.mark.parametrize(("text", "expected"), [("40:44", slice(40, 44)), ("7", slice(7, 8)), ("5:", slice(5, None))])
@@ -133,12 +162,12 @@ def test_slices_that_are_none(text, call, tmp_path):
     if text == ":":
         assert slices(text) == slice(0, None)
         return
-    fails(call("decompress", tmp_path / "x", f"--slices={text}"), f"--slices {text!r} ")
+    fails(call("decompress", tmp_path / "x", f"--slices={text}"), f"--slices {text!r} ", code=2)
 
 
 def test_what_cannot_be_done(tmp_path, archive, call):
     fails(call("decompress", tmp_path / "gone.vcz"), "gone.vcz cannot be read: No such file or directory")
-    fails(call("verify", tmp_path), "cannot be read: Is a directory")
+    fails(call("verify", tmp_path), "cannot be read: it is a folder; name an archive")
     fails(call("compress", tmp_path / "gone"), "gone cannot be read")
     (tmp_path / "array.vcz").write_bytes(volcomp.compress(noise((2, 3, 4)), threads=1))
     fails(call("decompress", tmp_path / "array.vcz"), "array.vcz: it holds an array and no files")
@@ -179,8 +208,9 @@ def test_salvage(tmp_path, archive, call):
     code, out, error = call("decompress", bad, "-o", target, "--salvage")
     assert code == 1 and "20 files" in out
     lines = error.splitlines()
-    assert lines[0].startswith("missing: IM0020.dcm (slice 20 of volume 0): slab 1 of volume 0 is damaged")
-    assert len(lines) == 21 and lines[-1] == f"volcomp: {bad} is damaged: 20 files could not be restored"
+    where = "slices 20–39 of volume 0 (20 files, IM0020.dcm to IM0001.dcm)"
+    assert lines[0].startswith(f"missing: {where}: slab 1 of volume 0 is damaged")
+    assert len(lines) == 2 and lines[-1] == f"volcomp: {bad} is damaged: 20 files could not be restored"
     assert len(list(target.iterdir())) == 20
 
 
@@ -258,7 +288,7 @@ sys.exit(code)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, preexec_fn=heed_interrupts)
     if module == "end":
-        assert done.returncode == 0 and done.stdout.startswith("sound: ") and not done.stderr
+        assert done.returncode == 0 and done.stdout.startswith("sound: ") and not without_compiling(done.stderr)
     else:
         fails(done, "interrupted", code=130)
 
@@ -337,12 +367,6 @@ def test_an_interrupt_between_files_of_a_forced_restoration(archive, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         restore(archive, target, options=ONE, force=True)
     assert sorted(path.stat().st_size == 4 for path in target.iterdir()) == [False] + [True] * 39
-
-
-def test_an_effort_out_of_range_is_one_sentence(call, tmp_path):
-    series(tmp_path / "ct", 2, size=4)
-    fails(call("compress", tmp_path / "ct", "-o", tmp_path / "ct.vcz", "--effort", "10"), "effort 10 is not known")
-    assert not (tmp_path / "ct.vcz").exists()
 
 
 def test_a_limit_of_threads_is_one_sentence(call, archive, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli import call, fails, run
+from tests.cli.test_cli import call, fails, run, without_compiling
 from tests.helpers import compress, contents, series
 
 __all__ = ["call"]  # a fixture
@@ -42,8 +42,7 @@ def test_extract(study, call, tmp_path):
     code, out, _ = call("extract", study / "ct.vcz", "--series", "1.2.3.4", "-o", tmp_path / "s", "--json")
     assert code == 0 and json.loads(out)["files"] == 3 and len(os.listdir(tmp_path / "s")) == 3
     fails(call("extract", study / "ct.vcz", "gone", "-o", tmp_path / "x"), "it holds no 'gone'")
-    code, _, error = call("extract", study / "ct.vcz")
-    assert code == 2 and error.startswith("usage: ")
+    fails(call("extract", study / "ct.vcz"), "name files, folders or patterns", code=2)
 
 
 def test_append(study, call, tmp_path):
@@ -58,7 +57,7 @@ def test_append(study, call, tmp_path):
     entry = json.loads(call("list", "--json", archive)[1])["entries"][3]
     assert (entry["name"], entry["mtime_ns"]) == ("late", None)
     fails(call("append", archive, tmp_path / "late"), "x.vcz holds late already")
-    fails(call("append", "-", tmp_path / "late"), "append changes an archive and cannot read it from standard input")
+    fails(call("append", "-", tmp_path / "late"), "append changes an archive and cannot read it", code=2)
     assert archive.stat().st_size == size and call("verify", archive)[0] == 0
 
 
@@ -79,7 +78,9 @@ def test_errors_that_are_skipped(call, tmp_path):
 def piped(arguments, data=b"", **options):
     """Run the command with bytes as standard input; return its result with bytes."""
     command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, timeout=120, **options)
+    done = subprocess.run(command, input=data, capture_output=True, timeout=120, **options)
+    done.stderr = without_compiling(done.stderr.decode()).encode()
+    return done
 
 
 def test_an_archive_through_pipes(study, tmp_path):
@@ -104,13 +105,13 @@ def test_a_file_from_standard_input(tmp_path):
     assert piped(["append", "note.vcz", "-"], b"more", cwd=tmp_path).returncode == 0
     assert piped(["list", "--names", "note.vcz"], cwd=tmp_path).stdout == b"note\nstdin\n"
     assert piped(["extract", "note.vcz", "note", "-o", "-"], cwd=tmp_path).stdout == b"note"
-    for arguments, sentence in (
-        (["-", "--stdin-name", "a/b", "-o", "x"], b"'a/b' is no name of a file"),
-        (["-", "note.vcz", "-o", "x"], b"standard input (-) is one file"),
-        (["-", "--stdin-name", "x" * 300, "-o", "x"], b"File name too long"),
+    for arguments, sentence, code in (
+        (["-", "--stdin-name", "a/b", "-o", "x"], b"'a/b' is no name of a file", 2),
+        (["-", "note.vcz", "-o", "x"], b"standard input (-) is one file", 2),
+        (["-", "--stdin-name", "x" * 300, "-o", "x"], b"File name too long", 1),
     ):
         done = piped(["compress", *arguments], b"note", cwd=tmp_path)
-        assert done.returncode == 1 and sentence in done.stderr and done.stderr.count(b"\n") == 1
+        assert done.returncode == code and sentence in done.stderr and done.stderr.count(b"\n") == 1
     assert os.listdir(tmp_path) == ["note.vcz"]
 
 
@@ -134,7 +135,8 @@ def test_bytes_and_terminals(study, tmp_path):
         command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **pipes}
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, **pipes)
-        assert done.returncode == 1 and "is a terminal" in done.stderr and done.stderr.count("\n") == 1
+        error = without_compiling(done.stderr)
+        assert done.returncode == 1 and "is a terminal" in error and error.count("\n") == 1
     os.close(main)
     os.close(terminal)
     assert os.listdir(tmp_path) == []
@@ -153,7 +155,8 @@ def test_standard_output_on_a_full_disk(study):
         with open("/dev/full", "wb") as full:
             command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
             done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
-        assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("volcomp: ")
+        error = without_compiling(done.stderr)
+        assert done.returncode == 1 and error.count("\n") == 1 and error.startswith("volcomp: ")
 
 
 def test_a_pipe_that_is_closed_early(study):
@@ -162,5 +165,5 @@ def test_a_pipe_that_is_closed_early(study):
         command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             process.stdout.close()
-            assert process.stderr.read() == b""
+            assert without_compiling(process.stderr.read().decode()) == ""
         assert process.returncode == 1

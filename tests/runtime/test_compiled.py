@@ -162,13 +162,14 @@ def slow_compilation(monkeypatch):
     def compress(*arguments, **options):
         with event.trigger_event("numba:compile"), event.trigger_event("numba:compile"):  # one loop within another
             deadline = time.monotonic() + 10
-            while isinstance(sys.stderr, Terminal) and not sys.stderr.getvalue() and time.monotonic() < deadline:
+            while isinstance(sys.stderr, io.StringIO) and not sys.stderr.getvalue() and time.monotonic() < deadline:
                 time.sleep(0.01)
         return pack.Summary(1, 1, 1, 0, 0.0)
 
     monkeypatch.setattr(pack, "compress", compress)
     monkeypatch.setattr(progress.Wait, "PATIENCE", 0.0)
     monkeypatch.setattr(progress.Wait, "STEP", 0.01)
+    return monkeypatch
 
 
 def test_compilation_is_said_in_a_line_that_goes(slow_compilation, monkeypatch, tmp_path, capsys):
@@ -178,7 +179,16 @@ def test_compilation_is_said_in_a_line_that_goes(slow_compilation, monkeypatch, 
     assert "compiling for this processor, once: 0 s" in before and now == ""
 
 
-def test_it_is_not_said_in_a_pipe(slow_compilation, tmp_path, capsys):
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_it_is_one_line_in_a_log_after_some_seconds(slow_compilation, tmp_path, options):
+    slow_compilation.setattr(progress.Wait, "PATIENCE_OF_LOGS", 0.0)
+    slow_compilation.setattr(sys, "stderr", io.StringIO())
+    assert cli.main(["compress", str(tmp_path), *options]) == 0
+    line = "volcomp: compiling for this processor, once; this may take a minute\n"
+    assert sys.stderr.getvalue() == line
+
+
+def test_nothing_is_said_in_a_log_of_what_is_soon_compiled(slow_compilation, tmp_path, capsys):
     assert cli.main(["compress", str(tmp_path)]) == 0
     assert capsys.readouterr().err == ""
 

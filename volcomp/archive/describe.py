@@ -62,20 +62,21 @@ def as_text(contents: dict[str, Any]) -> str:
     lines = [f"{contents['file']}: {contents['size']} bytes, {contents['promise']}"]
     if "files" in contents:
         lines.append(
-            f"  {contents['files']} files of {contents['raw_bytes']} bytes under {contents['root'] or '.'}/, "
-            f"{contents['kept_whole']} of them kept whole, {contents['folders']} folders, {contents['links']} links"
+            f"  {_number(contents['files'], 'file')} of {contents['raw_bytes']} bytes "
+            f"under {contents['root'] or '.'}/, {contents['kept_whole']} of them kept whole, {_number(contents['folders'], 'folder')}, "
+            f"{_number(contents['links'], 'link')}"
         )
         lines += [f"    {count} kept whole: {reason}" for reason, count in contents["not_coded"].items()]
     for number, volume in enumerate(contents["volumes"]):
-        shape, slabs = "×".join(map(str, volume["shape"])), "slab" if volume["slabs"] == 1 else "slabs"
+        shape = "×".join(map(str, volume["shape"]))
         lines.append(
-            f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {volume['slabs']} {slabs}, "
+            f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {_number(volume['slabs'], 'slab')}, "
             f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel"
         )
         if "series" in volume:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
             lines.append(
-                f"    {volume['files']} files, {volume['modality'] or 'unknown modality'} "
+                f"    {_number(volume['files'], 'file')}, {volume['modality'] or 'unknown modality'} "
                 f"{volume['description']!r}, spacing {spacing} mm (z × y × x), series {volume['series']}"
             )
     if parity := contents["parity"]:
@@ -85,3 +86,7 @@ def as_text(contents: dict[str, Any]) -> str:
         )
     sizes = ", ".join(f"{tag} {size}" for tag, size in contents["sections"].items())
     return "\n".join([*lines, f"  bytes by section: {sizes}"])
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")

@@ -41,6 +41,8 @@ class Summary:
     voxels: int  # that are coded; each picture once
     voxel_bits: float  # bits per voxel of headers and slabs; 0 without voxels
     skipped: list[str] = field(default_factory=list)  # a sentence for each input that could not be read
+    folders: int = 0
+    links: int = 0
 
 
 def compress(
@@ -126,7 +128,9 @@ def fill(
     finally:
         of_images.close()
     bits = 8 * of_images.bytes / max(of_images.voxels, 1)
-    return Summary(ledger.files, ledger.raw_bytes, file.seek(0, 2), of_images.voxels, bits, skipped)
+    folders, links = (sum(item.kind == kind for item in tree.items) for kind in (Kind.FOLDER, Kind.LINK))
+    size = file.seek(0, 2)
+    return Summary(ledger.files, ledger.raw_bytes, size, of_images.voxels, bits, skipped, folders, links)
 
 
 def _images(items: list[Item], reasons: dict[str, str], jpeg: dict[str, list[Extent]]) -> Iterator[Image]:

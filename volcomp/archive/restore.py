@@ -50,6 +50,8 @@ class Outcome:
     lost: list[str] = field(default_factory=list)  # a sentence for every file that a salvage could not restore
     damage: str | None = None  # of header or index, if a salvage had to search for sections
     target: Path | None = None  # the folder that was written
+    folders: int = 0
+    links: int = 0
 
 
 def restore(
@@ -124,7 +126,7 @@ def restore(
         # A folder that was there, or that another process made meanwhile, stays as it is.
         if times and manifest.itself and os.path.samestat(made, final.stat()):
             restore_times([manifest.itself], final)
-        outcome.target = final
+        outcome.target, outcome.folders, outcome.links = final, len(folders), len(links)
         return outcome
 
 
@@ -170,7 +172,9 @@ def verify_open(reader: Reader, options: DecodeOptions = DECODING) -> Outcome:
     if has_manifest(reader):
         manifest = manifest_of(reader)
         check_volumes(reader, manifest)
-        return _run(reader, manifest, partial(decode_and_compare, options=options))
+        outcome = _run(reader, manifest, partial(decode_and_compare, options=options))
+        outcome.folders, outcome.links = len(manifest.folders), len(manifest.links)
+        return outcome
     return _verify_arrays(reader, partial(decode_volume, options=options))
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 
 from .arguments import STANDARD, Commands, as_json, encode_options, encoding, inputs, place, storing, work
 from .compress import report
 from .output import working
+from .usage import UsageError
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "append",
+        usage="volcomp append FILE INPUT... [options]",
         parents=[encoding(), work(), storing(), as_json()],
         help="add folders and files to an archive",
         description="Add folders and files to an archive, each under its own name; a single folder that has the name "
         "of the archived one adds its contents. Nothing is replaced: a name that the archive has is an error. What is "
         "in the archive is copied, not coded again, to a new file that takes the archive's name when it is verified. "
         "An archive that has parity needs --parity, for the new parity.",
+        example="volcomp append ct.vcz report.txt",
     )
     parser.add_argument("file", type=place, metavar="FILE", help="archive; one of an older format is upgraded")
     parser.add_argument(
@@ -32,32 +33,10 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Add to an archive."""
     from ..archive.append import append
-    from ..errors import UnsupportedError
 
     if options.file == STANDARD:
-        raise UnsupportedError("append changes an archive and cannot read it from standard input; name a file")
-    begin = time.perf_counter()
+        raise UsageError("append changes an archive and cannot read it from standard input; name a file")
+    encoded = encode_options(options)
     with inputs(options) as paths, working(options):
-        done = append(
-            options.file,
-            paths,
-            encode_options(options),
-            times=options.times,
-            skip_errors=options.skip_errors,
-        )
-    return report(
-        {
-            "file": str(options.file),
-            "files": done.files,
-            "bytes_in": done.raw_bytes,
-            "bytes_out": done.packed_bytes,
-            "ratio": done.raw_bytes / max(done.packed_bytes, 1),
-            "voxels": done.voxels,
-            "bits_per_voxel": done.voxel_bits,
-            "seconds": time.perf_counter() - begin,
-        },
-        done.skipped,
-        options,
-        sys.stdout,
-        " more",
-    )
+        done = append(options.file, paths, encoded, times=options.times, skip_errors=options.skip_errors)
+    return report(options.file, done, options, " more")

@@ -12,11 +12,15 @@ from typing import Any, BinaryIO
 
 from ..constants import EFFORT
 from ..errors import UnsupportedError
-from ..models import CHOICES, DEFAULT
+from ..models import CHOICES, DEFAULT, chosen
 from ..options import DecodeOptions, EncodeOptions
+from .usage import UsageError
 
 Commands = Any  # a private class of argparse
 STANDARD = Path("-")  # input or output
+SUFFIX = ".vcz"
+_ARCHIVES = ".7z .bz2 .gz .rar .tar .tbz2 .tgz .txz .xz .zip .zst"  # suffixes of what others write
+_IMAGES = ".dcm .hdr .img .j2k .jls .jp2 .jpeg .jpg .jph .jxl .mha .mhd .nhdr .nii .npy .npz .nrrd .png .tif .tiff"
 
 
 def device() -> argparse.ArgumentParser:
@@ -40,17 +44,16 @@ def encoding() -> argparse.ArgumentParser:
         "--model",
         choices=CHOICES,
         default=DEFAULT,
-        help=f"from the fastest to the smallest files: turbo, fast, base; default: {DEFAULT}. paper is the published "
-        "predictor, for comparison: larger files, and slow in both directions, since its LSTM makes a step for every "
-        "neighbour of every voxel",
+        help=f"turbo, fast, base: from the fastest to the smallest files (default: {DEFAULT}); paper is the published "
+        "predictor, for comparison, slow",
     )
     made.add_argument(
         "--effort",
-        type=int,
+        type=effort,
         default=EFFORT,
         metavar="1-9",
-        help="1 to 4: less search, faster; 5: default; 6 to 9: fine-tune the model to every volume, which takes three "
-        "to seven times as long and needs torch (files are as fast to restore)",
+        help="1 to 4: less search, faster; 5: default; 6 to 9: fine-tune the model to every volume, which takes "
+        "several times as long and needs torch",
     )
     made.add_argument(
         "--verify",
@@ -77,7 +80,11 @@ def storing() -> argparse.ArgumentParser:
         help="leave out what cannot be read, list it on standard error, and end with exit code 1",
     )
     made.add_argument(
-        "--stdin-name", default="stdin", metavar="NAME", help="the name of a file that is read from standard input"
+        "--stdin-name",
+        type=file_name,
+        default="stdin",
+        metavar="NAME",
+        help="the name of a file that is read from standard input",
     )
     return made
 
@@ -97,12 +104,17 @@ def times() -> argparse.ArgumentParser:
 def as_json() -> argparse.ArgumentParser:
     """Make the parser of `--json`."""
     made = argparse.ArgumentParser(add_help=False)
-    made.add_argument("--json", action="store_true", help="print one line of JSON instead of text")
+    made.add_argument("--json", action="store_true", help="print one object of JSON instead of text; of an error too")
     return made
 
 
 def encode_options(options: argparse.Namespace) -> EncodeOptions:
-    """Return the options of encoding."""
+    """Return the options of encoding. Raises UsageError for an effort that the model does not have."""
+    if options.effort > EFFORT and not chosen(options.model).tunable:
+        raise UsageError(
+            f"--effort {options.effort} fine-tunes the model, which {options.model} does not allow; give an effort of "
+            f"1 to {EFFORT}, or another --model"
+        )
     threads = getattr(options, "threads", None)
     return EncodeOptions(options.model, options.effort, options.verify, threads, options.device, options.parity)
 
@@ -118,9 +130,30 @@ def place(text: str) -> Path:
     return Path(os.path.abspath(text)) if path == STANDARD and text != "-" else path
 
 
+def is_archive(path: Path) -> bool:
+    """Return whether a file begins as archives do."""
+    from ..container.sections import SIGNATURE
+
+    with suppress(OSError):
+        if path.is_file():  # a pipe would be waited for
+            with path.open("rb") as file:
+                return file.read(len(SIGNATURE)) == SIGNATURE
+    return False
+
+
 def source(path: Path) -> Path | BinaryIO:
-    """Return what an archive is read from. Raises UnsupportedError where there is no standard input."""
+    """Return what an archive is read from. Raises UnsupportedError for a folder, and without a standard input."""
     if path != STANDARD:
+        if path.is_dir():
+            inside = next((name for name in sorted(os.listdir(path)) if name.endswith(SUFFIX)), None)
+            raise UnsupportedError(
+                f"{path} cannot be read: it is a folder; "
+                + (
+                    f"name an archive in it, as {path / inside}, or restore all: volcomp batch {path} DEST --decompress"
+                    if inside
+                    else f"name an archive; volcomp compress {path} makes one of it"
+                )
+            )
         return path
     if sys.stdin is None:
         raise UnsupportedError("standard input is closed; redirect an archive into it, or name a file")
@@ -138,12 +171,15 @@ def sink() -> BinaryIO:
 
 @contextmanager
 def inputs(options: argparse.Namespace) -> Iterator[list[Path]]:
-    """Yield the paths to archive: standard input as a file, which is removed in the end. Raises UnsupportedError."""
+    """Yield the paths to archive: standard input as a file, which is removed in the end.
+
+    Raises UsageError for standard input among others, and UnsupportedError where it is closed.
+    """
     if STANDARD not in options.inputs:
         yield options.inputs
         return
     if len(options.inputs) > 1:
-        raise UnsupportedError("standard input (-) is one file; archive it alone")
+        raise UsageError("standard input (-) is one file; archive it alone")
     from ..archive.opening import named
 
     stream = source(STANDARD)
@@ -157,6 +193,42 @@ def positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1024")
     return int(text)
+
+
+def effort(text: str) -> int:
+    """Parse an effort."""
+    if text not in "123456789" or len(text) != 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no effort from 1 (fastest) to 9 (smallest); {EFFORT} is the default"
+        )
+    return int(text)
+
+
+def file_name(text: str) -> str:
+    """Parse the name of a file without a folder."""
+    if "/" in text or text in ("", ".", ".."):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file; give one without a slash")
+    return text
+
+
+def new_archive(text: str) -> Path:
+    """Parse the path of an archive to write: "-", or one without the suffix of another format."""
+    suffix = Path(text).suffix.lower()
+    if suffix in f"{_ARCHIVES} {_IMAGES}".split():
+        right = Path(text).with_suffix(SUFFIX)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has the suffix of another format, and what is written is a volcomp archive: name it {right}"
+        )
+    return place(text)
+
+
+def new_folder(text: str) -> Path:
+    """Parse the path of a folder to write: "-", or one without the suffix of an archive."""
+    if Path(text).suffix.lower() in (SUFFIX, *_ARCHIVES.split()) and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has the suffix of an archive, and what is written is a folder: name it {Path(text).stem}"
+        )
+    return place(text)
 
 
 def size(text: str) -> int:
@@ -180,12 +252,12 @@ def share(text: str) -> float:
 
 
 def slices(text: str) -> slice:
-    """Parse '40:44', '40:', ':44' or '40'. Raises UnsupportedError, since argparse would print its usage first."""
+    """Parse '40:44', '40:', ':44' or '40'. Raises UsageError."""
     first, colon, end = text.partition(":")
     if not all(part.isdecimal() or (colon and not part) for part in ((first, end) if colon else (first,))):
-        raise UnsupportedError(f"--slices {text!r} is no range of slices: give one such as 40:44, 40:, :44 or 40")
+        raise UsageError(f"--slices {text!r} is no range of slices: give one such as 40:44, 40:, :44 or 40")
     start = int(first or 0)
     stop = (int(end) if end else None) if colon else start + 1
     if stop is not None and stop <= start:
-        raise UnsupportedError(f"--slices {text!r} holds no slice: give an end that is larger than the beginning")
+        raise UsageError(f"--slices {text!r} holds no slice: give an end that is larger than the beginning")
     return slice(start, stop)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 from pathlib import Path
 
+from ..errors import UnsupportedError
 from ..progress import printable
-from .arguments import Commands, as_json, device, encode_options, encoding, positive, size, times
-from .output import fail, megabytes
+from .arguments import SUFFIX, Commands, as_json, device, encode_options, encoding, is_archive, positive, size, times
+from .output import amount, finish
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "batch",
+        usage="volcomp batch SOURCE DEST [options]",
         parents=[encoding(), device(), times(), as_json()],
         help="archive or restore a tree of series",
         description="Archive every series of a tree, or of a list, as a separate file; or restore a tree of archives. "
         "Only what is missing is done, so that the same command continues after a stop. DEST/batch.csv has the result "
         "for each series.",
+        example="volcomp batch STUDIES ARCHIVES",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder, or a list of series with one path a line")
     parser.add_argument("dest", type=Path, metavar="DEST", help="folder for the archives, made if it does not exist")
@@ -41,27 +44,47 @@ def run(options: argparse.Namespace) -> int:
     from ..batch.run import run as run_batch
     from ..runtime.compiled import check
 
+    encoded = encode_options(options)
     check()
+    _check(options.source, options.dest, options.decompress)
     done = run_batch(
         options.source,
         options.dest,
-        encode_options(options),
+        encoded,
         decompress=options.decompress,
         jobs=options.jobs,
         memory=options.memory,
         scheduler=options.scheduler,
         times=options.times,
     )
-    if options.json:
-        print(json.dumps({"dest": str(options.dest), **vars(done), "seconds": round(done.seconds, 4)}))
-    else:
-        print(
-            printable(
-                f"{options.dest}: {done.series} series, {done.done} done, {done.there} there already, "
-                f"{done.failed} failed, {megabytes(done.bytes_in)} in, {megabytes(done.bytes_out)} out, "
-                f"{done.seconds:.1f} s"
-            )
+    text = (
+        f"{options.dest}: {done.series} series, {done.done} done, {done.there} there already, {done.failed} failed, "
+        f"{amount(done.bytes_in)} in, {amount(done.bytes_out)} out, {done.seconds:.1f} s"
+    )
+    why = f"{done.failed} of {done.series} series failed; {options.dest / 'batch.csv'} says why"
+    facts = {"output": str(options.dest), **vars(done)}
+    return finish(options, facts, printable(text), why if done.failed else None)
+
+
+def _check(source: Path, dest: Path, decompress: bool) -> None:
+    """Raise UnsupportedError for what is likely a mistake: one archive, or archives where series are expected."""
+    if is_archive(source):
+        raise UnsupportedError(
+            f"{source} is one archive, and no folder or list of them; volcomp decompress {source} restores it"
         )
-    if done.failed:
-        return fail(f"{done.failed} of {done.series} series failed; {options.dest / 'batch.csv'} says why", options)
-    return 0
+    if not decompress and _holds_archives_alone(source):
+        raise UnsupportedError(
+            f"{source} holds archives and no other files; to restore them add --decompress: "
+            f"volcomp batch {source} {dest} --decompress"
+        )
+
+
+def _holds_archives_alone(folder: Path) -> bool:
+    """Return whether a tree has archives, and no file beside them and the report of a batch."""
+    found = False
+    for _, _, names in os.walk(folder):
+        others = [name for name in names if not name.endswith(SUFFIX)]
+        if others and others != ["batch.csv"]:
+            return False
+        found = found or len(names) > len(others)
+    return found

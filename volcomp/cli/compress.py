@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING
 
+from ..errors import UnsupportedError
 from ..progress import printable
-from .arguments import STANDARD, Commands, as_json, encode_options, encoding, inputs, place, sink, storing, work
-from .output import fail, files, megabytes, working
+from .arguments import (
+    STANDARD,
+    SUFFIX,
+    Commands,
+    as_json,
+    encode_options,
+    encoding,
+    inputs,
+    is_archive,
+    new_archive,
+    place,
+    sink,
+    storing,
+    work,
+)
+from .output import amount, finish, held, working
+
+if TYPE_CHECKING:
+    from ..archive.pack import Summary
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "compress",
+        usage="volcomp compress SERIES_DIR... [-o OUT.vcz] [options]",
         parents=[encoding(), work(), storing(), as_json()],
         help="archive folders and files",
         description="Archive folders and files. DICOM series are coded as volumes, all other files by zstd or LZMA2. "
         "Names, bytes, times of modification, permissions and symbolic links are restored; owners are not.",
+        example="volcomp compress CT -o ct.vcz",
     )
     parser.add_argument(
         "inputs", nargs="+", type=place, metavar="SERIES_DIR", help="folder or file; - is a file from standard input"
@@ -29,7 +47,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=place,
+        type=new_archive,
         metavar="OUT.vcz",
         help="default: the first input's name with .vcz; - is standard output",
     )
@@ -42,53 +60,60 @@ def run(options: argparse.Namespace) -> int:
     from ..archive.pack import compress
     from ..archive.tree import own_name
 
-    begin = time.perf_counter()
+    encoded = encode_options(options)
+    _check(options.inputs, options.output)
     name = options.stdin_name if options.inputs[0] == STANDARD else own_name(options.inputs[0])
-    output = options.output or Path(name + ".vcz")
+    output = options.output or Path(name + SUFFIX)
     target = sink() if output == STANDARD else output
     with inputs(options) as paths, working(options):
         done = compress(
-            paths,
-            target,
-            encode_options(options),
-            force=options.force,
-            times=options.times,
-            skip_errors=options.skip_errors,
+            paths, target, encoded, force=options.force, times=options.times, skip_errors=options.skip_errors
         )
-    return report(
-        {
-            "file": str(output),
-            "files": done.files,
-            "bytes_in": done.raw_bytes,
-            "bytes_out": done.packed_bytes,
-            "ratio": done.raw_bytes / done.packed_bytes,
-            "voxels": done.voxels,
-            "bits_per_voxel": done.voxel_bits,
-            "seconds": time.perf_counter() - begin,
-        },
-        done.skipped,
-        options,
-        sys.stderr if output == STANDARD else sys.stdout,
-    )
+    return report(output, done, options)
 
 
-def report(facts: dict[str, Any], skipped: list[str], options: argparse.Namespace, out: TextIO, what: str = "") -> int:
-    """Print the final line of `compress` or `append`, and what was skipped; return the exit code."""
-    if options.json:
-        rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in facts.items()}
-        print(json.dumps({**rounded, "skipped": skipped}), file=out)
-    else:
-        voxels = f"{facts['bits_per_voxel']:.3f} bits per voxel, " if facts["voxels"] else ""
-        print(
-            printable(
-                f"{facts['file']}: {files(facts['files'])}{what}, {megabytes(facts['bytes_in'])} in, "
-                f"{megabytes(facts['bytes_out'])} out, ratio {facts['ratio']:.3f}, {voxels}"
-                f"{facts['seconds']:.1f} s"
-            ),
-            file=out,
+def _check(given: list[Path], output: Path | None) -> None:
+    """Raise UnsupportedError for what is likely a mistake: a target among the inputs, or an archive as the only one."""
+    last = given[-1]
+    if len(given) > 1 and output is None and last.suffix == SUFFIX:
+        several = " ".join(map(str, given[:-1]))
+        if not last.exists():
+            raise UnsupportedError(
+                f"{last} cannot be read: No such file or directory; to write it, name the target with -o: "
+                f"volcomp compress {several} -o {last}"
+            )
+        if is_archive(last):
+            raise UnsupportedError(
+                f"{last} is an archive already; volcomp append {last} {several} adds to it, and "
+                f"volcomp compress {several} -o {last} --force replaces it"
+            )
+    if len(given) == 1 and is_archive(last):
+        raise UnsupportedError(
+            f"{last} is an archive already; volcomp decompress {last} restores it, and volcomp append {last} INPUT "
+            "adds to it (archives in a folder are archived with it)"
         )
-    for sentence in skipped:
-        print("skipped: " + printable(sentence), file=sys.stderr)
-    if skipped:
-        return fail(f"{facts['file']} is written, but {len(skipped)} of the inputs could not be read", options)
-    return 0
+
+
+def report(archive: Path, done: Summary, options: argparse.Namespace, what: str = "") -> int:
+    """Print the result of `compress` or `append`, and what was skipped; return the exit code."""
+    ratio = done.raw_bytes / max(done.packed_bytes, 1)
+    facts = {
+        "file": str(archive),
+        "files": done.files,
+        "folders": done.folders,
+        "links": done.links,
+        "bytes_in": done.raw_bytes,
+        "bytes_out": done.packed_bytes,
+        "ratio": ratio,
+        "voxels": done.voxels,
+        "bits_per_voxel": done.voxel_bits,
+        "skipped": done.skipped,
+    }
+    parts = [held(done.files, done.folders, done.links) + what]
+    parts += [f"{amount(done.raw_bytes)} in", f"{amount(done.packed_bytes)} out"]
+    parts += [f"ratio {ratio:.3f}"] if done.raw_bytes else []
+    parts += [f"{done.voxel_bits:.3f} bits per voxel"] if done.voxels else []
+    parts += [f"{time.perf_counter() - options.begin:.1f} s"]
+    text = f"{archive}: {', '.join(parts)}"
+    problem = f"{archive} is written, but {len(done.skipped)} of the inputs could not be read" if done.skipped else None
+    return finish(options, facts, printable(text), problem, [f"skipped: {sentence}" for sentence in done.skipped])

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+import re
 import time
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-from ..progress import printable
-from .arguments import STANDARD, Commands, as_json, decode_options, place, sink, slices, source, times, work
-from .output import fail, files, line, working
+from ..errors import DamagedError
+from .arguments import (
+    STANDARD,
+    Commands,
+    as_json,
+    decode_options,
+    is_archive,
+    new_folder,
+    place,
+    sink,
+    slices,
+    source,
+    times,
+    work,
+)
+from .output import files, finish, line, working
+from .usage import UsageError
 
 if TYPE_CHECKING:
     from ..archive.restore import Outcome
@@ -20,7 +34,11 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
-        "decompress", parents=[work(), times(), as_json()], help="restore the files of an archive"
+        "decompress",
+        usage="volcomp decompress FILE [-o DIR] [options]",
+        parents=[work(), times(), as_json()],
+        help="restore the files of an archive",
+        example="volcomp decompress ct.vcz -o restored",
     )
     add_target(parser)
     parser.add_argument(
@@ -38,7 +56,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=place,
+        type=new_folder,
         metavar="DIR",
         help="default: the archived folder's name, here; - is standard output, for one file",
     )
@@ -60,51 +78,74 @@ def restore_files(
 ) -> int:
     """Restore files to a folder or standard output; print what was done; return the exit code."""
     wanted = None if range_ is None else slices(range_)
+    if options.output == STANDARD and (wanted or salvage):
+        raise UsageError("standard output takes one undamaged file; name a folder with -o")
     from ..archive.restore import read_one, restore  # when the arguments are valid
-    from ..errors import UnsupportedError
 
     begin = time.perf_counter()
     with working(options):
         if options.output == STANDARD:
-            if wanted or salvage:
-                raise UnsupportedError("standard output takes one undamaged file; name a folder with -o")
-            read_one(source(options.file), sink(), decode_options(options), names=names, series=series)
-            return 0
-        done = restore(
-            source(options.file),
-            options.output,
-            decode_options(options),
-            slices=wanted,
-            names=names,
-            series=series,
-            salvage=salvage,
-            force=options.force,
-            times=options.times,
-        )
+            one = read_one(source(options.file), sink(), decode_options(options), names=names, series=series)
+            return finish(options, _facts(options, one))
+        try:
+            done = restore(
+                source(options.file),
+                options.output,
+                decode_options(options),
+                slices=wanted,
+                names=names,
+                series=series,
+                salvage=salvage,
+                force=options.force,
+                times=options.times,
+            )
+        except DamagedError as error:
+            if salvage or not is_archive(options.file):
+                raise
+            raise DamagedError(f"{error}; decompress --salvage restores what is undamaged") from error
     return _report(options, done, begin)
+
+
+def _facts(options: argparse.Namespace, done: Outcome) -> dict[str, Any]:
+    """Return the object for `--json`."""
+    return {
+        "file": str(options.file),
+        "output": str(done.target or STANDARD),
+        "files": done.files,
+        "folders": done.folders,
+        "links": done.links,
+        "bytes_in": done.packed_bytes,
+        "bytes_out": done.raw_bytes,
+        "missing": done.lost,
+        "damage": done.damage,
+    }
 
 
 def _report(options: argparse.Namespace, done: Outcome, begin: float) -> int:
     """Print the final line, and what is missing; return the exit code."""
-    if options.json:
-        facts = {
-            "file": str(options.file),
-            "output": str(done.target),
-            "files": done.files,
-            "bytes_in": done.packed_bytes,
-            "bytes_out": done.raw_bytes,
-            "missing": done.lost,
-            "damage": done.damage,
-            "seconds": round(time.perf_counter() - begin, 4),
-        }
-        print(json.dumps(facts))
-    else:
-        print(line(options.file, done, begin))
-    if done.damage:
-        print(f"volcomp: {printable(done.damage)}; sections were found without it", file=sys.stderr)
-    for sentence in done.lost:
-        print("missing: " + printable(sentence), file=sys.stderr)
+    notes = [f"volcomp: {done.damage}; sections were found without it"] if done.damage else []
+    notes += [f"missing: {sentence}" for sentence in _grouped(done.lost)]
+    problem = None
     if done.lost:
         more = "; of files whose names lay in what is gone, nothing is known" if done.damage else ""
-        return fail(f"{options.file} is damaged: {files(len(done.lost))} could not be restored{more}", options)
-    return 0
+        problem = f"{options.file} is damaged: {files(len(done.lost))} could not be restored{more}"
+    return finish(options, _facts(options, done), line(options.file, done, begin), problem, notes)
+
+
+_LOST = re.compile(r"(.*) \((?:slices? (\d+)(?: to (\d+))? of )?(volume \d+|stored files)\): (.*)", re.DOTALL)
+
+
+def _grouped(lost: list[str]) -> Iterator[str]:
+    """Yield a sentence for every run of files that are lost for one reason; `lost` has one for each file."""
+    found = [_LOST.fullmatch(sentence) or sentence for sentence in lost]
+    for _, together in groupby(found, lambda one: one if isinstance(one, str) else one.group(4, 5)):
+        run = list(together)
+        first, last = run[0], run[-1]
+        if isinstance(first, str) or isinstance(last, str):  # not of a file, but of a list of files
+            yield str(first)
+        elif len(run) == 1:
+            yield first[0]
+        else:
+            numbers = [int(one[group]) for one in run if not isinstance(one, str) for group in (2, 3) if one[group]]
+            where = f"slices {min(numbers)}–{max(numbers)} of {first[4]}" if numbers else first[4]
+            yield f"{where} ({files(len(run))}, {first[1]} to {last[1]}): {first[5]}"

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
-from .arguments import Commands, as_json, times, work
+from ..errors import UnsupportedError
+from .arguments import STANDARD, Commands, as_json, source, times, work
 from .decompress import add_target, restore_files
+from .usage import UsageError
+
+_MOST = 20_000  # names among which one that is spelt alike is looked for, which takes some seconds
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "extract",
+        usage="volcomp extract FILE NAME... [-o DIR] [options]",
         parents=[work(), times(), as_json()],
         help="restore some files of an archive",
         description="Restore some files of an archive, and decode no more of it than they need. DIR may hold other "
         "files.",
+        example="volcomp extract ct.vcz 'IM000*' report.txt -o here",
     )
     add_target(parser)
     parser.add_argument(
@@ -32,11 +40,55 @@ def add(commands: Commands) -> None:
         metavar="UID",
         help="the images of this series, as volcomp info has it; may be repeated",
     )
-    parser.set_defaults(run=run, wrong=parser.error)
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Restore some files of an archive."""
     if not options.names and not options.series:
-        options.wrong("name files, folders or patterns, or a --series")
-    return restore_files(options, names=options.names, series=options.series)
+        raise UsageError("name files, folders or patterns, or a --series; volcomp list FILE shows the names")
+    try:
+        return restore_files(options, names=options.names, series=options.series)
+    except UnsupportedError:
+        if not options.names or options.file == STANDARD:  # which cannot be read again
+            raise
+        names = _meant(options)
+        if names == options.names:
+            raise
+    return restore_files(options, names=names, series=options.series)
+
+
+def _meant(options: argparse.Namespace) -> list[str]:
+    """Return the names, without the archived folder's own name where only so they are in the archive.
+
+    Raises UnsupportedError for a name that is not there even so, with those that are spelt most alike.
+    """
+    from ..archive.contents import contents
+
+    found = contents(source(options.file))
+    root = found["root"] + "/"
+    known = {entry["name"] for entry in found["entries"]}
+    there = sorted(known | {name[:end] for name in known for end in range(len(name)) if name[end] == "/"})
+
+    def fits(name: str) -> bool:
+        plain = "/".join(piece for piece in name.split("/") if piece not in ("", "."))
+        return plain in there or any(fnmatchcase(one, plain) for one in there)
+
+    names = []
+    for name in options.names:
+        short = name.removeprefix("./").removeprefix(root) if found["root"] else name
+        if not fits(name) and not (short and fits(short)):
+            raise UnsupportedError(f"{options.file}: it holds no {name!r}; {_advice(short, there)}")
+        names.append(name if fits(name) else short)
+    return names
+
+
+def _advice(name: str, there: list[str]) -> str:
+    """Say which names are like one that is not there, or else what names look like."""
+    last = name.rpartition("/")[2]
+    alike = [one for one in there if one.rpartition("/")[2] == last][:3] or get_close_matches(name, there[:_MOST], 3)
+    if alike:
+        return f"did you mean {' or '.join(map(repr, alike))}? volcomp list shows all names"
+    if there:
+        return f"its names look like {there[-1]!r}, and volcomp list shows them all"
+    return "it holds no files"

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
+from typing import Any
 
+from ..progress import printable
 from .arguments import Commands, as_json, place, source
-from .output import printable_lines
+from .output import finish, printable_lines
+from .summary import summary
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser("info", parents=[as_json()], help="show the contents of an archive")
+    parser = commands.add_parser(
+        "info",
+        usage="volcomp info FILE [options]",
+        parents=[as_json()],
+        help="show the contents of an archive",
+        description="Show what an archive holds: its series, and what is kept in another way. Nothing is decoded. "
+        "volcomp list shows every file.",
+        example="volcomp info ct.vcz",
+    )
     parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("--all", action="store_true", help="every volume by itself, sizes in bytes, and by section")
     parser.set_defaults(run=run)
 
 
@@ -20,6 +31,14 @@ def run(options: argparse.Namespace) -> int:
     """Print the contents of an archive."""
     from ..archive.describe import as_text, describe
 
-    contents = describe(source(options.file))
-    print(json.dumps(contents) if options.json else printable_lines(as_text(contents)))
-    return 0
+    found = describe(source(options.file))
+    if options.json:
+        return finish(options, _facts(found))
+    lines = printable_lines(as_text(found)) if options.all else "\n".join(map(printable, summary(found)))
+    return finish(options, {}, lines)
+
+
+def _facts(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the object for `--json`, with the keys of the commands that decode."""
+    names = {"size": "bytes_in", "raw_bytes": "bytes_out"}
+    return {names.get(key, key): value for key, value in found.items()}

@@ -1,6 +1,6 @@
-"""Run a command and return an exit code. An error is one sentence on standard error.
+"""Run a command and return an exit code. An error is one sentence on standard error, and no traceback.
 
-Exit codes: 0 done, 1 not possible, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 not possible or not all of it, 2 wrong use, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -9,29 +9,50 @@ import argparse
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from .. import __version__
+from ..container.sections import FORMAT_VERSION, VOXEL_VERSION
 from ..errors import VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
 from . import append, batch, compress, decompress, doctor, extract, info, precompile, protect, repair, verify
 from . import list as list_
+from .arguments import STANDARD
 from .output import fail
+from .usage import EXIT_CODES, Parser, UsageError, parsed
 
-_INTERRUPTED = 130
+_WRONG_USE, _INTERRUPTED = 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code."""
-    options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
-    for stream in (sys.stdout, sys.stderr):  # the terminal may lack a character of a name, or "×"
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    give_back_at_once()
+    """Run one command; return its exit code. Raises SystemExit(0) when help or the version has been printed."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        return _run(words)
+    except BrokenPipeError:
+        _forget_output()
+        return 1
+    except OSError:  # of the object with an error, on a full disk; the sentence is said
+        _forget_output()
+        return 1
+
+
+def _run(words: list[str]) -> int:
+    """Run one command; see `main`. Raises OSError where standard output takes no more."""
+    options = _unparsed(words)
+    try:
+        signal.signal(signal.SIGTERM, _terminate)
+        for stream in (sys.stdout, sys.stderr):  # the terminal may lack a character of a name, or "×"
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        options = _parsed(words)
+        if options is None:
+            return _WRONG_USE
+        give_back_at_once()
         code: int = options.run(options)
         _warn_if_unkept(options)
         if sys.stdout:  # which may be closed
@@ -40,8 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return fail("interrupted", options, _INTERRUPTED)
     except BrokenPipeError:
-        _forget_output()
-        return 1
+        raise
+    except UsageError as error:
+        return fail(str(error), options, _WRONG_USE)
     except VolcompError as error:
         return fail(str(error), options)
     except OSError as error:  # of what is not a file of the work: standard output on a full disk, a lost current folder
@@ -54,6 +76,29 @@ def main(arguments: list[str] | None = None) -> int:
         return fail("the system starts no more threads; raise its limits of processes and memory", options)
     except MemoryError:
         return fail("there is not enough memory for the work; try a smaller input or fewer threads", options)
+
+
+def _unparsed(words: list[str]) -> argparse.Namespace:
+    """Return the options that errors are reported by, of a command line that is not parsed yet."""
+    given = words[: words.index("--")] if "--" in words else words
+    to_stream = {"-o-", "--output=-"} & {*given} or ("-o", "-") in pairwise(given)
+    output = STANDARD if to_stream else None
+    return argparse.Namespace(json="--json" in given, traceback="--traceback" in given, output=output)
+
+
+def _parsed(words: list[str]) -> Any:
+    """Parse a command line; None, with help on standard error, if there is none."""
+    made = parser()
+    if not words:
+        print(made.format_help(), end="", file=sys.stderr)
+        return None
+    try:
+        options = parsed(made, words)
+    except SystemExit:
+        sys.stdout.flush()  # here, where a closed pipe is still handled
+        raise
+    options.begin = time.perf_counter()
+    return options
 
 
 def _forget_output() -> None:
@@ -74,17 +119,20 @@ def _terminate(number: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Make the parser of all commands."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="volcomp",
+        usage="volcomp COMMAND ...",
         description="Lossless compression of CT and MR series.",
-        epilog="Exit codes: 0 done, 1 not possible, 2 wrong usage, 130 interrupted.",
+        epilog="volcomp help COMMAND shows the options of a command, and an example.\n" + EXIT_CODES,
     )
-    made.add_argument("--version", action="version", version=f"volcomp {__version__}")
+    formats = f"reads format versions 1 to {FORMAT_VERSION}, writes {FORMAT_VERSION} (arrays: {VOXEL_VERSION})"
+    made.add_argument("--version", action="version", version=f"volcomp {__version__}: {formats}")
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
-    commands = made.add_subparsers(metavar="COMMAND", required=True)
+    commands = made.add_subparsers(title="commands", prog="volcomp", metavar="COMMAND", required=True)
     of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info)
     for command in (*of_archives, precompile, doctor):
         command.add(commands)
+    made.commands = commands.choices
     return made

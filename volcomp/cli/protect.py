@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 from ..progress import printable
 from .arguments import Commands, as_json, share
+from .output import amount, finish
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "protect",
+        usage="volcomp protect FILE [--parity SHARE] [options]",
         parents=[as_json()],
         help="add parity to an archive, against bit rot",
         description="Add parity to an archive, or replace the parity that it has. The archive itself stays as it is, "
@@ -22,6 +23,7 @@ def add(commands: Commands) -> None:
         "stretch of at most SHARE of the file, wherever that begins: bytes overwritten, cut off, or missing. So is "
         "damage to a few blocks wherever they are: how many is printed, and docs/format.md says what a block is. Any "
         "number of bytes inserted at one place, or after the end, are removed.",
+        example="volcomp protect ct.vcz --parity 5%",
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument(
@@ -39,18 +41,20 @@ def run(options: argparse.Namespace) -> int:
     """Add parity to an archive."""
     from ..archive.protect import protect
 
-    begin = time.perf_counter()
     done = protect(options.file, options.parity)
-    seconds = time.perf_counter() - begin
-    if options.json:
-        print(json.dumps({"file": str(options.file), **vars(done), "seconds": round(seconds, 4)}))
-    elif done.share:
-        print(
-            printable(
-                f"{options.file}: {done.archive_bytes} bytes and {done.bytes - done.archive_bytes} of parity, which "
-                f"repairs one stretch of {100 * done.share:.2f} % or any {done.places} blocks, {seconds:.1f} s"
-            )
+    seconds = time.perf_counter() - options.begin
+    facts = {
+        "file": str(options.file),
+        "bytes_in": done.archive_bytes,
+        "bytes_out": done.bytes,
+        "share": done.share,
+        "places": done.places,
+    }
+    if done.share:
+        text = (
+            f"{amount(done.archive_bytes)} and {amount(done.bytes - done.archive_bytes)} of parity, which repairs one "
+            f"stretch of {100 * done.share:.2f} % or any {done.places} blocks"
         )
     else:
-        print(printable(f"{options.file}: {done.bytes} bytes, without parity, {seconds:.1f} s"))
-    return 0
+        text = f"{amount(done.bytes)}, without parity"
+    return finish(options, facts, printable(f"{options.file}: {text}, {seconds:.1f} s"))

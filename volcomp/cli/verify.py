@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
 from ..errors import DamagedError, VolcompError
 from .arguments import STANDARD, Commands, as_json, decode_options, place, source, work
-from .output import fail, line, working
+from .output import complain, finish, line, plural, working
+
+_SUMS = ("files", "folders", "links", "bytes_in", "bytes_out", "voxels")
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
-        "verify", parents=[work(), as_json()], help="decode archives, compare checksums, check parity"
+        "verify",
+        usage="volcomp verify FILE... [options]",
+        parents=[work(), as_json()],
+        help="decode archives, compare checksums, check parity",
+        example="volcomp verify ct.vcz mr.vcz",
     )
     parser.add_argument("files", nargs="+", type=place, metavar="FILE", help="- is standard input")
     parser.set_defaults(run=run)
@@ -26,21 +31,35 @@ def run(options: argparse.Namespace) -> int:
     from ..archive.protect import diagnose
     from ..archive.restore import verify
 
-    code = 0
+    found: list[dict[str, Any]] = []
     for path in options.files:
         begin = time.perf_counter()
+        facts: dict[str, Any] = {"file": str(path), "sound": True}
         try:
+            given = source(path)
             with working(options):
                 if path != STANDARD and (damage := diagnose(path)):
                     raise DamagedError(f"{path}: {damage}")
-                done = verify(source(path), decode_options(options))
+                done = verify(given, decode_options(options))
         except VolcompError as error:
-            code = fail(str(error), options)
-            facts: dict[str, Any] = {"file": str(path), "sound": False, "error": str(error)}
+            complain(str(error), options)
+            facts |= {"sound": False, "error": str(error)}
         else:
-            facts = {"file": str(path), "sound": True, "files": done.files, "voxels": done.voxels}
+            counts = (done.files, done.folders, done.links, done.packed_bytes, done.raw_bytes, done.voxels)
+            facts |= dict(zip(_SUMS, counts, strict=True))
             if not options.json:
-                print("sound: " + line(path, done, begin))
-        if options.json:
-            print(json.dumps(facts))
-    return code
+                print("sound: " + line(path, done, begin), flush=True)
+        found.append(facts | {"seconds": round(time.perf_counter() - begin, 4)})
+    return _report(options, found)
+
+
+def _report(options: argparse.Namespace, found: list[dict[str, Any]]) -> int:
+    """Print the object for `--json`; return the exit code."""
+    bad = [facts for facts in found if not facts["sound"]]
+    sums = {key: sum(facts.get(key, 0) for facts in found) for key in _SUMS}
+    problem = bad[0]["error"] if bad else None
+    if len(bad) > 1:
+        problem = f"{len(bad)} of {plural(len(found), 'archive')} are not sound; the first: {problem}"
+    if options.json:
+        finish(options, {"sound": not bad, **sums, "archives": found} | ({"error": problem} if problem else {}))
+    return 1 if bad else 0

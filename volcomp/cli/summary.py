@@ -1,0 +1,91 @@
+"""What an archive holds, in few lines whatever its size: the series, largest first, and what is kept in another way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .output import amount, files, held, plural
+
+_MOST = 5  # series, volumes of an array and reasons that have a line
+
+Facts = dict[str, Any]
+
+
+def summary(found: Facts) -> list[str]:
+    """Return the lines for the result of `describe`."""
+    of_files = "files" in found
+    lines = [f"{found['file']}: {amount(found['size'])}, {found['promise']}"]
+    if of_files:
+        where = f" under {found['root']}/" if found["root"] else ""
+        ratio = f", ratio {found['raw_bytes'] / found['size']:.3f}" if found["raw_bytes"] else ""
+        what = held(found["files"], found["folders"], found["links"])
+        lines.append(f"  {what}{where}, {amount(found['raw_bytes'])}{ratio}")
+        lines += [f"  {line}" for line in _of_series(found["volumes"])]
+        lines += [f"  {line}" for line in _kept_whole(found["not_coded"])]
+    else:
+        volumes = found["volumes"]
+        lines += [f"  volume {number}: {_coded([volume])}" for number, volume in enumerate(volumes[:_MOST])]
+        lines += [f"  and {plural(len(volumes) - _MOST, 'more volume', 'more volumes')}"] if volumes[_MOST:] else []
+    if parity := found["parity"]:
+        lines.append(
+            f"  parity for {100 * parity['share']:.2f} % of the file in one stretch, or any {parity['places']} of its "
+            f"{parity['blocks']} blocks"
+        )
+    if len(found["volumes"]) > 1:
+        lines.append("  --all shows every volume by itself, and bytes by section")
+    return lines
+
+
+def _of_series(volumes: list[Facts]) -> list[str]:
+    """Return a line for each series, largest first, and one for those beyond the most."""
+    by_series: dict[str, list[Facts]] = {}
+    for volume in volumes:
+        by_series.setdefault(volume.get("series", ""), []).append(volume)
+    ordered = sorted(by_series.values(), key=_bytes, reverse=True)
+    lines = [_series(together) for together in ordered[:_MOST]]
+    if others := [volume for together in ordered[_MOST:] for volume in together]:
+        what = plural(len(ordered) - _MOST, "more series", "more series")
+        lines.append(f"and {what}: {files(_count(others))}, {amount(_bytes(others))}")
+    return lines
+
+
+def _series(volumes: list[Facts]) -> str:
+    first = volumes[0]
+    if "series" not in first:
+        return f"{plural(len(volumes), 'volume')} without a file: {_coded(volumes)}"
+    name = first["modality"] or "unknown modality"
+    name += f" {first['description']!r}" if first["description"] else ""
+    spacings = {tuple(volume["spacing_mm"]) for volume in volumes}
+    spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in first["spacing_mm"])
+    spacing = f"spacing {spacing} mm" if len(spacings) == 1 else "several spacings"
+    return f"{name}, {files(_count(volumes))}: {_coded(volumes)}, {spacing}, series {first['series']}"
+
+
+def _coded(volumes: list[Facts]) -> str:
+    """Describe how volumes are coded."""
+    shapes = {"×".join(map(str, volume["shape"])) + f" {volume['dtype']}": None for volume in volumes}
+    sizes = " and ".join(shapes) if len(shapes) < 3 else f"{len(shapes)} sizes"
+    many = f"{len(volumes)} volumes, " if len(volumes) > 1 else ""
+    voxels = sum(8 * volume["bytes"] / volume["bits_per_voxel"] for volume in volumes)
+    models = " and ".join({volume["model"]: None for volume in volumes})
+    slabs = plural(sum(volume["slabs"] for volume in volumes), "slab")
+    bits = 8 * _bytes(volumes) / voxels
+    return f"{many}{sizes}, {models}, {slabs}, {amount(_bytes(volumes))}, {bits:.3f} bits per voxel"
+
+
+def _kept_whole(reasons: dict[str, int]) -> list[str]:
+    """Return a line for each reason why files are kept whole, the most frequent first."""
+    ordered = sorted(reasons.items(), key=lambda item: -item[1])
+    lines = [f"{files(count)} kept whole: {reason}" for reason, count in ordered[:_MOST]]
+    if others := ordered[_MOST:]:
+        lines.append(f"{files(sum(count for _, count in others))} kept whole for {len(others)} other reasons")
+    return lines
+
+
+def _bytes(volumes: list[Facts]) -> int:
+    return sum(volume["bytes"] for volume in volumes)
+
+
+def _count(volumes: list[Facts]) -> int:
+    """Return the number of files; those of colours are in three volumes."""
+    return sum(volume.get("files", 0) for volume in volumes if not volume.get("plane"))
