@@ -1,19 +1,21 @@
-"""Compress and decompress arrays: the library's front door. One volume per file, voxel-exact."""
+"""Compress and decompress arrays: the library's front door. One array per file, voxel-exact."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
 
-from .codec.decode import decode_volume, sha256_of
+from .codec.decode import Keys, decode_volume, sha256_of
 from .codec.encode import ArraySource, write_volume
+from .codec.series import write_series
 from .constants import EFFORT
 from .container.inspection import opened
-from .container.sections import Reader, Writer
+from .container.sections import SERIES_VERSION, VOXEL_VERSION, Reader, Writer
 from .container.volume import Volume, read_volume, volume_numbers
 from .errors import DamagedError, UnsupportedError, VerificationError
 from .models import DEFAULT, Model
@@ -34,7 +36,9 @@ def compress(
     """Encode an array as a `.vcz` file.
 
     Parameters:
-        array: (z, y, x) or (y, x) of u1, i1, u2 or i2, in any byte order and with any strides.
+        array: (z, y, x), (y, x) or (t, z, y, x) of u1, i1, u2 or i2, in any byte order and with any strides. t counts
+            the time points of a series, or its directions, echoes or other repetitions of the same slices. Most are
+            coded with the help of another one each (docs/decisions/time-series.md).
         model, effort, verify, threads, device: see `options.EncodeOptions`.
 
     Returns:
@@ -52,22 +56,28 @@ def compress(
         True
     """
     options = EncodeOptions(model, effort, verify, threads, device)
-    voxels, two_dimensional = _as_volume(array)
+    voxels = _checked(array)
     file = io.BytesIO()
-    writer = Writer(file)
+    writer = Writer(file, SERIES_VERSION if voxels.ndim == 4 else VOXEL_VERSION)
     try:
-        volume, slabs = write_volume(writer, 0, ArraySource(voxels), options, two_dimensional=two_dimensional)
-        with closing(slabs):
-            if verify and sha256_of(slabs) != volume.sha256:
-                raise DamagedError("the SHA-256 of its voxels does not fit")
-            for _ in slabs:  # those that are not verified are written only
-                pass
+        if voxels.ndim == 4:
+            volumes = write_series(writer, 0, [ArraySource(one) for one in voxels], options, time_point=True)
+        else:
+            source = ArraySource(voxels if voxels.ndim == 3 else voxels[None])
+            volumes = iter([write_volume(writer, 0, source, options, two_dimensional=voxels.ndim == 2)])
+        for volume, slabs in volumes:
+            with closing(slabs):
+                if verify and sha256_of(slabs) != volume.sha256:
+                    raise DamagedError("the SHA-256 of its voxels does not fit")
+                for _ in slabs:  # those that are not verified are written only
+                    pass
         writer.finish()
         data = file.getvalue()
         if verify:
             reader = Reader(io.BytesIO(data))
             reader.compare(writer.digests)
-            read_volume(reader, 0, {volume.layout.model.number: volume.layout.model})
+            for number in volume_numbers(reader):
+                read_volume(reader, number, {options.record.number: options.record})
     except DamagedError as error:
         raise VerificationError(f"what was coded does not decode to what was given: {error}") from error
     return data
@@ -77,6 +87,7 @@ def decompress(
     data: bytes | os.PathLike[str] | str,
     slices: slice | None = None,
     *,
+    times: slice | int | None = None,
     volume: int | None = None,
     salvage: bool = False,
     threads: int | None = None,
@@ -88,18 +99,20 @@ def decompress(
         data: the file, or its path.
         slices: which slices to return, as in `array[slices]`, with any step. Only the slabs that hold them are decoded.
             Without `slices` the SHA-256 of all voxels is checked as well.
+        times: which time points of an array (t, z, y, x) to return, as in `array[times]`: an integer gives one as
+            (z, y, x). For slices of one time point at most two slabs are decoded for every one that holds them.
         volume: which volume, if the file holds several.
         salvage: read a file that is cut, or whose index is damaged. Slices that are lost are named in the error; ask
             for the others with `slices`.
         threads, device: see `options.DecodeOptions`.
 
     Returns:
-        (z, y, x), or (y, x) if a two-dimensional array was compressed, in little-endian byte order.
+        (z, y, x), or what else was compressed, in little-endian byte order.
 
     Raises:
         DamagedError: the file is damaged.
-        UnsupportedError: the file needs a later version, or has no such volume, or slices are asked of a
-            two-dimensional one, or `slices` is no slice.
+        UnsupportedError: the file needs a later version, or has no such volume or time point, or slices or times are
+            asked of an array that has none, or `slices` is no slice.
 
     Example:
         >>> import numpy as np, volcomp
@@ -108,36 +121,97 @@ def decompress(
         [400, 500]
     """
     check_slices(slices)
+    options = DecodeOptions(threads, device)
     with opened(data, salvage=salvage) as reader:
-        header = read_volume(reader, _only_volume(reader, volume))
-        wanted = range(header.layout.shape[0])
-        if slices is not None:
-            if header.two_dimensional:
-                raise UnsupportedError("slices were asked of a two-dimensional array, which has none")
-            wanted = wanted[slices]
-        voxels = _decode_slices(reader, header, wanted, DecodeOptions(threads, device))
-        if slices is None and hashlib.sha256(voxels.data).digest() != header.sha256:
-            raise DamagedError(f"volume {header.number} is damaged: the SHA-256 of its voxels does not fit")
-        return voxels[0] if header.two_dimensional else voxels
+        numbers = volume_numbers(reader)
+        if volume is None and numbers and (len(numbers) > 1 or times is not None) and _is_series(reader, numbers):
+            return _decode_series(reader, numbers, times, slices, options)
+        if times is not None:
+            raise UnsupportedError("times were asked of an array that has none: it is not (t, z, y, x)")
+        header = read_volume(reader, _only_volume(numbers, volume))
+        if slices is not None and header.two_dimensional:
+            raise UnsupportedError("slices were asked of a two-dimensional array, which has none")
+        voxels = _decode_checked(reader, header, slices, options)
+        if header.two_dimensional:
+            return voxels[0]
+        return voxels[None] if header.time_point and volume is None else voxels
 
 
-def _as_volume(array: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return `array` as [Z, Y, X], little-endian, in C order; and whether it was (y, x)."""
+def _is_series(reader: Reader, numbers: Sequence[int]) -> bool:
+    """Return whether the file holds one array (t, z, y, x)."""
+    return read_volume(reader, numbers[0]).time_point
+
+
+def _decode_series(
+    reader: Reader, numbers: Sequence[int], times: slice | int | None, slices: slice | None, options: DecodeOptions
+) -> np.ndarray:
+    """Return time points [t, z, Y, X] of a series, or one [z, Y, X] if `times` is an integer."""
+    count = numbers[-1] + 1
+    wanted = range(count)
+    if isinstance(times, slice):
+        wanted = wanted[times]
+    elif times is not None:
+        if not -count <= times < count:
+            raise UnsupportedError(f"time point {times} was asked of an array that has {count}")
+        wanted = range(times % count, times % count + 1)
+    found: np.ndarray | None = None
+    for place, voxels in _time_points(reader, wanted, slices, options):
+        if found is None:  # after the first time point, so that a false header costs no memory
+            found = np.empty((len(wanted), *voxels.shape), voxels.dtype)
+        if (voxels.shape, voxels.dtype) != (found.shape[1:], found.dtype):
+            raise DamagedError(f"volume {wanted[place]} is no time point of the same array as volume {wanted[0]}")
+        found[place] = voxels
+    if found is None:
+        layout = read_volume(reader, numbers[0]).layout
+        depth = len(range(layout.shape[0])[slices or slice(None)])
+        found = np.empty((0, depth, *layout.shape[1:]), layout.dtype)
+    return found if times is None or isinstance(times, slice) else found[0]
+
+
+def _time_points(
+    reader: Reader, wanted: Sequence[int], slices: slice | None, options: DecodeOptions
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield time points with their places in `wanted`: each key before those that refer to it, which then need not
+    decode it again."""
+    volumes = [read_volume(reader, number) for number in wanted]
+    keys = Keys(reader)
+
+    def turn(place: int) -> tuple[int, bool]:
+        volume = volumes[place]
+        return (volume.number, False) if volume.key is None else (volume.key, True)
+
+    for place in sorted(range(len(volumes)), key=turn):
+        yield place, _decode_checked(reader, volumes[place], slices, options, keys)
+
+
+def _decode_checked(
+    reader: Reader, volume: Volume, slices: slice | None, options: DecodeOptions, keys: Keys | None = None
+) -> np.ndarray:
+    """Return slices of a volume [z, Y, X], or all after a check of their SHA-256."""
+    depth = range(volume.layout.shape[0])
+    voxels = _decode_slices(reader, volume, depth if slices is None else depth[slices], options, keys)
+    if slices is None and hashlib.sha256(voxels.data).digest() != volume.sha256:
+        raise DamagedError(f"volume {volume.number} is damaged: the SHA-256 of its voxels does not fit")
+    return voxels
+
+
+def _checked(array: np.ndarray) -> np.ndarray:
+    """Return `array` little-endian and in C order; UnsupportedError for one that cannot be coded."""
     array = np.asanyarray(array)
     if isinstance(array, np.ma.MaskedArray):
         raise UnsupportedError("a masked array was given, whose mask would be lost; give its data")
     if array.dtype.kind + str(array.dtype.itemsize) not in _DTYPES:
         raise UnsupportedError(f"voxels of type {array.dtype} were given; allowed are 8- and 16-bit integers")
-    if array.ndim not in (2, 3):
-        raise UnsupportedError(f"an array of {array.ndim} dimensions was given; allowed are (z, y, x) and (y, x)")
+    if array.ndim not in (2, 3, 4):
+        raise UnsupportedError(
+            f"an array of {array.ndim} dimensions was given; allowed are (z, y, x), (y, x) and (t, z, y, x)"
+        )
     if array.size == 0:
         raise UnsupportedError(f"an array of shape {array.shape} was given, which has no voxels")
-    voxels = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return (voxels[None], True) if array.ndim == 2 else (voxels, False)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
-def _only_volume(reader: Reader, number: int | None) -> int:
-    numbers = volume_numbers(reader)
+def _only_volume(numbers: Sequence[int], number: int | None) -> int:
     if number is None and len(numbers) == 1:
         return numbers[0]
     if number is None or number not in numbers:
@@ -146,14 +220,16 @@ def _only_volume(reader: Reader, number: int | None) -> int:
     return number
 
 
-def _decode_slices(reader: Reader, volume: Volume, wanted: range, options: DecodeOptions) -> np.ndarray:
+def _decode_slices(
+    reader: Reader, volume: Volume, wanted: range, options: DecodeOptions, keys: Keys | None = None
+) -> np.ndarray:
     """Return the slices `wanted` [len(wanted), Y, X]; raises the error of the first damaged slab, in a salvage one that
-    names all slices that are lost."""
+    names all slices that are lost. `keys` has what the volume may refer to, and keeps what others may refer to."""
     low, high = (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if wanted else (0, 0)
     numbers = volume.slabs_of(low, high)
     first = volume.layout.slabs[numbers[0]][0] if numbers else 0
     end = volume.layout.slabs[numbers[-1]][1] if numbers else 0
-    slabs = decode_volume(reader, volume, numbers, options)
+    slabs = decode_volume(reader, volume, numbers, options, key=keys.of(volume) if keys else None)
     shape = (end - first, *volume.layout.shape[1:])
     voxels: np.ndarray | None = None
     lost: list[tuple[int, DamagedError]] = []  # slabs
@@ -168,6 +244,8 @@ def _decode_slices(reader: Reader, volume: Volume, wanted: range, options: Decod
                 voxels = np.empty(shape, volume.layout.dtype)
             a, b = volume.layout.slabs[k]
             voxels[a - first : b - first] = slab
+            if keys and volume.key is None:
+                keys.keep(volume.number, k, slab)
             del slab
     if lost:
         ranges = (volume.layout.slabs[k] for k, _ in lost)

@@ -5,33 +5,47 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
+from threading import Lock
 
 import numpy as np
 
 from ..container.sections import SLAB, Reader, SectionId
-from ..container.volume import DIGEST, Volume, VolumeHeader, read_header, slab_checksum
+from ..container.volume import DIGEST, Volume, VolumeHeader, read_header, read_key, slab_checksum
 from ..errors import DamagedError
 from ..models import RELEASED, Model
 from ..options import DECODING, DecodeOptions
 from ..pipelines.protocol import Levels
 from ..pipelines.registry import Ready, SomeStream, ready
+from ..runtime.team import Team
 from ..stages.histogram_packing import HistogramPacking as Packing
+from ..stages.histogram_packing import level_type
 from ..wire.cursor import Cursor
-from .engines import Decoded, EngineChoice, Workers, by_device
+from .engines import Decoded, EngineChoice, Workers, by_device, referring
 
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
 Slab = tuple[int, Decoded]  # number of a slab, and its voxels or what is wrong with it
+# Returns the voxels [z, Y, X] of a slab of the key that a volume refers to, by number; raises DamagedError where they are
+# lost. Several threads may call it at once.
+Key = Callable[[int], np.ndarray]
 
 
 def decode_volume(
     reader: Reader, volume: Volume, slabs: list[int], options: DecodeOptions = DECODING, *,
-    progress: Progress | None = None,
+    progress: Progress | None = None, key: Key | None = None,
 ) -> Generator[Slab]:  # fmt: skip
     """Decode the given slabs (increasing numbers). Yields (number, voxels [z, Y, X] or the error) in the same order.
-    Each payload is read when its turn comes."""
+    Each payload is read when its turn comes.
+
+    Slabs of a volume that refers to another one, its key, need the same slabs of that one. `key` returns them, such as
+    `Keys.of` with an object that serves several volumes; without it they are decoded here as well."""
     payloads, model = _Payloads(reader, volume.number, slabs), volume.layout.model
     trial: Model | None = None if RELEASED.get(model.number) == model else model
-    decoded = decode_slabs(volume.section, payloads, options, progress=progress, trial=trial)
+    if volume.key is not None and key is None:
+        key = Keys(reader).of(volume)
+    decoded = decode_slabs(
+        volume.section, payloads, options, progress=progress, trial=trial, key=None if volume.key is None else key
+    )
     with closing(decoded):  # so that its threads end here, not at a garbage collection that may run in a new thread
         for k, voxels in decoded:
             if isinstance(voxels, DamagedError):
@@ -42,11 +56,11 @@ def decode_volume(
 
 def decode_and_compare(
     reader: Reader, volume: Volume, slabs: list[int], options: DecodeOptions = DECODING, *,
-    progress: Progress | None = None,
+    progress: Progress | None = None, key: Key | None = None,
 ) -> Generator[Slab]:  # fmt: skip
     """Decode like `decode_volume`; where these are all slabs, the last one is an error unless their SHA-256 fits."""
     sha, everything = hashlib.sha256(), len(slabs) == len(volume.layout.slabs)
-    with closing(decode_volume(reader, volume, slabs, options, progress=progress)) as decoded:
+    with closing(decode_volume(reader, volume, slabs, options, progress=progress, key=key)) as decoded:
         for k, voxels in decoded:
             if everything and not isinstance(voxels, DamagedError):
                 sha.update(np.ascontiguousarray(voxels).data)
@@ -70,6 +84,7 @@ def sha256_of(slabs: Iterable[Slab]) -> bytes:
 def decode_slabs(
     section: bytes, payloads: Mapping[int, bytes], options: DecodeOptions = DECODING, *,
     progress: Progress | None = None, engine: EngineChoice = by_device, trial: Model | None = None,
+    key: Key | None = None,
 ) -> Generator[Slab]:  # fmt: skip
     """Decode some slabs of a volume.
 
@@ -79,6 +94,7 @@ def decode_slabs(
     progress   called with the number of voxels done since the last call
     engine     chooses whether the CPU or a GPU does the work
     trial      the model of a file that was written with a model that was never released
+    key        returns the slabs that slabs of this volume may refer to; these are decoded on the CPU
 
     Yields (number, voxels [z, Y, X] of the header's dtype) in ascending order, with a DamagedError instead of the
     voxels where a payload is damaged. At most as many slabs are in memory at a time as there are threads. Raises
@@ -92,8 +108,9 @@ def decode_slabs(
         return
     sizes = {k: header.voxels_of(k) for k in numbers}
     with Workers(options.threads, len(numbers)) as workers:
-        chosen = engine(made, options.device, sizes, workers, workers.reporting(progress))
-        results = chosen.decode(sizes, payloads.__getitem__, Opener(section, header, made))
+        choice = engine if key is None else referring(engine)
+        chosen = choice(made, options.device, sizes, workers, workers.reporting(progress))
+        results = chosen.decode(sizes, payloads.__getitem__, Opener(section, header, made, key))
         for k in numbers:
             result = next(results)
             if isinstance(result, DamagedError):
@@ -103,11 +120,12 @@ def decode_slabs(
 
 
 class Opener:
-    """Opens the payloads of slabs, and turns their decoded levels into voxels, under a header."""
+    """Opens the payloads of slabs, and turns their decoded levels into voxels, under a header. `key` returns the slabs
+    that they may refer to."""
 
-    def __init__(self, section: bytes, header: VolumeHeader, made: Ready) -> None:
+    def __init__(self, section: bytes, header: VolumeHeader, made: Ready, key: Key | None = None) -> None:
         self._section, self._header, self._coder = section, header, made.coder
-        self._packing = Packing(header.runs)
+        self._packing, self._key = Packing(header.runs), key
         self._stated: dict[int, bytes] = {}  # checksums
 
     def begin(self, k: int, payload: bytes) -> SomeStream:
@@ -115,7 +133,9 @@ class Opener:
         first, end = self._header.slabs[k]
         self._stated[k] = payload[:DIGEST]
         shape = (end - first, *self._header.shape[1:])
-        return self._coder.open(Cursor(payload[DIGEST:], "what it holds"), shape, self._packing.limit)
+        limit = self._packing.limit
+        reference = partial(refer, self._packing, self._key, k) if self._key else None
+        return self._coder.open(Cursor(payload[DIGEST:], "what it holds"), shape, limit, reference)
 
     def end(self, k: int, levels: Levels) -> np.ndarray:
         """Undo histogram packing. Raises DamagedError if the voxels do not have the checksum of the payload."""
@@ -123,6 +143,62 @@ class Opener:
         if slab_checksum(self._section, k, voxels) != self._stated.pop(k):
             raise DamagedError("its voxels do not have the checksum that it states")
         return voxels
+
+
+def refer(packing: Packing, key: Key, k: int) -> Levels:
+    """Return the reference of slab k: the voxels of the key, in the levels of the volume that refers to it."""
+    return packing.nearest(key(k), level_type(packing.limit))
+
+
+class Keys:
+    """Slabs of keys, each decoded when a slab that refers to it is opened, on the thread that opens it.
+
+    Those of the key that was last needed stay in memory, since the time points of a series often share one. Several
+    threads may use an object at once.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._lock = reader, Lock()
+        self._number: int | None = None  # of the key whose slabs are kept
+        self._kept: dict[int, np.ndarray] = {}
+
+    def of(self, volume: Volume) -> Key | None:
+        """Return the `Key` of a volume; None where it refers to no other."""
+        return None if volume.key is None else partial(self._slab, volume)
+
+    def keep(self, number: int, k: int, voxels: np.ndarray) -> None:
+        """Keep slab k of a volume that has been decoded, in place of those of another one."""
+        with self._lock:
+            if number != self._number:
+                self._number, self._kept = number, {}
+            self._kept[k] = voxels
+
+    def _slab(self, volume: Volume, k: int) -> np.ndarray:
+        number = volume.key
+        assert number is not None
+        with self._lock:
+            kept = self._kept.get(k) if number == self._number else None
+        if kept is not None:
+            return kept
+        try:
+            model = volume.layout.model
+            voxels = self._decode(read_key(self._reader, volume, {**RELEASED, model.number: model}), k)
+        except DamagedError as error:
+            raise DamagedError(f"what it refers to is lost: {error}") from None
+        self.keep(number, k, voxels)
+        return voxels
+
+    def _decode(self, key: Volume, k: int) -> np.ndarray:
+        made = ready(key.layout.model, key.layout.weight_delta)
+        opener, payload = Opener(key.section, key.layout, made), self._reader.read(SectionId(SLAB, key.number, k))
+        try:
+            return opener.end(k, made.network.decode(opener.begin(k, payload), Team(), _ignore))
+        except DamagedError as error:
+            raise DamagedError(f"volume {key.number}, {key.layout.located(k, error)}") from None
+
+
+def _ignore(voxels: int) -> None:
+    """Report no progress: the voxels of a key are not those that were asked for."""
 
 
 class _Payloads(Mapping[int, bytes]):

@@ -37,8 +37,8 @@ from ..options import ENCODING, EncodeOptions
 from ..pipelines.protocol import Done, Levels
 from ..pipelines.registry import Ready, SomeChoice, SomeInput, SomePredictions, ready
 from ..stages import histogram_packing
-from .decode import Opener, Progress, Slab, decode_slabs
-from .engines import Decoded, EngineChoice, Workers, by_device
+from .decode import Key, Opener, Progress, Slab, decode_slabs, refer
+from .engines import Decoded, EngineChoice, Workers, by_device, referring
 
 if TYPE_CHECKING:
     from ..stages import linear
@@ -126,16 +126,23 @@ def write_volume(
     *,
     two_dimensional: bool = False,
     progress: Progress | None = None,
+    key: tuple[int, VoxelSource] | None = None,
+    time_point: bool = False,
 ) -> tuple[Volume, Generator[Slab]]:
     """Append the header section, and prepare to append the slabs.
+
+    `key` has the number and the voxels of another volume of the file, of the same shape, that does not refer to one
+    itself; the slabs of this volume then refer to it where that pays. It may be written before or after. `time_point`
+    marks the volumes of a 4-D array.
 
     Returns the volume as a reader sees it, and an iterator that encodes and appends slab after slab. If slabs are
     verified, it yields (number, voxels) for each, as decoded from the payload, and raises DamagedError for a payload
     that cannot be decoded. Else it yields nothing.
     """
-    section, slabs = encode_slabs(source, options, progress=progress)
+    number_of_key, reference = key or (None, None)
+    section, slabs = encode_slabs(source, options, progress=progress, reference=reference)
     layout = read_header(section, {**models.RELEASED, options.record.number: options.record})
-    volume = Volume(number, section, layout, source.sha256, two_dimensional)
+    volume = Volume(number, section, layout, source.sha256, two_dimensional, number_of_key, time_point)
     write_volume_header(writer, volume)
     return volume, _write_slabs(writer, volume, slabs)
 
@@ -164,7 +171,7 @@ def encode(
 
 def encode_slabs(
     source: VoxelSource, options: EncodeOptions = ENCODING, *, progress: Progress | None = None,
-    engine: EngineChoice = by_device,
+    engine: EngineChoice = by_device, reference: VoxelSource | None = None,
 ) -> tuple[bytes, Generator[Encoded]]:  # fmt: skip
     """Encode a volume. Returns its header, and an iterator over the slabs in ascending order.
 
@@ -177,6 +184,7 @@ def encode_slabs(
     progress   called with the number of voxels done since the last call: `progress_of(…)` in total, plus all voxels
                once more if slabs are verified
     engine     chooses whether the CPU or a GPU does the work
+    reference  a volume of the same shape that slabs may refer to, where that pays
 
     Raises UnsupportedError for a shape that no file may have. The iterator raises DamagedError for a payload that
     cannot be decoded.
@@ -185,17 +193,21 @@ def encode_slabs(
     depth, height, width = source.shape
     if not 0 < height * width <= SLICE_VOXELS or not depth:
         raise UnsupportedError(f"a volume of {depth} × {height} × {width} voxels has no slices of 1 to 2^27 voxels")
-    encoder = _Encoder(source, model, options, engine)
+    encoder = _Encoder(source, model, options, engine, reference)
     if options.effort <= EFFORT:
         return write_header(encoder.header), encoder.slabs(ready(model), progress)
-    header, payloads = encoder.fine_tuned(ready(model), progress)
+    coded = _Encoder(source, model, options, engine).fine_tuned(ready(model), progress)
+    if reference is not None:  # either: what is fine-tuned refers to nothing
+        coded = min(coded, encoder.released(ready(model)), key=_size)
+    header, payloads = coded
     if not options.verify:
         return header, (Encoded(payload, None) for payload in payloads)
     # Two results are encoded and one is kept, so verification waits until it is known which. Below, an engine decodes
     # each payload while its thread still has the slab at hand.
     decoded = decode_slabs(
-        header, dict(enumerate(payloads)), options.decoding, progress=progress, engine=engine, trial=model
-    )
+        header, dict(enumerate(payloads)), options.decoding, progress=progress, engine=engine, trial=model,
+        key=encoder.key,
+    )  # fmt: skip
     return header, _beside(payloads, decoded)
 
 
@@ -218,14 +230,24 @@ def _slab_count(depth: int, voxels: int, effort: int) -> int:
 class _Encoder:
     """Encodes one volume: holds what all its slabs share."""
 
-    def __init__(self, source: VoxelSource, model: Model, options: EncodeOptions, engine: EngineChoice) -> None:
-        self._source, self._options, self._engine = source, options, engine
+    def __init__(
+        self, source: VoxelSource, model: Model, options: EncodeOptions, engine: EngineChoice,
+        reference: VoxelSource | None = None,
+    ) -> None:  # fmt: skip
+        self._source, self._options, self._reference = source, options, reference
+        self._engine = engine if reference is None else referring(engine)
         self._packing = histogram_packing.of_histogram(*source.histogram())
         depth, height, width = source.shape
         ranges = slab_ranges(depth, _slab_count(depth, depth * height * width, options.effort))
         self.header = VolumeHeader(source.shape, source.dtype, model, ranges, self._packing.runs)
         self._sizes = {k: self.header.voxels_of(k) for k in range(len(ranges))}
         self._choices: dict[int, SomeChoice] = {}  # for the slabs, made the first time that each is encoded
+
+    @property
+    def key(self) -> Key | None:
+        """The slabs that those of this volume may refer to."""
+        reference, ranges = self._reference, self.header.slabs
+        return None if reference is None else lambda k: reference.slices(*ranges[k])
 
     def slabs(self, made: Ready, progress: Progress | None) -> Generator[Encoded]:
         """Encode with the released model, and yield each slab as soon as it is ready."""
@@ -238,6 +260,12 @@ class _Encoder:
                     raise self.header.located(k, voxels)
                 yield Encoded(payload, voxels)
                 del payload, voxels  # which would else stay in memory until the next ones arrive
+
+    def released(self, made: Ready) -> tuple[bytes, list[bytes]]:
+        """Return header and payloads with the released model, and report no progress."""
+        with Workers(self._options.threads, len(self.header.slabs)) as workers:
+            coded = self._coded(made, self.header, workers, workers.reporting(None), False)
+            return write_header(self.header), [payload for payload, _ in coded]
 
     def fine_tuned(self, made: Ready, progress: Progress | None) -> tuple[bytes, list[bytes]]:
         """Return header and payloads with the fine-tuned or with the released model, whichever are smaller."""
@@ -277,7 +305,7 @@ class _Encoder:
         verify: bool,
     ) -> Iterator[tuple[bytes, Decoded | None]]:  # fmt: skip
         """Encode all slabs with the model of a header. Yields each payload, and its decoded voxels if `verify`."""
-        section, packing, coder = write_header(header), self._packing, made.coder
+        section, packing, coder, key = write_header(header), self._packing, made.coder, self.key
         engine = self._engine(made, self._options.device, self._sizes, workers, done)
         open_slabs: dict[int, tuple[bytes, SomeInput]] = {}  # checksum, and input of `pack`, of each
 
@@ -286,9 +314,10 @@ class _Encoder:
             stated = slab_checksum(section, k, voxels)
             levels: Levels = packing.forward(voxels, histogram_packing.level_type(packing.limit))
             del voxels  # which take as much memory as the levels
+            reference = None if key is None else refer(packing, key, k)
             if k not in self._choices:
-                self._choices[k] = coder.choose(levels, packing.limit, self._options.effort, engine.fit)
-            slab = coder.take(levels, packing.limit, self._choices[k])
+                self._choices[k] = coder.choose(levels, packing.limit, self._options.effort, engine.fit, reference)
+            slab = coder.take(levels, packing.limit, self._choices[k], reference)
             open_slabs[k] = stated, coder.without_levels(slab)
             return slab
 
@@ -296,7 +325,7 @@ class _Encoder:
             stated, slab = open_slabs.pop(k)
             return stated + coder.pack(slab, predictions)
 
-        return engine.encode(self._sizes, begin, end, Opener(section, header, made) if verify else None)
+        return engine.encode(self._sizes, begin, end, Opener(section, header, made, key) if verify else None)
 
 
 def _size(coded: tuple[bytes, list[bytes]]) -> int:

@@ -106,7 +106,9 @@ class Engine(Protocol):
 
     device: str
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
+    def fit(
+        self, levels: Levels, runs: int, effort: int, reference: Levels | None = None
+    ) -> linear.LinearWeights:
         """Fit a linear stage; see `linear_fit.fit_by_effort`. Called by a thread that begins a slab."""
         ...
 
@@ -130,9 +132,11 @@ class OnThreads:
     def __init__(self, network: SomeNetwork, workers: Workers, done: Done) -> None:
         self._network, self._workers, self._done = network, workers, done
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
+    def fit(
+        self, levels: Levels, runs: int, effort: int, reference: Levels | None = None
+    ) -> linear.LinearWeights:
         """Fit a linear stage on the CPU."""
-        return linear_fit.fit_by_effort(levels, runs, effort)
+        return linear_fit.fit_by_effort(levels, runs, effort, reference=reference)
 
     def encode(
         self, slabs: Sizes, begin: Callable[[int], SomeInput], end: Callable[[int, SomePredictions], bytes],
@@ -178,11 +182,13 @@ class OnDevice:
         self.device = name
         self._device, self._workers, self._done = device, workers, done
 
-    def fit(self, levels: Levels, runs: int, effort: int) -> linear.LinearWeights:
+    def fit(
+        self, levels: Levels, runs: int, effort: int, reference: Levels | None = None
+    ) -> linear.LinearWeights:
         """Fit a linear stage on the GPU."""
         from ..gpu import normal_equations
 
-        return normal_equations.fit(levels, runs, effort, self._device.name)
+        return normal_equations.fit(levels, runs, effort, self._device.name, reference)
 
     def encode(
         self, slabs: Sizes, begin: Callable[[int], SomeInput], end: Callable[[int, SomePredictions], bytes],
@@ -284,6 +290,16 @@ def on(torch_device: str, way: str) -> EngineChoice:
         return OnDevice("cpu:0" if torch_device == "cpu" else torch_device, found, workers, done)
 
     return choice
+
+
+def referring(choice: EngineChoice) -> EngineChoice:
+    """Return a choice like another one for slabs that may refer to another time point, which only the CPU codes."""
+
+    def on_cpu(made: Ready, device: str, slabs: Sizes, workers: Workers, done: Done) -> Engine:
+        found = choice(made, "cpu" if device in ("auto", "cuda") else device, slabs, workers, done)
+        return OnThreads(made.network, workers, done) if isinstance(found, OnDevice) else found
+
+    return on_cpu
 
 
 @lru_cache(maxsize=8)

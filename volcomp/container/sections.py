@@ -19,7 +19,8 @@ from ..errors import DamagedError, UnsupportedError
 from ..wire.cursor import Cursor, varint
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
-FORMAT_VERSION = 4  # that this version reads; 4 since 0.10.0: lists of files before their data
+FORMAT_VERSION = 4  # of archives of files; 4 since 0.10.0: lists of files before their data
+SERIES_VERSION = 5  # of files with volumes that refer to others, or that are time points; the latest that is read
 # Of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, weights with shifts.
 VOXEL_VERSION = 3
 END_MARK = b"\nvcz"
@@ -180,8 +181,8 @@ class Reader:
         if zlib.crc32(header + index + footer[:4]) != crc:
             raise DamagedError("the header or the index is damaged: their checksum does not fit")
         # After the checksum, so that a flipped bit in the version is reported as damage and not as a newer format.
-        if version > FORMAT_VERSION:
-            raise UnsupportedError(f"format version {version} exceeds the supported {FORMAT_VERSION}; upgrade volcomp")
+        if version > SERIES_VERSION:
+            raise UnsupportedError(f"format version {version} exceeds the supported {SERIES_VERSION}; upgrade volcomp")
         if version == 0 or flags:
             raise UnsupportedError(f"the flags {flags:#06x} of format version {version} are reserved; upgrade volcomp")
         return self._parse_index(index, end - length)

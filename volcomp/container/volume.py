@@ -1,7 +1,10 @@
 """The header of a volume: its shape, type, model, slabs and the values that occur; and the section that holds it.
 
-The section is one byte of flags, 32 bytes of SHA-256 over the voxels (little-endian, C order), then the header. The
-checksum of a slab covers the header.
+The section is one byte of flags, the number of another volume if this one refers to it, 32 bytes of SHA-256 over the
+voxels (little-endian, C order), then the header. The checksum of a slab covers the header.
+
+A volume may be one time point of a series. It then either is a *key*, coded by itself, or refers to a key of the same
+shape and slabs: a slab of it may be coded with the same slab of the key as context.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-_TWO_DIMENSIONAL = 1  # flag: the array was given as (y, x)
+# Flags: the array was given as (y, x); the number of a key follows; the volume is a time point of an array (t, z, y, x).
+_TWO_DIMENSIONAL, _REFERS, _TIME_POINT = 1, 2, 4
 _SHA_BYTES = 32
 
 
@@ -123,6 +127,8 @@ class Volume:
     layout: VolumeHeader
     sha256: bytes  # of the voxels, little-endian in C order
     two_dimensional: bool
+    key: int | None = None  # number of the volume that slabs of this one may refer to
+    time_point: bool = False  # of a 4-D array, whose time points are the volumes of the file in order
 
     @property
     def voxels(self) -> int:
@@ -136,8 +142,10 @@ class Volume:
 
 def write_volume_header(writer: Writer, volume: Volume) -> None:
     """Append the section."""
-    flags = bytes([_TWO_DIMENSIONAL if volume.two_dimensional else 0])
-    writer.add(SectionId(VOLUME_HEADER, volume.number), flags + volume.sha256 + volume.section)
+    flags = _TWO_DIMENSIONAL if volume.two_dimensional else 0
+    flags |= (0 if volume.key is None else _REFERS) | (_TIME_POINT if volume.time_point else 0)
+    head = bytes([flags]) + (b"" if volume.key is None else varint(volume.key))
+    writer.add(SectionId(VOLUME_HEADER, volume.number), head + volume.sha256 + volume.section)
 
 
 def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEASED) -> Volume:
@@ -145,16 +153,32 @@ def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEA
     payload = reader.read(SectionId(VOLUME_HEADER, number))
     if len(payload) <= 1 + _SHA_BYTES:
         raise DamagedError(f"the header of volume {number} is damaged: it is too short")
-    if payload[0] & ~_TWO_DIMENSIONAL:
-        raise UnsupportedError(f"volume {number} has the unknown flags {payload[0]:#04x}; upgrade volcomp")
-    section = payload[1 + _SHA_BYTES :]
+    flags = payload[0]
+    if flags & ~(_TWO_DIMENSIONAL | _REFERS | _TIME_POINT):
+        raise UnsupportedError(f"volume {number} has the unknown flags {flags:#04x}; upgrade volcomp")
+    cursor = Cursor(payload[1:], f"the header of volume {number}")
+    key = cursor.varint() if flags & _REFERS else None
+    sha256, section = cursor.take(_SHA_BYTES), cursor.rest()
     layout = read_header(section, catalogue)
-    if payload[0] and layout.shape[0] != 1:
+    two_dimensional, time_point = bool(flags & _TWO_DIMENSIONAL), bool(flags & _TIME_POINT)
+    if two_dimensional and (layout.shape[0] != 1 or time_point):
         raise DamagedError(f"volume {number} has {layout.shape[0]} slices and is called two-dimensional")
     slabs = sum(one.tag == SLAB and one.major == number for one in reader.places)
     if slabs != len(layout.slabs) and reader.damage is None:  # so the size of the file bounds a false shape
         raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")
-    return Volume(number, section, layout, payload[1 : 1 + _SHA_BYTES], bool(payload[0] & _TWO_DIMENSIONAL))
+    return Volume(number, section, layout, sha256, two_dimensional, key, time_point)
+
+
+def read_key(reader: Reader, volume: Volume, catalogue: Catalogue = models.RELEASED) -> Volume:
+    """Parse the header section of the key of a volume that refers to one. DamagedError if it is none, or has another
+    shape or other slabs."""
+    assert volume.key is not None
+    key = read_volume(reader, volume.key, catalogue)
+    if key.key is not None:
+        raise DamagedError(f"volume {volume.number} refers to volume {key.number}, which refers to another one itself")
+    if (key.layout.shape, key.layout.slabs) != (volume.layout.shape, volume.layout.slabs):
+        raise DamagedError(f"volume {volume.number} refers to volume {key.number}, which has another shape")
+    return key
 
 
 def volume_numbers(reader: Reader) -> list[int]:

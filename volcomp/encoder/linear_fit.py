@@ -16,7 +16,7 @@ from neighbourhoods import Offset, pad
 from ..constants import LANES, RADIUS
 from ..dtypes import Float64s, Int16s, Int32s, Int64s, Levels, UInt8s
 from ..runtime.compiled import entry, part
-from ..stages.grid import Places, geometry
+from ..stages.grid import Places, beside, geometry
 from ..stages.linear import SHIFT_LIMIT, WEIGHT_LIMIT, LinearWeights, groups_of
 from ..stages.supports import REACH, Support, named, of_runs, voxels_of
 from .normal_equations import UNIT, Equations, EquationsOf, Maker, activities, on_cpu
@@ -43,6 +43,12 @@ SEARCH = {
     1: (0, 15, (8,)), 2: (0, 17, (8,)), 3: (12, 17, (8,)), 4: (16, 17, (4, 8)),
     5: (24, 18, (2, 4, 8)), **dict.fromkeys((6, 7, 8, 9), (24, 20, (2, 4, 8))),
 }  # fmt: skip
+
+# Squared radii of the discs in a reference that are tried: in the slice, and in those before and after it. Supports are
+# compared with USUAL_DISCS. A reference must save REFERENCE_SAVING of the estimated bits, since it costs time.
+DISCS = ((0, -1), (1, -1), (1, 0), (2, 0), (2, 1), (2, 2), (5, 2))
+USUAL_DISCS = (2, 0)
+REFERENCE_SAVING = 1 / 256
 
 # The rows that may be chosen: the farthest row above and below, by slices back. Rows in the first LONG_ROWS slices may
 # have runs across the whole RADIUS; rows in the others have one run, in the middle.
@@ -111,15 +117,15 @@ def _solved(products: Float64s) -> Float64s:
 
 
 def _fit_group(
-    known: Levels, form: EquationsOf, index: Int32s, flat: Int64s, in_slice: int, classes: int, samples: int
+    known: Levels, form: EquationsOf, index: Int32s, flat: Int64s, leading: int, classes: int, samples: int
 ) -> tuple[np.ndarray, Int16s, UInt8s, float]:
     """Fit one group. Returns thresholds [classes - 1], weights [classes, n], shifts [classes], and the bits per voxel
     of the group, estimated as if the residuals of each class were Laplacian. The n neighbours are at `flat` int64 [n],
-    relative to a voxel."""
+    relative to a voxel, the `leading` ones first."""
     voxels = index.size // classes  # in each class
     index = _thinned(index, samples)
     size = flat.size
-    thresholds, chosen = _classes(activities(known, index, flat, in_slice), classes)
+    thresholds, chosen = _classes(activities(known, index, flat, leading), classes)
     weights, shifts = np.zeros((classes, size), np.int16), np.zeros(classes, np.uint8)
     occurring = np.unique(chosen)  # classes that have voxels
     members = [index[chosen == c] for c in occurring]
@@ -238,18 +244,20 @@ def _pool(depth: int) -> list[Offset]:
 
 
 def _choose(
-    known: Levels, form: EquationsOf, index: Int32s, strides: tuple[int, int], depth: int, count: int
+    known: Levels, form: EquationsOf, index: Int32s, strides: tuple[int, int], depth: int, count: int, size: int = 0
 ) -> list[Offset]:
     """Choose runs to predict these voxels from, which lie in slices with `depth` slices before them. Returns the runs
-    that every support has, then the others, the best first."""
+    that every support has, then the others, the best first: with a reference, the best beside USUAL_DISCS of it."""
     runs = _pool(depth)
-    pool = of_runs(runs)
-    used = sum(-dz <= depth for dz, _, _ in pool.offsets)
+    pool = of_runs(runs).referring(USUAL_DISCS if size else ())
+    beside = [*range(pool.in_slice, pool.leading)]
+    place = {offset: i if i < pool.in_slice else i + len(beside) for i, offset in enumerate(pool.offsets)}
+    used = sum(-dz <= depth for dz, _, _ in pool.offsets) + len(beside)
     index = _thinned(index, CHOSEN_ON)
-    flat = pool.flat(strides)[depth, :used]
+    flat = pool.flat(strides, size)[depth, :used]
     # An error counts relative to the usual error of its class, as bits do; large ones count less.
-    near = np.array([pool.offsets.index(o) for o in named("narrow").offsets if -o[0] <= depth])
-    _, chosen = _classes(activities(known, index, flat, pool.in_slice), 16)
+    near = np.array([*(place[o] for o in named("narrow").offsets if -o[0] <= depth), *beside])
+    _, chosen = _classes(activities(known, index, flat, pool.leading), 16)
     classes = [np.flatnonzero(chosen == c) for c in np.unique(chosen)]
     equations = form([index[of_class] for of_class in classes], flat[near])
     _robust(equations)
@@ -263,24 +271,32 @@ def _choose(
     equations.weigh([np.rint(np.minimum(USUAL * importance, HEAVY))])
     gram = equations.products(1)[0]
     gram[np.diag_indices(flat.size)] += RIDGE * (np.trace(gram) / len(gram)) + 1.0
-    place = {offset: i for i, offset in enumerate(pool.offsets[:used])}
-    members = np.full((len(runs), LANES), -1)
-    for r, run in enumerate(runs):
-        held = [place[offset] for offset in voxels_of(run) if offset in place]
-        members[r, : len(held)] = held
-    return [runs[r] for r in _greedy(gram, members, len(FIRST), min(count, len(runs)))]
+    # What the reference explains is selected before any run, LANES of its neighbours at a time.
+    given = [beside[k : k + LANES] for k in range(0, len(beside), LANES)]
+    held = [[place[offset] for offset in voxels_of(run) if place[offset] < used] for run in runs]
+    members = np.full((len(given) + len(runs), LANES), -1)
+    for r, of_run in enumerate([*given, *held]):
+        members[r, : len(of_run)] = of_run
+    order = _greedy(gram, members, len(given) + len(FIRST), len(given) + min(count, len(runs)))
+    return [runs[r - len(given)] for r in order[len(given) :]]
 
 
-def fit_by_effort(levels: Levels, runs: int, effort: int, maker: Maker = on_cpu) -> LinearWeights:
-    """Fit the linear stage to a slab [Z, Y, X], with at most `runs` runs in its support."""
+def fit_by_effort(
+    levels: Levels, runs: int, effort: int, maker: Maker = on_cpu, reference: Levels | None = None
+) -> LinearWeights:
+    """Fit the linear stage to a slab [Z, Y, X], with at most `runs` runs in its support, and with neighbours in the
+    reference [Z, Y, X] if there is one and they pay."""
     most, bits, counts = SEARCH[effort]
     known, places, (_, _, strides) = pad(levels, 0, RADIUS).reshape(-1), Places(levels.shape), geometry(levels.shape)
-    return fit(known, places, strides, min(most, runs), 1 << bits, counts, maker)
+    size = 0
+    if reference is not None:
+        size, known = known.size, np.concatenate([known, beside(reference)])
+    return fit(known, places, strides, min(most, runs), 1 << bits, counts, maker, size)
 
 
 def fit(
     known: Levels, index: Int32s | Places, strides: tuple[int, int], runs: int, samples: int = 1 << 18,
-    counts: tuple[int, ...] = (2, 4, 8), maker: Maker = on_cpu,
+    counts: tuple[int, ...] = (2, 4, 8), maker: Maker = on_cpu, size: int = 0,
 ) -> LinearWeights:  # fmt: skip
     """Fit the weights of one slab, with the support and the number of classes that cost least.
 
@@ -291,6 +307,7 @@ def fit(
     samples              most voxels that one group is fitted on
     counts               numbers of classes to try; supports are compared with the last one
     maker                makes the normal equations, on the CPU or on a GPU
+    size                 elements of the padded slab, if a reference follows it in `known`; else 0
     """
     form = maker(known)
     # Supports are compared on the same voxels, those after the first `depth` slices: at most a quarter of the slab.
@@ -300,13 +317,13 @@ def fit(
     if index.size < 1 << 20:
         tried.append(named("small"))
     if runs and sample.size >= FEWEST:
-        chosen = _choose(known, form, sample, strides, depth, runs)
+        chosen = _choose(known, form, sample, strides, depth, runs, size)
         tried += [of_runs(chosen[:n]) for n in RUN_COUNTS if n <= runs]
 
     @cache
     def bits(support: Support, classes: int) -> float:
-        flat = support.flat(strides)[depth, : support.in_slice if depth == 0 else None]
-        return _fit_group(known, form, sample, flat, support.in_slice, classes, PRICED)[3]
+        flat = support.flat(strides, size)[depth, : support.leading if depth == 0 else None]
+        return _fit_group(known, form, sample, flat, support.leading, classes, PRICED)[3]
 
     def price(support: Support, classes: int, cost: float) -> float:
         groups = int(groups_of(len(index), _group_height(index.shape, support), support).max()) + 1
@@ -314,31 +331,38 @@ def fit(
         return bits(support, classes) + cost * sent / index.size
 
     usual = counts[-1]
+    if size:
+        tried = [support.referring(USUAL_DISCS) for support in tried]
     support = min(tried, key=lambda s: price(s, usual, NEIGHBOUR_COST)) if len(tried) > 1 else tried[0]
+    if size:
+        alone = price(support.referring(()), usual, NEIGHBOUR_COST)
+        support = min((support.referring(discs) for discs in DISCS), key=lambda s: price(s, usual, NEIGHBOUR_COST))
+        if price(support, usual, NEIGHBOUR_COST) > (1 - REFERENCE_SAVING) * alone:
+            return fit(known[:size], index, strides, runs, samples, counts, maker)
     classes = min(counts, key=lambda c: price(support, c, CLASS_COST)) if len(counts) > 1 else usual
-    return _fitted(known, form, index, strides, support, classes, samples)
+    return _fitted(known, form, index, strides, support, classes, samples, size)
 
 
 def _fitted(
     known: Levels, form: EquationsOf, index: Int32s | Places, strides: tuple[int, int], support: Support,
-    classes: int, samples: int,
+    classes: int, samples: int, size: int = 0,
 ) -> LinearWeights:  # fmt: skip
     """Fit the weights of every group of a slab."""
     height = _group_height(index.shape, support)
     groups = groups_of(len(index), height, support)
-    flat = support.flat(strides)
+    flat = support.flat(strides, size)
     thresholds = np.zeros((int(groups.max()) + 1, classes - 1), np.int64)
-    weights = np.zeros((len(thresholds), classes, len(support.offsets)), np.int16)
+    weights = np.zeros((len(thresholds), classes, support.size), np.int16)
     shifts = np.zeros(weights.shape[:2], np.uint8)
     for g in range(len(thresholds)):
         used = support.used(g)
         slices = np.flatnonzero(groups == g)
         # Slices near the first one have neighbours in slices before the slab. They are used only if there are no
         # others.
-        depth = min(int(slices.max()), -support.offsets[used - 1][0])
+        depth = min(int(slices.max()), support.back(g))
         members = index[slices[slices >= depth]].ravel()
         thresholds[g], weights[g, :, :used], shifts[g], _ = _fit_group(
-            known, form, members, flat[depth, :used], support.in_slice, classes, samples
+            known, form, members, flat[depth, :used], support.leading, classes, samples
         )
     return LinearWeights(support, height, thresholds, weights, shifts)
 

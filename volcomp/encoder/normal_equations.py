@@ -81,18 +81,18 @@ def base_of(known: Levels, at: int, row: Int64s) -> Any:
     return total >> 2
 
 
-def activities(known: Levels, index: Int32s, row: Int64s, in_slice: int) -> Int64s:
+def activities(known: Levels, index: Int32s, row: Int64s, leading: int) -> Int64s:
     """Compute the activity int64 [v] of voxels (`linear.predict`). Their neighbours are at `row`, relative to them, the
-    first `in_slice` of them in the same slice."""
+    first `leading` of them in the same slice or in the reference."""
     out = np.empty(index.shape[0], np.int64)
-    _activities(known, index, row, in_slice, out)
+    _activities(known, index, row, leading, out)
     return out
 
 
 @entry
-def _activities(known: Levels, index: Int32s, row: Int64s, in_slice: int, out: Int64s) -> None:
+def _activities(known: Levels, index: Int32s, row: Int64s, leading: int, out: Int64s) -> None:
     """Compute `activities`, into `out` int64 [v]."""
-    alone = row.shape[0] == in_slice
+    alone = row.shape[0] == leading
     for v in range(index.shape[0]):
         at, activity = index[v], np.int64(0)
         base = base_of(known, at, row)
@@ -103,7 +103,7 @@ def _activities(known: Levels, index: Int32s, row: Int64s, in_slice: int, out: I
                 activity * 19
             ) // 10  # estimates the nine neighbours in the slice before from the ten in the slice
         else:
-            for i in range(in_slice, in_slice + ACTIVITY_BEFORE):
+            for i in range(leading, leading + ACTIVITY_BEFORE):
                 activity += abs(known[np.uint64(at + row[i])] - base)
         out[v] = activity
 

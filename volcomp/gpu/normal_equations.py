@@ -20,12 +20,15 @@ from ..stages.linear import LinearWeights
 from ..stages.supports import BASE
 
 
-def fit(levels: Levels, widest: int, effort: int, device: torch.device | str) -> LinearWeights:
+def fit(
+    levels: Levels, widest: int, effort: int, device: torch.device | str, reference: Levels | None = None
+) -> LinearWeights:
     """Fit the linear stage with the sums on a device, or on the CPU where that fails, as for lack of memory."""
+    maker = partial(on_device, torch.device(device))
     try:
-        return linear_fit.fit_by_effort(levels, widest, effort, partial(on_device, torch.device(device)))
+        return linear_fit.fit_by_effort(levels, widest, effort, maker, reference)
     except RuntimeError:  # which torch raises for every failure of a device
-        return linear_fit.fit_by_effort(levels, widest, effort)
+        return linear_fit.fit_by_effort(levels, widest, effort, reference=reference)
 
 
 def on_device(device: torch.device, known: Levels) -> normal_equations.EquationsOf:

@@ -30,8 +30,11 @@ PredictionsIn = TypeVar("PredictionsIn", contravariant=True)
 PredictionsOut = TypeVar("PredictionsOut", covariant=True)
 StreamIn = TypeVar("StreamIn", contravariant=True)
 StreamOut = TypeVar("StreamOut", covariant=True)
-# Fits a linear stage to levels [Z, Y, X], given the most runs of its support, and the effort.
-Fit = Callable[[Levels, int, int], linear.LinearWeights]
+# Fits a linear stage to levels [Z, Y, X], given the most runs of its support, the effort, and a reference or None.
+Fit = Callable[[Levels, int, int, Levels | None], linear.LinearWeights]
+# Returns the levels [Z, Y, X] of the reference of a slab: those of the same slab at another time point, in the packing
+# of this one. Raises DamagedError where there is none.
+Reference = Callable[[], Levels]
 
 
 class Stopped(Exception):
@@ -41,11 +44,12 @@ class Stopped(Exception):
 class Coder(Protocol[Choice, Input, PredictionsIn, StreamOut]):
     """All of a model that packing and opening slabs needs: everything but its network."""
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> Choice:
-        """Make the encoder's choices for a slab [Z, Y, X]. `fit` fits a linear stage, on the CPU or on a GPU."""
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Levels | None = None) -> Choice:
+        """Make the encoder's choices for a slab [Z, Y, X]. `fit` fits a linear stage, on the CPU or on a GPU. The slab
+        may refer to a `reference`, if there is one."""
         ...
 
-    def take(self, levels: Levels, limit: int, choice: Choice) -> Input:
+    def take(self, levels: Levels, limit: int, choice: Choice, reference: Levels | None = None) -> Input:
         """Prepare a slab for the network."""
         ...
 
@@ -57,8 +61,9 @@ class Coder(Protocol[Choice, Input, PredictionsIn, StreamOut]):
         """Encode a slab as its payload."""
         ...
 
-    def open(self, payload: Cursor, shape: Shape, limit: int) -> StreamOut:
-        """Open a payload, and read all of it. Raises DamagedError where `pack` cannot have written it."""
+    def open(self, payload: Cursor, shape: Shape, limit: int, reference: Reference | None = None) -> StreamOut:
+        """Open a payload, and read all of it. `reference` is called if the slab refers to one. Raises DamagedError where
+        `pack` cannot have written it."""
         ...
 
 
@@ -77,10 +82,12 @@ class Network(Protocol[InputIn, PredictionsOut, StreamIn]):
 class Pipeline(Protocol[Weights, Choice, Input, Predictions, Stream]):
     """A kind of predictor.
 
-    work   the cost of a voxel, in voxels of `row`: the higher it is, the smaller the volumes that go to a GPU
+    work     the cost of a voxel, in voxels of `row`: the higher it is, the smaller the volumes that go to a GPU
+    refers   whether slabs can refer to those of another time point
     """
 
     work: int
+    refers: bool
 
     def load(self, model: Model, delta: bytes = b"") -> Weights:
         """Load a model's weights, and apply a weight delta if there is one. Raises DamagedError if one is invalid."""

@@ -1,5 +1,9 @@
 """The geometry of padded slabs that are stored flat: positions of voxels and neighbours, and vector loads of runs; and
-the arrays that several stages share."""
+the arrays that several stages share.
+
+A slab may have a *reference*: levels of the same shape, of another time point, that are all known beforehand. They
+follow the padded slab in the same flat array (`beside`), so that a neighbour in the reference is one more offset.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from ..runtime.compiled import part
 class PaddedSlab(NamedTuple):
     """A padded slab, flat, of which the causal neighbours of the next voxels are known.
 
-    known int16 or int32 [n]   grey levels
+    known int16 or int32 [n]   grey levels, and after them those of the reference if there is one
     error int32 [n]            residuals of the linear stage, in sixteenths of a grey level
     """
 
@@ -83,6 +87,14 @@ def padded(levels: Levels) -> tuple[Levels, Int32s, tuple[int, int]]:
     return pad(levels, 0, RADIUS).reshape(-1), index, (plane, row)
 
 
+def beside(reference: Levels) -> Levels:
+    """Return what follows a padded slab whose reference has these levels [Z, Y, X], flat.
+
+    Outside of the reference, on any side, stands its nearest voxel: one slice before and one after, RADIUS voxels else.
+    """
+    return np.pad(reference, ((1, 1), (RADIUS, RADIUS), (RADIUS, RADIUS)), mode="edge").reshape(-1)
+
+
 class Places:
     """The index of `padded` for a slab [Z, Y, X], computed slice by slice on demand."""
 
@@ -108,6 +120,13 @@ def flat(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int]) -> I
     """
     dz, dy, dx = np.array(offsets).T
     return np.stack([np.maximum(dz, -z) * strides[0] + dy * strides[1] + dx for z in range(DEPTHS)]).astype(np.int64)
+
+
+def flat_beside(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int], size: int) -> Int64s:
+    """Flatten offsets (dz, dy, dx) in the reference, dz from −1 to 1, like `flat`: int64 [DEPTHS, n], all rows equal.
+    The padded slab has `size` elements, after which the reference begins."""
+    dz, dy, dx = np.array(offsets, np.int64).reshape(-1, 3).T
+    return np.tile(size + (dz + 1) * strides[0] + dy * strides[1] + dx, (DEPTHS, 1))
 
 
 def runs(offsets: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, int, int]], Int64s]:

@@ -50,6 +50,18 @@ class HistogramPacking:
         _look_up(np.ravel(voxels), int(self.runs[0, 0]), table, levels.reshape(-1))
         return levels
 
+    def nearest(self, voxels: Integers, kind: type[np.signedinteger] = np.int32) -> Levels:
+        """Map voxels of another volume, u1, i1, u2 or i2, to the levels of the nearest values; of two that are equally
+        near to the lower one."""
+        own, least, most = self.values(), np.iinfo(voxels.dtype).min, np.iinfo(voxels.dtype).max
+        given = np.arange(least, most + 1)
+        above = np.searchsorted(own, given).clip(0, own.size - 1)
+        below = (above - 1).clip(0)
+        table = np.where(given - own[below] <= own[above] - given, below, above).astype(kind)
+        levels = np.empty(voxels.shape, kind)
+        _look_up(np.ravel(voxels), least, table, levels.reshape(-1))
+        return levels
+
     def backward(self, levels: Levels, dtype: np.dtype) -> np.ndarray:
         """Map grey levels 0 … limit to voxels, of the given dtype and the same shape."""
         voxels = np.empty(levels.shape, dtype)

@@ -17,8 +17,6 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from neighbourhoods import Offset
-
 from ..constants import FRACTION_BITS, LANES
 from ..dtypes import Int16s, Int32s, Int64s, Integers, Levels, UInt8s
 from ..errors import DamagedError
@@ -26,13 +24,14 @@ from ..runtime.compiled import REORDERED, entry
 from ..wire import rice
 from ..wire.cursor import Cursor, string
 from . import supports
-from .grid import flat, read, runs
+from .grid import flat, flat_beside, read, runs
 from .supports import ACTIVITY_BEFORE, ACTIVITY_IN_SLICE, BASE, Support
 
 WEIGHT_BITS = 12  # a weight of 4096 is 1.0
 WEIGHT_LIMIT = 32767  # weights are int16
 CLASS_LIMIT = 64
 COARSE = 16  # added to the code of a support if weights have shifts; up to version 0.2 they had none
+REFERRING = 32  # added as well if it has neighbours in a reference
 SHIFT_LIMIT = 10
 
 
@@ -61,7 +60,7 @@ class Fitted(NamedTuple):
 
     runs int64 [DEPTHS, n]       where each run begins in the padded slab, by depth, relative to the voxel
     run_bytes int64 [DEPTHS, n]  the same in bytes of int16
-    in_slice                     how many runs lie in the slice itself; they come first
+    leading                      how many runs lie in the slice itself or in the reference; they come first
     active [n·LANES]             1 for the neighbours of the activity, else 0
     nearest int64 [BASE]         where the neighbours of the base lie, relative to the voxel
     thresholds int32 [g, c-1]    ascending; the class of a voxel is the number of thresholds that its activity reaches
@@ -75,7 +74,7 @@ class Fitted(NamedTuple):
 
     runs: Int64s
     run_bytes: Int64s
-    in_slice: int
+    leading: int
     active: np.ndarray
     nearest: Int64s
     thresholds: Int32s
@@ -84,38 +83,56 @@ class Fitted(NamedTuple):
     limit: int
 
 
-def ready(weights: LinearWeights, strides: tuple[int, int], limit: int) -> Fitted:
-    """Prepare weights for `predict`, for levels 0 … limit in a padded slab with these element strides (slice, row)."""
+def ready(weights: LinearWeights, strides: tuple[int, int], limit: int, size: int = 0) -> Fitted:
+    """Prepare weights for `predict`, for levels 0 … limit in a padded slab with these element strides (slice, row).
+    `size` is that of the padded slab, after which its reference begins; without one it does not matter."""
     s = weights.support
-    begins, lane = _in_pairs(*runs(s.offsets))
+    places, leading, lane = _in_pairs(*_runs_of(s, strides, size))
     largest = limit * int(np.abs(weights.weights.astype(np.int64)).sum(axis=2).max())  # no difference exceeds the limit
     kinds = (np.int16, np.int16) if limit < 1 << 15 and largest < 1 << 31 else (np.int32, np.float64)
-    active = np.zeros(len(begins) * LANES, kinds[0])
-    active[lane[:ACTIVITY_IN_SLICE]] = active[lane[s.in_slice : s.in_slice + ACTIVITY_BEFORE]] = 1
+    active = np.zeros(places.shape[1] * LANES, kinds[0])
+    active[lane[:ACTIVITY_IN_SLICE]] = active[lane[s.leading : s.leading + ACTIVITY_BEFORE]] = 1
     spread = np.zeros((*weights.weights.shape[:2], active.size), kinds[1])
     spread[:, :, lane] = weights.weights
-    in_slice = sum(dz == 0 for dz, _, _ in begins)
     reached = np.iinfo(np.int32)
-    places = flat(begins, strides)
     thresholds = weights.thresholds.clip(reached.min, reached.max).astype(np.int32)
     steps = np.full((len(thresholds), -(-max(1, thresholds.shape[1]) // LANES) * LANES), reached.max, np.int32)
     steps[:, : thresholds.shape[1]] = thresholds
     return Fitted(
-        places, 2 * places, in_slice, active, flat(s.offsets[:BASE], strides)[0],
+        places, 2 * places, leading, active, flat(s.offsets[:BASE], strides)[0],
         thresholds, steps, spread, limit,
     )  # fmt: skip
 
 
-def _in_pairs(begins: list[Offset], lane: Int64s) -> tuple[list[Offset], Int64s]:
-    """Make the number of runs even, both in the slice and altogether, because vector units read two at a time.
+def _runs_of(support: Support, strides: tuple[int, int], size: int) -> tuple[Int64s, int, Int64s]:
+    """Cover the neighbours of a support by runs.
+
+    Returns where these begin int64 [DEPTHS, runs], how many of them lie in the slice itself or in the reference, which
+    come first, and the lane int64 [n] of each neighbour.
+    """
+    begins, lane = runs(support.offsets)
+    places, in_slice = flat(begins, strides), sum(dz == 0 for dz, _, _ in begins)
+    if not support.discs:
+        return places, in_slice, lane
+    more, lanes = runs(support.reference)
+    lane = np.where(lane >= in_slice * LANES, lane + len(more) * LANES, lane)
+    return (
+        np.insert(places, [in_slice], flat_beside(more, strides, size), axis=1),
+        in_slice + len(more),
+        np.insert(lane, support.in_slice, lanes + in_slice * LANES),
+    )
+
+
+def _in_pairs(places: Int64s, leading: int, lane: Int64s) -> tuple[Int64s, int, Int64s]:
+    """Make the number of runs even, both of the leading ones and altogether, because vector units read two at a time.
 
     An added run repeats another one, and no neighbour has a lane in it.
     """
-    in_slice = sum(dz == 0 for dz, _, _ in begins)
-    if in_slice % 2:
-        begins = [*begins[:in_slice], begins[in_slice - 1], *begins[in_slice:]]
-        lane = np.where(lane >= in_slice * LANES, lane + LANES, lane)
-    return [*begins, *begins[-1:]] if len(begins) % 2 else begins, lane
+    if leading % 2:
+        places = np.insert(places, leading, places[:, leading - 1], axis=1)
+        lane = np.where(lane >= leading * LANES, lane + LANES, lane)
+        leading += 1
+    return np.column_stack([places, places[:, -1]]) if places.shape[1] % 2 else places, leading, lane
 
 
 def _weigh(weights: np.ndarray, near: np.ndarray, size: int) -> Any:
@@ -157,7 +174,7 @@ def predict(known: Levels, index: Integers, depth: UInt8s, group: UInt8s, fitted
     west, north, north_west, north_east = fitted.nearest
     for v in range(index.shape[0]):
         at, first = index[v], depth[v] == 0
-        used = fitted.in_slice if first else fitted.runs.shape[1]
+        used = fitted.leading if first else fitted.runs.shape[1]
         base = np.int64(known[at + west] + known[at + north] + known[at + north_west] + known[at + north_east] + 2) >> 2
         for n in range(used):
             read(known, at + fitted.runs[depth[v], n], near, n * LANES)
@@ -196,7 +213,8 @@ def _rounded(weights: Int64s, shift: int) -> Int64s:
 def to_bytes(fitted: LinearWeights) -> bytes:
     """Serialise the linear stage for the payload of a slab."""
     support = fitted.support
-    head = bytes([support.code + COARSE]) + support.to_bytes() + bytes([fitted.height, fitted.weights.shape[1]])
+    code = support.code + COARSE + (REFERRING if support.discs else 0)
+    head = bytes([code]) + support.to_bytes() + bytes([fitted.height, fitted.weights.shape[1]])
     thresholds = np.diff(fitted.thresholds, axis=1, prepend=0)
     parts = []
     for g, weights in enumerate(fitted.weights.astype(np.int64)):
@@ -212,10 +230,11 @@ def to_bytes(fitted: LinearWeights) -> bytes:
 def from_bytes(reader: Cursor, depth: int) -> LinearWeights:
     """Read the linear stage of a slab of `depth` slices; DamagedError if no encoder can have written it."""
     (code,) = reader.take(1)
+    referring, code = divmod(code, REFERRING)
     coarse, code = divmod(code, COARSE)
-    support = supports.from_bytes(code, reader)
+    support = supports.from_bytes(code, reader, bool(referring))
     height, classes = reader.take(2)
-    if coarse > 1 or not height or not 0 < classes <= CLASS_LIMIT:
+    if referring > 1 or not height or not 0 < classes <= CLASS_LIMIT:
         raise DamagedError(f"its linear stage has groups of {height} slices and {classes} classes")
     groups = int(groups_of(depth, height, support).max()) + 1
     thresholds = rice.decode(reader.string(), groups * (classes - 1)).reshape(groups, classes - 1).cumsum(axis=1)
@@ -227,7 +246,7 @@ def from_bytes(reader: Cursor, depth: int) -> LinearWeights:
     used = [support.used(g) for g in range(groups)]
     listed = rice.decode(reader.string(), classes * sum(used))
     steps = iter(np.split(listed, np.repeat(used, classes).cumsum()[:-1]))
-    weights = np.zeros((groups, classes, len(support.offsets)), np.int64)
+    weights = np.zeros((groups, classes, support.size), np.int64)
     for g, c in np.ndindex(groups, classes):
         step, shift = next(steps), int(shifts[g, c])
         before = weights[g, c - 1, : used[g]] if c else np.zeros_like(step)

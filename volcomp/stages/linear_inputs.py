@@ -291,7 +291,7 @@ def _vector_look(make: Any, rest: int) -> Any:
         begins = _Begins(level_rows, error_rows)
         scaling = np.int64(neighbours.weights.ctypes.data) + later * 4 * LANES * neighbours.weights.shape[1]
         weights = np.int64(fitted.weights.ctypes.data) + 2 * lanes * group * classes
-        pairs = lanes >> 4 if later else np.int64(fitted.in_slice >> 1)
+        pairs = lanes >> 4 if later else np.int64(fitted.leading >> 1)
         width, to_inputs = np.int64(inputs.shape[1]), np.int64(inputs.ctypes.data)
         west, north, north_west, north_east = fitted.nearest
         most = np.int64(fitted.limit) << FRACTION_BITS

@@ -2,12 +2,15 @@
 
 A chosen support is a list of *runs*, each of the eight voxels from (dz, dy, dx) on. A decoder reads a run with one
 vector load, so its cost does not depend on how many of its voxels are neighbours.
+
+Where a slab has a reference, its support may have neighbours there as well: those within a disc around the voxel's own
+place, and within another one in the slices before and after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -18,7 +21,7 @@ from ..constants import DEPTHS, LANES, RADIUS
 from ..dtypes import Int64s
 from ..errors import DamagedError
 from ..wire.cursor import Cursor
-from .grid import flat
+from .grid import flat, flat_beside
 
 REACH = DEPTHS - 1  # the largest distance of a neighbour, in slices
 RUN_LIMIT = 64  # of a chosen support
@@ -31,6 +34,7 @@ ACTIVITY_BEFORE = 9
 # few voxels, where more weights would cost more than they save. Up to version 0.2 these were the only supports.
 DISCS = {"small": (5, 2, 0), "narrow": (10, 5, 2), "wide": (20, 10, 2), "broad": (52, 10, 2), "full": (52, 26, 5)}
 CHOSEN = len(DISCS)  # the code of a support without a name
+DISC_LIMIT = RADIUS * RADIUS  # squared radius of a disc in the reference
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,36 @@ class Support:
               first within a slice. The neighbours that the first slices of a slab use are therefore prefixes. Those of
               base and activity come first.
     begins    where the runs begin; empty for a named support
+    discs     squared radii of the discs in the reference: in the slice, and in those before and after it (−1 for none
+              there); empty without neighbours in the reference
+
+    Weights are in this order: neighbours in the slice itself, in the reference, in the slices before.
     """
 
     offsets: tuple[Offset, ...]
     begins: tuple[Offset, ...] = ()
+    discs: tuple[int, ...] = ()
+
+    @property
+    def reference(self) -> tuple[Offset, ...]:
+        """(dz, dy, dx) of each neighbour in the reference: those of the slice, of the one before, of the one after;
+        nearest first within a slice."""
+        return in_reference(*self.discs) if self.discs else ()
+
+    @property
+    def size(self) -> int:
+        """How many neighbours there are."""
+        return len(self.offsets) + len(self.reference)
 
     @property
     def in_slice(self) -> int:
         """How many neighbours lie in the slice itself."""
         return sum(dz == 0 for dz, _, _ in self.offsets)
+
+    @property
+    def leading(self) -> int:
+        """How many neighbours lie in the slice itself or in the reference: those that a slab's first slice has."""
+        return self.in_slice + len(self.reference)
 
     @property
     def reach(self) -> int:
@@ -60,28 +85,47 @@ class Support:
         """Return how many of the neighbours count in a group of slices (`linear.groups_of`).
 
         Only those of the slice itself count in group 0, the slab's first slice. If some lie more than two slices back,
-        these do not count in group 1.
+        these do not count in group 1. Those in the reference always count.
         """
         near = 0 if group == 0 else 2 if group == 1 and self.reach > 2 else REACH
-        return sum(-dz <= near for dz, _, _ in self.offsets)
+        return sum(-dz <= near for dz, _, _ in self.offsets) + len(self.reference)
 
-    def flat(self, strides: tuple[int, int]) -> Int64s:
-        """Return offsets in a padded slab with element `strides` (slice, row): int64 [DEPTHS, n], by slice of the slab.
+    def back(self, group: int) -> int:
+        """Return how many slices before its own the farthest neighbour lies that counts in a group of slices."""
+        count = self.used(group) - len(self.reference)
+        return -self.offsets[count - 1][0]
+
+    def flat(self, strides: tuple[int, int], size: int = 0) -> Int64s:
+        """Return offsets in a padded slab of `size` elements, with element `strides` (slice, row): int64 [DEPTHS, n],
+        by slice of the slab. A reference, if there is one, follows the slab.
 
         A neighbour in a slice before the slab's first is read from the first slice. For voxels of the first slice only
-        the `in_slice` neighbours count, and the others are never read.
+        the `leading` neighbours count, and the others are never read.
         """
-        return flat(self.offsets, strides)
+        own = flat(self.offsets, strides)
+        if not self.discs:
+            return own
+        return np.insert(own, [self.in_slice], flat_beside(self.reference, strides, size), axis=1)
 
     @property
     def code(self) -> int:
         """The number of a named support, or CHOSEN."""
-        return CHOSEN if self.begins else next(code for code, name in enumerate(DISCS) if named(name) == self)
+        return (
+            CHOSEN
+            if self.begins
+            else next(code for code, name in enumerate(DISCS) if named(name).offsets == self.offsets)
+        )
 
     def to_bytes(self) -> bytes:
-        """Serialise all but the code: nothing, or for a chosen support the number of runs and three bytes for each."""
+        """Serialise all but the code: for a chosen support the number of runs and three bytes for each, for one with
+        neighbours in the reference both squared radii, the second plus 1; for others nothing."""
         listed = [part for dz, dy, dx in self.begins for part in (-dz, dy + RADIUS, dx + LANES)]
-        return bytes([len(self.begins), *listed]) if self.begins else b""
+        discs = bytes([self.discs[0], self.discs[1] + 1]) if self.discs else b""
+        return (bytes([len(self.begins), *listed]) if self.begins else b"") + discs
+
+    def referring(self, discs: tuple[int, ...]) -> Support:
+        """Return the support with these discs in the reference."""
+        return replace(self, discs=discs)
 
 
 def _ordered(offsets: Iterable[Offset]) -> tuple[Offset, ...]:
@@ -92,6 +136,18 @@ def _ordered(offsets: Iterable[Offset]) -> tuple[Offset, ...]:
 def named(name: str) -> Support:
     """Return a support of `DISCS`."""
     return Support(_ordered(disc(DISCS[name])))
+
+
+@cache
+def in_reference(within: int, beside: int) -> tuple[Offset, ...]:
+    """Return the neighbours in the reference within discs of these squared radii; see `Support.discs`."""
+    sides = range(-RADIUS, RADIUS + 1)
+    return tuple(
+        (dz, dy, dx)
+        for dz, most in ((0, within), (-1, beside), (1, beside))
+        for _, _, dy, dx in sorted((y * y + x * x, -y, y, x) for y in sides for x in sides)
+        if dy * dy + dx * dx <= most
+    )
 
 
 CORE = {
@@ -112,8 +168,19 @@ def of_runs(begins: Iterable[Offset]) -> Support:
     return Support(_ordered({offset for run in begins for offset in voxels_of(run)}), begins)
 
 
-def from_bytes(code: int, reader: Cursor) -> Support:
-    """Read the support of a code; DamagedError if `Support.to_bytes` cannot have written what follows the code."""
+def from_bytes(code: int, reader: Cursor, referring: bool = False) -> Support:
+    """Read the support of a code; DamagedError if `Support.to_bytes` cannot have written what follows the code.
+    `referring` tells whether it has neighbours in a reference."""
+    support = _from_bytes(code, reader)
+    if not referring:
+        return support
+    within, beside = reader.take(2)
+    if within > DISC_LIMIT or beside > DISC_LIMIT + 1:
+        raise DamagedError(f"its linear stage has discs in the reference beyond a radius of {RADIUS} voxels")
+    return support.referring((within, beside - 1))
+
+
+def _from_bytes(code: int, reader: Cursor) -> Support:
     if code < CHOSEN:
         return named(tuple(DISCS)[code])
     if code > CHOSEN:

@@ -7,7 +7,7 @@ from ...errors import DamagedError, UnsupportedError
 from ...models import Model, weights_of
 from ...runtime.team import Team
 from ...wire.cursor import Cursor
-from ..protocol import Done, Fit, Levels, Shape
+from ..protocol import Done, Fit, Levels, Reference, Shape
 from . import cpu, reference, slab
 from .slab import PaperInput, PaperStream, Predicted
 from .weights import PaperWeights, load
@@ -19,10 +19,10 @@ class PaperCoder:
     def __init__(self, weights: PaperWeights) -> None:
         self._weights = weights
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> None:
-        """Return None: there is nothing to choose."""
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Levels | None = None) -> None:
+        """Return None: there is nothing to choose, and no slab refers to another."""
 
-    def take(self, levels: Levels, limit: int, choice: None) -> PaperInput:
+    def take(self, levels: Levels, limit: int, choice: None, reference: Levels | None = None) -> PaperInput:
         """Wrap the levels, which are all that the network reads."""
         return PaperInput(levels, limit)
 
@@ -34,7 +34,7 @@ class PaperCoder:
         """Write the residuals under an adaptive table."""
         return slab.write(slab_input, predictions, slab.schedule_of(self._weights))
 
-    def open(self, payload: Cursor, shape: Shape, limit: int) -> PaperStream:
+    def open(self, payload: Cursor, shape: Shape, limit: int, reference: Reference | None = None) -> PaperStream:
         """Open a reader of the residuals."""
         return PaperStream(shape, slab.PaperReader(payload, limit), limit)
 
@@ -58,6 +58,7 @@ class PaperPipeline:
     """The `protocol.Pipeline` of this folder."""
 
     work = 32  # for every neighbour, one step of the network
+    refers = False
 
     def load(self, model: Model, delta: bytes = b"") -> PaperWeights:
         """Load the weights of a released model, or use those of a trial. There is no weight delta for this pipeline."""

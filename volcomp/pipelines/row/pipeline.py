@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from ...constants import EFFORT
-from ...errors import UnsupportedError
+from ...errors import DamagedError, UnsupportedError
 from ...models import Model, weights_of
 from ...runtime.team import Team
 from ...stages import features, linear, payload, peak, weight_delta
@@ -20,7 +20,7 @@ from ...stages.ans import Tables
 from ...stages.lstm import cpu, reference
 from ...stages.lstm.weights import LstmWeights, load
 from ...wire.cursor import Cursor
-from ..protocol import Done, Fit, Levels, Shape
+from ..protocol import Done, Fit, Levels, Reference, Shape
 from . import wavefront
 from .slab import lay_out
 from .wavefront import RowInput, RowStream
@@ -38,22 +38,27 @@ class RowCoder:
     def _tables(self) -> Tables:
         return Tables(self._weights.tables())
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> linear.LinearWeights:
+    def choose(
+        self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Levels | None = None
+    ) -> linear.LinearWeights:
         """Fit the linear stage."""
         search = self._model.search
         haste = search.haste if effort <= EFFORT else 0
-        return fit(levels, search.runs, max(1, effort - haste))
+        return fit(levels, search.runs, max(1, effort - haste), reference)
 
-    def take(self, levels: Levels, limit: int, choice: linear.LinearWeights) -> RowInput:
+    def take(
+        self, levels: Levels, limit: int, choice: linear.LinearWeights, reference: Levels | None = None
+    ) -> RowInput:
         """Add the layout, and the grey level that may be a peak."""
         candidate = peak.candidate(levels, limit)
         # Flags may code this level instead of the network's distribution, so the head does not learn from it.
         excluded = candidate if self._weights.learns else None
-        return RowInput(lay_out(levels.shape, choice), levels, limit, choice, candidate, excluded)
+        layout = lay_out(levels.shape, choice)
+        return RowInput(layout, levels, limit, choice, candidate, excluded, reference if choice.support.discs else None)
 
     def without_levels(self, slab: RowInput) -> RowInput:
         """Drop the levels, since the predictions hold them as well."""
-        return slab._replace(levels=_NO_LEVELS)
+        return slab._replace(levels=_NO_LEVELS, reference=None)
 
     def pack(self, slab: RowInput, predictions: payload.Predictions) -> bytes:
         """Write the linear stage, then the symbols."""
@@ -63,12 +68,18 @@ class RowCoder:
             search.minimum_saving, search.sample,
         )  # fmt: skip
 
-    def open(self, payload_of: Cursor, shape: Shape, limit: int) -> RowStream:
+    def open(
+        self, payload_of: Cursor, shape: Shape, limit: int, reference: Reference | None = None
+    ) -> RowStream:
         """Read the linear stage, and open a reader of the symbols."""
         stage = linear.from_bytes(payload_of, shape[0])
+        if stage.support.discs and reference is None:
+            raise DamagedError("it refers to another time point, and its volume to none")
         layout = lay_out(shape, stage)
         longest = max(hi - lo for _, lo, hi in layout.fronts)
-        return RowStream(layout, payload.SymbolReader(self._tables, payload_of, limit, longest), limit, stage)
+        symbols = payload.SymbolReader(self._tables, payload_of, limit, longest)
+        levels = reference() if reference and stage.support.discs else None
+        return RowStream(layout, symbols, limit, stage, levels)
 
 
 class RowNetwork:
@@ -90,6 +101,7 @@ class RowPipeline:
     """The `protocol.Pipeline` of this folder."""
 
     work = 1
+    refers = True
 
     def load(self, model: Model, delta: bytes = b"") -> LstmWeights:
         """Load the weights of a released model, or use those of a trial."""

@@ -21,7 +21,7 @@ from ...constants import DEPTHS
 from ...dtypes import Bools, Int32s, Int64s, Levels, UInt8s
 from ...runtime.compiled import code_for
 from ...stages import features, linear, peak
-from ...stages.grid import PaddedSlab, RowScratch, flat, geometry, unpadded
+from ...stages.grid import PaddedSlab, RowScratch, beside, flat, geometry, unpadded
 from ...stages.histogram_packing import level_type
 from ...stages.linear_inputs import Fixed, neighbours, scratch_for
 from ...stages.lstm import cpu, learning, vector
@@ -111,19 +111,22 @@ def lay_out(shape: tuple[int, int, int], stage: linear.LinearWeights) -> Layout:
 class RowSlab:
     """One slab [Z, Y, X] of grey levels 0 … limit while it is coded.
 
-    known [n]          the padded slab, flat: the grey levels that have been coded
+    known [n]          the padded slab, flat: the grey levels that have been coded; after them the reference, if any
     mean int32 [r]     what `predict` last computed for each row, in the order of coding, in sixteenths of a grey level
     classes uint8 [r]  likewise: the class of the scale
     context uint8 [r]  likewise: the context of the flags of the peak, if there is a candidate
     """
 
     def __init__(
-        self, layout: Layout, limit: int, stage: linear.LinearWeights, model: LstmWeights, candidate: int | None = None
-    ) -> None:
-        self.shape, self.limit = layout.shape, limit
+        self, layout: Layout, limit: int, stage: linear.LinearWeights, model: LstmWeights, candidate: int | None = None,
+        reference: Levels | None = None,
+    ) -> None:  # fmt: skip
+        self.shape, self.limit, self._size = layout.shape, limit, layout.size
         self.strides, self._rows = layout.strides, layout.rows
-        self.known = np.zeros(layout.size, level_type(limit))
-        fitted = linear.ready(stage, self.strides, limit)
+        given = np.empty(0, np.int16) if reference is None else beside(reference)
+        self.known = np.zeros(layout.size + given.size, level_type(limit))
+        self.known[layout.size :] = given
+        fitted = linear.ready(stage, self.strides, limit, layout.size)
         group = linear.groups_of(self.shape[0], stage.height, stage.support)
         rank = layout.order.astype(np.int32).ravel()
         count = rank.size
@@ -190,4 +193,4 @@ class RowSlab:
 
     def voxels(self) -> Levels:
         """Return the grey levels [Z, Y, X], as a view."""
-        return unpadded(self.known, self.shape)
+        return unpadded(self.known[: self._size], self.shape)
