@@ -118,7 +118,8 @@ def meta(voxels=None, endian="<", *, data_file="LOCAL", channels=1, more="", dat
 
 def npy(array, *, version=1, fortran=False, descr=None, shape=None):
     """Return an array as numpy stores it."""
-    text = f"{{'descr': '{descr or array.dtype.str}', 'fortran_order': {fortran}, 'shape': {array.shape if shape is None else shape}, }}"
+    shape = array.shape if shape is None else shape
+    text = f"{{'descr': '{descr or array.dtype.str}', 'fortran_order': {fortran}, 'shape': {shape}, }}"
     width = 2 if version == 1 else 4
     text += " " * (-(len(text) + 9 + width) % 64) + "\n"
     head = b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(width, "little") + text.encode()

@@ -20,7 +20,7 @@ from .planes import MOST_PLANES
 _BLOCK_BYTES = 1 << 24  # that are read at once
 _SAMPLE_NUMBERS = 1 << 18  # in the middle of a file, or one frame
 _SAMPLE_PLANES = 4  # of the sample, that are predicted
-_VOLUME_BYTES = 150  # that a volume takes beside its voxels
+_VOLUME_BYTES = 300  # that a volume takes beside its voxels, with its linear weights
 _FREQUENT = 1 / 256  # of the numbers of the sample, from which on one has a level of its own
 _RARE = 1 / 8  # distinct numbers among all, from which on a split is compared with a table
 _MOST_SIDE = 24 << 20  # bytes beside planes, of those that an archive keeps of a file; more become planes

@@ -20,6 +20,7 @@ from .protocol import Format, Image, NotCoded
 MOST_AROUND = 28 << 20  # bytes before and after the voxels: an archive keeps no more
 # A slice costs milliseconds, however small it is: a header that states one pixel makes millions of them of any file.
 _TINY_PIXELS, _MOST_TINY = 1 << 10, 1 << 10
+_FEWEST_PIXELS = 64  # of one of several frames: in a smaller one there is nothing to predict from
 _MOST_PLANES = 4  # components that become planes of their own
 
 
@@ -108,4 +109,6 @@ def _frames(shape: tuple[int, ...], spatial: int) -> tuple[int, int, int, int]:
     frames = math.prod(n for n, _ in others)
     if frames > _MOST_TINY and rows * columns < _TINY_PIXELS:
         raise NotCoded(f"it has more than {_MOST_TINY} frames, each of fewer than {_TINY_PIXELS} pixels")
+    if frames > 1 and rows * columns < _FEWEST_PIXELS:
+        raise NotCoded(f"its frames have fewer than {_FEWEST_PIXELS} pixels")
     return columns, rows, frames, math.prod(n for n, in_space in others if not in_space)
