@@ -119,7 +119,7 @@ def test_all_bytes_come_from_the_file_object(tmp_path, files):
 
 
 def test_time_points(tmp_path):
-    voxels = picture((4, 3, 12, 10))
+    voxels = picture((4, 6, 12, 10))
     for path in (
         write(tmp_path, {"a.nii": nifti(voxels)}),
         write(tmp_path, {"a.mgh": mgh(voxels)}),
@@ -127,12 +127,12 @@ def test_time_points(tmp_path):
         write(tmp_path, {"a.nrrd": nrrd(voxels, kinds="domain domain domain list")}),
     ):
         image, planes = planes_of(path)
-        assert (image.frames, image.times) == (12, 4)
+        assert (image.frames, image.times) == (24, 4)
         assert (planes[0].reshape(voxels.shape) == voxels.view("u2")).all()
     flat = registry.read_image(write(tmp_path, {"flat.nii": nifti(voxels[:, :1])}), "")
     assert (flat.frames, flat.times, flat.rows) == (4, 4, 12)
     upright = registry.read_image(write(tmp_path, {"upright.nii": nifti(voxels[:, :, :, :1])}), "")
-    assert (upright.columns, upright.rows, upright.frames, upright.times) == (12, 3, 4, 4)
+    assert (upright.columns, upright.rows, upright.frames, upright.times) == (12, 6, 4, 4)
 
 
 def test_components(tmp_path):
@@ -208,6 +208,7 @@ BAD = {
         "begin before it does",
     ),
     "too much around": ({"a.nii": nifti(VOXELS, after=bytes(MOST_AROUND))}, "too many bytes around"),
+    "small frames": ({"a.nii": nifti(shape=(7, 9, 30), after=bytes(7 * 9 * 60))}, "fewer than 64 pixels"),
     "many tiny frames": ({"a.nii": nifti(shape=(2, 2, 3000), after=bytes(24000))}, "each of fewer than"),
     "nrrd without an end": ({"a.nrrd": nrrd(VOXELS).split(b"\n\n")[0]}, "does not end"),
     "nrrd, its type": ({"a.nrrd": nrrd(VOXELS, type="block")}, "data type block"),
