@@ -188,10 +188,12 @@ class Archive:
 
 def voxel_bytes(body: int, side: bytes, planes: list[np.ndarray]) -> bytes:
     """Bodies."""
-    check(body < 4, "a body of a later version, or a stream of another codec")
+    check(body < 4 or body == 5, "a body of a later version, or a stream of another codec")
     if body < 2:
         return planes[0].astype(f">u{planes[0].itemsize}" if body else planes[0].dtype).tobytes()
     reader = Reader(side)
+    if body == 5:
+        return numbers(reader, planes)
     samples = of_map(reader.take(4), planes)
     if body == 2:
         flags, missing = reader.number(1), reader.varint()

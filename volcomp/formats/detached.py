@@ -134,8 +134,6 @@ def _image(
     file_format: Format, path: Path, name: str, file: BinaryIO, header: Header, series: str = "",
     order: tuple[float, ...] = (),
 ) -> Image:  # fmt: skip
-    if header.packed:
-        raise NotCoded("its data are compressed")
     start = 0 if header.files else header.end
     if header.lines:
         file.seek(start)
@@ -145,10 +143,13 @@ def _image(
             if not length:
                 raise NotCoded("it has fewer lines than its header skips")
             text, start = text[length:], start + length
+    if header.packed:
+        # The stream of kind `header.packed` begins at `start`. What it holds are numbers as those of a file by itself.
+        raise NotCoded("its data are compressed")
     start = file.seek(0, 2) - header.length if header.skip < 0 else start + header.skip
     stated = Stated(
-        start, header.type, header.shape, header.components, header.colour, header.spatial, series, order
-    )  # fmt: skip
+        start, header.type, header.shape, header.components, header.colour, header.spatial, series=series, order=order
+    )
     return image_of(file_format, path, name, file, stated)
 
 
