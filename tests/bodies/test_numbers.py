@@ -15,7 +15,7 @@ from volcomp.bodies.byte_streams import Packer, Unpacker
 from volcomp.bodies.keys import TYPES, from_keys, key_type, to_keys
 from volcomp.bodies.number_choice import reading_for
 from volcomp.bodies.number_codes import LEVELS, Split, Table, decoded
-from volcomp.bodies.numbers import Numbers, NumbersReading, Words
+from volcomp.bodies.numbers import Numbers, NumbersReading, Place, Words
 from volcomp.bodies.protocol import Kept
 from volcomp.wire.cursor import Cursor
 
@@ -99,9 +99,7 @@ def test_files_come_back(kind, components, slices, big_endian, frames, rows, col
         assert (again.inverse(parts.levels, parts.low) == keys).all()
         for low_planes in {False, code.shift > 0 and not components > 1}:
             stored = () if low_planes else tuple(bool(i % 2) for i in range(-(-code.shift // 8)))
-            reading = NumbersReading(
-                words, code, start=4, rows=rows, columns=columns, frames=frames, low_planes=low_planes, stored=stored
-            )
+            reading = NumbersReading(words, code, Place(4, rows, columns, frames), low_planes=low_planes, stored=stored)
             if reading.planes <= 8:
                 assert coded(reading, data, cuts) == data
 
@@ -118,7 +116,7 @@ def chosen(numbers, big_endian=False, components=1):
     words = Words(numbers.dtype.newbyteorder("<"), components, big_endian)
     data = b"head" + numbers.astype(words.stored).tobytes() + b"tail"
     frames, rows, columns = numbers.shape[:3]
-    return reading_for(io.BytesIO(data), words, start=4, rows=rows, columns=columns, frames=frames), data
+    return reading_for(io.BytesIO(data), words, Place(4, rows, columns, frames)), data
 
 
 @pytest.mark.parametrize("kind", [t for t in TYPES if t.itemsize > 2], ids=str)
@@ -179,6 +177,37 @@ def test_what_a_general_codec_makes_smaller():
     assert chosen(repeated)[0] is None
 
 
+def test_gaps_between_numbers():
+    """As the directories of a TIFF file: anywhere, several at one place, before the first number and after the last."""
+    numbers = smooth((6, 24, 20)).astype("<i2")
+    raw, random = numbers.tobytes(), np.random.default_rng(0)
+    for places in ([960, 1920, 2880, 3840, 4800], [0, 1, 1, 7, 959, 5759, 5760], [5760], []):
+        gaps = tuple((at, int(random.integers(0, 30))) for at in places)
+        data, last = b"head", 0
+        for at, length in gaps:
+            data, last = data + raw[last:at] + random.bytes(length), at
+        data += raw[last:] + b"tail"
+        place = Place(4, 24, 20, 6, gaps)
+        assert all(place.read(io.BytesIO(data), at, 300) == raw[at : at + 300] for at in range(0, 5460, 77))
+        reading = reading_for(io.BytesIO(data), Words(numbers.dtype), place)
+        assert (np.concatenate([block[0] for block in reading.read(io.BytesIO(data))]) == numbers - numbers.min()).all()
+        assert coded(reading, data) == data and coded(reading, data, [1, 2, 2]) == data
+        if gaps:
+            with pytest.raises(DamagedError, match="too many bytes between"):
+                list(Numbers().write(reading.kept, iter([[np.zeros((4, 24, 20), "<u2")]])))
+
+
+def test_slices_of_several_files_have_levels_of_one_meaning():
+    pictures = [smooth((1, 40, 36), seed).astype("<f4") * (seed + 1) for seed in range(2)]
+    found = []
+    for numbers in pictures:
+        data = numbers.tobytes()
+        reading = reading_for(io.BytesIO(data), Words(numbers.dtype), Place(0, 40, 36, 1), alike=True)
+        found += [block[0] for block in reading.read(io.BytesIO(data))]
+        assert coded(reading, data) == data
+    assert (found[0] == to_keys(pictures[0]) >> 16).all() and (found[1] == to_keys(pictures[1]) >> 16).all()
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_streams_come_back_in_any_pieces(stored):
     data = bytes(2000) + np.random.default_rng(0).bytes(3000)
@@ -226,9 +255,8 @@ def sides():
             for low_planes in (False, True) if code.shift else (False,):
                 stored = () if low_planes else (False, True, False, True, True, False)[: -(-code.shift // 8)]
                 reading = NumbersReading(
-                    words, code, start=0, rows=rows, columns=columns, frames=frames, low_planes=low_planes,
-                    stored=stored,
-                )  # fmt: skip
+                    words, code, Place(0, rows, columns, frames), low_planes=low_planes, stored=stored
+                )
                 blocks = list(reading.read(io.BytesIO(data)))
                 yield reading.kept.side, blocks, data
 

@@ -199,10 +199,12 @@ class Archive:
 
 def voxel_bytes(body: int, side: bytes, planes: list[np.ndarray]) -> bytes:
     """Bodies."""
-    check(body in (0, 1, 2, 3, 6, 7), "a body of a later version, or a stream of another codec")
+    check(body in (0, 1, 2, 3, 5, 6, 7), "a body of a later version, or a stream of another codec")
     if body < 2:
         return planes[0].astype(f">u{planes[0].itemsize}" if body else planes[0].dtype).tobytes()
     reader = Reader(side)
+    if body == 5:
+        return numbers(reader, planes)
     if body == 6:
         return packed(reader, planes)
     samples = of_map(reader.take(4), planes)

@@ -11,6 +11,7 @@ from tests.formats.volumes import meta, mgh, nifti, npy, nrrd, picture, stored, 
 from tests.helpers import ONE, compress, contents
 from volcomp.archive.describe import describe
 from volcomp.archive.restore import restore, verify
+from volcomp.bodies.numbers import Numbers
 from volcomp.formats import registry
 from volcomp.formats.protocol import NotCoded
 from volcomp.formats.uncompressed import MOST_AROUND
@@ -119,7 +120,7 @@ def test_all_bytes_come_from_the_file_object(tmp_path, files):
 
 
 def test_time_points(tmp_path):
-    voxels = picture((4, 3, 12, 10))
+    voxels = picture((4, 6, 12, 10))
     for path in (
         write(tmp_path, {"a.nii": nifti(voxels)}),
         write(tmp_path, {"a.mgh": mgh(voxels)}),
@@ -127,12 +128,12 @@ def test_time_points(tmp_path):
         write(tmp_path, {"a.nrrd": nrrd(voxels, kinds="domain domain domain list")}),
     ):
         image, planes = planes_of(path)
-        assert (image.frames, image.times) == (12, 4)
+        assert (image.frames, image.times) == (24, 4)
         assert (planes[0].reshape(voxels.shape) == voxels.view("u2")).all()
     flat = registry.read_image(write(tmp_path, {"flat.nii": nifti(voxels[:, :1])}), "")
     assert (flat.frames, flat.times, flat.rows) == (4, 4, 12)
     upright = registry.read_image(write(tmp_path, {"upright.nii": nifti(voxels[:, :, :, :1])}), "")
-    assert (upright.columns, upright.rows, upright.frames, upright.times) == (12, 3, 4, 4)
+    assert (upright.columns, upright.rows, upright.frames, upright.times) == (12, 6, 4, 4)
 
 
 def test_components(tmp_path):
@@ -150,6 +151,17 @@ def test_components(tmp_path):
     image, planes = planes_of(many)
     slices = np.moveaxis(vectors, -1, 1).reshape(-1, 12, 10)
     assert image.planes == 1 and (planes[0] == slices - slices.min()).all()
+
+
+def test_gaps(tmp_path):
+    """Pages with a directory between one and the next."""
+    voxels = picture((10, 24, 20))
+    for data in (tiff(voxels, gap=7), tiff(voxels, ">", gap=300, strips=4, big=True, first=False)):
+        image, planes = planes_of(write(tmp_path, {"a.tif": data}))
+        assert len(planes) == 1 and (planes[0] == voxels - voxels.min()).all() and image.reading.number == 5
+        with (tmp_path / "a.tif").open("rb") as file:
+            blocks = list(image.reading.read(file))
+        assert b"".join(Numbers().write(image.reading.kept, iter(blocks))) == data
 
 
 def test_several_files_for_a_volume(tmp_path):
@@ -208,6 +220,7 @@ BAD = {
         "begin before it does",
     ),
     "too much around": ({"a.nii": nifti(VOXELS, after=bytes(MOST_AROUND))}, "too many bytes around"),
+    "small frames": ({"a.nii": nifti(shape=(7, 9, 30), after=bytes(7 * 9 * 60))}, "fewer than 64 pixels"),
     "many tiny frames": ({"a.nii": nifti(shape=(2, 2, 3000), after=bytes(24000))}, "each of fewer than"),
     "nrrd without an end": ({"a.nrrd": nrrd(VOXELS).split(b"\n\n")[0]}, "does not end"),
     "nrrd, its type": ({"a.nrrd": nrrd(VOXELS, type="block")}, "data type block"),
@@ -248,13 +261,13 @@ BAD = {
     "mgh, its type": ({"a.mgh": mgh(VOXELS, type=9)}, "data type 9"),
     "mgh, huge": ({"a.mgh": mgh(VOXELS, dims=(10, *(2**31 - 1,) * 3))}, "shorter than its header"),
     "mgh, negative": ({"a.mgh": mgh(VOXELS, dims=(10, -12, 6, 1))}, "no voxels"),
-    "tiff, gaps": ({"a.tif": tiff(VOXELS, gap=2)}, "pages do not follow"),
+    "tiff, strips": ({"a.tif": tiff(VOXELS, gap=-2)}, "strips do not follow"),
     "tiff, packed": ({"a.tif": tiff(VOXELS, compression=5)}, "pixels are compressed"),
     "tiff, cut": ({"a.tif": tiff(VOXELS, first=False)[:-30]}, "lie outside"),
     "tiff, cut pixels": ({"a.tif": tiff(VOXELS)[:-30]}, "shorter than its header"),
     "tiff, beyond": ({"a.tif": tiff(VOXELS, offset=10**9)}, "shorter than its header"),
     "tiff, 12 bits": ({"a.tif": tiff(VOXELS[:, :8], bits=12)}, "12 bits"),
-    "tiff, huge": ({"a.tif": tiff(VOXELS, rows=2**32 - 1, columns=2**32 - 1)}, "pages do not follow"),
+    "tiff, huge": ({"a.tif": tiff(VOXELS, rows=2**32 - 1, columns=2**32 - 1)}, "strips do not follow"),
     "tiff, many pages": (
         {"a.tif": tiff(VOXELS, directories=1, description=b"ImageJ=1\nimages=999999999\n\0")},
         "shorter than its header",

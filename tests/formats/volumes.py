@@ -118,7 +118,8 @@ def meta(voxels=None, endian="<", *, data_file="LOCAL", channels=1, more="", dat
 
 def npy(array, *, version=1, fortran=False, descr=None, shape=None):
     """Return an array as numpy stores it."""
-    text = f"{{'descr': '{descr or array.dtype.str}', 'fortran_order': {fortran}, 'shape': {array.shape if shape is None else shape}, }}"
+    shape = array.shape if shape is None else shape
+    text = f"{{'descr': '{descr or array.dtype.str}', 'fortran_order': {fortran}, 'shape': {shape}, }}"
     width = 2 if version == 1 else 4
     text += " " * (-(len(text) + 9 + width) % 64) + "\n"
     head = b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(width, "little") + text.encode()
@@ -152,7 +153,7 @@ def tiff(
     length = len(data) // depth
     word, room, entry = ("Q", 8, 20) if big else ("I", 4, 12)
     count = depth if directories is None else directories
-    per_strip = -(-rows // strips)
+    per_strip = -(-rows // strips)  # where that makes as many strips
     names = 13 + bool(description)
     size = (8 if big else 2) + names * entry + room
     extra = 2 * strips * room + 8 * samples + len(description)
@@ -199,7 +200,7 @@ def tiff(
         table += struct.pack(endian + word, following)
         assert len(table) == size
         tables += table + more.ljust(extra, b"\0")
-    body = bytes(gap).join(data[z * length : (z + 1) * length] for z in range(depth))
+    body = bytes(max(gap, 0)).join(data[z * length : (z + 1) * length] for z in range(depth))
     return out + (tables + body if first else body + tables)
 
 
@@ -246,6 +247,7 @@ def tree(folder: Path) -> int:
     files["npy/colours.npy"] = npy(colours, version=3)
     files["npy/bool.npy"] = npy(picture() > 500)
     files["npy/half.npy"] = npy(picture(kind="f2"))
+    files["tiff/gaps.tif"] = tiff(picture(kind="u2", seed=12), gap=210)
     files["tiff/colours.tif"] = tiff(colours, samples=3, photometric=2)
     files["mgh/float.mgh"] = mgh(picture(kind="f4", seed=18), after=b"tags")
     files["mgh/times.mgh"] = mgh(picture((2, 10, 16, 14), seed=18))

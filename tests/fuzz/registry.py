@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from . import archives, dicom, parity, streams
+from . import archives, dicom, formats, parity, streams
 from .target import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (*archives.TARGETS, *parity.TARGETS, *dicom.TARGETS, *streams.TARGETS)
+    target.name: target
+    for target in (*archives.TARGETS, *parity.TARGETS, *dicom.TARGETS, *formats.TARGETS, *streams.TARGETS)
 }

@@ -12,7 +12,7 @@ from tests.fuzz.target import REFUSALS, join, split
 from tests.fuzz.worker import outcome, refused
 
 _INPUTS = 40  # of each target; `make fuzz` has minutes
-_SLOW = {"restore": 8, "dicom": 8, "paper": 8}
+_SLOW = {"restore": 8, "dicom": 8, "formats": 8, "paper": 8}
 
 
 @pytest.mark.parametrize("name", TARGETS)

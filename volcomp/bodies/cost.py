@@ -13,7 +13,7 @@ _EXACT = 16  # errors below it are tokens of their own; above, an octave has fou
 _TOKEN_BITS = 5  # what each token of each context costs to be learnt
 _STEPS = np.array([1, 3, 8, 32, 128, 512, 2048])  # of the activity, where contexts begin
 # The predictor sees neighbouring slices, and far more of this one, than the median edge detector does.
-_BETTER = 0.92
+_BETTER = 0.95
 
 
 def predicted(plane: NDArray[Any], before: NDArray[Any] | None = None) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,13 +14,14 @@ from . import cost
 from .byte_streams import is_noise, packed_size
 from .keys import MANTISSA, to_keys
 from .number_codes import LEVELS, MOST_SPECIALS, Code, Split, Table, numbers_of
-from .numbers import MOST_COMPONENTS, NumbersReading, Words
+from .numbers import MOST_COMPONENTS, NumbersReading, Place, Words
 from .planes import MOST_PLANES
 
 _BLOCK_BYTES = 1 << 24  # that are read at once
 _SAMPLE_NUMBERS = 1 << 18  # in the middle of a file, or one frame
 _SAMPLE_PLANES = 4  # of the sample, that are predicted
-_VOLUME_BYTES = 150  # that a volume takes beside its voxels
+_VOLUME_BYTES = 500  # that a volume takes beside its voxels, with its linear weights
+_WORTHWHILE = 0.99  # of what a general codec makes, at most; a file that is kept whole is restored quicker
 _FREQUENT = 1 / 256  # of the numbers of the sample, from which on one has a level of its own
 _RARE = 1 / 8  # distinct numbers among all, from which on a split is compared with a table
 _MOST_SIDE = 24 << 20  # bytes beside planes, of those that an archive keeps of a file; more become planes
@@ -28,41 +29,36 @@ _NEAR = 0.2  # of a step, that a number may be from where the line of a table ha
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the numbers lie."""
+class _Source:
+    """The numbers of a file."""
 
     file: BinaryIO
     words: Words
-    start: int
-    rows: int
-    columns: int
-    frames: int
+    place: Place
 
     @property
     def frame_bytes(self) -> int:
-        return self.rows * self.columns * self.words.components * self.words.type.itemsize
+        return self.place.rows * self.place.columns * self.words.components * self.words.type.itemsize
 
     @property
     def count(self) -> int:
         """Return how many numbers there are."""
-        return self.frames * self.frame_bytes // self.words.type.itemsize
+        return self.place.frames * self.frame_bytes // self.words.type.itemsize
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Yield the keys of all numbers."""
-        self.file.seek(self.start)
-        left = self.frames * self.frame_bytes
-        while left > 0 and (data := self.file.read(min(_BLOCK_BYTES, left))):
-            left -= len(data)
-            size = self.words.type.itemsize
+        end, size = self.place.frames * self.frame_bytes, self.words.type.itemsize
+        for at in range(0, end, _BLOCK_BYTES):
+            data = self.place.read(self.file, at, min(_BLOCK_BYTES, end - at))
             words = np.frombuffer(data, self.words.stored, len(data) // size)
-            yield to_keys(words.astype(self.words.type, copy=False))
+            if len(words):
+                yield to_keys(words.astype(self.words.type, copy=False))
 
     def sample(self) -> bytes:
         """Return the frames in the middle."""
-        size = self.words.type.itemsize
-        count = max(1, min(self.frames, _SAMPLE_NUMBERS * size // self.frame_bytes))
-        self.file.seek(self.start + (self.frames - count) // 2 * self.frame_bytes)
-        return self.file.read(count * self.frame_bytes)
+        count = max(1, min(self.place.frames, _SAMPLE_NUMBERS * self.words.type.itemsize // self.frame_bytes))
+        first = (self.place.frames - count) // 2
+        return self.place.read(self.file, first * self.frame_bytes, count * self.frame_bytes)
 
 
 @dataclass
@@ -75,16 +71,14 @@ class _Found:
     stretches: NDArray[np.bool_]  # bool [LEVELS]: of floating-point numbers, whether their exponents occur
 
 
-def reading_for(
-    file: BinaryIO, words: Words, *, start: int, rows: int, columns: int, frames: int
-) -> NumbersReading | None:
+def reading_for(file: BinaryIO, words: Words, place: Place, *, alike: bool = False) -> NumbersReading | None:
     """Return how the numbers of a file are best read; None where a general codec makes them smaller.
 
     Parameters:
         file: any position. It has all numbers that are stated here.
         words: how they lie; `slices` is chosen here.
-        start: of the numbers, bytes.
-        rows, columns, frames: of the image.
+        place: where they are.
+        alike: whether other files of the type become slices beside these: all get levels of the same meaning.
 
     Raises:
         OSError: where the file cannot be read.
@@ -92,40 +86,41 @@ def reading_for(
     if words.components > MOST_COMPONENTS:
         return None
     if words.components > MOST_PLANES // 2:
-        words = Words(words.type, words.components, words.big_endian, slices=True)
-    place = _Place(file, words, start, rows, columns, frames)
-    sample = place.sample()
-    if len(sample) % place.frame_bytes or not sample:
+        words = replace(words, slices=True)
+    source = _Source(file, words, place)
+    sample = source.sample()
+    if len(sample) % source.frame_bytes or not sample:
         return None  # the file became shorter
-    keys = words.to_keys(sample, rows, columns)
-    found = _occurring(place, keys)
+    keys = words.to_keys(sample, place.rows, place.columns)
+    if alike:
+        bits = 8 * words.type.itemsize
+        codes: Iterable[Code] = [Split(words.type, 0, 0, (), 1 << bits, max(0, bits - 16))]
+    else:
+        codes = _codes(words.type, _occurring(source, keys), keys, source.count)
     best: tuple[float, NumbersReading] | None = None
-    share = keys.size / place.count
-    for code in _codes(words.type, found, keys, place.count):
+    share = keys.size / source.count
+    for code in codes:
         size, beside, stored = _sizes(code, keys, share)
         low_planes = beside > _MOST_SIDE
-        reading = NumbersReading(
-            words, code, start=start, rows=rows, columns=columns, frames=frames, low_planes=low_planes,
-            stored=() if low_planes else stored,
-        )  # fmt: skip
+        reading = NumbersReading(words, code, place, low_planes=low_planes, stored=() if low_planes else stored)
         if reading.planes <= MOST_PLANES and (best is None or size < best[0]):
             best = size, reading
-    if best is None or best[0] > cost.general(sample):
+    if best is None or best[0] > _WORTHWHILE * cost.general(sample):
         return None
     return best[1]
 
 
-def _occurring(place: _Place, sample: NDArray[Any]) -> _Found:
+def _occurring(source: _Source, sample: NDArray[Any]) -> _Found:
     """Read all numbers once."""
-    kind = place.words.type
+    kind = source.words.type
     exponents = kind.kind == "f"
     distinct = np.unique(sample)
     keys: NDArray[Any] | None = distinct
-    if len(distinct) > LEVELS or (2 * len(distinct) > sample.size and place.count > 8 * LEVELS):
+    if len(distinct) > LEVELS or (2 * len(distinct) > sample.size and source.count > 8 * LEVELS):
         keys = None
     low, high = int(distinct[0]), int(distinct[-1])
     stretches = np.zeros(LEVELS, np.bool_)
-    for block in place.blocks():
+    for block in source.blocks():
         low, high = min(low, int(block.min())), max(high, int(block.max()))
         if exponents:
             stretches |= np.bincount(block >> block.dtype.type(MANTISSA[kind.itemsize]), minlength=LEVELS) > 0

@@ -4,8 +4,10 @@ The kept side is
 
     type         number of `keys.TYPES`
     components   varint: numbers of a voxel, side by side
-    flags        1: big-endian; 2: components are slices, not planes; 4: lower bits are planes
+    flags        1: big-endian; 2: components are slices, not planes; 4: lower bits are planes; 8: there are gaps
     code         string, a `number_codes.Code`
+    gaps         with flag 8: varint, how many; of each how many bytes of numbers precede it since the last one (varint)
+                 and a string, its bytes
     streams      a string for each byte of the lower bits of each component that is a plane, `byte_streams.Packer`
 
 The planes of a component are the levels of its numbers and, with flag 4, their lower bits, 16 at a time from the lowest
@@ -15,6 +17,7 @@ not tell all. Components that are slices lie between one slice of the file and t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
@@ -32,9 +35,36 @@ from .number_codes import Code
 from .planes import MOST_PLANES
 from .protocol import Kept, Piece, Planes
 
-_BIG_ENDIAN, _SLICES, _LOW_PLANES = 1, 2, 4  # flags
+_BIG_ENDIAN, _SLICES, _LOW_PLANES, _GAPS = 1, 2, 4, 8  # flags
 _BLOCK_BYTES = 1 << 24  # that are read at once, or one frame
 MOST_COMPONENTS = 1 << 12
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the numbers of an image are in a file."""
+
+    start: int  # bytes
+    rows: int
+    columns: int
+    frames: int
+    gaps: tuple[tuple[int, int], ...] = ()  # of each how many bytes of numbers precede it in all, and its length
+
+    def read(self, file: BinaryIO, at: int, count: int) -> bytes:
+        """Return bytes of numbers, at most `count` from their byte `at` on, without the gaps."""
+        number = bisect_right(self.gaps, at, key=lambda gap: gap[0])
+        shift = self.start + sum(length for _, length in self.gaps[:number])
+        pieces: list[bytes] = []
+        end = at + count
+        while at < end:
+            stop = min(end, self.gaps[number][0]) if number < len(self.gaps) else end
+            file.seek(shift + at)
+            pieces.append(file.read(stop - at))
+            at = stop
+            if number < len(self.gaps):
+                shift += self.gaps[number][1]
+                number += 1
+        return b"".join(pieces)
 
 
 @dataclass(frozen=True)
@@ -76,6 +106,7 @@ class _Side(NamedTuple):
     words: Words
     code: Code
     low_planes: bool
+    gaps: tuple[tuple[int, bytes], ...] = ()  # of each how many bytes of numbers precede it since the last one; its own
 
     @property
     def own(self) -> int:
@@ -100,19 +131,25 @@ class _Side(NamedTuple):
     def encoded(self) -> bytes:
         """Return the bytes before those of the streams."""
         flags = _BIG_ENDIAN * self.words.big_endian | _SLICES * self.words.slices | _LOW_PLANES * self.low_planes
-        head = bytes([TYPES.index(self.words.type)]) + varint(self.words.components) + bytes([flags])
-        return head + string(self.code.encoded())
+        head = bytes([TYPES.index(self.words.type)]) + varint(self.words.components)
+        head += bytes([flags | _GAPS * bool(self.gaps)]) + string(self.code.encoded())
+        if self.gaps:
+            head += varint(len(self.gaps)) + b"".join(varint(count) + string(gap) for count, gap in self.gaps)
+        return head
 
     @classmethod
     def decoded(cls, cursor: Cursor) -> _Side:
         """Read it. Raises DamagedError."""
         number, components, flags = cursor.take(1)[0], cursor.varint(MOST_COMPONENTS), cursor.take(1)[0]
-        if number >= len(TYPES) or not components or flags & ~(_BIG_ENDIAN | _SLICES | _LOW_PLANES):
+        if number >= len(TYPES) or not components or flags & ~(_BIG_ENDIAN | _SLICES | _LOW_PLANES | _GAPS):
             raise cursor.damaged()
         words = Words(TYPES[number], components, bool(flags & _BIG_ENDIAN), bool(flags & _SLICES))
         inner = Cursor(cursor.string(), cursor.what)
-        found = cls(words, number_codes.decoded(inner, words.type), bool(flags & _LOW_PLANES))
+        code = number_codes.decoded(inner, words.type)
         inner.end()
+        count = cursor.varint(len(cursor.data)) if flags & _GAPS else 0
+        gaps = tuple((cursor.varint(), cursor.string()) for _ in range(count))
+        found = cls(words, code, bool(flags & _LOW_PLANES), gaps)
         if found.planes > MOST_PLANES:
             raise cursor.damaged()
         return found
@@ -128,25 +165,48 @@ class Numbers:
         streams = [[Unpacker(cursor.string()) for _ in range(side.streams)] for _ in range(side.own)]
         cursor.end()
         yield kept.before
-        held: list[NDArray[Any]] = []  # slices of components whose last ones are still to come
-        for block in planes:
-            keys = _keys(side, block, streams)
-            if not side.words.slices:
-                yield side.words.to_bytes(keys)
-                continue
-            held.append(keys)
-            count = sum(keys.shape[1] for keys in held)
-            whole = count - count % side.words.components
-            if whole:
-                keys = np.concatenate(held, axis=1)
-                held = [keys[:, whole:]]
-                yield side.words.to_bytes(keys[:, :whole])
-        if sum(keys.shape[1] for keys in held):
-            raise DamagedError("it has fewer slices than components")
+        yield from _with_gaps(_numbers(side, planes, streams), side.gaps)
         for own in streams:
             for stream in own:
                 stream.finish()
         yield kept.after
+
+
+def _numbers(side: _Side, planes: Iterator[Planes], streams: list[list[Unpacker]]) -> Iterator[bytes]:
+    """Yield the bytes of all numbers, without gaps."""
+    held: list[NDArray[Any]] = []  # slices of components whose last ones are still to come
+    for block in planes:
+        keys = _keys(side, block, streams)
+        if not side.words.slices:
+            yield side.words.to_bytes(keys)
+            continue
+        held.append(keys)
+        count = sum(keys.shape[1] for keys in held)
+        whole = count - count % side.words.components
+        if whole:
+            keys = np.concatenate(held, axis=1)
+            held = [keys[:, whole:]]
+            yield side.words.to_bytes(keys[:, :whole])
+    if sum(keys.shape[1] for keys in held):
+        raise DamagedError("it has fewer slices than components")
+
+
+def _with_gaps(pieces: Iterator[bytes], gaps: tuple[tuple[int, bytes], ...]) -> Iterator[Piece]:
+    """Yield the bytes of numbers with those of the gaps in between."""
+    left = iter(gaps)
+    count, gap = next(left, (None, b""))
+    for piece in pieces:
+        at = 0
+        while count is not None and count <= len(piece) - at:
+            yield piece[at : at + count]
+            yield gap
+            at += count
+            count, gap = next(left, (None, b""))
+        if count is not None:
+            count -= len(piece) - at
+        yield piece[at:] if at else piece
+    if count is not None:
+        raise DamagedError("there are too many bytes between its numbers")
 
 
 def _keys(side: _Side, block: Planes, streams: list[list[Unpacker]]) -> NDArray[Any]:
@@ -184,13 +244,11 @@ class NumbersReading:
     number = 5
 
     def __init__(
-        self, words: Words, code: Code, *, start: int, rows: int, columns: int, frames: int,
-        low_planes: bool = False, stored: tuple[bool, ...] = (),
-    ) -> None:  # fmt: skip
+        self, words: Words, code: Code, place: Place, *, low_planes: bool = False, stored: tuple[bool, ...] = ()
+    ) -> None:
         """`low_planes`: lower bits are planes; else `stored`: which bytes of them, from the lowest on, are noise."""
-        self._side = _Side(words, code, low_planes)
-        self._start, self._shape, self._frames = start, (rows, columns), frames
-        self._frame_bytes = rows * columns * words.components * words.type.itemsize
+        self._side, self._place = _Side(words, code, low_planes), place
+        self._frame_bytes = place.rows * place.columns * words.components * words.type.itemsize
         self._stored = stored
         self.planes, self.bits = self._side.planes, 8 * self._side.word.itemsize
         self._kept: Kept | None = None
@@ -203,17 +261,17 @@ class NumbersReading:
 
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`."""
-        side, code = self._side, self._side.code
+        side, code, place = self._side, self._side.code, self._place
         file.seek(0)
-        before = file.read(self._start)
+        before = file.read(place.start)
         packers = [[Packer(stored=one) for one in self._stored] for _ in range(side.own)]
-        left = self._frames
-        while left:
-            count = min(left, max(1, _BLOCK_BYTES // self._frame_bytes))
-            data = file.read(count * self._frame_bytes)
-            if len(data) != count * self._frame_bytes:
+        at, end = 0, place.frames * self._frame_bytes
+        while at < end:
+            size = min(end - at, max(1, _BLOCK_BYTES // self._frame_bytes) * self._frame_bytes)
+            data = place.read(file, at, size)
+            if len(data) != size:
                 raise NotReproducible("it is shorter than its header says")
-            keys = side.words.to_keys(data, *self._shape)
+            keys = side.words.to_keys(data, place.rows, place.columns)
             del data
             parts = [code.forward(component) for component in keys]
             planes: Planes = []
@@ -228,6 +286,18 @@ class NumbersReading:
                 low = part.low.reshape(-1) if part.told is None else part.low[~part.told]
                 for number, packer in enumerate(own):
                     packer.add((low >> low.dtype.type(8 * number)).astype(np.uint8).tobytes())
-            left -= count
+            at += size
         streams = b"".join(string(packer.finish()) for own in packers for packer in own)
-        self._kept = Kept(before, side.encoded() + streams, file.read())
+        gaps, after = self._gaps(file)
+        self._kept = Kept(before, side._replace(gaps=gaps).encoded() + streams, after)
+
+    def _gaps(self, file: BinaryIO) -> tuple[tuple[tuple[int, bytes], ...], bytes]:
+        """Return the gaps with their bytes, and the bytes after the numbers."""
+        found: list[tuple[int, bytes]] = []
+        last, shift = 0, self._place.start
+        for at, length in self._place.gaps:
+            file.seek(shift + at)
+            found.append((at - last, file.read(length)))
+            last, shift = at, shift + length
+        file.seek(shift + self._place.frames * self._frame_bytes)
+        return tuple(found), file.read()

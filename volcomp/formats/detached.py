@@ -150,8 +150,8 @@ def _image(
     plain_file = inflated(file, start) if header.packed else file  # bytes are skipped in what is inflated, lines before
     first = plain_file.seek(0, 2) - header.length if header.skip < 0 else start + header.skip
     stated = Stated(
-        first, header.type, header.shape, header.components, header.colour, header.spatial, series, order
-    )  # fmt: skip
+        first, header.type, header.shape, header.components, header.colour, header.spatial, series=series, order=order
+    )
     image = image_of(file_format, path, name, plain_file, stated)
     return wrapped(image, file.seek(0, 2), start) if header.packed else image
 

@@ -1,4 +1,4 @@
-"""TIFF 6.0 and BigTIFF: pages of one shape and type, uncompressed, whose pixels follow each other in one run.
+"""TIFF 6.0 and BigTIFF: uncompressed pages of one shape and type, in order, with or without gaps between strips.
 
 Of ImageJ's files with more pages than a directory is written for, the description of the only page says how many.
 """
@@ -33,7 +33,7 @@ _IMAGES = re.compile(rb"^images=([0-9]{1,9})$", re.MULTILINE)
 class _Page(NamedTuple):
     """The pixels of a page."""
 
-    start: int
+    strips: tuple[tuple[int, int], ...]  # offset and bytes
     length: int
     rows: int
     columns: int
@@ -122,15 +122,14 @@ class _Reader:
         offsets, lengths = numbers(_OFFSETS, 0), numbers(_LENGTHS, 0)
         rows, columns = numbers(_ROWS, 0)[0], numbers(_COLUMNS, 0)[0]
         length = rows * columns * samples * bits[0] // 8
-        ends = [offset + size for offset, size in zip(offsets, lengths, strict=False)]
-        if len(offsets) != len(lengths) and len(offsets) != 1:
+        if len(offsets) == 1:
+            lengths = [length]
+        if len(offsets) != len(lengths) or sum(lengths) != length:
             raise NotCoded("its header contradicts itself about its strips")
-        if len(offsets) > 1 and (offsets[1:] != ends[:-1] or sum(lengths) != length):
-            raise NotCoded("its strips do not follow each other")
         text = fields.get(_DESCRIPTION, b"")
         images = _IMAGES.search(text) if isinstance(text, bytes) else None
         return _Page(
-            offsets[0], length, rows, columns, bits[0], formats[0], samples,
+            tuple(zip(offsets, lengths, strict=True)), length, rows, columns, bits[0], formats[0], samples,
             numbers(_PHOTOMETRIC, 1)[0] == _RGB, numbers(_PLANAR, 1)[0] == _SEPARATE,
             int(images[1]) if images and isinstance(text, bytes) and text.startswith(b"ImageJ=") else 1,
         )  # fmt: skip
@@ -158,15 +157,29 @@ class Tiff(Format):
             kind = np.dtype(f"{reader.endian}{_KINDS[first.format]}{first.bits // 8}")
         except TypeError:
             raise NotCoded(f"it has samples of {first.bits} bits of format {first.format}") from None
-        for number, page in enumerate(pages):
-            if page[1:-1] != first[1:-1]:
-                raise NotCoded("its pages differ in shape or type")
-            if page.start != first.start + number * first.length:
-                raise NotCoded("its pages do not follow each other")
+        if any(page[1:-1] != first[1:-1] for page in pages):
+            raise NotCoded("its pages differ in shape or type")
         components = 1 if first.separate else first.samples
         frames = count * first.samples // components
-        stated = Stated(first.start, kind, (first.columns, first.rows, frames), components, colour=first.colour)
+        start = first.strips[0][0]
+        stated = Stated(
+            start, kind, (first.columns, first.rows, frames), components, colour=first.colour, gaps=_gaps(pages, start)
+        )
         return image_of(self, path, name, file, stated)
+
+
+def _gaps(pages: list[_Page], start: int) -> tuple[tuple[int, int], ...]:
+    """Return where bytes lie between strips. Raises NotCoded where they are not in the order of their pixels."""
+    gaps: list[tuple[int, int]] = []
+    count, end = 0, start
+    for page in pages:
+        for offset, length in page.strips:
+            if offset < end:
+                raise NotCoded("its strips do not follow each other")
+            if offset > end:
+                gaps.append((count, offset - end))
+            count, end = count + length, offset + length
+    return tuple(gaps)
 
 
 TIFF = Tiff()

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..bodies.keys import TYPES
 from ..bodies.number_choice import reading_for
-from ..bodies.numbers import Words
+from ..bodies.numbers import Place, Words
 from ..bodies.planes import Kind, Map
 from ..bodies.protocol import Reading
 from ..bodies.samples import Order, SamplesReading
@@ -20,6 +20,7 @@ from .protocol import Format, Image, NotCoded
 MOST_AROUND = 28 << 20  # bytes before and after the voxels: an archive keeps no more
 # A slice costs milliseconds, however small it is: a header that states one pixel makes millions of them of any file.
 _TINY_PIXELS, _MOST_TINY = 1 << 10, 1 << 10
+_FEWEST_PIXELS = 64  # of one of several frames: in a smaller one there is nothing to predict from
 _MOST_PLANES = 4  # components that become planes of their own
 
 
@@ -33,6 +34,7 @@ class Stated:
     components: int = 1  # numbers of a voxel, side by side
     colour: bool = False  # components are red, green, blue
     spatial: int = 3  # how many axes are in space, the first ones
+    gaps: tuple[tuple[int, int], ...] = ()  # between them: how many bytes of numbers precede each, and its length
     series: str = ""  # of the image; its name where this is empty
     order: tuple[float, ...] = field(default=())  # of the image in its series
 
@@ -45,7 +47,7 @@ def image_of(file_format: Format, path: Path, name: str, file: BinaryIO, stated:
         raise NotCoded("its header states voxels before the file begins")
     size = file.seek(0, 2)
     length = math.prod(stated.shape) * stated.components * stated.type.itemsize
-    if stated.start + length > size:
+    if stated.start + length + sum(gap for _, gap in stated.gaps) > size:
         raise NotCoded("it is shorter than its header says")
     if size - length > MOST_AROUND:
         raise NotCoded("it has too many bytes around its voxels")
@@ -80,16 +82,17 @@ def _reading(file: BinaryIO, stated: Stated, rows: int, columns: int, frames: in
     native = kind.newbyteorder("<")
     if native not in TYPES:
         raise NotCoded(f"its numbers are of the type {stated.type.name}")
-    if kind.kind in "ui" and kind.itemsize <= 2 and components <= _MOST_PLANES:
+    if kind.kind in "ui" and kind.itemsize <= 2 and components <= _MOST_PLANES and not stated.gaps:
         if components == 1:
             return None
         samples = Map(Kind.COLOUR if stated.colour and components == 3 else Kind.SAME, native, components)
         order = Order(samples, big_endian=_is_big_endian(kind))
         return SamplesReading(order, start=stated.start, rows=rows, columns=columns, frames=frames)
-    reading = reading_for(
-        file, Words(native, components, _is_big_endian(kind)),
-        start=stated.start, rows=rows, columns=columns, frames=frames,
-    )  # fmt: skip
+    words, place = (
+        Words(native, components, _is_big_endian(kind)),
+        Place(stated.start, rows, columns, frames, stated.gaps),
+    )
+    reading = reading_for(file, words, place, alike=bool(stated.series))
     if reading is None:
         raise NotCoded("a general codec makes its numbers smaller")
     return reading
@@ -108,4 +111,6 @@ def _frames(shape: tuple[int, ...], spatial: int) -> tuple[int, int, int, int]:
     frames = math.prod(n for n, _ in others)
     if frames > _MOST_TINY and rows * columns < _TINY_PIXELS:
         raise NotCoded(f"it has more than {_MOST_TINY} frames, each of fewer than {_TINY_PIXELS} pixels")
+    if frames > 1 and rows * columns < _FEWEST_PIXELS:
+        raise NotCoded(f"its frames have fewer than {_FEWEST_PIXELS} pixels")
     return columns, rows, frames, math.prod(n for n, in_space in others if not in_space)
