@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..archive.remote import Remote, located
 from ..constants import EFFORT
 from ..errors import UnsupportedError
 from ..models import CHOICES, DEFAULT
@@ -118,7 +119,13 @@ def place(text: str) -> Path:
     return Path(os.path.abspath(text)) if path == STANDARD and text != "-" else path
 
 
-def source(path: Path) -> Path | BinaryIO:
+def archive(text: str) -> Path | Remote:
+    """Parse the path or the URL of an archive; "-" is STANDARD."""
+    found = located(text)
+    return found if isinstance(found, Remote) or "://" in text else place(text)
+
+
+def source(path: Path | Remote) -> Path | Remote | BinaryIO:
     """Return what an archive is read from. Raises UnsupportedError where there is no standard input."""
     if path != STANDARD:
         return path
@@ -147,7 +154,7 @@ def inputs(options: argparse.Namespace) -> Iterator[list[Path]]:
     from ..archive.opening import named
 
     stream = source(STANDARD)
-    assert not isinstance(stream, Path)
+    assert not isinstance(stream, Path | Remote)
     with named(stream, options.stdin_name) as path:
         yield [path]
 

@@ -10,7 +10,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..progress import printable
-from .arguments import STANDARD, Commands, as_json, decode_options, place, sink, slices, source, times, work
+from . import image
+from .arguments import STANDARD, Commands, archive, as_json, decode_options, place, sink, slices, source, times, work
 from .output import fail, files, line, working
 
 if TYPE_CHECKING:
@@ -20,9 +21,21 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
-        "decompress", parents=[work(), times(), as_json()], help="restore the files of an archive"
+        "decompress",
+        parents=[work(), times(), as_json()],
+        help="restore the files of an archive",
+        description="Restore the files of an archive to a folder; or write a volume as one file, if DIR is a name that "
+        "ends with .nii.gz, .nii, .nrrd, .mha, .npy or .zarr: its values, with the rescaling and the place in space "
+        "that its DICOM headers state.",
     )
     add_target(parser)
+    parser.add_argument(
+        "--series",
+        action="append",
+        default=[],
+        metavar="UID",
+        help="the images of this series alone, as volcomp info has it; of a volume also its name, which is its folder",
+    )
     parser.add_argument(
         "--slices",
         metavar="40:44",
@@ -34,7 +47,7 @@ def add(commands: Commands) -> None:
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the archive, the folder and `--force`."""
-    parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
     parser.add_argument(
         "-o",
         "--output",
@@ -47,7 +60,9 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Restore the files of an archive."""
-    return restore_files(options, options.slices, salvage=options.salvage)
+    if image.is_image(options.output):
+        return image.save(options)
+    return restore_files(options, options.slices, series=options.series, salvage=options.salvage)
 
 
 def restore_files(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
-from .arguments import Commands, as_json, place, source
+from .arguments import Commands, archive, as_json, source
 from .output import printable_lines
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("info", parents=[as_json()], help="show the contents of an archive")
-    parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
     parser.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from ..progress import printable
-from .arguments import Commands, as_json, place, source
+from .arguments import Commands, archive, as_json, source
 
 
 def add(commands: Commands) -> None:
@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
         "bytes, time of modification, how it is kept, name. A file is kept in a volume, whole (in parentheses why, if "
         "it is an image), or as a copy of another one.",
     )
-    parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
     parser.add_argument("--names", action="store_true", help="print the names alone")
     parser.set_defaults(run=run)
 
