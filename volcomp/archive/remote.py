@@ -18,6 +18,7 @@ from ..errors import UnsupportedError, VolcompError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: "C:" is a drive
 # The end of a file is fetched at once: its end mark, and the index, which has some bytes for each section.
 _TAIL_BYTES = 1 << 14
+_HEAD_BYTES = 1 << 12  # fetched at once where any of them is read: the header is read twice
 INSTALL = "pip install 'volcomp[remote]'"
 
 
@@ -56,21 +57,16 @@ def fetched(remote: Remote) -> Iterator[BinaryIO]:
     sends no parts of files.
     """
     with _errors(remote):
-        import fsspec  # an extra, which archives on disks do without
+        from fsspec.core import url_to_fs  # an extra, which archives on disks do without
 
-        file = fsspec.open(remote.url, "rb", **_options(remote)).open()
+        http = remote.url.lower().startswith("http")
+        options = {"headers": {"Accept-Encoding": "identity"}} if http else {}  # bytes as they are in the file
+        system, path = url_to_fs(remote.url, **options)
+        file = system.open(path, "rb", cache_type="none")  # which reads nothing ahead
     with file:
         if not file.seekable():
             raise _without_parts(remote)
         yield cast(BinaryIO, _Parts(remote, file))
-
-
-def _options(remote: Remote) -> dict[str, Any]:
-    """Return how to open: nothing is read ahead. Of an http server, as it is and not compressed on the way."""
-    scheme = urlsplit(remote.url).scheme.lower()
-    if scheme in ("http", "https"):
-        return {"cache_type": "none", "headers": {"Accept-Encoding": "identity"}}
-    return {} if scheme == "memory" else {"default_cache_type": "none"} if scheme in ("s3", "s3a") else {}
 
 
 class _Parts(io.RawIOBase):
@@ -83,6 +79,7 @@ class _Parts(io.RawIOBase):
             self._begin = max(self._size - _TAIL_BYTES, 0)
             file.seek(self._begin)
             self._tail: bytes = file.read(self._size - self._begin)
+        self._head = b""
 
     def seekable(self) -> bool:
         return True
@@ -96,18 +93,25 @@ class _Parts(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         count = max(min(len(buffer), self._size - self._at), 0)
-        begin = self._at - self._begin
+        begin, end = self._at - self._begin, self._at + count
         if begin >= 0:
             data = self._tail[begin : begin + count]
+        elif end <= _HEAD_BYTES:
+            self._head = self._head or self._fetch(0, min(_HEAD_BYTES, self._size))
+            data = self._head[self._at : end]
         else:
-            with _errors(self._remote):
-                self._file.seek(self._at)
-                data = self._file.read(count)
-        if len(data) != count:
-            raise UnsupportedError(f"{self._remote}: the server sent {len(data)} bytes where {count} were asked for")
+            data = self._fetch(self._at, end)
         buffer[:count] = data
-        self._at += count
+        self._at = end
         return count
+
+    def _fetch(self, first: int, end: int) -> bytes:
+        with _errors(self._remote):
+            self._file.seek(first)
+            data: bytes = self._file.read(end - first)
+        if len(data) != end - first:
+            raise UnsupportedError(f"{self._remote}: the server sent {len(data)} bytes instead of {end - first}")
+        return data
 
 
 def _without_parts(remote: Remote) -> UnsupportedError:
@@ -130,13 +134,18 @@ def _errors(remote: Remote) -> Iterator[None]:
         raise _translated(remote, error) from error
 
 
-def _translated(remote: Remote, error: Exception) -> UnsupportedError:
+def _translated(remote: Remote, error: BaseException) -> UnsupportedError:
+    # Of fsspec's client for HTTP, FileNotFoundError is any failure to learn a file's size; its cause tells which.
+    while isinstance(error, FileNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__
     status, text = getattr(error, "status", None), str(error).strip().split("\n")[0]
     if isinstance(error, FileNotFoundError) or status == 404:
         return UnsupportedError(f"{remote}: there is no such file")
     if isinstance(error, PermissionError) or status in (401, 403) or "redential" in text:
         return UnsupportedError(f"{remote}: access is denied; give credentials as fsspec's client for it takes them")
-    if isinstance(error, ValueError) and ("Got more bytes" in text or "not seekable" in text or "seek" in text):
+    if status is not None:
+        return UnsupportedError(f"{remote} cannot be read: the server answers with status {status}")
+    if isinstance(error, ValueError) and ("Got more bytes" in text or "range requests" in text):
         return _without_parts(remote)
     if isinstance(error, ValueError) and "rotocol" in text:
         return UnsupportedError(f"{remote}: fsspec knows no such kind of URL")

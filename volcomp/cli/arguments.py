@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..archive.remote import Remote, located
 from ..constants import EFFORT
 from ..errors import UnsupportedError
 from ..models import CHOICES, DEFAULT, chosen
@@ -130,19 +131,27 @@ def place(text: str) -> Path:
     return Path(os.path.abspath(text)) if path == STANDARD and text != "-" else path
 
 
-def is_archive(path: Path) -> bool:
+def archive(text: str) -> Path | Remote:
+    """Parse the path or the URL of an archive; "-" is STANDARD."""
+    found = located(text)
+    return found if isinstance(found, Remote) or "://" in text else place(text)
+
+
+def is_archive(path: Path | Remote) -> bool:
     """Return whether a file begins as archives do."""
     from ..container.sections import SIGNATURE
 
     with suppress(OSError):
-        if path.is_file():  # a pipe would be waited for
+        if isinstance(path, Path) and path.is_file():  # a pipe would be waited for
             with path.open("rb") as file:
                 return file.read(len(SIGNATURE)) == SIGNATURE
     return False
 
 
-def source(path: Path) -> Path | BinaryIO:
+def source(path: Path | Remote) -> Path | Remote | BinaryIO:
     """Return what an archive is read from. Raises UnsupportedError for a folder, and without a standard input."""
+    if isinstance(path, Remote):
+        return path
     if path != STANDARD:
         if path.is_dir():
             inside = next((name for name in sorted(os.listdir(path)) if name.endswith(SUFFIX)), None)
@@ -183,7 +192,7 @@ def inputs(options: argparse.Namespace) -> Iterator[list[Path]]:
     from ..archive.opening import named
 
     stream = source(STANDARD)
-    assert not isinstance(stream, Path)
+    assert not isinstance(stream, Path | Remote)
     with named(stream, options.stdin_name) as path:
         yield [path]
 

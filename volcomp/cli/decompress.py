@@ -10,14 +10,15 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DamagedError
+from . import image
 from .arguments import (
     STANDARD,
     Commands,
+    archive,
     as_json,
     decode_options,
     is_archive,
     new_folder,
-    place,
     sink,
     slices,
     source,
@@ -38,9 +39,19 @@ def add(commands: Commands) -> None:
         usage="volcomp decompress FILE [-o DIR] [options]",
         parents=[work(), times(), as_json()],
         help="restore the files of an archive",
+        description="Restore the files of an archive to a folder; or write a volume as one file, if DIR is a name that "
+        "ends with .nii.gz, .nii, .nrrd, .mha, .npy or .zarr: its values, with the rescaling and the place in space "
+        "that its DICOM headers state.",
         example="volcomp decompress ct.vcz -o restored",
     )
     add_target(parser)
+    parser.add_argument(
+        "--series",
+        action="append",
+        default=[],
+        metavar="UID",
+        help="the images of this series alone, as volcomp info has it; of a volume also its name, which is its folder",
+    )
     parser.add_argument(
         "--slices",
         metavar="40:44",
@@ -52,7 +63,7 @@ def add(commands: Commands) -> None:
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the archive, the folder and `--force`."""
-    parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
     parser.add_argument(
         "-o",
         "--output",
@@ -65,7 +76,9 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Restore the files of an archive."""
-    return restore_files(options, options.slices, salvage=options.salvage)
+    if image.is_image(options.output):
+        return image.save(options)
+    return restore_files(options, options.slices, series=options.series, salvage=options.salvage)
 
 
 def restore_files(

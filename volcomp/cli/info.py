@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..progress import printable
-from .arguments import Commands, as_json, place, source
+from .arguments import Commands, archive, as_json, source
 from .output import finish, printable_lines
 from .summary import summary
 
@@ -22,7 +21,7 @@ def add(commands: Commands) -> None:
         "volcomp list shows every file.",
         example="volcomp info ct.vcz",
     )
-    parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
     parser.add_argument("--all", action="store_true", help="every volume by itself, sizes in bytes, and by section")
     parser.set_defaults(run=run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..progress import printable
-from .arguments import Commands, as_json, place, source
+from .arguments import Commands, archive, as_json, source
 from .output import finish
 
 
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "it is an image), or as a copy of another one.",
         example="volcomp list ct.vcz",
     )
-    parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
     parser.add_argument("--names", action="store_true", help="print the names alone")
     parser.set_defaults(run=run)
 

@@ -101,6 +101,11 @@ class Archive:
         """Whether it was closed."""
         return self._files.closed
 
+    @property
+    def file_size(self) -> int:
+        """The bytes of the file."""
+        return self._files.reader.size
+
     def close(self) -> None:
         """Close the file and drop what was decoded; its volumes cannot be read any more."""
         self._files.closed = True

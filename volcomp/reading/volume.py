@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import cached_property
@@ -207,6 +208,19 @@ class Volume:
     def rescaled_dtype(self) -> np.dtype[Any]:
         """The type of what `rescaled` returns."""
         return self._rescale.dtype if self._rescale else self.dtype
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads decode; None for one per core."""
+        return self._files.options.threads
+
+    def save(
+        self, target: str | os.PathLike[str], slices: slice = slice(None), *, force: bool = False
+    ) -> tuple[int, ...]:
+        """Write its values as NIfTI, NRRD, MetaImage, `.npy` or `.zarr`, by the suffix; see `convert.save`."""
+        from .convert import save
+
+        return save(self, target, slices, force=force)
 
     def to_sitk(self, *, geometry: bool = True) -> Any:
         """Return a SimpleITK.Image with values, origin, spacing and direction; see `images.to_sitk`."""
