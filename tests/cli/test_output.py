@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import volcomp
+import volcomp.precompile
 from tests.cli.test_cli import call, fails, without_compiling
 from tests.helpers import compress, damage, image, noise, series
 from volcomp.cli.decompress import _grouped
@@ -59,6 +61,45 @@ def test_plurals():
     ]  # fmt: skip
     assert held(1) == "1 file" and held(2, 1, 3) == "2 files, 1 folder, 3 links"
     assert held(0) == "0 files, 0 folders" and held(0, 0, 1) == "0 files, 1 link"
+
+
+def documented():
+    """The keys of each command, as docs/api.md has them."""
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.*?`) \| ([a-z, ]+) \|", text, re.MULTILINE)
+    keys: dict[str, set[str]] = {}
+    for names, commands in rows:
+        for command in commands.split(", "):
+            keys.setdefault(command, set()).update(re.findall(r"`(\w+)`", names))
+    return keys
+
+
+def test_the_keys_are_those_of_the_documentation(study, archive, call, tmp_path, monkeypatch):
+    made = [volcomp.precompile.Made("avx2", 3, 1000, 1.5), volcomp.precompile.Made("avx512", 4, 500, 2.0)]
+    monkeypatch.setattr(volcomp.precompile, "precompile", lambda targets, begin: made)
+    (tmp_path / "more").write_text("more")
+    words = {
+        "compress": [study / "ct", "-o", tmp_path / "x.vcz"],
+        "append": [tmp_path / "x.vcz", tmp_path / "more"],
+        "decompress": [archive, "-o", tmp_path / "out"],
+        "extract": [archive, "note", "-o", tmp_path / "some"],
+        "list": [archive],
+        "info": [archive],
+        "verify": [archive],
+        "protect": [archive],
+        "repair": [archive],
+        "batch": [study, tmp_path / "batch", "--jobs", "1"],
+        "precompile": [],
+        "doctor": [],
+    }
+    keys = documented()
+    common = keys.pop("all") - {"error"}
+    assert keys.keys() == words.keys()
+    for command, arguments in words.items():
+        code, out, _ = call(command, *arguments, "--json")
+        assert code == 0 and one_object(out).keys() == keys[command] | common, command
+        if command == "precompile":
+            assert (json.loads(out)["files"], json.loads(out)["bytes_out"]) == (7, 1500)
 
 
 def test_the_same_keys_for_the_same_things(study, call, tmp_path):

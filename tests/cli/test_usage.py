@@ -1,4 +1,4 @@
-"""Wrong use of the command line, likely mistakes, and help: what is said, and which option is named for the next try."""
+"""Wrong use of the command line, likely mistakes, and help: what is said, and which option to try next."""
 
 import os
 import subprocess
@@ -83,14 +83,14 @@ def test_wrong_use(words, sentence, here, call):
         (["compress", "small", "new.vcz"], "name the target with -o: volcomp compress small -o new.vcz"),
         (
             ["compress", "small", "small.vcz"],
-            "volcomp append small.vcz small adds to it, and volcomp compress small -o",
+            "volcomp append small.vcz small adds to it, and volcomp compress",
         ),
         (["compress", "small.vcz"], "an archive already; volcomp decompress small.vcz restores it, and volcomp append"),
         (["compress", "small.vcz", "-o", "x.vcz"], "an archive already"),
         (["compress", "small", "-o", "small.vcz"], "small.vcz exists; --force overwrites it"),
         (
             ["decompress", "small"],
-            "small cannot be read: it is a folder; name an archive; volcomp compress small makes",
+            "small cannot be read: it is a folder; name an archive; volcomp compress small",
         ),
         (["decompress", "tree/p1"], "name an archive in it, as tree/p1/ct.vcz, or restore all: volcomp batch tree/p1"),
         (["verify", "tree/p1"], "name an archive in it, as tree/p1/ct.vcz"),
@@ -102,7 +102,7 @@ def test_wrong_use(words, sentence, here, call):
         (["extract", "small.vcz", "other/IM0001.dcm"], "did you mean 'IM0001.dcm'? volcomp list"),
         (
             ["extract", "small.vcz", "zzzzzzzzzzzz"],
-            "its names look like 'docs/report.txt', and volcomp list shows them",
+            "its names look like 'docs/report.txt', and volcomp list",
         ),
         (["extract", "small.vcz", "--series", "9.9"], "it holds no series 9.9"),
     ],

@@ -63,8 +63,8 @@ def as_text(contents: dict[str, Any]) -> str:
     if "files" in contents:
         lines.append(
             f"  {_number(contents['files'], 'file')} of {contents['raw_bytes']} bytes "
-            f"under {contents['root'] or '.'}/, {contents['kept_whole']} of them kept whole, {_number(contents['folders'], 'folder')}, "
-            f"{_number(contents['links'], 'link')}"
+            f"under {contents['root'] or '.'}/, {contents['kept_whole']} of them kept whole, "
+            f"{_number(contents['folders'], 'folder')}, {_number(contents['links'], 'link')}"
         )
         lines += [f"    {count} kept whole: {reason}" for reason, count in contents["not_coded"].items()]
     for number, volume in enumerate(contents["volumes"]):

@@ -138,7 +138,9 @@ def new_tree(target: Path, *, force: bool, merge: bool = False) -> Iterator[Path
             raise TargetError(f"{target} is {'a file' if target.is_file() else 'no folder'}; name a folder with -o")
         clear_tree(target)
         if exists and not (force or merge) and any(target.iterdir()):
-            raise TargetError(f"the folder {target} is not empty; --force overwrites files of the same names in it")
+            raise TargetError(
+                f"the folder {target} is not empty; --force overwrites files of the same names in it, -o names another"
+            )
         made = _missing(target.parent)
         try:
             make_folders(target.parent)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -154,19 +155,23 @@ def source(path: Path | Remote) -> Path | Remote | BinaryIO:
         return path
     if path != STANDARD:
         if path.is_dir():
-            inside = next((name for name in sorted(os.listdir(path)) if name.endswith(SUFFIX)), None)
-            raise UnsupportedError(
-                f"{path} cannot be read: it is a folder; "
-                + (
-                    f"name an archive in it, as {path / inside}, or restore all: volcomp batch {path} DEST --decompress"
-                    if inside
-                    else f"name an archive; volcomp compress {path} makes one of it"
-                )
-            )
+            advice = f"name an archive; volcomp compress {path} makes one of it"
+            if (inside := _archive_in(path)) is not None:
+                advice = f"name an archive in it, as {inside}, or restore all: volcomp batch {path} DEST --decompress"
+            raise UnsupportedError(f"{path} cannot be read: it is a folder; {advice}")
         return path
     if sys.stdin is None:
         raise UnsupportedError("standard input is closed; redirect an archive into it, or name a file")
     return sys.stdin.buffer
+
+
+def _archive_in(folder: Path) -> Path | None:
+    """Return an archive in a tree, looked for only so long that nobody waits."""
+    for here, folders, names in islice(os.walk(folder), 100):
+        folders.sort()
+        if found := next((name for name in sorted(names) if name.endswith(SUFFIX)), None):
+            return Path(here, found)
+    return None
 
 
 def sink() -> BinaryIO:
@@ -232,8 +237,9 @@ def new_archive(text: str) -> Path:
 
 
 def new_folder(text: str) -> Path:
-    """Parse the path of a folder to write: "-", or one without the suffix of an archive."""
-    if Path(text).suffix.lower() in (SUFFIX, *_ARCHIVES.split()) and not Path(text).is_dir():
+    """Parse the path of a folder or of an image to write: "-", or one without the suffix of an archive."""
+    suffix = Path(text.lower().removesuffix(".gz") if text.lower().endswith(".nii.gz") else text).suffix.lower()
+    if suffix in (SUFFIX, *_ARCHIVES.split()) and not Path(text).is_dir():
         raise argparse.ArgumentTypeError(
             f"{text!r} has the suffix of an archive, and what is written is a folder: name it {Path(text).stem}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..progress import printable
 from .arguments import Commands, archive, as_json, source
 from .output import finish, printable_lines
 from .summary import summary

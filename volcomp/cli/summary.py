@@ -14,7 +14,8 @@ Facts = dict[str, Any]
 def summary(found: Facts) -> list[str]:
     """Return the lines for the result of `describe`."""
     of_files = "files" in found
-    lines = [f"{found['file']}: {amount(found['size'])}, {found['promise']}"]
+    what = "files" if of_files else "arrays"
+    lines = [f"{found['file']}: {amount(found['size'])}, {found['promise']} (all {what} come back, byte for byte)"]
     if of_files:
         where = f" under {found['root']}/" if found["root"] else ""
         ratio = f", ratio {found['raw_bytes'] / found['size']:.3f}" if found["raw_bytes"] else ""

@@ -164,7 +164,10 @@ class Gzipped(Format):
             if file_format.sniff(head):
                 plain.seek(0)
                 try:
-                    image = wrapped(file_format.read(path, bare, plain), size)
+                    found = file_format.read(path, bare, plain)
+                    if found is None:
+                        continue
+                    image = wrapped(found, size)
                     series = name if image.series == bare else image.series
                     return replace(image, path=path, name=name, series=series)
                 except NotCoded as error:
