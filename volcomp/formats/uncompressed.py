@@ -21,6 +21,8 @@ MOST_AROUND = 28 << 20  # bytes before and after the voxels: an archive keeps no
 # A slice costs milliseconds, however small it is: a header that states one pixel makes millions of them of any file.
 _TINY_PIXELS, _MOST_TINY = 1 << 10, 1 << 10
 _FEWEST_PIXELS = 64  # of one of several frames: in a smaller one there is nothing to predict from
+_MOST_PIXELS = 1 << 27  # of a frame, as of a slice of any volume
+_MOST_FRAME = 1 << 28  # bytes; several times as many are held
 _MOST_PLANES = 4  # components that become planes of their own
 
 
@@ -52,6 +54,8 @@ def image_of(file_format: Format, path: Path, name: str, file: BinaryIO, stated:
     if size - length > MOST_AROUND:
         raise NotCoded("it has too many bytes around its voxels")
     columns, rows, frames, times = _frames(stated.shape, stated.spatial)
+    if rows * columns > _MOST_PIXELS or length // frames > _MOST_FRAME:
+        raise NotCoded("a frame of it is too large")
     reading = _reading(file, stated, rows, columns, frames)
     return Image(
         format=file_format,
