@@ -148,9 +148,10 @@ def test_components(tmp_path):
     ):
         image, planes = planes_of(path)
         assert image.planes == count and (np.stack(planes, -1) == vectors[..., :count].view("u2")).all()
+    vectors = np.stack([picture((6, 24, 20), seed=seed) for seed in range(6)], -1)
     many = write(tmp_path, {"c.nrrd": nrrd(vectors, kinds="list domain domain domain")})
     image, planes = planes_of(many)
-    slices = np.moveaxis(vectors, -1, 1).reshape(-1, 12, 10)
+    slices = np.moveaxis(vectors, -1, 1).reshape(-1, 24, 20)
     assert image.planes == 1 and (planes[0] == slices - slices.min()).all()
 
 
@@ -231,7 +232,7 @@ BAD = {
         "begin before it does",
     ),
     "too much around": ({"a.nii": nifti(VOXELS, after=bytes(MOST_AROUND))}, "too many bytes around"),
-    "small frames": ({"a.nii": nifti(shape=(7, 9, 30), after=bytes(7 * 9 * 60))}, "fewer than 64 pixels"),
+    "small frames": ({"a.nii": nifti(shape=(5, 6, 30), after=bytes(5 * 6 * 60))}, "fewer than 32 pixels"),
     "many tiny frames": ({"a.nii": nifti(shape=(2, 2, 3000), after=bytes(24000))}, "each of fewer than"),
     "nrrd without an end": ({"a.nrrd": nrrd(VOXELS).split(b"\n\n")[0]}, "does not end"),
     "nrrd, its type": ({"a.nrrd": nrrd(VOXELS, type="block")}, "data type block"),
