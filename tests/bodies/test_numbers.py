@@ -240,8 +240,18 @@ def test_streams_come_back_in_any_pieces(stored):
 
 
 def sides():
-    """Kept bytes of every form, with the planes they belong to."""
+    """Kept bytes of every form, with the planes they belong to, and the file."""
+    picture = smooth((4, 12, 10)).astype(">f4")
+    place = Place(0, 12, 10, 4, ((480, 3), (490, 2), (1920, 1)))
+    data = picture.tobytes()
+    data = data[:480] + b"gap" + data[480:490] + b"ga" + data[490:] + b"p"
+    for code in codes_for(np.dtype("<f4"), picture.astype("<f4").reshape(-1)):
+        reading = NumbersReading(Words(np.dtype("<f4"), 1, True), code, place, stored=(True,) * -(-code.shift // 8))
+        blocks = list(reading.read(io.BytesIO(data)))
+        yield reading.kept.side, blocks, data
+    odd = np.resize(odd_bits(np.dtype("<f8")), 2 * 9 * 8).reshape(2, 9, 8)
     for numbers, components in (
+        (odd, 1),
         (smooth((3, 12, 10)).astype("<f4"), 1),
         (smooth((3, 12, 10)).astype("i2").astype("<f8"), 1),
         ((smooth((3, 12, 10)) * 1e6).astype("<i8"), 1),

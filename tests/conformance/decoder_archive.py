@@ -14,6 +14,7 @@ import zstandard
 
 from tests.conformance.decoder import decode, sections
 from tests.conformance.decoder_bits import Reader, check
+from tests.conformance.decoder_numbers import numbers
 
 CHUNK = 1 << 25
 

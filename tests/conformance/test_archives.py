@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.archive.everything import everything
-from tests.conformance.decoder_archive import Archive
+from tests.bodies.test_numbers import sides
+from tests.conformance.decoder_archive import Archive, voxel_bytes
 from tests.helpers import compress, contents, image, noise
 from volcomp.archive import bytes_codec, header_reader, images, whole
 
@@ -71,6 +72,16 @@ def test_the_conformance_decoder_checks_digests(tmp_path: Path) -> None:
     assert data.count(digest) == 1
     with pytest.raises(ValueError, match="CRC of a section"):
         Archive(data.replace(digest, bytes(32)))
+
+
+def test_the_conformance_decoder_reads_numbers() -> None:
+    """Tables, splits, planes and streams of lower bits, components as planes and as slices; and gaps."""
+    count = 0
+    for side, blocks, data in sides():
+        planes = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+        assert voxel_bytes(5, side, planes) == data
+        count += 1
+    assert count > 15
 
 
 @pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.vcz")), ids=lambda path: path.stem)

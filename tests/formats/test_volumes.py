@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -147,9 +148,10 @@ def test_components(tmp_path):
     ):
         image, planes = planes_of(path)
         assert image.planes == count and (np.stack(planes, -1) == vectors[..., :count].view("u2")).all()
+    vectors = np.stack([picture((6, 24, 20), seed=seed) for seed in range(6)], -1)
     many = write(tmp_path, {"c.nrrd": nrrd(vectors, kinds="list domain domain domain")})
     image, planes = planes_of(many)
-    slices = np.moveaxis(vectors, -1, 1).reshape(-1, 12, 10)
+    slices = np.moveaxis(vectors, -1, 1).reshape(-1, 24, 20)
     assert image.planes == 1 and (planes[0] == slices - slices.min()).all()
 
 
@@ -188,6 +190,16 @@ def test_several_files_for_a_volume(tmp_path):
     assert registry.read_image(write(folder, {"s016.raw": stored(VOXELS[2])}), "") is None
 
 
+def many_pages(count):
+    """Return a file whose directories share one list of a million strips."""
+    data = b"II*\0\x08\0\0\0"
+    for page in range(1, count + 1):
+        data += struct.pack("<H", 2)
+        data += struct.pack("<HHII", 273, 4, 1 << 20, 2000) + struct.pack("<HHII", 279, 4, 1 << 20, 2000)
+        data += struct.pack("<I", 8 + 30 * page if page < count else 0)
+    return data.ljust(2000 + (4 << 20), b"\0")
+
+
 HUGE = [3, 32767, 32767, 32767, 1, 1, 1, 1]
 BEYOND = 1 << 60
 BAD = {
@@ -220,7 +232,7 @@ BAD = {
         "begin before it does",
     ),
     "too much around": ({"a.nii": nifti(VOXELS, after=bytes(MOST_AROUND))}, "too many bytes around"),
-    "small frames": ({"a.nii": nifti(shape=(7, 9, 30), after=bytes(7 * 9 * 60))}, "fewer than 64 pixels"),
+    "small frames": ({"a.nii": nifti(shape=(5, 6, 30), after=bytes(5 * 6 * 60))}, "fewer than 32 pixels"),
     "many tiny frames": ({"a.nii": nifti(shape=(2, 2, 3000), after=bytes(24000))}, "each of fewer than"),
     "nrrd without an end": ({"a.nrrd": nrrd(VOXELS).split(b"\n\n")[0]}, "does not end"),
     "nrrd, its type": ({"a.nrrd": nrrd(VOXELS, type="block")}, "data type block"),
@@ -272,6 +284,7 @@ BAD = {
         {"a.tif": tiff(VOXELS, directories=1, description=b"ImageJ=1\nimages=999999999\n\0")},
         "shorter than its header",
     ),
+    "tiff, one list for many pages": ({"a.tif": many_pages(20)}, "too many values"),
     "tiff, a circle": ({"a.tif": b"II*\0\x08\0\0\0\0\0\x08\0\0\0"}, "no end"),
     "tiff, nothing": ({"a.tif": b"II*\0\0\0\0\0"}, "no pixels"),
     "tiff, no directory": ({"a.tif": b"II*\0\xff\xff\xff\xff"}, "lie outside"),
@@ -283,6 +296,14 @@ BAD = {
 def test_a_header_that_lies(tmp_path, files, reason):
     with pytest.raises(NotCoded, match=reason):
         registry.read_image(write(tmp_path, files), "a")
+
+
+def test_a_frame_that_no_slice_can_be(tmp_path):
+    path = write(tmp_path, {"a.npy": npy(VOXELS, shape=(1 << 14, 1 << 14))})
+    with path.open("r+b") as file:
+        file.truncate(2 * (1 << 28) + 128)
+    with pytest.raises(NotCoded, match="frame of it is too large"):
+        registry.read_image(path, "a")
 
 
 def test_headers_that_lie_are_kept_whole(tmp_path):

@@ -14,6 +14,7 @@ _TOKEN_BITS = 5  # what each token of each context costs to be learnt
 _STEPS = np.array([1, 3, 8, 32, 128, 512, 2048])  # of the activity, where contexts begin
 # The predictor sees neighbouring slices, and far more of this one, than the median edge detector does.
 _BETTER = 0.95
+_SUSPICIOUS = 0.25  # of the bytes, at most, that zstd leaves
 
 
 def predicted(plane: NDArray[Any], before: NDArray[Any] | None = None) -> float:
@@ -44,6 +45,14 @@ def predicted(plane: NDArray[Any], before: NDArray[Any] | None = None) -> float:
 def packed(kept: bytes) -> int:
     """Return about as many bytes as kept ones take in an archive."""
     return len(lzma.compress(kept, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 6, "pb": 0}]))
+
+
+def is_repetitive(planes: NDArray[Any]) -> bool:
+    """Return whether a general codec makes planes [z, Y, X] of words smaller, as it does maps of many labels."""
+    raw = np.ascontiguousarray(planes).tobytes()
+    if len(zstandard.compress(raw, 3)) > _SUSPICIOUS * len(raw):
+        return False  # it has never been the smaller one above, and takes its time
+    return general(raw) < sum(predicted(plane, planes[z - 1] if z else None) for z, plane in enumerate(planes))
 
 
 def general(raw: bytes) -> int:

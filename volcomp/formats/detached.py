@@ -94,14 +94,14 @@ class Beside(Format):
             changed = path.parent.stat().st_mtime_ns
         except OSError:
             return None
-        for beside, header in _headers(path.parent, changed, self._suffixes, self._parse):
-            if path.name not in header.files:
+        for beside, header, places in _headers(path.parent, changed, self._suffixes, self._parse):
+            if path.name not in places:
                 continue
             try:
                 one, series, order = header, "", (0.0,)
                 if len(header.files) > 1:
                     one, series = header.of_file(), f"{name.rpartition('/')[0]}/{beside}"
-                    order = (float(header.files.index(path.name)),)
+                    order = (float(places[path.name]),)
                 return _image(self, path, name, file, one, series, order)
             except NotCoded as error:
                 refused = error
@@ -111,18 +111,21 @@ class Beside(Format):
 
 
 @lru_cache(maxsize=4)
-def _headers(folder: Path, changed: int, suffixes: tuple[str, ...], parse: Parse) -> list[tuple[str, Header]]:
-    """Return the headers in a folder, with their names, as far as these make sense."""
-    found: list[tuple[str, Header]] = []
+def _headers(
+    folder: Path, changed: int, suffixes: tuple[str, ...], parse: Parse
+) -> list[tuple[str, Header, dict[str, int]]]:
+    """Return the headers in a folder that make sense: their names, themselves, and the places of files in them."""
+    found: list[tuple[str, Header, dict[str, int]]] = []
     try:
         paths = sorted(islice(_with_suffix(folder, suffixes), _MOST_HEADERS))
         for path in paths:
             with path.open("rb") as file:
                 text = file.read(MOST_HEADER)
             try:
-                found.append((path.name, parse(text)))
+                header = parse(text)
             except NotCoded:
                 continue
+            found.append((path.name, header, {name: place for place, name in enumerate(header.files)}))
     except OSError:
         pass
     return found

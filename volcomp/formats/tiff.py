@@ -17,7 +17,7 @@ from .uncompressed import Stated, image_of
 
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_PAGES = 1 << 18
-_MOST_VALUES = 1 << 20  # of a tag, that are read
+_MOST_VALUES = 1 << 22  # of all tags together, and tags: directories may share theirs, so a small file can state many
 _COLUMNS, _ROWS, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
 _OFFSETS, _SAMPLES, _LENGTHS, _PLANAR, _PREDICTOR, _TILE, _FORMAT = 273, 277, 279, 284, 317, 322, 339
 _WANTED = {
@@ -57,6 +57,7 @@ class _Reader:
         self._word = "Q" if self._big else "I"
         if self._big and head[4:] not in (b"\x08\0\0\0", b"\0\x08\0\0"):
             raise NotCoded("its header makes no sense")
+        self._left = _MOST_VALUES
         self._next = self._numbers(8 if self._big else 4, self._word, 1)[0]
 
     def _numbers(self, at: int, kind: str, count: int) -> tuple[int, ...]:
@@ -65,6 +66,11 @@ class _Reader:
             raise NotCoded("its directories lie outside of it")
         self._file.seek(at)
         return struct.unpack(f"{self.endian}{count}{kind}", self._file.read(size))
+
+    def _take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise NotCoded("its directories have too many values")
 
     def pages(self) -> list[_Page]:
         """Return all pages. Raises NotCoded."""
@@ -84,6 +90,7 @@ class _Reader:
         at += struct.calcsize("=" + count_kind)
         if at + count * entry > self._size:
             raise NotCoded("its directories lie outside of it")
+        self._take(count)
         self._file.seek(at)
         entries = self._file.read(count * entry)
         found: dict[int, list[int] | bytes] = {}
@@ -92,8 +99,7 @@ class _Reader:
             if tag not in _WANTED or kind not in _WIDTHS:
                 continue
             (values,) = struct.unpack_from(self.endian + self._word, entries, place + 4)
-            if values > _MOST_VALUES:
-                raise NotCoded("its directories have too many values")
+            self._take(values)
             width = _WIDTHS[kind]
             inside = at + place + entry - room
             where = inside

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..bodies.cost import is_repetitive
 from ..bodies.keys import TYPES
 from ..bodies.number_choice import reading_for
 from ..bodies.numbers import Place, Words
@@ -20,7 +21,10 @@ from .protocol import Format, Image, NotCoded
 MOST_AROUND = 28 << 20  # bytes before and after the voxels: an archive keeps no more
 # A slice costs milliseconds, however small it is: a header that states one pixel makes millions of them of any file.
 _TINY_PIXELS, _MOST_TINY = 1 << 10, 1 << 10
-_FEWEST_PIXELS = 64  # of one of several frames: in a smaller one there is nothing to predict from
+_FEWEST_PIXELS = 32  # of one of several frames: in a smaller one there is nothing to predict from
+_MOST_PIXELS = 1 << 27  # of a frame, as of a slice of any volume
+_MOST_FRAME = 1 << 28  # bytes; several times as many are held
+_SAMPLE_WORDS = 1 << 18  # in the middle of a file, or one frame
 _MOST_PLANES = 4  # components that become planes of their own
 
 
@@ -52,6 +56,8 @@ def image_of(file_format: Format, path: Path, name: str, file: BinaryIO, stated:
     if size - length > MOST_AROUND:
         raise NotCoded("it has too many bytes around its voxels")
     columns, rows, frames, times = _frames(stated.shape, stated.spatial)
+    if rows * columns > _MOST_PIXELS or length // frames > _MOST_FRAME:
+        raise NotCoded("a frame of it is too large")
     reading = _reading(file, stated, rows, columns, frames)
     return Image(
         format=file_format,
@@ -84,6 +90,7 @@ def _reading(file: BinaryIO, stated: Stated, rows: int, columns: int, frames: in
         raise NotCoded(f"its numbers are of the type {stated.type.name}")
     if kind.kind in "ui" and kind.itemsize <= 2 and components <= _MOST_PLANES and not stated.gaps:
         if components == 1:
+            _check_words(file, stated.start, kind, (frames, rows, columns))
             return None
         samples = Map(Kind.COLOUR if stated.colour and components == 3 else Kind.SAME, native, components)
         order = Order(samples, big_endian=_is_big_endian(kind))
@@ -96,6 +103,20 @@ def _reading(file: BinaryIO, stated: Stated, rows: int, columns: int, frames: in
     if reading is None:
         raise NotCoded("a general codec makes its numbers smaller")
     return reading
+
+
+def _check_words(file: BinaryIO, start: int, kind: np.dtype[Any], shape: tuple[int, int, int]) -> None:
+    """Raise NotCoded where a general codec makes words smaller, by the frames in the middle."""
+    frames, rows, columns = shape
+    count = min(frames, max(1, _SAMPLE_WORDS // (rows * columns)))
+    if frames == 1:
+        return  # it may become a slice among others
+    file.seek(start + (frames - count) // 2 * rows * columns * kind.itemsize)
+    raw = file.read(count * rows * columns * kind.itemsize)
+    if len(raw) == count * rows * columns * kind.itemsize:
+        words = np.frombuffer(raw, kind.str.replace("i", "u")).reshape(count, rows, columns)
+        if is_repetitive(words.astype(words.dtype.newbyteorder("<"), copy=False)):
+            raise NotCoded("a general codec makes its numbers smaller")
 
 
 def _is_big_endian(kind: np.dtype[Any]) -> bool:
