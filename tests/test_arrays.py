@@ -139,7 +139,7 @@ def test_inspect(two_slabs):
         (np.zeros((2, 2, 2), "i4"), "int32"),
         (np.zeros((2, 2), "?"), "bool"),
         (np.zeros(5, "u2"), "1 dimensions"),
-        (np.zeros((1, 2, 3, 4), "u2"), "4 dimensions"),
+        (np.zeros((1, 1, 2, 3, 4), "u2"), "5 dimensions"),
         (np.zeros((3, 0, 3), "u2"), "no voxels"),
         (np.ma.masked_array(np.zeros((2, 2), "u2")), "mask"),
     ],

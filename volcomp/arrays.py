@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
 
-from .codec.decode import Keys, decode_volume, sha256_of
+from .codec.decode import Keys, Slab, decode_volume, sha256_of
 from .codec.encode import ArraySource, write_volume
 from .codec.series import write_series
 from .constants import EFFORT
@@ -60,12 +60,7 @@ def compress(
     file = io.BytesIO()
     writer = Writer(file, SERIES_VERSION if voxels.ndim == 4 else VOXEL_VERSION)
     try:
-        if voxels.ndim == 4:
-            volumes = write_series(writer, 0, [ArraySource(one) for one in voxels], options, time_point=True)
-        else:
-            source = ArraySource(voxels if voxels.ndim == 3 else voxels[None])
-            volumes = iter([write_volume(writer, 0, source, options, two_dimensional=voxels.ndim == 2)])
-        for volume, slabs in volumes:
+        for volume, slabs in _written(writer, voxels, options):
             with closing(slabs):
                 if verify and sha256_of(slabs) != volume.sha256:
                     raise DamagedError("the SHA-256 of its voxels does not fit")
@@ -81,6 +76,15 @@ def compress(
     except DamagedError as error:
         raise VerificationError(f"what was coded does not decode to what was given: {error}") from error
     return data
+
+
+def _written(writer: Writer, voxels: np.ndarray, options: EncodeOptions) -> Iterator[tuple[Volume, Generator[Slab]]]:
+    """Append an array; yields what `write_volume` returns for each of its volumes."""
+    if voxels.ndim == 4:
+        yield from write_series(writer, 0, [ArraySource(one) for one in voxels], options, time_point=True)
+    else:
+        source = ArraySource(voxels if voxels.ndim == 3 else voxels[None])
+        yield write_volume(writer, 0, source, options, two_dimensional=voxels.ndim == 2)
 
 
 def decompress(
@@ -174,6 +178,9 @@ def _time_points(
     """Yield time points with their places in `wanted`: each key before those that refer to it, which then need not
     decode it again."""
     volumes = [read_volume(reader, number) for number in wanted]
+    for volume in volumes:
+        if not volume.time_point:
+            raise DamagedError(f"volume {volume.number} is no time point of the same array as the others")
     keys = Keys(reader)
 
     def turn(place: int) -> tuple[int, bool]:

@@ -34,6 +34,12 @@ def disc(dz: int, radius2: int) -> list[Offset]:
     return [(dz, *o) for o in within if dz < 0 or o < (0, 0)]
 
 
+def around(dz: int, radius2: int) -> list[Offset]:
+    """References: the neighbours of one slice of the reference, in their order."""
+    within = [(dy, dx) for dy in range(-7, 8) for dx in range(-7, 8) if dx * dx + dy * dy <= radius2]
+    return [(dz, *o) for o in sorted(within, key=lambda o: (o[0] ** 2 + o[1] ** 2, -o[0], o[1]))]
+
+
 def chosen(data: Reader) -> list[Offset]:
     """Slab: the support of the runs that it lists."""
     runs = [(-data.number(1), data.number(1) - 7, data.number(1) - 8) for _ in range(data.number(1))]
@@ -66,7 +72,7 @@ STEPS, Q = [1, 2, 4, 6, 8, 12, 16, 24, 32], [1093, 1299, 1545, 1838]
 
 def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
     """Container: the payloads of a file by tag and numbers."""
-    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8] in (1, 2, 3, 4) and data[9:12] == bytes(3), "not such a file")
+    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8] in (1, 2, 3, 4, 5) and data[9:12] == bytes(3), "not such a file")
     check(data[-4:] == b"\nvcz", "no end")
     start = len(data) - 12 - int.from_bytes(data[-12:-8], "little")
     check(zlib.crc32(data[:12] + data[start:-8]) == int.from_bytes(data[-8:-4], "little"), "CRC of the index")
@@ -87,13 +93,39 @@ def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
     return found
 
 
-def decode(data: bytes, seen: Counter | None = None, place: int = 0) -> np.ndarray:
-    """Volumes: the array of a file, or a volume of an archive; `seen` counts which of the format's means it needed."""
+def decode(data: bytes, seen: Counter | None = None, place: int | None = None) -> np.ndarray:
+    """Time points: the array of a file, or a volume of an archive; `seen` counts which of the format's means it
+    needed."""
     found = sections(data)
+    counter = Counter() if seen is None else seen
+    if place is not None:
+        return volume(found, place, counter)
+    if found[b"VHDR", 0, 0][0] & 4:
+        numbers = sorted(number for tag, number, _ in found if tag == b"VHDR")
+        check(numbers == [*range(len(numbers))], "a time point is missing")
+        check(all(found[b"VHDR", number, 0][0] & 4 for number in numbers), "a volume is no time point")
+        points: dict[int, np.ndarray] = {}
+        for number in sorted(numbers, key=lambda number: found[b"VHDR", number, 0][0] & 2):  # keys first
+            points[number] = volume(found, number, counter, points)
+        check(len({(point.shape, point.dtype) for point in points.values()}) == 1, "time points differ in shape")
+        return np.stack([points[number] for number in numbers])
+    return volume(found, 0, counter)
+
+
+def volume(
+    found: dict[tuple[bytes, int, int], bytes], place: int, seen: Counter, known: dict[int, np.ndarray] | None = None
+) -> np.ndarray:
+    """Volumes: one of a file. `known` has some that are decoded already."""
     section = Reader(found[b"VHDR", place, 0])
-    flags, sha = section.number(1), section.take(32)
-    check(flags < 2, "flags of a later version")
-    header = Reader(section.data[33:])
+    flags = section.number(1)
+    check(flags < 8 and flags & 5 != 5, "flags of a later version")
+    key = None
+    if flags & 2:
+        number = section.varint()
+        check(not found[b"VHDR", number, 0][0] & 2, "a key refers to another")
+        key = known[number] if known and number in known else volume(found, number, Counter())
+    sha = section.take(32)
+    header = Reader(section.data[section.at // 8 :])
     number, dtype = header.number(1), np.dtype(TYPES[header.number(1)])
     if number == 16:
         model: Any = decoder_paper.Model(MODELS / f"{NAMES[number]}.npz", header.take(8))
@@ -106,20 +138,27 @@ def decode(data: bytes, seen: Counter | None = None, place: int = 0) -> np.ndarr
     for i, length in enumerate(header.rice(2 * runs - 1)):
         values += range(at, at + length + 1) if i % 2 == 0 else []
         at += length + 1
-    volume = np.empty((depth, height, width), dtype)
+    voxels = np.empty((depth, height, width), dtype)
+    check(key is None or key.shape == voxels.shape, "a key of another shape")
     for k in range(slabs):
-        part = volume[k * depth // slabs : (k + 1) * depth // slabs]
+        part = voxels[k * depth // slabs : (k + 1) * depth // slabs]
         payload = Reader(found[b"SLAB", place, k])
         wanted = payload.take(8)
-        counter = Counter() if seen is None else seen
+        reference = None if key is None else nearest(key[k * depth // slabs : (k + 1) * depth // slabs], values)
         if number == 16:
-            ranks = paper_slab(payload, model, part.shape, len(values) - 1, counter)
+            ranks = paper_slab(payload, model, part.shape, len(values) - 1, seen)
         else:
-            ranks = Slab(payload, model, part.shape, len(values) - 1, counter).decode()
+            ranks = Slab(payload, model, part.shape, len(values) - 1, seen, reference).decode()
         part[:] = np.array(values, dtype)[ranks].reshape(part.shape)
         check(hashlib.sha256(header.data + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
-    check(hashlib.sha256(volume.tobytes()).digest() == sha, "SHA-256 of the voxels")
-    return volume[0] if flags else volume
+    check(hashlib.sha256(voxels.tobytes()).digest() == sha, "SHA-256 of the voxels")
+    return voxels[0] if flags & 1 else voxels
+
+
+def nearest(voxels: np.ndarray, values: list[int]) -> np.ndarray:
+    """References: the rank of the nearest value, of two the lower one."""
+    ranks = {v: min(range(len(values)), key=lambda i: (abs(values[i] - v), i)) for v in set(voxels.ravel().tolist())}
+    return np.array([ranks[v] for v in voxels.ravel().tolist()]).reshape(voxels.shape)
 
 
 def paper_slab(data: Reader, model: Any, shape: tuple[int, int, int], limit: int, seen: Counter) -> list[int]:
@@ -223,10 +262,22 @@ def index(s: int) -> int:
 class Slab:
     """Slab: its fields, and its voxels in ranks."""
 
-    def __init__(self, data: Reader, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter):
+    def __init__(
+        self, data: Reader, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter,
+        reference: np.ndarray | None = None,
+    ):  # fmt: skip
         self.model, self.shape, self.limit, self.seen = model, shape, limit, seen
-        coarse, kind = divmod(data.number(1), 16)
+        code = data.number(1)
+        refers, coarse, kind = code // 32, code // 16 % 2, code % 16
+        check(refers < 2, "support of a later version")
         self.support = SUPPORTS[kind] if kind < 5 else chosen(data)
+        self.reference, self.around = reference, []
+        if refers:
+            check(reference is not None, "refers to nothing")
+            radii = data.number(1), data.number(1) - 1
+            check(max(radii) <= 49, "discs in the reference")
+            self.around = [o for dz in (0, -1, 1) for o in around(dz, radii[dz != 0])]
+        seen["reference"] += refers
         self.height, classes = data.number(1), data.number(1)
         self.inside = sum(dz == 0 for dz, _, _ in self.support)
         self.reach = max(-dz for dz, _, _ in self.support)
@@ -235,7 +286,7 @@ class Slab:
         self.thresholds = steps.cumsum(axis=1).tolist()
         shifts = data.string().rice(groups * classes) if coarse else [0] * (groups * classes)
         check(all(0 <= s <= 10 for s in shifts), "shifts")
-        used = [len(self.used(g)) for g in range(groups)]
+        used = [len(self.used(g)) + len(self.around) for g in range(groups)]
         listed, self.weights = iter(data.string().rice(classes * sum(used))), []
         for g in range(groups):
             self.weights.append([[0] * used[g]])
@@ -284,6 +335,12 @@ class Slab:
             return array[(z * height + y - 1) * width] if y else 0
         return array[(z * height + y) * width + min(x, width - 1)]
 
+    def read_reference(self, voxel: Offset, offset: Offset) -> int:
+        """References: what a neighbour in the reference reads."""
+        assert self.reference is not None
+        z, y, x = (min(max(v + o, 0), side - 1) for v, o, side in zip(voxel, offset, self.shape, strict=True))
+        return int(self.reference[z, y, x])
+
     def group(self, z: int) -> int:
         """Slab: which group a slice is in."""
         if self.reach > 2:
@@ -302,6 +359,7 @@ class Slab:
         base = (sum(near[:4]) + 2) >> 2
         activity = sum(abs(n - base) for n in near[:10])
         later = sum(abs(n - base) for n in near[self.inside : self.inside + 9])
+        near[self.inside : self.inside] = [self.read_reference(voxel, o) for o in self.around]
         activity = activity + later if z else 19 * activity // 10
         weights = self.weights[group][sum(t <= activity for t in self.thresholds[group])]
         total = sum(w * (n - base) for w, n in zip(weights, near, strict=True))

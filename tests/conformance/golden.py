@@ -19,15 +19,36 @@ import volcomp
 FOLDER = Path(__file__).parent / "golden_files"
 INDEX = FOLDER / "index.json"
 OF_PAPER = ("one", "scan", "extremes", "flat")  # enough for a model that takes 22 steps for every voxel
+OF_SERIES = "0.11.0"  # the release that first wrote arrays (t, z, y, x)
+
+
+def mixed(*shape: int) -> np.ndarray:
+    """Noise of 24 bits, from a few rounds of a 64-bit mixer (splitmix) in place of a generator that numpy might
+    change."""
+    state = np.arange(np.prod(shape), dtype=np.uint64)
+    for _ in range(3):
+        state = (state + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+        state ^= state >> np.uint64(27)
+    return (state >> np.uint64(40)).astype(np.int64).reshape(shape)
+
+
+def series() -> dict[str, np.ndarray]:
+    """What the golden files of series hold: texture that stays while its brightness changes, and noise that does not
+    stay; and signed values, of which some time points use few."""
+    _, _, y, x = np.indices((5, 6, 20, 16))
+    time, texture, noise = np.arange(5)[:, None, None, None], mixed(6, 20, 16) % 400, mixed(5, 6, 20, 16)
+    steady = 900 + texture * (8 + time) // 8 + 4 * y + noise % 9
+    few = np.where(time == 3, (steady // 100) * 100, steady) - 1000
+    return {
+        "series": steady.astype(np.uint16),
+        "steps": np.where((y + x) % 9 == 0, -2000, few)[1:, :2, :12].astype(np.int16),
+        "point": steady[:1, :2].astype(np.uint16),
+    }
 
 
 def volumes() -> dict[str, np.ndarray]:
     """What the golden files hold: made of integer arithmetic alone, so that every machine makes the same."""
-    state = np.arange(40 * 24 * 20, dtype=np.uint64)
-    for _ in range(3):  # a few rounds of a 64-bit mixer (splitmix) in place of a generator that numpy might change
-        state = (state + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
-        state ^= state >> np.uint64(27)
-    noise = (state >> np.uint64(40)).astype(np.int64).reshape(40, 24, 20)
+    noise = mixed(40, 24, 20)
     z, y, x = np.indices(noise.shape)
     ball = (z - 20) ** 2 + 3 * (y - 12) ** 2 + 3 * (x - 10) ** 2 < 330
     scan = np.where(ball, 1040 + 6 * y - 3 * x + noise % 31 + noise % 17, 24 + noise % 12)
@@ -65,6 +86,9 @@ def main() -> None:
             add(index, f"{volcomp.__version__}-{model}-{name}.vcz", model, name, voxels)
         # Fitted in floats, so that another machine may write another file: this one pins the decoder alone.
         add(index, f"{volcomp.__version__}-{model}-scan-9.vcz", model, "scan", volumes()["scan"], effort=9)
+    for name, voxels in series().items():
+        for model in ("turbo", "fast", "base"):
+            add(index, f"{OF_SERIES}-{model}-{name}.vcz", model, name, voxels)
     for name in OF_PAPER:
         add(index, f"{volcomp.__version__}-paper-{name}.vcz", "paper", name, volumes()[name])
     INDEX.write_text(json.dumps(index, indent=1) + "\n")

@@ -8,7 +8,7 @@ import pytest
 
 import volcomp
 from tests.conformance import decoder
-from tests.conformance.golden import FOLDER, INDEX, digest, volumes
+from tests.conformance.golden import FOLDER, INDEX, digest, series, volumes
 
 GOLDEN = json.loads(INDEX.read_text()) if INDEX.exists() else {}  # that it must exist is for test_golden.py
 SMALL = 4000  # voxels; the conformance decoder takes about a second for them
@@ -113,6 +113,21 @@ def test_the_conformance_decoder_decodes_low_bits_and_escapes_with_factors() -> 
     assert seen["factors"] and seen["low bits"] and seen["escape"]
 
 
+@pytest.mark.parametrize("name", ["series", "steps", "point"])
+def test_the_conformance_decoder_decodes_a_series(name: str) -> None:
+    voxels = series()[name][:3, :4, :14, :14]
+    seen = decoded_alike(voxels, "fast")
+    assert seen["reference"] >= (0 if name == "point" else 1) and seen["slab"] == len(voxels)
+
+
+def test_the_conformance_decoder_decodes_several_slabs_of_a_series(low_slabs: None) -> None:
+    """A slab refers to the same slab of its key, and a neighbour in the reference to no slice beyond it."""
+    still = np.random.default_rng(1).integers(0, 900, (1, 40, 4, 5))
+    moving = np.random.default_rng(2).integers(0, 9, (3, 40, 4, 5))
+    seen = decoded_alike((still + moving).astype("i2"), "fast")
+    assert seen["slab"] == 6 and seen["reference"] == 4
+
+
 @pytest.mark.parametrize("name", ["smooth", "padded", "masked", "image", "comb"])
 def test_the_conformance_decoder_decodes_the_base_model(name: str) -> None:
     assert decoded_alike(CASES[name][0], "base")["passed"]
@@ -134,6 +149,9 @@ def test_the_conformance_decoder_decodes_many_groups(monkeypatch: pytest.MonkeyP
     assert decoded_alike(noisy((8, 10, 12), 300, 5).round().astype("u2"), "fast")["later groups"] == 3
 
 
-@pytest.mark.parametrize("file", [f for f, entry in GOLDEN.items() if volumes()[entry["volume"]].size <= SMALL])
+HELD = volumes() | series()
+
+
+@pytest.mark.parametrize("file", [f for f, entry in GOLDEN.items() if HELD[entry["volume"]].size <= SMALL])
 def test_the_conformance_decoder_decodes_a_golden_file(file: str) -> None:
     assert digest(decoder.decode((FOLDER / file).read_bytes())) == GOLDEN[file]["sha256"]

@@ -141,7 +141,7 @@ def test_activities_are_those_of_the_decoder(depth: int) -> None:
 @pytest.mark.parametrize("shape", [(1, 150, 120), (3, 90, 80), (12, 60, 64), (5, 4, 3)])
 def test_a_device_fits_the_same_weights(shape: tuple[int, int, int], effort: int) -> None:
     volume = some_levels(shape)
-    ours, theirs = (linear.to_bytes(linear_fit.fit_by_effort(volume, 24, effort, maker)) for maker in makers())
+    ours, theirs = (linear.to_bytes(linear_fit.fit_by_effort(volume, 24, effort, maker=maker)) for maker in makers())
     assert ours == theirs
 
 

@@ -25,8 +25,8 @@ from .engines import Decoded, EngineChoice, Workers, by_device, referring
 
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
 Slab = tuple[int, Decoded]  # number of a slab, and its voxels or what is wrong with it
-# Returns the voxels [z, Y, X] of a slab of the key that a volume refers to, by number; raises DamagedError where they are
-# lost. Several threads may call it at once.
+# Returns the voxels [z, Y, X] of a slab of the key that a volume refers to, by number. Raises DamagedError where they
+# are lost. Several threads may call it at once.
 Key = Callable[[int], np.ndarray]
 
 
@@ -134,7 +134,7 @@ class Opener:
         self._stated[k] = payload[:DIGEST]
         shape = (end - first, *self._header.shape[1:])
         limit = self._packing.limit
-        reference = partial(refer, self._packing, self._key, k) if self._key else None
+        reference = partial(refer, self._packing, self._key, k, shape) if self._key else None
         return self._coder.open(Cursor(payload[DIGEST:], "what it holds"), shape, limit, reference)
 
     def end(self, k: int, levels: Levels) -> np.ndarray:
@@ -145,9 +145,13 @@ class Opener:
         return voxels
 
 
-def refer(packing: Packing, key: Key, k: int) -> Levels:
-    """Return the reference of slab k: the voxels of the key, in the levels of the volume that refers to it."""
-    return packing.nearest(key(k), level_type(packing.limit))
+def refer(packing: Packing, key: Key, k: int, shape: tuple[int, int, int]) -> Levels:
+    """Return the reference of slab k, of this shape: the voxels of the key, in the levels of the volume that refers to
+    it. Raises DamagedError where the key has another shape."""
+    voxels = key(k)
+    if voxels.shape != shape:
+        raise DamagedError("what it refers to has another shape")
+    return packing.nearest(voxels, level_type(packing.limit))
 
 
 class Keys:

@@ -314,7 +314,7 @@ class _Encoder:
             stated = slab_checksum(section, k, voxels)
             levels: Levels = packing.forward(voxels, histogram_packing.level_type(packing.limit))
             del voxels  # which take as much memory as the levels
-            reference = None if key is None else refer(packing, key, k)
+            reference = None if key is None else refer(packing, key, k, levels.shape)
             if k not in self._choices:
                 self._choices[k] = coder.choose(levels, packing.limit, self._options.effort, engine.fit, reference)
             slab = coder.take(levels, packing.limit, self._choices[k], reference)

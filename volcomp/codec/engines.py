@@ -106,9 +106,7 @@ class Engine(Protocol):
 
     device: str
 
-    def fit(
-        self, levels: Levels, runs: int, effort: int, reference: Levels | None = None
-    ) -> linear.LinearWeights:
+    def fit(self, levels: Levels, runs: int, effort: int, reference: Levels | None = None) -> linear.LinearWeights:
         """Fit a linear stage; see `linear_fit.fit_by_effort`. Called by a thread that begins a slab."""
         ...
 
@@ -132,11 +130,9 @@ class OnThreads:
     def __init__(self, network: SomeNetwork, workers: Workers, done: Done) -> None:
         self._network, self._workers, self._done = network, workers, done
 
-    def fit(
-        self, levels: Levels, runs: int, effort: int, reference: Levels | None = None
-    ) -> linear.LinearWeights:
+    def fit(self, levels: Levels, runs: int, effort: int, reference: Levels | None = None) -> linear.LinearWeights:
         """Fit a linear stage on the CPU."""
-        return linear_fit.fit_by_effort(levels, runs, effort, reference=reference)
+        return linear_fit.fit_by_effort(levels, runs, effort, reference)
 
     def encode(
         self, slabs: Sizes, begin: Callable[[int], SomeInput], end: Callable[[int, SomePredictions], bytes],
@@ -182,9 +178,7 @@ class OnDevice:
         self.device = name
         self._device, self._workers, self._done = device, workers, done
 
-    def fit(
-        self, levels: Levels, runs: int, effort: int, reference: Levels | None = None
-    ) -> linear.LinearWeights:
+    def fit(self, levels: Levels, runs: int, effort: int, reference: Levels | None = None) -> linear.LinearWeights:
         """Fit a linear stage on the GPU."""
         from ..gpu import normal_equations
 

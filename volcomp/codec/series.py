@@ -1,8 +1,8 @@
 """A series of volumes of one shape, its time points, coded so that most of them refer to another one.
 
-A time point is a *key*, coded by itself like any volume, or refers to exactly one key: the linear stage of its slabs has
-neighbours in the same slab of the key as well. So reading a slab takes two slabs at most, and a damaged slab hurts
-itself and, of a key, the same slab of those that refer to it.
+A time point is a *key*, coded by itself like any volume, or refers to exactly one key: the linear stage of its slabs
+has neighbours in the same slab of the key as well. So reading a slab takes two slabs at most. A damaged slab hurts
+itself and, if it is a key's, the same slab of those that refer to this key.
 
 To write a series, `plan` it and call `encode.write_volume` for every time point with what the plan says. The numbers of
 the volumes are free: a key may come before or after those that refer to it. The file needs `sections.SERIES_VERSION`.

@@ -25,6 +25,7 @@ class VolumeReport:
     bytes: int  # header and slabs in the file
     bits_per_voxel: float
     sha256: str  # of the voxels, little-endian in C order
+    key: int | None = None  # number of the volume that this one, a time point of a series, refers to
 
 
 @dataclass(frozen=True)
@@ -124,4 +125,5 @@ def _describe(volume: Volume, size: int) -> VolumeReport:
         size,
         8 * size / volume.voxels,
         volume.sha256.hex(),
+        volume.key,
     )

@@ -26,7 +26,7 @@ SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-# Flags: the array was given as (y, x); the number of a key follows; the volume is a time point of an array (t, z, y, x).
+# Flags: the array was given as (y, x); the number of a key follows; the volume is a time point of a (t, z, y, x).
 _TWO_DIMENSIONAL, _REFERS, _TIME_POINT = 1, 2, 4
 _SHA_BYTES = 32
 

@@ -1,4 +1,4 @@
-"""The encoder's choice of keys among the time points of a series: which are coded by themselves, and which of these each
+"""The encoder's choice of keys among the time points of a series: those that are coded by themselves, one of which each
 of the others refers to.
 
 A least-squares fit to a sample of voxels estimates what a time point costs alone, and with each key that it might refer
@@ -28,8 +28,8 @@ LEAST = 1 << 8  # voxels of a class
 DIFFERENCE_LIMIT = 1 << 14  # as in the normal equations: sums of 2^12 products stay below 2^53
 RIDGE = 1e-6
 NOISE_FLOOR = 0.25  # of a squared error, in grey levels, below which no symbol gets cheaper
-# Of a series with more than ALL_PAIRS time points, each time point may refer to those within NEAR of it, and to FAR ones
-# that lie evenly across the series.
+# Of a series with more than ALL_PAIRS time points, each may refer to those within NEAR of it, and to FAR ones that lie
+# evenly across the series.
 ALL_PAIRS, NEAR, FAR = 32, 8, 12
 MINIMUM_SAVING = 1 / 128  # bits per voxel by which a time point must be cheaper with a key
 

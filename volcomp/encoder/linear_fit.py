@@ -44,9 +44,9 @@ SEARCH = {
     5: (24, 18, (2, 4, 8)), **dict.fromkeys((6, 7, 8, 9), (24, 20, (2, 4, 8))),
 }  # fmt: skip
 
-# Squared radii of the discs in a reference that are tried: in the slice, and in those before and after it. Supports are
-# compared with USUAL_DISCS. A reference must save REFERENCE_SAVING of the estimated bits, since it costs time.
-DISCS = ((0, -1), (1, -1), (1, 0), (2, 0), (2, 1), (2, 2), (5, 2))
+# Squared radii of the discs in a reference that are tried: in the slice, and in those before and after it (−1: none).
+# Supports are compared with USUAL_DISCS. A reference must save REFERENCE_SAVING of the estimated bits.
+DISCS = ((0, -1), (1, -1), (1, 0), (2, 0), (2, 2), (5, 2))
 USUAL_DISCS = (2, 0)
 REFERENCE_SAVING = 1 / 256
 
@@ -282,7 +282,7 @@ def _choose(
 
 
 def fit_by_effort(
-    levels: Levels, runs: int, effort: int, maker: Maker = on_cpu, reference: Levels | None = None
+    levels: Levels, runs: int, effort: int, reference: Levels | None = None, maker: Maker = on_cpu
 ) -> LinearWeights:
     """Fit the linear stage to a slab [Z, Y, X], with at most `runs` runs in its support, and with neighbours in the
     reference [Z, Y, X] if there is one and they pay."""

@@ -26,9 +26,9 @@ def fit(
     """Fit the linear stage with the sums on a device, or on the CPU where that fails, as for lack of memory."""
     maker = partial(on_device, torch.device(device))
     try:
-        return linear_fit.fit_by_effort(levels, widest, effort, maker, reference)
+        return linear_fit.fit_by_effort(levels, widest, effort, reference, maker)
     except RuntimeError:  # which torch raises for every failure of a device
-        return linear_fit.fit_by_effort(levels, widest, effort, reference=reference)
+        return linear_fit.fit_by_effort(levels, widest, effort, reference)
 
 
 def on_device(device: torch.device, known: Levels) -> normal_equations.EquationsOf:

@@ -62,8 +62,8 @@ class Coder(Protocol[Choice, Input, PredictionsIn, StreamOut]):
         ...
 
     def open(self, payload: Cursor, shape: Shape, limit: int, reference: Reference | None = None) -> StreamOut:
-        """Open a payload, and read all of it. `reference` is called if the slab refers to one. Raises DamagedError where
-        `pack` cannot have written it."""
+        """Open a payload, and read all of it. `reference` is called if the slab refers to one. Raises DamagedError
+        where `pack` cannot have written it."""
         ...
 
 

@@ -68,9 +68,7 @@ class RowCoder:
             search.minimum_saving, search.sample,
         )  # fmt: skip
 
-    def open(
-        self, payload_of: Cursor, shape: Shape, limit: int, reference: Reference | None = None
-    ) -> RowStream:
+    def open(self, payload_of: Cursor, shape: Shape, limit: int, reference: Reference | None = None) -> RowStream:
         """Read the linear stage, and open a reader of the symbols."""
         stage = linear.from_bytes(payload_of, shape[0])
         if stage.support.discs and reference is None:
