@@ -382,3 +382,27 @@ def test_a_file_that_is_not_the_archives(tmp_path):
     compress([tmp_path / "in" / "batch.csv"], tmp_path / f"{LOOSE}.vcz")
     job = Job(LOOSE, tmp_path / f"{LOOSE}.vcz", tmp_path / "out")
     assert "which would replace this batch's own" in perform(job, how(tmp_path / "out", decompress=True), 1).error
+
+
+def test_archives_at_urls_are_restored(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    from tests.reading.server import served
+
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    for name in ("a", "b"):
+        compress([series(tmp_path / name, 2, size=4)], archives / f"{name}.vcz")
+    with served(archives) as server:
+        listed = tmp_path / "list.txt"
+        listed.write_text(f"{server.url}/a.vcz\n{server.url}/sub/../b.vcz\n{server.url}/missing.vcz\n")
+        (tmp_path / "out").mkdir()
+        jobs = find(listed, tmp_path / "out", decompress=True)
+        host = server.url.removeprefix("http://")
+        assert [job.name for job in jobs] == [f"{host}/a", f"{host}/sub/b", f"{host}/missing"]
+        how = How(tmp_path / "out", True, EncodeOptions(threads=1))
+        done = [perform(job, how, 1) for job in jobs]
+        assert [row.status for row in done] == [DONE, DONE, FAILED] and "no such file" in done[2].error
+        assert done[0].sha256 == hashlib.sha256((archives / "a.vcz").read_bytes()).hexdigest()
+        assert contents(tmp_path / "out" / host / "a") == contents(tmp_path / "a")
+        with pytest.raises(UnsupportedError, match="is a URL, from which archives are restored"):
+            find(listed, tmp_path / "out", decompress=False)

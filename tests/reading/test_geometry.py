@@ -10,11 +10,14 @@ import volcomp
 from tests.reading.placed import CORNER, ORIENTATIONS, SHAPE, enhanced, normal, placed
 from volcomp.errors import UnsupportedError
 
+pytest.importorskip("SimpleITK")
+pytest.importorskip("nibabel")
 TO_RAS = np.diag([-1, -1, 1, 1])
 
 
 def read_by_sitk(folder: Path):
-    sitk = pytest.importorskip("SimpleITK")
+    import SimpleITK as sitk
+
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     return reader.Execute()

@@ -162,3 +162,58 @@ def test_an_answer_that_is_cut_is_no_archive(large: Path, server: Sent) -> None:
                 volume[0]
         finally:
             (large / "ct.vcz").write_bytes(data)
+
+
+@pytest.fixture
+def bucket(large: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of a server of our own, as s3fs finds one by the usual variables."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="scans")
+    client.upload_file(str(large / "ct.vcz"), "scans", "some/ct.vcz")
+    yield "s3://scans/some"
+    client.close()
+    server.stop()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_s3(large: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import s3fs
+
+    fetched: list[int] = []
+    genuine = s3fs.core.S3File._fetch_range
+
+    def counted(self, start, end):
+        fetched.append(end - start)
+        return genuine(self, start, end)
+
+    monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", counted)
+    with volcomp.open(f"{bucket}/ct.vcz") as volume:
+        assert volume.shape == (48, 128, 128)
+        opened = sum(fetched)
+        plane = volume[17]
+    with volcomp.open(large / "ct.vcz") as volume:
+        assert np.array_equal(plane, volume[17])
+    assert 0 < opened < 30_000 and opened < sum(fetched) <= opened + sizes(large, SectionId(SLAB, 0, 1))
+    assert "no such file" in sentence_of(f"{bucket}/other.vcz", capsys)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert "access is denied" in sentence_of(f"{bucket}/ct.vcz", capsys)

@@ -34,6 +34,13 @@ class Remote:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
+    def name(self) -> str:
+        """Return server and path as a relative path, without parts that would lead out of it."""
+        parts = urlsplit(self.url)
+        whole = f"{parts.netloc.rpartition('@')[2]}/{unquote(parts.path)}"
+        return "/".join(part for part in whole.split("/") if part not in ("", ".", ".."))
+
+    @property
     def stem(self) -> str:
         """Return the name of the file without its suffix."""
         return PurePosixPath(unquote(urlsplit(self.url).path)).stem or "archive"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..archive.files import short
 from ..archive.opening import readable
+from ..archive.remote import Remote, located
 from ..archive.tree import own_name, source_errors
 from ..errors import UnsupportedError
 from . import claims
@@ -26,7 +27,7 @@ class Job:
     """One series to archive, or one archive to restore. Paths are absolute, since other machines may do the work."""
 
     name: str  # relative POSIX path of the series, and of its archive without the suffix
-    source: Path
+    source: Path | Remote
     target: Path
 
     @property
@@ -36,6 +37,7 @@ class Job:
 
     def inputs(self) -> list[Path]:
         """Return the paths to archive. Raises UnsupportedError if they cannot be listed."""
+        assert isinstance(self.source, Path)
         if not self.loose:
             return [self.source]
         with source_errors(self.source):
@@ -50,7 +52,7 @@ def find(source: Path, target: Path, *, decompress: bool) -> list[Job]:
     if source.is_dir():
         if source == target and not decompress:
             raise UnsupportedError(f"{source} is both source and target; name another folder for the archives")
-        found = [*(_archives if decompress else _series)(source, target)]
+        found: list[tuple[str, Path | Remote]] = [*(_archives if decompress else _series)(source, target)]
     else:
         found = [*_listed(source, decompress)]
     if not found:
@@ -117,11 +119,11 @@ def _walk(top: Path, without: Path | None) -> Iterator[tuple[Path, list[str], li
         waiting += [(folder / name, above) for name in reversed(folders)]
 
 
-def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path]]:
+def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path | Remote]]:
     """Yield (name, path) for every line of a list.
 
     A relative path starts at the current folder and is the name. Of an absolute path, the name is all but the first
-    slash, so that names do not depend on other lines.
+    slash, so that names do not depend on other lines. Of the URL of an archive it is server and path.
     """
     with readable(path, "a list") as file, source_errors(path):
         data = file.read()
@@ -129,6 +131,11 @@ def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path]]:
         raise UnsupportedError(f"{path} is neither a folder nor a list of paths, one to a line; name one of these")
     for line in map(os.fsdecode, data.splitlines()):
         if not line.strip():
+            continue
+        if isinstance(remote := located(line.strip()), Remote):
+            if not decompress:
+                raise UnsupportedError(f"{remote} is a URL, from which archives are restored; it cannot be archived")
+            yield remote.name.removesuffix(SUFFIX), remote
             continue
         place = Path(os.path.abspath(line))
         plain = os.path.normpath(line)

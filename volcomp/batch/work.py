@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..archive.files import move_into, target_errors
 from ..archive.manifest import Manifest
-from ..archive.opening import manifest_of, opened
+from ..archive.opening import manifest_of, opened, readable
 from ..archive.pack import compress
 from ..archive.restore import restore
 from ..archive.writing import open_to_owner, restore_folder_times, restore_times
@@ -26,6 +26,7 @@ from .claims import claim
 from .jobs import Job
 from .report import FAILED, Row
 
+_PIECE = 1 << 23  # bytes of an archive that are hashed at once: of a URL, of one request
 CLAIMED = "claimed"  # status of a series that another batch works on; never written to the report
 
 
@@ -68,10 +69,12 @@ def _row(job: Job, how: How) -> Row:
     with opened(archive) as reader:
         entries = manifest_of(reader).files
         raw, packed = sum(entry.size for entry in entries), reader.size
-    with archive.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha = hashlib.sha256()
+    with readable(archive) as file:
+        while piece := file.read(_PIECE):
+            sha.update(piece)
     sizes = (packed, raw) if how.decompress else (raw, packed)
-    return Row(job.name, len(entries), *sizes, sha256=sha256)
+    return Row(job.name, len(entries), *sizes, sha256=sha.hexdigest())
 
 
 def _compress(job: Job, how: How, threads: int, scratch: Path) -> bool:

@@ -19,7 +19,7 @@ from ..container.sections import FORMAT_VERSION, VOXEL_VERSION
 from ..errors import VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
-from . import append, batch, compress, decompress, doctor, extract, info, precompile, protect, repair, verify
+from . import append, batch, compress, decompress, doctor, extract, info, precompile, protect, repair, verify, view
 from . import list as list_
 from .arguments import STANDARD
 from .output import fail
@@ -131,7 +131,7 @@ def parser() -> Parser:
     made.add_argument("--version", action="version", version=f"volcomp {__version__}: {formats}")
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(title="commands", prog="volcomp", metavar="COMMAND", required=True)
-    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info)
+    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info, view)
     for command in (*of_archives, precompile, doctor):
         command.add(commands)
     made.commands = commands.choices

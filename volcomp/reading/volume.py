@@ -22,7 +22,7 @@ from ..bodies.planes import Kind, Map
 from ..bodies.protocol import Kept
 from ..codec import decode as codec
 from ..codec.decode import Slab
-from ..container.sections import Reader
+from ..container.sections import SLAB, Reader, SectionId
 from ..container.volume import Volume as Stored
 from ..container.volume import read_volume
 from ..dtypes import Float64s
@@ -129,6 +129,18 @@ class Volume:
         if self._stored.two_dimensional:
             return tuple((length,) for length in self.shape)
         return (tuple(b - a for a, b in self._stored.layout.slabs), *((length,) for length in self.shape[1:]))
+
+    @property
+    def slab_bytes(self) -> list[int]:
+        """How many bytes of the file each slab takes, of all its planes."""
+        reader = self._files.reader
+        slabs = range(len(self._stored.layout.slabs))
+        return [sum(reader.payload_size(SectionId(SLAB, plane.number, k)) for plane in self._planes) for k in slabs]
+
+    @property
+    def model(self) -> str:
+        """The name of the model that coded it."""
+        return self._stored.layout.model.name
 
     @property
     def headers(self) -> list[pydicom.Dataset]:

@@ -1,0 +1,56 @@
+"""The command `volcomp view`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..progress import printable
+from .arguments import STANDARD, Commands, archive, as_json, place, source, work
+from .output import working
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "view",
+        parents=[work(), as_json()],
+        help="show a volume of an archive as a picture",
+        description="Write a picture of a volume, or a page that needs no other file: three slices at right angles, in "
+        "true proportions, and the bits per voxel of each slab. All of the volume is decoded.",
+    )
+    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=place,
+        metavar="SHEET",
+        help="a .png or .html file; default: the archive's name with .png",
+    )
+    parser.add_argument("--series", metavar="UID", help="which volume, by its series or name, where there are several")
+    parser.add_argument("--slice", type=int, metavar="N", help="which slice (default: the middle one)")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing output")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the picture."""
+    from ..errors import UnsupportedError
+    from ..options import DecodeOptions
+    from ..reading.archive import Archive
+    from ..reading.view import save
+
+    name = "archive" if options.file == STANDARD else options.file.stem
+    output = options.output or Path(name + ".png")
+    with working(options), Archive(source(options.file), DecodeOptions(options.threads, options.device), 0) as opened:
+        if len(opened.volumes) > 1 and not options.series:
+            raise UnsupportedError(f"{options.file} has {opened.volumes.listed()}; choose one with --series")
+        volume = opened.volumes[options.series] if options.series else opened.volumes.only()
+        seen = save(volume, output, options.slice, force=options.force)
+    if options.json:
+        slabs = [{"slices": [first, end], "bits_per_voxel": bits} for first, end, bits in seen.slabs]
+        print(json.dumps({"file": str(options.file), "output": str(output), "volume": seen.title, "slabs": slabs}))
+    else:
+        print(printable(f"{options.file}: {seen.title}, {seen.facts['shape']}, to {output}"))
+    return 0
