@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import Commands, as_json, times, work
-from .decompress import add_target, restore_files
+from .decompress import add_slices, add_target, restore_files
 
 
 def add(commands: Commands) -> None:
@@ -18,6 +18,7 @@ def add(commands: Commands) -> None:
         "files.",
     )
     add_target(parser)
+    add_slices(parser)
     parser.add_argument(
         "names",
         nargs="*",
@@ -30,7 +31,7 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="UID",
-        help="the images of this series, as volcomp info has it; may be repeated",
+        help="the images of this series, as volcomp info has it, also those that are kept whole; may be repeated",
     )
     parser.set_defaults(run=run, wrong=parser.error)
 
@@ -39,4 +40,4 @@ def run(options: argparse.Namespace) -> int:
     """Restore some files of an archive."""
     if not options.names and not options.series:
         options.wrong("name files, folders or patterns, or a --series")
-    return restore_files(options, names=options.names, series=options.series)
+    return restore_files(options, options.slices, names=options.names, series=options.series)
