@@ -47,7 +47,8 @@ def test_extract(study, call, tmp_path):
     code, out, _ = call("extract", study / "ct.vcz", "IM0001*", "--slices", "2:", "-o", tmp_path / "last")
     assert code == 0 and os.listdir(tmp_path / "last") == ["IM0001.dcm"]
     fails(call("extract", study / "ct.vcz", "IM0001*", *one), "no volume has the slices that were asked for")
-    fails(call("extract", study / "ct.vcz", "note", "--slices", "x", "-o", tmp_path / "x"), "--slices 'x' is no range of slices")
+    wrong = call("extract", study / "ct.vcz", "note", "--slices", "x", "-o", tmp_path / "x")
+    fails(wrong, "--slices 'x' is no range of slices")
     fails(call("extract", study / "ct.vcz", "gone", "-o", tmp_path / "x"), "it holds no 'gone'")
     code, _, error = call("extract", study / "ct.vcz")
     assert code == 2 and error.startswith("usage: ")
