@@ -41,6 +41,14 @@ def test_extract(study, call, tmp_path):
     fails(call("extract", study / "ct.vcz", "note", "-o", tmp_path / "out"), "note exists; --force")
     code, out, _ = call("extract", study / "ct.vcz", "--series", "1.2.3.4", "-o", tmp_path / "s", "--json")
     assert code == 0 and json.loads(out)["files"] == 3 and len(os.listdir(tmp_path / "s")) == 3
+    one = ("--slices", "1", "-o", tmp_path / "slice", "--json")
+    code, out, _ = call("extract", study / "ct.vcz", "--series", "1.2.3.4", *one)
+    assert code == 0 and os.listdir(tmp_path / "slice") == ["IM0002.dcm"] and json.loads(out)["files"] == 1
+    code, out, _ = call("extract", study / "ct.vcz", "IM0001*", "--slices", "2:", "-o", tmp_path / "last")
+    assert code == 0 and os.listdir(tmp_path / "last") == ["IM0001.dcm"]
+    fails(call("extract", study / "ct.vcz", "IM0001*", *one), "no volume has the slices that were asked for")
+    wrong = call("extract", study / "ct.vcz", "note", "--slices", "x", "-o", tmp_path / "x")
+    fails(wrong, "--slices 'x' is no range of slices")
     fails(call("extract", study / "ct.vcz", "gone", "-o", tmp_path / "x"), "it holds no 'gone'")
     fails(call("extract", study / "ct.vcz"), "name files, folders or patterns", code=2)
 

@@ -11,6 +11,7 @@ from ..formats import registry
 from .entry import Voxels
 from .header_reader import Records
 from .manifest import Manifest
+from .series_of_whole import whole_by_series
 
 
 def choose(reader: Reader, manifest: Manifest, names: Collection[str], series: Collection[str]) -> set[str]:
@@ -39,6 +40,8 @@ def choose(reader: Reader, manifest: Manifest, names: Collection[str], series: C
             missing.append(repr(name))
     if series:
         by_series = _by_series(reader, manifest, series)
+        for uid, of_whole in whole_by_series(reader, manifest, series).items():
+            by_series[uid] |= of_whole
         missing += [f"series {uid}" for uid, of_series in by_series.items() if not of_series]
         found = found.union(*by_series.values())
     if missing:

@@ -14,6 +14,7 @@ from .tree import source_errors
 
 # LZMA is tried only where zstd leaves less than this share: it has never been the smaller one above, and is slow.
 _SUSPICIOUS = 0.25
+_LOOKED_AT = 1 << 22  # pixels; LZMA takes seconds for as many, and the estimate 400 MB
 _MARGIN = 1.05  # by which LZMA must be smaller
 _STATE_BITS = 12  # what each value of each context costs to be learnt
 _FAR = 16  # difference of neighbours from which on a context is its own
@@ -31,19 +32,24 @@ def is_graphics(images: list[Image]) -> bool:
 
 
 def _some_frame(image: Image) -> np.ndarray | None:
-    """Return a frame [Y, X] of the first plane; None where it cannot be read, which the stack finds out for itself."""
-    size = image.rows * image.columns * image.bits // 8
+    """Return a frame [Y, X] of the first plane, of a very large one the middle; None where it cannot be read, which the
+    stack finds out for itself."""
+    width = min(image.columns, _LOOKED_AT)
+    height = min(image.rows, _LOOKED_AT // width)
+    top, left = (image.rows - height) // 2, (image.columns - width) // 2
     try:
         with source_errors(image.path), image.path.open("rb") as file:
             if image.reading:
-                return np.asarray(next(iter(image.reading.read(file)))[0][0])
-            file.seek(image.start + image.frames // 2 * size)
-            data = file.read(size)
+                plane = np.asarray(next(iter(image.reading.read(file)))[0][0])
+                return plane[top : top + height, left : left + width]
+            size = image.bits // 8
+            file.seek(image.start + ((image.frames // 2 * image.rows + top) * image.columns + left) * size)
+            data = file.read(height * width * size)
     except (NotReproducible, UnsupportedError):
         return None
-    if len(data) != size:
+    if len(data) != height * width * size:
         return None
-    words = np.frombuffer(data, f"u{image.bits // 8}").reshape(image.rows, image.columns)
+    words = np.frombuffer(data, f"u{size}").reshape(height, width)
     return words.byteswap() if image.big_endian else words
 
 

@@ -52,11 +52,7 @@ def add(commands: Commands) -> None:
         metavar="UID",
         help="the images of this series alone, as volcomp info has it; of a volume also its name, which is its folder",
     )
-    parser.add_argument(
-        "--slices",
-        metavar="40:44",
-        help="restore only the images of these slices of a volume, counted along its normal from 0",
-    )
+    add_slices(parser)
     parser.add_argument("--salvage", action="store_true", help="restore the undamaged files of a damaged archive")
     parser.set_defaults(run=run)
 
@@ -72,6 +68,15 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         help="default: the archived folder's name, here; - is standard output, for one file",
     )
     parser.add_argument("--force", action="store_true", help="overwrite files of the same names in an existing DIR")
+
+
+def add_slices(parser: argparse.ArgumentParser) -> None:
+    """Add `--slices`."""
+    parser.add_argument(
+        "--slices",
+        metavar="40:44",
+        help="restore only the images of these slices of a volume, counted along its normal from 0",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from ..errors import UnsupportedError
 from .arguments import STANDARD, Commands, as_json, source, times, work
-from .decompress import add_target, restore_files
+from .decompress import add_slices, add_target, restore_files
 from .usage import UsageError
 
 _MOST = 20_000  # names among which one that is spelt alike is looked for, which takes some seconds
@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
         example="volcomp extract ct.vcz 'IM000*' report.txt -o here",
     )
     add_target(parser)
+    add_slices(parser)
     parser.add_argument(
         "names",
         nargs="*",
@@ -38,7 +39,7 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="UID",
-        help="the images of this series, as volcomp info has it; may be repeated",
+        help="the images of this series, as volcomp info has it, also those that are kept whole; may be repeated",
     )
     parser.set_defaults(run=run)
 
@@ -48,14 +49,14 @@ def run(options: argparse.Namespace) -> int:
     if not options.names and not options.series:
         raise UsageError("name files, folders or patterns, or a --series; volcomp list FILE shows the names")
     try:
-        return restore_files(options, names=options.names, series=options.series)
+        return restore_files(options, options.slices, names=options.names, series=options.series)
     except UnsupportedError:
         if not options.names or options.file == STANDARD:  # which cannot be read again
             raise
         names = _meant(options)
         if names == options.names:
             raise
-    return restore_files(options, names=names, series=options.series)
+    return restore_files(options, options.slices, names=names, series=options.series)
 
 
 def _meant(options: argparse.Namespace) -> list[str]:
