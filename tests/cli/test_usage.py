@@ -95,6 +95,7 @@ def test_wrong_use(words, sentence, here, call):
         (["decompress", "tree/p1"], "name an archive in it, as tree/p1/ct.vcz, or restore all: volcomp batch tree/p1"),
         (["verify", "tree/p1"], "name an archive in it, as tree/p1/ct.vcz"),
         (["info", "small"], "it is a folder; name an archive"),
+        (["info", "tree/p1/ct"], "tree/p1/ct cannot be read: there is no such file; did you mean tree/p1/ct.vcz?"),
         (["batch", "tree", "out"], "to restore them add --decompress: volcomp batch tree out --decompress"),
         (["batch", "small.vcz", "out"], "one archive, and no folder or list of them; volcomp decompress small.vcz"),
         (["extract", "small.vcz", "report.txt"], "did you mean 'docs/report.txt'? volcomp list shows all names"),
