@@ -121,6 +121,14 @@ def test_names_below_the_archived_folder_are_found(place, call, tmp_path):
     assert sorted(os.listdir(tmp_path / "out")) == ["IM0001.dcm", "docs"]
 
 
+def test_names_may_follow_options(place, call, tmp_path):
+    words = ["--threads", "1", place / "small.vcz", "-o", tmp_path / "out", "docs", "--json", "IM0001.dcm"]
+    assert call("extract", *words)[0] == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["IM0001.dcm", "docs"]
+    assert call("compress", tmp_path / "out" / "docs", "-o", tmp_path / "x.vcz", place / "tree")[0] == 0
+    assert call("list", "--names", tmp_path / "x.vcz")[1].split()[0::2] == ["docs", "tree", "tree/p1"]
+
+
 def test_archives_in_a_folder_are_archived(place, call, tmp_path):
     assert call("compress", place / "tree", "-o", tmp_path / "x.vcz")[0] == 0
     assert call("list", "--names", tmp_path / "x.vcz")[1].split() == ["batch.csv", "p1", "p1/ct.vcz"]

@@ -52,7 +52,7 @@ def add(commands: Commands) -> None:
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the archive, the folder and `--force`."""
-    parser.add_argument("file", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("file", type=place, metavar="FILE", help="archive; - is standard input")
     parser.add_argument(
         "-o",
         "--output",
