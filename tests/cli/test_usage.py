@@ -95,6 +95,7 @@ def test_wrong_use(words, sentence, here, call):
         (["decompress", "tree/p1"], "name an archive in it, as tree/p1/ct.vcz, or restore all: volcomp batch tree/p1"),
         (["verify", "tree/p1"], "name an archive in it, as tree/p1/ct.vcz"),
         (["info", "small"], "it is a folder; name an archive"),
+        (["info", "tree/p1/ct"], "tree/p1/ct cannot be read: there is no such file; did you mean tree/p1/ct.vcz?"),
         (["batch", "tree", "out"], "to restore them add --decompress: volcomp batch tree out --decompress"),
         (["batch", "small.vcz", "out"], "one archive, and no folder or list of them; volcomp decompress small.vcz"),
         (["extract", "small.vcz", "report.txt"], "did you mean 'docs/report.txt'? volcomp list shows all names"),
@@ -118,6 +119,14 @@ def test_names_below_the_archived_folder_are_found(place, call, tmp_path):
     code, out, _ = call("extract", place / "small.vcz", "small/docs", "./small/IM*1.dcm", "-o", tmp_path / "out")
     assert code == 0 and "2 files" in out
     assert sorted(os.listdir(tmp_path / "out")) == ["IM0001.dcm", "docs"]
+
+
+def test_names_may_follow_options(place, call, tmp_path):
+    words = ["--threads", "1", place / "small.vcz", "-o", tmp_path / "out", "docs", "--json", "IM0001.dcm"]
+    assert call("extract", *words)[0] == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["IM0001.dcm", "docs"]
+    assert call("compress", tmp_path / "out" / "docs", "-o", tmp_path / "x.vcz", place / "tree")[0] == 0
+    assert call("list", "--names", tmp_path / "x.vcz")[1].split()[0::2] == ["docs", "tree", "tree/p1"]
 
 
 def test_archives_in_a_folder_are_archived(place, call, tmp_path):

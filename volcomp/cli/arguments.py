@@ -143,22 +143,24 @@ def is_archive(path: Path | Remote) -> bool:
     from ..container.sections import SIGNATURE
 
     with suppress(OSError):
-        if isinstance(path, Path) and path.is_file():  # a pipe would be waited for
+        if isinstance(path, Path) and os.path.isfile(path):  # a pipe would be waited for
             with path.open("rb") as file:
                 return file.read(len(SIGNATURE)) == SIGNATURE
     return False
 
 
 def source(path: Path | Remote) -> Path | Remote | BinaryIO:
-    """Return what an archive is read from. Raises UnsupportedError for a folder, and without a standard input."""
+    """Return what an archive is read from. Raises UnsupportedError for a folder, and where nothing can be read."""
     if isinstance(path, Remote):
         return path
     if path != STANDARD:
-        if path.is_dir():
+        if os.path.isdir(path):
             advice = f"name an archive; volcomp compress {path} makes one of it"
             if (inside := _archive_in(path)) is not None:
                 advice = f"name an archive in it, as {inside}, or restore all: volcomp batch {path} DEST --decompress"
             raise UnsupportedError(f"{path} cannot be read: it is a folder; {advice}")
+        if not os.path.lexists(path) and os.path.isfile(f"{path}{SUFFIX}"):
+            raise UnsupportedError(f"{path} cannot be read: there is no such file; did you mean {path}{SUFFIX}?")
         return path
     if sys.stdin is None:
         raise UnsupportedError("standard input is closed; redirect an archive into it, or name a file")
@@ -239,7 +241,7 @@ def new_archive(text: str) -> Path:
 def new_folder(text: str) -> Path:
     """Parse the path of a folder or of an image to write: "-", or one without the suffix of an archive."""
     suffix = Path(text.lower().removesuffix(".gz") if text.lower().endswith(".nii.gz") else text).suffix.lower()
-    if suffix in (SUFFIX, *_ARCHIVES.split()) and not Path(text).is_dir():
+    if suffix in (SUFFIX, *_ARCHIVES.split()) and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} has the suffix of an archive, and what is written is a folder: name it {Path(text).stem}"
         )

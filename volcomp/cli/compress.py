@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,9 +78,9 @@ def _check(given: list[Path], output: Path | None) -> None:
     last = given[-1]
     if len(given) > 1 and output is None and last.suffix == SUFFIX:
         several = " ".join(map(str, given[:-1]))
-        if not last.exists():
+        if not os.path.lexists(last):
             raise UnsupportedError(
-                f"{last} cannot be read: No such file or directory; to write it, name the target with -o: "
+                f"{last} cannot be read: there is no such file; to write it, name the target with -o: "
                 f"volcomp compress {several} -o {last}"
             )
         if is_archive(last):

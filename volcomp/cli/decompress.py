@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the archive, the folder and `--force`."""
-    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="archive or URL; - is standard input")
     parser.add_argument(
         "-o",
         "--output",

@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
         "volcomp list shows every file.",
         example="volcomp info ct.vcz",
     )
-    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="archive or URL; - is standard input")
     parser.add_argument("--all", action="store_true", help="every volume by itself, sizes in bytes, and by section")
     parser.set_defaults(run=run)
 

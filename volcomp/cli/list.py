@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "it is an image), or as a copy of another one.",
         example="volcomp list ct.vcz",
     )
-    parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
+    parser.add_argument("file", type=archive, metavar="FILE", help="archive or URL; - is standard input")
     parser.add_argument("--names", action="store_true", help="print the names alone")
     parser.set_defaults(run=run)
 

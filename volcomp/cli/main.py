@@ -128,7 +128,12 @@ def parser() -> Parser:
         epilog="volcomp help COMMAND shows the options of a command, and an example.\n" + EXIT_CODES,
     )
     formats = f"reads format versions 1 to {FORMAT_VERSION}, writes {FORMAT_VERSION} (arrays: {VOXEL_VERSION})"
-    made.add_argument("--version", action="version", version=f"volcomp {__version__}: {formats}")
+    made.add_argument(
+        "--version",
+        action="version",
+        help="show the versions of volcomp and of the format",
+        version=f"volcomp {__version__}: {formats}",
+    )
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(title="commands", prog="volcomp", metavar="COMMAND", required=True)
     of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info, view)

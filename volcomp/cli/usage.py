@@ -79,6 +79,15 @@ class Parser(argparse.ArgumentParser):
         """Print help; unlike argparse, let errors of a closed pipe be heard."""
         print(message, end="", file=file)
 
+    def add_names(self, options: argparse.Namespace, names: list[str]) -> bool:
+        """Add names that follow an option to those before it, which argparse takes for all; return whether it may."""
+        for action in self._actions:
+            if not action.option_strings and action.nargs in ("+", "*"):
+                parse: Any = action.type or str
+                setattr(options, action.dest, [*getattr(options, action.dest), *map(parse, names)])
+                return True
+        return False
+
     def has(self, option: str) -> bool:
         """Return whether an option, which may be shortened, is one of this parser."""
         return any(known.startswith(option) for known in self._option_string_actions)
@@ -105,12 +114,13 @@ def parsed(parser: Parser, words: list[str]) -> argparse.Namespace:
         if word.startswith("--") and not own.has(word.partition("=")[0]):
             raise UsageError(_no_option(parser, own, word.partition("=")[0]))
     options, others = parser.parse_known_args(words)
-    if others:
-        other = others[0]
+    for other in others:
         if other.startswith("-") and other != "-":
             raise UsageError(_no_option(parser, of_command, other[:2]))
+    if others and not of_command.add_names(options, others):
+        other = others[0]
         advice = f"see {of_command.prog} --help"
-        if of_command.has("--output") and of_command.prog.split()[-1] != "extract":
+        if of_command.has("--output"):
             advice = f"name the target with -o: -o {other}"
         raise UsageError(f"{other!r} is one name too many for {of_command.prog}; {advice}")
     return options

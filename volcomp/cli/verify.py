@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
         help="decode archives, compare checksums, check parity",
         example="volcomp verify ct.vcz mr.vcz",
     )
-    parser.add_argument("files", nargs="+", type=place, metavar="FILE", help="- is standard input")
+    parser.add_argument("files", nargs="+", type=place, metavar="FILE", help="archive; - is standard input")
     parser.set_defaults(run=run)
 
 
