@@ -80,7 +80,7 @@ def decode(payload: bytes, total: int | None, voxels: Voxels) -> np.ndarray:
 
 def _frame(items: np.ndarray) -> bytes:
     """Return a zstd frame of the planes of items [n]."""
-    raw = np.ascontiguousarray(items).view(np.uint8).reshape(len(items), -1)
+    raw = np.ascontiguousarray(items).view(np.uint8).reshape(len(items), items.dtype.itemsize)
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
     return compressor.compress(np.ascontiguousarray(raw.T).data)
 
@@ -95,7 +95,7 @@ def _items(frame: bytes, size: int, total: int | None) -> np.ndarray:
         raw = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as error:
         raise DamagedError(f"the chunk is damaged: it does not unpack ({error})") from None
-    return np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(size, -1).T).view(f"V{size}")[:, 0]
+    return np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(size, stated // size).T).view(f"V{size}")[:, 0]
 
 
 def _sign(keys: np.ndarray) -> Any:
