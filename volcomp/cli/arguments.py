@@ -158,6 +158,21 @@ def source(path: Path) -> Path | BinaryIO:
     return sys.stdin.buffer
 
 
+def changed(path: Path, command: str) -> Path:
+    """Return the archive that a command changes. Raises UsageError for standard input; see also `source`."""
+    if path == STANDARD:
+        raise UsageError(f"{command} changes an archive and cannot read it from standard input; name a file")
+    source(path)
+    return path
+
+
+def salvageable(sentence: str, path: Path | None) -> str:
+    """Add to the sentence about a damaged archive how to get what is left of it, unless it says so."""
+    if path is None or not is_archive(path) or "volcomp repair" in sentence or "--salvage" in sentence:
+        return sentence
+    return f"{sentence}; decompress --salvage restores what is undamaged"
+
+
 def _archive_in(folder: Path) -> Path | None:
     """Return an archive in a tree, looked for only so long that nobody waits."""
     for here, folders, names in islice(os.walk(folder), 100):

@@ -9,13 +9,11 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DamagedError
 from .arguments import (
     STANDARD,
     Commands,
     as_json,
     decode_options,
-    is_archive,
     new_folder,
     place,
     sink,
@@ -87,22 +85,17 @@ def restore_files(
         if options.output == STANDARD:
             one = read_one(source(options.file), sink(), decode_options(options), names=names, series=series)
             return finish(options, _facts(options, one))
-        try:
-            done = restore(
-                source(options.file),
-                options.output,
-                decode_options(options),
-                slices=wanted,
-                names=names,
-                series=series,
-                salvage=salvage,
-                force=options.force,
-                times=options.times,
-            )
-        except DamagedError as error:
-            if salvage or not is_archive(options.file):
-                raise
-            raise DamagedError(f"{error}; decompress --salvage restores what is undamaged") from error
+        done = restore(
+            source(options.file),
+            options.output,
+            decode_options(options),
+            slices=wanted,
+            names=names,
+            series=series,
+            salvage=salvage,
+            force=options.force,
+            times=options.times,
+        )
     return _report(options, done, begin)
 
 
