@@ -45,7 +45,8 @@ def call(capsys):
             code = cli.main([str(argument) for argument in arguments])
         except SystemExit as exit_:
             code = exit_.code
-        return (code, *capsys.readouterr())
+        out, error = capsys.readouterr()
+        return code, out, without_compiling(error)
 
     yield run_here
     signal.signal(signal.SIGTERM, handler)

@@ -140,5 +140,8 @@ def _grouped(lost: list[str]) -> Iterator[str]:
             yield first[0]
         else:
             numbers = [int(one[group]) for one in run if not isinstance(one, str) for group in (2, 3) if one[group]]
-            where = f"slices {min(numbers)}–{max(numbers)} of {first[4]}" if numbers else first[4]
+            where = first[4]
+            if numbers:  # which are equal where images are copies
+                low, high = min(numbers), max(numbers)
+                where = (f"slice {low}" if low == high else f"slices {low}–{high}") + f" of {where}"
             yield f"{where} ({files(len(run))}, {first[1]} to {last[1]}): {first[5]}"
