@@ -10,6 +10,7 @@ import pytest
 from tests.cli.test_cli import COMMAND, call, fails, run
 from tests.helpers import compress, series
 from volcomp import __version__
+from volcomp.cli.arguments import new_folder
 from volcomp.cli.main import parser
 from volcomp.container.sections import FORMAT_VERSION
 
@@ -131,6 +132,10 @@ def test_names_may_follow_options(place, call, tmp_path):
     assert sorted(os.listdir(tmp_path / "out")) == ["IM0001.dcm", "docs"]
     assert call("compress", tmp_path / "out" / "docs", "-o", tmp_path / "x.vcz", place / "tree")[0] == 0
     assert call("list", "--names", tmp_path / "x.vcz")[1].split()[0::2] == ["docs", "tree", "tree/p1"]
+
+
+def test_what_is_restored_may_have_the_suffix_of_an_image():
+    assert [new_folder(name) for name in ("ct.nii.gz", "ct.nrrd", "ct")] == [*map(Path, ("ct.nii.gz", "ct.nrrd", "ct"))]
 
 
 def test_archives_in_a_folder_are_archived(place, call, tmp_path):

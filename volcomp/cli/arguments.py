@@ -245,8 +245,9 @@ def new_archive(text: str) -> Path:
 
 
 def new_folder(text: str) -> Path:
-    """Parse the path of a folder to write: "-", or one without the suffix of an archive."""
-    if Path(text).suffix.lower() in (SUFFIX, *_ARCHIVES.split()) and not os.path.isdir(text):
+    """Parse the path of what is restored: "-", or one without the suffix of an archive; of an image it may have one."""
+    of_archive = Path(text).suffix.lower() in (SUFFIX, *_ARCHIVES.split()) and not text.lower().endswith(".nii.gz")
+    if of_archive and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} has the suffix of an archive, and what is written is a folder: name it {Path(text).stem}"
         )
