@@ -250,10 +250,12 @@ def test_what_is_missing_is_grouped(tmp_path, call, low_slabs):
 
 def test_groups_are_of_one_reason_and_one_volume():
     lost = ["a (slice 3 of volume 1): r", "b (slices 4 to 9 of volume 1): r", "c (slice 0 of volume 2): r"]
+    lost += ["g (slice 5 of volume 3): r", "h (slice 5 of volume 3): r"]
     lost += ["d (stored files): s", "e (stored files): s", "f (stored files): t", "the list is gone"]
     assert list(_grouped(lost)) == [
         "slices 3–9 of volume 1 (2 files, a to b): r",
         "c (slice 0 of volume 2): r",
+        "slice 5 of volume 3 (2 files, g to h): r",
         "stored files (2 files, d to e): s",
         "f (stored files): t",
         "the list is gone",

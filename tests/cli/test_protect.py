@@ -223,7 +223,7 @@ def test_what_is_no_archive(call, command, tmp_path, plain):
     fails(call(command, name), "no volcomp archive")
     name.write_bytes(plain[:-1])
     fails(call(command, name), "cut short")
-    fails(call(command, tmp_path), "Is a directory")
+    fails(call(command, tmp_path), "cannot be read: it is a folder; name an archive")
     assert os.listdir(tmp_path) == ["x.vcz"] and name.read_bytes() == plain[:-1]
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.test_cli import COMMAND, call, fails, run
 from tests.helpers import compress, series
 from volcomp import __version__
+from volcomp.cli.arguments import new_folder
 from volcomp.cli.main import parser
 from volcomp.container.sections import FORMAT_VERSION
 
@@ -67,6 +68,8 @@ def here(place, monkeypatch):
         (["repair", "small.vcz", "-o", "sm.tar"], "name it sm.vcz"),
         (["decompress", "small.vcz", "-o", "out.zip"], "what is written is a folder: name it out"),
         (["extract", "small.vcz", "docs", "-o", "out.vcz"], "what is written is a folder: name it out"),
+        (["protect", "-"], "protect changes an archive and cannot read it from standard input; name a file"),
+        (["repair", "-"], "repair changes an archive and cannot read it from standard input; name a file"),
         (["precompile", "--for", "abacus"], "--for 'abacus' is no class of processors; take one of avx2"),
     ],
     ids=" ".join,
@@ -94,6 +97,8 @@ def test_wrong_use(words, sentence, here, call):
         ),
         (["decompress", "tree/p1"], "name an archive in it, as tree/p1/ct.vcz, or restore all: volcomp batch tree/p1"),
         (["verify", "tree/p1"], "name an archive in it, as tree/p1/ct.vcz"),
+        (["protect", "tree"], "name an archive in it, as tree/p1/ct.vcz"),
+        (["append", "small", "tree"], "small cannot be read: it is a folder"),
         (["info", "small"], "it is a folder; name an archive"),
         (["info", "tree/p1/ct"], "tree/p1/ct cannot be read: there is no such file; did you mean tree/p1/ct.vcz?"),
         (["batch", "tree", "out"], "to restore them add --decompress: volcomp batch tree out --decompress"),
@@ -129,6 +134,10 @@ def test_names_may_follow_options(place, call, tmp_path):
     assert call("list", "--names", tmp_path / "x.vcz")[1].split()[0::2] == ["docs", "tree", "tree/p1"]
 
 
+def test_what_is_restored_may_have_the_suffix_of_an_image():
+    assert [new_folder(name) for name in ("ct.nii.gz", "ct.nrrd", "ct")] == [*map(Path, ("ct.nii.gz", "ct.nrrd", "ct"))]
+
+
 def test_archives_in_a_folder_are_archived(place, call, tmp_path):
     assert call("compress", place / "tree", "-o", tmp_path / "x.vcz")[0] == 0
     assert call("list", "--names", tmp_path / "x.vcz")[1].split() == ["batch.csv", "p1", "p1/ct.vcz"]
@@ -141,9 +150,15 @@ def test_a_batch_of_archives_among_other_files_is_one_of_files(place, call, tmp_
     assert call("batch", tmp_path / "in", tmp_path / "out", "--jobs", "1")[0] == 0
 
 
-def test_a_damaged_archive_names_the_way_to_what_is_left(place, call, tmp_path):
-    (tmp_path / "x.vcz").write_bytes((place / "small.vcz").read_bytes()[:-1])
-    fails(call("decompress", tmp_path / "x.vcz", "-o", tmp_path / "out"), "--salvage restores what is undamaged")
+@pytest.mark.parametrize("words", [["decompress"], ["verify"], ["info"], ["list"], ["protect"], ["extract", "docs"]])
+def test_a_damaged_archive_names_the_way_to_what_is_left(words, place, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x.vcz").write_bytes((place / "small.vcz").read_bytes()[:-1])
+    fails(call(words[0], "x.vcz", *words[1:]), "; decompress --salvage restores what is undamaged")
+    Path("x.vcz").write_text("note")
+    result = call(words[0], "x.vcz", *words[1:])
+    fails(result, "this is no volcomp archive")
+    assert "salvage" not in result[2]
 
 
 def test_without_a_command_there_is_help(call):

@@ -101,7 +101,8 @@ def diagnose(path: Path) -> str | None:
     health = check(path)
     if health is None or health.is_sound:
         return None
-    found = f"{health.damaged} of its {health.blocks} blocks are damaged" if health.damaged else "the file was altered"
+    damaged = f"{health.damaged} of its {health.blocks} blocks {'is' if health.damaged == 1 else 'are'} damaged"
+    found = damaged if health.damaged else "the file was altered"
     if health.is_repairable:
         return f"{found}, which volcomp repair restores"
     return f"{found}, more than its parity can repair; decompress --salvage restores what is undamaged"

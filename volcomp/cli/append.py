@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import STANDARD, Commands, as_json, encode_options, encoding, inputs, place, storing, work
+from .arguments import Commands, as_json, changed, encode_options, encoding, inputs, place, storing, work
 from .compress import report
 from .output import working
-from .usage import UsageError
 
 
 def add(commands: Commands) -> None:
@@ -34,8 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """Add to an archive."""
     from ..archive.append import append
 
-    if options.file == STANDARD:
-        raise UsageError("append changes an archive and cannot read it from standard input; name a file")
+    changed(options.file, "append")
     encoded = encode_options(options)
     with inputs(options) as paths, working(options):
         done = append(options.file, paths, encoded, times=options.times, skip_errors=options.skip_errors)

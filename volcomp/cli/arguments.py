@@ -167,6 +167,21 @@ def source(path: Path | Remote) -> Path | Remote | BinaryIO:
     return sys.stdin.buffer
 
 
+def changed(path: Path, command: str) -> Path:
+    """Return the archive that a command changes. Raises UsageError for standard input; see also `source`."""
+    if path == STANDARD:
+        raise UsageError(f"{command} changes an archive and cannot read it from standard input; name a file")
+    source(path)
+    return path
+
+
+def salvageable(sentence: str, path: Path | None) -> str:
+    """Add to the sentence about a damaged archive how to get what is left of it, unless it says so."""
+    if path is None or not is_archive(path) or "volcomp repair" in sentence or "--salvage" in sentence:
+        return sentence
+    return f"{sentence}; decompress --salvage restores what is undamaged"
+
+
 def _archive_in(folder: Path) -> Path | None:
     """Return an archive in a tree, looked for only so long that nobody waits."""
     for here, folders, names in islice(os.walk(folder), 100):
@@ -239,9 +254,9 @@ def new_archive(text: str) -> Path:
 
 
 def new_folder(text: str) -> Path:
-    """Parse the path of a folder or of an image to write: "-", or one without the suffix of an archive."""
-    suffix = Path(text.lower().removesuffix(".gz") if text.lower().endswith(".nii.gz") else text).suffix.lower()
-    if suffix in (SUFFIX, *_ARCHIVES.split()) and not os.path.isdir(text):
+    """Parse the path of what is restored: "-", or one without the suffix of an archive; of an image it may have one."""
+    of_archive = Path(text).suffix.lower() in (SUFFIX, *_ARCHIVES.split()) and not text.lower().endswith(".nii.gz")
+    if of_archive and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} has the suffix of an archive, and what is written is a folder: name it {Path(text).stem}"
         )

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DamagedError
 from . import image
 from .arguments import (
     STANDARD,
@@ -17,7 +16,6 @@ from .arguments import (
     archive,
     as_json,
     decode_options,
-    is_archive,
     new_folder,
     sink,
     slices,
@@ -105,22 +103,17 @@ def restore_files(
         if options.output == STANDARD:
             one = read_one(source(options.file), sink(), decode_options(options), names=names, series=series)
             return finish(options, _facts(options, one))
-        try:
-            done = restore(
-                source(options.file),
-                options.output,
-                decode_options(options),
-                slices=wanted,
-                names=names,
-                series=series,
-                salvage=salvage,
-                force=options.force,
-                times=options.times,
-            )
-        except DamagedError as error:
-            if salvage or not is_archive(options.file):
-                raise
-            raise DamagedError(f"{error}; decompress --salvage restores what is undamaged") from error
+        done = restore(
+            source(options.file),
+            options.output,
+            decode_options(options),
+            slices=wanted,
+            names=names,
+            series=series,
+            salvage=salvage,
+            force=options.force,
+            times=options.times,
+        )
     return _report(options, done, begin)
 
 
@@ -165,5 +158,8 @@ def _grouped(lost: list[str]) -> Iterator[str]:
             yield first[0]
         else:
             numbers = [int(one[group]) for one in run if not isinstance(one, str) for group in (2, 3) if one[group]]
-            where = f"slices {min(numbers)}–{max(numbers)} of {first[4]}" if numbers else first[4]
+            where = first[4]
+            if numbers:  # which are equal where images are copies
+                low, high = min(numbers), max(numbers)
+                where = (f"slice {low}" if low == high else f"slices {low}–{high}") + f" of {where}"
             yield f"{where} ({files(len(run))}, {first[1]} to {last[1]}): {first[5]}"

@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..container.sections import FORMAT_VERSION, VOXEL_VERSION
-from ..errors import VolcompError
+from ..errors import DamagedError, VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
 from . import append, batch, compress, decompress, doctor, extract, info, precompile, protect, repair, verify, view
 from . import list as list_
-from .arguments import STANDARD
+from .arguments import STANDARD, salvageable
 from .output import fail
 from .usage import EXIT_CODES, Parser, UsageError, parsed
 
@@ -64,6 +64,9 @@ def _run(words: list[str]) -> int:
         raise
     except UsageError as error:
         return fail(str(error), options, _WRONG_USE)
+    except DamagedError as error:
+        salvages = getattr(options, "salvage", False)
+        return fail(salvageable(str(error), None if salvages else getattr(options, "file", None)), options)
     except VolcompError as error:
         return fail(str(error), options)
     except OSError as error:  # of what is not a file of the work: standard output on a full disk, a lost current folder

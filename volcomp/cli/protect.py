@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from ..progress import printable
-from .arguments import Commands, as_json, share
+from .arguments import Commands, as_json, changed, place, share
 from .output import amount, finish
 
 
@@ -25,7 +24,7 @@ def add(commands: Commands) -> None:
         "number of bytes inserted at one place, or after the end, are removed.",
         example="volcomp protect ct.vcz --parity 5%",
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=place, metavar="FILE")
     parser.add_argument(
         "--parity",
         type=share,
@@ -41,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Add parity to an archive."""
     from ..archive.protect import protect
 
-    done = protect(options.file, options.parity)
+    done = protect(changed(options.file, "protect"), options.parity)
     seconds = time.perf_counter() - options.begin
     facts = {
         "file": str(options.file),

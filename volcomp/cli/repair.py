@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from ..progress import printable
-from .arguments import Commands, as_json, new_archive
+from .arguments import Commands, as_json, changed, new_archive, place
 from .output import finish
 
 
@@ -23,7 +22,7 @@ def add(commands: Commands) -> None:
         "is more damage than the parity can repair, nothing is changed.",
         example="volcomp repair ct.vcz",
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=place, metavar="FILE")
     parser.add_argument(
         "-o",
         "--output",
@@ -39,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """Repair an archive."""
     from ..archive.protect import repair
 
-    done = repair(options.file, options.output, force=options.force)
+    done = repair(changed(options.file, "repair"), options.output, force=options.force)
     seconds = time.perf_counter() - options.begin
     facts = {
         "file": str(options.file),

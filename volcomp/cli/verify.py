@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..errors import DamagedError, VolcompError
-from .arguments import STANDARD, Commands, as_json, decode_options, place, source, work
+from .arguments import STANDARD, Commands, as_json, decode_options, place, salvageable, source, work
 from .output import complain, finish, line, plural, working
 
 _SUMS = ("files", "folders", "links", "bytes_in", "bytes_out", "voxels")
@@ -42,8 +42,9 @@ def run(options: argparse.Namespace) -> int:
                     raise DamagedError(f"{path}: {damage}")
                 done = verify(given, decode_options(options))
         except VolcompError as error:
-            complain(str(error), options)
-            facts |= {"sound": False, "error": str(error)}
+            sentence = salvageable(str(error), path) if isinstance(error, DamagedError) else str(error)
+            complain(sentence, options)
+            facts |= {"sound": False, "error": sentence}
         else:
             counts = (done.files, done.folders, done.links, done.packed_bytes, done.raw_bytes, done.voxels)
             facts |= dict(zip(_SUMS, counts, strict=True))
