@@ -14,7 +14,7 @@ from volcomp.bodies import number_choice
 from volcomp.bodies.byte_streams import Packer, Unpacker
 from volcomp.bodies.keys import TYPES, from_keys, key_type, to_keys
 from volcomp.bodies.number_choice import reading_for
-from volcomp.bodies.number_codes import LEVELS, Split, Table, decoded
+from volcomp.bodies.number_codes import LEVELS, Split, Table, Tables, decoded
 from volcomp.bodies.numbers import Numbers, NumbersReading, Place, Words
 from volcomp.bodies.protocol import Kept
 from volcomp.wire.cursor import Cursor
@@ -158,6 +158,38 @@ def test_noise_below_a_picture_stays_beside_it(kind):
     assert coded(reading, data, [3, 5, 1]) == data
 
 
+def scaled_slices(shape=(8, 40, 36)):
+    """Integers that every slice scales in another way, as those of PET."""
+    integers = np.maximum(smooth(shape), 0).astype("i4")
+    integers[:, 0, :2] = 0, 1
+    scales = np.random.default_rng(1).uniform(0.1, 2, (len(integers), 1, 1))
+    return integers, integers * scales
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<f8"])
+def test_slices_that_are_scaled_in_their_own_way_have_tables(kind):
+    integers, numbers = scaled_slices((30, 60, 56))
+    reading, data = chosen(numbers.astype(kind), big_endian=kind == "<f8")
+    blocks = list(reading.read(io.BytesIO(data)))
+    assert reading.planes == 1 and (blocks[0][0] == integers).all()
+    assert coded(reading, data, [7, 1, 9, 4]) == data
+
+
+def test_more_slices_than_tables():
+    _, numbers = scaled_slices()
+    kind = np.dtype("<f4")
+    keys = to_keys(numbers.astype(kind))
+    code = Tables(tuple(number_choice._table(kind, np.unique(one)) for one in keys))
+    reading = NumbersReading(Words(kind), code, Place(0, 40, 36, 8))
+    blocks = list(reading.read(io.BytesIO(numbers.astype(kind).tobytes())))
+    with pytest.raises(DamagedError, match="more slices than tables"):
+        list(Numbers().write(reading.kept, iter([blocks[0], blocks[0]])))
+    with pytest.raises(DamagedError):
+        decoded(Cursor(b"\2\0", "x"), kind)
+    with pytest.raises(DamagedError):
+        decoded(Cursor(b"\2\1" + Split(kind, 0, 0, (), 9, 0).encoded(), "x"), kind)
+
+
 def test_frequent_numbers_have_levels_of_their_own():
     """Background that lies among noise costs no lower bits."""
     numbers = smooth((20, 64, 60)).astype("<f4")
@@ -249,6 +281,11 @@ def sides():
         reading = NumbersReading(Words(np.dtype("<f4"), 1, True), code, place, stored=(True,) * -(-code.shift // 8))
         blocks = list(reading.read(io.BytesIO(data)))
         yield reading.kept.side, blocks, data
+    scaled = scaled_slices((3, 10, 9))[1].astype("<f4")
+    tables = Tables(tuple(number_choice._table(scaled.dtype, np.unique(to_keys(one))) for one in scaled))
+    reading = NumbersReading(Words(scaled.dtype), tables, Place(0, 10, 9, 3))
+    blocks = list(reading.read(io.BytesIO(scaled.tobytes())))
+    yield reading.kept.side, blocks, scaled.tobytes()
     odd = np.resize(odd_bits(np.dtype("<f8")), 2 * 9 * 8).reshape(2, 9, 8)
     for numbers, components in (
         (odd, 1),

@@ -175,8 +175,10 @@ class Numbers:
 def _numbers(side: _Side, planes: Iterator[Planes], streams: list[list[Unpacker]]) -> Iterator[bytes]:
     """Yield the bytes of all numbers, without gaps."""
     held: list[NDArray[Any]] = []  # slices of components whose last ones are still to come
+    first = 0
     for block in planes:
-        keys = _keys(side, block, streams)
+        keys = _keys(side, block, first, streams)
+        first += keys.shape[1]
         if not side.words.slices:
             yield side.words.to_bytes(keys)
             continue
@@ -209,8 +211,8 @@ def _with_gaps(pieces: Iterator[bytes], gaps: tuple[tuple[int, bytes], ...]) -> 
         raise DamagedError("there are too many bytes between its numbers")
 
 
-def _keys(side: _Side, block: Planes, streams: list[list[Unpacker]]) -> NDArray[Any]:
-    """Return the keys [c, z, Y, X] of some frames of all planes."""
+def _keys(side: _Side, block: Planes, first: int, streams: list[list[Unpacker]]) -> NDArray[Any]:
+    """Return the keys [c, z, Y, X] of all planes, of slices from `first` on."""
     if len(block) != side.planes or any(plane.dtype.itemsize != side.word.itemsize for plane in block):
         raise DamagedError("its planes are not what its kept bytes say")
     code, kind = side.code, key_type(side.words.type)
@@ -234,7 +236,7 @@ def _keys(side: _Side, block: Planes, streams: list[list[Unpacker]]) -> NDArray[
                     flat[mask] |= taken << kind.type(8 * number)
             if (low >> kind.type(code.shift)).any():
                 raise DamagedError("what is kept beside its planes are more bits than there are")
-        keys.append(code.inverse(levels, low))
+        keys.append(code.inverse(levels, low, first))
     return np.stack(keys)
 
 
@@ -265,7 +267,7 @@ class NumbersReading:
         file.seek(0)
         before = file.read(place.start)
         packers = [[Packer(stored=one) for one in self._stored] for _ in range(side.own)]
-        at, end = 0, place.frames * self._frame_bytes
+        at, end, first = 0, place.frames * self._frame_bytes, 0
         while at < end:
             size = min(end - at, max(1, _BLOCK_BYTES // self._frame_bytes) * self._frame_bytes)
             data = place.read(file, at, size)
@@ -273,7 +275,8 @@ class NumbersReading:
                 raise NotReproducible("it is shorter than its header says")
             keys = side.words.to_keys(data, place.rows, place.columns)
             del data
-            parts = [code.forward(component) for component in keys]
+            parts = [code.forward(component, first) for component in keys]
+            first += keys.shape[1]
             planes: Planes = []
             for part in parts:
                 planes.append(part.levels.astype(side.word))
