@@ -17,6 +17,7 @@ not tell all. Components that are slices lie between one slice of the file and t
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -249,21 +250,25 @@ class NumbersReading:
         self, words: Words, code: Code, place: Place, *, low_planes: bool = False, stored: tuple[bool, ...] = ()
     ) -> None:
         """`low_planes`: lower bits are planes; else `stored`: which bytes of them, from the lowest on, are noise."""
-        self._side, self._place = _Side(words, code, low_planes), place
+        side = _Side(words, code, low_planes)
+        # All files of an archive are looked at before the first is read: a table is held as a small part of its size.
+        self._side, self._place = zlib.compress(side.encoded(), 1), place
         self._frame_bytes = place.rows * place.columns * words.components * words.type.itemsize
         self._stored = stored
-        self.planes, self.bits = self._side.planes, 8 * self._side.word.itemsize
+        self.planes, self.bits = side.planes, 8 * side.word.itemsize
         self._kept: Kept | None = None
 
     @property
     def kept(self) -> Kept:
-        """Return the kept bytes; see `Reading.kept`."""
-        assert self._kept is not None
-        return self._kept
+        """Return the kept bytes, once after each reading: they may be many, and this object lives long."""
+        kept, self._kept = self._kept, None
+        assert kept is not None
+        return kept
 
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`."""
-        side, code, place = self._side, self._side.code, self._place
+        side = _Side.decoded(Cursor(zlib.decompress(self._side), "a code"))
+        code, place = side.code, self._place
         file.seek(0)
         before = file.read(place.start)
         packers = [[Packer(stored=one) for one in self._stored] for _ in range(side.own)]
