@@ -92,12 +92,13 @@ def numbers(reader: Reader, planes: list[np.ndarray]) -> bytes:
     check(flags < 16 and 0 < components <= 4096, "flags or components")
     code = reader.string()
     own = 1 if flags & 2 else components
-    of_table: dict[int, int] = {}
-    split: Split | None = None
-    if code.number(1):
-        split = Split(code, letter)
-    else:
-        of_table, _ = table(code, letter)
+    kind = code.number(1)
+    check(kind < 3, "code")
+    split = Split(code, letter) if kind == 1 else None
+    tables = [table(code, letter)[0]] if kind == 0 else []
+    for _ in range(code.varint() if kind == 2 else 0):
+        check(code.number(1) == 0, "a table")
+        tables.append(table(code, letter)[0])
     code.end()
     shift = split.shift if split else 0
     gaps = [(reader.varint(), reader.take(reader.varint())) for _ in range(reader.varint() if flags & 8 else 0)]
@@ -107,14 +108,14 @@ def numbers(reader: Reader, planes: list[np.ndarray]) -> bytes:
     for c in range(own):
         levels, *lower = (plane.reshape(-1).tolist() for plane in planes[c * each : (c + 1) * each])
         streams = [] if flags & 4 else [stream(reader.take(reader.varint())) for _ in range(-(-shift // 8))]
-        at, found = 0, []
+        at, found, pixels = 0, [], planes[0][0].size
         for v, level in enumerate(levels):
             low = sum(plane[v] << 16 * i for i, plane in enumerate(lower))
             if split and level not in split.specials:
                 low += sum(data[at] << 8 * i for i, data in enumerate(streams))
                 at += 1
             check(low < 1 << shift, "lower bits")
-            found.append(split.key(level, low) if split else of_table[level])
+            found.append(split.key(level, low) if split else tables[v // pixels if kind == 2 else 0][level])
         check(all(len(data) == at for data in streams), "length of a stream")
         keys.append(np.array(found, object).reshape(planes[0].shape))
     reader.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import cost
 from .byte_streams import is_noise, packed_size
 from .keys import MANTISSA, to_keys
-from .number_codes import LEVELS, MOST_SPECIALS, Code, Split, Table, numbers_of
+from .number_codes import LEVELS, MOST_SPECIALS, Code, Split, Table, Tables, numbers_of
 from .numbers import MOST_COMPONENTS, NumbersReading, Place, Words
 from .planes import MOST_PLANES
 
@@ -44,6 +44,16 @@ class _Source:
     def count(self) -> int:
         """Return how many numbers there are."""
         return self.place.frames * self.frame_bytes // self.words.type.itemsize
+
+    @property
+    def slices(self) -> int:
+        """Return the slices of a frame."""
+        return self.words.components if self.words.slices else 1
+
+    def frame_keys(self, number: int) -> NDArray[Any]:
+        """Return the keys of a frame [c, z, Y, X], which has one slice unless components are slices."""
+        data = self.place.read(self.file, number * self.frame_bytes, self.frame_bytes)
+        return self.words.to_keys(data, self.place.rows, self.place.columns)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Yield the keys of all numbers."""
@@ -94,13 +104,17 @@ def reading_for(file: BinaryIO, words: Words, place: Place, *, alike: bool = Fal
     keys = words.to_keys(sample, place.rows, place.columns)
     if alike:
         bits = 8 * words.type.itemsize
-        codes: Iterable[Code] = [Split(words.type, 0, 0, (), 1 << bits, max(0, bits - 16))]
+        codes: list[Code] = [Split(words.type, 0, 0, (), 1 << bits, max(0, bits - 16))]
     else:
-        codes = _codes(words.type, _occurring(source, keys), keys, source.count)
+        codes = list(_codes(words.type, _occurring(source, keys), keys, source.count))
+        alone = isinstance(codes[0], Table) and codes[0].line is not None
+        if words.type.kind == "f" and place.frames > 1 and not alone and (tables := _tables(source, keys)):
+            codes.append(tables)
     best: tuple[float, NumbersReading] | None = None
     share = keys.size / source.count
+    first = (place.frames - len(sample) // source.frame_bytes) // 2 * source.slices
     for code in codes:
-        size, beside, stored = _sizes(code, keys, share)
+        size, beside, stored = _sizes(code, keys, first, share)
         low_planes = beside > _MOST_SIDE
         reading = NumbersReading(words, code, place, low_planes=low_planes, stored=() if low_planes else stored)
         if reading.planes <= MOST_PLANES and (best is None or size < best[0]):
@@ -168,6 +182,24 @@ def _table(kind: np.dtype[Any], keys: NDArray[Any]) -> Table:
     return Table(kind, keys, ranks, None, step)
 
 
+def _tables(source: _Source, sample: NDArray[Any]) -> Tables | None:
+    """Return a table for each slice, where those of the sample are multiples of steps of their own; else None."""
+    kind = source.words.type
+    if any(_line(kind, np.unique(sample[:, z])) is None for z in range(sample.shape[1])):
+        return None
+    tables: list[Table] = []
+    size = 0
+    for number in range(source.place.frames):
+        keys = source.frame_keys(number)
+        for z in range(keys.shape[1]):
+            distinct = np.unique(keys[:, z])
+            size += len(distinct) * (2 + kind.itemsize)
+            if len(distinct) > LEVELS or size > _MOST_SIDE:
+                return None
+            tables.append(_table(kind, distinct))
+    return Tables(tuple(tables))
+
+
 def _line(kind: np.dtype[Any], keys: NDArray[Any]) -> Table | None:
     """Return a table of floating-point numbers that are multiples of a step, but for rounding; None for others.
 
@@ -212,7 +244,7 @@ def _split(kind: np.dtype[Any], found: _Found, sample: NDArray[Any]) -> Split:
     return Split(kind, base, stretch, stretches, limit, shift, specials if shift else ())
 
 
-def _sizes(code: Code, keys: NDArray[Any], share: float) -> tuple[float, float, tuple[bool, ...]]:
+def _sizes(code: Code, keys: NDArray[Any], first: int, share: float) -> tuple[float, float, tuple[bool, ...]]:
     """Return estimated bytes of the sample, those of the lower bits in the whole file, and which of these are noise.
 
     Lower bits that become planes take as many bytes as beside them: they are noise.
@@ -221,7 +253,7 @@ def _sizes(code: Code, keys: NDArray[Any], share: float) -> tuple[float, float, 
     beside = 0.0
     stored: list[bool] = []
     for number, component in enumerate(keys):
-        parts = code.forward(component)
+        parts = code.forward(component, first)
         size += _predicted(parts.levels) * len(component)
         if parts.low is None:
             continue

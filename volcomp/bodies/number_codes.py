@@ -5,7 +5,7 @@ Both work on keys (`keys.to_keys`), so that levels that are near each other stan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from .keys import from_keys, key_type, to_keys
 
 LEVELS = 1 << 16
 MOST_SPECIALS = 16
-_TABLE, _SPLIT = 0, 1  # codes
+_TABLE, _SPLIT, _TABLES = 0, 1, 2  # codes
 _STEP, _LINE = 0, 1  # what the numbers of a table are predicted by
 _DOUBLE = np.dtype("<f8")
 
@@ -108,7 +108,7 @@ class Table:
         order = np.argsort(self.keys)
         return self.keys[order], self.of_keys[order]
 
-    def forward(self, keys: NDArray[Any]) -> Parts:
+    def forward(self, keys: NDArray[Any], first: int = 0) -> Parts:
         """Return the levels of keys."""
         all_keys, levels = self._sorted
         return Parts(levels[np.minimum(np.searchsorted(all_keys, keys), len(levels) - 1)])
@@ -123,7 +123,7 @@ class Table:
         keys[self.of_keys], there[self.of_keys] = self.keys, True
         return keys, there
 
-    def inverse(self, levels: NDArray[Any], low: NDArray[Any] | None) -> NDArray[Any]:
+    def inverse(self, levels: NDArray[Any], low: NDArray[Any] | None, first: int = 0) -> NDArray[Any]:
         """Return the keys of levels. Raises DamagedError for a level that there is not."""
         keys, there = self._of_levels
         if not there[levels].all():
@@ -205,7 +205,7 @@ class Split:
         inner = dense & kind((1 << self.stretch) - 1)
         return places[dense >> kind(self.stretch)] << kind(self.stretch) | inner
 
-    def forward(self, keys: NDArray[Any]) -> Parts:
+    def forward(self, keys: NDArray[Any], first: int = 0) -> Parts:
         """Return the parts of keys."""
         kind, dense = self._keys.type, self.dense(keys)
         levels = (dense >> kind(self.shift)).astype("<u2")
@@ -236,7 +236,7 @@ class Split:
         """Return where levels tell all."""
         return self._of_levels[1][levels] if self.specials else None
 
-    def inverse(self, levels: NDArray[Any], low: NDArray[Any] | None) -> NDArray[Any]:
+    def inverse(self, levels: NDArray[Any], low: NDArray[Any] | None, first: int = 0) -> NDArray[Any]:
         """Return the keys of levels and lower bits. Raises DamagedError for those that there are not."""
         kind = self._keys.type
         dense = self._of_levels[0][levels]
@@ -251,7 +251,56 @@ class Split:
         return dense + kind(self.base)
 
 
-Code = Table | Split
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """A table for each slice of a plane, as of integers that every slice scales in another way.
+
+    The bytes: 2, how many tables (varint), and the tables. Keys and levels are [z, Y, X], from slice `first` on.
+    """
+
+    tables: tuple[Table, ...]
+    shift: int = 0
+
+    @cached_property
+    def levels(self) -> int:
+        """Return how many levels there are."""
+        return max(table.levels for table in self.tables)
+
+    def encoded(self) -> bytes:
+        """Return the bytes of this code."""
+        return bytes([_TABLES]) + varint(len(self.tables)) + b"".join(table.encoded() for table in self.tables)
+
+    @classmethod
+    def decoded(cls, cursor: Cursor, numbers: np.dtype[Any]) -> Tables:
+        """Read tables, after the first byte. Raises DamagedError."""
+        tables: list[Table] = []
+        for _ in range(cursor.varint(len(cursor.data))):
+            if cursor.take(1)[0] != _TABLE:
+                raise cursor.damaged()
+            tables.append(Table.decoded(cursor, numbers))
+        if not tables:
+            raise cursor.damaged()
+        return cls(tuple(tables))
+
+    def forward(self, keys: NDArray[Any], first: int = 0) -> Parts:
+        """Return the levels of keys."""
+        return Parts(np.stack([self._table(first + z).forward(one).levels for z, one in enumerate(keys)]))
+
+    def told(self, levels: NDArray[Any]) -> None:
+        """Return None: levels tell everything."""
+
+    def inverse(self, levels: NDArray[Any], low: NDArray[Any] | None, first: int = 0) -> NDArray[Any]:
+        """Return the keys of levels. Raises DamagedError for a level that there is not, or a slice without a table."""
+        return np.stack([self._table(first + z).inverse(one, None) for z, one in enumerate(levels)])
+
+    def _table(self, z: int) -> Table:
+        """Return a table that no one else has, since it holds on to what it computes."""
+        if z >= len(self.tables):
+            raise DamagedError("it has more slices than tables")
+        return replace(self.tables[z])
+
+
+Code = Table | Split | Tables
 
 
 def decoded(cursor: Cursor, numbers: np.dtype[Any]) -> Code:
@@ -261,6 +310,8 @@ def decoded(cursor: Cursor, numbers: np.dtype[Any]) -> Code:
         return Table.decoded(cursor, numbers)
     if number == _SPLIT:
         return Split.decoded(cursor, numbers)
+    if number == _TABLES:
+        return Tables.decoded(cursor, numbers)
     raise cursor.damaged()
 
 

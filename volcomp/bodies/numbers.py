@@ -17,6 +17,7 @@ not tell all. Components that are slices lie between one slice of the file and t
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -175,8 +176,10 @@ class Numbers:
 def _numbers(side: _Side, planes: Iterator[Planes], streams: list[list[Unpacker]]) -> Iterator[bytes]:
     """Yield the bytes of all numbers, without gaps."""
     held: list[NDArray[Any]] = []  # slices of components whose last ones are still to come
+    first = 0
     for block in planes:
-        keys = _keys(side, block, streams)
+        keys = _keys(side, block, first, streams)
+        first += keys.shape[1]
         if not side.words.slices:
             yield side.words.to_bytes(keys)
             continue
@@ -209,8 +212,8 @@ def _with_gaps(pieces: Iterator[bytes], gaps: tuple[tuple[int, bytes], ...]) -> 
         raise DamagedError("there are too many bytes between its numbers")
 
 
-def _keys(side: _Side, block: Planes, streams: list[list[Unpacker]]) -> NDArray[Any]:
-    """Return the keys [c, z, Y, X] of some frames of all planes."""
+def _keys(side: _Side, block: Planes, first: int, streams: list[list[Unpacker]]) -> NDArray[Any]:
+    """Return the keys [c, z, Y, X] of all planes, of slices from `first` on."""
     if len(block) != side.planes or any(plane.dtype.itemsize != side.word.itemsize for plane in block):
         raise DamagedError("its planes are not what its kept bytes say")
     code, kind = side.code, key_type(side.words.type)
@@ -234,7 +237,7 @@ def _keys(side: _Side, block: Planes, streams: list[list[Unpacker]]) -> NDArray[
                     flat[mask] |= taken << kind.type(8 * number)
             if (low >> kind.type(code.shift)).any():
                 raise DamagedError("what is kept beside its planes are more bits than there are")
-        keys.append(code.inverse(levels, low))
+        keys.append(code.inverse(levels, low, first))
     return np.stack(keys)
 
 
@@ -247,25 +250,29 @@ class NumbersReading:
         self, words: Words, code: Code, place: Place, *, low_planes: bool = False, stored: tuple[bool, ...] = ()
     ) -> None:
         """`low_planes`: lower bits are planes; else `stored`: which bytes of them, from the lowest on, are noise."""
-        self._side, self._place = _Side(words, code, low_planes), place
+        side = _Side(words, code, low_planes)
+        # All files of an archive are looked at before the first is read: a table is held as a small part of its size.
+        self._side, self._place = zlib.compress(side.encoded(), 1), place
         self._frame_bytes = place.rows * place.columns * words.components * words.type.itemsize
         self._stored = stored
-        self.planes, self.bits = self._side.planes, 8 * self._side.word.itemsize
+        self.planes, self.bits = side.planes, 8 * side.word.itemsize
         self._kept: Kept | None = None
 
     @property
     def kept(self) -> Kept:
-        """Return the kept bytes; see `Reading.kept`."""
-        assert self._kept is not None
-        return self._kept
+        """Return the kept bytes, once after each reading: they may be many, and this object lives long."""
+        kept, self._kept = self._kept, None
+        assert kept is not None
+        return kept
 
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`."""
-        side, code, place = self._side, self._side.code, self._place
+        side = _Side.decoded(Cursor(zlib.decompress(self._side), "a code"))
+        code, place = side.code, self._place
         file.seek(0)
         before = file.read(place.start)
         packers = [[Packer(stored=one) for one in self._stored] for _ in range(side.own)]
-        at, end = 0, place.frames * self._frame_bytes
+        at, end, first = 0, place.frames * self._frame_bytes, 0
         while at < end:
             size = min(end - at, max(1, _BLOCK_BYTES // self._frame_bytes) * self._frame_bytes)
             data = place.read(file, at, size)
@@ -273,7 +280,8 @@ class NumbersReading:
                 raise NotReproducible("it is shorter than its header says")
             keys = side.words.to_keys(data, place.rows, place.columns)
             del data
-            parts = [code.forward(component) for component in keys]
+            parts = [code.forward(component, first) for component in keys]
+            first += keys.shape[1]
             planes: Planes = []
             for part in parts:
                 planes.append(part.levels.astype(side.word))
