@@ -45,6 +45,20 @@ def test_the_run_that_tells_most_is_chosen(source: tuple[int, int, int]) -> None
     assert source not in linear_fit.fit(known, index, strides, 0).support.offsets
 
 
+@pytest.mark.parametrize("depth", [1, 12])
+def test_a_reference_is_chosen_where_it_tells_something(depth: int) -> None:
+    random = np.random.default_rng(3)
+    levels = random.integers(0, 1000, (depth, 60, 64)).astype(np.int16)
+    alike = (levels + random.integers(0, 9, levels.shape)).astype(np.int16)
+    other = random.integers(0, 1000, levels.shape).astype(np.int16)
+    fitted = linear_fit.fit_by_effort(levels, 12, 5, alike)
+    own = fitted.weights[-1, :, fitted.support.in_slice]
+    assert fitted.support.discs and np.abs(own - 4096).max() < 200, "the same place in the reference"
+    alone = linear_fit.fit_by_effort(levels, 12, 5)
+    without = linear_fit.fit_by_effort(levels, 12, 5, other)
+    assert without.support == alone.support and np.array_equal(without.weights, alone.weights)
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_slabs_of_few_slices_get_what_decoders_take(depth: int) -> None:
     """The nearest neighbours are part of every support, though none of the slice before can be used where none is."""

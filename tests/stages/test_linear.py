@@ -11,7 +11,7 @@ from volcomp.encoder import linear_fit
 from volcomp.encoder.normal_equations import on_cpu
 from volcomp.errors import DamagedError
 from volcomp.stages import linear, supports
-from volcomp.stages.grid import padded
+from volcomp.stages.grid import beside, padded
 from volcomp.wire.cursor import Cursor
 
 
@@ -21,12 +21,14 @@ def some_levels(shape: tuple[int, int, int] = (5, 9, 11), seed: int = 0) -> np.n
     return smooth + random.integers(0, 40, shape)
 
 
-def slow_prediction(levels: np.ndarray, fitted: linear.LinearWeights, z: int, y: int, x: int) -> int:
+def slow_prediction(
+    levels: np.ndarray, fitted: linear.LinearWeights, z: int, y: int, x: int, reference: np.ndarray | None = None
+) -> int:
     """One voxel's prediction as docs/format.md says it."""
     border = pad(levels, 0, RADIUS)
     support = fitted.support
     group = int(linear.groups_of(len(levels), fitted.height, support)[z])
-    offsets = support.offsets[: support.used(group)]
+    offsets = support.offsets[: support.used(group) - len(support.reference)]
     near = [int(border[max(z + dz, 0), RADIUS + y + dy, RADIUS + x + dx]) for dz, dy, dx in offsets]
     base = (sum(near[:4]) + 2) >> 2
     activity = sum(abs(n - base) for n in near[:10])
@@ -35,17 +37,25 @@ def slow_prediction(levels: np.ndarray, fitted: linear.LinearWeights, z: int, y:
     else:
         activity = activity * 19 // 10
     c = sum(activity >= bound for bound in fitted.thresholds[group].tolist())
+    if reference is not None:
+        places = [np.clip((z + dz, y + dy, x + dx), 0, np.array(levels.shape) - 1) for dz, dy, dx in support.reference]
+        near[support.in_slice : support.in_slice] = [int(reference[tuple(place)]) for place in places]
     total = sum(int(w) * (n - base) for w, n in zip(fitted.weights[group, c], near, strict=False))
     return int(min(max((base << 4) + ((total + 128) >> 8), 0), 16 * int(levels.max())))
 
 
-def predicted(levels: np.ndarray, fitted: linear.LinearWeights, limit: int) -> list[int]:
+def predicted(
+    levels: np.ndarray, fitted: linear.LinearWeights, limit: int, reference: np.ndarray | None = None
+) -> list[int]:
     known, index, strides = padded(levels)
+    size = known.size
+    if reference is not None:
+        known = np.concatenate([known, beside(reference)])
     z = np.indices(levels.shape)[0].ravel()
     prediction = np.empty(levels.size, np.int32)
     linear.predict(
         known, index.ravel(), np.minimum(z, DEPTHS - 1).astype(np.uint8),
-        linear.groups_of(len(levels), fitted.height, fitted.support)[z], linear.ready(fitted, strides, limit),
+        linear.groups_of(len(levels), fitted.height, fitted.support)[z], linear.ready(fitted, strides, limit, size),
         prediction,
     )  # fmt: skip
     return prediction.tolist()
@@ -56,7 +66,7 @@ def any_weights(support: supports.Support, depth: int, height: int, classes: int
     random = np.random.default_rng(seed)
     groups = int(linear.groups_of(depth, height, support).max()) + 1
     shifts = random.integers(0, linear.SHIFT_LIMIT + 1, (groups, classes)).astype(np.uint8)
-    weights = random.integers(-30000, 30000, (groups, classes, len(support.offsets)))
+    weights = random.integers(-30000, 30000, (groups, classes, support.size))
     weights = weights // random.choice([1, 50, 10**5], weights.shape) >> shifts[..., None] << shifts[..., None]
     for g in range(groups):
         weights[g, :, support.used(g) :] = 0
@@ -87,6 +97,26 @@ def test_predictions_are_those_of_the_description(name: str, scale: int) -> None
     assert predicted(levels, fitted, int(levels.max())) == expected
 
 
+REFERRING = {
+    f"{name} {discs}": SUPPORTS[name].referring(discs)
+    for name in ("small", "narrow", "nearest", "deep")
+    for discs in ((0, -1), (2, 0), (5, 2), (49, 1))
+}
+
+
+@pytest.mark.parametrize("scale", [1, 300])
+@pytest.mark.parametrize("name", REFERRING)
+def test_predictions_from_a_reference_are_those_of_the_description(name: str, scale: int) -> None:
+    levels, reference = some_levels((4, 9, 11)) * scale, some_levels((4, 9, 11), seed=1) * scale
+    limit = int(max(levels.max(), reference.max()))
+    levels[0, 0, 0] = limit  # which the description takes for the limit
+    fitted = any_weights(REFERRING[name], 4, 2, 3, len(name))
+    fitted = fitted._replace(weights=(fitted.weights // 8).astype(np.int16))
+    assert fitted.weights[:, :, fitted.support.in_slice : fitted.support.leading].any(), "or it shows nothing"
+    expected = [slow_prediction(levels, fitted, *place, reference) for place in np.ndindex(levels.shape)]
+    assert predicted(levels, fitted, limit, reference) == expected
+
+
 @pytest.mark.parametrize(("limit", "kind"), [(32767, np.int16), (32768, np.float64), (16383, np.int16)])
 @pytest.mark.parametrize("weight", [4096, -32767])
 def test_products_are_of_a_type_that_holds_their_sums(limit: int, kind: type, weight: int) -> None:
@@ -102,9 +132,15 @@ def test_products_are_of_a_type_that_holds_their_sums(limit: int, kind: type, we
     assert predicted(levels, fitted, limit) == [slow_prediction(levels, fitted, *p) for p in np.ndindex(levels.shape)]
 
 
-@given(st.sampled_from(list(SUPPORTS)), st.integers(1, 20), st.integers(1, 7), st.integers(1, 9), st.integers(0, 10**6))
+@given(
+    st.sampled_from(list(SUPPORTS | REFERRING)),
+    st.integers(1, 20),
+    st.integers(1, 7),
+    st.integers(1, 9),
+    st.integers(0, 10**6),
+)
 def test_weights_come_back_from_their_bytes(name: str, depth: int, height: int, classes: int, seed: int) -> None:
-    fitted = any_weights(SUPPORTS[name], depth, height, classes, seed)
+    fitted = any_weights((SUPPORTS | REFERRING)[name], depth, height, classes, seed)
     reader = Cursor(linear.to_bytes(fitted), "a test")
     back = linear.from_bytes(reader, depth)
     reader.end()

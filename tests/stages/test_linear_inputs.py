@@ -10,7 +10,7 @@ from volcomp.encoder.normal_equations import on_cpu
 from volcomp.pipelines.row import fronts, slab
 from volcomp.pipelines.row.pipeline import ROW
 from volcomp.pipelines.row.slab import RowSlab, lay_out
-from volcomp.stages import features, linear
+from volcomp.stages import features, grid, linear
 from volcomp.stages.grid import padded
 from volcomp.stages.lstm.weights import LstmWeights
 from volcomp.stages.supports import of_runs
@@ -18,9 +18,15 @@ from volcomp.stages.supports import of_runs
 RUNS = [*linear_fit.FIRST, (-1, -5, -4), (-2, 1, -4), (-3, -3, -4)]  # an odd number in the slice, and altogether
 
 
-def fitted_to(levels: np.ndarray, classes: int) -> linear.LinearWeights:
+def fitted_to(
+    levels: np.ndarray, classes: int, reference: np.ndarray | None = None, discs: tuple[int, ...] = ()
+) -> linear.LinearWeights:
     known, index, strides = padded(levels)
-    return linear_fit._fitted(known, on_cpu(known), index, strides, of_runs(RUNS), classes, 1 << 12)
+    size = known.size
+    if reference is not None:
+        known = np.concatenate([known, grid.beside(reference)])
+    support = of_runs(RUNS).referring(discs)
+    return linear_fit._fitted(known, on_cpu(known), index, strides, support, classes, 1 << 12, size)
 
 
 def network_of(width: int) -> LstmWeights:
@@ -30,14 +36,17 @@ def network_of(width: int) -> LstmWeights:
 @pytest.mark.parametrize("classes", [1, 4, 16])
 @pytest.mark.parametrize("limit", [40, 32_767, 60_000])
 @pytest.mark.parametrize("width", [64, 40])
-def test_it_equals_its_definition(width: int, limit: int, classes: int) -> None:
+@pytest.mark.parametrize("discs", [(), (1, -1), (5, 2)])
+def test_it_equals_its_definition(discs: tuple[int, ...], width: int, limit: int, classes: int) -> None:
     random = np.random.default_rng(limit)
     levels = random.integers(0, limit + 1, (10, 14, 19))
     levels[:, 5:] //= 50
-    fitted, model = fitted_to(levels, classes), network_of(width)
-    assert model.observed == width
+    reference = (levels // 2 + random.integers(0, limit // 2 + 1, levels.shape)) if discs else None
+    fitted, model = fitted_to(levels, classes, reference, discs), network_of(width)
+    beside = fitted.weights[:, :, fitted.support.in_slice : fitted.support.leading]
+    assert model.observed == width and bool(discs) == beside.any()
     layout = lay_out(levels.shape, fitted)
-    work = RowSlab(layout, limit, fitted, model)
+    work = RowSlab(layout, limit, fitted, model, None, reference)
     # Voxels that are not known yet hold what they may never be read for.
     work.known[:] = random.integers(0, limit + 1, work.known.size)
     padded_slab, fitted_to_slab = work._arrays.padded, work._stages.before.fitted

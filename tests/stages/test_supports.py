@@ -33,6 +33,32 @@ def test_runs_come_back_from_their_bytes(runs: set[tuple[int, int, int]]) -> Non
     assert set(support.offsets) >= supports.CORE and len(set(support.offsets)) == len(support.offsets)
 
 
+@given(st.sampled_from([*supports.DISCS, ""]), st.integers(0, 49), st.integers(-1, 49))
+def test_discs_in_a_reference_come_back_from_their_bytes(name: str, within: int, beside: int) -> None:
+    support = (supports.named(name) if name else supports.of_runs(CORE_RUNS)).referring((within, beside))
+    reader = Cursor(support.to_bytes(), "a test")
+    back = supports.from_bytes(support.code, reader, True)
+    reader.end()
+    assert back == support and back.reference == support.reference
+    assert back.size == len(back.offsets) + len(back.reference) and back.leading - back.in_slice == len(back.reference)
+    assert [back.used(g) - len(back.reference) for g in range(3)] == [back.referring(()).used(g) for g in range(3)]
+    assert [back.back(g) for g in range(3)] == [0, back.reach, back.reach]  # none reaches more than two slices back
+
+
+def test_neighbours_in_a_reference_are_in_their_order() -> None:
+    assert supports.in_reference(0, -1) == ((0, 0, 0),)
+    cross = ((0, 0, 0), (0, 0, -1), (0, 0, 1))
+    assert supports.in_reference(1, 0)[:2] == ((0, 0, 0), (0, 1, 0)) and set(cross) < set(supports.in_reference(1, 0))
+    assert supports.in_reference(1, 0)[-2:] == ((-1, 0, 0), (1, 0, 0))
+    assert len(supports.in_reference(5, 2)) == 21 + 2 * 9 and len(supports.in_reference(49, 49)) == 3 * 149
+
+
+@pytest.mark.parametrize("discs", [bytes([50, 0]), bytes([0, 51]), bytes([255, 255]), b"\1"])
+def test_discs_beyond_the_border_are_refused(discs: bytes) -> None:
+    with pytest.raises(DamagedError):
+        supports.from_bytes(0, Cursor(discs, "a test"), True)
+
+
 def test_a_run_holds_the_causal_voxels_within_the_border() -> None:
     assert supports.voxels_of((0, 0, -4)) == ((0, 0, -4), (0, 0, -3), (0, 0, -2), (0, 0, -1))
     assert supports.voxels_of((-1, 2, 5)) == ((-1, 2, 5), (-1, 2, 6), (-1, 2, 7))

@@ -151,7 +151,7 @@ def _weigh_as(weights: Any, near: Any, size: Any) -> Any:
         return total
 
     def real(weights: Any, near: Any, size: Any) -> Any:
-        total = 0.0  # every partial sum is an integer below 2^39, so float64 is exact in any order
+        total = 0.0  # every partial sum is an integer below 2^41, so float64 is exact in any order
         for i in range(size):
             total += weights[i] * np.float64(near[i])
         return total
