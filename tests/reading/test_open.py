@@ -329,6 +329,20 @@ def test_every_image_that_is_coded_lies_in_a_volume_or_has_the_voxels_of_one_tha
     assert found <= everything[2] and len(others) < 5 and all(kept[name] in places for name in others)
 
 
+def test_every_volume_answers_all_questions(everything: tuple[Path, Path, set[str]], tmp_path: Path) -> None:
+    """But the one of streams with samples of several types, which no array holds."""
+    refused = []
+    for number, volume in enumerate(volcomp.open(everything[1], threads=1)):
+        try:
+            assert volume.rescaled(0).dtype == volume.rescaled_dtype
+        except volcomp.UnsupportedError:
+            refused.append(volume.name)
+            continue
+        assert len(volume.headers) == len(volume.files)
+        assert volume.save(tmp_path / f"{number}.npy") == volume.shape
+    assert len(refused) <= 2 and all(name.startswith("compressed") for name in refused)
+
+
 def test_an_overlay_is_in_the_voxels_and_not_in_the_values(everything: tuple[Path, Path, set[str]]) -> None:
     volume = volcomp.open(everything[1], threads=1)["odd/overlay"]
     words = np.frombuffer(pydicom.dcmread(everything[0] / "odd" / "overlay").PixelData, "<u2").reshape(1, 12, 10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -228,10 +229,13 @@ def _volumes(files: Files, manifest: Manifest | None) -> list[Volume]:
         return [Volume(files, number, f"volume {number}", []) for number in volume_numbers(files.reader)]
     found = [(number, layer) for number, images in manifest.images.items() for layer in _layers(images)]
     names = [_name(entries, manifest.root) for _, entries in found]
-    return [
-        Volume(files, number, name if names.count(name) == 1 else f"{name} ({names[:i].count(name) + 1})", entries)
-        for i, ((number, entries), name) in enumerate(zip(found, names, strict=True))
-    ]
+    several, so_far = Counter(names), Counter[str]()
+    volumes = []
+    for (number, entries), name in zip(found, names, strict=True):
+        so_far[name] += 1
+        own = name if several[name] == 1 else f"{name} ({so_far[name]})"
+        volumes.append(Volume(files, number, own, entries))
+    return volumes
 
 
 def _layers(images: list[Entry]) -> list[list[Entry]]:
@@ -240,18 +244,24 @@ def _layers(images: list[Entry]) -> list[list[Entry]]:
     Images of equal voxels under other headers share a volume, as those of a series that was copied without names. What
     a folder shares only in part belongs to the volume's own images: all of them, where no folder has all slices.
     """
-    layers: dict[tuple[str, int], list[Entry]] = {}
-    ends: dict[tuple[str, int], int] = {}
+    layers: list[list[Entry]] = []
+    waiting: dict[tuple[str, int], list[int]] = {}  # layers by their folder and the slice from which they go on
+    depth = 0
     for entry in images:
         assert isinstance(entry.place, Voxels)
-        folder, number = entry.name.rpartition("/")[0], 0
-        while ends.get((folder, number), 0) > entry.place.first:
-            number += 1
-        if ends.get((folder, number), 0) == entry.place.first:  # else it lacks slices
-            layers.setdefault((folder, number), []).append(entry)
-            ends[folder, number] = entry.place.end
-    depth = max(entry.place.end for entry in images if isinstance(entry.place, Voxels))
-    return [layer for key, layer in layers.items() if ends[key] == depth] or [images]
+        folder, first, end = entry.name.rpartition("/")[0], entry.place.first, entry.place.end
+        depth = max(depth, end)
+        if open_ones := waiting.get((folder, first)):
+            number = open_ones.pop()
+        elif first == 0:
+            number = len(layers)
+            layers.append([])
+        else:
+            continue  # slices before it are missing
+        layers[number].append(entry)
+        waiting.setdefault((folder, end), []).append(number)
+    whole = {number for (_, end), numbers in waiting.items() if end == depth for number in numbers}
+    return [layer for number, layer in enumerate(layers) if number in whole] or [images]
 
 
 def _name(entries: list[Entry], root: str) -> str:

@@ -296,7 +296,9 @@ class Volume:
         planes = [self._stored, *(read_volume(self._files.reader, number) for number in more)]
         for plane in planes:
             if (plane.layout.shape, plane.layout.slabs) != (self._stored.layout.shape, self._stored.layout.slabs):
-                raise DamagedError(f"volume {plane.number} has another shape or other slabs than the other planes")
+                raise DamagedError(
+                    f"{self._files.name}: volume {plane.number} has another shape or other slabs than the other planes"
+                )
         return planes
 
     @property
@@ -313,14 +315,15 @@ class Volume:
             return []
         maps: list[Map] = []
         for entry in self._images:
-            place = entry.place
-            assert isinstance(place, Voxels)
+            place = self._place_of(entry)
             found = samples.map_of(place.body, self._kept(place).side)
             if place.planes != first.planes or found.planes != first.planes:
-                raise DamagedError(f"{entry.name} has other planes than its kept bytes say")
+                raise DamagedError(f"{self._files.name}: {entry.name} has other planes than its kept bytes say")
             if maps and (found.type, found.components) != (maps[0].type, maps[0].components):
                 raise UnsupportedError(f"{self._name} has images of several types of samples, and is no array")
             maps += [found] * (place.end - len(maps))
+        if len(maps) < self._stored.layout.shape[0]:
+            raise DamagedError(f"{self._files.name}: volume {self._number} has more slices than its files")
         return maps
 
     @cached_property
@@ -333,10 +336,7 @@ class Volume:
         """What headers say of each slice, that of the first file where several share one. Raises UnsupportedError."""
         frames: list[Frame | None] = [None] * self._stored.layout.shape[0]
         for entry in self._images:
-            place = entry.place
-            assert isinstance(place, Voxels)
-            if place.end > len(frames):
-                raise DamagedError(f"volume {self._number} has fewer slices than its files")
+            place = self._place_of(entry)
             if frames[place.first] is not None:  # of a copy
                 continue
             header = self._header_of(entry)
@@ -368,8 +368,16 @@ class Volume:
             raise UnsupportedError(f"{self._name} has no values: {error}") from None
 
     def _header_of(self, entry: Entry) -> Header | None:
-        assert isinstance(entry.place, Voxels)
-        return read_header(self._kept(entry.place).before, entry.place.frames)
+        place = self._place_of(entry)
+        return read_header(self._kept(place).before, place.frames)
+
+    def _place_of(self, entry: Entry) -> Voxels:
+        """Return where an image is, within the slices that there are."""
+        place = entry.place
+        assert isinstance(place, Voxels)
+        if place.end > self._stored.layout.shape[0]:
+            raise DamagedError(f"{self._files.name}: volume {self._number} has fewer slices than its files")
+        return place
 
     def _parsed(self, entry: Entry) -> pydicom.Dataset:
         assert isinstance(entry.place, Voxels)
