@@ -410,6 +410,9 @@ def test_packed_frames_that_begin_at_bytes(tmp_path):
     stated = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}
     found = read(image(tmp_path / "a", np.zeros((3, 5), "u1"), raw=raw, NumberOfFrames=40, **stated))
     assert np.array_equal(planes_of(found)[0], samples)
+    raw = packed(samples[:9], 1)  # as many bytes, of which the last is padding, as frames of two bytes would have
+    nine = read(image(tmp_path / "e", np.zeros((3, 5), "u1"), raw=raw, NumberOfFrames=9, **stated))
+    assert len(raw) == 18 and np.array_equal(planes_of(nine)[0], samples[:9])
     few = read(image(tmp_path / "b", np.zeros((3, 5), "u1"), raw=packed(samples, 1)[:8], NumberOfFrames=40, **stated))
     assert np.array_equal(planes_of(few)[0], samples[:4])  # as many as are there; they begin anywhere
     with pytest.raises(NotCoded, match="fewer pixels"):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from volcomp.archive import jpeg_packing
+from volcomp.bodies.bits import Packing
 from volcomp.bodies.encapsulated import EncapsulatedReading, Pixels
 from volcomp.bodies.planes import TYPES, Kind, Map
 from volcomp.bodies.protocol import Kept
@@ -224,6 +225,9 @@ def _bodies() -> list[bytes]:
             planes = bytes([samples.word.itemsize, samples.planes, 2 - type_number % 2]) + shape
             for order in (Order(samples), Order(samples, planar=True, big_endian=dtype.itemsize > 1, missing=3)):
                 found.append(join(bytes([2]) + planes, order.encoded()))
+    for bits, components in ((1, 1), (12, 1), (5, 3)):
+        packing = Packing(bits, components, planar=components > 1)
+        found.append(join(bytes([6, packing.word.itemsize, components, 2]) + shape, packing.encoded() + b"\0"))
     small = next(frame for frame in frames("deflate") if frame.info.columns == 20)
     order = Order(Map(Kind.SAME, np.dtype("<u2"), 1)).encoded()
     raw = b"head" + np.zeros((12, 20), "<u2").tobytes()

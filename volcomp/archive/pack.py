@@ -22,6 +22,7 @@ from ..formats.registry import read_image
 from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
+from ..runtime import room
 from .entry import Kind
 from .files import check_target, clear, new_output
 from .groups import Groups
@@ -96,7 +97,11 @@ def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors:
 def fill(
     file: BinaryIO, writer: Writer, ledger: Ledger, tree: Tree, options: EncodeOptions, *, skip_errors: bool
 ) -> Summary:
-    """Write the sections of all files and the end of an archive, and verify it; see `compress`."""
+    """Write the sections of all files and the end of an archive, and verify it; see `compress`.
+
+    Raises MemoryError before the work where that is known to fail.
+    """
+    room.check()
     reasons: dict[str, str] = {}  # by the name of a file that is kept whole
     jpeg: dict[str, list[Extent]] = {}  # frames in such a file
     stacks = volumes(list(_images(tree.files, reasons, jpeg)))

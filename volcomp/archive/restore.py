@@ -23,6 +23,7 @@ from ..errors import DamagedError, UnsupportedError, VolcompError
 from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
+from ..runtime import room
 from . import jpeg_packing
 from .choice import choose
 from .entry import AS_IT_IS, JPEG_XL, Entry, Kind, Stored, Voxels
@@ -233,6 +234,7 @@ def _run(
     salvage: bool = False,
 ) -> Outcome:
     """Write the files to `folder`, or only check them; a damaged file is noted with `salvage`, else an error."""
+    room.check()
     outcome = Outcome(packed_bytes=reader.size, damage=reader.damage)
     layouts = [volume.layout for volume in _sound_volumes(reader)]
     outcome.voxels = sum(math.prod(layout.shape) for layout in layouts)

@@ -45,6 +45,7 @@ _STREAMS = {
 }
 _OF_WIDE_SAMPLES, _OF_BYTES = (0, 2), (0, 2, 4)  # streams of samples of 32 bits; of whole bytes
 _LOOKED_AT = 1 << 16  # bytes that tell the order of packed samples
+_CLEARLY = 0.9  # of the differences by the standard: noise tells nothing
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # lossy, Huffman codes
 _ROOT = "1.2.840.10008.1.2."
 
@@ -228,8 +229,8 @@ def _packed(stated: Stated, element: Element, there: int, file: BinaryIO) -> Fou
 
 
 def _is_high_first(packing: Packing, stated: Stated, element: Element, there: int, file: BinaryIO) -> bool:
-    """Return whether neighbours differ less if the first sample of a byte has its highest bits. The standard says that
-    it has the lowest (PS3.5, 8.1.1)."""
+    """Return whether neighbours differ clearly less if the first sample of a byte has its highest bits. The standard
+    says that it has the lowest (PS3.5, 8.1.1)."""
     step = packing.bits * stated.components  # bytes; each begins with a whole sample
     file.seek(element.start + there // 2 // step * step)
     data = file.read(min(_LOOKED_AT, there - there // 2) // step * step)
@@ -238,7 +239,7 @@ def _is_high_first(packing: Packing, stated: Stated, element: Element, there: in
         samples = order.to_words(order.unpack(data)).astype(np.int64)
         distance = 1 if packing.planar else stated.components
         differences.append(float(np.abs(samples[distance:] - samples[:-distance]).sum()))
-    return differences[1] < differences[0]
+    return differences[1] < _CLEARLY * differences[0]
 
 
 def _native(stated: Stated, element: Element, big_endian: bool, there: int, plain: bool) -> Found:

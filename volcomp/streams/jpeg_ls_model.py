@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runtime.compiled import part
+from ..runtime.scalars import larger, smaller
 
 CONTEXTS = 367  # 365 of single samples, then those of run interruptions: 365 where Ra and Rb differ, 366 where not
 INTERRUPTED = 365
@@ -129,24 +130,19 @@ def golomb_order(count: Any, total: Any) -> Any:
 
 @part
 def learn(counters: np.ndarray, q: Any, error: Any, reset: Any) -> None:
-    """Update the counters of a context after an error (A.6)."""
-    a, b, n = counters[q, 0] + abs(error), counters[q, 1] + error, counters[q, 3]
+    """Update the counters of a context after an error (A.6). Its questions are random to a processor, so that they
+    choose values, and no way through the code."""
+    a, b, c, n = counters[q, 0] + abs(error), counters[q, 1] + error, counters[q, 2], counters[q, 3]
     if n == reset:
         a, b, n = a >> 1, b >> 1, n >> 1
     n += 1
-    if b <= -n:
-        b += n
-        if counters[q, 2] > -128:
-            counters[q, 2] -= 1
-        if b <= -n:
-            b = 1 - n
-    elif b > 0:
-        b -= n
-        if counters[q, 2] < 127:
-            counters[q, 2] += 1
-        if b > 0:
-            b *= 0
-    counters[q, 0], counters[q, 1], counters[q, 3] = a, b, n
+    low, high = np.int64(b <= -n), np.int64(b > 0)
+    b += n * (low - high)
+    c += high - low
+    counters[q, 0] = a
+    counters[q, 1] = smaller(larger(b, 1 - n), 0)
+    counters[q, 2] = smaller(larger(c, -128), 127)
+    counters[q, 3] = n
 
 
 @part
