@@ -16,7 +16,21 @@ from .. import __version__
 from ..errors import VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
-from . import append, batch, compress, decompress, doctor, extract, info, precompile, protect, repair, verify, view
+from . import (
+    append,
+    batch,
+    compare,
+    compress,
+    decompress,
+    doctor,
+    extract,
+    info,
+    precompile,
+    protect,
+    repair,
+    verify,
+    view,
+)
 from . import list as list_
 from .output import fail
 
@@ -84,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"volcomp {__version__}")
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(metavar="COMMAND", required=True)
-    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info, view)
+    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info, view, compare)
     for command in (*of_archives, precompile, doctor):
         command.add(commands)
     return made
