@@ -22,7 +22,8 @@ from ..container.volume import volume_numbers
 from ..errors import UnsupportedError
 from ..options import DecodeOptions
 from .positioned import positioned
-from .volume import Files, Volume
+from .shared import Files
+from .volume import Volume
 
 CACHE_BYTES = 1 << 26  # of decoded slabs: one of 32 slices of 1024², 16 bits
 
