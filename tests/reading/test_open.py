@@ -1,6 +1,8 @@
 """Volumes of an archive as lazy arrays: numpy's values, no slab more than is needed, and sentences for errors."""
 
 import io
+import multiprocessing
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -218,6 +220,27 @@ def test_other_processes_open_the_path_again(ct: Path, words: np.ndarray) -> Non
     for one in (archive, archive.volumes["ct"]):
         again = pickle.loads(pickle.dumps(one))
         assert type(again) is type(one) and np.array_equal(again[3], words[3])
+
+
+def _sums(volume: volcomp.Volume, numbers: range, results: "multiprocessing.Queue[list[int]]") -> None:
+    results.put([int(volume[z].sum()) for _ in range(20) for z in numbers])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forked_workers_read_what_was_opened_before(ct: Path, words: np.ndarray) -> None:
+    """They share the file, whose position in the system would be that of whoever read last."""
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    volume = volcomp.open(ct, threads=1, cache_bytes=0).volumes["ct"]
+    int(volume[0].sum())  # which loads the code
+    workers = [context.Process(target=_sums, args=(volume, range(k, 50, 17), results)) for k in range(3)]
+    for worker in workers:
+        worker.start()
+    found = sorted(results.get(timeout=120) for _ in workers)
+    for worker in workers:
+        worker.join()
+    assert found == sorted([int(words[z].sum()) for _ in range(20) for z in range(k, 50, 17)] for k in range(3))
 
 
 def test_arrays_are_volumes(tmp_path: Path) -> None:

@@ -19,7 +19,21 @@ from ..container.sections import FORMAT_VERSION, VOXEL_VERSION
 from ..errors import DamagedError, VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
-from . import append, batch, compress, decompress, doctor, extract, info, precompile, protect, repair, verify, view
+from . import (
+    append,
+    batch,
+    compare,
+    compress,
+    decompress,
+    doctor,
+    extract,
+    info,
+    precompile,
+    protect,
+    repair,
+    verify,
+    view,
+)
 from . import list as list_
 from .arguments import STANDARD, salvageable
 from .output import fail
@@ -139,7 +153,7 @@ def parser() -> Parser:
     )
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(title="commands", prog="volcomp", metavar="COMMAND", required=True)
-    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info, view)
+    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info, view, compare)
     for command in (*of_archives, precompile, doctor):
         command.add(commands)
     made.commands = commands.choices

@@ -21,7 +21,9 @@ from ..container.sections import Reader
 from ..container.volume import volume_numbers
 from ..errors import UnsupportedError
 from ..options import DecodeOptions
-from .volume import Files, Volume
+from .positioned import positioned
+from .shared import Files
+from .volume import Volume
 
 CACHE_BYTES = 1 << 26  # of decoded slabs: one of 32 slices of 1024², 16 bits
 
@@ -84,6 +86,7 @@ class Archive:
                 file = source  # type: ignore[assignment]
             else:
                 file = stack.enter_context(readable(source))
+                file = positioned(file) if isinstance(source, Path) else file
             with contents_of(name):
                 reader = Reader(file)
                 manifest = manifest_of(reader) if has_manifest(reader) else None

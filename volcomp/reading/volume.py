@@ -8,53 +8,29 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import cached_property
 from itertools import groupby
-from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..archive.entry import Entry, Voxels
-from ..archive.header_reader import Records
 from ..archive.opening import contents_of
-from ..archive.remote import Remote
 from ..bodies.planes import Kind, Map
-from ..bodies.protocol import Kept
 from ..codec import decode as codec
 from ..codec.decode import Slab
-from ..container.sections import SLAB, Reader, SectionId
+from ..container.sections import SLAB, SectionId
 from ..container.volume import Volume as Stored
 from ..container.volume import read_volume
 from ..dtypes import Float64s
 from ..errors import DamagedError, UnsupportedError
-from ..options import DecodeOptions
 from . import samples
 from .geometry import Geometry, geometry_of
 from .headers import Frame, Header, parse, quiet, read_header
 from .indexing import take
 from .rescale import Rescale, rescale_of
-from .slabs import Slabs
+from .shared import Files
 
 if TYPE_CHECKING:
     import pydicom
-
-
-class Files:
-    """An open archive, as its volumes read it."""
-
-    def __init__(
-        self, name: str, reader: Reader, options: DecodeOptions, cache: int, source: Path | Remote | None
-    ) -> None:
-        """`cache`: bytes of decoded slabs to hold; `source`: what another process can open again."""
-        self.name, self.reader, self.options, self.source = name, reader, options, source
-        self.records, self.slabs = Records(reader), Slabs(cache)
-        self.lock = Lock()  # of the records
-        self.closed = False
-
-    def check(self) -> None:
-        """Raise UnsupportedError where it is closed."""
-        if self.closed:
-            raise UnsupportedError(f"{self.name} is closed; open it again")
 
 
 class Volume:
@@ -316,7 +292,7 @@ class Volume:
         maps: list[Map] = []
         for entry in self._images:
             place = self._place_of(entry)
-            found = samples.map_of(place.body, self._kept(place).side)
+            found = samples.map_of(place.body, self._files.kept(place).side)
             if place.planes != first.planes or found.planes != first.planes:
                 raise DamagedError(f"{self._files.name}: {entry.name} has other planes than its kept bytes say")
             if maps and (found.type, found.components) != (maps[0].type, maps[0].components):
@@ -369,7 +345,7 @@ class Volume:
 
     def _header_of(self, entry: Entry) -> Header | None:
         place = self._place_of(entry)
-        return read_header(self._kept(place).before, place.frames)
+        return read_header(self._files.kept(place).before, place.frames)
 
     def _place_of(self, entry: Entry) -> Voxels:
         """Return where an image is, within the slices that there are."""
@@ -383,14 +359,9 @@ class Volume:
         assert isinstance(entry.place, Voxels)
         with quiet():
             try:
-                return parse(self._kept(entry.place).before)
+                return parse(self._files.kept(entry.place).before)
             except Exception as error:  # pydicom answers broken files with almost any exception
                 raise UnsupportedError(f"{entry.name} has no DICOM header that can be read") from error
-
-    def _kept(self, place: Voxels) -> Kept:
-        self._files.check()
-        with self._files.lock, contents_of(self._files.name):
-            return self._files.records.get(place)
 
     def _blocks(self, begin: int, stop: int) -> Generator[tuple[int, np.ndarray]]:
         """Yield blocks of samples [z, Y, X] or [z, Y, X, components] that hold the slices `begin` to `stop` - 1."""

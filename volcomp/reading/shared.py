@@ -1,0 +1,40 @@
+"""An open archive, as its volumes share it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+
+from ..archive.entry import Voxels
+from ..archive.header_reader import Records
+from ..archive.opening import contents_of
+from ..archive.remote import Remote
+from ..bodies.protocol import Kept
+from ..container.sections import Reader
+from ..errors import UnsupportedError
+from ..options import DecodeOptions
+from .slabs import Slabs
+
+
+class Files:
+    """An open archive, as its volumes read it."""
+
+    def __init__(
+        self, name: str, reader: Reader, options: DecodeOptions, cache: int, source: Path | Remote | None
+    ) -> None:
+        """`cache`: bytes of decoded slabs to hold; `source`: what another process can open again."""
+        self.name, self.reader, self.options, self.source = name, reader, options, source
+        self.records, self.slabs = Records(reader), Slabs(cache)
+        self.lock = Lock()  # of the records
+        self.closed = False
+
+    def check(self) -> None:
+        """Raise UnsupportedError where it is closed."""
+        if self.closed:
+            raise UnsupportedError(f"{self.name} is closed; open it again")
+
+    def kept(self, place: Voxels) -> Kept:
+        """Return the bytes that are kept of an image. Raises DamagedError."""
+        self.check()
+        with self.lock, contents_of(self.name):
+            return self.records.get(place)
