@@ -51,7 +51,7 @@ COLUMNS = (
 CHUNK = (64, 256, 256)
 MODELS = ("base", "fast", "turbo")
 DIRECT = "fast, no Zarr"
-OF_ONE_CHUNK, ROUNDS = "one chunk of ct_fuzun_a", 9  # in the column of series
+OF_ONE_CHUNK, ROUNDS = "one chunk of ct_fuzun_a", 5  # in the column of series
 
 Row = dict[str, str]
 Shape = tuple[int, ...]
@@ -266,7 +266,7 @@ def summary(rows: Sequence[Row]) -> str:
             continue
         megabytes = sum(int(row["voxels"]) for row in found) * 2 / 1e6
         speeds = [megabytes / sum(float(row[column]) for row in found) for column in ("encode_s", "decode_s")]
-        chunk = "a slice" if CODECS[name].slices else "64 slices"
+        chunk = "a slice" if CODECS[name].slices else "a volume"
         lines.append(
             [CODECS[name].title, chunk, f"{mean(float(row['bpv']) for row in found):.3f}", *map(_speed, speeds)]
         )

@@ -23,7 +23,9 @@ class Volcomp(Codec):
     payloads of big-endian elements are marked.
 
     Parameters:
-        model, effort, verify: see `options.EncodeOptions`. They stand in the array's metadata. No decoder needs them.
+        model: as in `options.EncodeOptions`. All three stand in the array's metadata, and no decoder needs them.
+        effort: from 1 to 9.
+        verify: whether each chunk is decoded and compared when it has been encoded.
 
     Raises:
         UnsupportedError: for a value that is not allowed.
