@@ -66,7 +66,7 @@ STEPS, Q = [1, 2, 4, 6, 8, 12, 16, 24, 32], [1093, 1299, 1545, 1838]
 
 
 def decode(data: bytes, seen: Counter | None = None, place: int | None = None) -> np.ndarray:
-    """Time points: the array of a file, or a volume of an archive; `seen` counts which means of the format it needed."""
+    """Time points: the array of a file, or a volume of an archive; `seen` counts which means it needed."""
     found = sections(data)
     counter = Counter() if seen is None else seen
     if place is not None:
