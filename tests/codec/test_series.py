@@ -22,7 +22,6 @@ from volcomp.container.sections import SERIES_VERSION, SLAB, VOLUME_HEADER, VOXE
 from volcomp.container.volume import read_volume
 from volcomp.encoder import keys
 from volcomp.options import DecodeOptions, EncodeOptions
-from volcomp.stages.histogram_packing import HistogramPacking
 
 SHAPES = hnp.array_shapes(min_dims=4, max_dims=4, min_side=1, max_side=6)
 DTYPES = st.sampled_from(["u1", "i1", "<u2", "<i2", ">u2"])
@@ -157,6 +156,16 @@ def test_threads_and_engines_write_the_same_bytes(low_slabs: None) -> None:
             header, dict(enumerate(payloads)), engine=engine, key=lambda k: array[1, 20 * k : 20 * k + 20]
         )
         assert np.array_equal(np.concatenate([part for _, part in parts]), array[0])
+
+
+@pytest.mark.long
+def test_fine_tuning_competes_with_referring() -> None:
+    """Above effort 5 a time point refers or has a model of its own, whichever is smaller."""
+    alike, apart = textured((2, 6, 24, 24)), noise((1, 6, 24, 24), "i2", 0, 900).astype("u2")
+    array = np.concatenate([alike, apart])
+    data = coded(array, effort=6)
+    assert np.array_equal(volcomp.decompress(data), array)
+    assert len(data) <= 1.01 * min(len(coded(array)), sum(len(coded(one, effort=6)) for one in array))
 
 
 # --- reading a part
@@ -381,18 +390,3 @@ def test_a_key_may_have_another_shape_or_be_missing() -> None:
         other = volume.__class__(**{**vars(volume), "key": number})
         ((_, error),) = decode_volume(reader, other, [0], ONE)
         assert isinstance(error, DamagedError) and sentence in str(error)
-
-
-# --- references
-
-
-@settings(max_examples=50)
-@given(st.data())
-def test_the_nearest_value_is_found(data: st.DataObject) -> None:
-    dtype = data.draw(st.sampled_from(["u1", "i1", "<u2", "<i2"]))
-    info = np.iinfo(dtype)
-    values = sorted(data.draw(st.sets(st.integers(info.min, info.max), min_size=1, max_size=9)))
-    packing = HistogramPacking(np.array([[v, v + 1] for v in values]))
-    voxels = data.draw(hnp.arrays(dtype, (2, 3, 4)))
-    expected = [min(range(len(values)), key=lambda i: (abs(values[i] - v), i)) for v in voxels.ravel().tolist()]
-    assert packing.nearest(voxels).ravel().tolist() == expected

@@ -6,7 +6,6 @@ decodes what the package writes shows that the document is enough; where the two
 
 import hashlib
 import itertools
-import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ import numpy as np
 
 from tests.conformance import decoder_paper
 from tests.conformance.decoder_bits import Ans, Binary, Reader, check, clip, odds, unzigzag, varint
+from tests.conformance.decoder_container import sections
 from tests.conformance.decoder_factors import Factors
+from tests.conformance.decoder_series import discs, nearest, read
 
 MODELS = Path(__file__).parents[2] / "volcomp" / "models"
 NAMES = {
@@ -23,8 +24,8 @@ NAMES = {
     16: "paper-1",
 }  # fmt: skip
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
-TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"]
 Offset = tuple[int, int, int]
+Found = dict[tuple[bytes, int, int], bytes]
 
 
 def disc(dz: int, radius2: int) -> list[Offset]:
@@ -32,12 +33,6 @@ def disc(dz: int, radius2: int) -> list[Offset]:
     within = [(dy, dx) for dy in range(-5, 6) for dx in range(-5, 6) if dx * dx + dy * dy <= radius2]
     within.sort(key=lambda o: (o[0] ** 2 + o[1] ** 2, -o[0], o[1]))
     return [(dz, *o) for o in within if dz < 0 or o < (0, 0)]
-
-
-def around(dz: int, radius2: int) -> list[Offset]:
-    """References: the neighbours of one slice of the reference, in their order."""
-    within = [(dy, dx) for dy in range(-7, 8) for dx in range(-7, 8) if dx * dx + dy * dy <= radius2]
-    return [(dz, *o) for o in sorted(within, key=lambda o: (o[0] ** 2 + o[1] ** 2, -o[0], o[1]))]
 
 
 def chosen(data: Reader) -> list[Offset]:
@@ -70,40 +65,16 @@ SAME = [(0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1),
 STEPS, Q = [1, 2, 4, 6, 8, 12, 16, 24, 32], [1093, 1299, 1545, 1838]
 
 
-def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:
-    """Container: the payloads of a file by tag and numbers."""
-    check(data[:8] == b"\x89VCZ\r\n\x1a\n" and data[8] in (1, 2, 3, 4, 5) and data[9:12] == bytes(3), "not such a file")
-    check(data[-4:] == b"\nvcz", "no end")
-    start = len(data) - 12 - int.from_bytes(data[-12:-8], "little")
-    check(zlib.crc32(data[:12] + data[start:-8]) == int.from_bytes(data[-8:-4], "little"), "CRC of the index")
-    index, found, at = Reader(data[start:-12]), {}, 12
-    for _ in range(index.varint()):
-        kind = index.number(1)
-        key = (index.take(4) if kind == 255 else TAGS[kind], index.varint(), index.varint())
-        size = index.varint()
-        section = Reader(data[at : at + size])
-        at += size
-        check((section.take(4), section.varint(), section.varint()) == key, "index and section differ")
-        check((key[0] in TAGS or key[0][:1].islower()) and key not in found, "section is unknown, or there twice")
-        found[key] = section.string().data
-        check(section.number(4) == zlib.crc32(section.data[:-4]), "CRC of a section")
-        section.end()
-    index.end()
-    check(at == start, "index and file differ")
-    return found
-
-
 def decode(data: bytes, seen: Counter | None = None, place: int | None = None) -> np.ndarray:
-    """Time points: the array of a file, or a volume of an archive; `seen` counts which of the format's means it
-    needed."""
+    """Time points: the array of a file, or a volume of an archive; `seen` counts which means it needed."""
     found = sections(data)
     counter = Counter() if seen is None else seen
     if place is not None:
         return volume(found, place, counter)
     if found[b"VHDR", 0, 0][0] & 4:
         numbers = sorted(number for tag, number, _ in found if tag == b"VHDR")
-        check(numbers == [*range(len(numbers))], "a time point is missing")
-        check(all(found[b"VHDR", number, 0][0] & 4 for number in numbers), "a volume is no time point")
+        flags = [found[b"VHDR", number, 0][0] & 4 for number in numbers]
+        check(all(flags) and numbers == [*range(len(numbers))], "a time point is missing")
         points: dict[int, np.ndarray] = {}
         for number in sorted(numbers, key=lambda number: found[b"VHDR", number, 0][0] & 2):  # keys first
             points[number] = volume(found, number, counter, points)
@@ -112,9 +83,7 @@ def decode(data: bytes, seen: Counter | None = None, place: int | None = None) -
     return volume(found, 0, counter)
 
 
-def volume(
-    found: dict[tuple[bytes, int, int], bytes], place: int, seen: Counter, known: dict[int, np.ndarray] | None = None
-) -> np.ndarray:
+def volume(found: Found, place: int, seen: Counter, known: dict[int, np.ndarray] | None = None) -> np.ndarray:
     """Volumes: one of a file. `known` has some that are decoded already."""
     section = Reader(found[b"VHDR", place, 0])
     flags = section.number(1)
@@ -146,28 +115,13 @@ def volume(
         wanted = payload.take(8)
         reference = None if key is None else nearest(key[k * depth // slabs : (k + 1) * depth // slabs], values)
         if number == 16:
-            ranks = paper_slab(payload, model, part.shape, len(values) - 1, seen)
+            ranks = decoder_paper.slab(payload, model, part.shape, len(values) - 1, seen)
         else:
             ranks = Slab(payload, model, part.shape, len(values) - 1, seen, reference).decode()
         part[:] = np.array(values, dtype)[ranks].reshape(part.shape)
         check(hashlib.sha256(header.data + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
     check(hashlib.sha256(voxels.tobytes()).digest() == sha, "SHA-256 of the voxels")
     return voxels[0] if flags & 1 else voxels
-
-
-def nearest(voxels: np.ndarray, values: list[int]) -> np.ndarray:
-    """References: the rank of the nearest value, of two the lower one."""
-    ranks = {v: min(range(len(values)), key=lambda i: (abs(values[i] - v), i)) for v in set(voxels.ravel().tolist())}
-    return np.array([ranks[v] for v in voxels.ravel().tolist()]).reshape(voxels.shape)
-
-
-def paper_slab(data: Reader, model: Any, shape: tuple[int, int, int], limit: int, seen: Counter) -> list[int]:
-    """`paper` models: a slab, and that nothing is left of it."""
-    ans = Ans([data.number(4) for _ in range(data.varint())])
-    ranks = decoder_paper.ranks(data, ans, model, shape, limit, seen)
-    check(ans.state == 0 and not ans.words, "words are left")
-    data.end()
-    return ranks
 
 
 class Model:
@@ -271,12 +225,8 @@ class Slab:
         refers, coarse, kind = code // 32, code // 16 % 2, code % 16
         check(refers < 2, "support of a later version")
         self.support = SUPPORTS[kind] if kind < 5 else chosen(data)
-        self.reference, self.around = reference, []
-        if refers:
-            check(reference is not None, "refers to nothing")
-            radii = data.number(1), data.number(1) - 1
-            check(max(radii) <= 49, "discs in the reference")
-            self.around = [o for dz in (0, -1, 1) for o in around(dz, radii[dz != 0])]
+        self.around = discs(data, reference) if refers else []
+        self.reference = reference
         seen["reference"] += refers
         self.height, classes = data.number(1), data.number(1)
         self.inside = sum(dz == 0 for dz, _, _ in self.support)
@@ -335,12 +285,6 @@ class Slab:
             return array[(z * height + y - 1) * width] if y else 0
         return array[(z * height + y) * width + min(x, width - 1)]
 
-    def read_reference(self, voxel: Offset, offset: Offset) -> int:
-        """References: what a neighbour in the reference reads."""
-        assert self.reference is not None
-        z, y, x = (min(max(v + o, 0), side - 1) for v, o, side in zip(voxel, offset, self.shape, strict=True))
-        return int(self.reference[z, y, x])
-
     def group(self, z: int) -> int:
         """Slab: which group a slice is in."""
         if self.reach > 2:
@@ -359,7 +303,7 @@ class Slab:
         base = (sum(near[:4]) + 2) >> 2
         activity = sum(abs(n - base) for n in near[:10])
         later = sum(abs(n - base) for n in near[self.inside : self.inside + 9])
-        near[self.inside : self.inside] = [self.read_reference(voxel, o) for o in self.around]
+        near[self.inside : self.inside] = [read(self.reference, voxel, o) for o in self.around]
         activity = activity + later if z else 19 * activity // 10
         weights = self.weights[group][sum(t <= activity for t in self.thresholds[group])]
         total = sum(w * (n - base) for w, n in zip(weights, near, strict=True))

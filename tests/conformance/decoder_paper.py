@@ -2,9 +2,12 @@
 
 import hashlib
 import itertools
+from collections import Counter
 from typing import Any
 
 import numpy as np
+
+from tests.conformance.decoder_bits import Ans, Reader, check
 
 ORDER = {"neighbourhood": "<i1", "recurrent": "<i1", "shift": "<i4", "entrance": "<i2", "bias": "<i4", "head": "<i2"}
 ORDER |= {"head_bias": "<i4", "sigmoid": "<i2"}
@@ -81,3 +84,12 @@ def ranks(data: Any, ans: Any, model: Model, shape: Offset, limit: int, seen: An
             counts, since = table(numbers), 0
             seen["paper table"] += 1
     return [known[voxel] for voxel in itertools.product(*map(range, shape))]
+
+
+def slab(data: Reader, model: "Model", shape: tuple[int, int, int], limit: int, seen: Counter) -> list[int]:
+    """`paper` models: a slab, and that nothing is left of it."""
+    ans = Ans([data.number(4) for _ in range(data.varint())])
+    found = ranks(data, ans, model, shape, limit, seen)
+    check(ans.state == 0 and not ans.words, "words are left")
+    data.end()
+    return found

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -57,3 +57,15 @@ def test_extremes(dtype: str) -> None:
     assert np.array_equal(
         histogram_packing.find(voxels).backward(histogram_packing.find(voxels).forward(voxels), voxels.dtype), voxels
     )
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_the_nearest_value_is_found(data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from(["u1", "i1", "<u2", "<i2"]))
+    info = np.iinfo(dtype)
+    values = sorted(data.draw(st.sets(st.integers(info.min, info.max), min_size=1, max_size=9)))
+    packing = histogram_packing.HistogramPacking(np.array([[v, v + 1] for v in values]))
+    voxels = data.draw(hnp.arrays(dtype, (2, 3, 4)))
+    expected = [min(range(len(values)), key=lambda i: (abs(values[i] - v), i)) for v in voxels.ravel().tolist()]
+    assert packing.nearest(voxels).ravel().tolist() == expected

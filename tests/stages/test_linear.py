@@ -132,15 +132,18 @@ def test_products_are_of_a_type_that_holds_their_sums(limit: int, kind: type, we
     assert predicted(levels, fitted, limit) == [slow_prediction(levels, fitted, *p) for p in np.ndindex(levels.shape)]
 
 
+ALL = SUPPORTS | REFERRING
+
+
 @given(
-    st.sampled_from(list(SUPPORTS | REFERRING)),
+    st.sampled_from(list(ALL)),
     st.integers(1, 20),
     st.integers(1, 7),
     st.integers(1, 9),
     st.integers(0, 10**6),
 )
 def test_weights_come_back_from_their_bytes(name: str, depth: int, height: int, classes: int, seed: int) -> None:
-    fitted = any_weights((SUPPORTS | REFERRING)[name], depth, height, classes, seed)
+    fitted = any_weights(ALL[name], depth, height, classes, seed)
     reader = Cursor(linear.to_bytes(fitted), "a test")
     back = linear.from_bytes(reader, depth)
     reader.end()
