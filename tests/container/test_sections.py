@@ -200,3 +200,23 @@ def test_salvage_costs_no_square():
     claim = SLAB + varint(0) + varint(0) + varint(1 << 20)
     with pytest.raises(DamagedError, match="nothing in the file"):
         Reader(io.BytesIO(SIGNATURE + claim * 200_000), salvage=True)
+
+
+def test_a_writer_that_comes_back_leaves_nothing():
+    """Neither bytes, of which the next sections have fewer, nor names, nor digests."""
+    files = []
+    for detour in (False, True):
+        file = io.BytesIO()
+        writer = Writer(file)
+        writer.add(SectionId(BLOB, 0), b"first")
+        mark = writer.mark()
+        if detour:
+            writer.add(SectionId(BLOB, 1), bytes(1000))
+            writer.add(SectionId(BLOB, 2), bytes(1000))
+            writer.rewind(mark)
+        writer.add(SectionId(BLOB, 1), b"second")
+        writer.finish()
+        assert writer.size == len(file.getvalue()) and len(writer.digests) == 2
+        Reader(file).compare(writer.digests)
+        files.append(file.getvalue())
+    assert files[0] == files[1]

@@ -22,6 +22,7 @@ from volcomp.formats.registry import read_image
 from volcomp.streams.protocol import NotReproducible
 
 PIXELS = noise((4, 6))
+FLOAT = "FloatPixelData"
 ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 
 
@@ -59,7 +60,7 @@ def test_multi_frame_and_trailing_padding(tmp_path):
         ({"SamplesPerPixel": 5}, "its header states no image"),
         ({"BitsAllocated": 0}, "it has 0 bits allocated for a sample"),
         ({"BitsAllocated": 17}, "it has 17 bits allocated for a sample"),
-        ({"BitsAllocated": 64}, "it has 64 bits allocated for a sample"),
+        ({"BitsAllocated": 64}, "it has fewer pixels than its header states"),
         ({"Rows": 0}, "its header states no image"),
         ({"Rows": 9}, "it has fewer pixels than its header states"),
         ({"raw": b""}, "it has fewer pixels than its header states"),
@@ -128,11 +129,34 @@ def test_colours_are_planes(tmp_path, planar, dtype):
     assert np.array_equal((blue.astype(int) - middle + green) % (2 * middle), samples[2])
 
 
-def test_wide_words_are_halves(tmp_path):
-    words = np.arange(1, 36, dtype="<u4").reshape(5, 7) * 123457
-    found = read(image(tmp_path / "a", words.astype("u2"), raw=words.tobytes(), BitsAllocated=32, BitsStored=32))
-    high, low = planes_of(found)
-    assert np.array_equal(high[0].astype(np.uint32) << 16 | low[0], words)
+def comes_back(found):
+    """Return whether the body codec makes the file again."""
+    with found.path.open("rb") as file:
+        blocks = list(found.reading.read(file))
+    made = b"".join(body(found.reading.number).write(found.reading.kept, iter(blocks)))
+    return made == found.path.read_bytes()
+
+
+def test_wide_words_by_plane_are_halves(tmp_path):
+    words = np.random.default_rng(0).integers(0, 1 << 32, (3, 5, 7), "<u4")
+    stated = {"BitsAllocated": 32, "BitsStored": 32, "SamplesPerPixel": 3, "PlanarConfiguration": 1}
+    found = read(image(tmp_path / "a", PIXELS, raw=words.tobytes(), Rows=5, Columns=7, **stated))
+    planes = planes_of(found)
+    assert len(planes) == 6 and np.array_equal(planes[2][0].astype(np.uint32) << 16 | planes[3][0], words[1])
+    with pytest.raises(NotCoded, match="64 bits allocated for a sample, in an order"):
+        wide = {**stated, "BitsAllocated": 64}
+        read(image(tmp_path / "b", PIXELS, raw=bytes(840), Rows=5, Columns=7, **wide))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize(("bits", "frames", "signed"), [(32, 1, 0), (32, 4, 1), (64, 3, 0)])
+def test_wide_words_are_numbers(tmp_path, bits, frames, signed, syntax):
+    words = noise((frames, 40, 50), "i4", -1000, 3000).astype(f"i{bits // 8}") * 1_000_003
+    raw = words.astype(words.dtype.newbyteorder(">" if syntax == ExplicitVRBigEndian else "<")).tobytes()
+    stated = {"BitsAllocated": bits, "BitsStored": bits, "NumberOfFrames": frames, "PixelRepresentation": signed}
+    found = read(image(tmp_path / "a", words[0].astype("i2"), raw=raw, syntax=syntax, **stated))
+    assert found.reading.number == (5 if frames > 1 else 2)
+    assert (found.frames, found.rows, found.columns) == (frames, 40, 50) and comes_back(found)
 
 
 def test_pixels_that_end_too_early(tmp_path):
@@ -433,20 +457,22 @@ def test_samples_of_bytes_of_their_own(tmp_path, bits, dtype):
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_floating_point_numbers_are_halves(tmp_path, syntax):
-    numbers = np.linspace(-1, 1e6, 105, dtype="<f4").reshape(3, 5, 7)
-    path = image(tmp_path / "a", PIXELS, syntax=syntax, Rows=5, Columns=7, NumberOfFrames=3)
+@pytest.mark.parametrize(("name", "frames"), [(FLOAT, 1), (FLOAT, 3), ("DoubleFloatPixelData", 3)])
+def test_floating_point_numbers(tmp_path, syntax, name, frames):
+    numbers = np.random.default_rng(0).normal(0, 1, (frames, 40, 50))
+    path = image(tmp_path / "a", PIXELS, syntax=syntax, Rows=40, Columns=50, NumberOfFrames=frames)
     dataset = pydicom.dcmread(path)
     del dataset.PixelData, dataset.BitsAllocated
-    dataset.FloatPixelData = numbers.tobytes()
     big = syntax == ExplicitVRBigEndian
-    dataset.FloatPixelData = numbers.astype(">f4" if big else "<f4").tobytes()
+    kind = np.dtype("f4" if name == "FloatPixelData" else "f8").newbyteorder(">" if big else "<")
+    setattr(dataset, name, numbers.astype(kind).tobytes())
     dataset.save_as(path, implicit_vr=False, little_endian=not big)
     found = read(path)
-    high, low = planes_of(found)
-    assert np.array_equal((high.astype("<u4") << 16 | low).view("<f4"), numbers)
-    del dataset.FloatPixelData
-    dataset.DoubleFloatPixelData = numbers.astype("f8").tobytes()
+    assert found.reading.number == (5 if frames > 1 else 2)
+    assert (found.frames, found.rows, found.columns) == (frames, 40, 50) and comes_back(found)
+    if frames == 1:
+        return
+    setattr(dataset, name, np.zeros((frames, 40, 50), kind).tobytes())
     dataset.save_as(path, implicit_vr=False, little_endian=not big)
-    with pytest.raises(NotCoded, match="double-precision"):
+    with pytest.raises(NotCoded, match="a general codec makes its numbers smaller"):
         read(path)

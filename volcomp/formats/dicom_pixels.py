@@ -15,6 +15,8 @@ from pydicom.uid import UID
 
 from ..bodies.bits import BitsReading, Packing
 from ..bodies.encapsulated import EncapsulatedReading, Pixels, read_items
+from ..bodies.number_choice import reading_for
+from ..bodies.numbers import Place, Words
 from ..bodies.planes import Kind, Map
 from ..bodies.protocol import Reading
 from ..bodies.samples import MOST_MISSING, Order, SamplesReading
@@ -153,9 +155,8 @@ def pixels_of(
         stated = stated._replace(bits=32 if element.tag == _FLOAT else 64, signed=False)
     if min(stated[:4]) < 1 or stated.components > _MOST_COMPONENTS:
         raise NotCoded("its header states no image")
-    if not (1 <= stated.bits <= 16 or (stated.bits == 32 and element.tag != _DOUBLE)):
-        numbers = "double-precision numbers" if element.tag == _DOUBLE else f"{stated.bits} bits allocated for a sample"
-        raise NotCoded(f"it has {numbers}")
+    if not (1 <= stated.bits <= 16 or stated.bits in (32, 64)):
+        raise NotCoded(f"it has {stated.bits} bits allocated for a sample")
     if element.length == _UNDEFINED:
         return _not_tiny(_encapsulated(stated, syntax or "", element, file))
     if stated.photometric == "YBR_FULL_422" and stated.components == 3 and stated.bits == 8 and stated.columns % 2 == 0:
@@ -163,14 +164,14 @@ def pixels_of(
         stated = stated._replace(columns=stated.columns // 2, components=4, planar=False)
     size = file.seek(0, 2)
     there = min(element.length, size - element.start)
-    if stated.bits not in (8, 16, 32):
+    if stated.bits < 16 and stated.bits != 8:
         container = 8 if stated.bits < 8 else 16
         if there < stated._replace(bits=container).frame_bytes * stated.frames:
             if big_endian and element.vr == b"OW":
                 raise NotCoded(f"it has samples of {stated.bits} bits in big-endian words")
             return _not_tiny(_packed(_in_sheets(stated), element, there, file))
         stated = stated._replace(bits=container, stored=stated.stored or stated.bits)  # a sample has bytes of its own
-    return _not_tiny(_native(_in_sheets(stated), element, big_endian, there, plain))
+    return _not_tiny(_native(_in_sheets(stated), element, big_endian, there, file if plain else None))
 
 
 def _in_sheets(stated: Stated) -> Stated:
@@ -196,8 +197,8 @@ def _encapsulated(stated: Stated, syntax: str, element: Element, file: BinaryIO)
     number = _STREAMS.get(syntax.removeprefix(_ROOT))
     if number is None or not _is_known(number):
         raise NotCoded(f"no codec makes its transfer syntax again: {UID(syntax).name or 'none is stated'}")
-    if stated.bits == 32 and number not in _OF_WIDE_SAMPLES:
-        raise NotCoded("it has 32 bits allocated for a compressed sample")
+    if stated.bits > 16 and not (stated.bits == 32 and number in _OF_WIDE_SAMPLES):
+        raise NotCoded(f"it has {stated.bits} bits allocated for a compressed sample")
     if stated.bits not in (8, 16, 32):
         if number in _OF_BYTES:
             raise NotCoded(f"it has {stated.bits} bits allocated for a compressed sample")
@@ -242,8 +243,11 @@ def _is_high_first(packing: Packing, stated: Stated, element: Element, there: in
     return differences[1] < _CLEARLY * differences[0]
 
 
-def _native(stated: Stated, element: Element, big_endian: bool, there: int, plain: bool) -> Found:
-    """Return how `there` bytes are read, which may be more or fewer than the header states."""
+def _native(stated: Stated, element: Element, big_endian: bool, there: int, file: BinaryIO | None) -> Found:
+    """Return how `there` bytes are read, which may be more or fewer than the header states.
+
+    `file`: where native words may do without a body codec, and numbers may have one of their own.
+    """
     frame_bytes, frames = stated.frame_bytes, stated.frames
     if frames == 1 and there % frame_bytes == 0:
         frames = max(1, there // frame_bytes)  # their number is missing
@@ -257,10 +261,16 @@ def _native(stated: Stated, element: Element, big_endian: bool, there: int, plai
     if pairs and (frames * frame_bytes) % 2:
         raise NotCoded("its bytes are swapped in pairs, and their number is odd")
     rows, columns, signed = stated.rows, stated.columns, stated.signed
-    if plain and stated.components == 1 and stated.bits < 32 and not missing and not pairs:
+    if file and stated.components == 1 and stated.bits < 32 and not missing and not pairs:
         stored = stated.stored if 0 < stated.stored < stated.bits else 0
         return Found(rows, columns, frames, stated.bits, stored, signed, None)
     colour = stated.components == 3 and stated.photometric == "RGB"
+    planar = stated.planar and stated.components > 1
+    # Frames of 32 bits in files of their own are slices of a series, and halves have the same meaning in all of them.
+    if (stated.bits == 64 or (stated.bits == 32 and frames > 1)) and file and not planar and not missing:
+        return _numbers(stated, element, big_endian, frames, file)
+    if stated.bits == 64:
+        raise NotCoded("it has 64 bits allocated for a sample, in an order that no codec has")
     if element.tag != _PIXEL_DATA:
         colour = False
     samples = Map(
@@ -268,10 +278,20 @@ def _native(stated: Stated, element: Element, big_endian: bool, there: int, plai
         np.dtype(f"{'i' if signed else 'u'}{stated.bits // 8}").newbyteorder("<"),
         stated.components,
     )
-    planar = stated.planar and stated.components > 1
     order = Order(samples, planar, big_endian and stated.bits > 8, pairs, missing)
     reading = SamplesReading(order, start=element.start, rows=rows, columns=columns, frames=frames)
     return Found(rows, columns, frames, reading.bits, 0, signed, reading)
+
+
+def _numbers(stated: Stated, element: Element, big_endian: bool, frames: int, file: BinaryIO) -> Found:
+    """Return how floating-point numbers and integers of 32 and 64 bits are read."""
+    kind = "f" if element.tag != _PIXEL_DATA else "i" if stated.signed else "u"
+    words = Words(np.dtype(f"<{kind}{stated.bits // 8}"), stated.components, big_endian)
+    place = Place(element.start, stated.rows, stated.columns, frames)
+    reading = reading_for(file, words, place, alike=frames == 1)
+    if reading is None:
+        raise NotCoded("a general codec makes its numbers smaller")
+    return Found(stated.rows, stated.columns, frames, reading.bits, 0, False, reading)
 
 
 def _is_known(number: int) -> bool:
