@@ -89,6 +89,8 @@ def test_the_keys_are_those_of_the_documentation(study, archive, call, tmp_path,
         "protect": [archive],
         "repair": [archive],
         "batch": [study, tmp_path / "batch", "--jobs", "1"],
+        "view": [archive, "-o", tmp_path / "sheet.png"],
+        "compare": [study / "ct"],
         "precompile": [],
         "doctor": [],
     }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..progress import printable
 from .arguments import Commands, as_json, encode_options, encoding, work
-from .output import working
+from .output import finish, working
 
 if TYPE_CHECKING:
     from ..comparison import Row
@@ -19,11 +18,13 @@ def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "compare",
+        usage="volcomp compare PATH [options]",
         parents=[encoding(), work(), as_json()],
         help="compare the size of a series under volcomp and other codecs",
         description="Compress a folder or file: all files by volcomp, gzip, zstd and xz, and their voxels alone by "
         "Tomoz and JPEG XL where these are installed. Nothing that is written stays. Seconds of volcomp, Tomoz and "
         "JPEG XL include decoding, to compare. A series of hundreds of megabytes takes minutes.",
+        example="volcomp compare CT",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="folder or file")
     parser.set_defaults(run=run)
@@ -47,20 +48,13 @@ def run(options: argparse.Namespace) -> int:
                 print(f"  {'':30}{'bytes':>14}{'ratio':>9}{'bits/voxel':>12}{'seconds':>9}")
             print(_line(row), flush=True)
     lacking = missing()
-    if options.json:
-        print(
-            json.dumps(
-                {
-                    "path": str(options.path),
-                    "rows": [_facts(row) for row in rows],
-                    "not_installed": {rival.name: f"pip install {rival.package}" for rival in lacking},
-                }
-            )
-        )
-    else:
-        for rival in lacking:
-            print(f"not measured: {rival.name} is not installed; pip install {rival.package}")
-    return 0
+    facts = {
+        "path": str(options.path),
+        "rows": [_facts(row) for row in rows],
+        "not_installed": {rival.name: f"pip install {rival.package}" for rival in lacking},
+    }
+    lines = [f"not measured: {rival.name} is not installed; pip install {rival.package}" for rival in lacking]
+    return finish(options, facts, "\n".join(lines))
 
 
 def _line(row: Row) -> str:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from ..progress import printable
 from .arguments import STANDARD, Commands, archive, as_json, place, source, work
-from .output import working
+from .output import finish, working
 
 
 def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "view",
+        usage="volcomp view FILE [-o SHEET] [options]",
         parents=[work(), as_json()],
         help="show a volume of an archive as a picture",
         description="Write a picture of a volume, or a page that needs no other file: three slices at right angles, in "
         "true proportions, and the bits per voxel of each slab. All of the volume is decoded.",
+        example="volcomp view ct.vcz -o ct.html",
     )
     parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")
     parser.add_argument(
@@ -48,9 +49,6 @@ def run(options: argparse.Namespace) -> int:
             raise UnsupportedError(f"{options.file} has {opened.volumes.listed()}; choose one with --series")
         volume = opened.volumes[options.series] if options.series else opened.volumes.only()
         seen = save(volume, output, options.slice, force=options.force)
-    if options.json:
-        slabs = [{"slices": [first, end], "bits_per_voxel": bits} for first, end, bits in seen.slabs]
-        print(json.dumps({"file": str(options.file), "output": str(output), "volume": seen.title, "slabs": slabs}))
-    else:
-        print(printable(f"{options.file}: {seen.title}, {seen.facts['shape']}, to {output}"))
-    return 0
+    slabs = [{"slices": [first, end], "bits_per_voxel": bits} for first, end, bits in seen.slabs]
+    facts = {"file": str(options.file), "output": str(output), "volume": seen.title, "slabs": slabs}
+    return finish(options, facts, printable(f"{options.file}: {seen.title}, {seen.facts['shape']}, to {output}"))
