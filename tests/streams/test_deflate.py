@@ -167,7 +167,7 @@ def test_an_encoder_unlike_zlib_is_refused() -> None:
                 raw.append(raw[-5])
     data = bits(*fields, (0, 7))
     assert zlib.decompress(data, -15) == bytes(raw)
-    with pytest.raises(NotReproducible, match="unlike zlib"):
+    with pytest.raises(NotReproducible, match="unlike"):
         deflate.take_apart(data, LIMIT)
 
 

@@ -25,7 +25,8 @@ from .deflate_tables import (
 
 KIND, HEADER, BODY, BEGIN, FINISH, COUNT = range(6)  # columns of blocks
 TABLE = 1 << 15
-AT, DONE, SIZE = range(3)  # the state of a reader: the next bit, whether the last block was read, bytes so far
+AT, DONE, SIZE, FULL = range(4)  # the state: the next bit, whether the last block was read, bytes so far, no room
+NONE, NO_ROOM = -1, -2  # of bits: there are no such symbols, or no room for them
 
 
 @part
@@ -127,11 +128,13 @@ def read_header(data: np.ndarray, codes: Codes, table: np.ndarray) -> int:
 
 @part
 def _symbols(
-    data: np.ndarray, at: Any, table: np.ndarray, lengths: np.ndarray, distances: np.ndarray, position: Any
-) -> tuple[Any, Any, Any]:
-    """Read the symbols of a block from bit `at` on. Returns the end, or -1, the new position, and their number."""
+    data: np.ndarray, at: Any, table: np.ndarray, lengths: np.ndarray, distances: np.ndarray, base: Any, total: Any,
+    position: Any,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Read the symbols of a block from bit `at` on. Returns the end, NONE or NO_ROOM, the new position, the number."""
     end = 8 * data.shape[0]
-    size = lengths.shape[0]
+    size = base + lengths.shape[0]
+    lacking = np.int64(NO_ROOM if size < total else NONE)
     acc, have, byte = np.int64(0), np.int64(0), at >> 3
     count = 0
     if at & 7 and byte < data.shape[0]:
@@ -152,8 +155,8 @@ def _symbols(
             return np.int64(-1), position, count
         if symbol < END:
             if position >= size:
-                return np.int64(-1), position, count
-            lengths[np.uint64(position)] = 1
+                return lacking, position, count
+            lengths[np.uint64(position - base)] = 1
             position += 1
             count += 1
             continue
@@ -169,15 +172,17 @@ def _symbols(
         acc >>= entry & 15
         have -= entry & 15
         symbol = entry >> 4
-        if entry == 0 or symbol >= DISTANCES or position + length > size:
+        if entry == 0 or symbol >= DISTANCES or position + length > total:
             return np.int64(-1), position, count
+        if position + length > size:
+            return lacking, position, count
         distance = DISTANCE_BASE[symbol] + (acc & ((1 << DISTANCE_EXTRA[symbol]) - 1))
         acc >>= DISTANCE_EXTRA[symbol]
         have -= DISTANCE_EXTRA[symbol]
         if distance > position:
             return np.int64(-1), position, count
-        lengths[np.uint64(position)] = length
-        distances[np.uint64(position)] = distance - 1
+        lengths[np.uint64(position - base)] = length
+        distances[np.uint64(position - base)] = distance - 1
         position += length
         count += 1
     at = 8 * byte - have
@@ -186,19 +191,21 @@ def _symbols(
 
 @entry
 def read(
-    data: np.ndarray, state: np.ndarray, lengths: np.ndarray, distances: np.ndarray, blocks: np.ndarray,
-    codes: Codes, table: np.ndarray,
+    data: np.ndarray, state: np.ndarray, base: int, total: int, lengths: np.ndarray, distances: np.ndarray,
+    blocks: np.ndarray, codes: Codes, table: np.ndarray,
 ) -> int:  # fmt: skip
     """Read blocks until the last one or until there is no room for more.
 
-    state int64 [3]                 see above; goes on from there
-    lengths, distances uint16 [n]   of the symbol that begins at each byte: 1 for a literal, the distance less 1. Bytes
-                                    of stored blocks keep 0
+    state int64 [4]                 see above; goes on from there
+    total                           bytes that the stream holds
+    lengths, distances uint16 [n]   of the symbol that begins at each byte from `base` on: 1 for a literal, the distance
+                                    less 1. Bytes of stored blocks keep 0
     blocks int64 [m, 6]             the type, the bits where header and symbols begin, where the bytes begin and end,
                                     and the number of symbols, or 0 for a stored block
     table int32 [2, TABLE]          scratch
 
-    Returns the number of blocks, or -1 where the stream is none that zlib reads.
+    Returns the number of blocks, or -1 where the stream is none that zlib reads. FULL is set where the next block has
+    more bytes than are left.
     """
     count = 0
     while count < blocks.shape[0] and state[DONE] == 0:
@@ -217,8 +224,11 @@ def read(
             size = np.int64(data[at]) | np.int64(data[at + 1]) << 8
             position += size
             at = 8 * (at + 4 + size)
-            if at > 8 * data.shape[0] or position > lengths.shape[0]:
+            if at > 8 * data.shape[0] or position > total:
                 return -1
+            if position > base + lengths.shape[0]:
+                state[FULL] = 1
+                return count
         else:
             if kind == FIXED:
                 for n in range(FIXED_SYMBOL_BITS.shape[0]):
@@ -234,7 +244,12 @@ def read(
                 or not _tabulate(codes.lengths[1, :DISTANCES], 15, table[1], codes.counts)
             ):
                 return -1
-            at, position, blocks[count, COUNT] = _symbols(data, at, table, lengths, distances, position)
+            at, position, blocks[count, COUNT] = _symbols(
+                data, at, table, lengths, distances, np.int64(base), np.int64(total), position
+            )
+            if at == NO_ROOM:
+                state[FULL] = 1
+                return count
             if at < 0:
                 return -1
         blocks[count, FINISH] = position

@@ -1,4 +1,4 @@
-"""Which settings of zlib made a stream: those whose symbols differ least from the stream's."""
+"""Which encoder made a stream: the one whose symbols differ least from the stream's, on its first bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .deflate_match import MARGIN, differences, search
-from .deflate_read import COUNT, FINISH, KIND
+from .deflate_corrections import writer
+from .deflate_model import (
+    FAST,
+    FIRST,
+    FOUR,
+    LAZY,
+    MARGIN,
+    MEDIUM,
+    NEXT,
+    PAIRS,
+    QUICK,
+    SECOND,
+    SHIFTED,
+    Model,
+    of_zlib,
+    search,
+)
+from .deflate_predict import differences
+from .deflate_read import BEGIN, COUNT, FINISH, KIND
 from .deflate_tables import (
     DEFAULT,
     DYNAMIC,
@@ -21,50 +38,94 @@ from .deflate_tables import (
     Settings,
 )  # fmt: skip
 
-FIRST_LOOK = 1 << 16  # bytes on which all settings are compared; each further look has eight times as many
-KEPT = 3  # settings that stay for the next look
-UNEVEN, FEW = 4, 64  # the first bytes may have this many times their share of the differences, and some more
-USUAL = (6, 9, 1, 5, 4, 7, 8, 3, 2)  # levels, the most frequent first
+FIRST_LOOK = 1 << 16  # bytes on which all candidates are compared; the second look has eight times as many
+KEPT = 3  # candidates that stay after a look
+FEW = 16  # differences are not worth to look for another encoder
+MOST_SHARE = 6  # of the bytes looked at, one of so many may be where a symbol differs
+USUAL = (6, 9, 1, 5, 4, 7, 8, 3, 2)  # levels of zlib, the most frequent first
+_ANY = 1 << 15  # a distance that none exceeds
+_CHAINS = Model(FIRST, FOUR, 16, 15, (1 << 15) - 1)
+
+# Other encoders, each with the most frequent settings first
+OTHERS = (
+    # zlib-ng, levels 6, 9, 1 to 5, 7 and 8
+    Model(MEDIUM, FOUR, 16, good=8, lazy=16, nice=128, tries=128),
+    Model(LAZY, SHIFTED, 15, good=32, lazy=258, nice=258, tries=4096, far=_ANY),
+    Model(QUICK, FOUR, 16),
+    Model(FAST, FOUR, 16, good=4, lazy=4, nice=8, tries=4),
+    Model(MEDIUM, FOUR, 16, good=4, lazy=6, nice=16, tries=6),
+    Model(MEDIUM, FOUR, 16, good=4, lazy=12, nice=32, tries=24),
+    Model(MEDIUM, FOUR, 16, good=8, lazy=16, nice=32, tries=32),
+    Model(LAZY, FOUR, 16, good=8, lazy=32, nice=128, tries=256, far=_ANY),
+    Model(LAZY, FOUR, 16, good=32, lazy=128, nice=258, tries=1024, far=_ANY),
+    # libdeflate, levels 6, 9, 1 to 5, 7 and 8
+    _CHAINS._replace(way=NEXT, nice=65, tries=35, far=8192),
+    _CHAINS._replace(way=SECOND, nice=258, tries=600, far=8192),
+    _CHAINS._replace(way=PAIRS, bits=15, nice=32),
+    _CHAINS._replace(nice=10, tries=6),
+    _CHAINS._replace(nice=14, tries=12),
+    _CHAINS._replace(nice=30, tries=16),
+    _CHAINS._replace(way=NEXT, nice=30, tries=16, far=8192),
+    _CHAINS._replace(way=NEXT, nice=130, tries=100, far=8192),
+    _CHAINS._replace(way=SECOND, nice=258, tries=300, far=8192),
+)  # fmt: skip
 
 
 class Symbols(NamedTuple):
-    """The symbols of a stream, by the positions of the bytes where they begin.
+    """Symbols of a stream, by the positions of the bytes where they begin.
 
-    raw uint8 [n]
-    lengths, distances uint16 [n]   as of `deflate_read.read`
-    blocks int64 [m, 6]             likewise
+    raw uint8 [n]                   all bytes of the stream
+    base                            the position of the first symbol
+    lengths, distances uint16 [m]   as of `deflate_read.read`
+    blocks int64 [k, 6]             likewise
     """
 
     raw: np.ndarray
+    base: int
     lengths: np.ndarray
     distances: np.ndarray
     blocks: np.ndarray
 
+    @property
+    def end(self) -> int:
+        """Return the position after the last symbol."""
+        return int(self.blocks[-1, FINISH])
 
-class Difference(NamedTuple):
-    """How the symbols of a stream differ from those of some settings.
-
-    at int64     positions of symbols to overrule
-    many         whether there are more than were asked for
-    ends int64   where the settings' blocks are full
-    """
-
-    at: np.ndarray
-    many: bool
-    ends: np.ndarray
+    @property
+    def stops(self) -> np.ndarray:
+        """Return where stored blocks end, and the end."""
+        return np.append(self.blocks[self.blocks[:, KIND] == STORED, FINISH], self.end)
 
 
-def compare(stream: Symbols, settings: Settings, most: int, end: int) -> Difference:
-    """Compare the symbols of bytes 0 … end - 1 with those of settings; stop after `most` differences."""
-    stored = stream.blocks[stream.blocks[:, KIND] == STORED, FINISH]
-    stops = np.append(stored, stream.raw.size)
-    found = np.zeros(most, np.int64)
-    ends = np.zeros(end // settings.block + 1, np.int64)
-    # What it changes are symbols in stored blocks, where the stream states none.
-    count, full = differences(
-        stream.raw, search(settings), stream.lengths, stream.distances, stops, end, found, settings.block, ends
-    )
-    return Difference(found[: min(count, most)], count > most, ends[:full])
+class Candidate(NamedTuple):
+    """An encoder that may have made a stream."""
+
+    settings: Settings | Model
+    segment: int = 0  # bytes of each segment; 0 for a stream of one
+    fixed: bool = False  # whether there are fixed codes alone
+
+    @property
+    def model(self) -> Model:
+        """Return the numbers of the search."""
+        return of_zlib(self.settings) if isinstance(self.settings, Settings) else self.settings
+
+    def segments(self, size: int) -> np.ndarray | None:
+        """Return where segments of `size` bytes end."""
+        if not 0 < self.segment < size:
+            return None
+        return np.minimum(np.arange(self.segment, size + self.segment, self.segment), size)
+
+
+def _count(stream: Symbols, candidate: Candidate, most: int, end: int) -> int:
+    """Count symbols of the first `end` bytes that differ; most + 1 where there are more."""
+    model = candidate.model
+    found, ends = np.zeros((3, most), np.int64), np.zeros(end // model.block + 1, np.int64)
+    lengths, distances = stream.lengths.copy(), stream.distances.copy()  # what it changes are stored blocks
+    of_raw = search(model, stream.raw.size, candidate.segments(stream.raw.size), anew=candidate.segment > 0)
+    return differences(
+        stream.raw, of_raw, stream.base, lengths, distances, stream.stops, stream.blocks[:, BEGIN].copy(), end, found,
+        model.block, ends, np.zeros(2, np.int64), writer(0),
+    )  # fmt: skip
 
 
 def _memories(blocks: np.ndarray) -> tuple[int, ...]:
@@ -74,64 +135,69 @@ def _memories(blocks: np.ndarray) -> tuple[int, ...]:
         if block[KIND] != STORED and 128 <= size <= 32768 and size & (size - 1) == 0:
             return (size.bit_length() - 7,)
     least = max(1, int(blocks[:, COUNT].max()).bit_length() - 6)
-    return tuple(memory for memory in (8, 9, *range(7, 0, -1)) if memory >= least)
+    return tuple(memory for memory in (8, 9, *range(7, 0, -1)) if memory >= least) or (8,)
 
 
-def _candidates(stream: Symbols) -> Iterator[Settings]:
-    """Generate the settings that may have made a stream, the most frequent first."""
+def _segment(blocks: np.ndarray) -> int:
+    """Return the length of the segments that end with empty blocks, if all have one."""
+    ends = np.unique(blocks[:-1][blocks[:-1, BEGIN] == blocks[:-1, FINISH], FINISH])
+    ends = ends[ends > 0]
+    return int(ends[0]) if ends.size and not (ends % ends[0]).any() else 0
+
+
+def _of_zlib(stream: Symbols, segment: int) -> Iterator[Candidate]:
+    """Generate the settings of zlib that may have made a stream, the most frequent first."""
     kinds = stream.blocks[:, KIND]
     known = stream.lengths
     fixed = DEFAULT if (kinds == DYNAMIC).any() else FIXED_CODES
     memories = _memories(stream.blocks)
     if (kinds == STORED).all():
-        yield Settings(0, 8, 15, DEFAULT)
+        yield Candidate(Settings(0, 8, 15, DEFAULT))
         return
     matches = known > 1
     if not matches.any():
-        yield from (Settings(6, memory, 15, HUFFMAN) for memory in memories)
+        yield from (Candidate(Settings(6, memory, 15, HUFFMAN)) for memory in memories)
         farthest, short = 1, False
     else:
         farthest = int(stream.distances.max(where=matches, initial=0)) + 1
         short = bool((matches & (known <= 5)).any())
     if farthest == 1:
-        yield from (Settings(6, memory, 15, RUNS) for memory in memories)
+        yield from (Candidate(Settings(6, memory, 15, RUNS)) for memory in memories)
     least = next((bits for bits in range(9, 15) if farthest <= (1 << bits) - MARGIN), 15)
     windows = [15]
-    if stream.raw.size > (1 << least) - MARGIN and least < 15:
+    if stream.end > (1 << least) - MARGIN and least < 15:
         windows.append(least)
     for window in windows:
         for memory in memories:
-            yield from (Settings(level, memory, window, fixed) for level in USUAL)
+            for level in USUAL:
+                settings = Settings(level, memory, window, fixed)
+                if segment:
+                    yield Candidate(of_zlib(settings), segment, fixed == FIXED_CODES)
+                yield Candidate(settings)
             if not short:  # filtered data have no short matches
-                yield from (Settings(level, memory, window, FILTERED) for level in USUAL if level >= FIRST_LAZY)
+                levels = (level for level in USUAL if level >= FIRST_LAZY)
+                yield from (Candidate(Settings(level, memory, window, FILTERED)) for level in levels)
 
 
-def choose(stream: Symbols, most: int) -> tuple[Settings, Difference] | None:
-    """Find the settings that differ least from a stream, and how; None where all differ in more than `most` symbols."""
-    left = list(_candidates(stream))
-    size = stream.raw.size
-    for candidate in left:
-        if size <= FIRST_LOOK or not compare(stream, candidate, 0, FIRST_LOOK).many:
-            difference = compare(stream, candidate, 0, size)
-            if not difference.many:
-                return candidate, difference
-    end = FIRST_LOOK
-    while len(left) > 1 and end < size:
-        least = UNEVEN * most * end // size + FEW
-        counted = []
-        for candidate in left:
-            difference = compare(stream, candidate, least, end)
-            if not difference.many:
-                least = min(least, difference.at.size + difference.at.size // 8 + 1)
-                counted.append((difference.at.size, candidate))
-        # Settings may differ late only, so that those which are almost as good stay.
-        left = [candidate for _, candidate in sorted(counted, key=lambda pair: pair[0])[:KEPT]]
-        end *= 8
-    best = None
-    for candidate in left:
-        difference = compare(stream, candidate, most, size)
-        if not difference.many and (best is None or difference.at.size < best[1].at.size):
-            best, most = (candidate, difference), difference.at.size
-            if most == 0:
-                break
-    return best
+def ranked(stream: Symbols) -> list[Candidate]:
+    """Return the encoders that may have made a stream whose first symbols are given, the most likely first."""
+    end = min(stream.end, FIRST_LOOK)
+    segment = _segment(stream.blocks)
+    counted: list[tuple[int, Candidate]] = []
+    most = end // MOST_SHARE + FEW
+    for candidates in (_of_zlib(stream, segment), (Candidate(model) for model in OTHERS)):
+        for candidate in candidates:
+            count = _count(stream, candidate, most, end)
+            if count == 0 and _count(stream, candidate, 0, stream.end) == 0:
+                return [candidate]
+            if count <= most:
+                counted.append((count, candidate))
+                most = min(most, 2 * count + FEW)
+        if counted and min(count for count, _ in counted) <= FEW // 4:
+            break
+    best = [candidate for _, candidate in sorted(counted, key=lambda pair: pair[0])[:KEPT]]
+    if stream.end == end or len(best) < 2:
+        return best
+    most = stream.end // MOST_SHARE + FEW
+    again = [(_count(stream, candidate, most, stream.end), candidate) for candidate in best]
+    return [candidate for _, candidate in sorted(again, key=lambda pair: pair[0])]
