@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from volcomp.errors import DamagedError
-from volcomp.streams import deflate, deflate_tables
+from volcomp.streams import deflate, deflate_apart, deflate_side, deflate_tables
+from volcomp.streams.deflate_model import FAST, FIRST, GREEDY, LAZY, LONG, MEDIUM, NEXT, PAIRS, QUICK, SECOND
 from volcomp.streams.protocol import FrameInfo, NotReproducible
 from volcomp.streams.registry import BY_NUMBER, trial
 
 GOLDEN = Path(__file__).parent / "golden" / "deflate"
 with (GOLDEN / "zlib.csv").open(newline="") as file:
     OF_ZLIB = list(csv.DictReader(file))
+with (GOLDEN / "models.csv").open(newline="") as file:
+    OF_MODELS = list(csv.DictReader(file))
 OTHERS = sorted(path.stem for path in GOLDEN.glob("*.deflate"))
 LIMIT = 1 << 20
 # Builds that replace zlib, such as zlib-ng, state another version and choose other matches.
@@ -72,6 +75,33 @@ def test_zlib_comes_from_its_settings(row: dict[str, str]) -> None:
     level, memory, window, strategy = (int(row[name]) for name in ("level", "memory", "window", "strategy"))
     made = deflate.make(source(row["source"]), bytes([1, level << 4 | memory, window << 4 | strategy, 0]))
     assert hashlib.sha256(made).hexdigest()[:16] == row["sha256"]
+
+
+@pytest.mark.parametrize("row", OF_MODELS, ids=lambda row: f"{row['source']}-{row['side'][:60]}")
+def test_what_models_make_never_changes(row: dict[str, str]) -> None:
+    made = deflate.make(source(row["source"]), bytes.fromhex(row["side"]))
+    assert hashlib.sha256(made).hexdigest()[:16] == row["sha256"]
+    assert zlib.decompress(made, -15) == source(row["source"])
+
+
+# By encoder: the way of its search, and bytes of side information: 15 to 20 for the numbers, and headers of blocks
+FOUND = {
+    "zlib_ng_1": (QUICK, 30), "zlib_ng_2": (FAST, 24), "zlib_ng_4": (MEDIUM, 24), "zlib_ng_6": (MEDIUM, 64),
+    "zlib_ng_8": (LAZY, 24), "libdeflate_mixed_1": (PAIRS, 140), "libdeflate_3": (FIRST, 140),
+    "libdeflate_mixed_5": (NEXT, 140), "libdeflate_6": (NEXT, 140), "libdeflate_9": (SECOND, 140),
+    "isal_0": (LONG, 180), "isal_2": (LONG, 60), "pigz_1": (GREEDY, 52),
+    "pigz_6": (LAZY, 52), "gzip_6": (LAZY, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_encoders_are_recognised(name: str) -> None:
+    """What is kept beyond the numbers of the search is little, so that the model is that of the encoder."""
+    data = (GOLDEN / f"{name}.deflate").read_bytes()
+    raw, side = deflate.take_apart(data, LIMIT)
+    plan = deflate_side.read(side, len(raw))
+    assert (plan.model.way, len(side) <= FOUND[name][1]) == (FOUND[name][0], True), len(side)
+    assert (plan.segments is not None) == name.startswith("pigz")
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -144,6 +174,31 @@ def test_what_no_encoder_should_write_comes_back() -> None:
     assert deflate.take_apart(usual, 999)[0] == bytes(259)
     with pytest.raises(NotReproducible, match="identical"):
         deflate.take_apart(odd, 999)
+
+
+def test_streams_are_taken_apart_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the pieces end, with blocks larger than one, and stored ones: the same comes out."""
+    golden = {name: (GOLDEN / f"{name}.deflate").read_bytes() for name in FOUND}
+    golden["stored"] = compressed(source("mixed"), 6, memory=2)
+    golden["one block"] = compressed(source("samples"), 4, memory=9)
+    usual = {name: deflate.take_apart(data, LIMIT) for name, data in golden.items()}
+    monkeypatch.setattr(deflate_apart, "PIECE", 1000)
+    for name, data in golden.items():
+        assert deflate.take_apart(data, LIMIT) == usual[name], name
+        assert deflate.make(*usual[name]) == data
+
+
+def test_many_differences_are_coded() -> None:
+    """Matches that zlib would not choose, one in twenty: a list of them would be three times as large."""
+    random = numbers(3)
+    raw = source("samples")[:60000]
+    machine = zlib.compressobj(6, zlib.DEFLATED, -15)
+    data = b""
+    for at in range(0, len(raw), 300):  # flushed often: matches end there, of which zlib's model knows nothing
+        data += machine.compress(raw[at : at + 300]) + machine.flush(zlib.Z_PARTIAL_FLUSH if next(random) % 3 else 0)
+    data += machine.flush()
+    found, side = deflate.take_apart(data, len(raw))
+    assert found == raw and deflate.make(raw, side) == data
 
 
 def test_a_bomb_is_refused() -> None:

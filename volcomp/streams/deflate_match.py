@@ -113,25 +113,39 @@ def _longest(raw: np.ndarray, search: Search, at: Any, best: Any) -> tuple[Any, 
     tries = search.tries >> 2 if best >= search.good else search.tries + 0
     most = 258 if rest > 258 else rest
     nice = search.nice if search.nice < rest else rest
-    # The last bytes of a longer match are compared first: four of them, or two where it may have three.
-    back = best - 3 if best >= 3 else best - 1
-    last = word32(raw, at + back) if best >= 3 else word16(raw, at + back)
-    while True:
-        if last == (word32(raw, c + back) if best >= 3 else word16(raw, c + back)):
-            n = equal(raw, c, at, at * 0, most)
-            if n > best:
-                best, found = n, at - c
-                if n >= nice:
-                    break
-                back = best - 3
-                last = word32(raw, at + back)
+    chain = search.chain
+    if best < 3:  # any match will do, and the next ones must be longer
+        last = word16(raw, at + 1)
+        while last != word16(raw, c + 1) or raw[np.uint64(c)] != raw[np.uint64(at)]:
+            c = np.int64(chain[np.uint64(c & mask)])
+            tries -= 1
+            if c <= limit or tries <= 0:
+                return best, found
+        best, found = equal(raw, c, at, at * 0 + 3, most), at - c
+        if best >= nice:
+            return best, found
+        c = np.int64(chain[np.uint64(c & mask)])
         tries -= 1
-        if tries <= 0:
-            break
-        c = np.int64(search.chain[np.uint64(c & mask)])
-        if c <= limit:
-            break
-    return best, found
+        if c <= limit or tries <= 0:
+            return best, found
+    while True:
+        # The last four bytes of a longer match are compared first.
+        back = best - 3
+        last = word32(raw, at + back)
+        while last != word32(raw, c + back):
+            c = np.int64(chain[np.uint64(c & mask)])
+            tries -= 1
+            if c <= limit or tries <= 0:
+                return best, found
+        n = equal(raw, c, at, at * 0, most)
+        if n > best:
+            best, found = n, at - c
+            if n >= nice:
+                return best, found
+        c = np.int64(chain[np.uint64(c & mask)])
+        tries -= 1
+        if c <= limit or tries <= 0:
+            return best, found
 
 
 @part

@@ -9,10 +9,13 @@ import numpy as np
 
 from .deflate_corrections import writer
 from .deflate_model import (
+    CHECKED,
     FAST,
     FIRST,
     FOUR,
+    GREEDY,
     LAZY,
+    LONG,
     MARGIN,
     MEDIUM,
     NEXT,
@@ -33,21 +36,31 @@ from .deflate_tables import (
     FIRST_LAZY,
     FIXED_CODES,
     HUFFMAN,
+    LEVELS,
     RUNS,
     STORED,
     Settings,
 )  # fmt: skip
 
 FIRST_LOOK = 1 << 16  # bytes on which all candidates are compared; the second look has eight times as many
+NUMBERS = 4  # differences that take as many bytes as the numbers of a model
 KEPT = 3  # candidates that stay after a look
 FEW = 16  # differences are not worth to look for another encoder
 MOST_SHARE = 6  # of the bytes looked at, one of so many may be where a symbol differs
+SHORTEST_SEGMENT = 1 << 10  # bytes
 USUAL = (6, 9, 1, 5, 4, 7, 8, 3, 2)  # levels of zlib, the most frequent first
 _ANY = 1 << 15  # a distance that none exceeds
 _CHAINS = Model(FIRST, FOUR, 16, 15, (1 << 15) - 1)
 
-# Other encoders, each with the most frequent settings first
+# Levels of GNU gzip, and of builds of zlib that hash four bytes by the processor's CRC
+_GZIP = tuple(
+    Model(GREEDY if level < FIRST_LAZY else LAZY, SHIFTED, 15, 15, (1 << 15) - MARGIN, *LEVELS[level], block=32767)
+    for level in USUAL
+)
+_BY_CRC = tuple(model._replace(hash=CHECKED, block=(1 << 14) - 1) for model in _GZIP)
+# Other encoders, each with its most frequent settings first
 OTHERS = (
+    *_GZIP,
     # zlib-ng, levels 6, 9, 1 to 5, 7 and 8
     Model(MEDIUM, FOUR, 16, good=8, lazy=16, nice=128, tries=128),
     Model(LAZY, SHIFTED, 15, good=32, lazy=258, nice=258, tries=4096, far=_ANY),
@@ -68,6 +81,10 @@ OTHERS = (
     _CHAINS._replace(way=NEXT, nice=30, tries=16, far=8192),
     _CHAINS._replace(way=NEXT, nice=130, tries=100, far=8192),
     _CHAINS._replace(way=SECOND, nice=258, tries=300, far=8192),
+    *_BY_CRC,
+    # ISA-L, levels 0 and 1, and 2
+    Model(LONG, CHECKED, 13, farthest=_ANY, lazy=4),
+    Model(LONG, CHECKED, 15, farthest=_ANY, lazy=4),
 )  # fmt: skip
 
 
@@ -139,10 +156,14 @@ def _memories(blocks: np.ndarray) -> tuple[int, ...]:
 
 
 def _segment(blocks: np.ndarray) -> int:
-    """Return the length of the segments that end with empty blocks, if all have one."""
-    ends = np.unique(blocks[:-1][blocks[:-1, BEGIN] == blocks[:-1, FINISH], FINISH])
-    ends = ends[ends > 0]
-    return int(ends[0]) if ends.size and not (ends % ends[0]).any() else 0
+    """Return the length of the segments that end with empty blocks, if all have one; such a block may be missing."""
+    ends = np.unique(blocks[:-1, FINISH])
+    empty = np.unique(blocks[:-1][blocks[:-1, BEGIN] == blocks[:-1, FINISH], FINISH])
+    length = int(np.gcd.reduce(empty)) if empty.any() else 0
+    for part in (length // 4, length // 2, length):
+        if part >= SHORTEST_SEGMENT and np.isin(np.arange(part, int(ends[-1]) + 1, part), ends).all():
+            return part
+    return 0
 
 
 def _of_zlib(stream: Symbols, segment: int) -> Iterator[Candidate]:
@@ -193,11 +214,16 @@ def ranked(stream: Symbols) -> list[Candidate]:
             if count <= most:
                 counted.append((count, candidate))
                 most = min(most, 2 * count + FEW)
-        if counted and min(count for count, _ in counted) <= FEW // 4:
+        if counted and min(count for count, _ in counted) == 0:
             break
-    best = [candidate for _, candidate in sorted(counted, key=lambda pair: pair[0])[:KEPT]]
+    best = [candidate for _, candidate in sorted(counted, key=_price)[:KEPT]]
     if stream.end == end or len(best) < 2:
         return best
     most = stream.end // MOST_SHARE + FEW
     again = [(_count(stream, candidate, most, stream.end), candidate) for candidate in best]
-    return [candidate for _, candidate in sorted(again, key=lambda pair: pair[0])]
+    return [candidate for _, candidate in sorted(again, key=_price)]
+
+
+def _price(counted: tuple[int, Candidate]) -> int:
+    """Return by what candidates are compared: the numbers of a model take as many bytes as some differences."""
+    return counted[0] + NUMBERS * isinstance(counted[1].settings, Model)
