@@ -17,6 +17,8 @@ from volcomp.bodies.registry import BODIES, body
 from volcomp.bodies.samples import Order
 from volcomp.errors import DamagedError
 from volcomp.streams import deflate, deflate_side
+from volcomp.streams.deflate_model import PAIRS, Model
+from volcomp.streams.deflate_search import OTHERS
 from volcomp.streams.deflate_write import GIVEN
 from volcomp.streams.protocol import FrameInfo, NotReproducible
 from volcomp.streams.registry import BY_NUMBER, trial
@@ -95,7 +97,21 @@ def _sides(kind: str) -> list[bytes]:
         if max(frame.info[:2]) < 256:
             parts = BY_NUMBER[KINDS[kind]].take_apart(frame.data, frame.info)
             found.append(join(_array(parts.samples), parts.side))
-    return found + _odd_sides(kind)
+    return found + _odd_sides(kind) + (_sides_of_models() if kind == "deflate" else [])
+
+
+def _sides_of_models() -> list[bytes]:
+    """Return samples and sides with the numbers of every search, corrections and segments."""
+    samples = next(frame for frame in frames("deflate") if frame.info.columns == 20)
+    array = BY_NUMBER[4].take_apart(samples.data, samples.info).samples
+    found = []
+    for number, model in enumerate(OTHERS):
+        size = np.array([array.nbytes], np.int64)
+        plan = deflate_side.Plan(model, size, deflate_side.NONE_FORCED, {}, 0, b"", bytes(number % 3))
+        if number % 2 and model.way < PAIRS:
+            plan = plan._replace(segments=np.array([100, 0, array.nbytes - 100]), anew=number % 4 == 1)
+        found.append(join(_array(array), deflate_side.write(plan)))
+    return found
 
 
 def _odd_sides(kind: str) -> list[bytes]:
@@ -144,11 +160,22 @@ def _changed_plan(random: Random, data: bytes, others: list[bytes]) -> bytes:
     what = random.randrange(7) if size else 0
     if what == 0:
         values = list(plan.settings)
-        values[random.randrange(4)] = random.randrange(10)
-        plan = plan._replace(settings=type(plan.settings)(*(value % 16 for value in values)))
+        if isinstance(plan.settings, Model):
+            values[random.randrange(len(values))] = random.choice((*range(13), 255, 4096, 32767, 32768))
+        else:
+            values[random.randrange(4)] = random.randrange(10)
+            values = [value % 16 for value in values]
+        plan = plan._replace(settings=type(plan.settings)(*values))
     elif what == 1:
         ends = sorted(random.randrange(size + 1) for _ in range(random.choice((0, 1, 3, 30))))
-        plan = plan._replace(blocks=np.diff([0, *ends, size]))
+        lengths = np.diff([0, *ends, size])
+        if isinstance(plan.settings, Model) and random.random() < 0.5:
+            plan = plan._replace(segments=lengths)
+        else:
+            plan = plan._replace(blocks=lengths)
+    elif what in (2, 3) and isinstance(plan.settings, Model):
+        corrections = random.randbytes(random.choice((1, 4, 40)))
+        plan = plan._replace(corrections=mutations.changed(random, plan.corrections) if what == 2 else corrections)
     elif what in (2, 3):
         count = random.choice((1, 2, 20))
         at = sorted(random.randrange(size) for _ in range(count))
@@ -162,7 +189,7 @@ def _changed_plan(random: Random, data: bytes, others: list[bytes]) -> bytes:
         header = random.randbytes(random.choice((3, 10, 60)))
         given = next((block for block in plan.exceptions.values() if block.header), None)
         header = mutations.changed(random, given.header) if given else header
-        block = deflate_side.Exceptional(GIVEN, 8 * len(header) - random.randrange(8), header)
+        block = deflate_side.Exceptional(GIVEN, max(0, 8 * len(header) - random.randrange(8)), header)
         plan = plan._replace(exceptions=dict(sorted({**plan.exceptions, random.choice((0, 1)): block}.items())))
     else:
         return _changed_side(random, data, others)
@@ -202,6 +229,12 @@ def _bodies() -> list[bytes]:
     raw = b"head" + np.zeros((12, 20), "<u2").tobytes()
     side = deflate.take_apart(deflate.make(raw[4:], deflate.take_apart(b"\x03\0", 9)[1]), 1 << 20)[1]
     found.append(join(bytes([4, 2, 1, 1, 12, 20]), varint(4) + string(order) + side))
+    # A gzipped file, whose first four bytes are plain, of two members; `_check_body` has eleven bytes around 480
+    whole = varint(2)
+    for ending, size in ((1, 400), (2, 87)):
+        whole += string(b"\x1f\x8b\x08" + bytes(7)) + bytes([ending]) + varint(size) + string(bytes([1, 0x68, 0xF0, 0]))
+    found.append(join(bytes([6, 2, 1, 1, 12, 20]), varint(4) + bytes([0]) + string(b"") + whole + b"the rest"))
+    found.append(join(bytes([6, 2, 1, 1, 12, 20]), varint(4) + bytes([2]) + string(order) + whole))
     found.append(join(bytes([3, 2, 1, 1, 12, 20]), _encapsulated(small, "deflate", 1)))
     for kind_name in KINDS:
         for frame in frames(kind_name)[:6]:

@@ -139,7 +139,7 @@ def gather(
     count = 0
     at = begin
     while at < end:
-        length = np.int64(lengths[np.uint64(at - base)])
+        length: Any = np.int64(lengths[np.uint64(at - base)])
         of_block[count] = length
         others[count] = np.int64(distances[np.uint64(at - base)]) + 1 if length > 1 else np.int64(raw[np.uint64(at)])
         count += 1
