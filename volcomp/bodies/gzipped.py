@@ -35,7 +35,8 @@ from .protocol import Kept, Piece, Planes, Reading
 
 NOTHING, GZIP, ZLIB = range(3)  # what follows the deflate stream of a member
 LARGEST = (1 << 31) - 1  # bytes that a member inflates to; positions in it are 32-bit integers
-# Reading holds the file and what it inflates to, writing the latter. Some is left for what else the process does.
+# Reading holds the file and what it inflates to, this twice for a moment where it is in several parts; writing holds the
+# latter once. Some is left for what else the process does.
 _SPARED = 256 << 20
 _UPDATE = 1 << 20
 DEFLATING = (4, 6)  # numbers of body codecs that a gzipped file does not wrap
@@ -209,20 +210,23 @@ class GzippedReading:
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`."""
         file.seek(0)
-        inflated = BytesIO()
-        inflated.write(file.read(self._start))
+        parts = [file.read(self._start)]
         data = file.read()
-        members, end = _members(data, inflated)
+        members, end = _members(data, parts)
         self._side = varint(len(members)) + b"".join(
             string(head) + bytes([ending]) + varint(size) + string(side) for head, ending, size, side in members
         )
         self._side += data[end:]
         del data
+        parts = [part for part in parts if part]
+        # A single part is not copied: `BytesIO` shares it.
+        inflated = BytesIO(parts[0] if len(parts) == 1 else b"".join(parts))
+        del parts
         yield from self._inner.read(inflated)
 
 
-def _members(data: bytes, inflated: BytesIO) -> tuple[list[Member], int]:
-    """Inflate the members of a file; return them and where the last one ends. Raises NotReproducible."""
+def _members(data: bytes, parts: list[bytes]) -> tuple[list[Member], int]:
+    """Inflate the members of a file into parts; return them and where the last one ends. Raises NotReproducible."""
     from ..streams import deflate
 
     limit = min(LARGEST, _limit(len(data)))
@@ -238,7 +242,7 @@ def _members(data: bytes, inflated: BytesIO) -> tuple[list[Member], int]:
                 break
             raise
         limit -= len(raw)
-        inflated.write(raw)
+        parts.append(raw)
         end = at + head + used
         of_raw = _ending(ending, np.frombuffer(raw, np.uint8))
         stated = bytes(view[end : end + len(of_raw)]) == of_raw
