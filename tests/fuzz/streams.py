@@ -107,7 +107,9 @@ def _sides_of_models() -> list[bytes]:
     found = []
     for number, model in enumerate(OTHERS):
         size = np.array([array.nbytes], np.int64)
-        plan = deflate_side.Plan(model, size, deflate_side.NONE_FORCED, {}, 0, b"", bytes(number % 3))
+        plan = deflate_side.Plan(
+            model, size, deflate_side.NONE_FORCED, {}, 0, b"", bytes(number % 3), ordered=number % 2 == 1
+        )
         if number % 2 and model.way < PAIRS:
             plan = plan._replace(segments=np.array([100, 0, array.nbytes - 100]), anew=number % 4 == 1)
         found.append(join(_array(array), deflate_side.write(plan)))

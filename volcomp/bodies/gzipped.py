@@ -35,7 +35,7 @@ from .protocol import Kept, Piece, Planes, Reading
 
 NOTHING, GZIP, ZLIB = range(3)  # what follows the deflate stream of a member
 LARGEST = (1 << 31) - 1  # bytes that a member inflates to; positions in it are 32-bit integers
-# Reading holds the file and what it inflates to, this twice for a moment where it is in several parts; writing holds the
+# Reading holds the file and what it inflates to, twice for a moment where that is in several parts; writing holds the
 # latter once. Some is left for what else the process does.
 _SPARED = 256 << 20
 _UPDATE = 1 << 20

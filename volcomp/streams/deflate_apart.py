@@ -13,7 +13,7 @@ from .deflate_blocks import BlockWriter
 from .deflate_corrections import AT as CODED
 from .deflate_corrections import writer
 from .deflate_huffman import codes
-from .deflate_model import search
+from .deflate_model import PAIRS, search
 from .deflate_predict import differences, finish, gather
 from .deflate_read import BEGIN, DONE, FINISH, FULL, SIZE, TABLE, read
 from .deflate_search import Candidate, Symbols, ranked
@@ -113,6 +113,7 @@ class _Trial:
         plan = Plan(
             settings, None, NONE_FORCED, {}, 0, b"", segments=in_segments, anew=segments is not None,
             fixed=candidate.fixed or (isinstance(candidate.settings, Settings) and candidate.settings.strategy == 4),
+            ordered=model.way >= PAIRS,
         )  # fmt: skip
         self._writer = BlockWriter(raw, plan)
         self._at = self._extra = 0

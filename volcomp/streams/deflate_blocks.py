@@ -22,7 +22,8 @@ class BlockWriter:
 
     def __init__(self, raw: np.ndarray, plan: Plan) -> None:
         stores = isinstance(plan.settings, Settings) and plan.settings.level == 0
-        self._raw, self._fixed, self._usual = raw, plan.fixed, STORED if stores else CHOOSE
+        self._raw, self._usual = raw, STORED if stores else CHOOSE
+        self._fixed, self._ordered = plan.fixed, plan.ordered
         self._codes, self._table = codes(), np.zeros(TABLE, np.int32)
         self._out = np.empty(0, np.uint8)
         self.bits = self.used = 0
@@ -43,8 +44,8 @@ class BlockWriter:
         if self._out.size < room:
             self._out = np.empty(room + room // 4, np.uint8)
         kind, written, self.bits, self.used = put_block(
-            self._out, 0, self.bits, self.used, self._raw, begin, end, last, chosen, self._fixed, header, block.bits,
-            self._codes, lengths, distances, size,
+            self._out, 0, self.bits, self.used, self._raw, begin, end, last, chosen, self._fixed, self._ordered, header,
+            block.bits, self._codes, lengths, distances, size,
         )  # fmt: skip
         if kind == IMPOSSIBLE:
             raise DamagedError("what is kept of a deflate stream has a block that cannot be written")

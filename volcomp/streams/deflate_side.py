@@ -13,7 +13,7 @@ from .deflate_tables import DYNAMIC, FIXED, FIXED_CODES, STORED, Settings
 from .deflate_write import GIVEN
 
 SETTINGS, NUMBERS = 1, 2  # versions: the settings of zlib, or the numbers of a model
-EXPLICIT, FORCED, EXCEPTIONS, FILLED, SEGMENTS, ANEW, FIXED_ALONE = (1 << n for n in range(7))  # flags
+EXPLICIT, FORCED, EXCEPTIONS, FILLED, SEGMENTS, ANEW, FIXED_ALONE, ORDERED = (1 << n for n in range(8))  # flags
 EMPTY_BLOCKS = 4096  # blocks may outnumber bytes by this
 _MOST = Model(SECOND, CHECKED, 16, 15, 1 << 15, 1 << 15, 1 << 15, 1 << 15, 4096, 1 << 15, 258, (1 << 16) - 1)
 _LEAST = Model(0, SHIFTED, 8, 9, 1, 0, 0, 0, 0, 0, 2, 127)
@@ -43,6 +43,7 @@ class Plan(NamedTuple):
     segments     how many bytes each segment has; None for one; for numbers
     anew         whether the window is indexed anew where a segment begins; for numbers
     fixed        whether there are fixed codes alone; for numbers
+    ordered      whether dynamic codes are those of `deflate_ordered`; for numbers
     """
 
     settings: Settings | Model
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     segments: np.ndarray | None = None
     anew: bool = False
     fixed: bool = False
+    ordered: bool = False
 
     @property
     def model(self) -> Model:
@@ -68,6 +70,7 @@ def write(plan: Plan) -> bytes:
         EXPLICIT * (plan.blocks is not None) | FORCED * bool(plan.forced.size or plan.corrections)
         | EXCEPTIONS * bool(plan.exceptions) | FILLED * bool(plan.fill) | SEGMENTS * (plan.segments is not None)
         | ANEW * plan.anew | FIXED_ALONE * (plan.fixed and not isinstance(plan.settings, Settings))
+        | ORDERED * plan.ordered
     )  # fmt: skip
     out = bytearray()
     if isinstance(plan.settings, Settings):
@@ -139,7 +142,17 @@ def read(side: bytes, size: int) -> Plan:
     if isinstance(settings, Settings):
         fixed = settings.strategy == FIXED_CODES
     return Plan(
-        settings, blocks, forced, exceptions, fill, cursor.rest(), corrections, segments, bool(flags & ANEW), fixed
+        settings,
+        blocks,
+        forced,
+        exceptions,
+        fill,
+        cursor.rest(),
+        corrections,
+        segments,
+        bool(flags & ANEW),
+        fixed,
+        bool(flags & ORDERED),
     )
 
 
@@ -159,7 +172,7 @@ def _numbers(cursor: Cursor) -> tuple[Model, int]:
     model = Model(*(cursor.varint(most) for most in _MOST))
     farthest = (1 << 15) - 1 if model.way >= PAIRS else 1 << model.window
     if (
-        flags > 127 or any(number < least for number, least in zip(model, _LEAST, strict=True))
+        any(number < least for number, least in zip(model, _LEAST, strict=True))
         or model.farthest > farthest or (model.way >= QUICK and not flags & EXPLICIT)
         or (model.way >= PAIRS and (model.hash != FOUR or model.window != 15 or flags & SEGMENTS))
     ):  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..runtime.compiled import entry, part
 from .deflate_huffman import Codes, assign, build, orders_stated, run_lengths
+from .deflate_ordered import LONGEST, build_ordered, run_lengths_of_both
 from .deflate_tables import (
     DISTANCE_BASE,
     DISTANCE_CODE,
@@ -92,10 +93,29 @@ def _fixed_codes(codes: Codes) -> None:
 
 
 @part
-def _build_all(codes: Codes, extra: Any) -> tuple[Any, Any, Any, Any]:
+def _build_all(codes: Codes, extra: Any, ordered: Any) -> tuple[Any, Any, Any, Any]:
     """Build the codes of a dynamic block; returns its bits, and how many codes of the alphabets and runs it states."""
     cost = extra + 3 + 14
     symbols = others = runs = 0
+    for n in range(SYMBOLS, FIXED_SYMBOL_BITS.shape[0]):
+        codes.lengths[0, n] = 0  # a fixed block before has codes for them
+    if ordered:
+        for row in range(3):
+            size = ALPHABETS[row]
+            if row == 2:
+                runs = run_lengths_of_both(codes.lengths, symbols, others, codes.runs)
+                for n in range(runs):
+                    codes.frequency[2, codes.runs[0, n]] += 1
+                    cost += ORDER_EXTRA[codes.runs[0, n]]
+            last = build_ordered(
+                codes.frequency[row], codes.lengths[row, :size], LONGEST[row], codes.tree, codes.counts
+            )
+            cost += _cost(codes.frequency[row], codes.lengths[row], size)
+            if row == 0:
+                symbols = last + 1
+            elif row == 1:
+                others = last + 1
+        return cost + 3 * orders_stated(codes.lengths[2]), symbols, others, runs
     for row in range(3):
         size = ALPHABETS[row]
         for n in range(runs if row == 2 else 0):
@@ -165,8 +185,8 @@ def _put_symbols(
 @entry
 def put_block(
     out: np.ndarray, at: int, bits: int, used: int, raw: np.ndarray, begin: int, end: int, last: bool, kind: int,
-    fixed: bool, header: np.ndarray, header_bits: int, codes: Codes, lengths: np.ndarray, distances: np.ndarray,
-    size: int,
+    fixed: bool, ordered: bool, header: np.ndarray, header_bits: int, codes: Codes, lengths: np.ndarray,
+    distances: np.ndarray, size: int,
 ) -> tuple[int, int, int, int]:  # fmt: skip
     """Append a block of bytes begin … end - 1, whose symbols are those that `deflate_match.symbols` found.
 
@@ -175,6 +195,7 @@ def put_block(
     last               whether it is the last one
     kind               STORED, FIXED, DYNAMIC, CHOOSE or GIVEN
     fixed              whether zlib may choose fixed codes alone, its strategy Z_FIXED
+    ordered            whether dynamic codes are those of `deflate_ordered`, and types are compared by bits
     header uint8       the header of a given block, of `header_bits` bits; `codes.lengths` are what it states
 
     Returns the kind, or IMPOSSIBLE, and the new at, bits and used.
@@ -182,7 +203,7 @@ def put_block(
     extra = _count(lengths, distances, size, codes.frequency)
     runs = symbols = others = 0
     if kind in (CHOOSE, DYNAMIC):
-        cost, symbols, others, runs = _build_all(codes, extra)
+        cost, symbols, others, runs = _build_all(codes, extra, ordered)
         if kind == CHOOSE:
             cheap = extra + 3
             cheap += _cost(codes.frequency[0], FIXED_SYMBOL_BITS, SYMBOLS)
@@ -191,6 +212,9 @@ def put_block(
             kind = DYNAMIC
             if fixed_bytes <= dynamic_bytes or fixed:
                 kind, dynamic_bytes = FIXED, fixed_bytes
+            if ordered:
+                kind = FIXED if cheap <= cost else DYNAMIC
+                dynamic_bytes = ((cheap if cheap <= cost else cost) - 3 - ((13 - used) & 7)) >> 3
             if end - begin + 4 <= dynamic_bytes and end - begin <= 65535:
                 kind = STORED
     if kind == FIXED:
