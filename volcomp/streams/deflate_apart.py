@@ -13,7 +13,7 @@ from .deflate_blocks import BlockWriter
 from .deflate_corrections import AT as CODED
 from .deflate_corrections import writer
 from .deflate_huffman import codes
-from .deflate_model import PAIRS, search
+from .deflate_model import PAIRS, QUICK, search
 from .deflate_predict import differences, finish, gather
 from .deflate_read import BEGIN, DONE, FINISH, FULL, SIZE, TABLE, read
 from .deflate_search import Candidate, Symbols, ranked
@@ -112,8 +112,7 @@ class _Trial:
         in_segments = None if segments is None else np.diff(segments, prepend=0)
         plan = Plan(
             settings, None, NONE_FORCED, {}, 0, b"", segments=in_segments, anew=segments is not None,
-            fixed=candidate.fixed or (isinstance(candidate.settings, Settings) and candidate.settings.strategy == 4),
-            ordered=model.way >= PAIRS,
+            fixed=candidate.fixed, ordered=model.way >= PAIRS,
         )  # fmt: skip
         self._writer = BlockWriter(raw, plan)
         self._at = self._extra = 0
@@ -156,7 +155,7 @@ class _Trial:
             plan = plan._replace(corrections=corrections)
         else:
             plan = plan._replace(forced=np.concatenate([*forced, NONE_FORCED], axis=1))
-        if model.way >= 4 or not as_usual:
+        if model.way >= QUICK or not as_usual:
             plan = plan._replace(blocks=of_blocks)
         side = deflate_side.write(plan._replace(exceptions=exceptions, fill=fill))
         return side if len(side) <= self._most else None

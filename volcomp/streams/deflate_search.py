@@ -193,8 +193,8 @@ def _of_zlib(stream: Symbols, segment: int) -> Iterator[Candidate]:
             for level in USUAL:
                 settings = Settings(level, memory, window, fixed)
                 if segment:
-                    yield Candidate(of_zlib(settings), segment, fixed == FIXED_CODES)
-                yield Candidate(settings)
+                    yield Candidate(of_zlib(settings), segment, fixed=fixed == FIXED_CODES)
+                yield Candidate(settings, fixed=fixed == FIXED_CODES)
             if not short:  # filtered data have no short matches
                 levels = (level for level in USUAL if level >= FIRST_LAZY)
                 yield from (Candidate(Settings(level, memory, window, FILTERED)) for level in levels)
