@@ -115,7 +115,7 @@ def test_damage_is_named():
 
 def test_newer_formats_are_refused_with_a_sentence():
     data = write(SECTIONS)
-    with pytest.raises(UnsupportedError, match="format version 7 exceeds the supported 4; upgrade volcomp"):
+    with pytest.raises(UnsupportedError, match="format version 7 exceeds the supported 5; upgrade volcomp"):
         read(with_header(data, SIGNATURE + struct.pack("<HH", 7, 0)))
     with pytest.raises(UnsupportedError, match="flags 0x0001"):
         read(with_header(data, SIGNATURE + struct.pack("<HH", 1, 1)))
