@@ -146,7 +146,7 @@ def test_what_is_kept_is_checked() -> None:
     one = varint(1) + string(b"head") + b"\1" + varint(len(INFLATED)) + string(b"\1\x68\xf0\0")
     assert write(kept_side(members=one))[:4] == b"head"
     for side in (
-        kept_side(number=4, members=one), kept_side(number=6, members=one), kept_side(start=varint(1), members=one),
+        kept_side(number=4, members=one), kept_side(number=8, members=one), kept_side(start=varint(1), members=one),
         kept_side(members=one.replace(b"\1\x68", b"\2\x68")), kept_side(members=varint(1 << 40)),
         kept_side(members=one.replace(b"head\1", b"head\3")), kept_side(members=varint(0)),
     ):  # fmt: skip

@@ -1,5 +1,6 @@
 """Volumes of an archive as lazy arrays: numpy's values, no slab more than is needed, and sentences for errors."""
 
+import gzip
 import io
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 import volcomp
 from tests.archive.mixed import CODED, mixed
+from tests.formats.volumes import nifti, picture
 from tests.helpers import compress, damage, image, noise, series
 from tests.reading.conftest import words_of
 from volcomp.archive.entry import Voxels
@@ -303,6 +305,38 @@ def test_an_archive_without_volumes(tmp_path: Path) -> None:
         archive[0]
 
 
+KINDS = ["i2", "f4", "f8", "u4", "c8"]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_volumes_of_files_have_the_numbers_of_these(tmp_path: Path, kind: str, packed: bool) -> None:
+    """Not the levels that a codec makes of them."""
+    voxels = np.round(picture((10, 24, 20), "f8")).astype(kind)
+    name = "x.nii.gz" if packed else "x.nii"
+    data = nifti(voxels)
+    (tmp_path / name).write_bytes(gzip.compress(data) if packed else data)
+    compress([tmp_path / name], tmp_path / "x.vcz")
+    volume = volcomp.open(tmp_path / "x.vcz", threads=1)
+    found = np.asarray(volume)
+    if kind == "c8":
+        found = found.view(kind)[..., 0]
+    elif kind != "i2":
+        assert volume.dtype == voxels.dtype
+    assert found.shape == voxels.shape and np.array_equal(found, voxels)
+    assert np.array_equal(np.asarray(volume[4]), np.asarray(volume)[4])
+
+
+def test_numbers_of_which_a_part_lies_beside_the_volume_are_refused(tmp_path: Path) -> None:
+    """They were taken for their upper bits."""
+    voxels = picture((16, 96, 96), "f8").astype("f4") + np.random.default_rng(0).random((16, 96, 96), "f4")
+    (tmp_path / "x.nii").write_bytes(nifti(voxels))
+    compress([tmp_path / "x.nii"], tmp_path / "x.vcz")
+    volume = volcomp.open(tmp_path / "x.vcz", threads=1)
+    with pytest.raises(volcomp.UnsupportedError, match=r"x\.nii: a part of its numbers lies beside the volume"):
+        volume[0]
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, set[str]]:
     """Images in all the forms that volumes are made of: the folder, its archive, the names of those that are coded."""
@@ -315,11 +349,12 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, se
 # Pydicom needs other packages, or elements that these lack; it takes the overlay away, and spreads the chrominances.
 OTHERWISE = (
     "compressed/", "deflated frames/", "jpeg", "odd/a few bytes short", "odd/fragments", "odd/frames short",
-    "odd/items", "odd/magic is zeros", "odd/no photometric", "odd/overlay", "odd/table", "odd/ybr 422",
+    "odd/bits", "odd/floating-point", "odd/items", "odd/magic is zeros", "odd/no photometric", "odd/overlay",
+    "odd/table", "odd/twelve bits", "odd/ybr 422",
 )  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:The pixel data is")
+@pytest.mark.filterwarnings("ignore:The pixel data is", "ignore:The number of bytes of pixel data")
 def test_the_voxels_of_every_image_are_those_that_pydicom_reads(everything: tuple[Path, Path, set[str]]) -> None:
     """Of the syntaxes that pydicom decodes by itself. Colours are compared as they are stored."""
     folder, path, _ = everything

@@ -83,6 +83,11 @@ class Gzipped:
         yield rest
 
 
+def inner(side: bytes) -> tuple[int, bytes]:
+    """Return the number of the body codec of what a file inflates to, and its side. Raises DamagedError."""
+    return _parse(side)[1:3]
+
+
 def _parse(kept: bytes) -> tuple[int, int, bytes, list[Member], bytes]:
     """Return start, number and side of the inner body, the members and the rest. Raises DamagedError."""
     cursor = Cursor(kept, "what is kept of a gzipped file")

@@ -101,7 +101,7 @@ class Words:
         return moved.astype(self.stored, order="C").tobytes()
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """What is kept at the side but the streams."""
 
     words: Words
@@ -129,6 +129,11 @@ class _Side(NamedTuple):
         """Return the type of the words of a plane."""
         return np.dtype("u1" if self.code.levels <= 256 and self.planes == self.own else "<u2")
 
+    def numbers(self, planes: Planes, first: int) -> NDArray[Any]:
+        """Return numbers [c, z, Y, X] of planes that begin with slice `first`, without streams. Raises DamagedError."""
+        assert not self.streams
+        return from_keys(_keys(self, planes, first, []), self.words.type)
+
     def encoded(self) -> bytes:
         """Return the bytes before those of the streams."""
         flags = _BIG_ENDIAN * self.words.big_endian | _SLICES * self.words.slices | _LOW_PLANES * self.low_planes
@@ -139,7 +144,7 @@ class _Side(NamedTuple):
         return head
 
     @classmethod
-    def decoded(cls, cursor: Cursor) -> _Side:
+    def decoded(cls, cursor: Cursor) -> Side:
         """Read it. Raises DamagedError."""
         number, components, flags = cursor.take(1)[0], cursor.varint(MOST_COMPONENTS), cursor.take(1)[0]
         if number >= len(TYPES) or not components or flags & ~(_BIG_ENDIAN | _SLICES | _LOW_PLANES | _GAPS):
@@ -162,7 +167,7 @@ class Numbers:
     def write(self, kept: Kept, planes: Iterator[Planes]) -> Iterator[Piece]:
         """Yield the bytes of a file; see `Body.write`."""
         cursor = Cursor(kept.side, "what is kept of an image of numbers")
-        side = _Side.decoded(cursor)
+        side = Side.decoded(cursor)
         streams = [[Unpacker(cursor.string()) for _ in range(side.streams)] for _ in range(side.own)]
         cursor.end()
         yield kept.before
@@ -173,7 +178,7 @@ class Numbers:
         yield kept.after
 
 
-def _numbers(side: _Side, planes: Iterator[Planes], streams: list[list[Unpacker]]) -> Iterator[bytes]:
+def _numbers(side: Side, planes: Iterator[Planes], streams: list[list[Unpacker]]) -> Iterator[bytes]:
     """Yield the bytes of all numbers, without gaps."""
     held: list[NDArray[Any]] = []  # slices of components whose last ones are still to come
     first = 0
@@ -212,7 +217,7 @@ def _with_gaps(pieces: Iterator[bytes], gaps: tuple[tuple[int, bytes], ...]) -> 
         raise DamagedError("there are too many bytes between its numbers")
 
 
-def _keys(side: _Side, block: Planes, first: int, streams: list[list[Unpacker]]) -> NDArray[Any]:
+def _keys(side: Side, block: Planes, first: int, streams: list[list[Unpacker]]) -> NDArray[Any]:
     """Return the keys [c, z, Y, X] of all planes, of slices from `first` on."""
     if len(block) != side.planes or any(plane.dtype.itemsize != side.word.itemsize for plane in block):
         raise DamagedError("its planes are not what its kept bytes say")
@@ -250,7 +255,7 @@ class NumbersReading:
         self, words: Words, code: Code, place: Place, *, low_planes: bool = False, stored: tuple[bool, ...] = ()
     ) -> None:
         """`low_planes`: lower bits are planes; else `stored`: which bytes of them, from the lowest on, are noise."""
-        side = _Side(words, code, low_planes)
+        side = Side(words, code, low_planes)
         # All files of an archive are looked at before the first is read: a table is held as a small part of its size.
         self._side, self._place = zlib.compress(side.encoded(), 1), place
         self._frame_bytes = place.rows * place.columns * words.components * words.type.itemsize
@@ -267,7 +272,7 @@ class NumbersReading:
 
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`."""
-        side = _Side.decoded(Cursor(zlib.decompress(self._side), "a code"))
+        side = Side.decoded(Cursor(zlib.decompress(self._side), "a code"))
         code, place = side.code, self._place
         file.seek(0)
         before = file.read(place.start)

@@ -14,19 +14,18 @@ import numpy as np
 
 from ..archive.entry import Entry, Voxels
 from ..archive.opening import contents_of
-from ..bodies.planes import Kind, Map
 from ..codec import decode as codec
 from ..codec.decode import Slab
 from ..container.sections import SLAB, SectionId
 from ..container.volume import Volume as Stored
 from ..container.volume import read_volume
 from ..dtypes import Float64s
-from ..errors import DamagedError, UnsupportedError
-from . import samples
+from ..errors import DamagedError, UnsupportedError, VolcompError
 from .geometry import Geometry, geometry_of
 from .headers import Frame, Header, parse, quiet, read_header
 from .indexing import take
 from .rescale import Rescale, rescale_of
+from .samples import Samples, is_plain, samples_of
 from .shared import Files
 
 if TYPE_CHECKING:
@@ -76,13 +75,13 @@ class Volume:
         shape = self._stored.layout.shape
         if self._stored.two_dimensional:
             return shape[1:]
-        components = self._maps[0].components if self._maps else 1
+        components = self._samples[0].components if self._samples else 1
         return (*shape, components) if components > 1 else shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of its voxels."""
-        return self._maps[0].type if self._maps else self._stored.layout.dtype
+        return self._samples[0].type if self._samples else self._stored.layout.dtype
 
     @property
     def ndim(self) -> int:
@@ -244,7 +243,10 @@ class Volume:
     def __repr__(self) -> str:
         if self._files.closed:
             return f"<volcomp.Volume {self._name!r}, closed>"
-        return f"<volcomp.Volume {self._name!r}: {'×'.join(map(str, self.shape))} {self.dtype}>"
+        try:
+            return f"<volcomp.Volume {self._name!r}: {'×'.join(map(str, self.shape))} {self.dtype}>"
+        except VolcompError as error:
+            return f"<volcomp.Volume: {error}>"
 
     def __dask_tokenize__(self) -> Any:
         return "volcomp", self._stored.sha256.hex(), self._stored.section, self.shape, str(self.dtype)
@@ -284,23 +286,28 @@ class Volume:
         return place
 
     @cached_property
-    def _maps(self) -> list[Map]:
-        """The map between planes and samples of each slice; empty where there is one plane, whose words are samples."""
+    def _samples(self) -> list[Samples]:
+        """How the samples of each slice are made; empty where there is one plane, whose words are samples."""
         first = self._place
-        if first is None or first.planes == 1:
+        places = [self._place_of(entry) for entry in self._images]
+        if first is None or (first.planes == 1 and all(is_plain(place.body) for place in places)):
             return []
-        maps: list[Map] = []
-        for entry in self._images:
-            place = self._place_of(entry)
-            found = samples.map_of(place.body, self._files.kept(place).side)
+        made: list[Samples] = []
+        for entry, place in zip(self._images, places, strict=True):
+            if place.end <= len(made):  # equal voxels in another file
+                continue
+            try:
+                found = samples_of(place.body, self._files.kept(place).side, place.first, self._stored.layout.dtype)
+            except UnsupportedError as error:
+                raise UnsupportedError(f"{self._name} is no array: {entry.name}: {error}") from None
             if place.planes != first.planes or found.planes != first.planes:
                 raise DamagedError(f"{self._files.name}: {entry.name} has other planes than its kept bytes say")
-            if maps and (found.type, found.components) != (maps[0].type, maps[0].components):
+            if made and (found.type, found.components) != (made[0].type, made[0].components):
                 raise UnsupportedError(f"{self._name} has images of several types of samples, and is no array")
-            maps += [found] * (place.end - len(maps))
-        if len(maps) < self._stored.layout.shape[0]:
+            made += [found] * (place.end - len(made))
+        if len(made) < self._stored.layout.shape[0]:
             raise DamagedError(f"{self._files.name}: volume {self._number} has more slices than its files")
-        return maps
+        return made
 
     @cached_property
     def _header(self) -> Header | None:
@@ -336,8 +343,8 @@ class Volume:
         if self._header is None or self.ndim > 3:
             return None
         runs = self._stored.layout.runs
-        bounds = None if self._maps else (int(runs[0, 0]), int(runs[-1, 1]) - 1)
-        alone = any(found.kind == Kind.STORED for found in self._maps)
+        bounds = None if self._samples else (int(runs[0, 0]), int(runs[-1, 1]) - 1)
+        alone = any(found.picture_alone for found in self._samples)
         try:
             return rescale_of(self._frames, self._header, self.dtype, bounds, picture_alone=alone)
         except UnsupportedError as error:
@@ -368,7 +375,7 @@ class Volume:
         self._files.check()
         numbers = self._stored.slabs_of(begin, stop)
         ranges = self._stored.layout.slabs
-        if len(self._planes) == 1:
+        if not self._samples:
             with contents_of(self._files.name), closing(self._slabs(self._stored, numbers)) as slabs:
                 for k, slab in slabs:
                     yield ranges[k][0], slab
@@ -380,9 +387,9 @@ class Volume:
                 with contents_of(self._files.name), closing(self._slabs(plane, [k])) as slabs:
                     planes += [slab for _, slab in slabs]
             at, end = ranges[k]
-            for found, run in groupby(self._maps[at:end]):
+            for found, run in groupby(self._samples[at:end]):
                 count = len(list(run))
-                yield at, samples.join(found, [plane[at - ranges[k][0] :][:count] for plane in planes])
+                yield at, found.join([plane[at - ranges[k][0] :][:count] for plane in planes], at)
                 at += count
 
     def _slabs(self, plane: Stored, numbers: list[int]) -> Generator[tuple[int, np.ndarray]]:
