@@ -15,6 +15,9 @@ from ..wire.cursor import Cursor, varint
 # One payload unpacks to no more, so that a false size costs a reader no more memory.
 CHUNK_BYTES = 32 << 20
 _STORED, _ZSTD, _LZMA2 = 0, 1, 2
+# LZMA's contexts (lc, lp, pb): of text and bytes, of words of 2, 4 and 8 bytes, and those of xz, which suit a mixture.
+_CONTEXTS = ((3, 0, 0), (3, 1, 1), (2, 2, 2), (0, 3, 3), (3, 0, 2))
+_PIECE, _PIECES = 1 << 16, 16  # of a chunk, that these are tried on
 _COMPRESSIBLE = 0.97  # of its size, at most, that zstd leaves of what LZMA2 is tried on
 
 
@@ -37,7 +40,10 @@ def pack_blob(raw: bytes) -> bytes:
         write_checksum=False,
     )
     packed = _smaller(_ZSTD, raw, zstandard.ZstdCompressor(compression_params=parameters).compress(raw))
-    return min(packed, pack_table(raw), key=len) if len(packed) < _COMPRESSIBLE * len(raw) else packed
+    if len(packed) >= _COMPRESSIBLE * len(raw):
+        return packed
+    by_lzma = lzma.compress(raw, lzma.FORMAT_RAW, filters=_filters(len(raw), _contexts(raw)))
+    return min(packed, _smaller(_LZMA2, raw, by_lzma), key=len)
 
 
 def unpack(data: bytes, what: str) -> bytes:
@@ -74,15 +80,29 @@ def _smaller(method: int, raw: bytes, packed: bytes) -> bytes:
     return bytes([method]) + varint(len(raw)) + packed
 
 
-def _filters(size: int) -> list[dict[str, int]]:
-    """Return the LZMA2 settings, which depend on the raw size alone; lp = pb = 0 suits text and bytes, not words."""
+def _contexts(raw: bytes) -> tuple[int, int, int]:
+    """Return the contexts that make pieces of `raw` smallest."""
+    step = max(_PIECE, len(raw) // _PIECES)
+    sample = b"".join(raw[at : at + _PIECE] for at in range(0, len(raw), step))
+
+    def size(contexts: tuple[int, int, int]) -> int:
+        return len(lzma.compress(sample, lzma.FORMAT_RAW, filters=_filters(len(sample), contexts, 6)))
+
+    return min(_CONTEXTS, key=size)
+
+
+def _filters(
+    size: int, contexts: tuple[int, int, int] = _CONTEXTS[0], preset: int = 9 | lzma.PRESET_EXTREME
+) -> list[dict[str, int]]:
+    """Return the LZMA2 settings. A decoder needs those that depend on the raw size; contexts are in the stream."""
+    lc, lp, pb = contexts
     return [
         {
             "id": lzma.FILTER_LZMA2,
-            "preset": 9 | lzma.PRESET_EXTREME,
-            "lc": 3,
-            "lp": 0,
-            "pb": 0,
+            "preset": preset,
+            "lc": lc,
+            "lp": lp,
+            "pb": pb,
             "dict_size": 1 << max(12, (size - 1).bit_length()),
         }
     ]
