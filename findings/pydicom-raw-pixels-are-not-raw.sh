@@ -3,7 +3,7 @@
 # which older files keep an overlay.
 #
 # Versions   pydicom 3.0.2, numpy 2.4.6, Python 3.11
-# Expected   raw: "return the decoded pixel data after only minimal processing", so the 16 bits of a word as they are.
+# Expected   As little is done to raw pixels as there can be, so the 16 bits of a word are as they were.
 #            Overlays in unused bits of Pixel Data (PS3.3, C.9.2, retired) are read in this way.
 # Seen       Of 16 bits allocated and 12 stored, the upper four are zero, or the sign for signed pixels, with raw=True as
 #            without it. The bytes of PixelData have them.
