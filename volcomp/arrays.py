@@ -19,7 +19,7 @@ from .container.sections import SERIES_VERSION, VOXEL_VERSION, Reader, Writer
 from .container.volume import Volume, read_volume, volume_numbers
 from .errors import DamagedError, UnsupportedError, VerificationError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions, check_slices
+from .options import DecodeOptions, EncodeOptions, check_slices, check_times
 
 _DTYPES = ("u1", "i1", "u2", "i2")
 
@@ -125,6 +125,7 @@ def decompress(
         [400, 500]
     """
     check_slices(slices)
+    check_times(times)
     options = DecodeOptions(threads, device)
     with opened(data, salvage=salvage) as reader:
         numbers = volume_numbers(reader)

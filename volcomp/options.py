@@ -31,6 +31,17 @@ def check_slices(slices: slice | None) -> None:
         raise UnsupportedError(f"slices={slices!r} was given; take whole numbers, and a step other than 0") from error
 
 
+def check_times(times: slice | int | None) -> None:
+    """Raise UnsupportedError for what is neither the number of a time point nor a slice of such."""
+    if isinstance(times, slice):
+        try:
+            times.indices(1)
+        except (TypeError, ValueError) as error:
+            raise UnsupportedError(f"times={times!r} was given; take whole numbers, and a step other than 0") from error
+    elif times is not None and (isinstance(times, bool) or not hasattr(times, "__index__")):
+        raise UnsupportedError(f"times={times!r} was given; give the number of a time point, or a slice of them")
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
     """How to decode. No option changes the result.

@@ -221,7 +221,7 @@ def test_one_sentence_for_what_cannot_begin(tmp_path, call, monkeypatch):
     fails(call(tmp_path / "in", out, "--decompress"), "in holds no archives")
     fails(call(tmp_path / "binary", out), "is neither a folder nor a list")
     fails(call(tmp_path / "in", tmp_path / "in"), "is both source and target")
-    fails(call(tmp_path / "in", out, "--effort", "10"), "effort 10 is not known")
+    fails(call(tmp_path / "in", out, "--effort", "10"), "'10' is no effort from 1", code=2)
     fails(call(tmp_path / "in", out, "--scheduler", "nonsense"), "no Dask scheduler answers at nonsense")
     fails(call(tmp_path / "in", "/proc/out"), "/proc/out cannot be written")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

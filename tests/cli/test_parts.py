@@ -48,7 +48,7 @@ def test_extract(study, call, tmp_path):
     assert code == 0 and os.listdir(tmp_path / "last") == ["IM0001.dcm"]
     fails(call("extract", study / "ct.vcz", "IM0001*", *one), "no volume has the slices that were asked for")
     wrong = call("extract", study / "ct.vcz", "note", "--slices", "x", "-o", tmp_path / "x")
-    fails(wrong, "--slices 'x' is no range of slices")
+    fails(wrong, "--slices 'x' is no range of slices", code=2)
     fails(call("extract", study / "ct.vcz", "gone", "-o", tmp_path / "x"), "it holds no 'gone'")
     fails(call("extract", study / "ct.vcz"), "name files, folders or patterns", code=2)
 

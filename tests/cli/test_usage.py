@@ -53,7 +53,7 @@ def here(place, monkeypatch):
         (["compress", "small", "--modle", "fast"], "volcomp compress has no option --modle; did you mean --model?"),
         (["compress", "--modle=fast", "small"], "did you mean --model?"),
         (["list", "--nams"], "volcomp list has no option --nams; did you mean --names?"),
-        (["info", "small.vcz", "--effort", "3"], "--effort, which compress, append and batch have"),
+        (["info", "small.vcz", "--effort", "3"], "--effort, which compress, append, batch and compare have"),
         (["compress", "small", "-f"], "volcomp compress has no option -f; did you mean --force?"),
         (["compress", "small", "--zzzz"], "volcomp compress has no option --zzzz; volcomp compress --help lists all"),
         (["decompress", "small.vcz", "out"], "'out' is one name too many for volcomp decompress; name the target with"),

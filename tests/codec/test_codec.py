@@ -124,8 +124,8 @@ def test_nothing_is_read_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> 
     coded = encode(voxels, EncodeOptions("fast"))
 
     class Poisoned(slab.RowSlab):
-        def __init__(self, layout, limit, fitted, model, common=None):  # type: ignore[no-untyped-def]
-            super().__init__(layout, limit, fitted, model, common)
+        def __init__(self, *arguments):  # type: ignore[no-untyped-def]
+            super().__init__(*arguments)
             unknown = pad(np.ones(self.shape, bool), 0, RADIUS).ravel()
             random = np.random.default_rng(9)
             self.known[unknown] = random.integers(-(1 << 20), 1 << 20, unknown.sum())

@@ -22,7 +22,7 @@ from volcomp.container.sections import SLAB, SectionId
 from volcomp.container.volume import read_volume
 from volcomp.models import Model
 from volcomp.options import DecodeOptions, EncodeOptions
-from volcomp.pipelines.protocol import Done, Fit, Levels, Shape
+from volcomp.pipelines.protocol import Done, Fit, Levels, Reference, Shape
 from volcomp.pipelines.registry import PIPELINES
 from volcomp.runtime.team import Team
 from volcomp.wire.cursor import Cursor, varint
@@ -54,10 +54,10 @@ class Coded(NamedTuple):
 class Coder:
     """Residuals as varints, the sign in the lowest bit."""
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit) -> None:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Levels | None = None) -> None:
         """Nothing."""
 
-    def take(self, levels: Levels, limit: int, choice: None) -> Known:
+    def take(self, levels: Levels, limit: int, choice: None, reference: Levels | None = None) -> Known:
         return Known(levels, limit)
 
     def without_levels(self, slab: Known) -> Known:
@@ -67,7 +67,7 @@ class Coder:
         residuals = slab.levels.ravel() - predictions
         return b"".join(varint(2 * r if r >= 0 else -2 * r - 1) for r in residuals.tolist())
 
-    def open(self, payload: Cursor, shape: Shape, limit: int) -> Coded:
+    def open(self, payload: Cursor, shape: Shape, limit: int, reference: Reference | None = None) -> Coded:
         coded = [payload.varint() for _ in range(int(np.prod(shape)))]
         payload.end()
         return Coded([-(c + 1) // 2 if c & 1 else c // 2 for c in coded], shape, limit)

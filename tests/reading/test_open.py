@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 import volcomp
 from tests.archive.mixed import CODED, mixed
-from tests.formats.volumes import nifti, picture
+from tests.formats.volumes import meta, mgh, nifti, npy, nrrd, picture
 from tests.helpers import compress, damage, image, noise, series
 from tests.reading.conftest import words_of
 from volcomp.archive.entry import Voxels
@@ -327,13 +327,42 @@ def test_volumes_of_files_have_the_numbers_of_these(tmp_path: Path, kind: str, p
     assert np.array_equal(np.asarray(volume[4]), np.asarray(volume)[4])
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize(("kind", "values"), [
+    ("i2", (-30_000, 30_000)), ("u2", (0, 65_535)), ("i1", (-100, 100)), ("u1", (0, 255)), ("i2", (-300, 500))
+])  # fmt: skip
+@pytest.mark.parametrize("suffix", [".nii", ".npy", ".nrrd", ".mha", ".mgh"])
+def test_words_have_the_sign_that_their_header_states(
+    tmp_path: Path, suffix: str, kind: str, values: tuple[int, int], packed: bool
+) -> None:
+    """It was that of which fewer values are spanned."""
+    base = picture((6, 24, 20), "f8")
+    base = (base - base.min()) / np.ptp(base)
+    voxels = np.round(values[0] + (values[1] - values[0]) * base).astype(kind)
+    if suffix == ".mgh" and kind in ("i1", "u2"):
+        pytest.skip("MGH has no such type")
+    data = {".nii": nifti, ".npy": npy, ".nrrd": nrrd, ".mha": meta, ".mgh": mgh}[suffix](
+        voxels.astype(">i2") if (suffix, kind) == (".mgh", "i2") else voxels
+    )
+    name = "x" + suffix + ".gz" * packed
+    (tmp_path / name).write_bytes(gzip.compress(data) if packed else data)
+    compress([tmp_path / name], tmp_path / "x.vcz")
+    volume = volcomp.open(tmp_path / "x.vcz", threads=1)
+    assert volume.dtype == np.dtype(kind) and np.array_equal(np.asarray(volume), voxels)
+    assert np.array_equal(volume.rescaled(1), voxels[1])
+    with pytest.raises(volcomp.UnsupportedError, match="is no DICOM file"):
+        volume.headers  # noqa: B018
+    with pytest.raises(volcomp.UnsupportedError, match="volcomp extract gives the file itself"):
+        volume.affine  # noqa: B018
+
+
 def test_numbers_of_which_a_part_lies_beside_the_volume_are_refused(tmp_path: Path) -> None:
     """They were taken for their upper bits."""
     voxels = picture((16, 96, 96), "f8").astype("f4") + np.random.default_rng(0).random((16, 96, 96), "f4")
     (tmp_path / "x.nii").write_bytes(nifti(voxels))
     compress([tmp_path / "x.nii"], tmp_path / "x.vcz")
     volume = volcomp.open(tmp_path / "x.vcz", threads=1)
-    with pytest.raises(volcomp.UnsupportedError, match=r"x\.nii: a part of its numbers lies beside the volume"):
+    with pytest.raises(volcomp.UnsupportedError, match=r"x\.nii: the lower bits of its numbers lie beside the volume"):
         volume[0]
 
 

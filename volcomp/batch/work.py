@@ -51,7 +51,7 @@ def perform(job: Job, how: How, threads: int) -> Row:
             try:
                 worked = (_restore if how.decompress else _compress)(job, how, threads, scratch)
             except VolcompError as error:
-                raise type(error)(str(error).replace(str(scratch / job.target.name), str(job.target))) from error
+                raise VolcompError(str(error).replace(str(scratch / job.target.name), str(job.target))) from error
             row = _row(job, how)
             return replace(row, seconds=round(time.perf_counter() - begin, 3)) if worked else row
     except VolcompError as error:

@@ -15,9 +15,10 @@ from .nrrd import NRRD, NRRD_DATA
 from .protocol import HEAD_BYTES, Description, Format, Image, NotCoded
 from .tiff import TIFF
 
-_PLAIN: tuple[Format, ...] = (DICOM, NIFTI, NRRD, METAIMAGE, NPY, MGH, TIFF)
+# Told by how a file begins.
+PLAIN: tuple[Format, ...] = (DICOM, NIFTI, NRRD, METAIMAGE, NPY, MGH, TIFF)
 # In the order in which they are asked; last those that can tell their files only by what lies beside these.
-FORMATS: tuple[Format, ...] = (*_PLAIN, Gzipped(_PLAIN), NIFTI_PAIR, NRRD_DATA, METAIMAGE_DATA)
+FORMATS: tuple[Format, ...] = (*PLAIN, Gzipped(PLAIN), NIFTI_PAIR, NRRD_DATA, METAIMAGE_DATA)
 
 
 def read_image(path: Path, name: str) -> Image | None:

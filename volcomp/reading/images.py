@@ -36,7 +36,7 @@ def to_sitk(volume: Volume, *, geometry: bool = True) -> Any:
             f"the slices of {volume.name} are sheared by {place.tilt:.2f} degrees (gantry tilt), which SimpleITK "
             "cannot say; to_nibabel can, or take to_sitk(geometry=False)"
         )
-    values = np.atleast_3d(volume.rescaled())
+    values = np.atleast_3d(_values(volume, "SimpleITK"))
     image = SimpleITK.GetImageFromArray(values, isVector=volume.ndim == 4)
     if place:
         spacing, direction = directions(place)
@@ -44,6 +44,14 @@ def to_sitk(volume: Volume, *, geometry: bool = True) -> Any:
         image.SetSpacing(spacing.tolist())
         image.SetDirection(direction.ravel().tolist())
     return image
+
+
+def _values(volume: Volume, library: str) -> np.ndarray:
+    """Return the values of a volume. Raises UnsupportedError for a type that neither library has."""
+    if volume.rescaled_dtype == np.float16:
+        raise UnsupportedError(f"{volume.name} has floating-point numbers of 16 bits, which {library} has not; take "
+                               "np.asarray(volume).astype(np.float32)")  # fmt: skip
+    return np.asarray(volume.rescaled())
 
 
 def to_nibabel(volume: Volume, *, geometry: bool = True) -> Any:
@@ -64,7 +72,7 @@ def to_nibabel(volume: Volume, *, geometry: bool = True) -> Any:
     except ImportError as error:
         raise UnsupportedError(f"to_nibabel needs nibabel: {INSTALL}") from error
     place = volume.geometry if geometry else None
-    values = volume.rescaled()
+    values = _values(volume, "nibabel")
     if volume.ndim == 4:
         values = colours(values)
     image = nibabel.Nifti1Image(values.T, place.affine if place else np.eye(4))

@@ -131,7 +131,7 @@ def samples_of(body: int, side: bytes, first: int, words: np.dtype[Any]) -> Samp
     if body == _NUMBERS:
         found = Side.decoded(Cursor(side, "what is kept of an image of numbers"))
         if found.streams or found.words.slices:
-            raise UnsupportedError("a part of its numbers lies beside the volume: they are read with its file alone")
+            raise UnsupportedError("the lower bits of its numbers lie beside the volume; extract the file")
         return _Numbers(found, first)
     if body == _GZIPPED:
         return samples_of(*gzipped.inner(side), first, words)

@@ -27,6 +27,7 @@ from .indexing import take
 from .rescale import Rescale, rescale_of
 from .samples import Samples, is_plain, samples_of
 from .shared import Files
+from .stated import format_of, type_of
 
 if TYPE_CHECKING:
     import pydicom
@@ -164,6 +165,9 @@ class Volume:
         try:
             return self._geometry.spacing
         except UnsupportedError:
+            before = self._files.kept(self._place).before if self._place else b""
+            if found := format_of(before):
+                return found.describe([before]).spacing_mm
             in_plane = self._header.frames[0].spacing if self._header else None
             return (None, *in_plane) if in_plane else (None, None, None)  # type: ignore[return-value]
 
@@ -172,7 +176,7 @@ class Volume:
 
         The type is the same for the whole volume: int16 or int32 where slopes and intercepts are whole numbers, else
         float32. The sign is that of the header, and bits beyond those stored do not count where they hold an overlay.
-        Colours, and files without headers, are as they are.
+        Colours, and files of other formats than DICOM, are as they are: their own scaling, as NIfTI's, is not applied.
 
         Parameters:
             index: as in `volume[index]`; a slice of slices for instance.
@@ -290,14 +294,21 @@ class Volume:
         """How the samples of each slice are made; empty where there is one plane, whose words are samples."""
         first = self._place
         places = [self._place_of(entry) for entry in self._images]
-        if first is None or (first.planes == 1 and all(is_plain(place.body) for place in places)):
+        if first is None:
+            return []
+        of_dicom = format_of(self._files.kept(first).before) is None
+        if of_dicom and first.planes == 1 and all(is_plain(place.body) for place in places):
             return []
         made: list[Samples] = []
         for entry, place in zip(self._images, places, strict=True):
             if place.end <= len(made):  # equal voxels in another file
                 continue
             try:
-                found = samples_of(place.body, self._files.kept(place).side, place.first, self._stored.layout.dtype)
+                kept, words = self._files.kept(place), self._stored.layout.dtype
+                if not of_dicom and place.planes == 1:
+                    size = place.frames * math.prod(self._stored.layout.shape[1:]) * words.itemsize
+                    words = type_of(kept, entry.name, size, words)
+                found = samples_of(place.body, kept.side, place.first, words)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{self._name} is no array: {entry.name}: {error}") from None
             if place.planes != first.planes or found.planes != first.planes:
@@ -324,7 +335,10 @@ class Volume:
                 continue
             header = self._header_of(entry)
             if header is None:
-                raise UnsupportedError(f"{entry.name} has no DICOM header that can be read")
+                raise UnsupportedError(
+                    f"{entry.name} has no DICOM header that can be read, and no other header is; volcomp extract gives "
+                    "the file itself"
+                )
             frames[place.first : place.end] = header.frames
         if not self._images or None in frames:
             raise UnsupportedError(f"{self._name} has no DICOM headers")
@@ -352,7 +366,8 @@ class Volume:
 
     def _header_of(self, entry: Entry) -> Header | None:
         place = self._place_of(entry)
-        return read_header(self._files.kept(place).before, place.frames)
+        before = self._files.kept(place).before
+        return read_header(before, place.frames) if format_of(before) is None else None
 
     def _place_of(self, entry: Entry) -> Voxels:
         """Return where an image is, within the slices that there are."""
@@ -364,9 +379,12 @@ class Volume:
 
     def _parsed(self, entry: Entry) -> pydicom.Dataset:
         assert isinstance(entry.place, Voxels)
+        before = self._files.kept(entry.place).before
+        if format_of(before):
+            raise UnsupportedError(f"{entry.name} is no DICOM file")
         with quiet():
             try:
-                return parse(self._files.kept(entry.place).before)
+                return parse(before)
             except Exception as error:  # pydicom answers broken files with almost any exception
                 raise UnsupportedError(f"{entry.name} has no DICOM header that can be read") from error
 
