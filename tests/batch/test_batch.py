@@ -230,8 +230,7 @@ def test_one_sentence_for_what_cannot_begin(tmp_path, call, monkeypatch):
     fails(call(tmp_path / "in", out, "--scheduler", "tcp://x:1"), "pip install 'volcomp[batch]'")
     assert not out.exists()
     for text in ("0", "many", "-3G", ""):
-        with pytest.raises(SystemExit):
-            call(tmp_path / "in", out, "--memory", text)
+        fails(call(tmp_path / "in", out, "--memory", text), "--memory", code=2)
     assert [size(text) for text in ("16G", "500mb", "7")] == [16 * 10**9, 5 * 10**8, 7]
 
 
