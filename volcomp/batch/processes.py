@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any
@@ -37,6 +38,7 @@ class Process:
         pipes = [context.Pipe() for _ in range(lanes)]
         child_ends = [pipe for _, pipe in pipes]
         self._process = context.Process(target=_serve, args=(child_ends, how, gpu), daemon=True)
+        resource_tracker.ensure_running()  # else `start` starts it, after which interrupts are no longer blocked
         with _interrupts_blocked():
             self._process.start()
         for pipe in child_ends:
@@ -110,6 +112,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _serve(pipes: Sequence[Connection], how: How, gpu: str | None) -> None:
     """Do job after job, until the process is terminated or the main process has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     give_back_at_once()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA lists the GPUs
