@@ -63,7 +63,7 @@ class Dicom(Format):
 
     def read(self, path: Path, name: str, file: BinaryIO) -> Image:
         """Return the image, whatever its header looks like, as long as its pixels fit what it states."""
-        with _quiet():
+        with quiet():
             try:
                 return _parse(path, name, file)
             except NotCoded:
@@ -80,7 +80,7 @@ class Dicom(Format):
         make no sense, the last element lasts to the end.
         """
         found: list[Cut] = []
-        with _quiet():
+        with quiet():
             try:
                 for element, start in _elements(before):
                     tag, value = int(element.tag), _value_start(element, start)
@@ -99,7 +99,7 @@ class Dicom(Format):
         Spacing along z is the distance to the first image whose position differs from that of the first one: images of
         several times or kinds, and copies, share a position.
         """
-        with _quiet():
+        with quiet():
             try:
                 datasets = map(_described, headers)
                 first = next(datasets)
@@ -280,7 +280,7 @@ def _order(dataset: pydicom.Dataset) -> tuple[float, ...]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence pydicom, which warns of every oddity of a header. Nothing here depends on these."""
     logger = logging.getLogger("pydicom")
     before = logger.disabled

@@ -6,11 +6,7 @@ say it in the data set itself.
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -20,7 +16,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRBigEndian
 
-from ..formats.dicom import data_start
+from ..formats.dicom import data_start, quiet
 from ..formats.dicom_pixels import PIXEL_TAGS
 
 Vector = tuple[float, ...]
@@ -195,17 +191,3 @@ def _numbers(value: Any, count: int) -> Vector | None:
 def _number(value: Any) -> float | None:
     found = _numbers([value], 1)
     return found[0] if found else None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence pydicom, which warns of every oddity of a header."""
-    logger = logging.getLogger("pydicom")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before

@@ -21,8 +21,9 @@ from ..container.volume import Volume as Stored
 from ..container.volume import read_volume
 from ..dtypes import Float64s
 from ..errors import DamagedError, UnsupportedError, VolcompError
+from ..formats.dicom import quiet
 from .geometry import Geometry, geometry_of
-from .headers import Frame, Header, parse, quiet, read_header
+from .headers import Frame, Header, parse, read_header
 from .indexing import take
 from .rescale import Rescale, rescale_of
 from .samples import Samples, is_plain, samples_of
