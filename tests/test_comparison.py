@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import volcomp
+from tests.formats.volumes import picture
 from tests.helpers import image, noise, series
 from volcomp import cli, comparison
 from volcomp.comparison import FILES, VOXELS, Rival, compare
@@ -88,3 +89,11 @@ def test_inputs_that_are_none(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(UnsupportedError):
             list(compare(path, QUICK))
+
+
+def test_rivals_get_no_fractions(tmp_path: Path) -> None:
+    """They take whole numbers, and were given floating-point ones with the fractions cut off."""
+    values = np.round(picture((6, 40, 36), "f8")).astype("f4") / 1000
+    np.save(tmp_path / "x.npy", values)
+    rows = list(compare(tmp_path / "x.npy", EncodeOptions("turbo", threads=1)))
+    assert [row for row in rows if row.of == FILES] == rows and any("volcomp" in row.method for row in rows)

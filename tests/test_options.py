@@ -4,8 +4,10 @@ import importlib.util
 import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+import volcomp
 from volcomp import models
 from volcomp.constants import EFFORT
 from volcomp.errors import DamagedError, UnsupportedError
@@ -56,3 +58,10 @@ def test_weights_that_are_not_those_of_the_record_do_not_load(choice: str) -> No
         PIPELINES[record.pipeline].load(record)
     with pytest.raises(DamagedError, match="is not the released one"):
         ready(record)
+
+
+@pytest.mark.parametrize("times", ["a", [0], 1.5, True, slice("a", None), slice(None, None, 0)])
+def test_times_that_are_none(times: object) -> None:
+    data = volcomp.compress(np.zeros((2, 3, 4, 4), np.int16))
+    with pytest.raises(volcomp.UnsupportedError, match="times="):
+        volcomp.decompress(data, times=times)  # type: ignore[arg-type]
