@@ -6,7 +6,8 @@ Every file comes back byte for byte.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from .archive import restore as restoring
 from .archive.contents import contents
 from .archive.describe import describe
 from .archive.opening import source_of
-from .archive.pack import Summary, compress
+from .archive.pack import Substitute, Summary, compress
 from .archive.protect import diagnose
 from .archive.restore import Outcome, restore
+from .archive.tree import Tree
 from .constants import EFFORT
 from .errors import DamagedError, UnsupportedError
 from .models import DEFAULT, Model
@@ -39,6 +41,9 @@ def compress_files(
     force: bool = False,
     times: bool = True,
     skip_errors: bool = False,
+    max_error: int = 0,
+    roi: str | None = None,
+    lossy: bool = False,
 ) -> Summary:
     """Archive folders and files as a `.vcz` file, as `volcomp compress` does.
 
@@ -50,6 +55,10 @@ def compress_files(
         force: overwrite an existing `output`.
         times: keep times of modification and permissions.
         skip_errors: leave out what cannot be read, and name it in `skipped` of the result.
+        max_error: how many grey levels a stored voxel may differ from the original; 0 for none. The archive then has
+            other files than were given, and says so.
+        roi: with `max_error`, what stays as it is: "x0:x1,y0:y1,z0:z1", or the path of a mask of the volume's grid.
+        lossy: allow `max_error` for DICOM images, which become new instances, marked as lossy.
 
     Returns:
         Counts of files, bytes and voxels. With `verify` the archive has been decoded and compared.
@@ -70,7 +79,25 @@ def compress_files(
         (1, 1200, True)
     """
     options = EncodeOptions(model, effort, verify, threads, device, parity)
-    return compress(_paths(inputs), Path(output), options, force=force, times=times, skip_errors=skip_errors)
+    return compress(
+        _paths(inputs), Path(output), options, force=force, times=times, skip_errors=skip_errors,
+        substitute=substitute(max_error, roi, lossy, options),
+    )  # fmt: skip
+
+
+def substitute(
+    max_error: int, roi: str | None, lossy: bool, options: EncodeOptions
+) -> Callable[[Tree], AbstractContextManager[Substitute]] | None:
+    """Return what puts files within a bound in the place of those given; None where no error is allowed."""
+    if not max_error:
+        if roi is not None or lossy:
+            raise UnsupportedError("a region, or leave to change DICOM images, was given without a largest error")
+        return None
+    from .derived.files import Allowed, derived
+    from .derived.region import region_of
+
+    allowed = Allowed(max_error, None if roi is None else region_of(roi), lossy)
+    return lambda tree: derived(tree, allowed, options)
 
 
 def append(

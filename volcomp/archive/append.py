@@ -18,6 +18,7 @@ from ..container.sections import (
     FORMAT_VERSION,
     KEPT,
     LISTING,
+    LOSSES,
     MANIFEST,
     ROOT,
     SLAB,
@@ -40,7 +41,15 @@ from .opening import contents_of, manifest_of
 from .pack import Summary, fill, gather
 from .tree import Tree, own_name, source_errors
 
-_COPIED = (VOLUME_HEADER, SLAB, KEPT, BLOB, LISTING, ROOT)  # what is said of a file as a whole would no longer be true
+_COPIED = (
+    VOLUME_HEADER,
+    SLAB,
+    KEPT,
+    BLOB,
+    LISTING,
+    ROOT,
+    LOSSES,
+)  # what is said of a file as a whole would no longer be true
 
 
 def append(

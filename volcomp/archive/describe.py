@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..container.inspection import report
+from ..container.losses import Loss
 from ..container.sections import Reader
 from ..container.volume import volume_numbers
 from ..errors import DamagedError
@@ -25,6 +26,7 @@ def describe(path: Source) -> dict[str, Any]:
     """Return shapes, types, models, sizes by section, promise; of an archive of files also files, folders, series."""
     with opened(path) as reader:
         contents: dict[str, Any] = {"file": name_of(path), **asdict(report(reader))}
+        contents["losses"] = list(contents["losses"])
         if has_manifest(reader):
             manifest = manifest_of(reader)
             contents["root"] = manifest.root
@@ -67,6 +69,7 @@ def as_text(contents: dict[str, Any]) -> str:
             f"{_number(contents['folders'], 'folder')}, {_number(contents['links'], 'link')}"
         )
         lines += [f"    {count} kept whole: {reason}" for reason, count in contents["not_coded"].items()]
+    lines += [f"  {Loss(**loss)}" for loss in contents["losses"]]
     for number, volume in enumerate(contents["volumes"]):
         shape = "×".join(map(str, volume["shape"]))
         lines.append(

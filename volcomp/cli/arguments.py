@@ -226,6 +226,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def grey_levels(text: str) -> int:
+    """Parse the largest error of a voxel."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1 << 14:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of grey levels from 1 to {1 << 14}")
+    return int(text)
+
+
 def effort(text: str) -> int:
     """Parse an effort."""
     if text not in "123456789" or len(text) != 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..container.losses import Loss
 from .output import amount, files, held, plural
 
 _MOST = 5  # series, volumes of an array and reasons that have a line
@@ -15,7 +16,10 @@ def summary(found: Facts) -> list[str]:
     """Return the lines for the result of `describe`."""
     of_files = "files" in found
     what = "files" if of_files else "arrays"
-    lines = [f"{found['file']}: {amount(found['size'])}, {found['promise']} (all {what} come back, byte for byte)"]
+    whose = "archived " if found["losses"] else ""
+    back = f"all {whose}{what} come back, byte for byte"
+    lines = [f"{found['file']}: {amount(found['size'])}, {found['promise']} ({back})"]
+    lines += [f"  {Loss(**loss)}" for loss in found["losses"]]
     if of_files:
         where = f" under {found['root']}/" if found["root"] else ""
         ratio = f", ratio {found['raw_bytes'] / found['size']:.3f}" if found["raw_bytes"] else ""

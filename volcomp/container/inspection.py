@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import DamagedError
 from .layout import DESCRIPTION_BYTES, read_description
+from .losses import Loss, read_losses
 from .sections import LISTING, MANIFEST, SLAB, VOLUME_HEADER, Reader
 from .volume import Volume, read_volume, volume_numbers
 
@@ -44,11 +45,13 @@ class ParityReport:
 class Report:
     """The contents of a `.vcz` file."""
 
-    promise: str  # 'file-exact' (an archive of files) or 'voxel-exact' (arrays)
+    # 'file-exact' (an archive of files), 'voxel-exact' (arrays), or 'bounded-error' (files that are not the originals)
+    promise: str
     volumes: tuple[VolumeReport, ...]
     size: int  # bytes of the whole file
     sections: dict[str, int]  # bytes by kind of section, of header and index as 'FRAME', and of parity as 'PARITY'
     parity: ParityReport | None = None
+    losses: tuple[Loss, ...] = ()  # which files are not the originals, and how far they may differ
 
 
 @contextmanager
@@ -100,8 +103,9 @@ def report(reader: Reader) -> Report:
         sections["PARITY"] = protection.bytes
     volumes = tuple(_describe(read_volume(reader, number), by_volume[number]) for number in numbers)
     of_files = any(section.tag in (LISTING, MANIFEST) for section in reader.places)
-    promise = "file-exact" if of_files else "voxel-exact"
-    return Report(promise, volumes, reader.size, sections, protection)
+    losses = read_losses(reader)
+    promise = "bounded-error" if losses else "file-exact" if of_files else "voxel-exact"
+    return Report(promise, volumes, reader.size, sections, protection, losses)
 
 
 def _describe_parity(reader: Reader) -> ParityReport | None:

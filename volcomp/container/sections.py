@@ -27,6 +27,7 @@ END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"
 ROOT = b"root"  # older releases pass over it; the first section, or none
+LOSSES = b"loss"  # likewise, anywhere: which files are not those that were given; see `losses`
 PARITY = b"pari"  # in the index of a protected file: the archive's own index and end mark, then the blocks of parity
 ADVICE = "; it has parity, with which volcomp repair may restore it"  # ends errors about files that seem to have it
 PARITY_SIGNATURE = b"\x89VCP\r\n\x1a\n"  # of every block of parity
@@ -56,6 +57,7 @@ class SectionId(NamedTuple):
             MANIFEST: "manifest",
             LISTING: "list of files {0}",
             ROOT: "what is kept of the archived folder itself",
+            LOSSES: "the list of losses",
         }
         name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
         return name.format(self.major, self.minor)
