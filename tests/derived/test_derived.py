@@ -157,6 +157,21 @@ def test_compressed_instances_become_native(tmp_path: Path) -> None:
     assert np.abs(new.pixel_array.astype(int) - pixels).max() == 1
 
 
+def test_elements_of_a_message_are_left_out(tmp_path: Path) -> None:
+    """Real series have them: pydicom reads such files and refuses to write them."""
+    pixels = noise((16, 16), "u2", 0, 3000)
+    path = image(tmp_path / "in.dcm", pixels, syntax=pydicom.uid.ImplicitVRLittleEndian, **ELEMENTS)
+    data = path.read_bytes()
+    begin = data.index(b"\x08\x00\x08\x00", 132)
+    command = b"\x00\x00\x10\x01\x02\x00\x00\x00\x07\x00"  # (0000,0110), a Message ID
+    path.write_bytes(data[:begin] + command + data[begin:])
+    assert 0x00000110 in pydicom.dcmread(path)
+    done = volcomp.compress_files(path, tmp_path / "a.vcz", max_error=1, lossy=True, threads=1)
+    new = pydicom.dcmread(_restored(tmp_path / "a.vcz", tmp_path / "out") / "in.dcm")
+    assert done.changed == 1 and 0x00000110 not in new
+    assert np.abs(new.pixel_array.astype(int) - pixels).max() == 1
+
+
 def test_what_cannot_change_stays_and_is_named(tmp_path: Path) -> None:
     pixels = noise((16, 16), "u1", 0, 200)
     image(tmp_path / "in" / "palette.dcm", pixels, PhotometricInterpretation="PALETTE COLOR", **ELEMENTS)

@@ -25,6 +25,8 @@ METHOD = "VOLCOMP_BOUND"  # a term of our own: PS3.3 defines none for this metho
 _LOSSY, _PREDECESSOR = ("113040", "Lossy Compression"), ("121320", "Uncompressed predecessor")  # CID 7203, CID 7202
 _LONGEST_TEXT = 1024  # characters of an ST
 _COLOURS = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_RCT", "YBR_ICT")
+# Groups of a message and of file meta information that some writers left in data sets, where pydicom writes none.
+_NOT_IN_DATA_SETS = (0x0000, 0x0002)
 _DECODED_AS_RGB = ("YBR_RCT", "YBR_ICT")
 # Signatures over the bytes of the original, which are those of no new instance.
 _SIGNATURES = ("DigitalSignaturesSequence", "MACParametersSequence")
@@ -100,6 +102,8 @@ def write(dataset: Dataset, voxels: Integers, change: Change, target: Path) -> N
     _set_pixels(dataset, voxels)
     new = _uid(old, change)
     dataset.SOPInstanceUID = new
+    for element in [one for group in _NOT_IN_DATA_SETS for one in dataset.group_dataset(group)]:
+        del dataset[element.tag]
     with quiet():
         try:
             if not getattr(dataset, "file_meta", None):
