@@ -108,7 +108,7 @@ def test_verify_tells_damage_of_archive_and_parity(study: Path, tmp_path: Path) 
     data = bytearray(archive.read_bytes())
     data[-200] ^= 1  # in the parity, of which the archive itself knows nothing
     archive.write_bytes(data)
-    with pytest.raises(volcomp.DamagedError, match=r"x\.vcz: .*volcomp repair"):
+    with pytest.raises(volcomp.DamagedError, match=r"x\.vcz: .*volcomp.repair"):
         volcomp.verify(archive, threads=1)
 
 

@@ -14,14 +14,14 @@ from .archive import append as adding
 from .archive import restore as restoring
 from .archive.contents import contents
 from .archive.describe import describe
-from .archive.opening import source_of
 from .archive.pack import Summary, compress
 from .archive.protect import diagnose
+from .archive.remote import local, source_of
 from .archive.restore import Outcome, restore
 from .constants import EFFORT
 from .errors import DamagedError, UnsupportedError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions, check_slices
+from .options import DecodeOptions, EncodeOptions, check_flags, check_paths, check_slices
 
 AnyPath = str | os.PathLike[str]
 
@@ -70,7 +70,9 @@ def compress_files(
         (1, 1200, True)
     """
     options = EncodeOptions(model, effort, verify, threads, device, parity)
-    return compress(_paths(inputs), Path(output), options, force=force, times=times, skip_errors=skip_errors)
+    check_flags(force=force, times=times, skip_errors=skip_errors)
+    target = local(output, "output")
+    return compress(_paths(inputs), target, options, force=force, times=times, skip_errors=skip_errors)
 
 
 def append(
@@ -115,7 +117,8 @@ def append(
         (1, ['a.txt', 'b.txt'])
     """
     options = EncodeOptions(model, effort, verify, threads, device, parity)
-    return adding.append(Path(archive), _paths(inputs), options, times=times, skip_errors=skip_errors)
+    check_flags(times=times, skip_errors=skip_errors)
+    return adding.append(local(archive, "archive"), _paths(inputs), options, times=times, skip_errors=skip_errors)
 
 
 def decompress_files(
@@ -162,10 +165,11 @@ def decompress_files(
     check_slices(slices)
     if slices is not None and slices.step not in (None, 1):
         raise UnsupportedError(f"slices in steps of {slices.step} were asked of files; take those without a step")
+    check_flags(salvage=salvage, force=force, times=times)
     options = DecodeOptions(threads, device)
     return restore(
         source_of(archive),
-        None if target is None else Path(target),
+        None if target is None else local(target, "target"),
         options,
         slices=slices,
         salvage=salvage,
@@ -189,9 +193,10 @@ def verify(archive: AnyPath, *, threads: int | None = None, device: str = "auto"
         UnsupportedError: it cannot be read, or needs a later version.
     """
     source = source_of(archive)
-    if isinstance(source, Path) and (damage := diagnose(source)):
+    options = DecodeOptions(threads, device)
+    if damage := diagnose(source):
         raise DamagedError(f"{source}: {damage}")
-    return restoring.verify(source, DecodeOptions(threads, device))
+    return restoring.verify(source, options)
 
 
 def list_files(archive: AnyPath) -> list[dict[str, Any]]:
@@ -230,5 +235,7 @@ def info(archive: AnyPath) -> dict[str, Any]:
 
 
 def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[Path]:
-    several = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    return [Path(one) for one in several]
+    """Return the paths of what is archived. Raises ArgumentError for other types, and UnsupportedError."""
+    check_paths("inputs", inputs)
+    several = [inputs] if isinstance(inputs, str | os.PathLike) else [*inputs]
+    return [local(one, f"inputs[{k}]" if len(several) > 1 else "inputs") for k, one in enumerate(several)]

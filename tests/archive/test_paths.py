@@ -88,7 +88,7 @@ def test_an_extraction_joins_other_files(study: Path, tmp_path: Path) -> None:
     restore(study / "ct.vcz", tmp_path, ONE, names=["link"])
     (tmp_path / "same").write_text("changed")
     for asked in ["same"], ["*"]:
-        with pytest.raises(TargetError, match="same exists; --force"):
+        with pytest.raises(TargetError, match="same exists; force=True"):
             restore(study / "ct.vcz", tmp_path, ONE, names=asked)
     assert (tmp_path / "same").read_text() == "changed"
     assert sorted(os.listdir(tmp_path)) == ["link", "mine", "same"]

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from ..container.sections import Reader
 from ..errors import DamagedError, UnsupportedError
 from ..formats import registry
+from ..wording import spelled
 from .entry import Voxels
 from .header_reader import Records
 from .manifest import Manifest
@@ -46,7 +47,9 @@ def choose(reader: Reader, manifest: Manifest, names: Collection[str], series: C
         found = found.union(*by_series.values())
     if missing:
         what = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise UnsupportedError(f"it holds no {what}; volcomp list has the names, volcomp info the series")
+        raise UnsupportedError(
+            f"it holds no {what}; {spelled('volcomp.list_files')} has the names, {spelled('volcomp.info')} the series"
+        )
     return found
 
 

@@ -127,15 +127,23 @@ def decode_options(options: argparse.Namespace) -> DecodeOptions:
 
 
 def place(text: str) -> Path:
-    """Parse a path; "-" is STANDARD, and "./-" a file of this name."""
-    path = Path(text)
-    return Path(os.path.abspath(text)) if path == STANDARD and text != "-" else path
+    """Parse a path; "-" is STANDARD, and "./-" a file of this name. Raises UsageError for a URL."""
+    found = archive(text)
+    if isinstance(found, Remote):
+        raise UsageError(
+            f"{found} is a URL, and files are written, changed and archived on disks alone: name a path, and download "
+            "or upload the file; info, list, view, verify, decompress, extract and batch --decompress read archives "
+            "at URLs"
+        )
+    return found
 
 
 def archive(text: str) -> Path | Remote:
     """Parse the path or the URL of an archive; "-" is STANDARD."""
     found = located(text)
-    return found if isinstance(found, Remote) or "://" in text else place(text)
+    if isinstance(found, Path) and found == STANDARD and text != "-":
+        return Path(os.path.abspath(text))
+    return found
 
 
 def is_archive(path: Path | Remote) -> bool:
@@ -175,7 +183,7 @@ def changed(path: Path, command: str) -> Path:
     return path
 
 
-def salvageable(sentence: str, path: Path | None) -> str:
+def salvageable(sentence: str, path: Path | Remote | None) -> str:
     """Add to the sentence about a damaged archive how to get what is left of it, unless it says so."""
     if path is None or not is_archive(path) or "volcomp repair" in sentence or "--salvage" in sentence:
         return sentence
@@ -244,23 +252,24 @@ def file_name(text: str) -> str:
 
 def new_archive(text: str) -> Path:
     """Parse the path of an archive to write: "-", or one without the suffix of another format."""
-    suffix = Path(text).suffix.lower()
+    path, suffix = place(text), Path(text).suffix.lower()
     if suffix in f"{_ARCHIVES} {_IMAGES}".split():
         right = Path(text).with_suffix(SUFFIX)
         raise argparse.ArgumentTypeError(
             f"{text!r} has the suffix of another format, and what is written is a volcomp archive: name it {right}"
         )
-    return place(text)
+    return path
 
 
 def new_folder(text: str) -> Path:
     """Parse the path of what is restored: "-", or one without the suffix of an archive; of an image it may have one."""
+    path = place(text)
     of_archive = Path(text).suffix.lower() in (SUFFIX, *_ARCHIVES.split()) and not text.lower().endswith(".nii.gz")
     if of_archive and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} has the suffix of an archive, and what is written is a folder: name it {Path(text).stem}"
         )
-    return place(text)
+    return path
 
 
 def size(text: str) -> int:

@@ -19,6 +19,7 @@ from ..container.sections import FORMAT_VERSION, VOXEL_VERSION
 from ..errors import DamagedError, VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
+from ..wording import for_commands
 from . import (
     append,
     batch,
@@ -46,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code. Raises SystemExit(0) when help or the version has been printed."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return _run(words)
+        with for_commands():
+            return _run(words)
     except BrokenPipeError:
         _forget_output()
         return 1

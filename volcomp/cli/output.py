@@ -20,6 +20,7 @@ from ..progress import printable
 from .arguments import STANDARD
 
 if TYPE_CHECKING:
+    from ..archive.remote import Remote
     from ..archive.restore import Outcome
 
 
@@ -98,7 +99,7 @@ def _stream(options: argparse.Namespace) -> TextIO:
     return sys.stderr if getattr(options, "output", None) == STANDARD else sys.stdout
 
 
-def line(path: Path, done: Outcome, begin: float) -> str:
+def line(path: Path | Remote, done: Outcome, begin: float) -> str:
     """Return the final line of `decompress` and `verify`."""
     of_arrays = done.voxels and not done.files
     what = plural(done.voxels, "voxel") if of_arrays else held(done.files, done.folders, done.links)

@@ -15,12 +15,13 @@ import numpy as np
 
 from ..archive.entry import Entry, Voxels
 from ..archive.manifest import Manifest, has_manifest
-from ..archive.opening import Source, contents_of, manifest_of, readable, source_of
-from ..archive.remote import Remote
+from ..archive.opening import Source, contents_of, manifest_of, readable
+from ..archive.remote import Remote, source_of
 from ..container.sections import Reader
 from ..container.volume import volume_numbers
-from ..errors import UnsupportedError
-from ..options import DecodeOptions
+from ..errors import ArgumentError, MissingError
+from ..options import DecodeOptions, check_integer, check_type
+from ..wording import spelled
 from .positioned import positioned
 from .shared import Files
 from .volume import Volume
@@ -28,17 +29,13 @@ from .volume import Volume
 CACHE_BYTES = 1 << 26  # of decoded slabs: one of 32 slices of 1024², 16 bits
 
 
-class MissingError(UnsupportedError, KeyError, AttributeError):
-    """An archive has no volume of a name, or several where one was asked for."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would show quotes
-
-
 def open(
-    source: str | os.PathLike[str] | bytes | BinaryIO, *, threads: int | None = None, device: str = "auto",
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO,
+    *,
+    threads: int | None = None,
+    device: str = "auto",
     cache_bytes: int = CACHE_BYTES,
-) -> Archive:  # fmt: skip
+) -> Archive:
     """Open an archive, or the `.vcz` of arrays, as lazy arrays: slabs are decoded when they are asked for.
 
     An archive of one volume behaves as that volume: it has `shape`, `dtype`, `affine` and all else of `Volume`, is
@@ -55,6 +52,7 @@ def open(
         The archive, to be closed, or used by `with`.
 
     Raises:
+        ArgumentError: an argument has another type.
         DamagedError: its index or its lists of files are damaged. Of a slab it is raised when the slab is read.
         UnsupportedError: it cannot be read, or needs a later version.
 
@@ -65,8 +63,23 @@ def open(
         ...     volume.shape, volume[4, 0, 0].item(), volume[-1:, ::5, 3].tolist()
         ((20, 10, 10), 400, [[1903, 1953]])
     """
-    place = source_of(source) if isinstance(source, str | os.PathLike) else source
-    return Archive(place, DecodeOptions(threads, device), cache_bytes)
+    check_integer("cache_bytes", cache_bytes, "a number of bytes")
+    return Archive(_place(source), DecodeOptions(threads, device), cache_bytes)
+
+
+def _place(source: Any) -> Source | bytes:
+    """Return where an archive is read from. Raises ArgumentError for what is no place, and UnsupportedError."""
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, bytes):
+        return source
+    if hasattr(source, "read") and not isinstance(source, os.PathLike):
+        if isinstance(source, io.TextIOBase):
+            raise ArgumentError(f"{getattr(source, 'name', 'source')} is a file of text; open it with mode 'rb'")
+        return source
+    allowed = "the path of a .vcz file, its URL, its bytes, or a binary file"
+    check_type("source", source, (str, os.PathLike), allowed)
+    return source_of(source, "source")
 
 
 class Archive:
@@ -193,7 +206,8 @@ class Volumes(Mapping[str | int, Volume]):
         """Return the volume of an archive that has one. Raises MissingError, which names those that it has."""
         if len(self._by_name) != 1:
             raise MissingError(
-                f"{self._archive} has {self.listed()}" + ("; name one, as archive[name]" if self._by_name else "")
+                f"{self._archive} has {self.listed()}"
+                + (f"; name one, as {spelled('archive[name]')}" if self._by_name else "")
             )
         return next(iter(self._by_name.values()))
 
