@@ -340,3 +340,49 @@ def test_all_errors_are_exported() -> None:
     assert all(getattr(volcomp, name) is getattr(errors, name) for name in kinds)
     text = (ROOT.parent / "docs" / "api.md").read_text("utf-8")
     assert all(f"::: volcomp.errors.{name}\n" in text for name in kinds)
+
+
+@pytest.fixture
+def at_url(good: Path) -> Iterator[str]:
+    """The URL of `good`, in memory."""
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/arguments/x.vcz", good.read_bytes())
+    yield "memory://arguments/x.vcz"
+    memory.rm("/arguments", recursive=True)
+
+
+def test_urls_are_verified_and_extracted(at_url: str, good: Path, call: Any, tmp_path: Path) -> None:
+    import fsspec
+
+    assert call("verify", at_url)[1].startswith(f"sound: {at_url}: 1 file, ")
+    assert volcomp.verify(at_url).files == 1
+    assert call("extract", at_url, "report.txt", "-o", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / "report.txt").read_text() == "No finding."
+    copy = tmp_path / "copy.vcz"
+    copy.write_bytes(good.read_bytes())
+    volcomp.protect(copy, 0.5)
+    data = bytearray(copy.read_bytes())
+    data[len(data) * 2 // 3] ^= 1  # of the parity alone
+    fsspec.filesystem("memory").pipe("/arguments/x.vcz", bytes(data))
+    assert "blocks is damaged, which volcomp repair restores" in refused(call, "verify", at_url)
+    with pytest.raises(volcomp.DamagedError, match=r"blocks is damaged, which volcomp\.repair restores"):
+        volcomp.verify(at_url)
+
+
+def test_a_batch_takes_a_url(at_url: str, tmp_path: Path) -> None:
+    """Of one archive, or of a list of them."""
+    import fsspec
+
+    from volcomp.archive.remote import located
+    from volcomp.batch.jobs import find
+
+    (job,) = find(located(at_url), tmp_path, decompress=True)
+    assert (job.name, job.source, job.target) == ("arguments/x", located(at_url), tmp_path / "arguments" / "x")
+    fsspec.filesystem("memory").pipe("/arguments/list.txt", f"{at_url}\n/a.vcz\n".encode())
+    jobs = find(located("memory://arguments/list.txt"), tmp_path, decompress=True)
+    assert [one.name for one in jobs] == ["arguments/x", "a"] and jobs[1].source == Path("/a.vcz")
+    with pytest.raises(volcomp.UnsupportedError, match="is a URL, from which archives are restored"):
+        find(located(at_url), tmp_path, decompress=False)
+    with pytest.raises(volcomp.UnsupportedError, match="there is no such file"):
+        find(located("memory://arguments/gone"), tmp_path, decompress=True)

@@ -110,7 +110,7 @@ def test_wrong_use(words, sentence, here, call):
             ["extract", "small.vcz", "zzzzzzzzzzzz"],
             "its names look like 'docs/report.txt', and volcomp list",
         ),
-        (["extract", "small.vcz", "--series", "9.9"], "it holds no series 9.9"),
+        (["extract", "small.vcz", "--series", "9.9"], "it holds no volume or series 9.9"),
     ],
     ids=" ".join,
 )

@@ -47,7 +47,7 @@ def choose(reader: Reader, manifest: Manifest, names: Collection[str], series: C
         by_series |= _by_series(reader, manifest, others)
         for uid, of_whole in whole_by_series(reader, manifest, others).items():
             by_series[uid] |= of_whole
-        missing += [f"series {uid}" for uid, of_series in by_series.items() if not of_series]
+        missing += [f"volume or series {uid}" for uid, of_series in by_series.items() if not of_series]
         found = found.union(*by_series.values())
     if missing:
         what = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")

@@ -82,8 +82,9 @@ def as_text(contents: dict[str, Any]) -> str:
     for number, volume in enumerate(contents["volumes"]):
         shape = "×".join(map(str, volume["shape"]))
         lines.append(
-            f"  volume {number}{_named(volume)}: {shape} {volume['dtype']}, {volume['model']}, {_number(volume['slabs'], 'slab')}, "
-            f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel"
+            f"  volume {number}{_named(volume)}: {shape} {volume['dtype']}, {volume['model']}, "
+            f"{_number(volume['slabs'], 'slab')}, {volume['bytes']} bytes, "
+            f"{volume['bits_per_voxel']:.3f} bits per voxel"
         )
         if "series" in volume:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])

@@ -47,8 +47,8 @@ def add(commands: Commands) -> None:
         "--series",
         action="append",
         default=[],
-        metavar="UID",
-        help="the images of this series alone, as volcomp info has it; of a volume also its name, which is its folder",
+        metavar="NAME",
+        help="the images of this volume alone: its name or its series, as volcomp info shows it; may be repeated",
     )
     add_slices(parser)
     parser.add_argument("--salvage", action="store_true", help="restore the undamaged files of a damaged archive")

@@ -38,8 +38,8 @@ def add(commands: Commands) -> None:
         "--series",
         action="append",
         default=[],
-        metavar="UID",
-        help="the images of this series, as volcomp info has it, also those that are kept whole; may be repeated",
+        metavar="NAME",
+        help="the images of this volume, by its name or its series, as volcomp info shows it; may be repeated",
     )
     parser.set_defaults(run=run)
 

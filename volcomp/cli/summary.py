@@ -47,8 +47,7 @@ def _of_series(volumes: list[Facts]) -> list[str]:
     ordered = sorted(by_series.values(), key=_bytes, reverse=True)
     lines = [_series(together) for together in ordered[:_MOST]]
     if others := [volume for together in ordered[_MOST:] for volume in together]:
-        what = plural(len(ordered) - _MOST, "more series or file", "more series or files")
-        lines.append(f"and {what}: {files(_count(others))}, {amount(_bytes(others))}")
+        lines.append(f"and {len(ordered) - _MOST} more: {files(_count(others))}, {amount(_bytes(others))}")
     return lines
 
 
