@@ -61,7 +61,8 @@ def _run(words: list[str]) -> int:
     """Run one command; see `main`. Raises OSError where standard output takes no more."""
     options = _unparsed(words)
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # `__main__` has its own
+            signal.signal(signal.SIGTERM, _terminate)
         for stream in (sys.stdout, sys.stderr):  # the terminal may lack a character of a name, or "×"
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")

@@ -36,9 +36,12 @@ def working(options: argparse.Namespace) -> Iterator[None]:
     def label() -> str:
         return "compiling for this processor" + ("" if compiled.unkept() else ", once")
 
+    # A command that works several times, as on several archives, says so once.
+    wait: Wait = getattr(options, "wait", None) or Wait(label)
+    options.wait = wait
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UnkeptWarning)  # `main` warns at the end
-        with Wait(label) as wait, compiled.watched(wait.begin, wait.end):
+        with wait, compiled.watched(wait.begin, wait.end):
             yield
 
 
