@@ -28,14 +28,15 @@ _IMAGES = ".dcm .hdr .img .j2k .jls .jp2 .jpeg .jpg .jph .jxl .mha .mhd .nhdr .n
 def device() -> argparse.ArgumentParser:
     """Make the parser of `--device`."""
     made = argparse.ArgumentParser(add_help=False)
-    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to run the model")
+    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", metavar="DEVICE",
+                      help="where the model runs: auto (default), cpu or cuda")  # fmt: skip
     return made
 
 
 def work() -> argparse.ArgumentParser:
     """Make the parser of `--device` and `--threads`."""
     made = argparse.ArgumentParser(add_help=False, parents=[device()])
-    made.add_argument("--threads", type=positive, metavar="N", help="how many threads to use (default: all cores)")
+    made.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: one per core)")
     return made
 
 
@@ -46,29 +47,28 @@ def encoding() -> argparse.ArgumentParser:
         "--model",
         choices=CHOICES,
         default=DEFAULT,
-        help=f"turbo, fast, base: from the fastest to the smallest files (default: {DEFAULT}); paper is the published "
-        "predictor, for comparison, slow",
+        metavar="MODEL",
+        help=f"{' or '.join([', '.join(CHOICES[:-1]), CHOICES[-1]])} (default: {DEFAULT})",
     )
     made.add_argument(
         "--effort",
         type=effort,
         default=EFFORT,
         metavar="1-9",
-        help="1 to 4: less search, faster; 5: default; 6 to 9: fine-tune the model to every volume, which takes "
-        "several times as long and needs torch",
+        help=f"1, fastest, to 9, smallest (default: {EFFORT})",
     )
     made.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="decode the output and compare it with the input (default: yes)",
+        help="decode the output and compare it (default: yes)",
     )
     made.add_argument(
         "--parity",
         type=share,
         default=0.0,
         metavar="SHARE",
-        help="add blocks for volcomp repair, for instance 2%%: see volcomp protect (default: 0, none)",
+        help="add this share for repair, as 2%% (default: 0)",
     )
     return made
 
@@ -79,14 +79,14 @@ def storing() -> argparse.ArgumentParser:
     made.add_argument(
         "--skip-errors",
         action="store_true",
-        help="leave out what cannot be read, list it on standard error, and end with exit code 1",
+        help="leave out what cannot be read; exit code is then 1",
     )
     made.add_argument(
         "--stdin-name",
         type=file_name,
         default="stdin",
         metavar="NAME",
-        help="the name of a file that is read from standard input",
+        help="the name of a file from standard input",
     )
     return made
 
@@ -106,7 +106,7 @@ def times() -> argparse.ArgumentParser:
 def as_json() -> argparse.ArgumentParser:
     """Make the parser of `--json`."""
     made = argparse.ArgumentParser(add_help=False)
-    made.add_argument("--json", action="store_true", help="print one object of JSON instead of text; of an error too")
+    made.add_argument("--json", action="store_true", help="print one object of JSON, of an error too")
     return made
 
 

@@ -39,20 +39,12 @@ def add(commands: Commands) -> None:
         "of a list may be URLs of archives.",
         example="volcomp batch STUDIES ARCHIVES",
     )
-    parser.add_argument(
-        "source", type=archive, metavar="SOURCE", help="folder, or a list with one path a line; or a URL"
-    )
-    parser.add_argument("dest", type=place, metavar="DEST", help="folder for the archives, made if it does not exist")
+    parser.add_argument("source", type=archive, metavar="SOURCE", help="folder, list with one path a line, or URL")
+    parser.add_argument("dest", type=place, metavar="DEST", help="folder for what is written")
     parser.add_argument("--decompress", action="store_true", help="restore: SOURCE holds archives")
-    parser.add_argument(
-        "--jobs", type=positive, metavar="N", help="series at a time (default: one per core, with cuda four per GPU)"
-    )
-    parser.add_argument(
-        "--memory", type=size, metavar="SIZE", help="for instance 16G: memory that all running series may need together"
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="use the Dask cluster of this scheduler, for instance tcp://host:8786"
-    )
+    parser.add_argument("--jobs", type=positive, metavar="N", help="series at a time (default: one per core)")
+    parser.add_argument("--memory", type=size, metavar="SIZE", help="for all running series together, as 16G")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask cluster that does it, as tcp://host:8786")
     parser.set_defaults(run=run)
 
 
