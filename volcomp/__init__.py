@@ -20,19 +20,33 @@ if TYPE_CHECKING:
     from .archive.protect import Protection, Repair, protect, repair
     from .arrays import compress, decompress
     from .container.inspection import ParityReport, Report, VolumeReport, inspect
-    from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
+    from .errors import (
+        ArgumentError,
+        DamagedError,
+        MissingError,
+        SourceError,
+        TargetError,
+        UnkeptWarning,
+        UnsupportedError,
+        VerificationError,
+        VolcompError,
+    )
     from .files import append, compress_files, decompress_files, info, list_files, verify
     from .reading.archive import Archive, open
     from .reading.volume import Volume
 
 __all__ = [
     "Archive",
+    "ArgumentError",
     "DamagedError",
+    "MissingError",
     "ParityReport",
     "Protection",
     "Repair",
     "Report",
+    "SourceError",
     "TargetError",
+    "UnkeptWarning",
     "UnsupportedError",
     "VerificationError",
     "VolcompError",
@@ -54,8 +68,12 @@ __all__ = [
 ]
 
 
+_ERRORS = (
+    "ArgumentError", "DamagedError", "MissingError", "SourceError", "TargetError", "UnkeptWarning", "UnsupportedError",
+    "VerificationError", "VolcompError",
+)  # fmt: skip
 _HOMES = {
-    **dict.fromkeys(("DamagedError", "TargetError", "UnsupportedError", "VerificationError", "VolcompError"), "errors"),
+    **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(("ParityReport", "Report", "VolumeReport", "inspect"), "container.inspection"),
     **dict.fromkeys(("compress", "decompress"), "arrays"),
     **dict.fromkeys(("Protection", "Repair", "protect", "repair"), "archive.protect"),

@@ -15,15 +15,16 @@ from .archive import append as adding
 from .archive import restore as restoring
 from .archive.contents import contents
 from .archive.describe import describe
-from .archive.opening import source_of
 from .archive.pack import Substitute, Summary, compress
 from .archive.protect import diagnose
+from .archive.remote import local, source_of
 from .archive.restore import Outcome, restore
 from .archive.tree import Tree
 from .constants import EFFORT
 from .errors import DamagedError, UnsupportedError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions, check_slices
+from .options import DecodeOptions, EncodeOptions, check_flags, check_integer, check_paths, check_slices, check_type
+from .wording import spelled
 
 AnyPath = str | os.PathLike[str]
 
@@ -79,8 +80,10 @@ def compress_files(
         (1, 1200, True)
     """
     options = EncodeOptions(model, effort, verify, threads, device, parity)
+    check_flags(force=force, times=times, skip_errors=skip_errors, lossy=lossy)
+    target = local(output, "output")
     return compress(
-        _paths(inputs), Path(output), options, force=force, times=times, skip_errors=skip_errors,
+        _paths(inputs), target, options, force=force, times=times, skip_errors=skip_errors,
         substitute=substitute(max_error, roi, lossy, options),
     )  # fmt: skip
 
@@ -89,9 +92,13 @@ def substitute(
     max_error: int, roi: str | None, lossy: bool, options: EncodeOptions
 ) -> Callable[[Tree], AbstractContextManager[Substitute]] | None:
     """Return what puts files within a bound in the place of those given; None where no error is allowed."""
+    check_integer("max_error", max_error, "a number of grey levels, or 0")
+    if roi is not None:
+        check_type("roi", roi, str, "x0:x1,y0:y1,z0:z1 or the path of a mask")
     if not max_error:
         if roi is not None or lossy:
-            raise UnsupportedError("a region, or leave to change DICOM images, was given without a largest error")
+            given = "roi=" if roi is not None else "lossy=True"
+            raise UnsupportedError(f"{given} was given without a largest error; give {spelled('max_error=')} too")
         return None
     from .derived.files import Allowed, derived
     from .derived.region import region_of
@@ -142,7 +149,8 @@ def append(
         (1, ['a.txt', 'b.txt'])
     """
     options = EncodeOptions(model, effort, verify, threads, device, parity)
-    return adding.append(Path(archive), _paths(inputs), options, times=times, skip_errors=skip_errors)
+    check_flags(times=times, skip_errors=skip_errors)
+    return adding.append(local(archive, "archive"), _paths(inputs), options, times=times, skip_errors=skip_errors)
 
 
 def decompress_files(
@@ -189,10 +197,11 @@ def decompress_files(
     check_slices(slices)
     if slices is not None and slices.step not in (None, 1):
         raise UnsupportedError(f"slices in steps of {slices.step} were asked of files; take those without a step")
+    check_flags(salvage=salvage, force=force, times=times)
     options = DecodeOptions(threads, device)
     return restore(
         source_of(archive),
-        None if target is None else Path(target),
+        None if target is None else local(target, "target"),
         options,
         slices=slices,
         salvage=salvage,
@@ -216,9 +225,10 @@ def verify(archive: AnyPath, *, threads: int | None = None, device: str = "auto"
         UnsupportedError: it cannot be read, or needs a later version.
     """
     source = source_of(archive)
-    if isinstance(source, Path) and (damage := diagnose(source)):
+    options = DecodeOptions(threads, device)
+    if damage := diagnose(source):
         raise DamagedError(f"{source}: {damage}")
-    return restoring.verify(source, DecodeOptions(threads, device))
+    return restoring.verify(source, options)
 
 
 def list_files(archive: AnyPath) -> list[dict[str, Any]]:
@@ -257,5 +267,7 @@ def info(archive: AnyPath) -> dict[str, Any]:
 
 
 def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[Path]:
-    several = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    return [Path(one) for one in several]
+    """Return the paths of what is archived. Raises ArgumentError for other types, and UnsupportedError."""
+    check_paths("inputs", inputs)
+    several = [inputs] if isinstance(inputs, str | os.PathLike) else [*inputs]
+    return [local(one, f"inputs[{k}]" if len(several) > 1 else "inputs") for k, one in enumerate(several)]

@@ -30,6 +30,7 @@ from ..container.sections import (
 from ..errors import TargetError, UnsupportedError
 from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
+from ..wording import spelled
 from . import scratch
 from .choice import above
 from .entry import Kind
@@ -94,8 +95,8 @@ def append(
             manifest = manifest_of(reader)
         if reader.parity and not options.parity:
             raise UnsupportedError(
-                f"{archive} has parity, which the new archive would lose; say how much it gets, as --parity 2%, or "
-                "remove the old one with volcomp protect --parity 0"
+                f"{archive} has parity, which the new archive would lose; say how much it gets, as "
+                f"{spelled('parity=0.02')}, or remove the old one with {spelled('volcomp.protect(…, 0)')}"
             )
         own_names = len(inputs) != 1 or own_name(inputs[0]) != manifest.root
         tree = gather(inputs, archive, times=times, skip_errors=skip_errors, own_names=own_names)

@@ -16,6 +16,7 @@ from ..formats import registry
 from .entry import Voxels
 from .header_reader import Records
 from .manifest import Manifest, has_manifest
+from .naming import named_volumes, of_array
 from .opening import Source, manifest_of, name_of, opened
 
 NO_IMAGE = "no image of a known format"  # why a file without a note is kept whole
@@ -40,6 +41,8 @@ def describe(path: Source) -> dict[str, Any]:
                 if number not in places:
                     raise DamagedError(f"the manifest is damaged: it has files of volume {number}, which is missing")
                 contents["volumes"][places[number]].update(series)
+        for number, volume in enumerate(contents["volumes"]):
+            volume.setdefault("name", of_array(number))
         return contents
 
 
@@ -51,10 +54,19 @@ def _reasons(manifest: Manifest) -> dict[str, int]:
 def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield volumes by number, each with the number of its files, and its description by the format of the first."""
     records = Records(reader)
+    names: dict[int, list[str]] = {}
+    for number, name, _ in named_volumes(manifest):
+        names.setdefault(number, []).append(name)
     for number, entries in manifest.images.items():
         places = [entry.place for entry in entries[:_HEADERS] if isinstance(entry.place, Voxels)]
         headers = [records.get(place).before for place in places]
-        found = {"files": len(entries), **registry.describe(headers)._asdict()}
+        of_number = names[number]
+        found = {
+            "name": of_number[0],
+            "copies": of_number[1:],
+            "files": len(entries),
+            **registry.describe(headers)._asdict(),
+        }
         for plane in range(places[0].planes):
             yield number + plane, found | ({"plane": plane} if places[0].planes > 1 else {})
 
@@ -73,15 +85,18 @@ def as_text(contents: dict[str, Any]) -> str:
     for number, volume in enumerate(contents["volumes"]):
         shape = "×".join(map(str, volume["shape"]))
         lines.append(
-            f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {_number(volume['slabs'], 'slab')}, "
-            f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel"
+            f"  volume {number}{_named(volume)}: {shape} {volume['dtype']}, {volume['model']}, "
+            f"{_number(volume['slabs'], 'slab')}, {volume['bytes']} bytes, "
+            f"{volume['bits_per_voxel']:.3f} bits per voxel"
         )
         if "series" in volume:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
-            lines.append(
-                f"    {_number(volume['files'], 'file')}, {volume['modality'] or 'unknown modality'} "
-                f"{volume['description']!r}, spacing {spacing} mm (z × y × x), series {volume['series']}"
-            )
+            facts = [_number(volume["files"], "file"), volume["modality"]]
+            facts += [repr(volume["description"])] if volume["description"] else []
+            facts += [f"spacing {spacing} mm (z × y × x)"]
+            facts += [f"series {volume['series']}"] if volume["series"] else []
+            lines.append("    " + ", ".join(filter(None, facts)))
+            lines += [f"    the same voxels are those of {copy!r}" for copy in volume["copies"]]
     if parity := contents["parity"]:
         lines.append(
             f"  parity for {100 * parity['share']:.2f} % of the file in one stretch, or any {parity['places']} of its "
@@ -89,6 +104,11 @@ def as_text(contents: dict[str, Any]) -> str:
         )
     sizes = ", ".join(f"{tag} {size}" for tag, size in contents["sections"].items())
     return "\n".join([*lines, f"  bytes by section: {sizes}"])
+
+
+def _named(volume: dict[str, Any]) -> str:
+    """Return the name of a volume, if it has one beside its number."""
+    return f", {volume['name']!r}" if "files" in volume else ""
 
 
 def _number(count: int, what: str) -> str:

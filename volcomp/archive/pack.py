@@ -25,6 +25,7 @@ from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
 from ..runtime import room
+from ..wording import spelled
 from .entry import Kind
 from .files import check_target, clear, new_output
 from .groups import Groups
@@ -133,7 +134,9 @@ def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors:
         for item in tree.files:
             with source_errors(item.path):
                 if os.path.samestat(item.path.stat(), itself):
-                    raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
+                    raise UnsupportedError(
+                        f"{output} is itself among the files to archive; write it elsewhere with {spelled('output=')}"
+                    )
     if not times:
         tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items], itself=None)
     return tree

@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
         "--output",
         type=new_archive,
         metavar="OUT.vcz",
-        help="default: the first input's name with .vcz; - is standard output",
+        help="default: the input's name with .vcz; - is stdout",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing output")
     lossy = parser.add_argument_group("files that differ from the originals")

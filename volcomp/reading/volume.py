@@ -22,6 +22,7 @@ from ..container.volume import read_volume
 from ..dtypes import Float64s
 from ..errors import DamagedError, UnsupportedError, VolcompError
 from ..formats.dicom import quiet
+from ..wording import spelled
 from .geometry import Geometry, geometry_of
 from .headers import Frame, Header, parse, read_header
 from .indexing import take
@@ -337,8 +338,8 @@ class Volume:
             header = self._header_of(entry)
             if header is None:
                 raise UnsupportedError(
-                    f"{entry.name} has no DICOM header that can be read, and no other header is; volcomp extract gives "
-                    "the file itself"
+                    f"{entry.name} has no DICOM header that can be read, and no other header is; "
+                    f"{spelled('volcomp.decompress_files')} gives the file itself"
                 )
             frames[place.first : place.end] = header.frames
         if not self._images or None in frames:
