@@ -119,8 +119,8 @@ class _Work:
         first = next((image for image in images if image.format is DICOM), None)
         if first and not self._allowed.dicom:
             raise UnsupportedError(
-                f"{first.path} is a DICOM image, whose voxels would change; allow it ({spelled('lossy=True')}): the archive "
-                "then gets new instances, marked as lossy, in place of such images"
+                f"{first.path} is a DICOM image, whose voxels would change; allow it ({spelled('lossy=True')}): the "
+                "archive then gets new instances, marked as lossy, in place of such images"
             )
 
     def _derive(self, stack: Sequence[Image]) -> None:
