@@ -51,7 +51,7 @@ class Order(IntEnum):
 class Times(NamedTuple):
     """The time points of a series of files."""
 
-    count: int
+    points: int
     order: Order
 
 
@@ -172,7 +172,7 @@ def write_volume_header(writer: Writer, volume: Volume) -> None:
     head = b"" if volume.key is None else varint(volume.key)
     if volume.times:
         flags |= _OF_TIMES
-        head += varint(volume.times.count) + bytes([volume.times.order])
+        head += varint(volume.times.points) + bytes([volume.times.order])
     head = bytes([flags]) + head
     writer.add(SectionId(VOLUME_HEADER, volume.number), head + volume.sha256 + volume.section)
 
@@ -193,8 +193,8 @@ def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEA
     two_dimensional, time_point = bool(flags & _TWO_DIMENSIONAL), bool(flags & _TIME_POINT)
     if two_dimensional and (layout.shape[0] != 1 or time_point):
         raise DamagedError(f"volume {number} has {layout.shape[0]} slices and is called two-dimensional")
-    if times and (two_dimensional or time_point or (times.order != Order.APART and layout.shape[0] % times.count)):
-        raise DamagedError(f"volume {number} has {layout.shape[0]} slices of {times.count} time points")
+    if times and (two_dimensional or time_point or (times.order != Order.APART and layout.shape[0] % times.points)):
+        raise DamagedError(f"volume {number} has {layout.shape[0]} slices of {times.points} time points")
     slabs = reader.slabs_of(number)
     if slabs != len(layout.slabs) and reader.damage is None:  # so the size of the file bounds a false shape
         raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")
