@@ -23,7 +23,7 @@ from ..stages.histogram_packing import level_type
 from ..wire.cursor import Cursor
 from .engines import Decoded, EngineChoice, Workers, by_device, referring
 
-KEPT_BYTES = 1 << 28  # of slabs of keys: four of the largest
+KEPT_BYTES = 1 << 28  # of slabs of keys: two of those that an encoder makes at most
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
 Slab = tuple[int, Decoded]  # number of a slab, and its voxels or what is wrong with it
 # Returns the voxels [z, Y, X] of a slab of the key that a volume refers to, by number. Raises DamagedError where they
@@ -170,6 +170,12 @@ class Keys:
     def of(self, volume: Volume) -> Key | None:
         """Return the `Key` of a volume; None where it refers to no other."""
         return None if volume.key is None else partial(self._slab, volume)
+
+    def clear(self) -> None:
+        """Drop all slabs."""
+        with self._lock:
+            self._left += sum(voxels.nbytes for voxels in self._kept.values())
+            self._kept.clear()
 
     def keep(self, number: int, k: int, voxels: np.ndarray) -> None:
         """Keep slab k of a volume that has been decoded, in place of those that were not used for longest."""

@@ -22,6 +22,7 @@ from ..container.volume import volume_numbers
 from ..errors import UnsupportedError
 from ..options import DecodeOptions
 from .positioned import positioned
+from .series import Series, in_time, times_of_array
 from .shared import Files
 from .volume import Volume
 
@@ -114,6 +115,7 @@ class Archive:
         """Close the file and drop what was decoded; its volumes cannot be read any more."""
         self._files.closed = True
         self._files.slabs.clear()
+        self._files.keys.clear()
         self._release()
 
     def __enter__(self) -> Self:
@@ -229,15 +231,22 @@ def _name_of(source: Source | bytes) -> str:
 
 def _volumes(files: Files, manifest: Manifest | None) -> list[Volume]:
     if manifest is None:
-        return [Volume(files, number, f"volume {number}", []) for number in volume_numbers(files.reader)]
-    found = [(number, layer) for number, images in manifest.images.items() for layer in _layers(images)]
-    names = [_name(entries, manifest.root) for _, entries in found]
+        numbers = volume_numbers(files.reader)
+        if times := times_of_array(files.reader, numbers):
+            return [Series(files, 0, "volume 0", [], times)]
+        return [Volume(files, number, f"volume {number}", []) for number in numbers]
+    found = [
+        (number, layer, times)
+        for number, images, times in in_time(files.reader, manifest.images)
+        for layer in _layers(images)
+    ]
+    names = [_name(entries, manifest.root) for _, entries, _ in found]
     several, so_far = Counter(names), Counter[str]()
     volumes = []
-    for (number, entries), name in zip(found, names, strict=True):
+    for (number, entries, times), name in zip(found, names, strict=True):
         so_far[name] += 1
         own = name if several[name] == 1 else f"{name} ({so_far[name]})"
-        volumes.append(Volume(files, number, own, entries))
+        volumes.append(Series(files, number, own, entries, times) if times else Volume(files, number, own, entries))
     return volumes
 
 
