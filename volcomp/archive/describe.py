@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from .entry import Voxels
 from .header_reader import Records
 from .manifest import Manifest, has_manifest
 from .opening import Source, manifest_of, name_of, opened
+from .run import Run
 
 NO_IMAGE = "no image of a known format"  # why a file without a note is kept whole
 _HEADERS = 256  # of a volume that are read; if all have one position, the spacing stays unknown
@@ -34,7 +35,7 @@ def describe(path: Source) -> dict[str, Any]:
             contents["not_coded"] = _reasons(manifest)
             contents["folders"], contents["links"] = len(manifest.folders), len(manifest.links)
             places = {number: place for place, number in enumerate(volume_numbers(reader))}
-            for number, series in _series(reader, manifest):
+            for number, series in _series(reader, manifest, places):
                 if number not in places:
                     raise DamagedError(f"the manifest is damaged: it has files of volume {number}, which is missing")
                 contents["volumes"][places[number]].update(series)
@@ -46,15 +47,19 @@ def _reasons(manifest: Manifest) -> dict[str, int]:
     return dict(Counter(entry.note or NO_IMAGE for entry in manifest.whole).most_common())
 
 
-def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str, Any]]]:
+def _series(reader: Reader, manifest: Manifest, volumes: Container[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield volumes by number, each with the number of its files, and its description by the format of the first."""
     records = Records(reader)
     for number, entries in manifest.images.items():
         places = [entry.place for entry in entries[:_HEADERS] if isinstance(entry.place, Voxels)]
         headers = [records.get(place).before for place in places]
         found = {"files": len(entries), **registry.describe(headers)._asdict()}
-        for plane in range(places[0].planes):
-            yield number + plane, found | ({"plane": plane} if places[0].planes > 1 else {})
+        end = max(place.end for place in places)
+        count = Run(reader, number, places[0].planes, end).volumes if number in volumes else 1
+        for t in range(count):
+            for plane in range(places[0].planes):
+                facts = found | ({"plane": plane} if places[0].planes > 1 else {})
+                yield number + t * places[0].planes + plane, facts | ({"files": 0} if t else {})
 
 
 def as_text(contents: dict[str, Any]) -> str:
@@ -71,7 +76,7 @@ def as_text(contents: dict[str, Any]) -> str:
         shape = "×".join(map(str, volume["shape"]))
         lines.append(
             f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {_number(volume['slabs'], 'slab')}, "
-            f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel"
+            f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel{_times(volume)}"
         )
         if "series" in volume:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
@@ -86,6 +91,17 @@ def as_text(contents: dict[str, Any]) -> str:
         )
     sizes = ", ".join(f"{tag} {size}" for tag, size in contents["sections"].items())
     return "\n".join([*lines, f"  bytes by section: {sizes}"])
+
+
+def _times(volume: dict[str, Any]) -> str:
+    """Return what a volume is of a series in time."""
+    refers = "" if volume["key"] is None else f", refers to volume {volume['key']}"
+    if volume["times"] is None:
+        return refers
+    where = {"apart": "in volumes from this one on", "after": "one after another"}.get(
+        volume["order"], "side by side at each slice"
+    )
+    return f"{refers}, {volume['times']} time points {where}"
 
 
 def _number(count: int, what: str) -> str:

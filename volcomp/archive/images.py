@@ -86,8 +86,8 @@ class ImageWriter:
         stack = self._open.enter_context(closing(Stack(images, self._options.threads)))
         number, coded = self._volumes, []
         given_up: list[GivenUp] = []
-        times, known = time_points(images), self._ledger.pictures
-        if times > 1:  # slices of time points may be equal, and each is in its place all the same
+        known = self._ledger.pictures
+        if time_points(images) > 1:  # slices of time points may be equal, and each is in its place all the same
             known = dict(known)
         for outcome in stack.read(known, self._ledger.places):
             if isinstance(outcome, GivenUp):
@@ -96,11 +96,9 @@ class ImageWriter:
                 coded.append((self._entry(outcome, number), outcome))
         if progress:  # what needs no work
             progress(work(images, self._options) - _work(stack.depth, images[0], self._options))
-        layout = None
-        if len(coded) == len(images):
-            layout = layout_of(stack, [outcome for _, outcome in coded], times, self._options)
+        layout = layout_of(stack, [outcome for _, outcome in coded if outcome.new], self._options)
         if layout:
-            coded = [(self._moved(entry, outcome, layout), outcome) for entry, outcome in coded]
+            coded = [(self._moved(entry, outcome, number, layout), outcome) for entry, outcome in coded]
         self._entries += [entry for entry, _ in coded]
         if stack.depth:
             self._volumes += len(stack.planes) * (layout.volumes if layout else 1)
@@ -160,13 +158,15 @@ class ImageWriter:
         ledger.places[coded.sha256] = place
         return entry_of(item, coded.size, coded.sha256, place)
 
-    def _moved(self, entry: Entry, coded: Coded, layout: Layout) -> Entry:
-        """Note that an image is where a layout puts it; return its entry."""
-        assert isinstance(entry.place, Voxels)
+    def _moved(self, entry: Entry, coded: Coded, volume: int, layout: Layout) -> Entry:
+        """Note that an image of a stack is where a layout puts it; return its entry. `volume`: where it was to be."""
+        if not isinstance(entry.place, Voxels) or entry.place.volume != volume:  # a copy of one in another volume
+            return entry
         place = layout.moved(entry.place)
-        known = self._ledger.pictures[coded.picture]
         self._ledger.places[coded.sha256] = place
-        self._ledger.pictures[coded.picture] = replace(known, volume=place.volume, first=place.first)
+        if coded.new:
+            known = self._ledger.pictures[coded.picture]
+            self._ledger.pictures[coded.picture] = replace(known, volume=place.volume, first=place.first)
         return replace(entry, place=place)
 
     def _write(self, one: _Series, progress: Progress) -> None:

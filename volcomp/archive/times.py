@@ -14,6 +14,7 @@ import numpy as np
 from ..codec import series
 from ..container.volume import Order, Times
 from ..dtypes import Integers
+from ..formats.series import time_points
 from ..options import EncodeOptions
 from .entry import Voxels
 from .stack import Coded, Plane, Stack
@@ -107,20 +108,17 @@ class Layout:
         return series.plan([self.time_point(plane, t) for t in range(self.times.points)], options)
 
 
-def layout_of(stack: Stack, coded: Sequence[Coded], count: int, options: EncodeOptions) -> Layout | None:
-    """Choose where the time points of a stack go; None for a stack that is no series, or only in part.
+def layout_of(stack: Stack, coded: Sequence[Coded], options: EncodeOptions) -> Layout | None:
+    """Choose where the time points of a stack go; None for a stack that is no series.
 
     Parameters:
         stack: one that has been read.
-        coded: the images in it.
-        count: of time points, as their headers say; see `formats.series.time_points`.
+        coded: the images that it has slices of, in their order.
         options: those of the encoder.
     """
+    count = time_points([one.image for one in coded]) if coded else 1
     now: Now = Order.AFTER if len(coded) == 1 else Order.BESIDE
-    expected = sum(one.frames for one in coded)
-    if count < 2 or not coded or not all(one.new for one in coded) or stack.depth != expected:
-        return None
-    if stack.depth % count or stack.depth // count < 2 or (now == Order.BESIDE and len(coded) % count):
+    if count < 2 or stack.depth % count or stack.depth // count < 2:
         return None
     trial = Layout(stack, now, Times(count, Order.APART))
     planes = [[trial.time_point(plane, t) for t in range(count)] for plane in stack.planes]

@@ -89,13 +89,14 @@ def _upwards(volume: Volume) -> bool:
 
 def _facts(volume: Volume) -> dict[str, str]:
     size = sum(volume.slab_bytes)
+    voxels = np.prod(volume.shape[: 4 if isinstance(volume, Series) else 3])
     spacing = " × ".join("?" if mm is None else f"{mm:.4g}" for mm in volume.spacing)
     facts = {
         "series": volume.series,
         "modality": " ".join(filter(None, (volume.modality, volume.description))),
         "shape": "×".join(map(str, volume.shape)) + f" {volume.dtype}",
         "spacing": f"{spacing} mm (z × y × x)",
-        "size": f"{size} bytes of voxels, {8 * size / np.prod(volume.shape[: 4 if isinstance(volume, Series) else 3]):.3f} bits per voxel, {volume.model}",
+        "size": f"{size} bytes of voxels, {8 * size / voxels:.3f} bits per voxel, {volume.model}",
     }
     return {name: printable(fact) for name, fact in facts.items() if fact}
 
