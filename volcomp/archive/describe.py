@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict
 from typing import Any
 
 from ..container.inspection import report
 from ..container.losses import Loss
 from ..container.sections import Reader
-from ..container.volume import volume_numbers
+from ..container.volume import Order, volume_numbers
 from ..errors import DamagedError
 from ..formats import registry
 from .entry import Voxels
@@ -18,6 +18,7 @@ from .header_reader import Records
 from .manifest import Manifest, has_manifest
 from .naming import named_volumes, of_array
 from .opening import Source, manifest_of, name_of, opened
+from .run import Run
 
 NO_IMAGE = "no image of a known format"  # why a file without a note is kept whole
 _HEADERS = 256  # of a volume that are read; if all have one position, the spacing stays unknown
@@ -37,7 +38,7 @@ def describe(path: Source) -> dict[str, Any]:
             contents["not_coded"] = _reasons(manifest)
             contents["folders"], contents["links"] = len(manifest.folders), len(manifest.links)
             places = {number: place for place, number in enumerate(volume_numbers(reader))}
-            for number, series in _series(reader, manifest):
+            for number, series in _series(reader, manifest, places):
                 if number not in places:
                     raise DamagedError(f"the manifest is damaged: it has files of volume {number}, which is missing")
                 contents["volumes"][places[number]].update(series)
@@ -51,24 +52,31 @@ def _reasons(manifest: Manifest) -> dict[str, int]:
     return dict(Counter(entry.note or NO_IMAGE for entry in manifest.whole).most_common())
 
 
-def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str, Any]]]:
+def _series(reader: Reader, manifest: Manifest, volumes: Container[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield volumes by number, each with the number of its files, and its description by the format of the first."""
     records = Records(reader)
     names: dict[int, list[str]] = {}
-    for number, name, _ in named_volumes(manifest):
-        names.setdefault(number, []).append(name)
+    for number, name, images, times in named_volumes(reader, manifest):
+        apart = times.points if times and times.order == Order.APART else 1
+        place = images[0].place
+        for t in range(apart):
+            names.setdefault(number + t * (place.planes if isinstance(place, Voxels) else 1), []).append(name)
     for number, entries in manifest.images.items():
         places = [entry.place for entry in entries[:_HEADERS] if isinstance(entry.place, Voxels)]
         headers = [records.get(place).before for place in places]
-        of_number = names[number]
+        of_number = names.get(number, [])
         found = {
-            "name": of_number[0],
+            "name": next(iter(of_number), None),
             "copies": of_number[1:],
             "files": len(entries),
             **registry.describe(headers)._asdict(),
         }
-        for plane in range(places[0].planes):
-            yield number + plane, found | ({"plane": plane} if places[0].planes > 1 else {})
+        end = max(place.end for place in places)
+        count = Run(reader, number, places[0].planes, end).volumes if number in volumes else 1
+        for t in range(count):
+            for plane in range(places[0].planes):
+                facts = found | ({"plane": plane} if places[0].planes > 1 else {})
+                yield number + t * places[0].planes + plane, facts | ({"files": 0} if t else {})
 
 
 def as_text(contents: dict[str, Any]) -> str:
@@ -87,7 +95,7 @@ def as_text(contents: dict[str, Any]) -> str:
         lines.append(
             f"  volume {number}{_named(volume)}: {shape} {volume['dtype']}, {volume['model']}, "
             f"{_number(volume['slabs'], 'slab')}, {volume['bytes']} bytes, "
-            f"{volume['bits_per_voxel']:.3f} bits per voxel"
+            f"{volume['bits_per_voxel']:.3f} bits per voxel{_times(volume)}"
         )
         if "series" in volume:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
@@ -108,7 +116,18 @@ def as_text(contents: dict[str, Any]) -> str:
 
 def _named(volume: dict[str, Any]) -> str:
     """Return the name of a volume, if it has one beside its number."""
-    return f", {volume['name']!r}" if "files" in volume else ""
+    return f", {volume['name']!r}" if volume.get("name") else ""
+
+
+def _times(volume: dict[str, Any]) -> str:
+    """Return what a volume is of a series in time."""
+    refers = "" if volume["key"] is None else f", refers to volume {volume['key']}"
+    if volume["times"] is None:
+        return refers
+    where = {"apart": "in volumes from this one on", "after": "one after another"}.get(
+        volume["order"], "side by side at each slice"
+    )
+    return f"{refers}, {volume['times']} time points {where}"
 
 
 def _number(count: int, what: str) -> str:

@@ -29,6 +29,7 @@ _TRANSFER_SYNTAX = 0x00020010
 _NO_TAG = 0xFFFFFFFF  # tags of cuts are below it
 _MOST_AROUND = 32 << 20  # bytes of a data set that is deflated, beside its pixels: an archive keeps no more
 _SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
+_FRAMES = "PerFrameFunctionalGroupsSequence"
 # Needed for ordering, for grouping and to read the pixels. All other elements are skipped unread.
 _TAGS = [
     "SeriesInstanceUID",
@@ -204,12 +205,26 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image:
         signed=pixels.signed,
         big_endian=big_endian,
         reading=reading,
+        times=_times(_dataset(file, meta, syntax, [_FRAMES])[0], pixels.frames) if pixels.frames > 1 else 1,
         series=str(dataset.get("SeriesInstanceUID", "")),
         position=_position(dataset),
         orientation=_orientation(dataset),
         kind=_kind(dataset),
         order=_order(dataset),
     )
+
+
+def _times(dataset: pydicom.Dataset, frames: int) -> int:
+    """Return the number of time points of an enhanced image (PS3.3, C.7.6.16), whose frames are at the same positions
+    again and again; 1 where they are not."""
+    groups = dataset.get(_FRAMES) or []
+    if len(groups) != frames:
+        return 1
+    positions = [_position(group.get("PlanePositionSequence", [group])[0]) for group in groups]
+    count = len(set(positions))
+    if None in positions or frames % count or any(one != positions[i % count] for i, one in enumerate(positions)):
+        return 1
+    return frames // count
 
 
 def _described(header: bytes) -> pydicom.Dataset:

@@ -10,10 +10,13 @@ from ..archive.header_reader import Records
 from ..archive.opening import contents_of
 from ..archive.remote import Remote
 from ..bodies.protocol import Kept
+from ..codec.decode import Keys
 from ..container.sections import Reader
 from ..errors import UnsupportedError
 from ..options import DecodeOptions
 from .slabs import Slabs
+
+KEY_BYTES = 1 << 26  # of slabs that others refer to, which are held at least, beside those that were asked for
 
 
 class Files:
@@ -25,6 +28,7 @@ class Files:
         """`cache`: bytes of decoded slabs to hold; `source`: what another process can open again."""
         self.name, self.reader, self.options, self.source = name, reader, options, source
         self.records, self.slabs = Records(reader), Slabs(cache)
+        self.keys = Keys(reader, max(cache, KEY_BYTES))
         self.lock = Lock()  # of the records
         self.closed = False
 

@@ -272,6 +272,11 @@ class Volume:
         with contents_of(self._files.name):
             return read_volume(self._files.reader, self._number)
 
+    @property
+    def _depth(self) -> int:
+        """The number of its slices, of all time points."""
+        return self._stored.layout.shape[0]
+
     @cached_property
     def _planes(self) -> list[Stored]:
         """The volumes of the archive that it is made of."""
@@ -318,7 +323,7 @@ class Volume:
             if made and (found.type, found.components) != (made[0].type, made[0].components):
                 raise UnsupportedError(f"{self._name} has images of several types of samples, and is no array")
             made += [found] * (place.end - len(made))
-        if len(made) < self._stored.layout.shape[0]:
+        if len(made) < self._depth:
             raise DamagedError(f"{self._files.name}: volume {self._number} has more slices than its files")
         return made
 
@@ -330,9 +335,15 @@ class Volume:
     @cached_property
     def _frames(self) -> list[Frame]:
         """What headers say of each slice, that of the first file where several share one. Raises UnsupportedError."""
-        frames: list[Frame | None] = [None] * self._stored.layout.shape[0]
+        return self._frames_of(self._depth)
+
+    def _frames_of(self, depth: int) -> list[Frame]:
+        """What headers say of the first slices; see `_frames`."""
+        frames: list[Frame | None] = [None] * depth
         for entry in self._images:
             place = self._place_of(entry)
+            if place.first >= depth:
+                continue
             if frames[place.first] is not None:  # of a copy
                 continue
             header = self._header_of(entry)
@@ -341,7 +352,7 @@ class Volume:
                     f"{entry.name} has no DICOM header that can be read, and no other header is; "
                     f"{spelled('volcomp.decompress_files')} gives the file itself"
                 )
-            frames[place.first : place.end] = header.frames
+            frames[place.first : place.end] = header.frames[: depth - place.first]
         if not self._images or None in frames:
             raise UnsupportedError(f"{self._name} has no DICOM headers")
         return [frame for frame in frames if frame]
@@ -356,7 +367,7 @@ class Volume:
     @cached_property
     def _rescale(self) -> Rescale | None:
         """How its samples become values; None where they are values already."""
-        if self._header is None or self.ndim > 3:
+        if self._header is None or (self._samples and self._samples[0].components > 1):
             return None
         runs = self._stored.layout.runs
         bounds = None if self._samples else (int(runs[0, 0]), int(runs[-1, 1]) - 1)
@@ -375,7 +386,7 @@ class Volume:
         """Return where an image is, within the slices that there are."""
         place = entry.place
         assert isinstance(place, Voxels)
-        if place.end > self._stored.layout.shape[0]:
+        if place.end > self._depth:
             raise DamagedError(f"{self._files.name}: volume {self._number} has fewer slices than its files")
         return place
 
@@ -414,6 +425,7 @@ class Volume:
 
     def _slabs(self, plane: Stored, numbers: list[int]) -> Generator[tuple[int, np.ndarray]]:
         def decode(wanted: list[int]) -> Generator[Slab]:
-            return codec.decode_volume(self._files.reader, plane, wanted, self._files.options)
+            key = self._files.keys.of(plane)
+            return codec.decode_volume(self._files.reader, plane, wanted, self._files.options, key=key)
 
         return self._files.slabs.get(plane.number, numbers, decode)
