@@ -1,7 +1,7 @@
 """Where the coefficients of each band lie in one array, and the gains of the bands.
 
-All bands lie in one flat array, each in a frame of zeros, so that neighbours across an edge are zeros. The low band comes
-first, then HL, LH and HH of every level, the coarsest first: the order in which they are coded.
+All bands lie in one flat array, each in a frame of zeros, so that neighbours across an edge are zeros. The low band
+comes first, then HL, LH and HH of every level, the coarsest first: the order in which they are coded.
 """
 
 from __future__ import annotations

@@ -7,15 +7,15 @@ import numpy as np
 from ..dtypes import Int32s, Integers, UInt8s
 from ..errors import DamagedError, UnsupportedError
 from ..wire.cursor import Cursor
-from . import coder, coefficients, header, rate, transform, weights
-from .bands import KIND, MOST_LEVELS, Layout, layout, view
+from . import coder, coefficients, header, postfilter, rate, transform, weights
+from .bands import MOST_LEVELS, Layout, layout, view
 from .header import Header
-from .quantisation import STEP, Steps, band_steps, code_of, restore, shifts_of
+from .quantisation import Steps, band_steps, code_of, restore, shifts_of
 from .transform import FRACTION
 
 REDUCED = 16  # bits of the factors of smaller images
 # 2^16 over the factor by which the low band of n levels exceeds grey levels: the square of T.800's K, to the power n.
-SCALES = tuple(round(2**REDUCED / 1.230174105**(2 * n)) for n in range(MOST_LEVELS + 1))
+SCALES = tuple(round(2**REDUCED / 1.230174105 ** (2 * n)) for n in range(MOST_LEVELS + 1))
 
 
 def encode(image: Integers, budget: int | None = None, *, ratio: float | None = None) -> bytes:
@@ -59,7 +59,9 @@ def encode(image: Integers, budget: int | None = None, *, ratio: float | None = 
         raise UnsupportedError(f"an image of {shape[0]}×{shape[1]} pixels does not fit into {budget} bytes")
     shifts = shifts_of(rate.scale(flat, places, written.code), written.quantised, places)
     head = head._replace(steps=Steps(written.code, shifts))
-    return head.to_bytes() + written.payload.tobytes()
+    plane = restored(written.quantised, head, places)
+    plain, better = (_error(image, finished(plane, head._replace(filtered=on))) for on in (False, True))
+    return head._replace(filtered=better < plain).to_bytes() + written.payload.tobytes()
 
 
 def decode(payload: bytes, *, reduce: int = 0, most_pixels: int = header.MOST_PIXELS) -> Integers:
@@ -85,7 +87,7 @@ def decode(payload: bytes, *, reduce: int = 0, most_pixels: int = header.MOST_PI
     quantised = read_coefficients(cursor.rest(), places)
     levels = min(max(reduce, 0), places.levels)
     plane = restored(quantised, head, places, levels)
-    return to_pixels(plane, head)
+    return finished(plane, head, levels)
 
 
 def read_coefficients(data: bytes, places: Layout) -> Int32s:
@@ -103,7 +105,7 @@ def read_coefficients(data: bytes, places: Layout) -> Int32s:
 
 
 def restored(quantised: Int32s, head: Header, places: Layout, levels: int = 0) -> Int32s:
-    """Restore the image int32 [y, x] in 2^-FRACTION grey levels about the middle; `levels` finest levels are left out."""
+    """Restore the image int32 [y, x] in 2^-FRACTION grey levels about the middle, without `levels` finest levels."""
     flat = np.zeros(places.size, np.int32)
     shifts = np.array([0, *head.steps.shifts], np.int64)
     restore(quantised, places.table, band_steps(places, head.steps.code), shifts, flat)
@@ -115,11 +117,18 @@ def restored(quantised: Int32s, head: Header, places: Layout, levels: int = 0) -
     return ((plane.astype(np.int64) * SCALES[levels] + (1 << (REDUCED - 1))) >> REDUCED).astype(np.int32)
 
 
-def to_pixels(plane: Int32s, head: Header) -> Integers:
-    """Round to grey levels within the limits, in the type of the pixels."""
-    levels = ((plane.astype(np.int64) + (1 << (FRACTION - 1))) >> FRACTION) + head.middle
-    pixels: Integers = np.clip(levels, head.least, head.greatest).astype(head.dtype)
+def finished(plane: Int32s, head: Header, levels: int = 0) -> Integers:
+    """Filter a whole image if its header says so, and round to grey levels within the limits, in its type."""
+    if head.filtered and not levels:
+        plane = postfilter.improve(plane, weights.postfilter(), head.steps.code)
+    rounded = ((plane.astype(np.int64) + (1 << (FRACTION - 1))) >> FRACTION) + head.middle
+    pixels: Integers = np.clip(rounded, head.least, head.greatest).astype(head.dtype)
     return pixels
+
+
+def _error(image: Integers, other: Integers) -> float:
+    """Return the mean squared difference."""
+    return float(((image.astype(np.float64) - other) ** 2).mean())
 
 
 def _analysed(image: Integers, head: Header, places: Layout) -> Int32s:

@@ -16,7 +16,8 @@ from ..runtime.compiled import entry, part
 PROBABILITY = 16  # bits
 WINDOW, SMALLEST = 56, 48  # bits of the interval; of the smallest range, after which a byte is moved out
 WINDOW_MASK = (1 << WINDOW) - 1
-BEYOND = WINDOW // 8  # bytes that a decoder may read beyond the end
+STRIPPED = 8  # most zeros at the end that are not kept
+BEYOND = WINDOW // 8 + STRIPPED  # bytes that a decoder may read beyond the end
 LOW, RANGE, AT = 0, 1, 2  # of an encoder's state; a decoder has the place in the interval instead of LOW
 
 
@@ -79,7 +80,10 @@ def get(state: Any, data: Any, probability: Any) -> Any:
 
 @entry
 def finish(state: Int64s, out: UInt8s) -> int:
-    """Write the shortest bytes that lie in the interval; return how many bytes there are, without zeros at the end."""
+    """Write the shortest bytes that lie in the interval; return how many bytes there are.
+
+    Zeros at the end, at most STRIPPED, are not among them, since a decoder reads them all the same.
+    """
     low, size = state[LOW], state[RANGE]
     value, kept = low, np.int64(0)
     for bits in range(WINDOW, -1, -8):  # the more low bits are zeros, the fewer bytes are kept
@@ -100,6 +104,8 @@ def finish(state: Int64s, out: UInt8s) -> int:
         if at < out.shape[0]:
             out[at] = (value >> (SMALLEST - 8 * i)) & 255
         at += 1
-    while 0 < at <= out.shape[0] and out[at - 1] == 0:
+    stripped = 0
+    while stripped < STRIPPED and 0 < at <= out.shape[0] and out[at - 1] == 0:
         at -= 1
+        stripped += 1
     return int(at)

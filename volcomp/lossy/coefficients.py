@@ -67,8 +67,9 @@ def _activity(inputs: Any) -> Any:
 
 
 @part
-def _look(network: Network, s: Any, magnitudes: Any, table: Any, band: Any, y: Any, x: Any, kind: Any, level: Any) -> Any:
-    """Compute the hidden values of a coefficient in `s.second`; return its activity."""
+def _look(network: Any, s: Any, magnitudes: Any, table: Any, where: Any, y: Any, x: Any) -> Any:
+    """Compute the hidden values of a coefficient in `s.second`; return its activity. `where` is (kind, level, band)."""
+    kind, level, band = where
     gather(magnitudes, table, band, y, x, s.inputs)
     silent = True
     for i in range(INPUTS):
@@ -102,6 +103,13 @@ def _adapt(s: Any, band: Any, activity: Any, flag: Any, bit: Any, probability: A
 
 
 @part
+def _seen(value: Any) -> Any:
+    """Return the magnitude as far as the network tells magnitudes apart."""
+    magnitude = abs(value)
+    return magnitude if magnitude < 255 else 255
+
+
+@part
 def _predicted(flat: Any, at: Any, stride: Any, y: Any, x: Any) -> Any:
     """Predict a coefficient of the low band from those to the left, above, and above to the left."""
     left, above, corner = np.int64(flat[at - 1]), np.int64(flat[at - stride]), np.int64(flat[at - stride - 1])
@@ -113,12 +121,10 @@ def _predicted(flat: Any, at: Any, stride: Any, y: Any, x: Any) -> Any:
 
 
 @part
-def _put_value(
-    network: Any, s: Any, where: Any, activity: Any, value: Any, range_state: Any, out: Any
-) -> None:
+def _put_value(network: Any, s: Any, where: Any, activity: Any, value: Any, range_state: Any, out: Any) -> None:
     """Write a value: flags, bits within the bucket, sign. `where` is (kind, level, band)."""
     kind, level, band = where
-    magnitude = abs(value)
+    magnitude = np.int64(abs(value))
     flag = 0
     while flag < ALL_FLAGS:
         bit = magnitude >= BASES[flag + 1]
@@ -148,11 +154,13 @@ def _choose(network: Any, s: Any, where: Any, activity: Any, scaled: Any, option
     if nearest == 0:
         return np.int64(0)
     weight = options[0]
-    lowest = max(nearest - 1, 0) if nearest > 2 else 0
+    lowest = nearest - 1 if nearest > 2 else np.int64(0)
     best, least = np.int64(0), np.float32(1e30)
     told = np.float32(0)
     flag = 0
-    for m in range(0, nearest + 1):
+    m = np.int64(-1)
+    while m < nearest:
+        m += 1
         # Buckets are walked together with magnitudes.
         while flag < ALL_FLAGS and m >= BASES[flag + 1]:
             p = _probability(network, s, kind, level, band, activity, flag)
@@ -165,7 +173,7 @@ def _choose(network: Any, s: Any, where: Any, activity: Any, scaled: Any, option
         error = scaled
         if m:
             bits += np.float32(1 + np.log2(np.float32(BASES[flag + 1] - BASES[flag])))
-            error = scaled - (m - options[min(m, 3)])
+            error = scaled - (m - options[m if m < 3 else 3])
         total = error * error + weight * bits
         if total < least:
             best, least = m, total
@@ -206,13 +214,13 @@ def write(
                     guess = _predicted(flat, at, stride, y, x)
                     _put_value(network, s, where, 0, value - guess, range_state, out)
                 else:
-                    activity = _look(network, s, magnitudes, table, band, y, x, kind, level)
+                    activity = _look(network, s, magnitudes, table, where, y, x)
                     value = _choose(network, s, where, activity, abs(scaled[at]), options, costs)
                     if scaled[at] < 0:
                         value = -value
                     _put_value(network, s, where, activity, value, range_state, out)
                 flat[at] = value
-                magnitudes[at] = network.magnitudes[min(abs(value), 255)]
+                magnitudes[at] = network.magnitudes[_seen(value)]
 
 
 @part
@@ -260,12 +268,12 @@ def read(
                 if kind < 0:
                     value = _predicted(flat, at, stride, y, x) + _get_value(network, s, where, 0, range_state, data)
                 else:
-                    activity = _look(network, s, magnitudes, table, band, y, x, kind, level)
+                    activity = _look(network, s, magnitudes, table, where, y, x)
                     value = _get_value(network, s, where, activity, range_state, data)
                 if abs(value) > LARGEST:
                     return False
                 flat[at] = value
-                magnitudes[at] = network.magnitudes[min(abs(value), 255)]
+                magnitudes[at] = network.magnitudes[_seen(value)]
             if range_state[coder.AT] > data.shape[0] + coder.BEYOND:
                 return False
     return True

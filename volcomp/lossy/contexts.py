@@ -18,8 +18,10 @@ from .bands import HEIGHT, KIND, PARENT, START, STRIDE, UNCLE, WIDTH
 
 # Neighbours in the band as (dy, dx), known in the order of coding.
 CAUSAL = np.array(
-    [(0, -1), (0, -2), (0, -3), (-1, 0), (-1, -1), (-1, 1), (-1, -2), (-1, 2), (-1, -3), (-1, 3)]
-    + [(-2, 0), (-2, -1), (-2, 1), (-2, -2), (-2, 2), (-3, 0)],
+    [
+        *[(0, -1), (0, -2), (0, -3), (-1, 0), (-1, -1), (-1, 1), (-1, -2), (-1, 2), (-1, -3), (-1, 3)],
+        *[(-2, 0), (-2, -1), (-2, 1), (-2, -2), (-2, 2), (-3, 0)],
+    ],
     np.int64,
 )
 AROUND = np.array(

@@ -57,6 +57,12 @@ class Network(NamedTuple):
 
 
 @part
+def _clipped(value: Any) -> Any:
+    """Bring a hidden value into 0 … HIGHEST."""
+    return min(max(value, 0), HIGHEST)
+
+
+@part
 def hidden(network: Any, kind: Any, level: Any, inputs: Any, first: Any, second: Any) -> None:
     """Compute the hidden values int32 [S] in `second` from inputs uint8 [INPUTS]; `first` int32 [F] is scratch."""
     weights, bias = network.first[kind], network.first_bias[kind, level]
@@ -71,13 +77,13 @@ def hidden(network: Any, kind: Any, level: Any, inputs: Any, first: Any, second:
     for j in range(second.shape[0]):
         second[j] = bias[j]
     for i in range(first.shape[0]):
-        value = min(max(first[i] >> (INPUT + WEIGHT - HIDDEN), 0), HIGHEST)
+        value = np.int32(_clipped(first[i] >> (INPUT + WEIGHT - HIDDEN)))
         if value:
             row = weights[i]
             for j in range(second.shape[0]):
-                second[j] += np.int32(value) * row[j]
+                second[j] += value * row[j]
     for j in range(second.shape[0]):
-        second[j] = min(max(second[j] >> WEIGHT, 0), HIGHEST)
+        second[j] = _clipped(second[j] >> WEIGHT)
 
 
 @part

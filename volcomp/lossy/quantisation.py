@@ -71,7 +71,7 @@ def restore(quantised: Int32s, table: Int64s, steps: Int64s, shifts: Int64s, out
                 magnitude = abs(value)
                 fine = magnitude << SHIFT
                 if not low:
-                    fine -= shifts[min(magnitude, 3)]
+                    fine -= shifts[magnitude if magnitude < 3 else 3]
                 restored = (min(fine, farthest) * steps[band] + (np.int64(1) << (drop - 1))) >> drop
                 out[at] = -restored if value < 0 else restored
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..errors import DamagedError
 from .network import Network
+from .postfilter import Filter, check
 
 FILE = Path(__file__).parent.parent / "models" / "lossy-1.npz"
-DIGEST = ""
+DIGEST = "38386396168df58e848facd3304df3ed2c8cf70e0b430f6f8f575ae9faca8cb4"
 
 
 def digest(arrays: dict[str, np.ndarray]) -> str:
@@ -37,5 +38,17 @@ def _arrays() -> dict[str, np.ndarray]:
 @cache
 def network() -> Network:
     """Return the network of the coefficients."""
-    arrays = _arrays()
-    return Network(*(np.ascontiguousarray(arrays[name].astype(np.int32)) if name != "magnitudes" else arrays[name] for name in Network._fields))
+    return Network(*(_wide(_arrays()[name]) for name in Network._fields))
+
+
+@cache
+def postfilter() -> Filter:
+    """Return the filter after the transform."""
+    made = Filter(*(_wide(_arrays()[f"filter_{name}"]) for name in Filter._fields))
+    check(made)
+    return made
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Return int32 for stored int16, and bytes as they are."""
+    return np.ascontiguousarray(array if array.dtype == np.uint8 else array.astype(np.int32))
