@@ -165,7 +165,7 @@ def test_two_batches_at_once(tmp_path):
     source, target = tree(tmp_path / "in", 16), tmp_path / "out"
     command = [*COMMAND, "batch", str(source), str(target), "--model", "fast", "--jobs", "1", "--json"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    ends = [process.communicate(timeout=120) for process in both]
+    ends = [process.communicate(timeout=900) for process in both]
     assert [(process.returncode, error) for process, (_, error) in zip(both, ends, strict=True)] == [(0, b"")] * 2
     done = [json.loads(out) for out, _ in ends]
     assert sum(one["done"] for one in done) == 16 and all(one["done"] + one["there"] == 16 for one in done)
@@ -190,7 +190,7 @@ def test_an_interrupt_leaves_whole_files_alone(tmp_path, number):
             os.killpg(process.pid, number)  # as a terminal does
         else:
             process.send_signal(number)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=900)
     fails((process.returncode, out, error), "interrupted", code=130)
     assert sorted(os.listdir(target)) == ["a.vcz", "batch.csv"]
     check(source, target, {"a"})

@@ -167,7 +167,7 @@ def test_a_thread_that_waits_decodes_itself_what_another_one_gave_up(
     def interrupted(reader, volume, slabs, options):
         if not begun.is_set():
             begun.set()
-            going.wait(60)
+            going.wait(900)
             raise KeyboardInterrupt
         yield from genuine(reader, volume, slabs, options)
 
@@ -183,7 +183,7 @@ def test_a_thread_that_waits_decodes_itself_what_another_one_gave_up(
 
         threads = [threading.Thread(target=read) for _ in range(2)]
         threads[0].start()
-        begun.wait(60)
+        begun.wait(900)
         threads[1].start()
         going.set()
         for thread in threads:
@@ -239,7 +239,7 @@ def test_forked_workers_read_what_was_opened_before(ct: Path, words: np.ndarray)
     workers = [context.Process(target=_sums, args=(volume, range(k, 50, 17), results)) for k in range(3)]
     for worker in workers:
         worker.start()
-    found = sorted(results.get(timeout=120) for _ in workers)
+    found = sorted(results.get(timeout=900) for _ in workers)
     for worker in workers:
         worker.join()
     assert found == sorted([int(words[z].sum()) for _ in range(20) for z in range(k, 50, 17)] for k in range(3))
