@@ -247,7 +247,7 @@ def interrupted(arguments, target, number):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": endless(target.name)}
     # A job that a shell starts in the background ignores SIGINT, and so would what it starts in turn: as here, in CI.
     with subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes, preexec_fn=heed_interrupts) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 900
         while set(os.listdir(folder)) == before and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         process.send_signal(number)
