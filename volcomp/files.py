@@ -21,7 +21,7 @@ from .archive.restore import Outcome, restore
 from .constants import EFFORT
 from .errors import DamagedError, UnsupportedError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions, check_slices
+from .options import DecodeOptions, EncodeOptions, check_folder, check_slices, image_suffix
 
 AnyPath = str | os.PathLike[str]
 
@@ -146,7 +146,8 @@ def decompress_files(
 
     Raises:
         DamagedError: the archive is damaged; nothing has been written.
-        UnsupportedError: it cannot be read, needs a later version, or has no files, or none of these slices.
+        UnsupportedError: it cannot be read, needs a later version, or has no files, or none of these slices; or
+            `target` has the name of an image, such as "x.nii.gz", and is no folder that exists.
         TargetError: the folder has files and `force` is not given, or it cannot be written.
 
     Example:
@@ -162,6 +163,13 @@ def decompress_files(
     check_slices(slices)
     if slices is not None and slices.step not in (None, 1):
         raise UnsupportedError(f"slices in steps of {slices.step} were asked of files; take those without a step")
+    if target is not None and not Path(target).is_dir():
+        if image_suffix(Path(target).name):
+            raise UnsupportedError(
+                f"{target} is the name of an image, and files are restored to a folder; volcomp.open(archive).save("
+                f"{str(target)!r}) writes the volume, or take another name for the folder"
+            )
+        check_folder(str(target))
     options = DecodeOptions(threads, device)
     return restore(
         source_of(archive),

@@ -12,13 +12,16 @@ from ..container.sections import Reader
 from ..container.volume import volume_numbers
 from ..errors import DamagedError
 from ..formats import registry
-from .entry import Voxels
+from ..formats.frames import Frame, read_header
+from ..formats.geometry import Spacing, spacing_of
+from .beside import Headers
+from .entry import Entry, Voxels
 from .header_reader import Records
 from .manifest import Manifest, has_manifest
 from .opening import Source, manifest_of, name_of, opened
 
 NO_IMAGE = "no image of a known format"  # why a file without a note is kept whole
-_HEADERS = 256  # of a volume that are read; if all have one position, the spacing stays unknown
+_UNKNOWN: Spacing = (None, None, None)
 
 
 def describe(path: Source) -> dict[str, Any]:
@@ -48,13 +51,31 @@ def _reasons(manifest: Manifest) -> dict[str, int]:
 
 def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield volumes by number, each with the number of its files, and its description by the format of the first."""
-    records = Records(reader)
+    records, headers = Records(reader), Headers(reader, manifest)
     for number, entries in manifest.images.items():
-        places = [entry.place for entry in entries[:_HEADERS] if isinstance(entry.place, Voxels)]
-        headers = [records.get(place).before for place in places]
-        found = {"files": len(entries), **registry.describe(headers)._asdict()}
-        for plane in range(places[0].planes):
-            yield number + plane, found | ({"plane": plane} if places[0].planes > 1 else {})
+        first = entries[0].place
+        assert isinstance(first, Voxels)
+        before = records.get(first).before
+        facts = headers.facts(entries[0], before)
+        spacing = (facts.spacing or _UNKNOWN) if facts else _of_frames(records, entries)
+        description = registry.describe([before])._replace(spacing_mm=spacing)
+        found = {"files": len(entries), **description._asdict()}
+        for plane in range(first.planes):
+            yield number + plane, found | ({"plane": plane} if first.planes > 1 else {})
+
+
+def _of_frames(records: Records, entries: list[Entry]) -> Spacing:
+    """Return the spacing of DICOM files, of which those that come again are left out."""
+    frames: list[Frame] = []
+    for entry in entries:
+        assert isinstance(entry.place, Voxels)
+        if entry.place.first < len(frames):
+            continue
+        header = read_header(records.get(entry.place).before, entry.place.frames)
+        if header is None:
+            break
+        frames += header.frames
+    return spacing_of(frames) if frames else _UNKNOWN
 
 
 def as_text(contents: dict[str, Any]) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Lock
 
-from ..archive.entry import Voxels
+from ..archive.beside import Headers
+from ..archive.entry import Entry, Voxels
 from ..archive.header_reader import Records
 from ..archive.opening import contents_of
 from ..archive.remote import Remote
 from ..bodies.protocol import Kept
 from ..container.sections import Reader
 from ..errors import UnsupportedError
+from ..formats.facts import Facts
 from ..options import DecodeOptions
 from .slabs import Slabs
 
@@ -26,6 +28,7 @@ class Files:
         self.name, self.reader, self.options, self.source = name, reader, options, source
         self.records, self.slabs = Records(reader), Slabs(cache)
         self.lock = Lock()  # of the records
+        self.headers: Headers | None = None  # of an archive of files
         self.closed = False
 
     def check(self) -> None:
@@ -38,3 +41,11 @@ class Files:
         self.check()
         with self.lock, contents_of(self.name):
             return self.records.get(place)
+
+    def facts(self, entry: Entry) -> Facts | None:
+        """Return what the header of a whole volume states of an image; None for DICOM. Raises DamagedError."""
+        if not self.headers or not isinstance(entry.place, Voxels):
+            return None
+        before = self.kept(entry.place).before
+        with self.lock, contents_of(self.name):
+            return self.headers.facts(entry, before)
