@@ -57,15 +57,16 @@ def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str,
         assert isinstance(first, Voxels)
         before = records.get(first).before
         facts = headers.facts(entries[0], before)
+        description = registry.describe([before])
         spacing = (facts.spacing or _UNKNOWN) if facts else _of_frames(records, entries)
-        description = registry.describe([before])._replace(spacing_mm=spacing)
+        description = description._replace(spacing_mm=spacing or description.spacing_mm)
         found = {"files": len(entries), **description._asdict()}
         for plane in range(first.planes):
             yield number + plane, found | ({"plane": plane} if first.planes > 1 else {})
 
 
-def _of_frames(records: Records, entries: list[Entry]) -> Spacing:
-    """Return the spacing of DICOM files, of which those that come again are left out."""
+def _of_frames(records: Records, entries: list[Entry]) -> Spacing | None:
+    """Return the spacing of DICOM files, of which those that come again are left out; None where they are none."""
     frames: list[Frame] = []
     for entry in entries:
         assert isinstance(entry.place, Voxels)
@@ -75,7 +76,7 @@ def _of_frames(records: Records, entries: list[Entry]) -> Spacing:
         if header is None:
             break
         frames += header.frames
-    return spacing_of(frames) if frames else _UNKNOWN
+    return spacing_of(frames) if frames else None
 
 
 def as_text(contents: dict[str, Any]) -> str:

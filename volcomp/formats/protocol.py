@@ -130,7 +130,7 @@ class Format(Protocol):
     def describe(self, headers: Sequence[bytes]) -> Description:
         """Describe a volume by the bytes before the voxels of its first images, in order. Must not raise.
 
-        Of a format with `facts`, spacing is theirs.
+        Of DICOM, and of a format with `facts`, spacing is found by these.
         """
         return Description()
 

@@ -278,7 +278,9 @@ class Volume:
             return f"<volcomp.Volume: {error}>"
 
     def __dask_tokenize__(self) -> Any:
-        return "volcomp", self._stored.sha256.hex(), self._stored.section, self.shape, str(self.dtype)
+        # Planes may be equal where tables, or bits beside them, are not.
+        files = [entry.sha256.hex() for entry in self._images] if self._samples else []
+        return "volcomp", self._stored.sha256.hex(), self._stored.section, self.shape, str(self.dtype), files
 
     def __reduce__(self) -> Any:
         from .archive import again
