@@ -359,17 +359,22 @@ def test_types_that_a_format_has_not_are_a_sentence(tmp_path: Path) -> None:
 
 def test_info_and_open_have_one_spacing(tmp_path: Path) -> None:
     """They disagreed where slices are missing."""
+    for i in range(8):
+        image(tmp_path / "times" / f"{i}", noise((9, 9), seed=i), z=1.25 * (i // 2), TemporalPositionIdentifier=i % 2)
+    compress([tmp_path / "times"], tmp_path / "times.vcz")
     archives = {
         "even": placed(tmp_path / "even"),
         "missing": placed(tmp_path / "missing", steps=[0, 2.5, 7.5, 10, 12.5]),
         "frames": enhanced(tmp_path / "frames.dcm"),
         "tilted": placed(tmp_path / "tilted", **TILT),  # type: ignore[arg-type]
         "unknown": placed(tmp_path / "unknown", PixelSpacing=None),
+        "times": tmp_path / "times.vcz",
     }
     found = {}
     for name, path in archives.items():
         (told,) = volcomp.info(path)["volumes"]
         found[name] = tuple(told["spacing_mm"])
         assert found[name] == volcomp.open(path).spacing
-    assert found["even"] == (2.5, 0.7, 0.6) and found["missing"] == (None, 0.7, 0.6) and found["frames"][0] == 1.5
+    assert found["even"] == (2.5, 0.7, 0.6) and found["missing"] == (None, 0.7, 0.6)
+    assert found["times"] == (1.25, 0.5, 0.5) and found["frames"][0] == 1.5
     assert found["tilted"][0] == pytest.approx(np.hypot(2.5, 0.7)) and found["unknown"] == (None, None, None)

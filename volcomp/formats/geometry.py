@@ -118,11 +118,17 @@ Spacing = tuple[float | None, float | None, float | None]
 def spacing_of(frames: Sequence[Frame]) -> Spacing:
     """Return the distances of voxels along z, y, x in mm, as `geometry_of` has them.
 
-    Where slices have no one place, as where one is missing, z is None; y and x are those of the first slice, None where
-    it does not say them.
+    Of slices at one position, as many at each, as of several times, the first counts. Where slices have no one place, as where one is
+    missing, z is None; y and x are those of the first slice, None where it does not say them.
     """
+    at_places: dict[Vector, list[Frame]] = {}
+    for frame in frames:
+        at_places.setdefault(tuple(round(mm, 2) for mm in frame.position or ()), []).append(frame)
+    counts = {len(found) for found in at_places.values()}
     try:
-        z, y, x = geometry_of(frames).spacing
+        if len(counts) > 1 or len(at_places) == 1 < len(frames):
+            raise UnsupportedError("some slices are at one place, or all")
+        z, y, x = geometry_of([found[0] for found in at_places.values()]).spacing
     except UnsupportedError:
         in_plane = frames[0].spacing
         return (None, in_plane[0], in_plane[1]) if in_plane else (None, None, None)
