@@ -118,8 +118,8 @@ Spacing = tuple[float | None, float | None, float | None]
 def spacing_of(frames: Sequence[Frame]) -> Spacing:
     """Return the distances of voxels along z, y, x in mm, as `geometry_of` has them.
 
-    Of slices at one position, as many at each, as of several times, the first counts. Where slices have no one place, as
-    where one is missing, z is None; y and x are those of the first slice, None where it does not say them.
+    Of slices at one position, as many at each, as of several times, the first counts. Where slices have no one place,
+    as where one is missing, z is None; y and x are those of the first slice, None where it does not say them.
     """
     at_places: dict[Vector, list[Frame]] = {}
     for frame in frames:
