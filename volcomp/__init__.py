@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from .archive.protect import Protection, Repair, protect, repair
     from .arrays import compress
     from .container.inspection import ParityReport, Report, VolumeReport, inspect
-    from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
+    from .errors import (
+        ArgumentError,
+        DamagedError,
+        MissingError,
+        SourceError,
+        TargetError,
+        UnkeptWarning,
+        UnsupportedError,
+        VerificationError,
+        VolcompError,
+    )
     from .files import append, compress_files, decompress_files, info, list_files, verify
     from .reading.archive import Archive, open
     from .reading.arrays import decompress
@@ -28,12 +38,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Archive",
+    "ArgumentError",
     "DamagedError",
+    "MissingError",
     "ParityReport",
     "Protection",
     "Repair",
     "Report",
+    "SourceError",
     "TargetError",
+    "UnkeptWarning",
     "UnsupportedError",
     "VerificationError",
     "VolcompError",
@@ -55,8 +69,12 @@ __all__ = [
 ]
 
 
+_ERRORS = (
+    "ArgumentError", "DamagedError", "MissingError", "SourceError", "TargetError", "UnkeptWarning", "UnsupportedError",
+    "VerificationError", "VolcompError",
+)  # fmt: skip
 _HOMES = {
-    **dict.fromkeys(("DamagedError", "TargetError", "UnsupportedError", "VerificationError", "VolcompError"), "errors"),
+    **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(("ParityReport", "Report", "VolumeReport", "inspect"), "container.inspection"),
     "compress": "arrays",
     "decompress": "reading.arrays",

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from .archive.opening import source_of
 from .archive.pack import compress
+from .archive.remote import source_of
 from .archive.tree import source_errors
 from .errors import UnsupportedError, VerificationError
 from .options import EncodeOptions

@@ -295,6 +295,50 @@ sys.exit(code)
         fails(done, "interrupted", code=130)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["reporting", "exiting", "help", "early"])
+def test_interrupts_that_nothing_could_catch_do_nothing(number, when):
+    """While an interrupt is reported, while Python ends, and before the work, which then does not begin."""
+    program = f"""
+import atexit, os, sys
+from volcomp import __main__, cli
+
+def kill():
+    os.kill(os.getpid(), {number})
+
+class Stderr:
+    def write(self, text):
+        kill()
+        sys.__stderr__.write(text)
+    def flush(self):
+        pass
+
+def first():
+    sys.stderr = Stderr()
+    raise KeyboardInterrupt
+
+if {when!r} == "early":  # as soon as there is somebody to hear it
+    import signal
+    own = signal.signal
+    def then_kill(number, handler):
+        own(number, handler)
+        if number == {number} and handler is __main__._heard:
+            kill()
+    signal.signal = then_kill
+elif {when!r} == "reporting":
+    cli.main = first
+else:
+    atexit.register(kill)
+sys.argv = ["volcomp", "--help" if {when!r} == "help" else "--version"]
+sys.exit(__main__.main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, preexec_fn=heed_interrupts)
+    if when in ("reporting", "early"):
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "volcomp: interrupted\n")
+    else:
+        assert done.returncode == 0 and "volcomp" in done.stdout and not done.stderr
+
+
 def test_a_full_disk(tmp_path, archive):
     """No file may grow beyond some bytes, which the system reports much as it does a full disk."""
     data = noise((64, 64)).tobytes() * 8

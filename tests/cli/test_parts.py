@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import volcomp
 from tests.cli.test_cli import call, fails, run, without_compiling
 from tests.helpers import compress, contents, series
 
@@ -175,3 +178,44 @@ def test_a_pipe_that_is_closed_early(study):
             process.stdout.close()
             assert without_compiling(process.stderr.read().decode()) == ""
         assert process.returncode == 1
+
+
+def test_a_volume_has_one_name_in_all_commands(call, tmp_path):
+    """That of `info`, `open` and `--series`; the number of `list` and the series mean the same volume."""
+    folder = tmp_path / "in"
+    series(folder / "a" / "ct", 2, size=6, series="1.2.1")
+    series(folder / "b", 2, size=7, series="1.2.2")
+    voxels = np.arange(96, dtype=np.int16).reshape(2, 6, 8)
+    np.save(folder / "c.npy", voxels)
+    shutil.copytree(folder / "b", folder / "copy of b")
+    for path in (folder / "copy of b").iterdir():  # of the same voxels, under other headers
+        path.write_bytes(path.read_bytes().replace(b"1.2.2", b"1.2.7"))
+    archive = tmp_path / "x.vcz"
+    compress([folder], archive)
+    found = json.loads(call("info", archive, "--json")[1])["volumes"]
+    names = [name for volume in found for name in (volume["name"], *volume["copies"])]
+    with volcomp.open(archive) as opened:
+        assert names == [*opened.volumes]
+        assert np.array_equal(opened["c.npy"][:], voxels)
+    assert sorted(names) == ["a/ct", "b", "c.npy", "copy of b"]
+    text, everything = call("info", archive)[1], call("info", archive, "--all")[1]
+    for name in names:
+        assert repr(name) in text and repr(name) in everything
+    assert "series \n" not in text + everything and ", ''" not in everything and "unknown modality" not in everything
+    listed = call("list", archive)[1]
+    for number, volume in enumerate(found):
+        name = volume["name"]
+        assert f"volume {number}, {name!r}: " in everything
+        assert any(f"  volume {number}  {name}" in line for line in listed.splitlines())
+        for k, key in enumerate(filter(None, (name, volume["series"], f"volume {number}"))):
+            target = tmp_path / f"{number}-{k}"
+            assert call("extract", archive, "--series", key, "-o", target)[0] == 0
+            there = {path for path, data in contents(target).items() if data is not None}
+            own = {path for path, data in contents(folder).items() if data is not None and path.startswith(name)}
+            copies = {path for path in contents(folder) if path.startswith(("b/", "copy of b/"))}
+            assert there == (copies if volume["copies"] and key.startswith("volume ") else own)
+            image = tmp_path / f"{number}-{k}.npy"
+            assert call("decompress", archive, "--series", key, "-o", image)[0] == 0
+            assert np.load(image).shape == tuple(volume["shape"])
+    fails(call("extract", archive, "--series", "volume 9", "-o", tmp_path / "x"), "holds no volume or series volume 9")
+    fails(call("view", archive, "-o", tmp_path / "x.png"), "'a/ct', 'b'")

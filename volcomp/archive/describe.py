@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..container.inspection import report
+from ..container.losses import Loss
 from ..container.sections import Reader
 from ..container.volume import volume_numbers
 from ..errors import DamagedError
@@ -18,6 +19,7 @@ from .beside import Headers
 from .entry import Entry, Voxels
 from .header_reader import Records
 from .manifest import Manifest, has_manifest
+from .naming import named_volumes, of_array
 from .opening import Source, manifest_of, name_of, opened
 
 NO_IMAGE = "no image of a known format"  # why a file without a note is kept whole
@@ -28,6 +30,7 @@ def describe(path: Source) -> dict[str, Any]:
     """Return shapes, types, models, sizes by section, promise; of an archive of files also files, folders, series."""
     with opened(path) as reader:
         contents: dict[str, Any] = {"file": name_of(path), **asdict(report(reader))}
+        contents["losses"] = list(contents["losses"])
         if has_manifest(reader):
             manifest = manifest_of(reader)
             contents["root"] = manifest.root
@@ -41,6 +44,8 @@ def describe(path: Source) -> dict[str, Any]:
                 if number not in places:
                     raise DamagedError(f"the manifest is damaged: it has files of volume {number}, which is missing")
                 contents["volumes"][places[number]].update(series)
+        for number, volume in enumerate(contents["volumes"]):
+            volume.setdefault("name", of_array(number))
         return contents
 
 
@@ -52,6 +57,9 @@ def _reasons(manifest: Manifest) -> dict[str, int]:
 def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield volumes by number, each with the number of its files, and its description by the format of the first."""
     records, headers = Records(reader), Headers(reader, manifest)
+    names: dict[int, list[str]] = {}
+    for number, name, _ in named_volumes(manifest):
+        names.setdefault(number, []).append(name)
     for number, entries in manifest.images.items():
         first = entries[0].place
         assert isinstance(first, Voxels)
@@ -60,7 +68,13 @@ def _series(reader: Reader, manifest: Manifest) -> Iterator[tuple[int, dict[str,
         description = registry.describe([before])
         spacing = (facts.spacing or _UNKNOWN) if facts else _of_frames(records, entries)
         description = description._replace(spacing_mm=spacing or description.spacing_mm)
-        found = {"files": len(entries), **description._asdict()}
+        of_number = names[number]
+        found = {
+            "name": of_number[0],
+            "copies": of_number[1:],
+            "files": len(entries),
+            **description._asdict(),
+        }
         for plane in range(first.planes):
             yield number + plane, found | ({"plane": plane} if first.planes > 1 else {})
 
@@ -89,18 +103,22 @@ def as_text(contents: dict[str, Any]) -> str:
             f"{_number(contents['folders'], 'folder')}, {_number(contents['links'], 'link')}"
         )
         lines += [f"    {count} kept whole: {reason}" for reason, count in contents["not_coded"].items()]
+    lines += [f"  {Loss(**loss)}" for loss in contents["losses"]]
     for number, volume in enumerate(contents["volumes"]):
         shape = "×".join(map(str, volume["shape"]))
         lines.append(
-            f"  volume {number}: {shape} {volume['dtype']}, {volume['model']}, {_number(volume['slabs'], 'slab')}, "
-            f"{volume['bytes']} bytes, {volume['bits_per_voxel']:.3f} bits per voxel"
+            f"  volume {number}{_named(volume)}: {shape} {volume['dtype']}, {volume['model']}, "
+            f"{_number(volume['slabs'], 'slab')}, {volume['bytes']} bytes, "
+            f"{volume['bits_per_voxel']:.3f} bits per voxel"
         )
         if "series" in volume:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
-            lines.append(
-                f"    {_number(volume['files'], 'file')}, {volume['modality'] or 'unknown modality'} "
-                f"{volume['description']!r}, spacing {spacing} mm (z × y × x), series {volume['series']}"
-            )
+            facts = [_number(volume["files"], "file"), volume["modality"]]
+            facts += [repr(volume["description"])] if volume["description"] else []
+            facts += [f"spacing {spacing} mm (z × y × x)"]
+            facts += [f"series {volume['series']}"] if volume["series"] else []
+            lines.append("    " + ", ".join(filter(None, facts)))
+            lines += [f"    the same voxels are those of {copy!r}" for copy in volume["copies"]]
     if parity := contents["parity"]:
         lines.append(
             f"  parity for {100 * parity['share']:.2f} % of the file in one stretch, or any {parity['places']} of its "
@@ -108,6 +126,11 @@ def as_text(contents: dict[str, Any]) -> str:
         )
     sizes = ", ".join(f"{tag} {size}" for tag, size in contents["sections"].items())
     return "\n".join([*lines, f"  bytes by section: {sizes}"])
+
+
+def _named(volume: dict[str, Any]) -> str:
+    """Return the name of a volume, if it has one beside its number."""
+    return f", {volume['name']!r}" if "files" in volume else ""
 
 
 def _number(count: int, what: str) -> str:

@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from ..errors import DamagedError, UnsupportedError
 from ..wire.cursor import Cursor, varint
+from ..wording import spelled
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
 FORMAT_VERSION = 4  # of archives of files; 4 since 0.10.0: lists of files before their data
@@ -27,8 +28,8 @@ END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"
 ROOT = b"root"  # older releases pass over it; the first section, or none
+LOSSES = b"loss"  # likewise, anywhere: which files are not those that were given; see `losses`
 PARITY = b"pari"  # in the index of a protected file: the archive's own index and end mark, then the blocks of parity
-ADVICE = "; it has parity, with which volcomp repair may restore it"  # ends errors about files that seem to have it
 PARITY_SIGNATURE = b"\x89VCP\r\n\x1a\n"  # of every block of parity
 # The order is part of the format: the index has a section's position in this tuple, or 255 and the tag itself.
 _KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING)
@@ -56,6 +57,7 @@ class SectionId(NamedTuple):
             MANIFEST: "manifest",
             LISTING: "list of files {0}",
             ROOT: "what is kept of the archived folder itself",
+            LOSSES: "the list of losses",
         }
         name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
         return name.format(self.major, self.minor)
@@ -166,7 +168,9 @@ class Reader:
         """Read and check the index; every section begins where the one before it ends."""
         header = self._bytes(0, min(_HEADER.size, self.size))
         if header[: len(SIGNATURE)] != SIGNATURE[: len(header)] or not header:
-            raise DamagedError("this is no volcomp archive: it does not begin with the signature of a .vcz file")
+            raise DamagedError(
+                f"this is no volcomp archive: it does not begin with the signature of a .vcz file{self._other_file()}"
+            )
         if self.size < _HEADER.size + _FOOTER.size + 1:
             raise DamagedError(f"the archive is cut short: it has only {self.size} bytes")
         _, version, flags = _HEADER.unpack(header)
@@ -248,11 +252,17 @@ class Reader:
         place = self.parity
         return self._bytes(place.offset + place.length - count, count) if place and place.length >= count else b""
 
+    def _other_file(self) -> str:
+        """Return the end of the sentence about a file without the signature: what makes archives, if it is none."""
+        if self.size >= len(END_MARK) and self._bytes(self.size - len(END_MARK), len(END_MARK)) == END_MARK:
+            return ""  # a damaged archive
+        return f"; {spelled('volcomp.compress_files')} makes one of a file or folder"
+
     def _advice(self) -> str:
         """Return the end of an error's sentence: how to repair the file, if it has parity."""
         with suppress(DamagedError):  # where the file cannot be read either
             if self.parity or self._find((PARITY_SIGNATURE,), 0) < self.size:
-                return ADVICE
+                return advice()
         return ""
 
     def _search(self) -> dict[SectionId, Place]:
@@ -293,6 +303,11 @@ class Reader:
                 return offset + min(hits)
             offset += step
         return self.size
+
+
+def advice() -> str:
+    """Return how errors about files end that seem to have parity."""
+    return f"; it has parity, with which {spelled('volcomp.repair')} may restore it"
 
 
 def _parse_head(data: bytes) -> tuple[SectionId, int, int] | None:

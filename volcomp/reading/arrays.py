@@ -10,13 +10,14 @@ import numpy as np
 
 from .. import arrays
 from ..errors import UnsupportedError, VolcompError
-from ..options import DecodeOptions, check_slices, check_times
+from ..options import DecodeOptions, check_flags, check_integer, check_slices, check_times
+from ..wording import SALVAGE, spelled
 from .archive import Archive
 from .volume import Volume
 
 
 def decompress(
-    data: bytes | os.PathLike[str] | str,
+    data: bytes | bytearray | memoryview | os.PathLike[str] | str,
     slices: slice | None = None,
     *,
     times: slice | int | None = None,
@@ -43,6 +44,7 @@ def decompress(
         `volcomp.open` shows it, with the numbers of the files; their SHA-256 is that of `volcomp.verify`.
 
     Raises:
+        ArgumentError: an argument has another type.
         DamagedError: the file is damaged.
         UnsupportedError: the file needs a later version, or has no such volume or time point, or slices or times are
             asked of an array that has none, or `slices` is no slice; or a volume of which voxels are no numbers by
@@ -56,27 +58,31 @@ def decompress(
     """
     check_slices(slices)
     check_times(times)
+    check_integer("volume", volume, "the number of a volume", optional=True)
+    check_flags(salvage=salvage)
     if times is None and (found := _of_files(data, volume, DecodeOptions(threads, device))):
         archive, one = found
         with archive:
             if salvage:
                 raise UnsupportedError(
-                    f"the numbers of {one.name} are made of what is coded and of what is kept beside it; volcomp "
-                    "decompress --salvage restores the file"
+                    f"the numbers of {one.name} are made of what is coded and of what is kept beside it; "
+                    f"{spelled(SALVAGE)} restores the file"
                 )
             return np.asarray(one if slices is None else one[slices])
     return arrays.decompress(data, slices, times=times, volume=volume, salvage=salvage, threads=threads, device=device)
 
 
 def _of_files(
-    data: bytes | os.PathLike[str] | str, number: int | None, options: DecodeOptions
+    data: bytes | bytearray | memoryview | os.PathLike[str] | str, number: int | None, options: DecodeOptions
 ) -> tuple[Archive, Volume] | None:
     """Return an open archive of files and the volume that is asked for, whose numbers are not the words that are coded.
 
     None for all else, of which `arrays.decompress` decodes the words, or says what is wrong.
     """
+    if not isinstance(data, bytes | bytearray | memoryview | str | os.PathLike):
+        return None
     try:
-        archive = Archive(data if isinstance(data, bytes) else Path(data), options, 0)
+        archive = Archive(Path(data) if isinstance(data, str | os.PathLike) else bytes(data), options, 0)
     except VolcompError:
         return None
     with ExitStack() as stack:

@@ -27,6 +27,7 @@ from ..formats.facts import Facts
 from ..formats.frames import Frame, Header, parse, read_header
 from ..formats.geometry import Geometry, Spacing, geometry_of, spacing_of
 from ..formats.registry import format_of
+from ..wording import spelled
 from .apart import Apart, Joined
 from .indexing import take
 from .rescale import Values, rescale_of, scale_of
@@ -371,8 +372,8 @@ class Volume:
             header = self._header_of(entry)
             if header is None:
                 raise UnsupportedError(
-                    f"{entry.name} has no DICOM header that can be read, and no other header is; volcomp extract gives "
-                    "the file itself"
+                    f"{entry.name} has no DICOM header that can be read, and no other header is; "
+                    f"{spelled('volcomp.decompress_files')} gives the file itself"
                 )
             frames[place.first : place.end] = header.frames
         if not self._images or None in frames:
