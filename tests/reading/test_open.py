@@ -354,18 +354,6 @@ def test_words_have_the_sign_that_their_header_states(
     assert np.array_equal(volume.rescaled(1), voxels[1])
     with pytest.raises(volcomp.UnsupportedError, match="is no DICOM file"):
         volume.headers  # noqa: B018
-    with pytest.raises(volcomp.UnsupportedError, match="volcomp extract gives the file itself"):
-        volume.affine  # noqa: B018
-
-
-def test_numbers_of_which_a_part_lies_beside_the_volume_are_refused(tmp_path: Path) -> None:
-    """They were taken for their upper bits."""
-    voxels = picture((16, 96, 96), "f8").astype("f4") + np.random.default_rng(0).random((16, 96, 96), "f4")
-    (tmp_path / "x.nii").write_bytes(nifti(voxels))
-    compress([tmp_path / "x.nii"], tmp_path / "x.vcz")
-    volume = volcomp.open(tmp_path / "x.vcz", threads=1)
-    with pytest.raises(volcomp.UnsupportedError, match=r"x\.nii: the lower bits of its numbers lie beside the volume"):
-        volume[0]
 
 
 @pytest.fixture(scope="module")

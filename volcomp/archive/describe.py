@@ -13,7 +13,10 @@ from ..container.sections import Reader
 from ..container.volume import Order, volume_numbers
 from ..errors import DamagedError
 from ..formats import registry
-from .entry import Voxels
+from ..formats.frames import Frame, read_header
+from ..formats.geometry import Spacing, spacing_of
+from .beside import Headers
+from .entry import Entry, Voxels
 from .header_reader import Records
 from .manifest import Manifest, has_manifest
 from .naming import named_volumes, of_array
@@ -21,7 +24,7 @@ from .opening import Source, manifest_of, name_of, opened
 from .run import Run
 
 NO_IMAGE = "no image of a known format"  # why a file without a note is kept whole
-_HEADERS = 256  # of a volume that are read; if all have one position, the spacing stays unknown
+_UNKNOWN: Spacing = (None, None, None)
 
 
 def describe(path: Source) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def _reasons(manifest: Manifest) -> dict[str, int]:
 
 def _series(reader: Reader, manifest: Manifest, volumes: Container[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield volumes by number, each with the number of its files, and its description by the format of the first."""
-    records = Records(reader)
+    records, headers = Records(reader), Headers(reader, manifest)
     names: dict[int, list[str]] = {}
     for number, name, images, times in named_volumes(reader, manifest):
         apart = times.points if times and times.order == Order.APART else 1
@@ -62,21 +65,40 @@ def _series(reader: Reader, manifest: Manifest, volumes: Container[int]) -> Iter
         for t in range(apart):
             names.setdefault(number + t * (place.planes if isinstance(place, Voxels) else 1), []).append(name)
     for number, entries in manifest.images.items():
-        places = [entry.place for entry in entries[:_HEADERS] if isinstance(entry.place, Voxels)]
-        headers = [records.get(place).before for place in places]
+        first = entries[0].place
+        assert isinstance(first, Voxels)
+        before = records.get(first).before
+        facts = headers.facts(entries[0], before)
+        description = registry.describe([before])
+        spacing = (facts.spacing or _UNKNOWN) if facts else _of_frames(records, entries)
+        description = description._replace(spacing_mm=spacing or description.spacing_mm)
         of_number = names.get(number, [])
         found = {
             "name": next(iter(of_number), None),
             "copies": of_number[1:],
             "files": len(entries),
-            **registry.describe(headers)._asdict(),
+            **description._asdict(),
         }
-        end = max(place.end for place in places)
-        count = Run(reader, number, places[0].planes, end).volumes if number in volumes else 1
+        end = max(entry.place.end for entry in entries if isinstance(entry.place, Voxels))
+        count = Run(reader, number, first.planes, end).volumes if number in volumes else 1
         for t in range(count):
-            for plane in range(places[0].planes):
-                facts = found | ({"plane": plane} if places[0].planes > 1 else {})
-                yield number + t * places[0].planes + plane, facts | ({"files": 0} if t else {})
+            for plane in range(first.planes):
+                facts_of = found | ({"plane": plane} if first.planes > 1 else {})
+                yield number + t * first.planes + plane, facts_of | ({"files": 0} if t else {})
+
+
+def _of_frames(records: Records, entries: list[Entry]) -> Spacing | None:
+    """Return the spacing of DICOM files, of which those that come again are left out; None where they are none."""
+    frames: list[Frame] = []
+    for entry in entries:
+        assert isinstance(entry.place, Voxels)
+        if entry.place.first < len(frames):
+            continue
+        header = read_header(records.get(entry.place).before, entry.place.frames)
+        if header is None:
+            break
+        frames += header.frames
+    return spacing_of(frames) if frames else None
 
 
 def as_text(contents: dict[str, Any]) -> str:

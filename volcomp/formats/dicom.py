@@ -23,12 +23,10 @@ from ..bodies.deflated import LIMIT, DeflatedReading
 from ..bodies.samples import SamplesReading
 from .dicom_pixels import PIXEL_TAGS, Stated, pixel_element, pixels_of
 from .protocol import Cut, Description, Format, Image, NotCoded
-from .series import along_normal
 
 _TRANSFER_SYNTAX = 0x00020010
 _NO_TAG = 0xFFFFFFFF  # tags of cuts are below it
 _MOST_AROUND = 32 << 20  # bytes of a data set that is deflated, beside its pixels: an archive keeps no more
-_SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
 _FRAMES = "PerFrameFunctionalGroupsSequence"
 # Needed for ordering, for grouping and to read the pixels. All other elements are skipped unread.
 _TAGS = [
@@ -95,29 +93,14 @@ class Dicom(Format):
         return found
 
     def describe(self, headers: Sequence[bytes]) -> Description:
-        """Describe a volume by its headers.
-
-        Spacing along z is the distance to the first image whose position differs from that of the first one: images of
-        several times or kinds, and copies, share a position.
-        """
+        """Describe a volume by its first header: all but the spacing, which is that of `frames` and `geometry`."""
         with quiet():
             try:
-                datasets = map(_described, headers)
-                first = next(datasets)
-                spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
-                begin, orientation = _position(first), _orientation(first)
-                gap = None
-                if begin and orientation:
-                    for position in filter(None, map(_position, datasets)):
-                        gap = round(abs(along_normal(orientation, position) - along_normal(orientation, begin)), 4)
-                        if gap >= _SAME_POSITION:
-                            break
-                        gap = None
+                first = _described(headers[0])
                 return Description(
                     str(first.get("SeriesInstanceUID", "")),
                     str(first.get("Modality", "")),
                     str(first.get("SeriesDescription", "")),
-                    (gap, *spacing),
                 )
             except Exception:  # see `read`
                 return Description()
@@ -229,7 +212,7 @@ def _times(dataset: pydicom.Dataset, frames: int) -> int:
 
 def _described(header: bytes) -> pydicom.Dataset:
     file = BytesIO(header)
-    return _dataset(file, *_meta(file), ["SpecificCharacterSet", "Modality", "SeriesDescription", "PixelSpacing"])[0]
+    return _dataset(file, *_meta(file), ["SpecificCharacterSet", "Modality", "SeriesDescription"])[0]
 
 
 def _inflated(data: bytes, start: int) -> BytesIO:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from ..archive.beside import Headers
 from ..archive.manifest import Manifest, has_manifest
 from ..archive.naming import named_volumes, of_array
 from ..archive.opening import Source, contents_of, manifest_of, readable
@@ -104,6 +105,7 @@ class Archive:
                 reader = Reader(file)
                 manifest = manifest_of(reader) if has_manifest(reader) else None
                 self._files = Files(name, reader, options, cache_bytes, place)
+                self._files.headers = Headers(reader, manifest) if manifest else None
                 self._volumes = Volumes(name, _volumes(self._files, manifest))
             # Not of the archive: a volume may be used when nothing else of it is left.
             self._release = weakref.finalize(self._files, stack.pop_all().close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
@@ -18,9 +19,13 @@ from ..container.sections import SLAB, Reader, SectionId
 from ..container.volume import Order, Times, read_volume
 from ..container.volume import Volume as Stored
 from ..errors import DamagedError, UnsupportedError
-from .geometry import Geometry, geometry_of
+from ..formats.facts import Facts
+from ..formats.geometry import Geometry, geometry_of
+from ..wording import spelled
+from .apart import Apart, Joined
 from .indexing import take_times
 from .shared import Files
+from .stated import geometry_of_facts
 from .volume import Volume
 
 
@@ -76,6 +81,16 @@ class Series(Volume):
             del block
 
     @property
+    def times(self) -> int:
+        """1: its time points are an axis, and do not follow each other along its slices."""
+        return 1
+
+    @property
+    def seconds(self) -> float:
+        """The time from one time point to the next; 0 where it is not known."""
+        return self._facts.seconds if self._facts else 0.0
+
+    @property
     def is_beside(self) -> bool:
         """Whether the time points of a slice are side by side, so that a slab has several of them."""
         return self._times.order in (Order.BESIDE, Order.TURNED)
@@ -89,8 +104,10 @@ class Series(Volume):
         return save(self, target, slices, force=force)
 
     def to_sitk(self, *, geometry: bool = True) -> Any:
-        """Raise UnsupportedError: take a time point, as `np.asarray(volume[t])`."""
-        raise UnsupportedError(f"{self._name} is a series in time, which to_sitk does not make; take volume[t]")
+        """Return a SimpleITK.Image of four dimensions, x, y, z, t; see `images.to_sitk`."""
+        from .series_files import to_sitk
+
+        return to_sitk(self, geometry=geometry)
 
     def to_nibabel(self, *, geometry: bool = True) -> Any:
         """Return a nibabel.Nifti1Image [x, y, z, t] with values and affine; see `images.to_nibabel`."""
@@ -125,9 +142,33 @@ class Series(Volume):
     def _geometry(self) -> Geometry:
         """Where the voxels of its first time point lie."""
         try:
+            if self._facts:
+                return geometry_of_facts(self._facts, self._depth)
             return geometry_of(self._frames_of(self._height))
         except UnsupportedError as error:
             raise UnsupportedError(f"{self._name} has no place in space: {error}") from None
+
+    @cached_property
+    def _facts(self) -> Facts | None:
+        """What the header of its one file states, if it is of another format than DICOM."""
+        facts = self._files.facts(self._images[0]) if self._images else None
+        voxels = self._depth * math.prod(self._stored.layout.shape[1:])
+        return facts if facts and voxels in (facts.count, math.prod(facts.shape)) else None
+
+    @cached_property
+    def _joined(self) -> Joined:
+        """Its slabs as samples, in the order of the file, where bits of these lie beside its planes."""
+        ranges, depth = self._stored.layout.slabs, self._stored.layout.shape[0]
+        volumes = self._times.points if self._times.order == Order.APART else 1
+
+        def planes(k: int) -> list[np.ndarray]:
+            t, k = divmod(k, len(ranges))
+            of_t = [self._volume(t, plane) for plane in range(self._wide)]
+            return next(found for _, found in self._planes_of_slabs(of_t, [k]))
+
+        return Joined(
+            self._samples, [(t * depth + a, t * depth + b) for t in range(volumes) for a, b in ranges], planes
+        )
 
     def _number_of(self, t: int, plane: int) -> int:
         return self._number + plane + (t * self._wide if self._times.order == Order.APART else 0)
@@ -151,16 +192,19 @@ class Series(Volume):
         and more of them."""
         self._files.check()
         height, points = self._height, self._times.points
+        if any(isinstance(found, Apart) for found in self._samples):
+            yield from self._numbers(times, begin, stop)
+            return
         if self._times.order == Order.APART:
             for t in times:
                 volumes = [self._volume(t, plane) for plane in range(self._wide)]
-                for first, block in self._joined(volumes, volumes[0].slabs_of(begin, stop)):
+                for first, block in self._planes_of_slabs(volumes, volumes[0].slabs_of(begin, stop)):
                     yield from self._samples_of(t, first, block)
             return
         volumes = [self._volume(0, plane) for plane in range(self._wide)]
         if self._times.order == Order.AFTER:
             wanted = {k for t in times for k in volumes[0].slabs_of(t * height + begin, t * height + stop)}
-            for first, block in self._joined(volumes, sorted(wanted)):
+            for first, block in self._planes_of_slabs(volumes, sorted(wanted)):
                 for t in range(first // height, -(-(first + len(block[0])) // height)):
                     z = max(first - t * height, 0)
                     part = [one[t * height + z - first : (t + 1) * height - first] for one in block]
@@ -168,11 +212,32 @@ class Series(Volume):
                         yield from self._samples_of(t, z, part)
             return
         wanted = {k for z in range(begin, stop) for t in times for k in self._slab_of(z * points + t)}
-        for first, block in self._joined(volumes, sorted(wanted)):
+        for first, block in self._planes_of_slabs(volumes, sorted(wanted)):
             for t in times:
                 at = (t - first) % points
                 if at < len(block[0]):
                     yield from self._samples_of(t, (first + at) // points, [one[at::points] for one in block])
+
+    def _numbers(self, times: range, begin: int, stop: int) -> Generator[tuple[int, int, np.ndarray]]:
+        """Yield as `_pieces` does, of numbers whose lower bits lie beside the volumes in the order of the file."""
+        if self.is_beside:
+            raise UnsupportedError(
+                f"the lower bits of numbers of {self._name} lie in another order than its slices; "
+                f"{spelled('volcomp.decompress_files')} gives the file itself"
+            )
+        ranges, height = self._stored.layout.slabs, self._height
+        if self._times.order == Order.APART:
+            runs = {t * len(ranges) + k: t for t in times for k in self._stored.slabs_of(begin, stop)}
+        else:
+            runs = {k: 0 for t in times for k in self._stored.slabs_of(t * height + begin, t * height + stop)}
+        with contents_of(self._files.name):
+            for k, slab in self._files.slabs.get(self._as_numbers, sorted(runs), self._joined.decode):
+                first = runs[k] * height + ranges[k % len(ranges)][0]
+                for t in range(first // height, -(-(first + len(slab)) // height)):
+                    z = max(first - t * height, 0)
+                    if t in times:
+                        yield t, z, slab[t * height + z - first : (t + 1) * height - first]
+                del slab
 
     def _slab_of(self, at: int) -> list[int]:
         """Return the slab that has a slice."""
@@ -184,7 +249,7 @@ class Series(Volume):
         heights = [b - a for a, b in self._stored.layout.slabs]
         return np.repeat(np.arange(len(heights)), heights)
 
-    def _joined(self, volumes: list[Stored], numbers: Sequence[int]) -> Iterator[tuple[int, list[np.ndarray]]]:
+    def _planes_of_slabs(self, volumes: list[Stored], numbers: Sequence[int]) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Yield the planes [z, Y, X] of slabs, with their first slice."""
         ranges = volumes[0].layout.slabs
         if len(volumes) == 1:  # several at a time

@@ -1,33 +1,26 @@
-"""Series in time as files and as images of nibabel: `.npy`, and NIfTI with time as its fourth axis."""
+"""Series in time as files and as images of other libraries, with time as the fourth axis."""
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import struct
 from collections.abc import Iterator
-from contextlib import ExitStack
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..archive.files import new_file, temporary_file
+from ..archive.files import temporary_file
 from ..errors import UnsupportedError
+from ..formats.facts import TO_LPS, UNKNOWN
+from ..formats.geometry import Geometry
+from ..options import image_suffix
 from ..progress import progress_bar
-from . import image_files, images
-from .convert import suffix_of
-from .geometry import TO_RAS, Geometry
+from . import convert, images
+from .image_files import Grid
 
 if TYPE_CHECKING:
     from .series import Series
-
-_LEVEL = 6  # of gzip
-# In the header of a NIfTI-1 file: eight i16, eight f32, two i16 that say of which space coordinates are.
-_DIM, _PIXDIM, _CODES = 40, 76, 252
-_SUFFIXES = (".npy", ".nii", ".nii.gz")
 
 
 def save(
@@ -35,12 +28,12 @@ def save(
 ) -> tuple[int, ...]:
     """Write the values of a series (`Volume.rescaled`), time point by time point; see `convert.save`.
 
-    `.npy` has the array (t, z, y, x), or with colours behind; NIfTI has (x, y, z, t). Without a place in space, as of
-    an array that was compressed, NIfTI says voxels of 1 mm, and states no coordinates.
+    `.npy` has the array (t, z, y, x), or with colours behind; NIfTI and the others have (x, y, z, t). Without a place
+    in space, as of an array that was compressed, they say voxels of 1 mm.
     """
-    path, suffix = Path(target), suffix_of(target)
-    if suffix not in _SUFFIXES:
-        raise UnsupportedError(f"{path}: a series in time, {volume.name}, is written as {', '.join(_SUFFIXES)}")
+    path = Path(target)
+    if image_suffix(path.name) not in convert.OF_TIMES:
+        raise UnsupportedError(f"{path}: a series in time, {volume.name}, is written as {', '.join(convert.OF_TIMES)}")
     if slices.step not in (None, 1):
         raise UnsupportedError(f"slices in steps of {slices.step} were asked for; take those without a step")
     wanted = range(volume.shape[1])[slices]
@@ -48,16 +41,14 @@ def save(
         raise UnsupportedError(f"{volume.name} has slices 0 to {volume.shape[1] - 1}, and none of those asked for")
     shape = (volume.shape[0], len(wanted), *volume.shape[2:])
     dtype = volume.rescaled_dtype.newbyteorder("<")
-    header = _npy(shape, dtype) if suffix == ".npy" else _nifti(volume, shape, dtype, wanted.start)
-    with new_file(path, force=force) as (file, _), ExitStack() as stack:
-        inner: BinaryIO = file
-        if suffix == ".nii.gz":
-            inner = cast(BinaryIO, stack.enter_context(gzip.GzipFile("", "wb", _LEVEL, file, 0)))
-        inner.write(header)
-        with progress_bar("decoding", math.prod(shape)) as progress:
-            for block in _blocks(volume, wanted):
-                inner.write(np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data)
-                progress(block.size)
+
+    def grid() -> Grid:
+        # An array that was compressed has no place.
+        place = volume.geometry.shifted(wanted.start) if volume.files else Geometry(TO_LPS, UNKNOWN)
+        components = shape[4] if len(shape) > 4 else 1
+        return Grid((shape[1], shape[2], shape[3]), dtype, place, components, shape[0], volume.seconds)
+
+    convert.write(path, convert.header_of(path, shape, dtype, grid), _reported(volume, wanted), dtype, force=force)
     return shape
 
 
@@ -66,18 +57,34 @@ def to_nibabel(volume: Series, *, geometry: bool = True) -> Any:
 
     Raises UnsupportedError: nibabel is not installed, or the volume has no place in space, or has colours.
     """
-    try:
-        import nibabel
-    except ImportError as error:
-        raise UnsupportedError(f"to_nibabel needs nibabel: {images.INSTALL}") from error
+    _check_colours(volume)
+    return images.nibabel_image(
+        np.asarray(volume.rescaled()), volume.geometry if geometry else None, volume.seconds
+    )  # fmt: skip
+
+
+def to_sitk(volume: Series, *, geometry: bool = True) -> Any:
+    """Return a `SimpleITK.Image` of all values, of four dimensions x, y, z, t; see `images.to_sitk`.
+
+    Raises UnsupportedError: SimpleITK is not installed, or the volume has no place in space, or has colours.
+    """
+    _check_colours(volume)
+    place = volume.geometry if geometry else None
+    return images.sitk_image(np.asarray(volume.rescaled()), place, volume.seconds, volume.name, colours=False)
+
+
+def _check_colours(volume: Series) -> None:
     if volume.ndim > 4:
         raise UnsupportedError(f"{volume.name} has colours at several times; take volume[t]")
-    place = volume.geometry if geometry else None
-    image = nibabel.Nifti1Image(np.asarray(volume.rescaled()).T, place.affine if place else np.eye(4))
-    image.header.set_xyzt_units("mm")
-    image.set_sform(image.affine, 1 if place else 0, update_affine=False)
-    image.set_qform(image.affine, 1 if place and not place.sheared else 0, update_affine=False)
-    return image
+
+
+def _reported(volume: Series, wanted: range) -> Iterator[np.ndarray]:
+    """Yield all values in their order, and report progress."""
+    size = volume.shape[0] * len(wanted) * math.prod(volume.shape[2:])
+    with progress_bar("decoding", size) as progress:
+        for block in _blocks(volume, wanted):
+            yield block
+            progress(block.size)
 
 
 def _blocks(volume: Series, wanted: range) -> Iterator[np.ndarray]:
@@ -99,25 +106,3 @@ def _blocks(volume: Series, wanted: range) -> Iterator[np.ndarray]:
         spool.seek(0)
         for _ in range(volume.shape[0] * len(wanted)):
             yield np.frombuffer(spool.read(frame * dtype.itemsize), dtype)
-
-
-def _npy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    file = BytesIO()
-    facts = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, facts)
-    return file.getvalue()
-
-
-def _nifti(volume: Series, shape: tuple[int, ...], dtype: np.dtype[Any], first: int) -> bytes:
-    """Return the header of a NIfTI-1 file of four dimensions, up to its voxels."""
-    if shape[0] >= 1 << 15:
-        raise UnsupportedError(f"NIfTI holds 32767 time points, not {shape[0]}; .npy holds them")
-    placed = bool(volume.files)  # an array that was compressed has no place
-    place = volume.geometry.shifted(first) if placed else Geometry(TO_RAS)
-    header = bytearray(image_files.nifti(shape[1:], dtype, place))
-    struct.pack_into("<h", header, _DIM, 4)
-    struct.pack_into("<h", header, _DIM + 8, shape[0])
-    struct.pack_into("<f", header, _PIXDIM + 16, 1.0)  # between time points; of no unit
-    if not placed:
-        struct.pack_into("<2h", header, _CODES, 0, 0)
-    return bytes(header)
