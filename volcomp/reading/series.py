@@ -170,16 +170,12 @@ class Series(Volume):
                     if t in times:
                         yield from self._samples_of(t, z, part)
             return
-        wanted = {k for z in range(begin, stop) for t in times for k in self._slab_of(z * points + t)}
-        for first, block in self._joined(volumes, sorted(wanted)):
+        places = np.add.outer(np.arange(begin, stop) * points, np.asarray(times, np.int64))
+        for first, block in self._joined(volumes, np.unique(self._slab_numbers[places]).tolist()):
             for t in times:
                 at = (t - first) % points
                 if at < len(block[0]):
                     yield from self._samples_of(t, (first + at) // points, [one[at::points] for one in block])
-
-    def _slab_of(self, at: int) -> list[int]:
-        """Return the slab that has a slice."""
-        return [self._slab_numbers[at]]
 
     @cached_property
     def _slab_numbers(self) -> np.ndarray:
