@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from ..archive.files import new_file, temporary_file
-from ..errors import UnsupportedError
+from ..archive.files import new_file, new_tree, temporary_file
+from ..errors import TargetError, UnsupportedError
 from ..progress import progress_bar
 from . import image_files, images
-from .convert import suffix_of
+from .convert import INSTALL, ZARR, suffix_of
 from .geometry import TO_RAS, Geometry
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _LEVEL = 6  # of gzip
 # In the header of a NIfTI-1 file: eight i16, eight f32, two i16 that say of which space coordinates are.
 _DIM, _PIXDIM, _CODES = 40, 76, 252
-_SUFFIXES = (".npy", ".nii", ".nii.gz")
+_SUFFIXES = (".npy", ".nii", ".nii.gz", ZARR)
+_ZARR_CHUNK = (1, 32, 256, 256)
 
 
 def save(
@@ -35,8 +36,8 @@ def save(
 ) -> tuple[int, ...]:
     """Write the values of a series (`Volume.rescaled`), time point by time point; see `convert.save`.
 
-    `.npy` has the array (t, z, y, x), or with colours behind; NIfTI has (x, y, z, t). Without a place in space, as of
-    an array that was compressed, NIfTI says voxels of 1 mm, and states no coordinates.
+    `.npy` and `.zarr` have the array (t, z, y, x), or with colours behind; NIfTI has (x, y, z, t). Without a place in
+    space, as of an array that was compressed, NIfTI says voxels of 1 mm, and states no coordinates.
     """
     path, suffix = Path(target), suffix_of(target)
     if suffix not in _SUFFIXES:
@@ -48,6 +49,9 @@ def save(
         raise UnsupportedError(f"{volume.name} has slices 0 to {volume.shape[1] - 1}, and none of those asked for")
     shape = (volume.shape[0], len(wanted), *volume.shape[2:])
     dtype = volume.rescaled_dtype.newbyteorder("<")
+    if suffix == ZARR:
+        _save_zarr(volume, path, shape, dtype, wanted)
+        return shape
     header = _npy(shape, dtype) if suffix == ".npy" else _nifti(volume, shape, dtype, wanted.start)
     with new_file(path, force=force) as (file, _), ExitStack() as stack:
         inner: BinaryIO = file
@@ -99,6 +103,34 @@ def _blocks(volume: Series, wanted: range) -> Iterator[np.ndarray]:
         spool.seek(0)
         for _ in range(volume.shape[0] * len(wanted)):
             yield np.frombuffer(spool.read(frame * dtype.itemsize), dtype)
+
+
+def _save_zarr(volume: Series, target: Path, shape: tuple[int, ...], dtype: np.dtype[Any], wanted: range) -> None:
+    """Write a folder of Zarr format 3, a time point at a time."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise UnsupportedError(f".zarr needs zarr: {INSTALL}") from error
+    if os.path.lexists(target):
+        raise TargetError(f"{target} exists; remove it, or take another name, since a Zarr array is a folder")
+    chunk = (*_ZARR_CHUNK, *shape[4:])
+    with new_tree(target, force=False) as folder:
+        array = zarr.create_array(
+            store=str(folder),
+            shape=shape,
+            dtype=dtype,
+            chunks=tuple(min(a, b) for a, b in zip(chunk, shape, strict=True)),
+            dimension_names=("t", "z", "y", "x", "colour")[: len(shape)],
+        )
+        blocks = _blocks(volume, wanted)
+        for t in range(shape[0]):
+            point = np.empty(shape[1:], dtype)
+            flat, done = point.reshape(-1), 0
+            while done < flat.size:
+                block = next(blocks)
+                flat[done : done + block.size] = block.reshape(-1)
+                done += block.size
+            array[t] = point
 
 
 def _npy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
