@@ -164,12 +164,12 @@ def test_a_thread_that_waits_decodes_itself_what_another_one_gave_up(
     """The first reader is interrupted while the second one waits for it."""
     genuine, begun, going = decode.decode_volume, threading.Event(), threading.Event()
 
-    def interrupted(reader, volume, slabs, options):
+    def interrupted(reader, volume, slabs, options, **others):
         if not begun.is_set():
             begun.set()
             going.wait(900)
             raise KeyboardInterrupt
-        yield from genuine(reader, volume, slabs, options)
+        yield from genuine(reader, volume, slabs, options, **others)
 
     monkeypatch.setattr(decode, "decode_volume", interrupted)
     with volcomp.open(ct, threads=1) as volume:

@@ -112,7 +112,7 @@ def test_it_is_written(source: str, request: pytest.FixtureRequest, tmp_path: Pa
             assert np.array_equal(np.asarray(found.dataobj).T, VOXELS) and found.header["sform_code"] == 0
         made = volume.to_nibabel(geometry=False)
         assert made.shape == VOXELS.shape[::-1] and np.array_equal(np.asarray(made.dataobj).T, VOXELS)
-        for name in ("x.nrrd", "x.zarr", "x.mha"):
+        for name in ("x.nrrd", "x.mha"):
             with pytest.raises(UnsupportedError, match="series in time"):
                 volume.save(tmp_path / name)
         with pytest.raises(UnsupportedError, match="steps of 2"):
@@ -122,6 +122,16 @@ def test_it_is_written(source: str, request: pytest.FixtureRequest, tmp_path: Pa
         with pytest.raises(UnsupportedError, match="series in time"):
             volume.to_sitk()
         assert not (tmp_path / "y.npy").exists()
+
+
+@pytest.mark.parametrize("source", ["array", "file"])
+def test_it_is_written_as_zarr(source: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    with volcomp.open(request.getfixturevalue(source), threads=1) as volume:
+        assert volume.save(tmp_path / "x.zarr", slice(2, 40)) == (4, 38, 10, 9)
+        assert np.array_equal(zarr.open_array(tmp_path / "x.zarr")[...], VOXELS[:, 2:40])
+        with pytest.raises(volcomp.TargetError, match="exists"):
+            volume.save(tmp_path / "x.zarr")
 
 
 def test_its_place_is_written(tmp_path: Path) -> None:

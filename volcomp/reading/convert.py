@@ -55,7 +55,7 @@ _KINDS = {
     ".mhd": _Kind(image_files.meta_image, data=".raw"),
 }
 _TIFF, _OME = (".tiff", ".tif"), ".ome.zarr"
-OF_TIMES = (*_KINDS, ".npy")  # that hold series in time
+OF_TIMES = (*_KINDS, ".npy", ".zarr")  # that hold series in time
 
 
 def pair_of(path: Path) -> tuple[Path, Path] | None:
@@ -115,7 +115,7 @@ def save(
 def header_of(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], grid_of: Callable[[], Grid]) -> bytes:
     """Return what the file of an array begins with, by its suffix.
 
-    Raises UnsupportedError for a format that cannot hold the voxels; warns of a NIfTI file that SimpleITK does not read.
+    Raises UnsupportedError for a format that cannot hold the voxels; warns of NIfTI that SimpleITK does not read.
     """
     kind, pair = _KINDS.get(image_suffix(path.name) or ""), pair_of(path)
     if kind is None:

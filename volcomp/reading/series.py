@@ -211,8 +211,8 @@ class Series(Volume):
                     if t in times:
                         yield from self._samples_of(t, z, part)
             return
-        wanted = {k for z in range(begin, stop) for t in times for k in self._slab_of(z * points + t)}
-        for first, block in self._planes_of_slabs(volumes, sorted(wanted)):
+        places = np.add.outer(np.arange(begin, stop) * points, np.asarray(times, np.int64))
+        for first, block in self._planes_of_slabs(volumes, np.unique(self._slab_numbers[places]).tolist()):
             for t in times:
                 at = (t - first) % points
                 if at < len(block[0]):
@@ -238,10 +238,6 @@ class Series(Volume):
                     if t in times:
                         yield t, z, slab[t * height + z - first : (t + 1) * height - first]
                 del slab
-
-    def _slab_of(self, at: int) -> list[int]:
-        """Return the slab that has a slice."""
-        return [self._slab_numbers[at]]
 
     @cached_property
     def _slab_numbers(self) -> np.ndarray:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..archive.files import temporary_file
-from ..errors import UnsupportedError
+from ..archive.files import new_tree, temporary_file
+from ..errors import TargetError, UnsupportedError
 from ..formats.facts import TO_LPS, UNKNOWN
 from ..formats.geometry import Geometry
 from ..options import image_suffix
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from .series import Series
 
 
+_ZARR_CHUNK = (1, 32, 256, 256)
+
+
 def save(
     volume: Series, target: str | os.PathLike[str], slices: slice = slice(None), *, force: bool = False
 ) -> tuple[int, ...]:
     """Write the values of a series (`Volume.rescaled`), time point by time point; see `convert.save`.
 
-    `.npy` has the array (t, z, y, x), or with colours behind; NIfTI and the others have (x, y, z, t). Without a place
+    `.npy` and `.zarr` have the array (t, z, y, x), or with colours behind; NIfTI and the others have (x, y, z, t). Without a place
     in space, as of an array that was compressed, they say voxels of 1 mm.
     """
     path = Path(target)
@@ -41,6 +44,9 @@ def save(
         raise UnsupportedError(f"{volume.name} has slices 0 to {volume.shape[1] - 1}, and none of those asked for")
     shape = (volume.shape[0], len(wanted), *volume.shape[2:])
     dtype = volume.rescaled_dtype.newbyteorder("<")
+    if image_suffix(path.name) == ".zarr":
+        _save_zarr(volume, path, shape, dtype, wanted)
+        return shape
 
     def grid() -> Grid:
         # An array that was compressed has no place.
@@ -106,3 +112,31 @@ def _blocks(volume: Series, wanted: range) -> Iterator[np.ndarray]:
         spool.seek(0)
         for _ in range(volume.shape[0] * len(wanted)):
             yield np.frombuffer(spool.read(frame * dtype.itemsize), dtype)
+
+
+def _save_zarr(volume: Series, target: Path, shape: tuple[int, ...], dtype: np.dtype[Any], wanted: range) -> None:
+    """Write a folder of Zarr format 3, a time point at a time."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise UnsupportedError(f".zarr needs zarr: {convert.INSTALL}") from error
+    if os.path.lexists(target):
+        raise TargetError(f"{target} exists; remove it, or take another name, since a Zarr array is a folder")
+    chunk = (*_ZARR_CHUNK, *shape[4:])
+    with new_tree(target, force=False) as folder:
+        array = zarr.create_array(
+            store=str(folder),
+            shape=shape,
+            dtype=dtype,
+            chunks=tuple(min(a, b) for a, b in zip(chunk, shape, strict=True)),
+            dimension_names=("t", "z", "y", "x", "colour")[: len(shape)],
+        )
+        blocks = _reported(volume, wanted)
+        for t in range(shape[0]):
+            point = np.empty(shape[1:], dtype)
+            flat, done = point.reshape(-1), 0
+            while done < flat.size:
+                block = next(blocks)
+                flat[done : done + block.size] = block.reshape(-1)
+                done += block.size
+            array[t] = point
