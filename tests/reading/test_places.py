@@ -272,7 +272,8 @@ def test_time_points_are_a_fourth_axis(tmp_path: Path) -> None:
     image.header["pixdim"][4] = 2500
     nibabel.save(image, tmp_path / "x.nii.gz")
     volume = opened(tmp_path / "x.nii.gz")
-    assert volume.times == 3 and volume.seconds == 2.5 and np.allclose(volume.affine, affine, atol=1e-4)
+    assert volume.shape == whole.shape and volume.times == 3 and volume.seconds == 2.5
+    assert np.allclose(volume.affine, affine, atol=1e-4)
     made = volume.to_nibabel()
     assert made.shape == (20, 24, 5, 3) and np.array_equal(np.asarray(made.dataobj).T, whole)
     assert made.header.get_zooms()[3] == 2.5 and made.header.get_xyzt_units() == ("mm", "sec")
@@ -285,14 +286,10 @@ def test_time_points_are_a_fourth_axis(tmp_path: Path) -> None:
         found = sitk.GetArrayFromImage(read)
         assert np.array_equal(found if found.shape == whole.shape else np.moveaxis(found, -1, 0), whole), suffix
         assert np.allclose(of_sitk(read), volume.geometry.lps, atol=1e-3), suffix
-    volume.save(tmp_path / "some.nii", slice(6, 9))
+    volume.save(tmp_path / "some.nii", slice(1, 4))
     some = nibabel.load(tmp_path / "some.nii")
-    assert np.array_equal(np.asarray(some.dataobj).T, whole[1, 1:4])
+    assert np.array_equal(np.asarray(some.dataobj).T, whole[:, 1:4])
     assert np.allclose(some.affine[:3, 3], (affine @ [0, 0, 1, 1])[:3], atol=1e-3)
-    volume.save(tmp_path / "two.nii", slice(5, 15))
-    assert nibabel.load(tmp_path / "two.nii").shape == (20, 24, 5, 2)
-    with pytest.raises(UnsupportedError, match="slices 3 to 6 lie in several time points of 5 slices"):
-        volume.save(tmp_path / "w.nii", slice(3, 7))
 
 
 LIES = {

@@ -82,8 +82,8 @@ class Series(Volume):
 
     @property
     def times(self) -> int:
-        """1: its time points are an axis, and do not follow each other along its slices."""
-        return 1
+        """How many time points it has, along its first axis."""
+        return self._times.points
 
     @property
     def seconds(self) -> float:

@@ -22,7 +22,6 @@ from .image_files import Grid
 if TYPE_CHECKING:
     from .series import Series
 
-
 _ZARR_CHUNK = (1, 32, 256, 256)
 
 
@@ -31,8 +30,8 @@ def save(
 ) -> tuple[int, ...]:
     """Write the values of a series (`Volume.rescaled`), time point by time point; see `convert.save`.
 
-    `.npy` and `.zarr` have the array (t, z, y, x), or with colours behind; NIfTI and the others have (x, y, z, t). Without a place
-    in space, as of an array that was compressed, they say voxels of 1 mm.
+    `.npy` and `.zarr` have the array (t, z, y, x), or with colours behind; NIfTI and the others have (x, y, z, t).
+    Without a place in space, as of an array that was compressed, they say voxels of 1 mm.
     """
     path = Path(target)
     if image_suffix(path.name) not in convert.OF_TIMES:
