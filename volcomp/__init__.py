@@ -18,7 +18,7 @@ __version__ = "0.11.0"
 
 if TYPE_CHECKING:
     from .archive.protect import Protection, Repair, protect, repair
-    from .arrays import compress, decompress
+    from .arrays import compress
     from .container.inspection import ParityReport, Report, VolumeReport, inspect
     from .errors import (
         ArgumentError,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from .files import append, compress_files, decompress_files, info, list_files, verify
     from .reading.archive import Archive, open
+    from .reading.arrays import decompress
     from .reading.volume import Volume
 
 __all__ = [
@@ -75,7 +76,8 @@ _ERRORS = (
 _HOMES = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(("ParityReport", "Report", "VolumeReport", "inspect"), "container.inspection"),
-    **dict.fromkeys(("compress", "decompress"), "arrays"),
+    "compress": "arrays",
+    "decompress": "reading.arrays",
     **dict.fromkeys(("Protection", "Repair", "protect", "repair"), "archive.protect"),
     **dict.fromkeys(("append", "compress_files", "decompress_files", "info", "list_files", "verify"), "files"),
     **dict.fromkeys(("Archive", "open"), "reading.archive"),

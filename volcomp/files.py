@@ -23,7 +23,17 @@ from .archive.tree import Tree
 from .constants import EFFORT
 from .errors import DamagedError, UnsupportedError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions, check_flags, check_integer, check_paths, check_slices, check_type
+from .options import (
+    DecodeOptions,
+    EncodeOptions,
+    check_flags,
+    check_folder,
+    check_integer,
+    check_paths,
+    check_slices,
+    check_type,
+    image_suffix,
+)  # fmt: skip
 from .wording import spelled
 
 AnyPath = str | os.PathLike[str]
@@ -181,7 +191,8 @@ def decompress_files(
 
     Raises:
         DamagedError: the archive is damaged; nothing has been written.
-        UnsupportedError: it cannot be read, needs a later version, or has no files, or none of these slices.
+        UnsupportedError: it cannot be read, needs a later version, or has no files, or none of these slices; or
+            `target` has the name of an image, such as "x.nii.gz", and is no folder that exists.
         TargetError: the folder has files and `force` is not given, or it cannot be written.
 
     Example:
@@ -198,6 +209,13 @@ def decompress_files(
     if slices is not None and slices.step not in (None, 1):
         raise UnsupportedError(f"slices in steps of {slices.step} were asked of files; take those without a step")
     check_flags(salvage=salvage, force=force, times=times)
+    if target is not None and not Path(target).is_dir():
+        if image_suffix(Path(target).name):
+            raise UnsupportedError(
+                f"{target} is the name of an image, and files are restored to a folder; volcomp.open(archive).save("
+                f"{str(target)!r}) writes the volume, or take another name for the folder"
+            )
+        check_folder(str(target))
     options = DecodeOptions(threads, device)
     return restore(
         source_of(archive),

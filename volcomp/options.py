@@ -19,6 +19,34 @@ from .constants import EFFORT
 from .errors import ArgumentError, UnsupportedError
 from .models import DEFAULT, Model
 
+# Of names that ask for a volume as one file, or as a pair; `.zarr` is a folder.
+IMAGE_SUFFIXES = (
+    ".nii.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".tiff", ".tif", ".npy", ".ome.zarr", ".zarr",
+)  # fmt: skip
+# Of names that ask for a file that is not written, and what to do.
+_NO_IMAGES = {
+    ".dcm": "the files of the archive come back as they were, in a folder",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".html"), "volcomp view writes pictures"),
+    **dict.fromkeys((".npz", ".mat", ".h5", ".hdf5"), ".npy holds an array"),
+    **dict.fromkeys((".mgh", ".mgz", ".nii.bz2", ".nii.xz", ".nii.zst"), ".nii.gz holds the same"),
+    ".raw": ".mhd writes a header and voxels in a .raw file",
+}
+
+
+def image_suffix(name: str) -> str | None:
+    """Return which of IMAGE_SUFFIXES a name ends with, or None."""
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), None)
+
+
+def check_folder(name: str) -> None:
+    """Raise UnsupportedError for the name of a new folder that is the name of an image that cannot be written."""
+    hint = next((hint for suffix, hint in _NO_IMAGES.items() if name.lower().endswith(suffix)), None)
+    if hint:
+        raise UnsupportedError(
+            f"{name} is the name of a file that is not written: {hint}; a volume is written to a name with one of "
+            f"{', '.join(IMAGE_SUFFIXES)}, and files to a folder, which has another name or is there already"
+        )
+
 
 def check_type(name: str, value: object, kinds: type | tuple[type, ...], allowed: str) -> None:
     """Raise ArgumentError unless an argument is of one of these types; `allowed` says what to give instead."""

@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "volcomp"]
 
 def run(*arguments, **options):
     """Run the command in a process of its own."""
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=900, **options)
     done.stderr = without_compiling(done.stderr)
     return done
 
@@ -247,11 +247,11 @@ def interrupted(arguments, target, number):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": endless(target.name)}
     # A job that a shell starts in the background ignores SIGINT, and so would what it starts in turn: as here, in CI.
     with subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes, preexec_fn=heed_interrupts) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 900
         while set(os.listdir(folder)) == before and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         process.send_signal(number)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=900)
     return process.returncode, out.decode(), error.decode()
 
 

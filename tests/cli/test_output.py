@@ -170,7 +170,7 @@ def test_bytes_and_objects_do_not_mix(study, archive, tmp_path):
     """Where standard output takes the bytes, the object goes to standard error."""
 
     def piped(*words):
-        done = subprocess.run([sys.executable, "-m", "volcomp", *map(str, words)], capture_output=True, timeout=120)
+        done = subprocess.run([sys.executable, "-m", "volcomp", *map(str, words)], capture_output=True, timeout=900)
         return done.returncode, done.stdout, without_compiling(done.stderr.decode())
 
     code, out, error = piped("compress", study / "ct", "-o", "-", "--json", "--threads", "1")

@@ -89,7 +89,7 @@ def test_errors_that_are_skipped(call, tmp_path):
 def piped(arguments, data=b"", **options):
     """Run the command with bytes as standard input; return its result with bytes."""
     command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
-    done = subprocess.run(command, input=data, capture_output=True, timeout=120, **options)
+    done = subprocess.run(command, input=data, capture_output=True, timeout=900, **options)
     done.stderr = without_compiling(done.stderr.decode()).encode()
     return done
 
@@ -145,7 +145,7 @@ def test_bytes_and_terminals(study, tmp_path):
     ):
         command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **pipes}
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, **pipes)
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=900, **pipes)
         error = without_compiling(done.stderr)
         assert done.returncode == 1 and "is a terminal" in error and error.count("\n") == 1
     os.close(main)
@@ -156,7 +156,7 @@ def test_bytes_and_terminals(study, tmp_path):
 @pytest.mark.parametrize("closing", ["<&-", ">&-"])
 def test_closed_streams(study, closing):
     command = f"{sys.executable} -m volcomp list {'-' if closing == '<&-' else study / 'ct.vcz'} {closing}"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=900)
     assert "Traceback" not in done.stderr and done.returncode == (1 if closing == "<&-" else 0)
 
 
@@ -165,7 +165,7 @@ def test_standard_output_on_a_full_disk(study):
     for arguments in ["list", study / "ct.vcz"], ["compress", study / "ct", "-o", "-"]:
         with open("/dev/full", "wb") as full:
             command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
-            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=900)
         error = without_compiling(done.stderr)
         assert done.returncode == 1 and error.count("\n") == 1 and error.startswith("volcomp: ")
 

@@ -278,7 +278,7 @@ def test_a_full_disk(path, plain, tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         done = subprocess.run(
-            [*COMMAND, "protect", path], capture_output=True, text=True, timeout=60, preexec_fn=allow_little
+            [*COMMAND, "protect", path], capture_output=True, text=True, timeout=900, preexec_fn=allow_little
         )
         fails((done.returncode, done.stdout, done.stderr), "cannot be written: it would exceed the largest size")
         assert path.read_bytes() == plain and os.listdir(tmp_path) == ["ct.vcz"]
@@ -286,7 +286,7 @@ def test_a_full_disk(path, plain, tmp_path):
     flip(path, 700)
     damaged = path.read_bytes()
     done = subprocess.run(
-        [*COMMAND, "repair", path], capture_output=True, text=True, timeout=60, preexec_fn=allow_little
+        [*COMMAND, "repair", path], capture_output=True, text=True, timeout=900, preexec_fn=allow_little
     )
     fails((done.returncode, done.stdout, done.stderr), "cannot be written: it would exceed the largest size")
     assert path.read_bytes() == damaged and os.listdir(tmp_path) == ["ct.vcz"]

@@ -102,7 +102,7 @@ def append(
         tree = gather(inputs, archive, times=times, skip_errors=skip_errors, own_names=own_names)
         tree = _new(archive, manifest, tree)
         with new_file(archive, force=True) as (file, _):
-            writer = Writer(file, FORMAT_VERSION)
+            writer = Writer(file, max(FORMAT_VERSION, reader.version or 0))
             with contents_of(archive):
                 begin = _copy(reader, manifest, writer)
             if scratch.fcntl is None:

@@ -42,7 +42,7 @@ def choose(reader: Reader, manifest: Manifest, names: Collection[str], series: C
         if not chosen:
             missing.append(repr(name))
     if series:
-        by_series = _by_name(manifest, series)
+        by_series = _by_name(reader, manifest, series)
         others = [uid for uid in series if uid not in by_series]
         by_series |= _by_series(reader, manifest, others)
         for uid, of_whole in whole_by_series(reader, manifest, others).items():
@@ -70,9 +70,10 @@ def above(name: str) -> Iterator[str]:
         end = name.rfind("/", 0, end)
 
 
-def _by_name(manifest: Manifest, wanted: Collection[str]) -> dict[str, set[str]]:
+def _by_name(reader: Reader, manifest: Manifest, wanted: Collection[str]) -> dict[str, set[str]]:
     """Return the names of the images of those volumes that are wanted by their names or numbers."""
-    found = {name: {entry.name for entry in entries} for _, name, entries in named_volumes(manifest) if name in wanted}
+    named = named_volumes(reader, manifest)
+    found = {one.name: {entry.name for entry in one.images} for one in named if one.name in wanted}
     for number, images in manifest.images.items():
         if of_array(number) in wanted:
             found.setdefault(of_array(number), {entry.name for entry in images})

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
+from ..container.sections import Reader
+from ..container.volume import Times
 from .entry import Entry, Voxels
+from .in_time import in_time
 from .manifest import Manifest
+
+
+class Named(NamedTuple):
+    """A volume with its name, or all volumes of a series in time."""
+
+    number: int  # of the first volume
+    name: str
+    images: list[Entry]
+    times: Times | None  # of a series in time
 
 
 def of_array(number: int) -> str:
@@ -13,18 +26,22 @@ def of_array(number: int) -> str:
     return f"volume {number}"
 
 
-def named_volumes(manifest: Manifest) -> list[tuple[int, str, list[Entry]]]:
+def named_volumes(reader: Reader, manifest: Manifest) -> list[Named]:
     """Return the number, the name and the images of each volume, in the order of the archive.
 
     A series whose voxels are those of another one is a volume of the same number. No name occurs twice.
     """
-    found = [(number, layer) for number, images in manifest.images.items() for layer in _layers(images)]
-    names = [_name(entries, manifest.root) for _, entries in found]
+    found = [
+        (number, layer, times)
+        for number, images, times in in_time(reader, manifest.images)
+        for layer in _layers(images)
+    ]
+    names = [_name(entries, manifest.root) for _, entries, _ in found]
     several, so_far = Counter(names), Counter[str]()
     named = []
-    for (number, entries), name in zip(found, names, strict=True):
+    for (number, entries, times), name in zip(found, names, strict=True):
         so_far[name] += 1
-        named.append((number, name if several[name] == 1 else f"{name} ({so_far[name]})", entries))
+        named.append(Named(number, name if several[name] == 1 else f"{name} ({so_far[name]})", entries, times))
     return named
 
 

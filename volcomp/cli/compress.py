@@ -54,22 +54,20 @@ def add(commands: Commands) -> None:
         help="default: the input's name with .vcz; - is stdout",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing output")
-    lossy = parser.add_argument_group("files that differ from the originals")
+    lossy = parser.add_argument_group("files that are no longer the originals")
     lossy.add_argument(
         "--max-error",
         type=grey_levels,
         default=0,
         metavar="D",
-        help="let every voxel differ by up to D grey levels: smaller files, which are no longer the originals",
+        help="let voxels differ by up to D grey levels",
     )
     lossy.add_argument(
         "--roi",
         metavar="REGION",
-        help="what stays exact: x0:x1,y0:y1,z0:z1 (voxels; ends may be left out), or a mask of the volume's grid",
+        help="keep this exact: x0:x1,y0:y1,z0:z1, or a mask",
     )
-    lossy.add_argument(
-        "--lossy", action="store_true", help="allow --max-error for DICOM images: they become new instances, so marked"
-    )
+    lossy.add_argument("--lossy", action="store_true", help="allow --max-error for DICOM images")
     parser.set_defaults(run=run)
 
 

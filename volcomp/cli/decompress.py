@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ..options import IMAGE_SUFFIXES
 from . import image
 from .arguments import (
     STANDARD,
@@ -38,9 +39,9 @@ def add(commands: Commands) -> None:
         parents=[work(), times(), as_json()],
         help="restore the files of an archive",
         description="Restore the files of an archive to a folder; or write a volume as one file, if DIR is a name that "
-        "ends with .nii.gz, .nii, .nrrd, .mha, .npy or .zarr: its values, with the rescaling and the place in space "
-        "that its DICOM headers state. --slices 40:44 are slices 40 to 43 of a volume, along its normal; also 40, 40: "
-        "and :44. --series may be repeated.",
+        f"ends with one of {', '.join(IMAGE_SUFFIXES)}: its values, with the rescaling and the place in space that its "
+        "headers state. --slices 40:44 are slices 40 to 43 of a volume, along its normal; also 40, 40: and :44. "
+        "--series may be repeated.",
         example="volcomp decompress ct.vcz -o restored",
     )
     add_target(parser)

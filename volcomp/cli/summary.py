@@ -74,7 +74,9 @@ def _coded(volumes: list[Facts]) -> str:
     """Describe how volumes are coded."""
     shapes = {"×".join(map(str, volume["shape"])) + f" {volume['dtype']}": None for volume in volumes}
     sizes = " and ".join(shapes) if len(shapes) < 3 else f"{len(shapes)} sizes"
-    many = f"{len(volumes)} volumes, " if len(volumes) > 1 else ""
+    points = sum(volume["times"] or 0 for volume in volumes if not volume.get("plane"))
+    many = f"{points} time points, " if points else ""
+    many += f"{len(volumes)} volumes, " if len(volumes) > 1 else ""
     voxels = sum(8 * volume["bytes"] / volume["bits_per_voxel"] for volume in volumes)
     models = " and ".join({volume["model"]: None for volume in volumes})
     slabs = plural(sum(volume["slabs"] for volume in volumes), "slab")

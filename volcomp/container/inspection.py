@@ -31,6 +31,8 @@ class VolumeReport:
     bits_per_voxel: float
     sha256: str  # of the voxels, little-endian in C order
     key: int | None = None  # number of the volume that this one, a time point of a series, refers to
+    times: int | None = None  # how many time points begin with this volume, or are in it; see `order`
+    order: str | None = None  # of these: "apart" (volumes), "after" (in this one), "beside", "turned"
 
 
 @dataclass(frozen=True)
@@ -146,4 +148,6 @@ def _describe(volume: Volume, size: int) -> VolumeReport:
         8 * size / volume.voxels,
         volume.sha256.hex(),
         volume.key,
+        volume.times.points if volume.times else None,
+        volume.times.order.name.lower() if volume.times else None,
     )

@@ -10,6 +10,7 @@ import hashlib
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from threading import Lock
@@ -21,7 +22,7 @@ from ..wording import spelled
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
 FORMAT_VERSION = 4  # of archives of files; 4 since 0.10.0: lists of files before their data
-SERIES_VERSION = 5  # of files with volumes that refer to others, or that are time points; the latest that is read
+SERIES_VERSION = 5  # of files with volumes that refer to others, or that are of time points; the latest that is read
 # Of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, weights with shifts.
 VOXEL_VERSION = 3
 END_MARK = b"\nvcz"
@@ -81,7 +82,7 @@ def _head(section: SectionId, size: int) -> bytes:
 
 
 class Writer:
-    """Appends sections to a binary file, so that an archive may be larger than memory. Only `rewind` seeks.
+    """Appends sections to a binary file, so that an archive may be larger than memory. Only `rewind` and `need` seek.
 
     `digests` has the SHA-256 of every payload, for `Reader.compare`.
     """
@@ -89,7 +90,7 @@ class Writer:
     def __init__(self, file: BinaryIO, version: int = VOXEL_VERSION) -> None:
         self._file = file
         self.digests: dict[SectionId, bytes] = {}
-        self._header = _HEADER.pack(SIGNATURE, version, 0)
+        self._version, self._header = version, _HEADER.pack(SIGNATURE, version, 0)
         self._index: list[bytes] = []
         self.size = file.write(self._header)  # bytes written so far
 
@@ -104,6 +105,15 @@ class Writer:
         self.digests[section] = hashlib.sha256(payload).digest()
         kind = bytes([_KINDS.index(section.tag)]) if section.tag in _KINDS else bytes([_OTHER_KIND]) + section.tag
         self._index.append(kind + varint(section.major) + varint(section.minor) + varint(length))
+
+    def need(self, version: int) -> None:
+        """Raise the format version of the file to this one, for what is written next. The file must be seekable where
+        it has a lower one."""
+        if version > self._version:
+            self._version, self._header = version, _HEADER.pack(SIGNATURE, version, 0)
+            self._file.seek(0)
+            self._file.write(self._header)
+            self._file.seek(self.size)
 
     def mark(self) -> tuple[int, int]:
         """Return what `rewind` needs to come back here."""
@@ -141,6 +151,7 @@ class Reader:
         sound = len(header) == _HEADER.size and header.startswith(SIGNATURE)
         self.version: int | None = _HEADER.unpack(header)[1] if sound else None
         self.parity: Place | None = None
+        self._slabs: Counter[int] | None = None
         try:
             self.places = self._read_index()
             self.parity = self.places.pop(SectionId(PARITY), None)
@@ -242,6 +253,12 @@ class Reader:
         for section, digest in digests.items():
             if hashlib.sha256(self.read(section)).digest() != digest:
                 raise DamagedError(f"{section} is not what was written")
+
+    def slabs_of(self, volume: int) -> int:
+        """Return the number of slabs of a volume."""
+        if self._slabs is None:  # counted once: an archive may have a volume for each of thousands of time points
+            self._slabs = Counter(section.major for section in self.places if section.tag == SLAB)
+        return self._slabs[volume]
 
     def payload_size(self, section: SectionId) -> int:
         """Return the bytes of a section in the file, with its head and checksum."""

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from ..archive.beside import Headers
 from ..archive.manifest import Manifest, has_manifest
 from ..archive.naming import named_volumes, of_array
 from ..archive.opening import Source, contents_of, manifest_of, readable
@@ -22,6 +23,7 @@ from ..errors import ArgumentError, MissingError
 from ..options import DecodeOptions, check_integer, check_type
 from ..wording import spelled
 from .positioned import positioned
+from .series import Series, times_of_array
 from .shared import Files
 from .volume import Volume
 
@@ -103,6 +105,7 @@ class Archive:
                 reader = Reader(file)
                 manifest = manifest_of(reader) if has_manifest(reader) else None
                 self._files = Files(name, reader, options, cache_bytes, place)
+                self._files.headers = Headers(reader, manifest) if manifest else None
                 self._volumes = Volumes(name, _volumes(self._files, manifest))
             # Not of the archive: a volume may be used when nothing else of it is left.
             self._release = weakref.finalize(self._files, stack.pop_all().close)
@@ -126,6 +129,7 @@ class Archive:
         """Close the file and drop what was decoded; its volumes cannot be read any more."""
         self._files.closed = True
         self._files.slabs.clear()
+        self._files.keys.clear()
         self._release()
 
     def __enter__(self) -> Self:
@@ -244,5 +248,11 @@ def _name_of(source: Source | bytes) -> str:
 
 def _volumes(files: Files, manifest: Manifest | None) -> list[Volume]:
     if manifest is None:
-        return [Volume(files, number, of_array(number), []) for number in volume_numbers(files.reader)]
-    return [Volume(files, number, name, entries) for number, name, entries in named_volumes(manifest)]
+        numbers = volume_numbers(files.reader)
+        if times := times_of_array(files.reader, numbers):
+            return [Series(files, 0, of_array(0), [], times)]
+        return [Volume(files, number, of_array(number), []) for number in numbers]
+    return [
+        Series(files, number, name, images, times) if times else Volume(files, number, name, images)
+        for number, name, images, times in named_volumes(files.reader, manifest)
+    ]
