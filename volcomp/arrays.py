@@ -32,6 +32,7 @@ def compress(
     verify: bool = True,
     threads: int | None = None,
     device: str = "auto",
+    preview: float = 0.0,
 ) -> bytes:
     """Encode an array as a `.vcz` file.
 
@@ -39,7 +40,8 @@ def compress(
         array: (z, y, x), (y, x) or (t, z, y, x) of u1, i1, u2 or i2, in any byte order and with any strides. t counts
             the time points of a series, or its directions, echoes or other repetitions of the same slices. Most are
             coded with the help of another one each (docs/decisions/time-series.md).
-        model, effort, verify, threads, device: see `options.EncodeOptions`.
+        model, effort, verify, threads, device, preview: see `options.EncodeOptions`. Series in time have no
+            preview.
 
     Returns:
         The file. With `verify` it has been decoded and compared.
@@ -56,8 +58,10 @@ def compress(
         >>> len(data) < ramp.nbytes / 10
         True
     """
-    options = EncodeOptions(model, effort, verify, threads, device)
+    options = EncodeOptions(model, effort, verify, threads, device, preview=preview)
     voxels = _checked(array)
+    if preview and voxels.ndim == 4:
+        raise UnsupportedError("a preview was asked for of a series in time; compress its time points one by one")
     file = io.BytesIO()
     writer = Writer(file, SERIES_VERSION if voxels.ndim == 4 else VOXEL_VERSION)
     try:

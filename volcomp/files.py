@@ -52,6 +52,7 @@ def compress_files(
     force: bool = False,
     times: bool = True,
     skip_errors: bool = False,
+    preview: float = 0.0,
     max_error: int = 0,
     roi: str | None = None,
     lossy: bool = False,
@@ -62,7 +63,7 @@ def compress_files(
         inputs: a folder or file, or several. Images that a format of `formats` reads are coded as volumes; all other
             bytes are kept.
         output: the archive. It gets its name when it is complete.
-        model, effort, verify, threads, device, parity: see `options.EncodeOptions`.
+        model, effort, verify, threads, device, parity, preview: see `options.EncodeOptions`.
         force: overwrite an existing `output`.
         times: keep times of modification and permissions.
         skip_errors: leave out what cannot be read, and name it in `skipped` of the result.
@@ -89,7 +90,7 @@ def compress_files(
         >>> done.files, done.raw_bytes, done.packed_bytes < 300
         (1, 1200, True)
     """
-    options = EncodeOptions(model, effort, verify, threads, device, parity)
+    options = EncodeOptions(model, effort, verify, threads, device, parity, preview)
     check_flags(force=force, times=times, skip_errors=skip_errors, lossy=lossy)
     target = local(output, "output")
     return compress(
@@ -127,6 +128,7 @@ def append(
     threads: int | None = None,
     device: str = "auto",
     parity: float = 0.0,
+    preview: float = 0.0,
     times: bool = True,
     skip_errors: bool = False,
 ) -> Summary:
@@ -135,7 +137,7 @@ def append(
     Parameters:
         archive: the path of the `.vcz` file. A new file takes its name when it is complete.
         inputs: a folder or file, or several. A single folder of the archived one's name adds its contents to it.
-        model, effort, verify, threads, device: see `options.EncodeOptions`.
+        model, effort, verify, threads, device, preview: see `options.EncodeOptions`.
         parity: of an archive that has parity, how much the new one gets.
         times, skip_errors: see `compress_files`.
 
@@ -158,7 +160,7 @@ def append(
         ...     done.files, [entry["name"] for entry in volcomp.list_files(archive)]
         (1, ['a.txt', 'b.txt'])
     """
-    options = EncodeOptions(model, effort, verify, threads, device, parity)
+    options = EncodeOptions(model, effort, verify, threads, device, parity, preview)
     check_flags(times=times, skip_errors=skip_errors)
     return adding.append(local(archive, "archive"), _paths(inputs), options, times=times, skip_errors=skip_errors)
 

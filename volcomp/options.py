@@ -103,6 +103,14 @@ def check_share(share: float, name: str = "parity") -> None:
         )
 
 
+def check_preview(ratio: float) -> None:
+    """Raise ArgumentError for no number, UnsupportedError for a ratio that no preview can have; 0 is none."""
+    if isinstance(ratio, bool) or not isinstance(ratio, Real):
+        check_type("preview", ratio, (), "a ratio such as 16, or 0 for none")
+    if ratio != 0 and not 4 <= ratio <= 256:
+        raise UnsupportedError(f"a preview of {ratio:g}:1 was asked for; from 4:1 to 256:1 are possible, or 0 for none")
+
+
 def check_slices(slices: slice | None) -> None:
     """Raise ArgumentError for what is no slice, and UnsupportedError for one of no whole numbers, or a step of 0."""
     if slices is None:
@@ -171,6 +179,9 @@ class EncodeOptions:
     device    See `DecodeOptions`.
     parity    Share of the file, from 0.01 to 0.5, that may be damaged in one stretch and is then repaired; 0 for none.
               See `protect`. It is for archives of files; of arrays, protect the file.
+    preview   The bytes of the pixels to those of a lossy layer that is written first, from 4 to 256, as 16; 0 for none.
+              Slabs are completed from it, so that most of its bits are not paid twice. Slices that would have less than
+              64 bytes of it get none.
     """
 
     model: str | Model = DEFAULT
@@ -179,6 +190,7 @@ class EncodeOptions:
     threads: int | None = None
     device: str = "auto"
     parity: float = 0.0
+    preview: float = 0.0
 
     def __post_init__(self) -> None:
         check_type("model", self.model, (str, Model), f"one of {', '.join(models.CHOICES)}")
@@ -186,6 +198,7 @@ class EncodeOptions:
         check_flags(verify=self.verify)
         _check_work(self.threads, self.device)
         check_share(self.parity)
+        check_preview(self.preview)
         model, effort = self.record, self.effort
         if effort not in range(1, 10):
             raise UnsupportedError(

@@ -20,6 +20,7 @@ _OF_COMMANDS = {
     "target=": "-o",
     "archive[name]": "--series NAME",
     "parity=0.02": "--parity 2%",
+    "preview=16": "--preview 16",
     CPU: "--device cpu",
     "volcomp.append": "volcomp append",
     "volcomp.compress_files": "volcomp compress",

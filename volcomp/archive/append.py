@@ -20,6 +20,7 @@ from ..container.sections import (
     LISTING,
     LOSSES,
     MANIFEST,
+    PREVIEW,
     ROOT,
     SLAB,
     VOLUME_HEADER,
@@ -42,15 +43,8 @@ from .opening import contents_of, manifest_of
 from .pack import Summary, fill, gather
 from .tree import Tree, own_name, source_errors
 
-_COPIED = (
-    VOLUME_HEADER,
-    SLAB,
-    KEPT,
-    BLOB,
-    LISTING,
-    ROOT,
-    LOSSES,
-)  # what is said of a file as a whole would no longer be true
+# What else is said of a file as a whole would no longer be true.
+_COPIED = (PREVIEW, VOLUME_HEADER, SLAB, KEPT, BLOB, LISTING, ROOT, LOSSES)
 
 
 def append(

@@ -117,7 +117,7 @@ def as_text(contents: dict[str, Any]) -> str:
         lines.append(
             f"  volume {number}{_named(volume)}: {shape} {volume['dtype']}, {volume['model']}, "
             f"{_number(volume['slabs'], 'slab')}, {volume['bytes']} bytes, "
-            f"{volume['bits_per_voxel']:.3f} bits per voxel{_times(volume)}"
+            f"{volume['bits_per_voxel']:.3f} bits per voxel{_preview(volume)}{_times(volume)}"
         )
         if "series" in volume:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
@@ -139,6 +139,11 @@ def as_text(contents: dict[str, Any]) -> str:
 def _named(volume: dict[str, Any]) -> str:
     """Return the name of a volume, if it has one beside its number."""
     return f", {volume['name']!r}" if volume.get("name") else ""
+
+
+def _preview(volume: dict[str, Any]) -> str:
+    """Return what the preview of a volume takes."""
+    return f", {volume['preview']} bytes of them for the preview" if volume["preview"] else ""
 
 
 def _times(volume: dict[str, Any]) -> str:

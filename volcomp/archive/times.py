@@ -116,7 +116,7 @@ def layout_of(stack: Stack, coded: Sequence[Coded], options: EncodeOptions) -> L
         coded: the images that it has slices of, in their order.
         options: those of the encoder.
     """
-    count = time_points([one.image for one in coded]) if coded else 1
+    count = time_points([one.image for one in coded]) if coded and not options.preview else 1
     now: Now = Order.AFTER if len(coded) == 1 else Order.BESIDE
     if count < 2 or stack.depth % count or stack.depth // count < 2:
         return None

@@ -74,8 +74,15 @@ def encoding() -> argparse.ArgumentParser:
 
 
 def storing() -> argparse.ArgumentParser:
-    """Make the parser of `--no-times`, `--skip-errors` and `--stdin-name`."""
+    """Make the parser of `--preview`, `--no-times`, `--skip-errors` and `--stdin-name`."""
     made = argparse.ArgumentParser(add_help=False, parents=[times()])
+    made.add_argument(
+        "--preview",
+        type=ratio,
+        default=0.0,
+        metavar="RATIO",
+        help="write a lossy layer first, as 16: a 16th of the pixels",
+    )
     made.add_argument(
         "--skip-errors",
         action="store_true",
@@ -118,7 +125,10 @@ def encode_options(options: argparse.Namespace) -> EncodeOptions:
             f"1 to {EFFORT}, or another --model"
         )
     threads = getattr(options, "threads", None)
-    return EncodeOptions(options.model, options.effort, options.verify, threads, options.device, options.parity)
+    preview = getattr(options, "preview", 0.0)
+    return EncodeOptions(
+        options.model, options.effort, options.verify, threads, options.device, options.parity, preview
+    )  # fmt: skip
 
 
 def decode_options(options: argparse.Namespace) -> DecodeOptions:
@@ -232,6 +242,22 @@ def positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1024")
     return int(text)
+
+
+def positive_size(text: str) -> int:
+    """Parse a number of pixels."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels from 1 to {1 << 16}")
+    return int(text)
+
+
+def ratio(text: str) -> float:
+    """Parse the ratio of a preview, '16' or '16:1'."""
+    number = text.removesuffix(":1")
+    with suppress(ValueError):
+        if 4 <= (value := float(number)) <= 256:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no ratio from 4 to 256")
 
 
 def grey_levels(text: str) -> int:

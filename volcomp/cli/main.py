@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from .. import __version__
-from ..container.sections import FORMAT_VERSION, VOXEL_VERSION
+from ..container.sections import FORMAT_VERSION, SERIES_VERSION, VOXEL_VERSION
 from ..errors import DamagedError, VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
@@ -30,6 +30,7 @@ from . import (
     extract,
     info,
     precompile,
+    preview,
     protect,
     repair,
     verify,
@@ -147,7 +148,10 @@ def parser() -> Parser:
         description="Lossless compression of CT and MR series.",
         epilog="volcomp help COMMAND shows the options of a command, and an example.\n" + EXIT_CODES,
     )
-    formats = f"reads format versions 1 to {FORMAT_VERSION}, writes {FORMAT_VERSION} (arrays: {VOXEL_VERSION})"
+    formats = (
+        f"reads format versions 1 to {SERIES_VERSION}, writes {FORMAT_VERSION} (arrays: {VOXEL_VERSION}; with previews or "
+        f"series in time: {SERIES_VERSION})"
+    )
     made.add_argument(
         "--version",
         action="version",
@@ -156,7 +160,21 @@ def parser() -> Parser:
     )
     made.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
     commands = made.add_subparsers(title="commands", prog="volcomp", metavar="COMMAND", required=True)
-    of_archives = (compress, append, decompress, extract, list_, verify, protect, repair, batch, info, view, compare)
+    of_archives = (
+        compress,
+        append,
+        decompress,
+        extract,
+        list_,
+        verify,
+        protect,
+        repair,
+        batch,
+        info,
+        view,
+        preview,
+        compare,
+    )
     for command in (*of_archives, precompile, doctor):
         command.add(commands)
     made.commands = commands.choices

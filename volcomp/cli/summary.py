@@ -81,7 +81,9 @@ def _coded(volumes: list[Facts]) -> str:
     models = " and ".join({volume["model"]: None for volume in volumes})
     slabs = plural(sum(volume["slabs"] for volume in volumes), "slab")
     bits = 8 * _bytes(volumes) / voxels
-    return f"{many}{sizes}, {models}, {slabs}, {amount(_bytes(volumes))}, {bits:.3f} bits per voxel"
+    previews = sum(volume["preview"] for volume in volumes)
+    of_preview = f" with a preview of {amount(previews)}" if previews else ""
+    return f"{many}{sizes}, {models}, {slabs}, {amount(_bytes(volumes))}{of_preview}, {bits:.3f} bits per voxel"
 
 
 def _kept_whole(reasons: dict[str, int]) -> list[str]:

@@ -22,6 +22,7 @@ from ..stages.histogram_packing import HistogramPacking as Packing
 from ..stages.histogram_packing import level_type
 from ..wire.cursor import Cursor
 from .engines import Decoded, EngineChoice, Workers, by_device, referring
+from .layer import read_slab
 
 KEPT_BYTES = 1 << 28  # of slabs of keys: two of those that an encoder makes at most
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
@@ -42,10 +43,10 @@ def decode_volume(
     `Keys.of` with an object that serves several volumes; without it they are decoded here as well."""
     payloads, model = _Payloads(reader, volume.number, slabs), volume.layout.model
     trial: Model | None = None if RELEASED.get(model.number) == model else model
-    if volume.key is not None and key is None:
+    if volume.refers and key is None:
         key = Keys(reader).of(volume)
     decoded = decode_slabs(
-        volume.section, payloads, options, progress=progress, trial=trial, key=None if volume.key is None else key
+        volume.section, payloads, options, progress=progress, trial=trial, key=key if volume.refers else None
     )
     with closing(decoded):  # so that its threads end here, not at a garbage collection that may run in a new thread
         for k, voxels in decoded:
@@ -168,7 +169,9 @@ class Keys:
         self._kept: dict[tuple[int, int], np.ndarray] = {}  # by volume and slab, the last used at the end
 
     def of(self, volume: Volume) -> Key | None:
-        """Return the `Key` of a volume; None where it refers to no other."""
+        """Return the `Key` of a volume; None where it refers to nothing."""
+        if volume.layered:
+            return partial(read_slab, self._reader, volume)
         return None if volume.key is None else partial(self._slab, volume)
 
     def clear(self) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import models
 from ..constants import EFFORT
-from ..container.sections import SLAB, SectionId, Writer
+from ..container.sections import PREVIEW, SERIES_VERSION, SLAB, SectionId, Writer
 from ..container.volume import (
     SLAB_VOXELS,
     SLICE_VOXELS,
@@ -36,10 +36,11 @@ from ..errors import DamagedError, UnsupportedError
 from ..models import Model
 from ..options import ENCODING, EncodeOptions
 from ..pipelines.protocol import Done, Levels
-from ..pipelines.registry import Ready, SomeChoice, SomeInput, SomePredictions, ready
+from ..pipelines.registry import PIPELINES, Ready, SomeChoice, SomeInput, SomePredictions, ready
 from ..stages import histogram_packing
 from .decode import Key, Opener, Progress, Slab, decode_slabs, refer
 from .engines import Decoded, EngineChoice, Workers, by_device, referring
+from .layer import Layer, pays
 
 if TYPE_CHECKING:
     from ..stages import linear
@@ -142,11 +143,26 @@ def write_volume(
     that cannot be decoded. Else it yields nothing.
     """
     number_of_key, reference = key or (None, None)
-    section, slabs = encode_slabs(source, options, progress=progress, reference=reference)
+    layer = None if reference else _layer(source, options)
+    section, slabs = encode_slabs(source, options, progress=progress, reference=layer or reference)
     layout = read_header(section, {**models.RELEASED, options.record.number: options.record})
-    volume = Volume(number, section, layout, source.sha256, two_dimensional, number_of_key, time_point, times)
+    layered = layer is not None
+    volume = Volume(number, section, layout, source.sha256, two_dimensional, number_of_key, time_point, times, layered)
+    if layer:
+        writer.need(SERIES_VERSION)
+        for k in range(len(layout.slabs)):
+            writer.add(SectionId(PREVIEW, number, k), layer.payload(k))
     write_volume_header(writer, volume)
     return volume, _write_slabs(writer, volume, slabs)
+
+
+def _layer(source: VoxelSource, options: EncodeOptions) -> Layer | None:
+    """Encode the lossy layer of a volume; None where none is asked for, or slices are too small to show anything."""
+    if not (options.preview and pays(source.shape, source.dtype.itemsize, options.preview)):
+        return None
+    if not PIPELINES[options.record.pipeline].refers:
+        raise UnsupportedError(f"model {options.record.choice} has no previews; take another one")
+    return Layer(source, options.preview, _ranges(source.shape, options.effort), options.threads)
 
 
 def _write_slabs(writer: Writer, volume: Volume, slabs: Generator[Encoded]) -> Generator[Slab]:
@@ -223,6 +239,12 @@ def _beside(payloads: list[bytes], decoded: Generator[Slab]) -> Generator[Encode
             del voxels  # which would else stay in memory until the next ones arrive
 
 
+def _ranges(shape: tuple[int, int, int], effort: int) -> tuple[tuple[int, int], ...]:
+    """Return the first and the past-the-end slice of every slab."""
+    depth, height, width = shape
+    return slab_ranges(depth, _slab_count(depth, depth * height * width, effort))
+
+
 def _slab_count(depth: int, voxels: int, effort: int) -> int:
     height = SLAB_HEIGHT if effort < 9 else TALL_SLAB_HEIGHT
     count = 1 if 2 * depth <= 3 * height else -(-depth // height)
@@ -239,8 +261,7 @@ class _Encoder:
         self._source, self._options, self._reference = source, options, reference
         self._engine = engine if reference is None else referring(engine)
         self._packing = histogram_packing.of_histogram(*source.histogram())
-        depth, height, width = source.shape
-        ranges = slab_ranges(depth, _slab_count(depth, depth * height * width, options.effort))
+        ranges = _ranges(source.shape, options.effort)
         self.header = VolumeHeader(source.shape, source.dtype, model, ranges, self._packing.runs)
         self._sizes = {k: self.header.voxels_of(k) for k in range(len(ranges))}
         self._choices: dict[int, SomeChoice] = {}  # for the slabs, made the first time that each is encoded

@@ -15,7 +15,7 @@ from ..options import check_type
 from ..wording import spelled
 from .layout import DESCRIPTION_BYTES, read_description
 from .losses import Loss, read_losses
-from .sections import LISTING, MANIFEST, SLAB, VOLUME_HEADER, Reader
+from .sections import LISTING, MANIFEST, PREVIEW, SLAB, VOLUME_HEADER, Reader
 from .volume import Volume, read_volume, volume_numbers
 
 
@@ -33,6 +33,7 @@ class VolumeReport:
     key: int | None = None  # number of the volume that this one, a time point of a series, refers to
     times: int | None = None  # how many time points begin with this volume, or are in it; see `order`
     order: str | None = None  # of these: "apart" (volumes), "after" (in this one), "beside", "turned"
+    preview: int = 0  # bytes of its lossy layer, which `bytes` has too
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,22 @@ def report(reader: Reader) -> Report:
     """Describe an open file; see `inspect`."""
     sections: dict[str, int] = {}
     by_volume: dict[int, int] = {}
+    previews: dict[int, int] = {}
     numbers = volume_numbers(reader)
     for section, place in reader.places.items():
         tag = section.tag.decode("ascii", "replace")
         sections[tag] = sections.get(tag, 0) + place.length
-        if section.tag in (VOLUME_HEADER, SLAB):
+        if section.tag == PREVIEW:
+            previews[section.major] = previews.get(section.major, 0) + place.length
+        if section.tag in (VOLUME_HEADER, SLAB, PREVIEW):
             by_volume[section.major] = by_volume.get(section.major, 0) + place.length
     protection = _describe_parity(reader)
     sections["FRAME"] = reader.size - sum(sections.values()) - (protection.bytes if protection else 0)
     if protection:
         sections["PARITY"] = protection.bytes
-    volumes = tuple(_describe(read_volume(reader, number), by_volume[number]) for number in numbers)
+    volumes = tuple(
+        _describe(read_volume(reader, number), by_volume[number], previews.get(number, 0)) for number in numbers
+    )
     of_files = any(section.tag in (LISTING, MANIFEST) for section in reader.places)
     losses = read_losses(reader)
     promise = "bounded-error" if losses else "file-exact" if of_files else "voxel-exact"
@@ -137,7 +143,7 @@ def _describe_parity(reader: Reader) -> ParityReport | None:
     return ParityReport(share, layout.stretch, blocks, layout.groups, layout.parity, reader.size - layout.size)
 
 
-def _describe(volume: Volume, size: int) -> VolumeReport:
+def _describe(volume: Volume, size: int, preview: int) -> VolumeReport:
     shape = volume.layout.shape[1:] if volume.two_dimensional else volume.layout.shape
     return VolumeReport(
         shape,
@@ -150,4 +156,5 @@ def _describe(volume: Volume, size: int) -> VolumeReport:
         volume.key,
         volume.times.points if volume.times else None,
         volume.times.order.name.lower() if volume.times else None,
+        preview,
     )

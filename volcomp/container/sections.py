@@ -22,18 +22,19 @@ from ..wording import spelled
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
 FORMAT_VERSION = 4  # of archives of files; 4 since 0.10.0: lists of files before their data
-SERIES_VERSION = 5  # of files with volumes that refer to others, or that are of time points; the latest that is read
+SERIES_VERSION = 5  # of files with volumes that refer to others or to a preview, or that are of time points; the latest
 # Of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, weights with shifts.
 VOXEL_VERSION = 3
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"
 ROOT = b"root"  # older releases pass over it; the first section, or none
+PREVIEW = b"PREV"  # the lossy layer of a slab, in files of version 5
 LOSSES = b"loss"  # likewise, anywhere: which files are not those that were given; see `losses`
 PARITY = b"pari"  # in the index of a protected file: the archive's own index and end mark, then the blocks of parity
 PARITY_SIGNATURE = b"\x89VCP\r\n\x1a\n"  # of every block of parity
 # The order is part of the format: the index has a section's position in this tuple, or 255 and the tag itself.
-_KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING)
+_KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING, PREVIEW)
 _OTHER_KIND = 255
 
 _HEADER = struct.Struct("<8sHH")  # signature, format version, flags
@@ -59,6 +60,7 @@ class SectionId(NamedTuple):
             LISTING: "list of files {0}",
             ROOT: "what is kept of the archived folder itself",
             LOSSES: "the list of losses",
+            PREVIEW: "preview of slab {1} of volume {0}",
         }
         name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
         return name.format(self.major, self.minor)

@@ -31,8 +31,8 @@ MOST_TIMES = 1 << 31
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
 # Flags: the array was given as (y, x); the number of a key follows; the volume is a time point of a (t, z, y, x); the
-# number of time points of files and their order follow.
-_TWO_DIMENSIONAL, _REFERS, _TIME_POINT, _OF_TIMES = 1, 2, 4, 8
+# number of time points of files and their order follow; the file has a lossy layer of the volume.
+_TWO_DIMENSIONAL, _REFERS, _TIME_POINT, _OF_TIMES, _LAYERED = 1, 2, 4, 8, 16
 _SHA_BYTES = 32
 
 
@@ -155,10 +155,17 @@ class Volume:
     time_point: bool = False  # of a 4-D array, whose time points are the volumes of the file in order
     times: Times | None = None  # of a series of files; of volumes APART, only the first one of each plane has it
 
+    layered: bool = False  # the file has a lossy layer of the volume, which slabs may refer to
+
     @property
     def voxels(self) -> int:
         """Return the number of voxels of the volume."""
         return self.layout.voxels
+
+    @property
+    def refers(self) -> bool:
+        """Return whether slabs may refer to something else in the file."""
+        return self.key is not None or self.layered
 
     def slabs_of(self, first: int, end: int) -> list[int]:
         """Return the numbers of the slabs that hold any of the slices `first` to `end - 1`."""
@@ -169,6 +176,7 @@ def write_volume_header(writer: Writer, volume: Volume) -> None:
     """Append the section."""
     flags = _TWO_DIMENSIONAL if volume.two_dimensional else 0
     flags |= (0 if volume.key is None else _REFERS) | (_TIME_POINT if volume.time_point else 0)
+    flags |= _LAYERED if volume.layered else 0
     head = b"" if volume.key is None else varint(volume.key)
     if volume.times:
         flags |= _OF_TIMES
@@ -183,7 +191,7 @@ def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEA
     if len(payload) <= 1 + _SHA_BYTES:
         raise DamagedError(f"the header of volume {number} is damaged: it is too short")
     flags = payload[0]
-    if flags & ~(_TWO_DIMENSIONAL | _REFERS | _TIME_POINT | _OF_TIMES):
+    if flags & ~(_TWO_DIMENSIONAL | _REFERS | _TIME_POINT | _OF_TIMES | _LAYERED):
         raise UnsupportedError(f"volume {number} has the unknown flags {flags:#04x}; upgrade volcomp")
     cursor = Cursor(payload[1:], f"the header of volume {number}")
     key = cursor.varint() if flags & _REFERS else None
@@ -198,7 +206,10 @@ def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEA
     slabs = reader.slabs_of(number)
     if slabs != len(layout.slabs) and reader.damage is None:  # so the size of the file bounds a false shape
         raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")
-    return Volume(number, section, layout, sha256, two_dimensional, key, time_point, times)
+    layered = bool(flags & _LAYERED)
+    if layered and key is not None:
+        raise DamagedError(f"volume {number} refers to a preview and to another volume")
+    return Volume(number, section, layout, sha256, two_dimensional, key, time_point, times, layered)
 
 
 def _read_times(cursor: Cursor) -> Times:

@@ -112,7 +112,7 @@ def save(volume: Volume, target: str | os.PathLike[str], z: int | None = None, *
     path = Path(target)
     if path.suffix.lower() not in SUFFIXES:
         raise UnsupportedError(f"{path} ends with neither {' nor '.join(SUFFIXES)}, which say what to write")
-    _pillow()
+    pillow()
     with new_file(path, force=force) as (file, _):
         seen = look(volume, z)
         picture = _picture(seen)
@@ -120,7 +120,8 @@ def save(volume: Volume, target: str | os.PathLike[str], z: int | None = None, *
     return seen
 
 
-def _pillow() -> tuple[Any, Any, Any]:
+def pillow() -> tuple[Any, Any, Any]:
+    """Return the modules of Pillow that make pictures. Raises UnsupportedError where it is not installed."""
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
@@ -130,18 +131,18 @@ def _pillow() -> tuple[Any, Any, Any]:
 
 def _picture(seen: Look) -> bytes:
     """Return a PNG of the panels, side by side, over the facts and the costs of the slabs."""
-    image_of, draw_on, font_of = _pillow()
+    image_of, draw_on, font_of = pillow()
     font = font_of.load_default()
     width = 3 * _SIDE + 4 * _GAP
     top = _GAP + _LINE
     chart = top + _SIDE + 2 * _GAP + _LINE
     canvas = image_of.new("RGB", (width, chart + _SIDE // 2 + _GAP), _DARK)
     draw = draw_on.Draw(canvas)
-    low, high = _window([values for _, values, _ in seen.panels])
+    low, high = window([values for _, values, _ in seen.panels])
     for i, (label, values, ratio) in enumerate(seen.panels):
         left = _GAP + i * (_SIDE + _GAP)
         draw.text((left, _GAP // 2), label, _LIGHT, font)
-        panel = image_of.fromarray(_grey(values, low, high))
+        panel = image_of.fromarray(grey(values, low, high))
         rows, columns = values.shape[0] * ratio, float(values.shape[1])
         scale = _SIDE / max(rows, columns)
         size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
@@ -179,13 +180,14 @@ def _chart(draw: Any, font: Any, seen: Look, box: tuple[int, int, int, int]) -> 
     draw.text((right - 24, bottom + 4), str(depth), _LIGHT, font)
 
 
-def _window(panels: list[np.ndarray]) -> tuple[float, float]:
+def window(panels: list[np.ndarray]) -> tuple[float, float]:
+    """Return the values that are black and white."""
     values = np.concatenate([panel.ravel() for panel in panels])
     low, high = np.percentile(values, _WINDOW).tolist()
     return low, max(high, low + 1e-6)
 
 
-def _grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return uint8 [rows, columns] or colours [rows, columns, 3], black at `low` and white at `high`."""
     if values.ndim == 3 and values.shape[2] == 3 and values.dtype == np.uint8:
         return np.ascontiguousarray(values)

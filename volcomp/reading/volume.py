@@ -16,6 +16,7 @@ import numpy as np
 from ..archive.entry import Entry, Voxels
 from ..archive.opening import contents_of
 from ..codec import decode as codec
+from ..codec import layer
 from ..codec.decode import Slab
 from ..container.sections import SLAB, SectionId
 from ..container.volume import Volume as Stored
@@ -27,6 +28,7 @@ from ..formats.facts import Facts
 from ..formats.frames import Frame, Header, parse, read_header
 from ..formats.geometry import Geometry, Spacing, geometry_of, spacing_of
 from ..formats.registry import format_of
+from ..options import check_integer
 from ..wording import spelled
 from .apart import Apart, Joined
 from .indexing import take
@@ -195,6 +197,42 @@ class Volume:
         except UnsupportedError:  # some headers cannot be read
             in_plane = self._header.frames[0].spacing if self._header else None
             return (None, *in_plane) if in_plane else (None, None, None)  # type: ignore[return-value]
+
+    @property
+    def has_preview(self) -> bool:
+        """Whether the archive has a lossy layer of it, which `preview` shows; see `volcomp.compress_files`."""
+        return self._stored.layered
+
+    def preview(self, z: int = 0, reduce: int = 0) -> np.ndarray:
+        """Return slice z as its lossy layer shows it, of which alone is read: [y, x], of colours [y, x, components].
+
+        Parameters:
+            z: the slice; negative ones count from the end.
+            reduce: halve the sides so many times.
+
+        Raises:
+            UnsupportedError: where the volume has no preview, no such slice, or numbers of which words are a part.
+            DamagedError: where the preview is damaged.
+        """
+        check_integer("z", z, "the number of a slice")
+        check_integer("reduce", reduce, "how many times to halve the sides, as 1")
+        depth = self._stored.layout.shape[0]
+        if not self.has_preview:
+            raise UnsupportedError(f"{self._name} has no preview; one is made with {spelled('preview=16')}")
+        if not -depth <= z < depth:
+            raise UnsupportedError(f"{self._name} has slices 0 to {depth - 1}, and no slice {z}")
+        z %= depth
+        self._files.check()
+        with contents_of(self._files.name):
+            planes = [layer.preview(self._files.reader, plane, z, reduce) for plane in self._planes]
+        if not self._samples:
+            return planes[0]
+        found = self._samples[z]
+        if found.planes > 1 and found.components != found.planes:
+            raise UnsupportedError(f"{self._name} has no preview: its words are parts of numbers")
+        if found.type.kind == "f":
+            raise UnsupportedError(f"{self._name} has no preview: its words are no grey levels")
+        return np.asarray(found.join([plane[None] for plane in planes], z)[0])
 
     def rescaled(self, index: Any = Ellipsis) -> Any:
         """Return `volume[index]` as values: slope and intercept of each slice's header applied, in float64.
