@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from volcomp import lossy
+from volcomp import lossy, models
 from volcomp.errors import DamagedError, UnsupportedError, VolcompError
 from volcomp.lossy import bands, codec, header, postfilter, reference, weights
 from volcomp.wire.cursor import Cursor
@@ -198,8 +200,19 @@ def test_memory_is_bounded_before_it_is_taken() -> None:
         lossy.decode(bytes([9]) + head.to_bytes()[1:])
 
 
-def test_weights_are_the_released_ones() -> None:
-    assert weights.digest(weights._arrays()) == weights.DIGEST
+def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere(NamedTuple):
+        file: Path
+        digest: str = models.LOSSY.digest
+
+    arrays = dict(weights._arrays())
+    assert weights.digest(arrays) == models.LOSSY.digest and models.LOSSY.version == header.VERSION
+    np.savez(tmp_path / "other.npz", **{**arrays, "squash": arrays["squash"] + 1})
+    (tmp_path / "broken.npz").write_bytes(b"PK nonsense")
+    for name, message in (("other", "not the released"), ("broken", "cannot be read"), ("absent", "cannot be read")):
+        monkeypatch.setattr(models, "LOSSY", Elsewhere(tmp_path / f"{name}.npz"))
+        with pytest.raises(DamagedError, match=message):
+            weights._arrays.__wrapped__()
 
 
 @pytest.mark.parametrize(("dtype", "ratio"), GOLDEN)

@@ -149,8 +149,8 @@ def parser() -> Parser:
         epilog="volcomp help COMMAND shows the options of a command, and an example.\n" + EXIT_CODES,
     )
     formats = (
-        f"reads format versions 1 to {SERIES_VERSION}, writes {FORMAT_VERSION} (arrays: {VOXEL_VERSION}; with previews or "
-        f"series in time: {SERIES_VERSION})"
+        f"reads format versions 1 to {SERIES_VERSION}, writes {FORMAT_VERSION} "
+        f"(arrays: {VOXEL_VERSION}; with previews or series in time: {SERIES_VERSION})"
     )
     made.add_argument(
         "--version",

@@ -51,7 +51,7 @@ def encode(image: Integers, budget: int | None = None, *, ratio: float | None = 
     shape = (int(image.shape[0]), int(image.shape[1]))
     head = Header(image.dtype.newbyteorder("="), shape, least, greatest, Steps(0, (0, 0, 0)), False)
     places = layout(*shape)
-    flat = _analysed(image, head, places)
+    flat = analysed(image, head, places)
     room = budget - len(head.to_bytes())
     start = code_of(max((greatest - least) / 24, 1 / 4))
     written = rate.search(network, places, flat, room, start) if room >= 0 else None
@@ -131,7 +131,7 @@ def _error(image: Integers, other: Integers) -> float:
     return float(((image.astype(np.float64) - other) ** 2).mean())
 
 
-def _analysed(image: Integers, head: Header, places: Layout) -> Int32s:
+def analysed(image: Integers, head: Header, places: Layout) -> Int32s:
     """Transform an image: its coefficients int32 [size] in 2^-FRACTION grey levels."""
     plane = (image.astype(np.int32) - head.middle) << FRACTION
     low, bands = transform.analyse(plane, places.levels)

@@ -1,7 +1,8 @@
 """Write and read the coefficients of all bands, and decide how each is quantised while it is written.
 
 A coefficient is a magnitude and a sign. The magnitude's bucket is told by flags (`network`), the place within it by
-plain bits. The low band has no network: its coefficients are predicted from three neighbours.
+plain bits. The sign's probability depends on the signs of six neighbours. The low band has no network: its coefficients
+are predicted from three neighbours.
 
 Every flag's logit is corrected while an image is coded. Two corrections are added, one for each band and flag and one
 for each activity and flag; after each bit both move against the error by a constant rate.
@@ -17,7 +18,7 @@ from ..dtypes import Float32s, Int32s, Int64s, UInt8s
 from ..runtime.compiled import entry, part
 from . import coder
 from .bands import HEIGHT, KIND, LEVEL, START, STRIDE, WIDTH
-from .contexts import ABOVE, INPUTS, gather
+from .contexts import ABOVE, INPUTS, gather, signs
 from .network import ALL_FLAGS, BASES, EDGE, FLAGS, LEVELS, Network, hidden, logit
 
 ACTIVITIES = 12
@@ -121,8 +122,19 @@ def _predicted(flat: Any, at: Any, stride: Any, y: Any, x: Any) -> Any:
 
 
 @part
-def _put_value(network: Any, s: Any, where: Any, activity: Any, value: Any, range_state: Any, out: Any) -> None:
-    """Write a value: flags, bits within the bucket, sign. `where` is (kind, level, band)."""
+def _negative(network: Any, where: Any, flat: Any, at: Any, stride: Any) -> Any:
+    """Return the probability that a coefficient is negative, in 2^-16. `where` is (kind, level, band)."""
+    if where[0] < 0:
+        return np.int32(HALF)
+    return network.signs[where[0], where[1], signs(flat, at, stride)]
+
+
+@part
+def _put_value(
+    network: Any, s: Any, where: Any, activity: Any, value: Any, negative: Any, range_state: Any, out: Any
+) -> None:
+    """Write a value: flags, bits within the bucket, sign. `where` is (kind, level, band); `negative` is the probability
+    of a negative sign."""
     kind, level, band = where
     magnitude = np.int64(abs(value))
     flag = 0
@@ -140,11 +152,13 @@ def _put_value(network: Any, s: Any, where: Any, activity: Any, value: Any, rang
         while within > 1:
             within >>= 1
             coder.put(range_state, out, (rest & within) != 0, HALF)
-        coder.put(range_state, out, value < 0, HALF)
+        coder.put(range_state, out, value < 0, negative)
 
 
 @part
-def _choose(network: Any, s: Any, where: Any, activity: Any, scaled: Any, options: Any, costs: Any) -> Any:
+def _choose(
+    network: Any, s: Any, where: Any, activity: Any, scaled: Any, sign_bits: Any, options: Any, costs: Any
+) -> Any:
     """Choose the magnitude of a coefficient of magnitude `scaled`, in steps: least distortion + weight · bits.
 
     options is (weight, shift of 1, of 2, of more): a magnitude m is restored as m − shift.
@@ -172,7 +186,7 @@ def _choose(network: Any, s: Any, where: Any, activity: Any, scaled: Any, option
         bits = told + costs[4096 - (p >> 4)]
         error = scaled
         if m:
-            bits += np.float32(1 + np.log2(np.float32(BASES[flag + 1] - BASES[flag])))
+            bits += sign_bits + np.log2(np.float32(BASES[flag + 1] - BASES[flag]))
             error = scaled - (m - options[m if m < 3 else 3])
         total = error * error + weight * bits
         if total < least:
@@ -209,22 +223,24 @@ def write(
         for y in range(table[band, HEIGHT]):
             for x in range(table[band, WIDTH]):
                 at = table[band, START] + y * stride + x
+                negative = _negative(network, where, flat, at, stride)
                 if kind < 0:
                     value = np.int64(np.floor(scaled[at] + 0.5))
                     guess = _predicted(flat, at, stride, y, x)
-                    _put_value(network, s, where, 0, value - guess, range_state, out)
+                    _put_value(network, s, where, 0, value - guess, negative, range_state, out)
                 else:
                     activity = _look(network, s, magnitudes, table, where, y, x)
-                    value = _choose(network, s, where, activity, abs(scaled[at]), options, costs)
+                    p = negative if scaled[at] < 0 else 65536 - negative
+                    value = _choose(network, s, where, activity, abs(scaled[at]), costs[p >> 4], options, costs)
                     if scaled[at] < 0:
                         value = -value
-                    _put_value(network, s, where, activity, value, range_state, out)
+                    _put_value(network, s, where, activity, value, negative, range_state, out)
                 flat[at] = value
                 magnitudes[at] = network.magnitudes[_seen(value)]
 
 
 @part
-def _get_value(network: Any, s: Any, where: Any, activity: Any, range_state: Any, data: Any) -> Any:
+def _get_value(network: Any, s: Any, where: Any, activity: Any, negative: Any, range_state: Any, data: Any) -> Any:
     """Read a value that `_put_value` wrote."""
     kind, level, band = where
     flag = 0
@@ -243,7 +259,7 @@ def _get_value(network: Any, s: Any, where: Any, activity: Any, range_state: Any
         within >>= 1
         if coder.get(range_state, data, HALF):
             magnitude += within
-    return -magnitude if coder.get(range_state, data, HALF) else magnitude
+    return -magnitude if coder.get(range_state, data, negative) else magnitude
 
 
 @entry
@@ -265,11 +281,14 @@ def read(
         for y in range(table[band, HEIGHT]):
             for x in range(table[band, WIDTH]):
                 at = table[band, START] + y * stride + x
+                negative = _negative(network, where, flat, at, stride)
                 if kind < 0:
-                    value = _predicted(flat, at, stride, y, x) + _get_value(network, s, where, 0, range_state, data)
+                    value = _predicted(flat, at, stride, y, x) + _get_value(
+                        network, s, where, 0, negative, range_state, data
+                    )
                 else:
                     activity = _look(network, s, magnitudes, table, where, y, x)
-                    value = _get_value(network, s, where, activity, range_state, data)
+                    value = _get_value(network, s, where, activity, negative, range_state, data)
                 if abs(value) > LARGEST:
                     return False
                 flat[at] = value

@@ -27,6 +27,9 @@ CAUSAL = np.array(
 AROUND = np.array(
     [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)], np.int64
 )  # as (dy, dx)
+# Neighbours whose signs tell of the sign, as (dy, dx).
+SIGNED = np.array([(0, -1), (-1, 0), (0, -2), (-2, 0), (-1, -1), (-1, 1)], np.int64)
+SIGNS = 3 ** len(SIGNED)
 BESIDE = len(CAUSAL)  # the first input of the bands of the same level
 ABOVE = BESIDE + 2 * len(AROUND)  # the first of the parent's
 INPUTS = ABOVE + len(AROUND) + 3
@@ -71,6 +74,16 @@ def gather(magnitudes: Any, table: Any, band: Any, y: Any, x: Any, inputs: Any) 
     inputs[n] = 0
     if parent >= 0:
         inputs[n] = magnitudes[table[parent, START] + (y >> 2) * table[parent, STRIDE] + (x >> 2)]
+
+
+@part
+def signs(flat: Any, at: Any, stride: Any) -> Any:
+    """Return the context of the sign of the coefficient at `at`: those of its neighbours, as digits to base 3."""
+    context = 0
+    for i in range(len(SIGNED)):
+        value = flat[at + SIGNED[i, 0] * stride + SIGNED[i, 1]]
+        context = 3 * context + 1 + (value > 0) - (value < 0)
+    return context
 
 
 @entry

@@ -44,6 +44,7 @@ class Network(NamedTuple):
     second int32 [KINDS, F, S]          weights; second_bias int32 [KINDS, S]
     third int32 [KINDS, FLAGS, S]       weights; third_bias int32 [KINDS, LEVELS, FLAGS]
     squash int32 [2·EDGE + 1]           the probability, in 2^-16, of each logit
+    signs int32 [KINDS, LEVELS, SIGNS]  the probability, in 2^-16, of a negative sign in each of `contexts.signs`
     """
 
     magnitudes: UInt8s
@@ -54,6 +55,7 @@ class Network(NamedTuple):
     third: Int32s
     third_bias: Int32s
     squash: Int32s
+    signs: Int32s
 
 
 @part

@@ -66,30 +66,36 @@ def search(network: Network, layout: Layout, flat: Int32s, budget: int, start: i
     """Find the step with which a payload is largest within `budget` bytes; None if none is small enough.
 
     `start` is the code of the step to begin with. Codes are nearly logarithms of steps, and the logarithm of the size
-    is nearly a line over them, so the next code is interpolated, and now and then the middle is tried instead.
+    is nearly a line over them, so the next code is interpolated. Where one end of the interval stays, its distance from
+    the target is halved (the Illinois variant of the false position).
     """
     low, high = -1, LAST_STEP + 1  # the largest code with too large a payload, the smallest with one that fits
     too_large = fits = 0.0  # logarithms of their sizes
     best: Written | None = None
     target = np.log2(max(budget * (1 - CLOSE / 2), 1))
-    code = start
+    code, latest = start, -2  # the latter: the code before
     for tried in range(PASSES):
         written = write(network, layout, flat, code, budget)
         bits = float(np.log2(max(written.size, 1)))
         if written.size <= budget:
             if best is None or written.size >= best.size:
                 best = written
+            if high == latest:
+                too_large = target + (too_large - target) / 2
             high, fits = code, bits
             if budget - written.size <= budget * CLOSE:
                 break
         else:
+            if low == latest:
+                fits = target + (fits - target) / 2
             low, too_large = code, bits
+        latest = code
         if high - low <= 1:
             break
         if low < 0 or high > LAST_STEP:
             stride = OCTAVE * (bits - target) * (1 + tried / 4)
             code += round(np.clip(stride, -6 * OCTAVE, 6 * OCTAVE)) or (1 if low == code else -1)
-        elif tried % 4 == 3 or too_large <= fits:
+        elif tried > PASSES // 2 or too_large <= fits:
             code = (low + high) // 2
         else:
             code = round(low + (high - low) * (too_large - target) / (too_large - fits))

@@ -125,10 +125,13 @@ class Reader:
                 for x in range(row[bands.WIDTH]):
                     at = row[START] + y * row[STRIDE] + x
                     if row[KIND] == 0:
-                        self.values[at] = self._predicted(at, row[STRIDE], y, x) + self._value(band, 0, None)
+                        self.values[at] = self._predicted(at, row[STRIDE], y, x) + self._value(
+                            band, 0, None, coefficients.HALF
+                        )
                     else:
                         inputs = self._inputs(band, y, x)
-                        self.values[at] = self._value(band, self._activity(inputs), self._logits(band, inputs))
+                        logits, negative = self._logits(band, inputs), self._negative(band, at)
+                        self.values[at] = self._value(band, self._activity(inputs), logits, negative)
         return np.array(self.values, np.int32)
 
     def _predicted(self, at: int, stride: int, y: int, x: int) -> int:
@@ -175,6 +178,12 @@ class Reader:
         logits: list[int] = (third >> (network.HIDDEN + network.WEIGHT - network.LOGIT)).tolist()
         return logits
 
+    def _negative(self, band: int, at: int) -> int:
+        row = self.table[band]
+        near = [self.values[at + dy * row[STRIDE] + dx] for dy, dx in contexts.SIGNED.tolist()]
+        context = sum((1 + (value > 0) - (value < 0)) * 3**i for i, value in enumerate(reversed(near)))
+        return int(self.network.signs[row[KIND] - 1, min(row[LEVEL], network.LEVELS) - 1, context])
+
     def _bit(self, probability: int) -> int:
         bound = (self.range >> coder.PROBABILITY) * probability
         bit = int(self.place < bound)
@@ -185,7 +194,7 @@ class Reader:
             self.at, self.range = self.at + 1, self.range << 8
         return bit
 
-    def _value(self, band: int, activity: int, logits: list[int] | None) -> int:
+    def _value(self, band: int, activity: int, logits: list[int] | None, negative: int) -> int:
         flag = 0
         while flag < network.ALL_FLAGS:
             z = logits[flag] if logits is not None and flag < network.FLAGS else coefficients.TAIL
@@ -205,4 +214,4 @@ class Reader:
         while within > 1:
             within //= 2
             magnitude += within * self._bit(coefficients.HALF)
-        return -magnitude if self._bit(coefficients.HALF) else magnitude
+        return -magnitude if self._bit(negative) else magnitude

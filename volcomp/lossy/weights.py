@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
+from .. import models
 from ..errors import DamagedError
 from .network import Network
 from .postfilter import Filter, check
-
-FILE = Path(__file__).parent.parent / "models" / "lossy-1.npz"
-DIGEST = "38386396168df58e848facd3304df3ed2c8cf70e0b430f6f8f575ae9faca8cb4"
 
 
 def digest(arrays: dict[str, np.ndarray]) -> str:
@@ -28,10 +26,15 @@ def digest(arrays: dict[str, np.ndarray]) -> str:
 
 @cache
 def _arrays() -> dict[str, np.ndarray]:
-    with np.load(FILE) as file:
-        arrays = {name: file[name] for name in file.files}
-    if DIGEST and digest(arrays) != DIGEST:
-        raise DamagedError(f"{FILE.name} is not the released model; reinstall volcomp")
+    """Read the arrays of the released model. Raises DamagedError if they are others, or cannot be read."""
+    name = models.LOSSY.file.name
+    try:
+        with np.load(models.LOSSY.file) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DamagedError(f"model {name} cannot be read ({error}); reinstall volcomp") from error
+    if digest(arrays) != models.LOSSY.digest:
+        raise DamagedError(f"model {name} is not the released one; reinstall volcomp")
     return arrays
 
 

@@ -83,6 +83,25 @@ class Model:
         return replace(self, name=name, number=TRIAL, digest=digest.hex(), choice="", weights=weights)
 
 
+@dataclass(frozen=True)
+class ImageModel:
+    """The record of a model of the lossy layer (`volcomp.lossy`), which a payload names by its version.
+
+    name      "lossy-1"
+    version   of the payload
+    digest    SHA-256 of its arrays, in hexadecimal (`lossy.weights.digest`)
+    """
+
+    name: str
+    version: int
+    digest: str
+
+    @property
+    def file(self) -> Path:
+        """File with the weights."""
+        return Path(__file__).parent / f"{self.name}.npz"
+
+
 Catalogue = Mapping[int, Model]  # by number
 
 
@@ -139,6 +158,7 @@ _ALL = (
     ),
 )  # fmt: skip
 RELEASED: Catalogue = {model.number: model for model in _ALL}
+LOSSY = ImageModel("lossy-1", 1, "76bc9a56aea15dd1224649eec74874063424231e75fb48abdf20d925e246f51a")
 # Values of `--model`, the fastest first; `paper` is for comparison. The README has their sizes and speeds.
 CHOICES = ("turbo", "fast", "base", "paper")
 DEFAULT = "fast"
