@@ -1,7 +1,7 @@
 """Real NIfTI and MGH files: their archives beside the files as they came, gzip, zstd, xz and Tomoz.
 
     python -m benchmarks.nifti                        # measures what nifti.csv lacks, file by file, the smallest first;
-                                                      # several may run at a time, on other groups
+                                                      # several may run at a time
     python -m benchmarks.nifti --groups integers      # only these: integers, "floating point", labels, 4-D
     python -m benchmarks.nifti --redo base fast       # these codecs once more
     python -m benchmarks.nifti --report               # measures nothing: the tables, from nifti.csv alone
@@ -77,17 +77,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     files = {row["file"]: row for row in report.read_rows(nifti_files.FILES)}
     chosen = [row for row in files.values() if row["group"] in options.groups]
-    for file in [] if options.report else sorted(chosen, key=lambda row: int(row["inflated"])):
+    chosen.sort(key=lambda row: int(row["inflated"]), reverse=options.largest_first)
+    for file in [] if options.report else chosen:
         wanted = [codec for codec in CODECS if codec in options.codecs and applies(file, codec, options.largest)]
-        done = {row["codec"] for row in report.read_rows(CSV) if row["file"] == file["file"]}
+        done = measured(file)
         wanted = [codec for codec in wanted if codec not in done or codec in options.redo]
         data = nifti_files.content(file) if wanted else b""
         for codec in wanted:
+            if codec not in options.redo and codec in measured(file):  # meanwhile, by another process
+                continue
             print(f"{file['file']}: {codec}", end=" ", flush=True, file=sys.stderr)
             row = measure(file, codec, data)
             print(f"{row['bytes']} {row['how']}", file=sys.stderr)
             save(row)
     nifti_tables.publish(list(files.values()), report.read_rows(CSV))
+
+
+def measured(file: Row) -> set[str]:
+    """Return the codecs of which there are rows of a file."""
+    return {row["codec"] for row in report.read_rows(CSV) if row["file"] == file["file"]}
 
 
 def save(row: Row) -> None:
@@ -223,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     groups: dict[str, Any] = {"nargs": "+", "metavar": "GROUP", "choices": nifti_files.GROUPS}
     parser.add_argument("--groups", **groups, default=nifti_files.GROUPS, help="only files of these groups")
     parser.add_argument("--largest", type=float, default=LARGEST, metavar="MB", help="that a file may inflate to")
+    parser.add_argument("--largest-first", action="store_true", help="begin with the largest file")
     parser.add_argument("--report", action="store_true", help="measure nothing: the tables, from nifti.csv alone")
     return parser
 

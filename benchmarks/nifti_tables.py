@@ -12,6 +12,7 @@ from . import report
 from .nifti_files import GROUPS, INTEGERS
 
 TINY = 90_000  # bytes of a file as it came; smaller ones are apart
+CLASSES = (("from 90 kB", TINY, 1 << 60), ("5 to 90 kB", 5_000, TINY), ("below 5 kB", 0, 5_000))
 SIZES = ("fast", "base", "zstd-19", "xz-6")  # what a file must have to count
 VOLUMES, ARCHIVE = ROOT / "docs" / "decisions" / "volumes.md", ROOT / "docs" / "decisions" / "archive.md"
 
@@ -81,17 +82,16 @@ def sizes(files: Sequence[File]) -> str:
     """Return the table by kind and size of files: means of ratios, and in brackets the ratio of totals."""
     lines = []
     for group in GROUPS:
-        for tiny in (False, True):
-            chosen = [file for file in files if file.group == group and (file.came < TINY) == tiny]
+        for size, least, most in CLASSES:
+            chosen = [file for file in files if file.group == group and least <= file.came < most]
             done = [file for file in chosen if file.measured]
             if not done:
                 continue
             counted = f"{len(done)}" if len(done) == len(chosen) else f"{len(done)} of {len(chosen)}"
             over = sum(file.sizes["base"] > file.sizes["zstd-19"] for file in done)
-            name = f"{group}, {'below' if tiny else 'from'} {TINY // 1000} kB"
             pairs = [("base", ".nii.gz"), ("fast", ".nii.gz"), ("base", "zstd-19"), ("base", "xz-6"), ("base", "tomoz")]
             cells = [ratio(done, *pair) for pair in pairs]
-            lines.append([name, counted, f"{sum(file.gz for file in done) / 1e6:.2f}", *cells, str(over)])
+            lines.append([f"{group}, {size}", counted, f"{sum(file.gz for file in done) / 1e6:.3f}", *cells, str(over)])
     heads = ["", "files", "`.nii.gz`, MB", "`base` to `.nii.gz`", "`fast` to `.nii.gz`"]
     heads += ["`base` to zstd -19", "`base` to xz -6", "`base` to Tomoz", "larger than zstd -19"]
     packages = len({file.package for file in files})
@@ -130,20 +130,32 @@ def integers(files: Sequence[File]) -> str:
 
 
 def larger(files: Sequence[File]) -> str:
-    """Return the table of files whose archive with `base` is larger than what zstd -19 makes."""
-    chosen = [file for file in files if file.measured and file.sizes["base"] > file.sizes["zstd-19"]]
+    """Return what archives with `base` are larger than under zstd -19: a table, and small files in a sentence."""
+    measured = [file for file in files if file.measured]
+    chosen = [file for file in measured if _more(file) > 0]
+    chosen.sort(key=lambda file: (-_more(file), file.name))
     lines = [
         [
             _label(file),
             file.numbers,
             *(f"{size:,}" for size in (file.came, file.sizes["zstd-19"], file.sizes["base"])),
-            f"{file.sizes['base'] - file.sizes['zstd-19']:+,}",
+            f"{100 * _more(file) / file.sizes['zstd-19']:+.1f} %",
             file.hows["base"],
         ]
-        for file in sorted(chosen, key=lambda file: file.sizes["zstd-19"] - file.sizes["base"])
+        for file in chosen
+        if file.came >= TINY
     ]
     heads = ["file", "numbers", "as it came", "zstd -19", "`base`", "more", "kept as"]
-    return f"{len(lines)} of {sum(file.measured for file in files)} files:\n\n{report.table(heads, lines)}"
+    text = f"{len(chosen)} of {len(measured)} files:\n\n{report.table(heads, lines)}"
+    if tiny := [file for file in chosen if file.came < TINY]:
+        named = ", ".join(f"{_label(file)} {_more(file):+,}" for file in tiny)
+        whole = sum(file.hows["base"] != "volume" for file in tiny)
+        text += f"\n\nBelow {TINY // 1000} kB {len(tiny)}, {whole} of them kept whole, by so many bytes: {named}."
+    return text
+
+
+def _more(file: File) -> int:
+    return file.sizes["base"] - file.sizes["zstd-19"]
 
 
 def streams(files: Sequence[Row], rows: Sequence[Row]) -> str:

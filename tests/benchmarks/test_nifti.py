@@ -212,7 +212,7 @@ def test_means_are_of_ratios_and_totals_are_beside() -> None:
     # To .nii.gz: 50 / 100 and 200 / 300; 250 / 400.
     assert table.splitlines()[0] == "3 files of 1 packages, 2 of them measured:"
     assert table.splitlines()[-1] == (
-        "| integers, from 90 kB | 2 of 3 | 0.40 | -41.7 % (-37.5 %) | -30.0 % (-25.0 %) | -37.5 % (-37.5 %) "
+        "| integers, from 90 kB | 2 of 3 | 0.400 | -41.7 % (-37.5 %) | -30.0 % (-25.0 %) | -37.5 % (-37.5 %) "
         "| -50.0 % (-50.0 %) | -75.0 % (-75.0 %) | 0 |"
     )
 
@@ -222,19 +222,22 @@ def test_small_files_stand_apart_and_uncompressed_ones_are_compared_with_gzip() 
     rows = [made_row("a 1", codec, size) for codec, size in SIZES.items() if codec != "tomoz"]
     assert "labels" not in nifti_tables.sizes(nifti_tables.joined(files, rows))  # there is no size of gzip
     table = nifti_tables.sizes(nifti_tables.joined(files, [*rows, made_row("a 1", "gzip-9", 125)]))
-    assert "| labels, below 90 kB | 1 | 0.00 | -60.0 % (-60.0 %) |" in table
+    assert "| labels, below 5 kB | 1 | 0.000 | -60.0 % (-60.0 %) |" in table
     assert table.endswith("| -50.0 % (-50.0 %) |  | 0 |")
 
 
 def test_files_that_are_larger_than_under_zstd_are_listed() -> None:
-    files = [made_file("a 1", 100_000), made_file("b 2", 300_000)]
-    rows = [made_row("a 1", codec, size) for codec, size in SIZES.items()]
-    rows += [made_row("b 2", codec, size) for codec, size in (SIZES | {"base": 1090}).items()]
-    rows[-4]["how"] = "whole: it is small"
-    table = nifti_tables.larger(nifti_tables.joined(files, rows))
-    assert table.startswith("1 of 2 files:") and table.endswith(
-        "| b (made) | int16, 9×9×9 | 300,000 | 80 | 1,090 | +1,010 | whole: it is small |"
-    )
+    files = [made_file("a 1", 100_000), made_file("b 2", 300_000), made_file("c 3", 89_999), made_file("d 4", 500)]
+    sizes = {"a 1": SIZES, "b 2": SIZES | {"base": 90}, "c 3": SIZES | {"base": 1090}, "d 4": SIZES | {"base": 81}}
+    rows = [
+        made_row(name, codec, size, "whole: it is graphics" if name == "b 2" else "volume")
+        for name, of_codecs in sizes.items()
+        for codec, size in of_codecs.items()
+    ]
+    text = nifti_tables.larger(nifti_tables.joined(files, rows))
+    assert text.startswith("3 of 4 files:") and "a (made)" not in text
+    assert "| b (made) | int16, 9×9×9 | 300,000 | 80 | 90 | +12.5 % | whole: it is graphics |" in text
+    assert text.endswith("Below 90 kB 2, 0 of them kept whole, by so many bytes: c (made) +1,010, d (made) +1.")
 
 
 def test_single_volumes_are_listed() -> None:
