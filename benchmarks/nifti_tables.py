@@ -12,7 +12,8 @@ from . import report
 from .nifti_files import GROUPS, INTEGERS
 
 TINY = 90_000  # bytes of a file as it came; smaller ones are apart
-CLASSES = (("from 90 kB", TINY, 1 << 60), ("5 to 90 kB", 5_000, TINY), ("below 5 kB", 0, 5_000))
+LEAST = 5_000  # bytes; of smaller ones the archive's own are a part that counts
+CLASSES = (("from 90 kB", TINY, 1 << 60), ("5 to 90 kB", LEAST, TINY), ("below 5 kB", 0, LEAST))
 SIZES = ("fast", "base", "zstd-19", "xz-6")  # what a file must have to count
 VOLUMES, ARCHIVE = ROOT / "docs" / "decisions" / "volumes.md", ROOT / "docs" / "decisions" / "archive.md"
 
@@ -151,7 +152,13 @@ def larger(files: Sequence[File]) -> str:
         named = ", ".join(f"{_label(file)} {_more(file):+,}" for file in tiny)
         whole = sum(file.hows["base"] != "volume" for file in tiny)
         text += f"\n\nBelow {TINY // 1000} kB {len(tiny)}, {whole} of them kept whole, by so many bytes: {named}."
-    return text
+    kept = [file for file in measured if file.gzipped and file.came >= LEAST and file.hows["base"] != "volume"]
+    best = sum(min(file.sizes["zstd-19"], file.sizes["xz-6"]) for file in kept)
+    return (
+        f"{text}\n\nGzipped files from {LEAST // 1000} kB on that are kept whole, as they came: {len(kept)}, of "
+        f"{sum(file.came for file in kept):,} bytes; their archives have {sum(file.sizes['base'] for file in kept):,}, "
+        f"and what they inflate to {best:,} under the smaller of zstd -19 and xz -6."
+    )
 
 
 def _more(file: File) -> int:

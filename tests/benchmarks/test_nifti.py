@@ -237,7 +237,12 @@ def test_files_that_are_larger_than_under_zstd_are_listed() -> None:
     text = nifti_tables.larger(nifti_tables.joined(files, rows))
     assert text.startswith("3 of 4 files:") and "a (made)" not in text
     assert "| b (made) | int16, 9×9×9 | 300,000 | 80 | 90 | +12.5 % | whole: it is graphics |" in text
-    assert text.endswith("Below 90 kB 2, 0 of them kept whole, by so many bytes: c (made) +1,010, d (made) +1.")
+    assert "Below 90 kB 2, 0 of them kept whole, by so many bytes: c (made) +1,010, d (made) +1.\n" in text
+    # Of b alone: zstd -19 makes 80 of it, and xz -6 100.
+    assert text.endswith(
+        "kept whole, as they came: 1, of 300,000 bytes; their archives have 90, and what they inflate to 80 under the "
+        "smaller of zstd -19 and xz -6."
+    )
 
 
 def test_single_volumes_are_listed() -> None:
