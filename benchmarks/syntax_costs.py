@@ -6,8 +6,7 @@
 
 One series under every lossless transfer syntax, written as in `benchmarks.syntaxes`, is archived, verification
 included, and restored, on one thread, with the smallest model: what a syntax costs beside `none` is the share of its
-streams. Medians of rounds; in each, the syntaxes take turns. A round before them, which is not counted, loads and
-compiles.
+streams. Medians of rounds. One before them, which is not counted, loads and compiles.
 """
 
 from __future__ import annotations
@@ -45,43 +44,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, then the table."""
     options = _parser().parse_args(arguments)
     rows = {row["syntax"]: row for row in report.read_rows(CSV)}
-    todo = [name for name in SYNTAXES if name not in rows or name in options.redo]
-    if todo and not options.report:
+    for syntax in [] if options.report else SYNTAXES:
+        if syntax in rows and syntax not in options.redo:
+            continue
+        print(syntax, end=" ", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            measured = measure(Path(folder), todo, options.rounds)
-        rows |= {row["syntax"]: row for row in measured}
+            rows[syntax] = row = measure(Path(folder), syntax, options.rounds)
+        print(f"{row['encode_s']} s, {row['decode_s']} s", file=sys.stderr)
         report.write_rows(CSV, COLUMNS, [rows[name] for name in SYNTAXES if name in rows])
     report.publish("syntax_costs", summary(list(rows.values())), TARGET)
 
 
-def measure(folder: Path, syntaxes: Sequence[str], rounds: int) -> list[Row]:
-    """Return the rows of syntaxes. Raises NotLossless where files do not come back."""
-    for place, syntax in enumerate(syntaxes):
-        write(SERIES, syntax, folder / str(place))
-    turns: dict[str, list[tuple[float, float]]] = {syntax: [] for syntax in syntaxes}
-    sizes: dict[str, Row] = {}
+def measure(folder: Path, syntax: str, rounds: int) -> Row:
+    """Return the row of a syntax. Raises NotLossless where files do not come back."""
+    write(SERIES, syntax, folder / "files")
+    turns, sizes = [], dict[str, str]()
     for turn in range(rounds + 1):
-        for place, syntax in enumerate(syntaxes):
-            print(f"{syntax}: round {turn}", file=sys.stderr, flush=True)
-            seconds, sizes[syntax] = _once(folder / str(place), folder / "x.vcz", folder / f"out{turn}-{place}")
-            turns[syntax].append(seconds)
-    return [
-        {
-            "series": SERIES,
-            "syntax": syntax,
-            "model": MODEL,
-            **sizes[syntax],
-            "encode_s": f"{median(encoding for encoding, _ in turns[syntax][1:]):.2f}",
-            "decode_s": f"{median(decoding for _, decoding in turns[syntax][1:]):.2f}",
-            "rounds": str(rounds),
-            "verified": "yes",
-            "processor": machine.processor(),
-            "instruction_set": machine.instruction_set(),
-            "threads": "1",
-            "versions": ", ".join(map(versioned, ("volcomp", "numba", "numpy", "imagecodecs", "pydicom"))),
-        }
-        for syntax in syntaxes
-    ]
+        seconds, sizes = _once(folder / "files", folder / "x.vcz", folder / f"out{turn}")
+        turns.append(seconds)
+    encoding, decoding = (median(seconds[way] for seconds in turns[1:]) for way in (0, 1))
+    return {
+        "series": SERIES,
+        "syntax": syntax,
+        "model": MODEL,
+        **sizes,
+        "encode_s": f"{encoding:.2f}",
+        "decode_s": f"{decoding:.2f}",
+        "rounds": str(rounds),
+        "verified": "yes",
+        "processor": machine.processor(),
+        "instruction_set": machine.instruction_set(),
+        "threads": "1",
+        "versions": ", ".join(map(versioned, ("volcomp", "numba", "numpy", "imagecodecs", "pydicom"))),
+    }
 
 
 def _once(source: Path, packed: Path, restored: Path) -> tuple[tuple[float, float], Row]:
