@@ -95,14 +95,17 @@ def _once(source: Path, packed: Path, restored: Path) -> tuple[tuple[float, floa
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Return the table: seconds by syntax, in the order of SYNTAXES."""
+    """Return the table, in the order of SYNTAXES, with rounds and release; nothing where there are no rows."""
+    if not rows:
+        return ""
     of = {row["syntax"]: row for row in rows}
     lines = [
-        [name, f"{float(of[name]['encode_s']):.1f}", f"{float(of[name]['decode_s']):.1f}"]
+        [name, f"{float(of[name]['encode_s']):.1f}", f"{float(of[name]['decode_s']):.1f}", of[name]["rounds"]]
         for name in SYNTAXES
         if name in of
     ]
-    return report.table(["", "compress, verify", "decompress"], lines)
+    releases = " and ".join(sorted({row["versions"].split(", ")[0] for row in rows}))
+    return f"Of `{SERIES}`, {releases}:\n\n{report.table(['', 'compress, verify', 'decompress', 'rounds'], lines)}"
 
 
 def _parser() -> argparse.ArgumentParser:
