@@ -108,7 +108,7 @@ def test_verify_tells_damage_of_archive_and_parity(study: Path, tmp_path: Path) 
     data = bytearray(archive.read_bytes())
     data[-200] ^= 1  # in the parity, of which the archive itself knows nothing
     archive.write_bytes(data)
-    with pytest.raises(volcomp.DamagedError, match=r"x\.vcz: .*volcomp repair"):
+    with pytest.raises(volcomp.DamagedError, match=r"x\.vcz: .*volcomp.repair"):
         volcomp.verify(archive, threads=1)
 
 
@@ -126,3 +126,21 @@ def test_what_cannot_be_read_is_left_out_on_demand(study: Path, tmp_path: Path) 
         volcomp.compress_files(inputs, tmp_path / "x.vcz", threads=1)
     done = volcomp.compress_files(inputs, tmp_path / "x.vcz", threads=1, skip_errors=True)
     assert len(done.skipped) == 1 and "missing" in done.skipped[0]
+
+
+def test_bits_that_give_rights_are_not_kept(tmp_path: Path) -> None:
+    """No archive can plant a program that runs with the rights of who restores it."""
+    (tmp_path / "in" / "shared").mkdir(parents=True)
+    (tmp_path / "in" / "tool").write_text("#!/bin/sh\n")
+    (tmp_path / "in" / "tool").chmod(0o6755)
+    (tmp_path / "in" / "shared").chmod(0o3770)
+    if (tmp_path / "in" / "tool").stat().st_mode & 0o7000 != 0o6000:
+        pytest.skip("this file system keeps no such bits")
+    volcomp.compress_files(tmp_path / "in", tmp_path / "x.vcz", threads=1)
+    assert {entry["name"]: entry["mode"] for entry in volcomp.list_files(tmp_path / "x.vcz")} == {
+        "shared": "0770",
+        "tool": "0755",
+    }
+    volcomp.decompress_files(tmp_path / "x.vcz", tmp_path / "out", threads=1)
+    modes = {name: (tmp_path / "out" / name).stat().st_mode & 0o7777 for name in ("shared", "tool")}
+    assert modes == {"shared": 0o770, "tool": 0o755}

@@ -18,21 +18,36 @@ __version__ = "0.11.0"
 
 if TYPE_CHECKING:
     from .archive.protect import Protection, Repair, protect, repair
-    from .arrays import compress, decompress
+    from .arrays import compress
     from .container.inspection import ParityReport, Report, VolumeReport, inspect
-    from .errors import DamagedError, TargetError, UnsupportedError, VerificationError, VolcompError
+    from .errors import (
+        ArgumentError,
+        DamagedError,
+        MissingError,
+        SourceError,
+        TargetError,
+        UnkeptWarning,
+        UnsupportedError,
+        VerificationError,
+        VolcompError,
+    )
     from .files import append, compress_files, decompress_files, info, list_files, verify
     from .reading.archive import Archive, open
+    from .reading.arrays import decompress
     from .reading.volume import Volume
 
 __all__ = [
     "Archive",
+    "ArgumentError",
     "DamagedError",
+    "MissingError",
     "ParityReport",
     "Protection",
     "Repair",
     "Report",
+    "SourceError",
     "TargetError",
+    "UnkeptWarning",
     "UnsupportedError",
     "VerificationError",
     "VolcompError",
@@ -54,10 +69,15 @@ __all__ = [
 ]
 
 
+_ERRORS = (
+    "ArgumentError", "DamagedError", "MissingError", "SourceError", "TargetError", "UnkeptWarning", "UnsupportedError",
+    "VerificationError", "VolcompError",
+)  # fmt: skip
 _HOMES = {
-    **dict.fromkeys(("DamagedError", "TargetError", "UnsupportedError", "VerificationError", "VolcompError"), "errors"),
+    **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(("ParityReport", "Report", "VolumeReport", "inspect"), "container.inspection"),
-    **dict.fromkeys(("compress", "decompress"), "arrays"),
+    "compress": "arrays",
+    "decompress": "reading.arrays",
     **dict.fromkeys(("Protection", "Repair", "protect", "repair"), "archive.protect"),
     **dict.fromkeys(("append", "compress_files", "decompress_files", "info", "list_files", "verify"), "files"),
     **dict.fromkeys(("Archive", "open"), "reading.archive"),

@@ -1,26 +1,37 @@
 """Entry point of `python -m volcomp` and the command `volcomp`; handles interrupts before and after the work."""
 
+import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any
+
+_outside: list[int] = []  # signals that were heard outside the work
 
 
 def main() -> int:
     """Run the command; return its exit code, also if interrupted at any moment."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else it is ignored, as behind nohup
+        signal.signal(signal.SIGINT, _heard)
+    signal.signal(signal.SIGTERM, _heard)
     try:
-        import signal
+        return _worked()
+    except KeyboardInterrupt:  # during an import, or a second one while the first was handled
+        print("volcomp: interrupted", file=sys.stderr)
+        return 130
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # or Python's end would make them deadly again
+            signal.signal(number, signal.SIG_IGN)
 
-        signal.signal(signal.SIGTERM, _stop)
+
+def _worked() -> int:
+    """Run the command; see `_heard`."""
+    try:
+        if _outside:
+            raise KeyboardInterrupt
         from .cli import main as command  # takes a tenth of a second
 
-        code = command()
-    except KeyboardInterrupt:  # during an import, or a second one while the first was handled
-        code = 130
-        print("volcomp: interrupted", file=sys.stderr)
+        return command()
     except Exception as error:
-        code = _failed(error)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the work is finished or undone, and reported
-        signal.signal(number, signal.SIG_IGN)
-    return code
+        return _failed(error)
 
 
 def _failed(error: Exception) -> int:
@@ -41,8 +52,14 @@ def _failed(error: Exception) -> int:
     return 1
 
 
-def _stop(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
+def _heard(number: int, frame: Any) -> None:
+    """Raise KeyboardInterrupt in the work. Nothing would catch that before the work, which then does not begin, and
+    after it, where all is done or undone, and reported."""
+    while frame is not None:
+        if frame.f_code is _worked.__code__:
+            raise KeyboardInterrupt
+        frame = frame.f_back
+    _outside.append(number)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from .constants import EFFORT
 from .container.inspection import opened
 from .container.sections import SERIES_VERSION, VOXEL_VERSION, Reader, Writer
 from .container.volume import Volume, read_volume, volume_numbers
-from .errors import DamagedError, UnsupportedError, VerificationError
+from .errors import ArgumentError, DamagedError, UnsupportedError, VerificationError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions, check_slices, check_times
+from .options import DecodeOptions, EncodeOptions, check_flags, check_integer, check_slices, check_times, check_type
 
 _DTYPES = ("u1", "i1", "u2", "i2")
 
@@ -45,7 +45,8 @@ def compress(
         The file. With `verify` it has been decoded and compared.
 
     Raises:
-        UnsupportedError: for another shape or type, or options that cannot be met.
+        ArgumentError: for what is no array, and for options of other types.
+        UnsupportedError: for another shape or type of voxels, or options that cannot be met.
         VerificationError: the file does not decode to `array`.
 
     Example:
@@ -88,7 +89,7 @@ def _written(writer: Writer, voxels: np.ndarray, options: EncodeOptions) -> Iter
 
 
 def decompress(
-    data: bytes | os.PathLike[str] | str,
+    data: bytes | bytearray | memoryview | os.PathLike[str] | str,
     slices: slice | None = None,
     *,
     times: slice | int | None = None,
@@ -114,9 +115,10 @@ def decompress(
         (z, y, x), or what else was compressed, in little-endian byte order.
 
     Raises:
+        ArgumentError: an argument has another type.
         DamagedError: the file is damaged.
-        UnsupportedError: the file needs a later version, or has no such volume or time point, or slices or times are
-            asked of an array that has none, or `slices` is no slice.
+        UnsupportedError: the file cannot be read or needs a later version, or has no such volume or time point, or
+            slices or times are asked of an array that has none.
 
     Example:
         >>> import numpy as np, volcomp
@@ -126,6 +128,8 @@ def decompress(
     """
     check_slices(slices)
     check_times(times)
+    check_integer("volume", volume, "the number of a volume", optional=True)
+    check_flags(salvage=salvage)
     options = DecodeOptions(threads, device)
     with opened(data, salvage=salvage) as reader:
         numbers = volume_numbers(reader)
@@ -204,12 +208,21 @@ def _decode_checked(
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
-    """Return `array` little-endian and in C order; UnsupportedError for one that cannot be coded."""
-    array = np.asanyarray(array)
+    """Return `array` little-endian and in C order; ArgumentError or UnsupportedError for one that cannot be coded."""
+    if isinstance(array, str | bytes | os.PathLike):
+        check_type("array", array, np.ndarray, "an array; volcomp.compress_files archives files")
+    try:
+        array = np.asanyarray(array)
+    except Exception as error:  # of lists of unequal lengths, and whatever another library's arrays raise
+        reason = " ".join(str(error).split())
+        raise ArgumentError(f"array is a {type(array).__name__} that numpy makes no array of: {reason}") from error
     if isinstance(array, np.ma.MaskedArray):
         raise UnsupportedError("a masked array was given, whose mask would be lost; give its data")
     if array.dtype.kind + str(array.dtype.itemsize) not in _DTYPES:
-        raise UnsupportedError(f"voxels of type {array.dtype} were given; allowed are 8- and 16-bit integers")
+        raise UnsupportedError(
+            f"voxels of type {array.dtype} were given; allowed are 8- and 16-bit integers, as "
+            "array.astype(np.int16) makes them where all values fit"
+        )
     if array.ndim not in (2, 3, 4):
         raise UnsupportedError(
             f"an array of {array.ndim} dimensions was given; allowed are (z, y, x), (y, x) and (t, z, y, x)"

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from .archive.opening import source_of
 from .archive.pack import compress
+from .archive.remote import source_of
 from .archive.tree import source_errors
 from .errors import UnsupportedError, VerificationError
 from .options import EncodeOptions
 from .reading.archive import Archive
+from .reading.series import Series
 from .reading.volume import Volume
 from .runtime.cpus import cores
 
@@ -133,6 +134,8 @@ def _of_voxels(volumes: list[Volume], options: EncodeOptions, threads: int) -> I
 def _planes(volume: Volume) -> Iterator[np.ndarray]:
     """Yield the voxels as uint16 [Z, Y, X] that begin at 0: of each colour, and of each half of wide words."""
     voxels = np.asarray(volume)
+    if isinstance(volume, Series):  # no rival knows of time
+        voxels = voxels.reshape(-1, *voxels.shape[2:])
     voxels = voxels[None] if voxels.ndim == 2 else voxels
     colours = [voxels] if voxels.ndim == 3 else [voxels[..., c] for c in range(voxels.shape[3])]
     for colour in colours:

@@ -6,7 +6,8 @@ Every file comes back byte for byte.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,26 @@ from .archive import append as adding
 from .archive import restore as restoring
 from .archive.contents import contents
 from .archive.describe import describe
-from .archive.opening import source_of
-from .archive.pack import Summary, compress
+from .archive.pack import Substitute, Summary, compress
 from .archive.protect import diagnose
+from .archive.remote import local, source_of
 from .archive.restore import Outcome, restore
+from .archive.tree import Tree
 from .constants import EFFORT
 from .errors import DamagedError, UnsupportedError
 from .models import DEFAULT, Model
-from .options import DecodeOptions, EncodeOptions, check_slices
+from .options import (
+    DecodeOptions,
+    EncodeOptions,
+    check_flags,
+    check_folder,
+    check_integer,
+    check_paths,
+    check_slices,
+    check_type,
+    image_suffix,
+)  # fmt: skip
+from .wording import spelled
 
 AnyPath = str | os.PathLike[str]
 
@@ -39,6 +52,9 @@ def compress_files(
     force: bool = False,
     times: bool = True,
     skip_errors: bool = False,
+    max_error: int = 0,
+    roi: str | None = None,
+    lossy: bool = False,
 ) -> Summary:
     """Archive folders and files as a `.vcz` file, as `volcomp compress` does.
 
@@ -50,6 +66,10 @@ def compress_files(
         force: overwrite an existing `output`.
         times: keep times of modification and permissions.
         skip_errors: leave out what cannot be read, and name it in `skipped` of the result.
+        max_error: how many grey levels a stored voxel may differ from the original; 0 for none. The archive then has
+            other files than were given, and says so.
+        roi: with `max_error`, what stays as it is: "x0:x1,y0:y1,z0:z1", or the path of a mask of the volume's grid.
+        lossy: allow `max_error` for DICOM images, which become new instances, marked as lossy.
 
     Returns:
         Counts of files, bytes and voxels. With `verify` the archive has been decoded and compared.
@@ -70,7 +90,31 @@ def compress_files(
         (1, 1200, True)
     """
     options = EncodeOptions(model, effort, verify, threads, device, parity)
-    return compress(_paths(inputs), Path(output), options, force=force, times=times, skip_errors=skip_errors)
+    check_flags(force=force, times=times, skip_errors=skip_errors, lossy=lossy)
+    target = local(output, "output")
+    return compress(
+        _paths(inputs), target, options, force=force, times=times, skip_errors=skip_errors,
+        substitute=substitute(max_error, roi, lossy, options),
+    )  # fmt: skip
+
+
+def substitute(
+    max_error: int, roi: str | None, lossy: bool, options: EncodeOptions
+) -> Callable[[Tree], AbstractContextManager[Substitute]] | None:
+    """Return what puts files within a bound in the place of those given; None where no error is allowed."""
+    check_integer("max_error", max_error, "a number of grey levels, or 0")
+    if roi is not None:
+        check_type("roi", roi, str, "x0:x1,y0:y1,z0:z1 or the path of a mask")
+    if not max_error:
+        if roi is not None or lossy:
+            given = "roi=" if roi is not None else "lossy=True"
+            raise UnsupportedError(f"{given} was given without a largest error; give {spelled('max_error=')} too")
+        return None
+    from .derived.files import Allowed, derived
+    from .derived.region import region_of
+
+    allowed = Allowed(max_error, None if roi is None else region_of(roi), lossy)
+    return lambda tree: derived(tree, allowed, options)
 
 
 def append(
@@ -115,7 +159,8 @@ def append(
         (1, ['a.txt', 'b.txt'])
     """
     options = EncodeOptions(model, effort, verify, threads, device, parity)
-    return adding.append(Path(archive), _paths(inputs), options, times=times, skip_errors=skip_errors)
+    check_flags(times=times, skip_errors=skip_errors)
+    return adding.append(local(archive, "archive"), _paths(inputs), options, times=times, skip_errors=skip_errors)
 
 
 def decompress_files(
@@ -146,7 +191,8 @@ def decompress_files(
 
     Raises:
         DamagedError: the archive is damaged; nothing has been written.
-        UnsupportedError: it cannot be read, needs a later version, or has no files, or none of these slices.
+        UnsupportedError: it cannot be read, needs a later version, or has no files, or none of these slices; or
+            `target` has the name of an image, such as "x.nii.gz", and is no folder that exists.
         TargetError: the folder has files and `force` is not given, or it cannot be written.
 
     Example:
@@ -162,10 +208,18 @@ def decompress_files(
     check_slices(slices)
     if slices is not None and slices.step not in (None, 1):
         raise UnsupportedError(f"slices in steps of {slices.step} were asked of files; take those without a step")
+    check_flags(salvage=salvage, force=force, times=times)
+    if target is not None and not Path(target).is_dir():
+        if image_suffix(Path(target).name):
+            raise UnsupportedError(
+                f"{target} is the name of an image, and files are restored to a folder; volcomp.open(archive).save("
+                f"{str(target)!r}) writes the volume, or take another name for the folder"
+            )
+        check_folder(str(target))
     options = DecodeOptions(threads, device)
     return restore(
         source_of(archive),
-        None if target is None else Path(target),
+        None if target is None else local(target, "target"),
         options,
         slices=slices,
         salvage=salvage,
@@ -189,9 +243,10 @@ def verify(archive: AnyPath, *, threads: int | None = None, device: str = "auto"
         UnsupportedError: it cannot be read, or needs a later version.
     """
     source = source_of(archive)
-    if isinstance(source, Path) and (damage := diagnose(source)):
+    options = DecodeOptions(threads, device)
+    if damage := diagnose(source):
         raise DamagedError(f"{source}: {damage}")
-    return restoring.verify(source, DecodeOptions(threads, device))
+    return restoring.verify(source, options)
 
 
 def list_files(archive: AnyPath) -> list[dict[str, Any]]:
@@ -230,5 +285,7 @@ def info(archive: AnyPath) -> dict[str, Any]:
 
 
 def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[Path]:
-    several = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    return [Path(one) for one in several]
+    """Return the paths of what is archived. Raises ArgumentError for other types, and UnsupportedError."""
+    check_paths("inputs", inputs)
+    several = [inputs] if isinstance(inputs, str | os.PathLike) else [*inputs]
+    return [local(one, f"inputs[{k}]" if len(several) > 1 else "inputs") for k, one in enumerate(several)]

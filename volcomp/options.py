@@ -1,18 +1,102 @@
-"""The options of a user. Each has the same name in Python, on the command line and in a batch."""
+"""The options of a user, and checks of arguments. Each has the same name in Python, on the command line and in a batch.
+
+One rule serves all public functions. An argument of a wrong type raises ArgumentError, which is a TypeError too, before
+anything is read or written; a wrong value of the right type raises UnsupportedError. Both are VolcompErrors.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
 from . import models
 from .constants import EFFORT
-from .errors import UnsupportedError
+from .errors import ArgumentError, UnsupportedError
 from .models import DEFAULT, Model
 
+# Of names that ask for a volume as one file, or as a pair; `.zarr` is a folder.
+IMAGE_SUFFIXES = (
+    ".nii.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".tiff", ".tif", ".npy", ".ome.zarr", ".zarr",
+)  # fmt: skip
+# Of names that ask for a file that is not written, and what to do.
+_NO_IMAGES = {
+    ".dcm": "the files of the archive come back as they were, in a folder",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".html"), "volcomp view writes pictures"),
+    **dict.fromkeys((".npz", ".mat", ".h5", ".hdf5"), ".npy holds an array"),
+    **dict.fromkeys((".mgh", ".mgz", ".nii.bz2", ".nii.xz", ".nii.zst"), ".nii.gz holds the same"),
+    ".raw": ".mhd writes a header and voxels in a .raw file",
+}
 
-def check_share(share: float) -> None:
-    """Raise UnsupportedError for a share of a file that parity cannot have; 0 is none."""
+
+def image_suffix(name: str) -> str | None:
+    """Return which of IMAGE_SUFFIXES a name ends with, or None."""
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), None)
+
+
+def check_folder(name: str) -> None:
+    """Raise UnsupportedError for the name of a new folder that is the name of an image that cannot be written."""
+    hint = next((hint for suffix, hint in _NO_IMAGES.items() if name.lower().endswith(suffix)), None)
+    if hint:
+        raise UnsupportedError(
+            f"{name} is the name of a file that is not written: {hint}; a volume is written to a name with one of "
+            f"{', '.join(IMAGE_SUFFIXES)}, and files to a folder, which has another name or is there already"
+        )
+
+
+def check_type(name: str, value: object, kinds: type | tuple[type, ...], allowed: str) -> None:
+    """Raise ArgumentError unless an argument is of one of these types; `allowed` says what to give instead."""
+    if not isinstance(value, kinds):
+        raise ArgumentError(f"{name}={_short(value)} was given, of type {type(value).__name__}; give {allowed}")
+
+
+def check_integer(name: str, value: object, allowed: str, *, optional: bool = False) -> None:
+    """Raise ArgumentError for what is no whole number, of Python or of numpy; None may be allowed."""
+    if not (value is None and optional) and (isinstance(value, bool) or not isinstance(value, Integral)):
+        check_type(name, value, (), allowed)
+
+
+def check_flags(**flags: object) -> None:
+    """Raise ArgumentError for what is neither True nor False: any string would count as True."""
+    for name, value in flags.items():
+        if type(value).__name__ not in ("bool", "bool_"):  # of numpy too, which is not imported here
+            check_type(name, value, (), "True or False")
+
+
+def check_path(name: str, value: object, allowed: str = "a path") -> None:
+    """Raise ArgumentError for what is no path, and UnsupportedError for one that no file can have."""
+    check_type(name, value, (str, os.PathLike), allowed)
+    assert isinstance(value, str | os.PathLike)
+    text: Any = os.fspath(value)
+    check_type(name, text, str, allowed)
+    if not text or "\0" in text:
+        raise UnsupportedError(f"{name}={_short(text)} was given, which is no path; give {allowed}")
+
+
+def check_paths(name: str, value: object) -> None:
+    """Raise ArgumentError for what is neither a path nor several; those of an iterator are looked at one by one."""
+    if isinstance(value, str | os.PathLike):
+        check_path(name, value)
+    elif not isinstance(value, Iterable) or isinstance(value, bytes | bytearray | memoryview):
+        check_type(name, value, (), "a path, or a list of paths")
+
+
+def _short(value: object) -> str:
+    """Return a value for a sentence, without most of a long one."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except Exception:  # of an object that cannot be shown
+        return "an object"
+
+
+def check_share(share: float, name: str = "parity") -> None:
+    """Raise ArgumentError for no number, UnsupportedError for a share of a file that parity cannot have; 0 is none."""
+    if isinstance(share, bool) or not isinstance(share, Real):
+        check_type(name, share, (), "a number such as 0.02, for 2%")
     if share != 0 and not 0.01 <= share <= 0.5:
         raise UnsupportedError(
             f"a parity of {100 * share:g}% was asked for; from 1% to 50% are possible, or 0 for none"
@@ -20,11 +104,10 @@ def check_share(share: float) -> None:
 
 
 def check_slices(slices: slice | None) -> None:
-    """Raise UnsupportedError for what is no slice of whole numbers, or has a step of 0."""
+    """Raise ArgumentError for what is no slice, and UnsupportedError for one of no whole numbers, or a step of 0."""
     if slices is None:
         return
-    if not isinstance(slices, slice):
-        raise UnsupportedError(f"slices={slices!r} was given, which is no slice; give one such as slice(40, 44)")
+    check_type("slices", slices, slice, "a slice such as slice(40, 44)")
     try:
         slices.indices(1)
     except (TypeError, ValueError) as error:
@@ -32,14 +115,14 @@ def check_slices(slices: slice | None) -> None:
 
 
 def check_times(times: slice | int | None) -> None:
-    """Raise UnsupportedError for what is neither the number of a time point nor a slice of such."""
+    """Raise ArgumentError for what is neither the number of a time point nor a slice of such; see `check_slices`."""
     if isinstance(times, slice):
         try:
             times.indices(1)
         except (TypeError, ValueError) as error:
             raise UnsupportedError(f"times={times!r} was given; take whole numbers, and a step other than 0") from error
-    elif times is not None and (isinstance(times, bool) or not hasattr(times, "__index__")):
-        raise UnsupportedError(f"times={times!r} was given; give the number of a time point, or a slice of them")
+    else:
+        check_integer("times", times, "the number of a time point, or a slice of them", optional=True)
 
 
 @dataclass(frozen=True)
@@ -54,6 +137,19 @@ class DecodeOptions:
 
     threads: int | None = None
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_work(self.threads, self.device)
+
+
+def _check_work(threads: int | None, device: str) -> None:
+    """Raise ArgumentError or UnsupportedError for what cannot be a number of threads, or is no device."""
+    check_integer("threads", threads, "a whole number, or None for one per core", optional=True)
+    if threads is not None and threads < 1:
+        raise UnsupportedError(f"threads={threads} was given; give 1 or more, or None for one per core")
+    check_type("device", device, str, '"auto", "cpu" or "cuda"')
+    if device not in ("auto", "cpu", "cuda"):
+        raise UnsupportedError(f"device {device!r} is not known; take auto, cpu or cuda")
 
 
 @dataclass(frozen=True)
@@ -85,6 +181,10 @@ class EncodeOptions:
     parity: float = 0.0
 
     def __post_init__(self) -> None:
+        check_type("model", self.model, (str, Model), f"one of {', '.join(models.CHOICES)}")
+        check_integer("effort", self.effort, f"a whole number from 1 to 9; {EFFORT} is the default")
+        check_flags(verify=self.verify)
+        _check_work(self.threads, self.device)
         check_share(self.parity)
         model, effort = self.record, self.effort
         if effort not in range(1, 10):

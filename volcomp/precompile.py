@@ -1,12 +1,14 @@
 """Compile all code ahead, for classes of processors, and keep it with the package: `volcomp precompile`.
 
 Programs from such a wheel or container image never wait for a compiler, on any machine of these classes. Each class has
-a process of its own, since numba compiles for one processor a process. The process encodes small volumes of every kind,
-since numba compiles a loop for the types that it is called with.
+a process of its own, since numba compiles for one processor a process. The process encodes small volumes and files of
+every kind, since numba compiles a loop for the types that it is called with.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import shutil
 import subprocess
@@ -21,8 +23,11 @@ from typing import NamedTuple
 import numpy as np
 
 from . import arrays
+from .archive.pack import compress as pack
+from .archive.restore import restore
 from .errors import TargetError, UnsupportedError
 from .models import CHOICES
+from .options import EncodeOptions
 from .runtime import compiled, precompiled
 from .streams.protocol import FrameInfo
 from .streams.registry import BY_NUMBER, trial
@@ -176,6 +181,46 @@ def _streams() -> Iterator[tuple[int, int, bytes]]:
             yield 4, bits, machine.compress(_picture(bits).tobytes()) + machine.flush()
 
 
+def _files() -> Iterator[tuple[str, bytes]]:
+    """Yield names and bytes of small files whose bodies have loops of their own: numbers of all types, and gzip.
+
+    Of fractions there are those that are scaled integers, those that are not, and those with noise in all bits.
+    """
+    rng = np.random.default_rng(0)
+    scan = _scan(rng, 6, 48)
+    noise = scan * (1 + rng.normal(0, 1e-3, scan.shape))
+    for order in "<>":
+        for kind in ("i4", "u4", "i8", "u8"):
+            yield f"{order}{kind}", _npy((70000 * scan.astype(f"{order}{kind}")).astype(f"{order}{kind}"))
+        for kind in ("f2", "f4", "f8"):
+            yield f"{order}{kind}-scaled", _npy((scan * 0.37).astype(f"{order}{kind}"))
+            yield f"{order}{kind}-noise", _npy(noise.astype(f"{order}{kind}"))
+        for kind in ("c8", "c16"):
+            yield f"{order}{kind}", _npy((noise + 1j * noise[::-1]).astype(f"{order}{kind}"))
+    yield "colours", _npy(np.stack([scan / 8, scan / 9, scan / 10], -1).astype(np.uint8))
+    whole = _npy(scan.astype("<i2"))
+    for level in (1, 4, 6, 9):
+        yield f"level {level}", gzip.compress(whole, level, mtime=0)
+    yield "fractions", gzip.compress(_npy(noise.astype("<f4")), mtime=0)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _archive_files(folder: Path) -> None:
+    """Archive the files of `_files` and restore them, to compile what that calls."""
+    study = folder / "study"
+    study.mkdir()
+    for name, data in _files():
+        (study / name).write_bytes(data)
+    options = EncodeOptions(effort=_QUICK, threads=2, device="cpu")
+    pack([study], folder / "study.vcz", options)
+    restore(folder / "study.vcz", folder / "restored", options.decoding)
+
+
 def main(folder: str) -> None:
     """Compile, in this process, the loops of encoding and decoding with every model, and those of stream codecs."""
     with compiled.ahead(Path(folder)):
@@ -186,6 +231,8 @@ def main(folder: str) -> None:
                     arrays.compress(small, model, effort=effort, threads=2, device="cpu")
         for number, bits, data in _streams():
             trial(BY_NUMBER[number], data, FrameInfo(32, 32, 1, bits))
+        with tempfile.TemporaryDirectory() as scratch:
+            _archive_files(Path(scratch))
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class Wait:
     """Shows what the program waits for, on a terminal also for how long, from the first second on.
 
     The text is the label of the progress bar, or without a bar a line of its own, cleared when the wait ends. Where
-    standard error is no terminal, it is one line, after some seconds. Used as a context. Waits may overlap, on several
-    threads.
+    standard error is no terminal, it is one line, after some seconds. Used as a context, also several times, of which
+    one writes that line. Waits may overlap, on several threads.
     """
 
     PATIENCE, STEP = 1.0, 0.25  # seconds: before the first text, and between updates
@@ -64,7 +64,7 @@ class Wait:
         self._label = ""  # its label at other times
         self._drawn = 0  # columns of the line
         self._logged = False  # whether the line that stays is written
-        self._thread = Thread(target=self._watch, daemon=True)
+        self._thread: Thread | None = None
 
     def begin(self) -> None:
         """Begin a wait."""
@@ -81,12 +81,15 @@ class Wait:
                 self._before += time.perf_counter() - self._since
 
     def __enter__(self) -> Wait:
+        self._over.clear()
+        self._thread = Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread:
+            self._thread.join()
         self._clear()
 
     def _watch(self) -> None:

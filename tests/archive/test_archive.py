@@ -212,7 +212,7 @@ def test_what_exists_needs_force(tmp_path):
     folder = series(tmp_path / "in", 2)
     archive, target = tmp_path / "x.vcz", tmp_path / "out"
     archive.write_text("precious")
-    with pytest.raises(TargetError, match="--force"):
+    with pytest.raises(TargetError, match="force=True"):
         compress([folder], archive)
     assert archive.read_text() == "precious"
     compress([folder], archive, force=True)
@@ -220,7 +220,7 @@ def test_what_exists_needs_force(tmp_path):
     restore(archive, target, options=ONE)  # empty: nothing can be lost
     (target / "mine").write_text("mine")
     (target / "IM0001.dcm").write_text("old")
-    with pytest.raises(TargetError, match="--force"):
+    with pytest.raises(TargetError, match="force=True"):
         restore(archive, target, options=ONE)
     assert (target / "IM0001.dcm").read_text() == "old"
     restore(archive, target, options=ONE, force=True)

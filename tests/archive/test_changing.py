@@ -9,7 +9,7 @@ from volcomp.archive.append import append
 from volcomp.archive.describe import describe
 from volcomp.archive.restore import restore, verify
 from volcomp.archive.stack import Stack
-from volcomp.archive.tree import SourceError
+from volcomp.errors import SourceError
 from volcomp.options import EncodeOptions
 
 

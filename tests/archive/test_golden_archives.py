@@ -15,7 +15,8 @@ from tests.helpers import ONE, noise
 from volcomp.archive.entry import Kind, Stored, Voxels
 from volcomp.archive.opening import manifest_of
 from volcomp.archive.restore import restore, verify
-from volcomp.container.sections import FORMAT_VERSION, Reader
+from volcomp.container.sections import FORMAT_VERSION, SERIES_VERSION, Reader
+from volcomp.container.volume import Order, read_volume, volume_numbers
 
 NAMES = sorted(path.name[: -len(".facts.json")] for path in GOLDEN.glob("*.facts.json"))
 
@@ -33,6 +34,19 @@ def test_all_comes_back(name, tmp_path):
     itself = {".": facts(tmp_path / "out")["."]} if "." not in expected else {}  # 0.10.0 kept nothing of it
     assert facts(tmp_path / "out") == expected | itself
     verify(GOLDEN / f"{name}.vcz", options=ONE)
+
+
+def test_series_in_time_come_back(tmp_path):
+    """In all orders."""
+    restore(GOLDEN / "0.11.0-times.vcz", tmp_path / "out", options=ONE)
+    assert digests(tmp_path / "out") == listed("0.11.0-times", ".json")
+    verify(GOLDEN / "0.11.0-times.vcz", options=ONE)
+    with (GOLDEN / "0.11.0-times.vcz").open("rb") as file:
+        reader = Reader(file)
+        found = [read_volume(reader, number) for number in volume_numbers(reader)]
+        assert reader.version == SERIES_VERSION
+    assert {volume.times.order for volume in found if volume.times} == set(Order)
+    assert any(volume.key is not None for volume in found)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -66,7 +66,7 @@ def test_files_by_series_also_of_voxels_that_another_series_has(study: Path, tmp
 
 
 def test_names_that_are_not_there_are_named(study: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=r"ct\.vcz: it holds no 'nope', '\*\.png', series 5; "):
+    with pytest.raises(UnsupportedError, match=r"ct\.vcz: it holds no 'nope', '\*\.png', volume or series 5; "):
         restore(study / "ct.vcz", tmp_path / "out", ONE, names=["same", "nope", "*.png"], series=["5"])
     assert os.listdir(tmp_path) == []
 
@@ -88,7 +88,7 @@ def test_an_extraction_joins_other_files(study: Path, tmp_path: Path) -> None:
     restore(study / "ct.vcz", tmp_path, ONE, names=["link"])
     (tmp_path / "same").write_text("changed")
     for asked in ["same"], ["*"]:
-        with pytest.raises(TargetError, match="same exists; --force"):
+        with pytest.raises(TargetError, match="same exists; force=True"):
             restore(study / "ct.vcz", tmp_path, ONE, names=asked)
     assert (tmp_path / "same").read_text() == "changed"
     assert sorted(os.listdir(tmp_path)) == ["link", "mine", "same"]

@@ -36,7 +36,7 @@ def test_they_are_found(archive, tmp_path):
     assert [path.name for path in (tmp_path / "b" / "ct").iterdir()] == ["lone"]
     restore(archive, tmp_path / "c", options=ONE, series=[LONE, LONE + "9"])
     assert {path.name for path in (tmp_path / "c" / "ct").iterdir()} == {"lone", "longer"}
-    with pytest.raises(UnsupportedError, match=r"holds no series 1\.2\.3;"):
+    with pytest.raises(UnsupportedError, match=r"holds no volume or series 1\.2\.3;"):
         restore(archive, tmp_path / "d", options=ONE, series=["1.2.3"])
 
 

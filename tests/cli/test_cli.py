@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "volcomp"]
 
 def run(*arguments, **options):
     """Run the command in a process of its own."""
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=900, **options)
     done.stderr = without_compiling(done.stderr)
     return done
 
@@ -247,11 +247,11 @@ def interrupted(arguments, target, number):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": endless(target.name)}
     # A job that a shell starts in the background ignores SIGINT, and so would what it starts in turn: as here, in CI.
     with subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes, preexec_fn=heed_interrupts) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 900
         while set(os.listdir(folder)) == before and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         process.send_signal(number)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=900)
     return process.returncode, out.decode(), error.decode()
 
 
@@ -293,6 +293,50 @@ sys.exit(code)
         assert done.returncode == 0 and done.stdout.startswith("sound: ") and not without_compiling(done.stderr)
     else:
         fails(done, "interrupted", code=130)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["reporting", "exiting", "help", "early"])
+def test_interrupts_that_nothing_could_catch_do_nothing(number, when):
+    """While an interrupt is reported, while Python ends, and before the work, which then does not begin."""
+    program = f"""
+import atexit, os, sys
+from volcomp import __main__, cli
+
+def kill():
+    os.kill(os.getpid(), {number})
+
+class Stderr:
+    def write(self, text):
+        kill()
+        sys.__stderr__.write(text)
+    def flush(self):
+        pass
+
+def first():
+    sys.stderr = Stderr()
+    raise KeyboardInterrupt
+
+if {when!r} == "early":  # as soon as there is somebody to hear it
+    import signal
+    own = signal.signal
+    def then_kill(number, handler):
+        own(number, handler)
+        if number == {number} and handler is __main__._heard:
+            kill()
+    signal.signal = then_kill
+elif {when!r} == "reporting":
+    cli.main = first
+else:
+    atexit.register(kill)
+sys.argv = ["volcomp", "--help" if {when!r} == "help" else "--version"]
+sys.exit(__main__.main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, preexec_fn=heed_interrupts)
+    if when in ("reporting", "early"):
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "volcomp: interrupted\n")
+    else:
+        assert done.returncode == 0 and "volcomp" in done.stdout and not done.stderr
 
 
 def test_a_full_disk(tmp_path, archive):

@@ -133,7 +133,7 @@ def test_a_part_that_cannot_be_found_out_says_so(monkeypatch, found, part):
 def test_without_numba():
     """As a process of its own: nothing that needs it may have been imported before."""
     blocked = "import sys; sys.modules['numba'] = None; from volcomp import cli; sys.exit(cli.main(['doctor']))"
-    done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0 and labels(done.stdout) == PARTS
     assert "kernels cannot be found out: ModuleNotFoundError: import of numba halted" in flat(done.stdout)
 

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import volcomp
 from tests.cli.test_cli import call, fails, run, without_compiling
 from tests.helpers import compress, contents, series
 
@@ -86,7 +89,7 @@ def test_errors_that_are_skipped(call, tmp_path):
 def piped(arguments, data=b"", **options):
     """Run the command with bytes as standard input; return its result with bytes."""
     command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
-    done = subprocess.run(command, input=data, capture_output=True, timeout=120, **options)
+    done = subprocess.run(command, input=data, capture_output=True, timeout=900, **options)
     done.stderr = without_compiling(done.stderr.decode()).encode()
     return done
 
@@ -142,7 +145,7 @@ def test_bytes_and_terminals(study, tmp_path):
     ):
         command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **pipes}
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, **pipes)
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=900, **pipes)
         error = without_compiling(done.stderr)
         assert done.returncode == 1 and "is a terminal" in error and error.count("\n") == 1
     os.close(main)
@@ -153,7 +156,7 @@ def test_bytes_and_terminals(study, tmp_path):
 @pytest.mark.parametrize("closing", ["<&-", ">&-"])
 def test_closed_streams(study, closing):
     command = f"{sys.executable} -m volcomp list {'-' if closing == '<&-' else study / 'ct.vcz'} {closing}"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=900)
     assert "Traceback" not in done.stderr and done.returncode == (1 if closing == "<&-" else 0)
 
 
@@ -162,7 +165,7 @@ def test_standard_output_on_a_full_disk(study):
     for arguments in ["list", study / "ct.vcz"], ["compress", study / "ct", "-o", "-"]:
         with open("/dev/full", "wb") as full:
             command = [sys.executable, "-m", "volcomp", *map(str, arguments)]
-            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=900)
         error = without_compiling(done.stderr)
         assert done.returncode == 1 and error.count("\n") == 1 and error.startswith("volcomp: ")
 
@@ -175,3 +178,44 @@ def test_a_pipe_that_is_closed_early(study):
             process.stdout.close()
             assert without_compiling(process.stderr.read().decode()) == ""
         assert process.returncode == 1
+
+
+def test_a_volume_has_one_name_in_all_commands(call, tmp_path):
+    """That of `info`, `open` and `--series`; the number of `list` and the series mean the same volume."""
+    folder = tmp_path / "in"
+    series(folder / "a" / "ct", 2, size=6, series="1.2.1")
+    series(folder / "b", 2, size=7, series="1.2.2")
+    voxels = np.arange(96, dtype=np.int16).reshape(2, 6, 8)
+    np.save(folder / "c.npy", voxels)
+    shutil.copytree(folder / "b", folder / "copy of b")
+    for path in (folder / "copy of b").iterdir():  # of the same voxels, under other headers
+        path.write_bytes(path.read_bytes().replace(b"1.2.2", b"1.2.7"))
+    archive = tmp_path / "x.vcz"
+    compress([folder], archive)
+    found = json.loads(call("info", archive, "--json")[1])["volumes"]
+    names = [name for volume in found for name in (volume["name"], *volume["copies"])]
+    with volcomp.open(archive) as opened:
+        assert names == [*opened.volumes]
+        assert np.array_equal(opened["c.npy"][:], voxels)
+    assert sorted(names) == ["a/ct", "b", "c.npy", "copy of b"]
+    text, everything = call("info", archive)[1], call("info", archive, "--all")[1]
+    for name in names:
+        assert repr(name) in text and repr(name) in everything
+    assert "series \n" not in text + everything and ", ''" not in everything and "unknown modality" not in everything
+    listed = call("list", archive)[1]
+    for number, volume in enumerate(found):
+        name = volume["name"]
+        assert f"volume {number}, {name!r}: " in everything
+        assert any(f"  volume {number}  {name}" in line for line in listed.splitlines())
+        for k, key in enumerate(filter(None, (name, volume["series"], f"volume {number}"))):
+            target = tmp_path / f"{number}-{k}"
+            assert call("extract", archive, "--series", key, "-o", target)[0] == 0
+            there = {path for path, data in contents(target).items() if data is not None}
+            own = {path for path, data in contents(folder).items() if data is not None and path.startswith(name)}
+            copies = {path for path in contents(folder) if path.startswith(("b/", "copy of b/"))}
+            assert there == (copies if volume["copies"] and key.startswith("volume ") else own)
+            image = tmp_path / f"{number}-{k}.npy"
+            assert call("decompress", archive, "--series", key, "-o", image)[0] == 0
+            assert np.load(image).shape == tuple(volume["shape"])
+    fails(call("extract", archive, "--series", "volume 9", "-o", tmp_path / "x"), "holds no volume or series volume 9")
+    fails(call("view", archive, "-o", tmp_path / "x.png"), "'a/ct', 'b'")

@@ -122,7 +122,7 @@ def test_info_names_the_parity(call, path, plain):
     assert report.sections["PARITY"] == report.parity.bytes == path.stat().st_size - len(plain)
     assert sum(report.sections.values()) == report.size
     flip(path, path.read_bytes().rindex(b"\x89VCP") + 20)
-    with pytest.raises(volcomp.DamagedError, match="description of the parity is damaged; volcomp repair"):
+    with pytest.raises(volcomp.DamagedError, match=r"description of the parity is damaged; volcomp\.repair"):
         volcomp.inspect(path)
 
 
@@ -263,7 +263,7 @@ def test_arrays(tmp_path):
     good = path.read_bytes()
     assert (volcomp.decompress(good) == array).all()
     flip(path, 100)
-    with pytest.raises(volcomp.DamagedError, match="volcomp repair may restore it"):
+    with pytest.raises(volcomp.DamagedError, match=r"volcomp\.repair may restore it"):
         volcomp.decompress(path)
     done = volcomp.repair(path)
     assert done.damaged == 1 and done.output == path
@@ -278,7 +278,7 @@ def test_a_full_disk(path, plain, tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         done = subprocess.run(
-            [*COMMAND, "protect", path], capture_output=True, text=True, timeout=60, preexec_fn=allow_little
+            [*COMMAND, "protect", path], capture_output=True, text=True, timeout=900, preexec_fn=allow_little
         )
         fails((done.returncode, done.stdout, done.stderr), "cannot be written: it would exceed the largest size")
         assert path.read_bytes() == plain and os.listdir(tmp_path) == ["ct.vcz"]
@@ -286,7 +286,7 @@ def test_a_full_disk(path, plain, tmp_path):
     flip(path, 700)
     damaged = path.read_bytes()
     done = subprocess.run(
-        [*COMMAND, "repair", path], capture_output=True, text=True, timeout=60, preexec_fn=allow_little
+        [*COMMAND, "repair", path], capture_output=True, text=True, timeout=900, preexec_fn=allow_little
     )
     fails((done.returncode, done.stdout, done.stderr), "cannot be written: it would exceed the largest size")
     assert path.read_bytes() == damaged and os.listdir(tmp_path) == ["ct.vcz"]

@@ -110,7 +110,7 @@ def test_wrong_use(words, sentence, here, call):
             ["extract", "small.vcz", "zzzzzzzzzzzz"],
             "its names look like 'docs/report.txt', and volcomp list",
         ),
-        (["extract", "small.vcz", "--series", "9.9"], "it holds no series 9.9"),
+        (["extract", "small.vcz", "--series", "9.9"], "it holds no volume or series 9.9"),
     ],
     ids=" ".join,
 )
@@ -226,3 +226,17 @@ def test_a_failure_of_volcomp_itself_is_a_sentence(options, tmp_path):
 
 def test_a_command_of_its_own_process(here):
     fails(run("compres", cwd=here), "did you mean volcomp compress?", code=2)
+
+
+@pytest.mark.parametrize("command", sorted(parser().commands))
+def test_each_option_has_one_line_of_help(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    own = parser().commands[command]
+    lines = own.format_help().splitlines()
+    assert max(map(len, lines)) <= 80
+    for action in own._actions:
+        name = ", ".join(action.option_strings) or str(action.metavar)
+        assert action.help, name
+        (line,) = [line for line in lines if line.startswith(f"  {name}") and line[2 + len(name)] in " "]
+        text = " ".join(line.split())
+        assert text.endswith(" ".join((action.help % vars(action)).split()) if "%" in action.help else action.help)

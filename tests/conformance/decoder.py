@@ -16,7 +16,7 @@ from tests.conformance import decoder_paper
 from tests.conformance.decoder_bits import Ans, Binary, Reader, check, clip, odds, unzigzag, varint
 from tests.conformance.decoder_container import sections
 from tests.conformance.decoder_factors import Factors
-from tests.conformance.decoder_series import discs, nearest, read
+from tests.conformance.decoder_series import discs, nearest, read, times
 
 MODELS = Path(__file__).parents[2] / "volcomp" / "models"
 NAMES = {
@@ -69,30 +69,30 @@ def decode(data: bytes, seen: Counter | None = None, place: int | None = None) -
     """Time points: the array of a file, or a volume of an archive; `seen` counts which means it needed."""
     found = sections(data)
     counter = Counter() if seen is None else seen
-    if place is not None:
-        return volume(found, place, counter)
-    if found[b"VHDR", 0, 0][0] & 4:
-        numbers = sorted(number for tag, number, _ in found if tag == b"VHDR")
-        flags = [found[b"VHDR", number, 0][0] & 4 for number in numbers]
-        check(all(flags) and numbers == [*range(len(numbers))], "a time point is missing")
-        points: dict[int, np.ndarray] = {}
-        for number in sorted(numbers, key=lambda number: found[b"VHDR", number, 0][0] & 2):  # keys first
-            points[number] = volume(found, number, counter, points)
-        check(len({(point.shape, point.dtype) for point in points.values()}) == 1, "time points differ in shape")
-        return np.stack([points[number] for number in numbers])
-    return volume(found, 0, counter)
+    if place is not None or not found[b"VHDR", 0, 0][0] & 4:
+        return volume(found, place or 0, counter)
+    numbers = sorted(number for tag, number, _ in found if tag == b"VHDR")
+    flags = [found[b"VHDR", number, 0][0] & 4 for number in numbers]
+    check(all(flags) and numbers == [*range(len(numbers))], "a time point is missing")
+    points: dict[int, np.ndarray] = {}
+    for number in sorted(numbers, key=lambda number: found[b"VHDR", number, 0][0] & 2):  # keys first
+        points[number] = volume(found, number, counter, points)
+    check(len({(point.shape, point.dtype) for point in points.values()}) == 1, "time points differ in shape")
+    return np.stack([points[number] for number in numbers])
 
 
 def volume(found: Found, place: int, seen: Counter, known: dict[int, np.ndarray] | None = None) -> np.ndarray:
     """Volumes: one of a file. `known` has some that are decoded already."""
     section = Reader(found[b"VHDR", place, 0])
     flags = section.number(1)
-    check(flags < 8 and flags & 5 != 5, "flags of a later version")
+    check(flags < 16 and flags & 5 != 5, "flags of a later version")
     key = None
     if flags & 2:
         number = section.varint()
         check(not found[b"VHDR", number, 0][0] & 2, "a key refers to another")
         key = known[number] if known and number in known else volume(found, number, Counter())
+    if flags & 8:
+        times(section)
     sha = section.take(32)
     header = Reader(section.data[section.at // 8 :])
     number, dtype = header.number(1), np.dtype(TYPES[header.number(1)])

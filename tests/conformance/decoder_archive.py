@@ -15,6 +15,7 @@ import zstandard
 from tests.conformance.decoder import decode, sections
 from tests.conformance.decoder_bits import Reader, check
 from tests.conformance.decoder_numbers import numbers
+from tests.conformance.decoder_series import times_of
 
 CHUNK = 1 << 25
 
@@ -190,12 +191,26 @@ class Archive:
         kept = self.tables[section][row]
         words = []
         for k in range(volume, volume + planes):
-            if k not in self.volumes:
-                self.volumes[k] = decode(self.data, place=k)
-            plane = self.volumes[k][first : first + slices]
+            plane = self.run(k, planes, first + slices)[first : first + slices]
             words.append(plane.view("u1" if plane.itemsize == 1 else "<u2"))
         around = kept[before : before + side]
         return kept[:before] + voxel_bytes(body, around, words) + kept[before + side :]
+
+    def run(self, place: int, planes: int, end: int) -> np.ndarray:
+        """Time points of files: the slices of a volume, and of those in which an image goes on, as files have them."""
+        voxels, (count, order) = self.volume(place), times_of(self.found[b"VHDR", place, 0])
+        if order == 0 and end > len(voxels):
+            return np.concatenate([self.volume(place + t * planes) for t in range(count)])
+        if order == 3:
+            voxels = voxels.reshape(-1, count, *voxels.shape[1:]).swapaxes(0, 1).reshape(voxels.shape)
+        check(end <= len(voxels), "fewer slices than an image has")
+        return voxels
+
+    def volume(self, place: int) -> np.ndarray:
+        """Volumes: one of them."""
+        if place not in self.volumes:
+            self.volumes[place] = decode(self.data, place=place)
+        return self.volumes[place]
 
 
 def voxel_bytes(body: int, side: bytes, planes: list[np.ndarray]) -> bytes:

@@ -31,3 +31,19 @@ def read(reference: np.ndarray | None, voxel: Offset, offset: Offset) -> int:
     assert reference is not None
     z, y, x = (min(max(v + o, 0), side - 1) for v, o, side in zip(voxel, offset, reference.shape, strict=True))
     return int(reference[z, y, x])
+
+
+def times(section: Reader) -> tuple[int, int]:
+    """Time points of files: their number and order, in a header."""
+    count, order = section.varint(), section.number(1)
+    check(count > 0 and order <= 3, "time points of files")
+    return count, order
+
+
+def times_of(header: bytes) -> tuple[int, int]:
+    """Time points of files: as `times`, of the section of a volume; order −1 where it has none."""
+    section = Reader(header)
+    flags = section.number(1)
+    if flags & 2:
+        section.varint()
+    return times(section) if flags & 8 else (1, -1)

@@ -336,7 +336,12 @@ def test_descriptions_of_any_bytes():
                 for file_format in registry.FORMATS:
                     if file_format.sniff(header[:512]):
                         file_format.describe([header])
+                        if facts := file_format.facts(header):
+                            assert facts.spacing is None or min(facts.spacing) > 0
+                for beside in registry.DETACHED:
+                    beside.facts_beside(header, "x.raw")
                 registry.describe([header])
-    found = registry.describe([nifti(VOXELS, units=1)[:352]])
-    assert found.spacing_mm == (3000.0, 750.0, 500.0) and found.description == "a head"
+    header = nifti(VOXELS, units=1)[:352]
+    found = registry.NIFTI.facts(header)
+    assert found and found.spacing == (3000.0, 750.0, 500.0) and registry.describe([header]).description == "a head"
     assert registry.describe([nrrd(VOXELS, **{"space directions": "(0,0.5,0) (0,0,0.75) (3,0,0)", "spacings": ""})])

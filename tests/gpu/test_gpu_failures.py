@@ -69,9 +69,9 @@ def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyP
     assert encode(voxels, EncodeOptions("fast"), engine=TORCH) == expected
     assert np.array_equal(decode(*expected, engine=TORCH), voxels)
     monkeypatch.setattr(OutOfMemory, "room", 0)
-    with pytest.raises(UnsupportedError, match=r"MB free that a slab of .* needs; use --device cpu"):
+    with pytest.raises(UnsupportedError, match=r'MB free that a slab of .* needs; use device="cpu"'):
         encode(voxels, EncodeOptions("fast"), engine=TORCH)
-    with pytest.raises(UnsupportedError, match="use --device cpu"):
+    with pytest.raises(UnsupportedError, match='use device="cpu"'):
         decode(*expected, engine=TORCH)
 
 
@@ -84,7 +84,7 @@ def test_other_failures_of_the_device_are_not_taken_for_little_memory(monkeypatc
     monkeypatch.setattr(row_device, "check", nothing)
     monkeypatch.setattr(on_device, "RowGroup", broken)
     with pytest.raises(
-        UnsupportedError, match=r"failed \(an illegal memory access was encountered\): use --device cpu"
+        UnsupportedError, match=r'failed \(an illegal memory access was encountered\): use device="cpu"'
     ):
         decode(*coded, engine=TORCH)
 
@@ -185,7 +185,7 @@ def test_without_a_gpu_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     voxels = scan((2, 5, 5))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
-    with pytest.raises(UnsupportedError, match=r"build for the CPU: install one with CUDA, or use --device cpu"):
+    with pytest.raises(UnsupportedError, match=r'build for the CPU: install one with CUDA, or use device="cpu"'):
         encode(voxels, EncodeOptions(device="cuda"))
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     with pytest.raises(UnsupportedError, match="nvidia-smi"):

@@ -166,7 +166,7 @@ def test_with_little_memory_fewer_slabs_walk_at_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(wavefront, "PaperGroup", OutOfMemory)
     assert np.array_equal(decode(*coded, engine=TORCH), voxels)
     rooms[0] = 0
-    with pytest.raises(UnsupportedError, match=r"MB free that a slab of \(2, 4, 5\) needs; use --device cpu"):
+    with pytest.raises(UnsupportedError, match=r'MB free that a slab of \(2, 4, 5\) needs; use device="cpu"'):
         decode(*coded, engine=TORCH)
 
 

@@ -264,7 +264,7 @@ def test_little_memory(little_memory: Callable[[float], None]) -> None:
     assert encode(voxels, EncodeOptions("fast", device="cuda")) == expected
     assert np.array_equal(decode(*expected, device="cuda"), voxels)
     little_memory(4e6)
-    with pytest.raises(UnsupportedError, match="use --device cpu"):
+    with pytest.raises(UnsupportedError, match='use device="cpu"'):
         encode(voxels, EncodeOptions("fast", device="cuda"))
 
 

@@ -2,18 +2,27 @@
 
 import gzip
 import json
+import re
+import struct
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import volcomp
+from tests.formats.volumes import nifti, npy, picture
 from tests.helpers import compress, image, noise, series
 from tests.reading.placed import ORIENTATIONS, enhanced, placed
+from tests.reading.whole import RAS, matrix, opened, voxels
 from volcomp import cli
 from volcomp.cli.image import is_image
 from volcomp.errors import TargetError, UnsupportedError
-from volcomp.reading.convert import SUFFIXES, suffix_of
+from volcomp.formats.geometry import Geometry
+from volcomp.options import IMAGE_SUFFIXES, image_suffix
+from volcomp.reading import image_files, tiff_file
+from volcomp.reading.convert import pair_of
+from volcomp.reading.image_files import Grid
 
 SLOPES = {"slopes": [0.5, 0.25, 2.125, 1, 3.7], "intercepts": [-1024, 0, 3, 7, 5]}
 TILT = {"shear": (0, 0.7, 0)}
@@ -71,7 +80,8 @@ def test_frames_that_descend_make_left_handed_images(tmp_path: Path) -> None:
 def test_a_gantry_tilt_is_written_where_the_format_can_say_it(tmp_path: Path) -> None:
     nibabel = pytest.importorskip("nibabel")
     volume = volcomp.open(placed(tmp_path / "x", **TILT))
-    volume.save(tmp_path / "v.nii")
+    with pytest.warns(UserWarning, match="SimpleITK only in .nrrd"):
+        volume.save(tmp_path / "v.nii")
     found = nibabel.load(tmp_path / "v.nii")
     assert np.allclose(found.affine, volume.affine, atol=1e-4) and found.header["qform_code"] == 0
     volume.save(tmp_path / "v.nrrd")
@@ -83,9 +93,9 @@ def test_a_gantry_tilt_is_written_where_the_format_can_say_it(tmp_path: Path) ->
 
 def test_colours(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 9, (4, 16, 12, 3)).cumsum(1).astype("u1")
-    for i, picture in enumerate(pixels):
+    for i, colours in enumerate(pixels):
         colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
-        image(tmp_path / "x" / f"{i}.dcm", picture[..., 0], z=i, raw=picture.tobytes(), **colour)
+        image(tmp_path / "x" / f"{i}.dcm", colours[..., 0], z=i, raw=colours.tobytes(), **colour)
     compress([tmp_path / "x"], tmp_path / "x.vcz")
     volume = volcomp.open(tmp_path / "x.vcz")
     sitk, nibabel = pytest.importorskip("SimpleITK"), pytest.importorskip("nibabel")
@@ -143,7 +153,7 @@ def test_some_slices_begin_at_their_place(ct: Path, tmp_path: Path, decoded: lis
         with pytest.raises(UnsupportedError, match=sentence):
             volume.save(tmp_path / "w.npy", wrong)
     with pytest.raises(UnsupportedError, match=r"none of the suffixes \.nii\.gz, "):
-        volume.save(tmp_path / "w.tif")
+        volume.save(tmp_path / "w.txt")
 
 
 def test_a_gzip_stream_has_no_time_in_it(ct: Path, tmp_path: Path) -> None:
@@ -209,9 +219,162 @@ def test_the_command_chooses_among_several(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_the_command_knows_the_suffixes(tmp_path: Path) -> None:
-    for suffix in SUFFIXES:
-        assert is_image(tmp_path / f"v{suffix}") and suffix_of(f"v{suffix}") == suffix
+    for suffix in IMAGE_SUFFIXES:
+        assert is_image(tmp_path / f"v{suffix}") and image_suffix(f"v{suffix}") == suffix
     (tmp_path / "folder.nii").mkdir()
-    for name in ("folder.nii", "v", "v.tif", "nii"):
+    for name in ("folder.nii", "v", "v.txt", "nii"):
         assert not is_image(tmp_path / name)
     assert not is_image(None)
+
+
+@pytest.mark.parametrize("name", ["v.mhd", "v.MHD", "v.nhdr", "v.hdr", "v.img"])
+def test_a_header_and_its_voxels_are_two_files(name: str, tmp_path: Path) -> None:
+    sitk, nibabel = pytest.importorskip("SimpleITK"), pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(voxels().T, RAS @ matrix("oblique")), tmp_path / "x.nii")
+    volume = opened(tmp_path / "x.nii")
+    (tmp_path / "out").mkdir()
+    volume.save(tmp_path / "out" / name)
+    header, data = pair_of(tmp_path / "out" / name) or (Path(), Path())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted((header.name, data.name))
+    assert data.stat().st_size == volume.rescaled().nbytes
+    if "MHD" not in name:  # which SimpleITK does not know
+        found = sitk.ReadImage(str(header))
+        assert np.array_equal(sitk.GetArrayFromImage(found), volume.rescaled())
+        for part in ("GetOrigin", "GetSpacing", "GetDirection"):
+            assert np.allclose(getattr(found, part)(), getattr(volume.to_sitk(), part)(), atol=1e-4)
+    if header.suffix == ".hdr":
+        assert np.allclose(nibabel.load(data).affine, volume.affine, atol=1e-3)
+    compress([header, data], tmp_path / "again.vcz")
+    again = volcomp.open(tmp_path / "again.vcz")
+    assert np.allclose(again.affine, volume.affine, atol=1e-3) and np.array_equal(np.asarray(again), volume.rescaled())
+    with pytest.raises(TargetError, match="exists"):
+        volume.save(tmp_path / "out" / name)
+    header.unlink()
+    with pytest.raises(TargetError, match=rf"{data.name} exists"):
+        volume.save(tmp_path / "out" / name)
+    assert not header.exists()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "i4", "f4", "f8", "u4"])
+def test_pillow_and_simpleitk_read_tiff(dtype: str, tmp_path: Path) -> None:
+    sitk, pillow = pytest.importorskip("SimpleITK"), pytest.importorskip("PIL.Image")
+    steps = np.random.default_rng(0).integers(-3, 4, (6, 24, 20)).cumsum(-1)
+    pixels = (steps + 50).astype(dtype)
+    (tmp_path / "x.nii").write_bytes(nifti(pixels))
+    compress([tmp_path / "x.nii"], tmp_path / "x.vcz")
+    volume = volcomp.open(tmp_path / "x.vcz")
+    volume.save(tmp_path / "v.tif")
+    if dtype != "f8":  # which ITK reads as colours of bytes
+        found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "v.tif")))
+        assert found.dtype == pixels.dtype and np.array_equal(found, pixels)
+    if dtype in ("u1", "u2", "f4"):
+        with pillow.open(tmp_path / "v.tif") as image:
+            assert image.n_frames == 6 and image.tag_v2[282] == 20 and abs(image.tag_v2[283] - 10 / 0.75) < 1e-3
+            image.seek(4)
+            assert np.array_equal(np.asarray(image), pixels[4])
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "v.tif").write_bytes((tmp_path / "v.tif").read_bytes())
+    compress([tmp_path / "again" / "v.tif"], tmp_path / "again.vcz")
+    again = volcomp.open(tmp_path / "again.vcz")
+    assert again.dtype == pixels.dtype and np.array_equal(np.asarray(again), pixels)
+
+
+def test_large_tiff_has_words_of_64_bits() -> None:
+    """Its header alone is made: of 3000 slices of 1024²."""
+    grid = Grid((3000, 1024, 1024), np.dtype("<u2"), Geometry(np.eye(4)))
+    head = tiff_file.header(grid)
+    assert head[:8] == b"II\x2b\0\x08\0\0\0"
+    (at,) = struct.unpack_from("<Q", head, 8)
+    for page in range(3000):
+        (count,) = struct.unpack_from("<Q", head, at)
+        fields = {struct.unpack_from("<H", head, at + 8 + 20 * i)[0]: at + 8 + 20 * i for i in range(count)}
+        assert struct.unpack_from("<HQQ", head, fields[273] + 2) == (16, 1, len(head) + page * (1 << 21))
+        (at,) = struct.unpack_from("<Q", head, at + 8 + 20 * count)
+    assert at == 0 and len(head) < 3000 * 1000
+
+
+def test_ome_zarr_has_axes_and_spacing(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    volume = volcomp.open(placed(tmp_path / "x", "coronal", **SLOPES))
+    volume.save(tmp_path / "v.ome.zarr")
+    group = zarr.open_group(str(tmp_path / "v.ome.zarr"), mode="r")
+    (scales,) = group.attrs["ome"]["multiscales"]
+    assert group.attrs["ome"]["version"] == "0.5" and [axis["name"] for axis in scales["axes"]] == ["z", "y", "x"]
+    assert all(axis["type"] == "space" and axis["unit"] == "millimeter" for axis in scales["axes"])
+    (one,) = scales["datasets"]
+    assert one["coordinateTransformations"] == [{"type": "scale", "scale": [2.5, 0.7, 0.6]}]
+    array = group[one["path"]]
+    assert array.metadata.dimension_names == ("z", "y", "x") and np.array_equal(array[...], volume.rescaled())
+    assert cli.main(["decompress", str(tmp_path / "x.vcz"), "-o", str(tmp_path / "w.ome.zarr"), "--slices", "1:3"]) == 0
+    assert zarr.open_array(str(tmp_path / "w.ome.zarr" / "0"), mode="r").shape == (2, 7, 9)
+
+
+def test_colours_of_ome_zarr_are_channels(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    pixels = np.random.default_rng(0).integers(0, 9, (4, 16, 12, 3)).cumsum(1).astype("u1")
+    np.save(tmp_path / "x.npy", pixels)
+    compress([tmp_path / "x.npy"], tmp_path / "x.vcz")
+    volcomp.open(tmp_path / "x.vcz").save(tmp_path / "v.ome.zarr")
+    group = zarr.open_group(str(tmp_path / "v.ome.zarr"), mode="r")
+    (scales,) = group.attrs["ome"]["multiscales"]
+    assert [axis["type"] for axis in scales["axes"]] == ["channel", "space", "space", "space"]
+    assert "unit" not in scales["axes"][1] and np.array_equal(group["0"][...], np.moveaxis(pixels, -1, 0))
+
+
+@pytest.mark.parametrize(("name", "hint"), [
+    ("v.dcm", "come back as they were, in a folder"), ("v.PNG", "volcomp view writes pictures"),
+    ("v.npz", r"\.npy holds an array"), ("v.raw", r"\.mhd writes a header"), ("v.mgz", r"\.nii\.gz holds the same"),
+])  # fmt: skip
+def test_names_of_files_that_are_not_written_make_no_folders(
+    ct: Path, name: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["decompress", str(ct), "-o", str(tmp_path / name)]) == 1
+    assert name in (said := capsys.readouterr().err) and re.search(hint, said)
+    for access in (partial(volcomp.decompress_files, ct), volcomp.open(ct).save):
+        with pytest.raises(UnsupportedError, match=hint):
+            access(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / name).mkdir()  # a folder that is there is one
+    assert volcomp.decompress_files(ct, tmp_path / name, threads=1).files == 51
+
+
+def test_the_library_makes_no_folder_with_the_name_of_an_image(ct: Path, tmp_path: Path) -> None:
+    for name in ("v.nii.gz", "v.mhd", "v.zarr"):
+        with pytest.raises(UnsupportedError, match=r"volcomp\.open\(archive\)\.save\('.*'\) writes the volume"):
+            volcomp.decompress_files(ct, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_types_that_a_format_has_not_are_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(npy(picture((6, 24, 20), "f2")))
+    compress([tmp_path / "x.npy"], tmp_path / "x.vcz")
+    half = volcomp.open(tmp_path / "x.vcz")
+    with pytest.raises(UnsupportedError, match=r"its format has no coordinates; \.npy and \.zarr hold voxels"):
+        half.save(tmp_path / "v.nii")
+    grid = Grid((2, 3, 4), np.dtype("f2"), Geometry(np.eye(4)))
+    for header in (image_files.nifti, image_files.nrrd, image_files.meta_image):
+        with pytest.raises(UnsupportedError, match="has no numbers of type float16"):
+            header(grid)
+
+
+def test_info_and_open_have_one_spacing(tmp_path: Path) -> None:
+    """They disagreed where slices are missing."""
+    for i in range(8):
+        image(tmp_path / "times" / f"{i}", noise((9, 9), seed=i), z=1.25 * (i // 2), TemporalPositionIdentifier=i % 2)
+    compress([tmp_path / "times"], tmp_path / "times.vcz")
+    archives = {
+        "even": placed(tmp_path / "even"),
+        "missing": placed(tmp_path / "missing", steps=[0, 2.5, 7.5, 10, 12.5]),
+        "frames": enhanced(tmp_path / "frames.dcm"),
+        "tilted": placed(tmp_path / "tilted", **TILT),  # type: ignore[arg-type]
+        "unknown": placed(tmp_path / "unknown", PixelSpacing=None),
+        "times": tmp_path / "times.vcz",
+    }
+    found = {}
+    for name, path in archives.items():
+        (told,) = volcomp.info(path)["volumes"]
+        found[name] = tuple(told["spacing_mm"])
+        assert found[name] == volcomp.open(path).spacing
+    assert found["even"] == (2.5, 0.7, 0.6) and found["missing"] == (None, 0.7, 0.6)
+    assert found["times"] == (1.25, 0.5, 0.5) and found["frames"][0] == 1.5
+    assert found["tilted"][0] == pytest.approx(np.hypot(2.5, 0.7)) and found["unknown"] == (None, None, None)

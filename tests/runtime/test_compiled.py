@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from threading import Event
 
 import pytest
 from numba.core import caching, config, event
@@ -19,6 +20,7 @@ from benchmarks import phantom
 from benchmarks.command import same_files
 from volcomp import cli, progress
 from volcomp.archive import pack
+from volcomp.archive.restore import Outcome
 from volcomp.errors import UnkeptWarning
 from volcomp.models import CHOICES
 from volcomp.options import EncodeOptions
@@ -161,7 +163,7 @@ def slow_compilation(monkeypatch):
 
     def compress(*arguments, **options):
         with event.trigger_event("numba:compile"), event.trigger_event("numba:compile"):  # one loop within another
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 900
             while isinstance(sys.stderr, io.StringIO) and not sys.stderr.getvalue() and time.monotonic() < deadline:
                 time.sleep(0.01)
         return pack.Summary(1, 1, 1, 0, 0.0)
@@ -345,3 +347,33 @@ def test_a_package_that_cannot_be_written_is_one_sentence(monkeypatch, tmp_path,
     assert cli.main(["precompile"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "cannot be written" in error and "run this as whoever installed" in error
+
+
+def test_a_command_that_works_twice_says_once_that_it_compiles(slow_compilation, monkeypatch, tmp_path):
+    from volcomp.cli import verify as command
+
+    slow_compilation.setattr(progress.Wait, "PATIENCE_OF_LOGS", 0.0)
+    slow_compilation.setattr(sys, "stderr", io.StringIO())
+    waits = []
+
+    def work(*arguments):
+        with event.trigger_event("numba:compile"):
+            deadline = time.monotonic() + 900
+            while not sys.stderr.getvalue() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            waits[-1].wait()  # until the watching thread has looked
+        return Outcome()
+
+    looked = progress.Wait._log
+
+    def log(self, waited):
+        looked(self, waited)
+        if waits and self._logged and waited:
+            waits[-1].set()
+
+    monkeypatch.setattr(progress.Wait, "_log", log)
+    monkeypatch.setattr("volcomp.archive.restore.verify", work)
+    monkeypatch.setattr("volcomp.archive.protect.diagnose", lambda path: waits.append(Event()))
+    monkeypatch.setattr(command, "source", lambda path: path)
+    assert cli.main(["verify", "a", "b"]) == 0 and len(waits) == 2
+    assert sys.stderr.getvalue().count("compiling for this processor, once") == 1

@@ -76,7 +76,7 @@ def test_all_fronts_are_served_in_order(threads: int) -> None:
             outputs[:end] = np.arange(end) + n
             meeting.request()
             assert voxel[:end].tolist() == (outputs[:end] * 3 + n).tolist()
-        assert all(future.result(timeout=60) for future in found)
+        assert all(future.result(timeout=900) for future in found)
     meeting.end()
     meeting.free()
 
@@ -90,7 +90,7 @@ def test_the_end_ends_calls_that_wait() -> None:
         ]
         meeting.request()
         meeting.end()
-        assert [future.result(timeout=60) for future in found] == [False] * SLABS
+        assert [future.result(timeout=900) for future in found] == [False] * SLABS
     meeting.free()
 
 
@@ -117,9 +117,9 @@ def test_a_coder_that_finds_damage_decodes_nothing_more() -> None:
         assert found == expected.tolist()
         if cut:
             with pytest.raises(DamagedError, match="voxels that the volume cannot have"):
-                served.result(timeout=60)
+                served.result(timeout=900)
         else:
-            assert served.result(timeout=60)
+            assert served.result(timeout=900)
             reader.finish()
         meeting.free()
 
@@ -137,7 +137,7 @@ def test_damage_is_raised_in_the_end_and_leaves_zeros() -> None:
             assert voxel[begin:end].any() == (n < 2)
             assert not found[3].done() or n == 3
         with pytest.raises(DamagedError, match="as asked"):
-            found[3].result(timeout=60)
-        assert all(found[s].result(timeout=60) for s in (0, 1, 4))
+            found[3].result(timeout=900)
+        assert all(found[s].result(timeout=900) for s in (0, 1, 4))
     meeting.end()
     meeting.free()

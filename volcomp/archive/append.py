@@ -18,6 +18,7 @@ from ..container.sections import (
     FORMAT_VERSION,
     KEPT,
     LISTING,
+    LOSSES,
     MANIFEST,
     ROOT,
     SLAB,
@@ -29,6 +30,7 @@ from ..container.sections import (
 from ..errors import TargetError, UnsupportedError
 from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
+from ..wording import spelled
 from . import scratch
 from .choice import above
 from .entry import Kind
@@ -40,7 +42,15 @@ from .opening import contents_of, manifest_of
 from .pack import Summary, fill, gather
 from .tree import Tree, own_name, source_errors
 
-_COPIED = (VOLUME_HEADER, SLAB, KEPT, BLOB, LISTING, ROOT)  # what is said of a file as a whole would no longer be true
+_COPIED = (
+    VOLUME_HEADER,
+    SLAB,
+    KEPT,
+    BLOB,
+    LISTING,
+    ROOT,
+    LOSSES,
+)  # what is said of a file as a whole would no longer be true
 
 
 def append(
@@ -85,14 +95,14 @@ def append(
             manifest = manifest_of(reader)
         if reader.parity and not options.parity:
             raise UnsupportedError(
-                f"{archive} has parity, which the new archive would lose; say how much it gets, as --parity 2%, or "
-                "remove the old one with volcomp protect --parity 0"
+                f"{archive} has parity, which the new archive would lose; say how much it gets, as "
+                f"{spelled('parity=0.02')}, or remove the old one with {spelled('volcomp.protect(…, 0)')}"
             )
         own_names = len(inputs) != 1 or own_name(inputs[0]) != manifest.root
         tree = gather(inputs, archive, times=times, skip_errors=skip_errors, own_names=own_names)
         tree = _new(archive, manifest, tree)
         with new_file(archive, force=True) as (file, _):
-            writer = Writer(file, FORMAT_VERSION)
+            writer = Writer(file, max(FORMAT_VERSION, reader.version or 0))
             with contents_of(archive):
                 begin = _copy(reader, manifest, writer)
             if scratch.fcntl is None:

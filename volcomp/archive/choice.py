@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 
 from ..container.sections import Reader
 from ..errors import DamagedError, UnsupportedError
 from ..formats import registry
+from ..wording import spelled
 from .entry import Voxels
 from .header_reader import Records
 from .manifest import Manifest
+from .naming import named_volumes, of_array
 from .series_of_whole import whole_by_series
 
 
@@ -20,7 +23,7 @@ def choose(reader: Reader, manifest: Manifest, names: Collection[str], series: C
     Parameters:
         names: names as `volcomp list` has them, folders (for all that is in them), or shell patterns, whose `*` also
             stands for slashes. A name that exists is no pattern.
-        series: what `volcomp info` calls the series of a volume.
+        series: what `volcomp info` calls a volume: its series, its name, or its number as "volume 3".
 
     Raises:
         UnsupportedError: where a name or a series is not in the archive.
@@ -39,14 +42,18 @@ def choose(reader: Reader, manifest: Manifest, names: Collection[str], series: C
         if not chosen:
             missing.append(repr(name))
     if series:
-        by_series = _by_series(reader, manifest, series)
-        for uid, of_whole in whole_by_series(reader, manifest, series).items():
+        by_series = _by_name(reader, manifest, series)
+        others = [uid for uid in series if uid not in by_series]
+        by_series |= _by_series(reader, manifest, others)
+        for uid, of_whole in whole_by_series(reader, manifest, others).items():
             by_series[uid] |= of_whole
-        missing += [f"series {uid}" for uid, of_series in by_series.items() if not of_series]
+        missing += [f"volume or series {uid}" for uid, of_series in by_series.items() if not of_series]
         found = found.union(*by_series.values())
     if missing:
         what = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise UnsupportedError(f"it holds no {what}; volcomp list has the names, volcomp info the series")
+        raise UnsupportedError(
+            f"it holds no {what}; {spelled('volcomp.list_files')} has the names, {spelled('volcomp.info')} the series"
+        )
     return found
 
 
@@ -63,6 +70,16 @@ def above(name: str) -> Iterator[str]:
         end = name.rfind("/", 0, end)
 
 
+def _by_name(reader: Reader, manifest: Manifest, wanted: Collection[str]) -> dict[str, set[str]]:
+    """Return the names of the images of those volumes that are wanted by their names or numbers."""
+    named = named_volumes(reader, manifest)
+    found = {one.name: {entry.name for entry in one.images} for one in named if one.name in wanted}
+    for number, images in manifest.images.items():
+        if of_array(number) in wanted:
+            found.setdefault(of_array(number), {entry.name for entry in images})
+    return found
+
+
 def _by_series(reader: Reader, manifest: Manifest, wanted: Collection[str]) -> dict[str, set[str]]:
     """Return the names of the images of each series. An image whose headers cannot be salvaged belongs to none."""
     records = Records(reader)
@@ -77,6 +94,6 @@ def _by_series(reader: Reader, manifest: Manifest, wanted: Collection[str]) -> d
                     raise
                 continue
             # Most images are told by this glance alone; a format takes a millisecond for each.
-            if any(uid.encode() in before for uid in wanted):
+            if any(os.fsencode(uid) in before for uid in wanted):
                 found.get(registry.describe([before]).series, set()).add(entry.name)
     return found

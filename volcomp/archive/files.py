@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import TargetError, VolcompError
+from ..wording import spelled
 from .scratch import make_folders, scratch_file, scratch_folder, shown, sweep, sync_folder, sync_tree
 
 _KINDS = {
@@ -115,7 +116,7 @@ def check_target(target: Path, *, force: bool) -> None:
         if status and not stat.S_ISREG(status.st_mode):
             raise TargetError(f"{target} is {_what(status.st_mode)} and stays; name a file, or - for standard output")
         if not force and os.path.lexists(target):
-            raise TargetError(f"{target} exists; --force overwrites it")
+            raise TargetError(f"{target} exists; {spelled('force=True')} overwrites it")
         folder = _followed(target).parent
         if not folder.is_dir():
             raise TargetError(f"{target} cannot be written: the folder {folder} does not exist")
@@ -135,11 +136,13 @@ def new_tree(target: Path, *, force: bool, merge: bool = False) -> Iterator[Path
     with target_errors(target):
         exists = target.is_dir()
         if not exists and os.path.lexists(target):
-            raise TargetError(f"{target} is {'a file' if target.is_file() else 'no folder'}; name a folder with -o")
+            what = "a file" if target.is_file() else "no folder"
+            raise TargetError(f"{target} is {what}; name a folder with {spelled('target=')}")
         clear_tree(target)
         if exists and not (force or merge) and any(target.iterdir()):
             raise TargetError(
-                f"the folder {target} is not empty; --force overwrites files of the same names in it, -o names another"
+                f"the folder {target} is not empty; {spelled('force=True')} overwrites files of the same names in it, "
+                f"{spelled('target=')} names another"
             )
         made = _missing(target.parent)
         try:
@@ -154,7 +157,9 @@ def new_tree(target: Path, *, force: bool, merge: bool = False) -> Iterator[Path
                 elif exists or force or merge:
                     move_into(files, target, force=force)
                 else:
-                    raise TargetError(f"{target} was made by another process meanwhile; --force overwrites its files")
+                    raise TargetError(
+                        f"{target} was made by another process meanwhile; {spelled('force=True')} overwrites its files"
+                    )
         except BaseException:
             for folder in reversed(made):
                 with suppress(OSError):  # of one that is not empty
@@ -229,7 +234,7 @@ def check_free(path: Path, *, link: bool, force: bool) -> None:
         if stat.S_ISDIR(mode):
             raise TargetError(f"{path} is a folder where the archive has a file; move it away")
         if not force:
-            raise TargetError(f"{path} exists; --force overwrites it")
+            raise TargetError(f"{path} exists; {spelled('force=True')} overwrites it")
         if stat.S_ISLNK(mode) and not link:
             raise TargetError(f"{path} is a link where the archive has a file; move it away")
         if not stat.S_ISLNK(mode) and not stat.S_ISREG(mode):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..codec.decode import Progress
+from ..errors import SourceError
 from ..formats.protocol import Image
 from .images import ImageWriter
-from .tree import SourceError
 
 CHANGED = "it could not be read again, or changed while it was read"
 

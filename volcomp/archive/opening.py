@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..container.sections import Reader
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, SourceError, UnsupportedError
+from ..wording import spelled
 from .entry import Kind
 from .files import target_errors, temporary_file
 from .manifest import Manifest, has_manifest, read_manifest
-from .remote import Remote, fetched, located
+from .remote import Remote, fetched
 from .tree import check_name, check_names, source_errors
 
 _PATIENCE = 1000  # ms
@@ -33,16 +34,13 @@ def opened(source: Source, *, salvage: bool = False) -> Iterator[Reader]:
         yield Reader(file, salvage=salvage)
 
 
-def source_of(place: str | os.PathLike[str]) -> Path | Remote:
-    """Return the archive at a path or a URL."""
-    return located(place) if isinstance(place, str) else Path(place)
-
-
 @contextmanager
 def contents_of(source: Source | str) -> Iterator[None]:
     """Begin errors about the contents of an archive with its path, or another name."""
     try:
         yield
+    except SourceError:  # which names its file
+        raise
     except (DamagedError, UnsupportedError) as error:
         raise type(error)(f"{name_of(source)}: {error}") from error
 
@@ -68,6 +66,9 @@ def readable(source: Source, what: str = "an archive") -> Iterator[BinaryIO]:
         return
     with source_errors(source):
         mode = source.stat().st_mode
+        if stat.S_ISDIR(mode) and what == "an archive":
+            advice = f"name an archive, or make one of it with {spelled('volcomp.compress_files')}"
+            raise UnsupportedError(f"{source} cannot be read: it is a folder; {advice}")
         if stat.S_ISFIFO(mode):
             stream = _pipe(source)
         elif stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # of a folder the system says what it is

@@ -7,13 +7,15 @@ volumes. So the files of an archive that is cut anywhere keep their names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Protocol
 
 from ..constants import EFFORT
 from ..container import parity
+from ..container.losses import Loss, write_losses
 from ..container.sections import FORMAT_VERSION, Reader, Writer
 from ..container.volume import SLICE_VOXELS
 from ..errors import DamagedError, UnsupportedError, VerificationError
@@ -23,6 +25,7 @@ from ..formats.series import volumes
 from ..options import ENCODING, EncodeOptions
 from ..progress import progress_bar
 from ..runtime import room
+from ..wording import spelled
 from .entry import Kind
 from .files import check_target, clear, new_output
 from .groups import Groups
@@ -44,6 +47,42 @@ class Summary:
     skipped: list[str] = field(default_factory=list)  # a sentence for each input that could not be read
     folders: int = 0
     links: int = 0
+    changed: int = 0  # files that are not those given: their voxels lie within the bound that was allowed
+    unchanged: list[str] = field(default_factory=list)  # names of images that were to change and could not
+    warnings: list[str] = field(default_factory=list)
+
+
+class Substitute(Protocol):
+    """A tree in which files stand for others, and what is said of them."""
+
+    @property
+    def tree(self) -> Tree:
+        """The tree to archive."""
+        ...
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        """How the files differ."""
+        ...
+
+    @property
+    def exact(self) -> list[str]:
+        """See `Summary.unchanged`."""
+        ...
+
+    @property
+    def warnings(self) -> list[str]:
+        """See `Summary.warnings`."""
+        ...
+
+
+class _Same(NamedTuple):
+    """The tree itself."""
+
+    tree: Tree
+    losses: Sequence[Loss] = ()
+    exact: list[str] = []  # noqa: RUF012 (nobody appends)
+    warnings: list[str] = []  # noqa: RUF012
 
 
 def compress(
@@ -54,6 +93,7 @@ def compress(
     force: bool = False,
     times: bool = True,
     skip_errors: bool = False,
+    substitute: Callable[[Tree], AbstractContextManager[Substitute]] | None = None,
 ) -> Summary:
     """Archive folders and files.
 
@@ -64,6 +104,7 @@ def compress(
         force: overwrite an existing `output`.
         times: keep times of modification and permissions.
         skip_errors: leave out what cannot be read; see `Summary.skipped`.
+        substitute: puts other files in the place of some; see `derived`.
 
     Raises:
         TargetError: where `output` exists or cannot be written.
@@ -74,10 +115,15 @@ def compress(
         check_target(output, force=force)
         clear(output)
     tree = gather(inputs, output if isinstance(output, Path) else None, times=times, skip_errors=skip_errors)
-    with new_output(output, force=force) as file:
+    with (
+        substitute(tree) if substitute else nullcontext(_Same(tree)) as given,
+        new_output(output, force=force) as file,
+    ):
         writer = Writer(file, FORMAT_VERSION)
         ledger = Ledger(writer, tree.root, [item for item in tree.items if item.kind != Kind.FILE], itself=tree.itself)
-        return fill(file, writer, ledger, tree, options, skip_errors=skip_errors)
+        done = fill(file, writer, ledger, given.tree, options, skip_errors=skip_errors, losses=given.losses)
+        changed = sum(loss.files for loss in given.losses)
+        return replace(done, changed=changed, unchanged=given.exact, warnings=given.warnings)
 
 
 def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors: bool, own_names: bool = False) -> Tree:
@@ -88,15 +134,18 @@ def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors:
         for item in tree.files:
             with source_errors(item.path):
                 if os.path.samestat(item.path.stat(), itself):
-                    raise UnsupportedError(f"{output} is itself among the files to archive; write it elsewhere with -o")
+                    raise UnsupportedError(
+                        f"{output} is itself among the files to archive; write it elsewhere with {spelled('output=')}"
+                    )
     if not times:
         tree = replace(tree, items=[replace(item, mtime=None, mode=None) for item in tree.items], itself=None)
     return tree
 
 
 def fill(
-    file: BinaryIO, writer: Writer, ledger: Ledger, tree: Tree, options: EncodeOptions, *, skip_errors: bool
-) -> Summary:
+    file: BinaryIO, writer: Writer, ledger: Ledger, tree: Tree, options: EncodeOptions, *, skip_errors: bool,
+    losses: Sequence[Loss] = (),
+) -> Summary:  # fmt: skip
     """Write the sections of all files and the end of an archive, and verify it; see `compress`.
 
     Raises MemoryError before the work where that is known to fail.
@@ -120,6 +169,8 @@ def fill(
         ]
         skipped = [*tree.skipped, *add_whole(writer, ledger, whole, skip_errors=skip_errors)]
         ledger.finish()
+        if losses:
+            write_losses(writer, losses)
         writer.finish()
         file.flush()
         if options.verify:

@@ -13,11 +13,13 @@ from typing import BinaryIO
 from ..container import parity
 from ..container.layout import Layout
 from ..container.parity import Health
-from ..container.sections import ADVICE, Reader
+from ..container.sections import Reader, advice
 from ..errors import DamagedError, TargetError, UnsupportedError
-from ..options import check_share
+from ..options import check_flags, check_share
+from ..wording import SALVAGE, spelled
 from .files import check_target, new_file
 from .opening import opened, readable
+from .remote import Remote, local
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def protect(path: os.PathLike[str] | str, share: float = 0.02) -> Protection:
 
     Raises:
         DamagedError: the file is damaged.
-        UnsupportedError: the file cannot be read, or the share is another.
+        ArgumentError: an argument has another type.
+        UnsupportedError: the file cannot be read, or is a URL, or the share is another.
         TargetError: the file cannot be written; it is unchanged, as after any other error.
 
     Example:
@@ -70,8 +73,8 @@ def protect(path: os.PathLike[str] | str, share: float = 0.02) -> Protection:
         >>> volcomp.protect(path, 0.05).bytes > written
         True
     """
-    check_share(share)
-    path = Path(path)
+    path = local(path, "path")
+    check_share(share, "share")
     with opened(path) as reader:
         for section in reader.places:
             reader.check(section)
@@ -87,7 +90,7 @@ def protect(path: os.PathLike[str] | str, share: float = 0.02) -> Protection:
     return Protection(size, whole, layout.stretch / whole, layout.parity)
 
 
-def check(path: Path) -> Health | None:
+def check(path: Path | Remote) -> Health | None:
     """Compare a file with its parity; None where it has none. Raises UnsupportedError if it cannot be read."""
     with readable(path) as file:
         with suppress(DamagedError, UnsupportedError):
@@ -96,7 +99,7 @@ def check(path: Path) -> Health | None:
         return parity.examine(file)
 
 
-def diagnose(path: Path) -> str | None:
+def diagnose(path: Path | Remote) -> str | None:
     """Say what is damaged in a file with parity, and what can be done; None for a sound one, and without parity."""
     health = check(path)
     if health is None or health.is_sound:
@@ -104,8 +107,8 @@ def diagnose(path: Path) -> str | None:
     damaged = f"{health.damaged} of its {health.blocks} blocks {'is' if health.damaged == 1 else 'are'} damaged"
     found = damaged if health.damaged else "the file was altered"
     if health.is_repairable:
-        return f"{found}, which volcomp repair restores"
-    return f"{found}, more than its parity can repair; decompress --salvage restores what is undamaged"
+        return f"{found}, which {spelled('volcomp.repair')} restores"
+    return f"{found}, more than its parity can repair; {spelled(SALVAGE)} restores what is undamaged"
 
 
 def repair(
@@ -124,7 +127,8 @@ def repair(
 
     Raises:
         DamagedError: there is more damage than the parity can repair.
-        UnsupportedError: the file has no parity, or cannot be read.
+        ArgumentError: an argument has another type.
+        UnsupportedError: the file has no parity, or cannot be read, or is a URL.
         TargetError: the output exists or cannot be written. As after any other error, nothing has changed.
 
     Example:
@@ -137,24 +141,29 @@ def repair(
         >>> volcomp.repair(path).damaged, path.read_bytes() == good
         (1, True)
     """
-    path = Path(path)
+    path = local(path, "path")
+    check_flags(force=force)
+    target = path if output is None else local(output, "output")
     health = check(path)
     if health is None:
         try:
             with opened(path):
                 pass
         except DamagedError as error:
-            found = str(error).removesuffix(ADVICE)
+            found = str(error).removesuffix(advice())
             raise DamagedError(f"{found}; no sound parity is in it, so that it cannot be repaired") from None
-        raise UnsupportedError(f"{path} has no parity and is not repaired; volcomp protect adds parity to sound files")
+        raise UnsupportedError(
+            f"{path} has no parity and is not repaired; {spelled('volcomp.protect')} adds parity to sound files"
+        )
     if health.is_sound:
         return Repair(0, health.blocks, None, None)
-    target = path if output is None else Path(output)
     kept = path.with_name(path.name + ".damaged") if output is None else None
     if output is not None:
         check_target(target, force=force)
     if kept and os.path.lexists(kept):
-        raise TargetError(f"{kept} exists, from an earlier repair; move it away, or name another output with -o")
+        raise TargetError(
+            f"{kept} exists, from an earlier repair; move it away, or name another output with {spelled('output=')}"
+        )
     with _kept_at(path, kept) as keep, _beside(path, target) as (file, temporary):
         file.close()
         with readable(path) as damaged, temporary.open("r+b") as repaired:
@@ -162,8 +171,8 @@ def repair(
                 parity.restore(damaged, health, repaired)
             except DamagedError as error:
                 raise DamagedError(
-                    f"{path} cannot be repaired: {error}; nothing was changed, and decompress --salvage restores what "
-                    "is undamaged"
+                    f"{path} cannot be repaired: {error}; nothing was changed, and {spelled(SALVAGE)} restores "
+                    "what is undamaged"
                 ) from None
             os.fsync(repaired.fileno())
         keep()
@@ -176,7 +185,7 @@ def _archive_bytes(path: Path, reader: Reader) -> int:
         return reader.size
     health = check(path)
     if health is None or not health.is_sound:
-        raise DamagedError("its parity is damaged; volcomp repair restores it")
+        raise DamagedError(f"its parity is damaged; {spelled('volcomp.repair')} restores it")
     return health.layout.size
 
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from ..errors import UnsupportedError, VolcompError
+from ..options import check_path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: "C:" is a drive
 # The end of a file is fetched at once: its end mark, and the index, which has some bytes for each section.
@@ -54,6 +55,27 @@ def located(text: str) -> Path | Remote:
     if parts.scheme.lower() == "file":
         return Path(url2pathname(parts.path))
     return Remote(text)
+
+
+def source_of(place: str | os.PathLike[str], name: str = "archive") -> Path | Remote:
+    """Return the archive at a path or a URL. Raises ArgumentError for what is neither, and UnsupportedError."""
+    check_path(name, place, "the path of a .vcz file, or its URL")
+    return located(place) if isinstance(place, str) else Path(place)
+
+
+def local(place: str | os.PathLike[str], name: str) -> Path:
+    """Return the path of what is written, or of what no part is enough of.
+
+    Raises ArgumentError for what is no path, and UnsupportedError for a URL.
+    """
+    check_path(name, place)
+    found = located(place) if isinstance(place, str) else Path(place)
+    if isinstance(found, Remote):
+        raise UnsupportedError(
+            f"{found} is a URL, and files are written, changed and archived on disks alone: name a path, and download "
+            "or upload the file; only what reads an archive takes a URL"
+        )
+    return found
 
 
 @contextmanager

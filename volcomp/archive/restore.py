@@ -7,17 +7,15 @@ import os
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from heapq import heappush, heapreplace
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from ..bodies.protocol import Kept, Planes
 from ..bodies.registry import body
-from ..codec.decode import Slab, decode_and_compare, decode_volume, sha256_of
-from ..container.sections import Reader
+from ..codec.decode import Keys, Slab, decode_and_compare, decode_volume, sha256_of
+from ..container.sections import FORMAT_VERSION, Reader
 from ..container.volume import Volume, read_volume, volume_numbers
 from ..errors import DamagedError, UnsupportedError, VolcompError
 from ..models import RELEASED, Catalogue
@@ -32,6 +30,7 @@ from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
 from .opening import Source, manifest_of, opened
 from .remote import Remote
+from .run import Run, Slices
 from .scratch import make_folders
 from .writing import Bytes, copy, emit, open_to_owner, restore_folder_times, restore_times
 
@@ -184,7 +183,7 @@ def verify_images(volume: Volume, images: list[tuple[Entry, Kept]], slabs: Itera
 
     An image is compared as soon as its slabs are decoded. Raises DamagedError.
     """
-    decoded = _Slices(volume, slabs)
+    decoded = Slices(volume.layout.slabs, slabs)
     for entry, kept in images:
         assert isinstance(entry.place, Voxels)
         emit(entry, _made(entry.place, kept, [decoded]), None)
@@ -192,15 +191,19 @@ def verify_images(volume: Volume, images: list[tuple[Entry, Kept]], slabs: Itera
 
 def check_volumes(reader: Reader, manifest: Manifest, catalogue: Catalogue = RELEASED) -> None:
     """Raise DamagedError unless files hold every slice of every volume, and no other."""
-    depths: dict[int, int] = {}
+    ends: dict[tuple[int, int], int] = {}  # by first volume and planes
     for entry in manifest.files:
         if isinstance(place := entry.place, Voxels):
-            for number in range(place.volume, place.volume + place.planes):
-                depths[number] = max(depths.get(number, 0), place.end)
-    if sorted(depths) != volume_numbers(reader):
+            ends[place.volume, place.planes] = max(ends.get((place.volume, place.planes), 0), place.end)
+    left = set(volume_numbers(reader))
+    found: set[int] = set()
+    for (number, planes), end in ends.items():
+        run = Run(reader, number, planes, end, catalogue)
+        if end != run.end:
+            raise DamagedError(f"volume {number} has another number of slices than its files")
+        found |= set(run.check())
+    if found != left:
         raise DamagedError("the manifest is damaged: it has another number of volumes than the archive")
-    for number, depth in depths.items():
-        _check_depth(read_volume(reader, number, catalogue), depth)
 
 
 def stored(reader: Reader, manifest: Manifest) -> Iterator[tuple[Entry, Iterator[Bytes]]]:
@@ -263,9 +266,11 @@ def _sound_volumes(reader: Reader) -> Iterator[Volume]:
 
 def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
     outcome = Outcome(packed_bytes=reader.size)
+    keys = Keys(reader)
     for number in volume_numbers(reader):
         volume = read_volume(reader, number)
-        with closing(decoder(reader, volume, list(range(len(volume.layout.slabs))))) as slabs:
+        slabs_of_all = list(range(len(volume.layout.slabs)))
+        with closing(decoder(reader, volume, slabs_of_all, key=keys.of(volume))) as slabs:
             sha = sha256_of(slabs)
         if sha != volume.sha256:
             raise DamagedError(f"volume {number} is damaged: the SHA-256 of its voxels does not fit")
@@ -275,7 +280,10 @@ def _verify_arrays(reader: Reader, decoder: Decoder) -> Outcome:
 
 
 class _Contents:
-    """The files of an archive in stored order, each as pieces of bytes; reading a damaged one raises DamagedError."""
+    """The files of an archive in stored order, each as pieces of bytes; reading a damaged one raises DamagedError.
+
+    Slabs of keys are decoded once for all that refer to them, as far as memory for them suffices.
+    """
 
     def __init__(
         self, reader: Reader, manifest: Manifest, decoder: Decoder, slices: slice | None, wanted: Wanted | None
@@ -283,6 +291,7 @@ class _Contents:
         self._reader, self._manifest, self._decoder = reader, manifest, decoder
         self._slices, self._wanted = slices, wanted or (lambda entry: True)
         self._records = Records(reader)
+        self._keys = Keys(reader)
 
     def files(self) -> Generator[Item]:
         """Yield the files that are wanted."""
@@ -300,32 +309,51 @@ class _Contents:
         try:
             if len(planes) != 1:
                 raise DamagedError(f"images of volume {number} have several numbers of planes")
-            volumes = [read_volume(self._reader, number + i) for i in range(planes.pop())]
-            for volume in volumes:
-                if (volume.layout.shape, volume.layout.slabs) != (volumes[0].layout.shape, volumes[0].layout.slabs):
-                    raise DamagedError(f"volume {volume.number} has another shape or other slabs than the other planes")
-            end = images[-1][1].end
-            if end > volumes[0].layout.shape[0]:
-                raise DamagedError(f"volume {number} has fewer slices than its files")
+            run = Run(self._reader, number, planes.pop(), max(place.end for _, place in images))
         except DamagedError as error:
             yield from ((entry, f"volume {number}", _failing(error)) for entry, _ in images)
             return
-        chosen = range(volumes[0].layout.shape[0])[self._slices or slice(None)]
-        assert chosen.step == 1
-        images = [(entry, place) for entry, place in images if place.first < chosen.stop and place.end > chosen.start]
-        numbers = sorted({k for _, place in images for k in volumes[0].slabs_of(place.first, place.end)})
+        if self._slices:
+            chosen = range(run.depth)[self._slices]
+            assert chosen.step == 1
+            images = [(entry, place) for entry, place in images if run.has(place, chosen)]
+        if run.is_turned:
+            yield from ((entry, f"volume {number}", self._turned(run, place)) for entry, place in images)
+            return
+        numbers = sorted({k for _, place in images for k in run.slabs_of(place.first, place.end)})
         with ExitStack() as stack:
             decoded = [
-                _Slices(volume, stack.enter_context(closing(self._decoder(self._reader, volume, numbers))))
-                for volume in volumes
+                Slices(run.slabs, stack.enter_context(closing(run.decoded(plane, numbers, self._decode))))
+                for plane in range(run.planes)
             ]
             for entry, place in images:
-                first, last = place.first, place.end - 1
-                where = f"slice {first}" if first == last else f"slices {first} to {last}"
-                yield entry, f"{where} of volume {number}", self._image(place, decoded)
+                yield entry, run.where(place), self._image(place, decoded)
 
-    def _image(self, place: Voxels, decoded: list[_Slices]) -> Iterator[Bytes]:
+    def _image(self, place: Voxels, decoded: list[Slices]) -> Iterator[Bytes]:
         yield from _made(place, self._records.get(place), decoded)
+
+    def _turned(self, run: Run, place: Voxels) -> Iterator[Bytes]:
+        """Yield the bytes of an image whose slices lie in another order in their volume."""
+        if (place.first, place.end) != (0, run.end):
+            raise DamagedError("it has some of the slices alone of a volume that holds those of one file")
+        with closing(run.turned(self._decode)) as blocks:
+            yield from body(place.body).write(self._records.get(place), blocks)
+
+    def _decode(self, volume: Volume, numbers: list[int]) -> Generator[Slab]:
+        """Decode slabs of a volume, and keep those that others refer to."""
+        with closing(self._decoder(self._reader, volume, numbers, key=self._keys.of(volume))) as slabs:
+            for k, voxels in slabs:
+                if volume.number in self._referred and not isinstance(voxels, DamagedError):
+                    self._keys.keep(volume.number, k, voxels)
+                yield k, voxels
+                del voxels  # or it would stay in memory until the next one comes
+
+    @cached_property
+    def _referred(self) -> set[int | None]:
+        """The volumes that others refer to."""
+        if self._reader.version == FORMAT_VERSION:
+            return set()
+        return {volume.key for volume in _sound_volumes(self._reader)}
 
 
 def _passes(entries: list[Entry]) -> Iterator[list[tuple[Entry, Voxels]]]:
@@ -345,17 +373,12 @@ def _passes(entries: list[Entry]) -> Iterator[list[tuple[Entry, Voxels]]]:
     yield from passes
 
 
-def _check_depth(volume: Volume, depth: int) -> None:
-    if depth != volume.layout.shape[0]:
-        raise DamagedError(f"volume {volume.number} has another number of slices than its files")
-
-
-def _made(place: Voxels, kept: Kept, decoded: list[_Slices]) -> Iterator[Bytes]:
+def _made(place: Voxels, kept: Kept, decoded: list[Slices]) -> Iterator[Bytes]:
     """Yield the bytes of an image."""
     yield from body(place.body).write(kept, _planes(place, decoded))
 
 
-def _planes(place: Voxels, decoded: list[_Slices]) -> Iterator[Planes]:
+def _planes(place: Voxels, decoded: list[Slices]) -> Iterator[Planes]:
     """Yield an image's slices of all planes, a block for each slab."""
     sources = [plane.blocks(place.first, place.end) for plane in decoded]
     while True:
@@ -369,30 +392,3 @@ def _planes(place: Voxels, decoded: list[_Slices]) -> Iterator[Planes]:
 def _failing(error: VolcompError) -> Iterator[Bytes]:
     yield b""  # a generator raises when it is read, not when it is made
     raise error
-
-
-class _Slices:
-    """Decoded slabs as a source of slices, which must be asked for in increasing order, or again one at a time."""
-
-    def __init__(self, volume: Volume, slabs: Iterator[Slab]) -> None:
-        self._ranges, self._slabs = volume.layout.slabs, slabs
-        self._first, self._end = 0, 0  # slices of the current slab
-        self._current: np.ndarray | DamagedError | None = None
-
-    def blocks(self, first: int, end: int) -> Iterator[np.ndarray]:
-        """Yield slices first to end - 1, a block [z, Y, X] for each slab; raises the error of a damaged slab."""
-        while first < end:
-            while first >= self._end:
-                self._current = None  # frees its memory for the next one
-                following = next(self._slabs, None)
-                if following is None:
-                    raise DamagedError("its volume could not be decoded so far")
-                k, self._current = following
-                del following
-                self._first, self._end = self._ranges[k]
-            if isinstance(self._current, DamagedError):
-                raise self._current
-            assert self._current is not None
-            stop = min(end, self._end)
-            yield self._current[first - self._first : stop - self._first]
-            first = stop

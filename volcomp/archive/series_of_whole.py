@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 
 from ..container.sections import Reader
@@ -32,7 +33,7 @@ def whole_by_series(reader: Reader, manifest: Manifest, wanted: Collection[str])
             if not reader.salvage:
                 raise
             continue
-        if any(uid.encode() in head for uid in wanted):  # a glance first, as for images
+        if any(os.fsencode(uid) in head for uid in wanted):  # a glance first, as for images
             found.get(registry.describe([head]).series, set()).add(entry.name)
     return found
 

@@ -344,6 +344,10 @@ class Plane:
         self._counts += seen.counts
         self._sha = seen.with_earlier
 
+    def histogram_of(self, counts: np.ndarray) -> tuple[int, np.ndarray]:
+        """Return the histogram of some of the voxels, as `histogram`, by the counts of their words."""
+        return _histogram(counts, self.dtype.kind)[1:]
+
     def finish(self, *, signed: bool) -> None:
         """Choose the type, when all images are in."""
         if self._stack.depth:
@@ -376,11 +380,14 @@ def kind_of(counts: np.ndarray, signed: bool) -> tuple[str, int, np.ndarray]:
     Returns:
         "i" or "u"; the lowest value; the count of each value from it to the highest, int64 [values].
     """
+    found = {kind: _histogram(counts, kind) for kind in ("u", "i")}
+    ranges = {kind: len(of_kind) for kind, (_, _, of_kind) in found.items()}
+    return found["i" if ranges["i"] < ranges["u"] or (ranges["i"] == ranges["u"] and signed) else "u"]
+
+
+def _histogram(counts: np.ndarray, kind: str) -> tuple[str, int, np.ndarray]:
+    """Return what `kind_of` does for words of one kind."""
     half = len(counts) // 2
-    kinds = {"u": (0, counts), "i": (-half, np.roll(counts, half))}
-    used = {kind: np.flatnonzero(of_kind) for kind, (_, of_kind) in kinds.items()}
-    ranges = {kind: places[-1] - places[0] for kind, places in used.items()}
-    kind = "i" if ranges["i"] < ranges["u"] or (ranges["i"] == ranges["u"] and signed) else "u"
-    low, counts = kinds[kind]
-    first, last = used[kind][[0, -1]].tolist()
+    low, counts = (0, counts) if kind == "u" else (-half, np.roll(counts, half))
+    first, last = np.flatnonzero(counts)[[0, -1]].tolist()
     return kind, low + first, counts[first : last + 1]

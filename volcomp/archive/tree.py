@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, SourceError, UnsupportedError
 from .entry import Kind
 from .files import short
 
@@ -110,17 +110,6 @@ def _look(path: Path, name: str, *, follow: bool) -> tuple[Item, list[str]]:
     # A time before 1677 or after 2262 is not kept: its nanoseconds exceed 64 bits.
     mtime = status.st_mtime_ns if -(1 << 63) <= status.st_mtime_ns < 1 << 63 else None
     return Item(name, path, kind, mtime, mode & 0o777, target), children
-
-
-class SourceError(UnsupportedError):
-    """A file that cannot be read, or that changed."""
-
-    def __init__(self, sentence: str, path: Path) -> None:
-        super().__init__(sentence)
-        self.path = path
-
-    def __reduce__(self) -> tuple[type[SourceError], tuple[str, Path]]:
-        return SourceError, (str(self), self.path)
 
 
 @contextmanager

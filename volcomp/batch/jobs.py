@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +45,19 @@ class Job:
             return [path for path in self.source.iterdir() if not path.is_dir()]
 
 
-def find(source: Path, target: Path, *, decompress: bool) -> list[Job]:
+def find(source: Path | Remote, target: Path, *, decompress: bool) -> list[Job]:
     """Return all jobs in the order of their names, or of the lines of the list. Raises UnsupportedError without any."""
-    source, target = (Path(os.path.abspath(path)) for path in (source, target))
-    with source_errors(source):
-        source.stat()
-    if source.is_dir():
+    target = Path(os.path.abspath(target))
+    if isinstance(source, Path):
+        source = Path(os.path.abspath(source))
+        with source_errors(source):
+            source.stat()
+    if isinstance(source, Remote):
+        found: list[tuple[str, Path | Remote]] = [*_at_url(source, decompress)]
+    elif source.is_dir():
         if source == target and not decompress:
             raise UnsupportedError(f"{source} is both source and target; name another folder for the archives")
-        found: list[tuple[str, Path | Remote]] = [*(_archives if decompress else _series)(source, target)]
+        found = [*(_archives if decompress else _series)(source, target)]
     else:
         found = [*_listed(source, decompress)]
     if not found:
@@ -119,13 +124,31 @@ def _walk(top: Path, without: Path | None) -> Iterator[tuple[Path, list[str], li
         waiting += [(folder / name, above) for name in reversed(folders)]
 
 
-def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path | Remote]]:
+def _at_url(source: Remote, decompress: bool) -> Iterator[tuple[str, Path | Remote]]:
+    """Yield (name, path) for the archive at a URL, or for every line of the list there, which has another suffix."""
+    if source.name.endswith(SUFFIX):
+        yield _remote(source, decompress)
+    else:
+        yield from _listed(source, decompress)
+
+
+def _remote(source: Remote, decompress: bool) -> tuple[str, Remote]:
+    """Return the name of an archive at a URL, which is server and path, and the archive. Raises UnsupportedError."""
+    if not decompress:
+        raise UnsupportedError(f"{source} is a URL, from which archives are restored; it cannot be archived")
+    return source.name.removesuffix(SUFFIX), source
+
+
+def _listed(path: Path | Remote, decompress: bool) -> Iterator[tuple[str, Path | Remote]]:
     """Yield (name, path) for every line of a list.
 
     A relative path starts at the current folder and is the name. Of an absolute path, the name is all but the first
     slash, so that names do not depend on other lines. Of the URL of an archive it is server and path.
     """
-    with readable(path, "a list") as file, source_errors(path):
+    with ExitStack() as stack:
+        file = stack.enter_context(readable(path, "a list"))
+        if isinstance(path, Path):
+            stack.enter_context(source_errors(path))
         data = file.read()
     if b"\0" in data:
         raise UnsupportedError(f"{path} is neither a folder nor a list of paths, one to a line; name one of these")
@@ -133,9 +156,7 @@ def _listed(path: Path, decompress: bool) -> Iterator[tuple[str, Path | Remote]]
         if not line.strip():
             continue
         if isinstance(remote := located(line.strip()), Remote):
-            if not decompress:
-                raise UnsupportedError(f"{remote} is a URL, from which archives are restored; it cannot be archived")
-            yield remote.name.removesuffix(SUFFIX), remote
+            yield _remote(remote, decompress)
             continue
         place = Path(os.path.abspath(line))
         plain = os.path.normpath(line)

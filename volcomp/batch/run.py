@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ..archive.files import target_errors
+from ..archive.remote import Remote
 from ..options import ENCODING, EncodeOptions
 from ..progress import series_bar
 from . import claims
@@ -37,7 +38,7 @@ class Totals:
 
 
 def run(
-    source: Path,
+    source: Path | Remote,
     target: Path,
     options: EncodeOptions = ENCODING,
     *,
@@ -50,7 +51,7 @@ def run(
     """Archive a tree of series into `target`, or restore a tree of archives; only what is missing.
 
     Parameters:
-        source: a tree, or a list of paths, one a line.
+        source: a tree, or a list of paths, one a line; or the URL of such a list, or of an archive.
         target: the folder of the archives, or of the restored series.
         options: see `options.EncodeOptions`; for restoring, those of decoding count.
         decompress: restore.

@@ -21,6 +21,7 @@ from ..archive.writing import open_to_owner, restore_folder_times, restore_times
 from ..errors import TargetError, VolcompError
 from ..options import EncodeOptions
 from ..progress import silence
+from ..wording import for_commands
 from . import report
 from .claims import claim
 from .jobs import Job
@@ -45,7 +46,7 @@ def perform(job: Job, how: How, threads: int) -> Row:
     silence()
     begin = time.perf_counter()
     try:
-        with claim(how.root, job.name) as scratch:
+        with for_commands(), claim(how.root, job.name) as scratch:
             if scratch is None:
                 return Row(job.name, status=CLAIMED)
             try:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..errors import DamagedError
 from ..streams.protocol import NotReproducible
 from ..wire.cursor import Cursor
-from .protocol import Kept, Piece, Planes
+from .protocol import Kept, KeptAtLast, Piece, Planes
 
 _PLANAR, _HIGH_FIRST, _BY_FRAME = 1, 2, 4  # flags
 _MOST_BITS, _MOST_COMPONENTS = 15, 4
@@ -132,7 +132,7 @@ class Bits:
         yield kept.after
 
 
-class BitsReading:
+class BitsReading(KeptAtLast):
     """How an encoder reads packed samples."""
 
     number = 6
@@ -141,13 +141,6 @@ class BitsReading:
         self._packing, self._start, self._shape, self._frames = packing, start, (rows, columns), frames
         self._frame = rows * columns * packing.components  # samples
         self.planes, self.bits = packing.components, 8 * packing.word.itemsize
-        self._kept: Kept | None = None
-
-    @property
-    def kept(self) -> Kept:
-        """Return the kept bytes; see `Reading.kept`."""
-        assert self._kept is not None
-        return self._kept
 
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`."""

@@ -25,7 +25,7 @@ from ..errors import DamagedError
 from ..streams.protocol import FrameInfo, NotReproducible, Parts
 from ..wire.cursor import Cursor, string, varint
 from .planes import Kind, Map
-from .protocol import Kept, Piece, Planes
+from .protocol import Kept, KeptAtLast, Piece, Planes
 
 _ITEM = struct.Struct("<HHI")
 _GROUP, _ITEM_ELEMENT = 0xFFFE, 0xE000
@@ -87,7 +87,7 @@ class Pixels:
     colour: bool  # components are red, green, blue
 
 
-class EncapsulatedReading:
+class EncapsulatedReading(KeptAtLast):
     """How an encoder reads compressed frames."""
 
     def __init__(self, pixels: Pixels, start: int) -> None:
@@ -95,13 +95,6 @@ class EncapsulatedReading:
         self.number = 7 if pixels.bits == 32 else 3
         self._pixels, self._start = pixels, start
         self.planes, self.bits = pixels.components * (1 + (pixels.bits == 32)), min(pixels.bits, 16)
-        self._kept: Kept | None = None
-
-    @property
-    def kept(self) -> Kept:
-        """Return the kept bytes; see `Reading.kept`."""
-        assert self._kept is not None
-        return self._kept
 
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`."""

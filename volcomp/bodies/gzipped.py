@@ -31,7 +31,7 @@ from ..errors import DamagedError, UnsupportedError
 from ..runtime.cpus import memory_limits
 from ..streams.protocol import NotReproducible
 from ..wire.cursor import Cursor, string, varint
-from .protocol import Kept, Piece, Planes, Reading
+from .protocol import Kept, KeptAtLast, Piece, Planes, Reading
 
 NOTHING, GZIP, ZLIB = range(3)  # what follows the deflate stream of a member
 LARGEST = (1 << 31) - 1  # bytes that a member inflates to; positions in it are 32-bit integers
@@ -159,7 +159,7 @@ def _limit(size: int) -> int:
     return LARGEST if free is None else max(1 << 24, (free - size - _SPARED) // 3)
 
 
-class NativeReading:
+class NativeReading(KeptAtLast):
     """How an encoder reads native voxels, one plane of words, of a file that is inflated in memory."""
 
     planes = 1
@@ -168,13 +168,6 @@ class NativeReading:
         """`start`: of the voxels in the inflated file, bytes."""
         self.number, self.bits = int(big_endian and bits == 16), bits
         self._start, self._shape, self._frames = start, (rows, columns), frames
-        self._kept: Kept | None = None
-
-    @property
-    def kept(self) -> Kept:
-        """Return the kept bytes; see `Reading.kept`."""
-        assert self._kept is not None
-        return self._kept
 
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`."""

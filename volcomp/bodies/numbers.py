@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -129,10 +129,25 @@ class Side(NamedTuple):
         """Return the type of the words of a plane."""
         return np.dtype("u1" if self.code.levels <= 256 and self.planes == self.own else "<u2")
 
-    def numbers(self, planes: Planes, first: int) -> NDArray[Any]:
-        """Return numbers [c, z, Y, X] of planes that begin with slice `first`, without streams. Raises DamagedError."""
-        assert not self.streams
-        return from_keys(_keys(self, planes, first, []), self.words.type)
+    def numbers(self, planes: Planes, first: int, streams: Sequence[Sequence[Unpacker]] = ()) -> NDArray[Any]:
+        """Return numbers [c, z, Y, X] of planes that begin with slice `first`; so do their streams, if it has some.
+
+        Raises DamagedError.
+        """
+        assert bool(self.streams) == bool(streams)
+        return from_keys(_keys(self, planes, first, streams), self.words.type)
+
+    @property
+    def has_told(self) -> bool:
+        """Return whether there are numbers without lower bits, of which levels tell all."""
+        return isinstance(self.code, number_codes.Split) and bool(self.code.specials)
+
+    def apart(self, planes: Planes) -> list[int]:
+        """Return how many numbers of each component have lower bits in its streams."""
+        each = self.planes // self.own
+        words = [np.ascontiguousarray(plane).view(self.word) for plane in planes[::each]]
+        told = [self.code.told(plane) for plane in words]
+        return [plane.size - (0 if one is None else int(one.sum())) for plane, one in zip(words, told, strict=True)]
 
     def encoded(self) -> bytes:
         """Return the bytes before those of the streams."""
@@ -217,7 +232,7 @@ def _with_gaps(pieces: Iterator[bytes], gaps: tuple[tuple[int, bytes], ...]) -> 
         raise DamagedError("there are too many bytes between its numbers")
 
 
-def _keys(side: Side, block: Planes, first: int, streams: list[list[Unpacker]]) -> NDArray[Any]:
+def _keys(side: Side, block: Planes, first: int, streams: Sequence[Sequence[Unpacker]]) -> NDArray[Any]:
     """Return the keys [c, z, Y, X] of all planes, of slices from `first` on."""
     if len(block) != side.planes or any(plane.dtype.itemsize != side.word.itemsize for plane in block):
         raise DamagedError("its planes are not what its kept bytes say")

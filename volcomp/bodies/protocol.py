@@ -54,3 +54,15 @@ class Reading(Protocol):
     def kept(self) -> Kept:
         """Return what `Body.write` needs beside the planes; valid when `read` is exhausted."""
         ...
+
+
+class KeptAtLast:
+    """What most readings have in common: `read` assigns `_kept` at its end."""
+
+    _kept: Kept | None = None
+
+    @property
+    def kept(self) -> Kept:
+        """Return the kept bytes; see `Reading.kept`."""
+        assert self._kept is not None
+        return self._kept

@@ -16,7 +16,7 @@ from ..errors import DamagedError
 from ..streams.protocol import NotReproducible
 from ..wire.cursor import Cursor, varint
 from .planes import Map
-from .protocol import Kept, Piece, Planes
+from .protocol import Kept, KeptAtLast, Piece, Planes
 
 _PLANAR, _BIG_ENDIAN, _PAIRS = 1, 2, 4  # flags
 _BLOCK_BYTES = 1 << 24  # that are read at once, or one frame
@@ -98,7 +98,7 @@ class Samples:
         yield kept.after
 
 
-class SamplesReading:
+class SamplesReading(KeptAtLast):
     """How an encoder reads uncompressed samples."""
 
     number = 2
@@ -108,13 +108,6 @@ class SamplesReading:
         self._frame_bytes = rows * columns * order.map.components * order.map.type.itemsize
         self._frames = frames
         self.planes, self.bits = order.map.planes, 8 * order.map.word.itemsize
-        self._kept: Kept | None = None
-
-    @property
-    def kept(self) -> Kept:
-        """Return the kept bytes; see `Reading.kept`."""
-        assert self._kept is not None
-        return self._kept
 
     def read(self, file: BinaryIO) -> Iterator[Planes]:
         """Yield all frames; see `Reading.read`. Missing bytes of the last frame are zeros."""

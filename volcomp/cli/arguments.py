@@ -28,14 +28,15 @@ _IMAGES = ".dcm .hdr .img .j2k .jls .jp2 .jpeg .jpg .jph .jxl .mha .mhd .nhdr .n
 def device() -> argparse.ArgumentParser:
     """Make the parser of `--device`."""
     made = argparse.ArgumentParser(add_help=False)
-    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to run the model")
+    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", metavar="DEVICE",
+                      help="where the model runs: auto (default), cpu or cuda")  # fmt: skip
     return made
 
 
 def work() -> argparse.ArgumentParser:
     """Make the parser of `--device` and `--threads`."""
     made = argparse.ArgumentParser(add_help=False, parents=[device()])
-    made.add_argument("--threads", type=positive, metavar="N", help="how many threads to use (default: all cores)")
+    made.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: one per core)")
     return made
 
 
@@ -46,29 +47,28 @@ def encoding() -> argparse.ArgumentParser:
         "--model",
         choices=CHOICES,
         default=DEFAULT,
-        help=f"turbo, fast, base: from the fastest to the smallest files (default: {DEFAULT}); paper is the published "
-        "predictor, for comparison, slow",
+        metavar="MODEL",
+        help=f"{' or '.join([', '.join(CHOICES[:-1]), CHOICES[-1]])} (default: {DEFAULT})",
     )
     made.add_argument(
         "--effort",
         type=effort,
         default=EFFORT,
         metavar="1-9",
-        help="1 to 4: less search, faster; 5: default; 6 to 9: fine-tune the model to every volume, which takes "
-        "several times as long and needs torch",
+        help=f"1, fastest, to 9, smallest (default: {EFFORT})",
     )
     made.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="decode the output and compare it with the input (default: yes)",
+        help="decode the output and compare it (default: yes)",
     )
     made.add_argument(
         "--parity",
         type=share,
         default=0.0,
         metavar="SHARE",
-        help="add blocks for volcomp repair, for instance 2%%: see volcomp protect (default: 0, none)",
+        help="add this share for repair, as 2%% (default: 0)",
     )
     return made
 
@@ -79,14 +79,14 @@ def storing() -> argparse.ArgumentParser:
     made.add_argument(
         "--skip-errors",
         action="store_true",
-        help="leave out what cannot be read, list it on standard error, and end with exit code 1",
+        help="leave out what cannot be read; exit code is then 1",
     )
     made.add_argument(
         "--stdin-name",
         type=file_name,
         default="stdin",
         metavar="NAME",
-        help="the name of a file that is read from standard input",
+        help="the name of a file from standard input",
     )
     return made
 
@@ -106,7 +106,7 @@ def times() -> argparse.ArgumentParser:
 def as_json() -> argparse.ArgumentParser:
     """Make the parser of `--json`."""
     made = argparse.ArgumentParser(add_help=False)
-    made.add_argument("--json", action="store_true", help="print one object of JSON instead of text; of an error too")
+    made.add_argument("--json", action="store_true", help="print one object of JSON, of an error too")
     return made
 
 
@@ -127,15 +127,23 @@ def decode_options(options: argparse.Namespace) -> DecodeOptions:
 
 
 def place(text: str) -> Path:
-    """Parse a path; "-" is STANDARD, and "./-" a file of this name."""
-    path = Path(text)
-    return Path(os.path.abspath(text)) if path == STANDARD and text != "-" else path
+    """Parse a path; "-" is STANDARD, and "./-" a file of this name. Raises UsageError for a URL."""
+    found = archive(text)
+    if isinstance(found, Remote):
+        raise UsageError(
+            f"{found} is a URL, and files are written, changed and archived on disks alone: name a path, and download "
+            "or upload the file; info, list, view, verify, decompress, extract and batch --decompress read archives "
+            "at URLs"
+        )
+    return found
 
 
 def archive(text: str) -> Path | Remote:
     """Parse the path or the URL of an archive; "-" is STANDARD."""
     found = located(text)
-    return found if isinstance(found, Remote) or "://" in text else place(text)
+    if isinstance(found, Path) and found == STANDARD and text != "-":
+        return Path(os.path.abspath(text))
+    return found
 
 
 def is_archive(path: Path | Remote) -> bool:
@@ -175,7 +183,7 @@ def changed(path: Path, command: str) -> Path:
     return path
 
 
-def salvageable(sentence: str, path: Path | None) -> str:
+def salvageable(sentence: str, path: Path | Remote | None) -> str:
     """Add to the sentence about a damaged archive how to get what is left of it, unless it says so."""
     if path is None or not is_archive(path) or "volcomp repair" in sentence or "--salvage" in sentence:
         return sentence
@@ -226,6 +234,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def grey_levels(text: str) -> int:
+    """Parse the largest error of a voxel."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1 << 14:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of grey levels from 1 to {1 << 14}")
+    return int(text)
+
+
 def effort(text: str) -> int:
     """Parse an effort."""
     if text not in "123456789" or len(text) != 1:
@@ -244,23 +259,24 @@ def file_name(text: str) -> str:
 
 def new_archive(text: str) -> Path:
     """Parse the path of an archive to write: "-", or one without the suffix of another format."""
-    suffix = Path(text).suffix.lower()
+    path, suffix = place(text), Path(text).suffix.lower()
     if suffix in f"{_ARCHIVES} {_IMAGES}".split():
         right = Path(text).with_suffix(SUFFIX)
         raise argparse.ArgumentTypeError(
             f"{text!r} has the suffix of another format, and what is written is a volcomp archive: name it {right}"
         )
-    return place(text)
+    return path
 
 
 def new_folder(text: str) -> Path:
     """Parse the path of what is restored: "-", or one without the suffix of an archive; of an image it may have one."""
+    path = place(text)
     of_archive = Path(text).suffix.lower() in (SUFFIX, *_ARCHIVES.split()) and not text.lower().endswith(".nii.gz")
     if of_archive and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} has the suffix of an archive, and what is written is a folder: name it {Path(text).stem}"
         )
-    return place(text)
+    return path
 
 
 def size(text: str) -> int:

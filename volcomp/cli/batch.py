@@ -6,9 +6,23 @@ import argparse
 import os
 from pathlib import Path
 
+from ..archive.remote import Remote
 from ..errors import UnsupportedError
 from ..progress import printable
-from .arguments import SUFFIX, Commands, as_json, device, encode_options, encoding, is_archive, positive, size, times
+from .arguments import (
+    SUFFIX,
+    Commands,
+    archive,
+    as_json,
+    device,
+    encode_options,
+    encoding,
+    is_archive,
+    place,
+    positive,
+    size,
+    times,
+)
 from .output import amount, finish
 
 
@@ -21,21 +35,16 @@ def add(commands: Commands) -> None:
         help="archive or restore a tree of series",
         description="Archive every series of a tree, or of a list, as a separate file; or restore a tree of archives. "
         "Only what is missing is done, so that the same command continues after a stop. DEST/batch.csv has the result "
-        "for each series.",
+        "for each series. With --decompress, SOURCE may be the URL of an archive (.vcz) or of a list, and the lines "
+        "of a list may be URLs of archives.",
         example="volcomp batch STUDIES ARCHIVES",
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder, or a list of series with one path a line")
-    parser.add_argument("dest", type=Path, metavar="DEST", help="folder for the archives, made if it does not exist")
+    parser.add_argument("source", type=archive, metavar="SOURCE", help="folder, list with one path a line, or URL")
+    parser.add_argument("dest", type=place, metavar="DEST", help="folder for what is written")
     parser.add_argument("--decompress", action="store_true", help="restore: SOURCE holds archives")
-    parser.add_argument(
-        "--jobs", type=positive, metavar="N", help="series at a time (default: one per core, with cuda four per GPU)"
-    )
-    parser.add_argument(
-        "--memory", type=size, metavar="SIZE", help="for instance 16G: memory that all running series may need together"
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="use the Dask cluster of this scheduler, for instance tcp://host:8786"
-    )
+    parser.add_argument("--jobs", type=positive, metavar="N", help="series at a time (default: one per core)")
+    parser.add_argument("--memory", type=size, metavar="SIZE", help="for all running series together, as 16G")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask cluster that does it, as tcp://host:8786")
     parser.set_defaults(run=run)
 
 
@@ -66,13 +75,13 @@ def run(options: argparse.Namespace) -> int:
     return finish(options, facts, printable(text), why if done.failed else None)
 
 
-def _check(source: Path, dest: Path, decompress: bool) -> None:
+def _check(source: Path | Remote, dest: Path, decompress: bool) -> None:
     """Raise UnsupportedError for what is likely a mistake: one archive, or archives where series are expected."""
     if is_archive(source):
         raise UnsupportedError(
             f"{source} is one archive, and no folder or list of them; volcomp decompress {source} restores it"
         )
-    if not decompress and _holds_archives_alone(source):
+    if not decompress and isinstance(source, Path) and _holds_archives_alone(source):
         raise UnsupportedError(
             f"{source} holds archives and no other files; to restore them add --decompress: "
             f"volcomp batch {source} {dest} --decompress"

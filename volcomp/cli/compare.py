@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..progress import printable
-from .arguments import Commands, as_json, encode_options, encoding, work
+from .arguments import Commands, as_json, encode_options, encoding, place, work
 from .output import finish, working
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def add(commands: Commands) -> None:
         "JPEG XL include decoding, to compare. A series of hundreds of megabytes takes minutes.",
         example="volcomp compare CT",
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="folder or file")
+    parser.add_argument("path", type=place, metavar="PATH", help="folder or file")
     parser.set_defaults(run=run)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UnsupportedError
-from ..progress import printable
 from .arguments import (
     STANDARD,
     SUFFIX,
@@ -17,6 +16,7 @@ from .arguments import (
     as_json,
     encode_options,
     encoding,
+    grey_levels,
     inputs,
     is_archive,
     new_archive,
@@ -25,7 +25,8 @@ from .arguments import (
     storing,
     work,
 )
-from .output import amount, finish, held, working
+from .output import amount, finish, held, printable_lines, working
+from .usage import UsageError
 
 if TYPE_CHECKING:
     from ..archive.pack import Summary
@@ -50,9 +51,23 @@ def add(commands: Commands) -> None:
         "--output",
         type=new_archive,
         metavar="OUT.vcz",
-        help="default: the first input's name with .vcz; - is standard output",
+        help="default: the input's name with .vcz; - is stdout",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing output")
+    lossy = parser.add_argument_group("files that are no longer the originals")
+    lossy.add_argument(
+        "--max-error",
+        type=grey_levels,
+        default=0,
+        metavar="D",
+        help="let voxels differ by up to D grey levels",
+    )
+    lossy.add_argument(
+        "--roi",
+        metavar="REGION",
+        help="keep this exact: x0:x1,y0:y1,z0:z1, or a mask",
+    )
+    lossy.add_argument("--lossy", action="store_true", help="allow --max-error for DICOM images")
     parser.set_defaults(run=run)
 
 
@@ -60,16 +75,20 @@ def run(options: argparse.Namespace) -> int:
     """Write an archive."""
     from ..archive.pack import compress
     from ..archive.tree import own_name
+    from ..files import substitute
 
     encoded = encode_options(options)
     _check(options.inputs, options.output)
+    if not options.max_error and (options.roi or options.lossy):
+        raise UsageError(f"{'--roi' if options.roi else '--lossy'} needs --max-error: say how far voxels may differ")
     name = options.stdin_name if options.inputs[0] == STANDARD else own_name(options.inputs[0])
     output = options.output or Path(name + SUFFIX)
     target = sink() if output == STANDARD else output
     with inputs(options) as paths, working(options):
         done = compress(
-            paths, target, encoded, force=options.force, times=options.times, skip_errors=options.skip_errors
-        )
+            paths, target, encoded, force=options.force, times=options.times, skip_errors=options.skip_errors,
+            substitute=substitute(options.max_error, options.roi, options.lossy, encoded),
+        )  # fmt: skip
     return report(output, done, options)
 
 
@@ -109,6 +128,9 @@ def report(archive: Path, done: Summary, options: argparse.Namespace, what: str 
         "voxels": done.voxels,
         "bits_per_voxel": done.voxel_bits,
         "skipped": done.skipped,
+        "changed": done.changed,
+        "unchanged": done.unchanged,
+        "warnings": done.warnings,
     }
     parts = [held(done.files, done.folders, done.links) + what]
     parts += [f"{amount(done.raw_bytes)} in", f"{amount(done.packed_bytes)} out"]
@@ -116,5 +138,10 @@ def report(archive: Path, done: Summary, options: argparse.Namespace, what: str 
     parts += [f"{done.voxel_bits:.3f} bits per voxel"] if done.voxels else []
     parts += [f"{time.perf_counter() - options.begin:.1f} s"]
     text = f"{archive}: {', '.join(parts)}"
+    if done.changed:
+        text += f"\n{done.changed} of the files differ from the originals, within the bound"
     problem = f"{archive} is written, but {len(done.skipped)} of the inputs could not be read" if done.skipped else None
-    return finish(options, facts, printable(text), problem, [f"skipped: {sentence}" for sentence in done.skipped])
+    notes = [f"skipped: {sentence}" for sentence in done.skipped]
+    notes += [f"unchanged: {name} has no voxels that could be changed" for name in done.unchanged]
+    notes += [f"warning: {sentence}" for sentence in done.warnings]
+    return finish(options, facts, printable_lines(text), problem, notes)

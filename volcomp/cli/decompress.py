@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ..options import IMAGE_SUFFIXES
 from . import image
 from .arguments import (
     STANDARD,
@@ -38,8 +39,9 @@ def add(commands: Commands) -> None:
         parents=[work(), times(), as_json()],
         help="restore the files of an archive",
         description="Restore the files of an archive to a folder; or write a volume as one file, if DIR is a name that "
-        "ends with .nii.gz, .nii, .nrrd, .mha, .npy or .zarr: its values, with the rescaling and the place in space "
-        "that its DICOM headers state.",
+        f"ends with one of {', '.join(IMAGE_SUFFIXES)}: its values, with the rescaling and the place in space that its "
+        "headers state. --slices 40:44 are slices 40 to 43 of a volume, along its normal; also 40, 40: and :44. "
+        "--series may be repeated.",
         example="volcomp decompress ct.vcz -o restored",
     )
     add_target(parser)
@@ -47,8 +49,8 @@ def add(commands: Commands) -> None:
         "--series",
         action="append",
         default=[],
-        metavar="UID",
-        help="the images of this series alone, as volcomp info has it; of a volume also its name, which is its folder",
+        metavar="NAME",
+        help="only this volume: its name or series, as in info",
     )
     add_slices(parser)
     parser.add_argument("--salvage", action="store_true", help="restore the undamaged files of a damaged archive")
@@ -63,9 +65,9 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=new_folder,
         metavar="DIR",
-        help="default: the archived folder's name, here; - is standard output, for one file",
+        help="default: the archived folder's name; - is stdout",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite files of the same names in an existing DIR")
+    parser.add_argument("--force", action="store_true", help="overwrite files of the same names in DIR")
 
 
 def add_slices(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +75,7 @@ def add_slices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slices",
         metavar="40:44",
-        help="restore only the images of these slices of a volume, counted along its normal from 0",
+        help="only the images of these slices, counted from 0",
     )
 
 

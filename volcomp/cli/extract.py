@@ -22,7 +22,8 @@ def add(commands: Commands) -> None:
         parents=[work(), times(), as_json()],
         help="restore some files of an archive",
         description="Restore some files of an archive, and decode no more of it than they need. DIR may hold other "
-        "files.",
+        "files. A folder stands for all that is in it. The * of a pattern also stands for slashes. --slices 40:44 are "
+        "slices 40 to 43 of a volume; also 40, 40: and :44. --series may be repeated.",
         example="volcomp extract ct.vcz 'IM000*' report.txt -o here",
     )
     add_target(parser)
@@ -31,15 +32,14 @@ def add(commands: Commands) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="a name as in volcomp list; a folder, with all that is in it; or a pattern in quotes, such as '*.dcm', "
-        "whose * also stands for slashes",
+        help="a name as in list, a folder, or a pattern: '*.dcm'",
     )
     parser.add_argument(
         "--series",
         action="append",
         default=[],
-        metavar="UID",
-        help="the images of this series, as volcomp info has it, also those that are kept whole; may be repeated",
+        metavar="NAME",
+        help="this volume: its name or series, as in info",
     )
     parser.set_defaults(run=run)
 

@@ -5,30 +5,33 @@ from __future__ import annotations
 import argparse
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
+from ..options import DecodeOptions, check_folder, image_suffix
 from ..progress import printable
 from .arguments import STANDARD, slices, source
 from .output import amount, finish, working
 
 
 def is_image(output: Path | None) -> bool:
-    """Return whether a name asks for a volume: it has the suffix of a format, and is no folder that exists."""
+    """Return whether a name asks for a volume: it has the suffix of a format, and is no folder that exists.
+
+    Raises UnsupportedError for the name of a file of a format that is not written.
+    """
     if output is None or output == STANDARD:
         return False
-    # `convert.SUFFIXES`, which would import numpy before the arguments are known to be valid.
-    name = output.name.lower()
-    return name.endswith(".zarr") or (
-        name.endswith((".nii.gz", ".nii", ".nrrd", ".mha", ".npy")) and not output.is_dir()
-    )
+    suffix = image_suffix(output.name)
+    if suffix is None and not output.is_dir():
+        check_folder(str(output))
+    return suffix is not None and (suffix.endswith(".zarr") or not output.is_dir())
 
 
 def save(options: argparse.Namespace) -> int:
     """Write a volume of an archive in another format; print what was done; return the exit code."""
     wanted = None if options.slices is None else slices(options.slices)
     from ..errors import UnsupportedError
-    from ..options import DecodeOptions
     from ..reading.archive import Archive
 
     if options.salvage:
@@ -40,7 +43,9 @@ def save(options: argparse.Namespace) -> int:
         if len(archive.volumes) > 1 and not options.series:
             raise UnsupportedError(f"{options.file} has {archive.volumes.listed()}; choose one with --series")
         volume = archive.volumes[options.series[0]] if options.series else archive.volumes.only()
-        shape = volume.save(options.output, slice(None) if wanted is None else wanted, force=options.force)
+        with warnings.catch_warnings(record=True) as cautions:
+            warnings.simplefilter("always", UserWarning)
+            shape = volume.save(options.output, slice(None) if wanted is None else wanted, force=options.force)
         facts: dict[str, Any] = {
             "file": str(options.file),
             "output": str(options.output),
@@ -49,12 +54,19 @@ def save(options: argparse.Namespace) -> int:
             "shape": list(shape),
             "dtype": str(volume.rescaled_dtype),
             "bytes_in": archive.file_size,
-            "bytes_out": _size(options.output),
+            "bytes_out": sum(map(_size, parts(options.output))),
         }
     text = f"{options.file}: {volume.name}, {'×'.join(map(str, shape))} {facts['dtype']}, to {options.output}"
-    return finish(
-        options, facts, printable(f"{text}, {amount(facts['bytes_out'])}, {time.perf_counter() - begin:.1f} s")
-    )
+    line = printable(f"{text}, {amount(facts['bytes_out'])}, {time.perf_counter() - begin:.1f} s")
+    notes = [f"volcomp: {one.message}" for one in cautions if one.category is UserWarning]
+    return finish(options, facts, line, None, notes)
+
+
+def parts(path: Path) -> list[Path]:
+    """Return the files that a volume is written to: one, or header and voxels."""
+    from ..reading.convert import pair_of
+
+    return [*(pair_of(path) or (path,))]
 
 
 def _size(path: Path) -> int:

@@ -19,6 +19,7 @@ from ..container.sections import FORMAT_VERSION, VOXEL_VERSION
 from ..errors import DamagedError, VolcompError
 from ..progress import printable
 from ..runtime.heap import give_back_at_once
+from ..wording import for_commands
 from . import (
     append,
     batch,
@@ -46,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code. Raises SystemExit(0) when help or the version has been printed."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return _run(words)
+        with for_commands():
+            return _run(words)
     except BrokenPipeError:
         _forget_output()
         return 1
@@ -59,7 +61,8 @@ def _run(words: list[str]) -> int:
     """Run one command; see `main`. Raises OSError where standard output takes no more."""
     options = _unparsed(words)
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # `__main__` has its own
+            signal.signal(signal.SIGTERM, _terminate)
         for stream in (sys.stdout, sys.stderr):  # the terminal may lack a character of a name, or "×"
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")

@@ -20,6 +20,7 @@ from ..progress import printable
 from .arguments import STANDARD
 
 if TYPE_CHECKING:
+    from ..archive.remote import Remote
     from ..archive.restore import Outcome
 
 
@@ -35,9 +36,12 @@ def working(options: argparse.Namespace) -> Iterator[None]:
     def label() -> str:
         return "compiling for this processor" + ("" if compiled.unkept() else ", once")
 
+    # A command that works several times, as on several archives, says so once.
+    wait: Wait = getattr(options, "wait", None) or Wait(label)
+    options.wait = wait
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UnkeptWarning)  # `main` warns at the end
-        with Wait(label) as wait, compiled.watched(wait.begin, wait.end):
+        with wait, compiled.watched(wait.begin, wait.end):
             yield
 
 
@@ -98,7 +102,7 @@ def _stream(options: argparse.Namespace) -> TextIO:
     return sys.stderr if getattr(options, "output", None) == STANDARD else sys.stdout
 
 
-def line(path: Path, done: Outcome, begin: float) -> str:
+def line(path: Path | Remote, done: Outcome, begin: float) -> str:
     """Return the final line of `decompress` and `verify`."""
     of_arrays = done.voxels and not done.files
     what = plural(done.voxels, "voxel") if of_arrays else held(done.files, done.folders, done.links)

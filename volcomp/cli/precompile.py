@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="CLASS",
-        help="for instance avx2; may be repeated (default: all classes that this machine can run)",
+        help="as avx2; may be repeated (default: all)",
     )
     parser.set_defaults(run=run)
 

@@ -21,17 +21,17 @@ def add(commands: Commands) -> None:
         "byte for byte. Damage is then repaired by volcomp repair, to the identical file, if it lies within one "
         "stretch of at most SHARE of the file, wherever that begins: bytes overwritten, cut off, or missing. So is "
         "damage to a few blocks wherever they are: how many is printed, and docs/format.md says what a block is. Any "
-        "number of bytes inserted at one place, or after the end, are removed.",
+        "number of bytes inserted at one place, or after the end, are removed. The file grows by about SHARE, a small "
+        "one by more.",
         example="volcomp protect ct.vcz --parity 5%",
     )
-    parser.add_argument("file", type=place, metavar="FILE")
+    parser.add_argument("file", type=place, metavar="FILE", help="archive")
     parser.add_argument(
         "--parity",
         type=share,
         default=0.02,
         metavar="SHARE",
-        help="from 1%% to 50%% (default: 2%%), which is about what the file grows by, small files by more; 0 removes "
-        "the parity",
+        help="1%% to 50%% (default: 2%%); 0 removes the parity",
     )
     parser.set_defaults(run=run)
 

@@ -22,13 +22,13 @@ def add(commands: Commands) -> None:
         "is more damage than the parity can repair, nothing is changed.",
         example="volcomp repair ct.vcz",
     )
-    parser.add_argument("file", type=place, metavar="FILE")
+    parser.add_argument("file", type=place, metavar="FILE", help="archive")
     parser.add_argument(
         "-o",
         "--output",
         type=new_archive,
         metavar="OUT.vcz",
-        help="write the repaired file here, and leave FILE as it is",
+        help="write it here, and leave FILE as it is",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing OUT.vcz")
     parser.set_defaults(run=run)

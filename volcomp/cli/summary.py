@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..container.losses import Loss
 from .output import amount, files, held, plural
 
 _MOST = 5  # series, volumes of an array and reasons that have a line
+_NAMES = 3  # of volumes of a series in a line
 
 Facts = dict[str, Any]
 
@@ -15,7 +17,10 @@ def summary(found: Facts) -> list[str]:
     """Return the lines for the result of `describe`."""
     of_files = "files" in found
     what = "files" if of_files else "arrays"
-    lines = [f"{found['file']}: {amount(found['size'])}, {found['promise']} (all {what} come back, byte for byte)"]
+    whose = "archived " if found["losses"] else ""
+    back = f"all {whose}{what} come back, byte for byte"
+    lines = [f"{found['file']}: {amount(found['size'])}, {found['promise']} ({back})"]
+    lines += [f"  {Loss(**loss)}" for loss in found["losses"]]
     if of_files:
         where = f" under {found['root']}/" if found["root"] else ""
         ratio = f", ratio {found['raw_bytes'] / found['size']:.3f}" if found["raw_bytes"] else ""
@@ -33,6 +38,7 @@ def summary(found: Facts) -> list[str]:
             f"{parity['blocks']} blocks"
         )
     if len(found["volumes"]) > 1:
+        lines.append("  --series of decompress, extract and view takes a volume's name or series")
         lines.append("  --all shows every volume by itself, and bytes by section")
     return lines
 
@@ -41,32 +47,36 @@ def _of_series(volumes: list[Facts]) -> list[str]:
     """Return a line for each series, largest first, and one for those beyond the most."""
     by_series: dict[str, list[Facts]] = {}
     for volume in volumes:
-        by_series.setdefault(volume.get("series", ""), []).append(volume)
+        by_series.setdefault(volume.get("series") or volume["name"], []).append(volume)
     ordered = sorted(by_series.values(), key=_bytes, reverse=True)
     lines = [_series(together) for together in ordered[:_MOST]]
     if others := [volume for together in ordered[_MOST:] for volume in together]:
-        what = plural(len(ordered) - _MOST, "more series", "more series")
-        lines.append(f"and {what}: {files(_count(others))}, {amount(_bytes(others))}")
+        lines.append(f"and {len(ordered) - _MOST} more: {files(_count(others))}, {amount(_bytes(others))}")
     return lines
 
 
 def _series(volumes: list[Facts]) -> str:
     first = volumes[0]
     if "series" not in first:
-        return f"{plural(len(volumes), 'volume')} without a file: {_coded(volumes)}"
-    name = first["modality"] or "unknown modality"
-    name += f" {first['description']!r}" if first["description"] else ""
+        return f"{first['name']}, without a file: {_coded(volumes)}"
+    kind = first["modality"] + (f" {first['description']!r}" if first["description"] else "")
+    names = {name: None for volume in volumes for name in (volume["name"], *volume["copies"])}
+    several = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
     spacings = {tuple(volume["spacing_mm"]) for volume in volumes}
     spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in first["spacing_mm"])
     spacing = f"spacing {spacing} mm" if len(spacings) == 1 else "several spacings"
-    return f"{name}, {files(_count(volumes))}: {_coded(volumes)}, {spacing}, series {first['series']}"
+    facts = [kind, files(_count(volumes)), _coded(volumes), spacing]
+    facts += [f"series {first['series']}"] if first["series"] else []
+    return f"{', '.join(map(repr, list(names)[:_NAMES]))}{several}: " + ", ".join(filter(None, facts))
 
 
 def _coded(volumes: list[Facts]) -> str:
     """Describe how volumes are coded."""
     shapes = {"×".join(map(str, volume["shape"])) + f" {volume['dtype']}": None for volume in volumes}
     sizes = " and ".join(shapes) if len(shapes) < 3 else f"{len(shapes)} sizes"
-    many = f"{len(volumes)} volumes, " if len(volumes) > 1 else ""
+    points = sum(volume["times"] or 0 for volume in volumes if not volume.get("plane"))
+    many = f"{points} time points, " if points else ""
+    many += f"{len(volumes)} volumes, " if len(volumes) > 1 else ""
     voxels = sum(8 * volume["bytes"] / volume["bits_per_voxel"] for volume in volumes)
     models = " and ".join({volume["model"]: None for volume in volumes})
     slabs = plural(sum(volume["slabs"] for volume in volumes), "slab")

@@ -34,11 +34,18 @@ class UsageError(VolcompError):
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Wraps each line of a text by itself, so that an example stands on its own line; what few need comes last."""
+    """Gives each option one line of 80 columns; wraps each line of a text by itself, so that an example stands on its
+    own line; what few need comes last."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog)
+        super().__init__(prog, max_help_position=25)
         self._action_max_length = 14  # the longest command and its indent
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Name the value of an option once: "-o, --output DIR"."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        return ", ".join(action.option_strings) + f" {self._format_args(action, action.dest.upper())}"
 
     def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
         """Add options to the help, those for the output first."""

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..errors import DamagedError, VolcompError
-from .arguments import STANDARD, Commands, as_json, decode_options, place, salvageable, source, work
+from .arguments import STANDARD, Commands, archive, as_json, decode_options, salvageable, source, work
 from .output import complain, finish, line, plural, working
 
 _SUMS = ("files", "folders", "links", "bytes_in", "bytes_out", "voxels")
@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
         help="decode archives, compare checksums, check parity",
         example="volcomp verify ct.vcz mr.vcz",
     )
-    parser.add_argument("files", nargs="+", type=place, metavar="FILE", help="archive; - is standard input")
+    parser.add_argument("files", nargs="+", type=archive, metavar="FILE", help="archive or URL; - is standard input")
     parser.set_defaults(run=run)
 
 

@@ -27,9 +27,9 @@ def add(commands: Commands) -> None:
         "--output",
         type=place,
         metavar="SHEET",
-        help="a .png or .html file; default: the archive's name with .png",
+        help="a .png or .html file (default: FILE's name, .png)",
     )
-    parser.add_argument("--series", metavar="UID", help="which volume, by its series or name, where there are several")
+    parser.add_argument("--series", metavar="NAME", help="which volume: its name or series, as in info")
     parser.add_argument("--slice", type=int, metavar="N", help="which slice (default: the middle one)")
     parser.add_argument("--force", action="store_true", help="overwrite an existing output")
     parser.set_defaults(run=run)

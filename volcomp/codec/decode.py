@@ -23,6 +23,7 @@ from ..stages.histogram_packing import level_type
 from ..wire.cursor import Cursor
 from .engines import Decoded, EngineChoice, Workers, by_device, referring
 
+KEPT_BYTES = 1 << 28  # of slabs of keys: two of those that an encoder makes at most
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
 Slab = tuple[int, Decoded]  # number of a slab, and its voxels or what is wrong with it
 # Returns the voxels [z, Y, X] of a slab of the key that a volume refers to, by number. Raises DamagedError where they
@@ -157,33 +158,43 @@ def refer(packing: Packing, key: Key, k: int, shape: tuple[int, int, int]) -> Le
 class Keys:
     """Slabs of keys, each decoded when a slab that refers to it is opened, on the thread that opens it.
 
-    Those of the key that was last needed stay in memory, since the time points of a series often share one. Several
-    threads may use an object at once.
+    Those that were last needed stay in memory, since the time points of a series share a few. Several threads may use
+    an object at once.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader, self._lock = reader, Lock()
-        self._number: int | None = None  # of the key whose slabs are kept
-        self._kept: dict[int, np.ndarray] = {}
+    def __init__(self, reader: Reader, most: int = KEPT_BYTES) -> None:
+        """`most`: bytes of slabs that stay in memory."""
+        self._reader, self._lock, self._left = reader, Lock(), most
+        self._kept: dict[tuple[int, int], np.ndarray] = {}  # by volume and slab, the last used at the end
 
     def of(self, volume: Volume) -> Key | None:
         """Return the `Key` of a volume; None where it refers to no other."""
         return None if volume.key is None else partial(self._slab, volume)
 
-    def keep(self, number: int, k: int, voxels: np.ndarray) -> None:
-        """Keep slab k of a volume that has been decoded, in place of those of another one."""
+    def clear(self) -> None:
+        """Drop all slabs."""
         with self._lock:
-            if number != self._number:
-                self._number, self._kept = number, {}
-            self._kept[k] = voxels
+            self._left += sum(voxels.nbytes for voxels in self._kept.values())
+            self._kept.clear()
+
+    def keep(self, number: int, k: int, voxels: np.ndarray) -> None:
+        """Keep slab k of a volume that has been decoded, in place of those that were not used for longest."""
+        with self._lock:
+            if (number, k) in self._kept or voxels.nbytes > self._left + sum(one.nbytes for one in self._kept.values()):
+                return
+            while voxels.nbytes > self._left:
+                self._left += self._kept.pop(next(iter(self._kept))).nbytes
+            self._left -= voxels.nbytes
+            self._kept[number, k] = voxels
 
     def _slab(self, volume: Volume, k: int) -> np.ndarray:
         number = volume.key
         assert number is not None
         with self._lock:
-            kept = self._kept.get(k) if number == self._number else None
-        if kept is not None:
-            return kept
+            kept = self._kept.pop((number, k), None)
+            if kept is not None:
+                self._kept[number, k] = kept
+                return kept
         try:
             model = volume.layout.model
             voxels = self._decode(read_key(self._reader, volume, {**RELEASED, model.number: model}), k)

@@ -23,6 +23,7 @@ from ..container.sections import SLAB, SectionId, Writer
 from ..container.volume import (
     SLAB_VOXELS,
     SLICE_VOXELS,
+    Times,
     Volume,
     VolumeHeader,
     read_header,
@@ -128,12 +129,13 @@ def write_volume(
     progress: Progress | None = None,
     key: tuple[int, VoxelSource] | None = None,
     time_point: bool = False,
+    times: Times | None = None,
 ) -> tuple[Volume, Generator[Slab]]:
     """Append the header section, and prepare to append the slabs.
 
     `key` has the number and the voxels of another volume of the file, of the same shape, that does not refer to one
     itself; the slabs of this volume then refer to it where that pays. It may be written before or after. `time_point`
-    marks the volumes of a 4-D array.
+    marks the volumes of a 4-D array, `times` the volume, or the first of the volumes, of a series of files.
 
     Returns the volume as a reader sees it, and an iterator that encodes and appends slab after slab. If slabs are
     verified, it yields (number, voxels) for each, as decoded from the payload, and raises DamagedError for a payload
@@ -142,7 +144,7 @@ def write_volume(
     number_of_key, reference = key or (None, None)
     section, slabs = encode_slabs(source, options, progress=progress, reference=reference)
     layout = read_header(section, {**models.RELEASED, options.record.number: options.record})
-    volume = Volume(number, section, layout, source.sha256, two_dimensional, number_of_key, time_point)
+    volume = Volume(number, section, layout, source.sha256, two_dimensional, number_of_key, time_point, times)
     write_volume_header(writer, volume)
     return volume, _write_slabs(writer, volume, slabs)
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from threading import Lock
@@ -17,18 +18,19 @@ from typing import BinaryIO, NamedTuple
 
 from ..errors import DamagedError, UnsupportedError
 from ..wire.cursor import Cursor, varint
+from ..wording import spelled
 
 SIGNATURE = b"\x89VCZ\r\n\x1a\n"
 FORMAT_VERSION = 4  # of archives of files; 4 since 0.10.0: lists of files before their data
-SERIES_VERSION = 5  # of files with volumes that refer to others, or that are time points; the latest that is read
+SERIES_VERSION = 5  # of files with volumes that refer to others, or that are of time points; the latest that is read
 # Of files that hold voxels alone; 3 since 0.6.0: level factors; 2 since 0.3.0: supports of runs, weights with shifts.
 VOXEL_VERSION = 3
 END_MARK = b"\nvcz"
 
 VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING = b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"
 ROOT = b"root"  # older releases pass over it; the first section, or none
+LOSSES = b"loss"  # likewise, anywhere: which files are not those that were given; see `losses`
 PARITY = b"pari"  # in the index of a protected file: the archive's own index and end mark, then the blocks of parity
-ADVICE = "; it has parity, with which volcomp repair may restore it"  # ends errors about files that seem to have it
 PARITY_SIGNATURE = b"\x89VCP\r\n\x1a\n"  # of every block of parity
 # The order is part of the format: the index has a section's position in this tuple, or 255 and the tag itself.
 _KINDS = (VOLUME_HEADER, SLAB, KEPT, BLOB, MANIFEST, LISTING)
@@ -56,6 +58,7 @@ class SectionId(NamedTuple):
             MANIFEST: "manifest",
             LISTING: "list of files {0}",
             ROOT: "what is kept of the archived folder itself",
+            LOSSES: "the list of losses",
         }
         name = names.get(self.tag, "section " + self.tag.decode("ascii", "replace") + " {0}")
         return name.format(self.major, self.minor)
@@ -79,7 +82,7 @@ def _head(section: SectionId, size: int) -> bytes:
 
 
 class Writer:
-    """Appends sections to a binary file, so that an archive may be larger than memory. Only `rewind` seeks.
+    """Appends sections to a binary file, so that an archive may be larger than memory. Only `rewind` and `need` seek.
 
     `digests` has the SHA-256 of every payload, for `Reader.compare`.
     """
@@ -87,7 +90,7 @@ class Writer:
     def __init__(self, file: BinaryIO, version: int = VOXEL_VERSION) -> None:
         self._file = file
         self.digests: dict[SectionId, bytes] = {}
-        self._header = _HEADER.pack(SIGNATURE, version, 0)
+        self._version, self._header = version, _HEADER.pack(SIGNATURE, version, 0)
         self._index: list[bytes] = []
         self.size = file.write(self._header)  # bytes written so far
 
@@ -102,6 +105,15 @@ class Writer:
         self.digests[section] = hashlib.sha256(payload).digest()
         kind = bytes([_KINDS.index(section.tag)]) if section.tag in _KINDS else bytes([_OTHER_KIND]) + section.tag
         self._index.append(kind + varint(section.major) + varint(section.minor) + varint(length))
+
+    def need(self, version: int) -> None:
+        """Raise the format version of the file to this one, for what is written next. The file must be seekable where
+        it has a lower one."""
+        if version > self._version:
+            self._version, self._header = version, _HEADER.pack(SIGNATURE, version, 0)
+            self._file.seek(0)
+            self._file.write(self._header)
+            self._file.seek(self.size)
 
     def mark(self) -> tuple[int, int]:
         """Return what `rewind` needs to come back here."""
@@ -139,6 +151,7 @@ class Reader:
         sound = len(header) == _HEADER.size and header.startswith(SIGNATURE)
         self.version: int | None = _HEADER.unpack(header)[1] if sound else None
         self.parity: Place | None = None
+        self._slabs: Counter[int] | None = None
         try:
             self.places = self._read_index()
             self.parity = self.places.pop(SectionId(PARITY), None)
@@ -166,7 +179,9 @@ class Reader:
         """Read and check the index; every section begins where the one before it ends."""
         header = self._bytes(0, min(_HEADER.size, self.size))
         if header[: len(SIGNATURE)] != SIGNATURE[: len(header)] or not header:
-            raise DamagedError("this is no volcomp archive: it does not begin with the signature of a .vcz file")
+            raise DamagedError(
+                f"this is no volcomp archive: it does not begin with the signature of a .vcz file{self._other_file()}"
+            )
         if self.size < _HEADER.size + _FOOTER.size + 1:
             raise DamagedError(f"the archive is cut short: it has only {self.size} bytes")
         _, version, flags = _HEADER.unpack(header)
@@ -239,6 +254,12 @@ class Reader:
             if hashlib.sha256(self.read(section)).digest() != digest:
                 raise DamagedError(f"{section} is not what was written")
 
+    def slabs_of(self, volume: int) -> int:
+        """Return the number of slabs of a volume."""
+        if self._slabs is None:  # counted once: an archive may have a volume for each of thousands of time points
+            self._slabs = Counter(section.major for section in self.places if section.tag == SLAB)
+        return self._slabs[volume]
+
     def payload_size(self, section: SectionId) -> int:
         """Return the bytes of a section in the file, with its head and checksum."""
         return self.places[section].length
@@ -248,11 +269,17 @@ class Reader:
         place = self.parity
         return self._bytes(place.offset + place.length - count, count) if place and place.length >= count else b""
 
+    def _other_file(self) -> str:
+        """Return the end of the sentence about a file without the signature: what makes archives, if it is none."""
+        if self.size >= len(END_MARK) and self._bytes(self.size - len(END_MARK), len(END_MARK)) == END_MARK:
+            return ""  # a damaged archive
+        return f"; {spelled('volcomp.compress_files')} makes one of a file or folder"
+
     def _advice(self) -> str:
         """Return the end of an error's sentence: how to repair the file, if it has parity."""
         with suppress(DamagedError):  # where the file cannot be read either
             if self.parity or self._find((PARITY_SIGNATURE,), 0) < self.size:
-                return ADVICE
+                return advice()
         return ""
 
     def _search(self) -> dict[SectionId, Place]:
@@ -293,6 +320,11 @@ class Reader:
                 return offset + min(hits)
             offset += step
         return self.size
+
+
+def advice() -> str:
+    """Return how errors about files end that seem to have parity."""
+    return f"; it has parity, with which {spelled('volcomp.repair')} may restore it"
 
 
 def _parse_head(data: bytes) -> tuple[SectionId, int, int] | None:

@@ -4,13 +4,16 @@ The section is one byte of flags, the number of another volume if this one refer
 voxels (little-endian, C order), then the header. The checksum of a slab covers the header.
 
 A volume may be one time point of a series. It then either is a *key*, coded by itself, or refers to a key of the same
-shape and slabs: a slab of it may be coded with the same slab of the key as context.
+shape and slabs: a slab of it may be coded with the same slab of the key as context. In an archive of files, a volume
+may also hold all time points of a series; its header, or that of the first time point, says so (`Times`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,11 +27,32 @@ from .sections import SLAB, VOLUME_HEADER, Reader, SectionId, Writer
 SLAB_VOXELS = 1 << 26  # of one slab, at most. A slab takes about 25 bytes of memory per voxel
 SLICE_VOXELS = 1 << 27
 SLABS = 1 << 16
+MOST_TIMES = 1 << 31
 DTYPES = ("u1", "i1", "<u2", "<i2")
 DIGEST = 8  # bytes of a SHA-256 that name a model, or check a slab
-# Flags: the array was given as (y, x); the number of a key follows; the volume is a time point of a (t, z, y, x).
-_TWO_DIMENSIONAL, _REFERS, _TIME_POINT = 1, 2, 4
+# Flags: the array was given as (y, x); the number of a key follows; the volume is a time point of a (t, z, y, x); the
+# number of time points of files and their order follow.
+_TWO_DIMENSIONAL, _REFERS, _TIME_POINT, _OF_TIMES = 1, 2, 4, 8
 _SHA_BYTES = 32
+
+
+class Order(IntEnum):
+    """Where the time points of a series of files are; the numbers are part of the format.
+
+    Z is the number of slices of a time point, T that of time points.
+    """
+
+    APART = 0  # each is a volume: time point t of a plane has the number of the first one, plus t times the planes
+    AFTER = 1  # slice t · Z + z of the volume is slice z of time point t
+    BESIDE = 2  # slice z · T + t is
+    TURNED = 3  # as BESIDE; but the one file that holds all of them has slice t · Z + z there
+
+
+class Times(NamedTuple):
+    """The time points of a series of files."""
+
+    points: int
+    order: Order
 
 
 @dataclass(frozen=True)
@@ -129,6 +153,7 @@ class Volume:
     two_dimensional: bool
     key: int | None = None  # number of the volume that slabs of this one may refer to
     time_point: bool = False  # of a 4-D array, whose time points are the volumes of the file in order
+    times: Times | None = None  # of a series of files; of volumes APART, only the first one of each plane has it
 
     @property
     def voxels(self) -> int:
@@ -144,7 +169,11 @@ def write_volume_header(writer: Writer, volume: Volume) -> None:
     """Append the section."""
     flags = _TWO_DIMENSIONAL if volume.two_dimensional else 0
     flags |= (0 if volume.key is None else _REFERS) | (_TIME_POINT if volume.time_point else 0)
-    head = bytes([flags]) + (b"" if volume.key is None else varint(volume.key))
+    head = b"" if volume.key is None else varint(volume.key)
+    if volume.times:
+        flags |= _OF_TIMES
+        head += varint(volume.times.points) + bytes([volume.times.order])
+    head = bytes([flags]) + head
     writer.add(SectionId(VOLUME_HEADER, volume.number), head + volume.sha256 + volume.section)
 
 
@@ -154,19 +183,29 @@ def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEA
     if len(payload) <= 1 + _SHA_BYTES:
         raise DamagedError(f"the header of volume {number} is damaged: it is too short")
     flags = payload[0]
-    if flags & ~(_TWO_DIMENSIONAL | _REFERS | _TIME_POINT):
+    if flags & ~(_TWO_DIMENSIONAL | _REFERS | _TIME_POINT | _OF_TIMES):
         raise UnsupportedError(f"volume {number} has the unknown flags {flags:#04x}; upgrade volcomp")
     cursor = Cursor(payload[1:], f"the header of volume {number}")
     key = cursor.varint() if flags & _REFERS else None
+    times = _read_times(cursor) if flags & _OF_TIMES else None
     sha256, section = cursor.take(_SHA_BYTES), cursor.rest()
     layout = read_header(section, catalogue)
     two_dimensional, time_point = bool(flags & _TWO_DIMENSIONAL), bool(flags & _TIME_POINT)
     if two_dimensional and (layout.shape[0] != 1 or time_point):
         raise DamagedError(f"volume {number} has {layout.shape[0]} slices and is called two-dimensional")
-    slabs = sum(one.tag == SLAB and one.major == number for one in reader.places)
+    if times and (two_dimensional or time_point or (times.order != Order.APART and layout.shape[0] % times.points)):
+        raise DamagedError(f"volume {number} has {layout.shape[0]} slices of {times.points} time points")
+    slabs = reader.slabs_of(number)
     if slabs != len(layout.slabs) and reader.damage is None:  # so the size of the file bounds a false shape
         raise DamagedError(f"volume {number} has {slabs} slabs where its header says {len(layout.slabs)}")
-    return Volume(number, section, layout, sha256, two_dimensional, key, time_point)
+    return Volume(number, section, layout, sha256, two_dimensional, key, time_point, times)
+
+
+def _read_times(cursor: Cursor) -> Times:
+    count, order = cursor.varint(limit=MOST_TIMES), cursor.take(1)[0]
+    if not count or order > max(Order):
+        raise cursor.damaged()
+    return Times(count, Order(order))
 
 
 def read_key(reader: Reader, volume: Volume, catalogue: Catalogue = models.RELEASED) -> Volume:

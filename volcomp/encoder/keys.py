@@ -1,5 +1,5 @@
 """The encoder's choice of keys among the time points of a series: those that are coded by themselves, one of which each
-of the others refers to.
+of the others refers to. And what the orders of time points and slices cost that it may choose among.
 
 A least-squares fit to a sample of voxels estimates what a time point costs alone, and with each key that it might refer
 to. Fits of the linear stage itself would take hundreds of times as long, and the estimate need only tell keys apart:
@@ -32,6 +32,9 @@ NOISE_FLOOR = 0.25  # of a squared error, in grey levels, below which no symbol 
 # evenly across the series.
 ALL_PAIRS, NEAR, FAR = 32, 8, 12
 MINIMUM_SAVING = 1 / 128  # bits per voxel by which a time point must be cheaper with a key
+MOST = 24  # time points, those in the middle, by which orders are judged
+BESIDE = 2  # slices before, of other time points, that are looked at where time points of a slice are side by side:
+# fits to more of them promise what the network does not get where most of a series is noise
 
 # Neighbours (dy, dx): in the slice and in the slice before of the voxel's own time point, and in the slice of the key.
 _OWN = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
@@ -62,6 +65,49 @@ class _Sample(NamedTuple):
     alone: float
 
 
+class Costs(NamedTuple):
+    """Bits per voxel of a series as estimated, all less the same number."""
+
+    after: float  # time point after time point, in one volume
+    apart: float  # each a volume, with the keys that `choose` finds
+    beside: float  # all time points of a slice, then those of the next, in one volume
+
+
+def costs(time_points: Sequence[Reading], shape: tuple[int, int, int]) -> Costs:
+    """Estimate what orders of time points of a shape Z, Y, X cost: headers, and the tables of slabs, aside."""
+    begin = max(0, (len(time_points) - MOST) // 2)
+    slices = _slices(shape)
+    samples = [_sample(read, shape, slices) for read in time_points[begin : begin + MOST]]
+    pairs = _costs_of_pairs(samples)
+    alone = np.array([sample.alone for sample in samples])
+    keys = _locate(pairs, alone)
+    apart = [alone[t] if key is None else pairs[t, key] for t, key in enumerate(keys)]
+    beside = [_bits_beside(samples[max(t - BESIDE, 0) : t + 1]) for t in range(len(samples))]
+    return Costs(float(alone.mean()), float(np.mean(apart)), float(np.mean(beside)))
+
+
+def _bits_beside(samples: Sequence[_Sample]) -> float:
+    """Estimate the bits per voxel of the last of some time points, in a slab of slices of one place."""
+    *before, last = samples
+    inside = [*range(len(_OWN)), -1]
+    seen = [one.key[last.order] for one in before]
+    total = 0.0
+    for begin, end in pairwise((0, *last.ends)):
+        parts = [*(one[begin:end] for one in seen), last.own[begin:end, inside]]
+        design = np.concatenate(parts, axis=1).astype(np.float64)
+        total += (end - begin) * _cost(design.T @ design, end - begin)
+    return total / last.ends[-1]
+
+
+def _costs_of_pairs(samples: Sequence[_Sample]) -> Float64s:
+    """Estimate the bits per voxel [time point, key] of those pairs that are compared; others cost infinitely much."""
+    count = len(samples)
+    found = np.full((count, count), np.inf)
+    for t, key in _pairs(count):
+        found[t, key] = _bits(samples[t], samples[key])
+    return found
+
+
 def choose(time_points: Sequence[Reading], shape: tuple[int, int, int]) -> list[int | None]:
     """Choose keys among time points of a shape Z, Y, X. Returns the number of the key that each refers to, or None
     for keys.
@@ -74,10 +120,7 @@ def choose(time_points: Sequence[Reading], shape: tuple[int, int, int]) -> list[
         return [None] * count
     slices = _slices(shape)
     samples = [_sample(read, shape, slices) for read in time_points]
-    costs = np.full((count, count), np.inf)  # [time point, key]
-    for t, key in _pairs(count):
-        costs[t, key] = _bits(samples[t], samples[key])
-    return _locate(costs, np.array([sample.alone for sample in samples]))
+    return _locate(_costs_of_pairs(samples), np.array([sample.alone for sample in samples]))
 
 
 def _locate(costs: Float64s, alone: Float64s) -> list[int | None]:

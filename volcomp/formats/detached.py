@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .facts import Facts, Place
 from .gzipped import inflated, wrapped
-from .protocol import Format, Image, NotCoded
+from .protocol import Detached, Format, Image, NotCoded
 from .uncompressed import Stated, image_of
 
 MOST_HEADER = 1 << 20  # bytes
@@ -37,6 +38,12 @@ class Header:
     lines: int = 0  # to skip before the numbers
     skip: int = 0  # bytes to skip after these; negative where the numbers end with the file
     packed: str = ""  # how the numbers are compressed
+    place: Place | str = ""  # of the voxels, or why there is none
+
+    @property
+    def facts(self) -> Facts:
+        """Return what is stated of the volume."""
+        return Facts(self.type, self.shape, self.components, self.place)
 
     @property
     def length(self) -> int:
@@ -48,10 +55,7 @@ class Header:
         shape = self.shape[: self.axes]
         if not shape or math.prod(shape) * len(self.files) != math.prod(self.shape):
             raise NotCoded("its header names another number of files than make its shape")
-        return Header(
-            self.type, shape, 0, self.components, self.colour, self.spatial, self.files, self.axes, self.lines,
-            self.skip, self.packed,
-        )  # fmt: skip
+        return replace(self, shape=shape, end=0)
 
 
 Parse = Callable[[bytes], Header]  # raises NotCoded
@@ -74,8 +78,15 @@ class Attached(Format):
             raise NotCoded(f"it is a header: the voxels are in {header.files[0]}")
         return _image(self, path, name, file, header)
 
+    def facts(self, header: bytes) -> Facts | None:
+        """Return what a header states."""
+        try:
+            return self._parse(header[:MOST_HEADER]).facts
+        except NotCoded:
+            return None
 
-class Beside(Format):
+
+class Beside(Detached):
     """Numbers whose header is in the same folder."""
 
     def __init__(self, suffixes: tuple[str, ...], parse: Parse) -> None:
@@ -108,6 +119,20 @@ class Beside(Format):
         if refused:
             raise refused
         return None
+
+    def headers(self, name: str, others: Iterable[str]) -> list[str]:
+        """Return the names of all files with the suffix of a header."""
+        if name.lower().endswith(self._suffixes):
+            return []
+        return sorted(other for other in others if other.lower().endswith(self._suffixes))[:_MOST_HEADERS]
+
+    def facts_beside(self, header: bytes, name: str) -> Facts | None:
+        """Return what a header states that names a file."""
+        try:
+            found = self._parse(header[:MOST_HEADER])
+        except NotCoded:
+            return None
+        return found.facts if name in found.files else None
 
 
 @lru_cache(maxsize=4)
@@ -186,15 +211,3 @@ def numbers_in(text: str, count: int | None = None) -> tuple[int, ...]:
     if not found or (count is not None and len(found) != count) or max(map(abs, found)) >= 1 << 62:
         raise NotCoded("its header makes no sense")
     return found
-
-
-def lengths_in(text: str, count: int) -> list[float | None]:
-    """Return the lengths in a text, None for those that make no sense."""
-    found: list[float | None] = []
-    for word in text.split()[:count]:
-        try:
-            number = abs(float(word))
-        except ValueError:
-            number = math.nan
-        found.append(round(number, 6) if math.isfinite(number) and number else None)
-    return found + [None] * (count - len(found))

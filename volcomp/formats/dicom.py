@@ -23,12 +23,11 @@ from ..bodies.deflated import LIMIT, DeflatedReading
 from ..bodies.samples import SamplesReading
 from .dicom_pixels import PIXEL_TAGS, Stated, pixel_element, pixels_of
 from .protocol import Cut, Description, Format, Image, NotCoded
-from .series import along_normal
 
 _TRANSFER_SYNTAX = 0x00020010
 _NO_TAG = 0xFFFFFFFF  # tags of cuts are below it
 _MOST_AROUND = 32 << 20  # bytes of a data set that is deflated, beside its pixels: an archive keeps no more
-_SAME_POSITION = 0.005  # mm along the normal; a smaller difference is rounding
+_FRAMES = "PerFrameFunctionalGroupsSequence"
 # Needed for ordering, for grouping and to read the pixels. All other elements are skipped unread.
 _TAGS = [
     "SeriesInstanceUID",
@@ -94,29 +93,14 @@ class Dicom(Format):
         return found
 
     def describe(self, headers: Sequence[bytes]) -> Description:
-        """Describe a volume by its headers.
-
-        Spacing along z is the distance to the first image whose position differs from that of the first one: images of
-        several times or kinds, and copies, share a position.
-        """
+        """Describe a volume by its first header: all but the spacing, which is that of `frames` and `geometry`."""
         with quiet():
             try:
-                datasets = map(_described, headers)
-                first = next(datasets)
-                spacing = _numbers(first, "PixelSpacing", 2) or (None, None)
-                begin, orientation = _position(first), _orientation(first)
-                gap = None
-                if begin and orientation:
-                    for position in filter(None, map(_position, datasets)):
-                        gap = round(abs(along_normal(orientation, position) - along_normal(orientation, begin)), 4)
-                        if gap >= _SAME_POSITION:
-                            break
-                        gap = None
+                first = _described(headers[0])
                 return Description(
                     str(first.get("SeriesInstanceUID", "")),
                     str(first.get("Modality", "")),
                     str(first.get("SeriesDescription", "")),
-                    (gap, *spacing),
                 )
             except Exception:  # see `read`
                 return Description()
@@ -204,6 +188,7 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image:
         signed=pixels.signed,
         big_endian=big_endian,
         reading=reading,
+        times=_times(_dataset(file, meta, syntax, [_FRAMES])[0], pixels.frames) if pixels.frames > 1 else 1,
         series=str(dataset.get("SeriesInstanceUID", "")),
         position=_position(dataset),
         orientation=_orientation(dataset),
@@ -212,9 +197,22 @@ def _parse(path: Path, name: str, file: BinaryIO) -> Image:
     )
 
 
+def _times(dataset: pydicom.Dataset, frames: int) -> int:
+    """Return the number of time points of an enhanced image (PS3.3, C.7.6.16), whose frames are at the same positions
+    again and again; 1 where they are not."""
+    groups = dataset.get(_FRAMES) or []
+    if len(groups) != frames:
+        return 1
+    positions = [_position(group.get("PlanePositionSequence", [group])[0]) for group in groups]
+    count = len(set(positions))
+    if None in positions or frames % count or any(one != positions[i % count] for i, one in enumerate(positions)):
+        return 1
+    return frames // count
+
+
 def _described(header: bytes) -> pydicom.Dataset:
     file = BytesIO(header)
-    return _dataset(file, *_meta(file), ["SpecificCharacterSet", "Modality", "SeriesDescription", "PixelSpacing"])[0]
+    return _dataset(file, *_meta(file), ["SpecificCharacterSet", "Modality", "SeriesDescription"])[0]
 
 
 def _inflated(data: bytes, start: int) -> BytesIO:

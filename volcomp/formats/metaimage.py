@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .detached import MOST_HEADER, Attached, Beside, Header, lengths_in, names_of, numbers_in, plain
+from .detached import MOST_HEADER, Attached, Beside, Header, names_of, numbers_in, plain
+from .facts import UNKNOWN, Place, place_of
 from .protocol import Description, NotCoded
 
 _TYPES = {
     "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4",
     "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8",
 }  # fmt: skip
+_DIRECTIONS, _ORIGIN = ("transformmatrix", "rotation", "orientation"), ("offset", "position", "origin")
+_SIZES = ("elementspacing", "elementsize")
 _LAST = "elementdatafile"  # the last key
 
 
@@ -62,7 +65,38 @@ def _header(text: bytes) -> Header:
         axes=axes,
         skip=numbers_in(found.get("headersize", "0"), 1)[0],
         packed="zlib" if found.get("compresseddata", "").lower() in ("true", "1") else "",
+        place=_place(found, len(shape)),
     )
+
+
+def _place(found: dict[str, str], axes: int) -> Place | str:
+    """Return the place that a header states, as ITK reads it, or why there is none.
+
+    Each row of the matrix has the direction of an axis. The centre of rotation and `AnatomicalOrientation`, which only
+    names directions, move nothing. A negative spacing turns its axis round.
+    """
+
+    def numbers(names: tuple[str, ...], count: int, missing: np.ndarray) -> np.ndarray | None:
+        text = next((found[name] for name in names if name in found), None)
+        if text is None:
+            return missing
+        try:
+            read = np.array([float(word) for word in text.split()])
+        except ValueError:
+            return None
+        return read if len(read) == count else None
+
+    directions = numbers(_DIRECTIONS, axes * axes, np.eye(axes).ravel())
+    origin, sizes = numbers(_ORIGIN, axes, np.zeros(axes)), numbers(_SIZES, axes, np.ones(axes))
+    if directions is None or origin is None or sizes is None:
+        return "its header states a matrix, offset or spacing of another number of axes, or of no numbers"
+    turned, moved = np.eye(3), np.zeros(3)
+    used = min(axes, 3)
+    with np.errstate(all="ignore"):
+        turned[:used, :used] = (directions.reshape(axes, axes).T * sizes)[:used, :used]
+    moved[:used] = origin[:used]
+    stated = axes > 2 and any(name in found for name in _DIRECTIONS)
+    return place_of(turned, moved) if stated else place_of(turned, moved, UNKNOWN)
 
 
 def _files(value: str, rest: bytes, axes: int) -> tuple[tuple[str, ...], int]:
@@ -97,11 +131,9 @@ class MetaImage(Attached):
             found, _ = _fields(headers[0][:MOST_HEADER])
         except NotCoded:
             return Description()
-        x, y, z = lengths_in(found.get("elementspacing", found.get("elementsize", "")), 3)
         return Description(
             modality={"MET_MOD_CT": "CT", "MET_MOD_MR": "MR"}.get(found.get("modality", ""), ""),
             description=found.get("name", found.get("comment", "")),
-            spacing_mm=(z, y, x),
         )
 
 

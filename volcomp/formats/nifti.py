@@ -2,19 +2,26 @@
 
 A `.nii` has header, extensions and voxels. Of a pair, the `.img` has the voxels, and the `.hdr` beside it is read for
 their type and shape. An Analyze header is one of NIfTI-1 without its magic number.
+
+Places and scaling are read in the order of precedence that nibabel has: the sform if its code is not 0, else the qform
+if its code is not 0, else pixdim around the middle of the volume, x to the left. (ITK takes the qform where both have a
+code and that of the sform is not 1.) An Analyze header is read as SPM writes it: a factor and an offset in the place
+of NIfTI's, else from the calibrated range, and an origin in voxels.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .protocol import Description, Format, Image, NotCoded
+from ..dtypes import Float64s
+from .facts import TO_LPS, UNKNOWN, Facts, Place, place_of
+from .protocol import Description, Detached, Format, Image, NotCoded
 from .uncompressed import Stated, image_of
 
 _SIZE_1, _SIZE_2 = 348, 540  # bytes of a header, its first number
@@ -39,6 +46,7 @@ _TYPES: dict[int, tuple[str, int]] = {
     2304: ("u1", 4),
 }
 _UNITS = {1: 1000.0, 2: 1.0, 3: 0.001}  # of lengths, mm
+_SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 
 
 class _Header(NamedTuple):
@@ -54,6 +62,16 @@ class _Header(NamedTuple):
     offset: float
     units: int
     description: bytes
+    scaling: tuple[float, float]  # factor and offset
+    codes: tuple[int, int]  # of qform and sform
+    numbers: tuple[float, ...]  # of the qform: b, c, d of a quaternion, offsets x, y, z; of the sform: three rows
+    ranges: tuple[float, float, float, float]  # of Analyze: cal_max, cal_min, glmax, glmin
+    origin: tuple[int, int, int]  # of Analyze, as SPM has it, in voxels from 1 on
+
+    @property
+    def analyze(self) -> bool:
+        """Return whether it has no fields of NIfTI."""
+        return self.size == _SIZE_1 and self.magic not in (b"n+1\0", _PAIR_1)
 
 
 def _header(head: bytes) -> _Header | None:
@@ -64,15 +82,26 @@ def _header(head: bytes) -> _Header | None:
             dim = struct.unpack_from(endian + "8h", head, 40)
             kind, bits = struct.unpack_from(endian + "2h", head, 70)
             spacing = struct.unpack_from(endian + "8f", head, 76)
-            (offset,) = struct.unpack_from(endian + "f", head, 108)
-            return _Header(endian, head[344:348], size, dim, kind, bits, spacing, offset, head[123], head[148:228])
+            offset, slope, inter = struct.unpack_from(endian + "3f", head, 108)
+            qform, sform, *numbers = struct.unpack_from(endian + "2h18f", head, 252)
+            ranges = struct.unpack_from(endian + "2f", head, 124) + struct.unpack_from(endian + "2i", head, 140)
+            origin = struct.unpack_from(endian + "3h", head, 253)
+            return _Header(
+                endian, head[344:348], size, dim, kind, bits, spacing, offset, head[123], head[148:228], (slope, inter),
+                (qform, sform), tuple(numbers), ranges, origin,
+            )  # fmt: skip
         if size == _SIZE_2 and len(head) >= _SIZE_2:
             kind, bits = struct.unpack_from(endian + "2h", head, 12)
             dim = struct.unpack_from(endian + "8q", head, 16)
             spacing = struct.unpack_from(endian + "8d", head, 104)
             (offset,) = struct.unpack_from(endian + "q", head, 168)
             (units,) = struct.unpack_from(endian + "i", head, 500)
-            return _Header(endian, head[4:8], size, dim, kind, bits, spacing, offset, units, head[240:320])
+            scaling = struct.unpack_from(endian + "2d", head, 176)
+            qform, sform, *numbers = struct.unpack_from(endian + "2i18d", head, 344)
+            return _Header(
+                endian, head[4:8], size, dim, kind, bits, spacing, offset, units, head[240:320], scaling,
+                (qform, sform), tuple(numbers), (0, 0, 0, 0), (0, 0, 0),
+            )  # fmt: skip
     return None
 
 
@@ -113,18 +142,21 @@ class Nifti(Format):
         # Extensions begin after four bytes that say whether there are any.
         return image_of(self, path, name, file, _stated(header, header.size + 4))
 
+    def facts(self, header: bytes) -> Facts | None:
+        """Return what a header states."""
+        found = _header(header[:_SIZE_2])
+        return _facts(found) if found and found.magic in (_SINGLE_1, _SINGLE_2) else None
+
     def describe(self, headers: Sequence[bytes]) -> Description:
         """Describe a volume by its header."""
         header = _header(headers[0])
         if header is None:
             return Description()
-        mm = _UNITS.get(header.units & 7, 1.0)
-        spacing = [round(abs(mm * n), 6) if math.isfinite(n) and n else None for n in header.spacing[1:4]]
         text = header.description.split(b"\0")[0].decode("latin-1").strip()
-        return Description(description=text, spacing_mm=(spacing[2], spacing[1], spacing[0]))
+        return Description(description=text)
 
 
-class NiftiPair(Format):
+class NiftiPair(Detached):
     """The voxels of a pair."""
 
     def sniff(self, head: bytes) -> bool:
@@ -133,18 +165,110 @@ class NiftiPair(Format):
 
     def read(self, path: Path, name: str, file: BinaryIO) -> Image | None:
         """Return the image in an `.img` file by the header beside it; None without one."""
-        if path.suffix.lower() != ".img":
-            return None
-        for suffix in (".hdr", ".HDR"):
+        for beside in self.headers(path.name, ()):
             try:
-                with path.with_suffix(suffix).open("rb") as beside:
-                    head = beside.read(_SIZE_2)
+                with path.with_name(beside).open("rb") as opened:
+                    header = _header(opened.read(_SIZE_2))
             except OSError:
                 continue
-            header = _header(head)
             if header and header.magic not in (_SINGLE_1, _SINGLE_2):
                 return image_of(self, path, name, file, _stated(header, 0))
         return None
+
+    def headers(self, name: str, others: Iterable[str]) -> list[str]:
+        """Return the names that the header of a file may have."""
+        stem, dot, suffix = name.rpartition(".")
+        return [f"{stem}.hdr", f"{stem}.HDR"] if dot and suffix.lower() == "img" else []
+
+    def facts_beside(self, header: bytes, name: str) -> Facts | None:
+        """Return what the header of an `.img` file states."""
+        found = _header(header[:_SIZE_2])
+        return _facts(found) if found and found.magic not in (_SINGLE_1, _SINGLE_2) else None
+
+
+def _facts(header: _Header) -> Facts | None:
+    """Return what a header states; None for what cannot have been coded."""
+    try:
+        stated = _stated(header, 0)
+    except NotCoded:
+        return None
+    slope, intercept = _scaling(header)
+    step = header.spacing[4] if len(stated.shape) > 3 else 0.0
+    seconds = step * _SECONDS.get(header.units & 56, 0.0)
+    if stated.colour:  # which are not scaled
+        slope, intercept = 1.0, 0.0
+    with np.errstate(all="ignore"):
+        place = _place(header)
+    return Facts(
+        stated.type, stated.shape, stated.components, place, slope, intercept,
+        seconds if math.isfinite(seconds) and seconds > 0 else 0.0,
+    )  # fmt: skip
+
+
+def _scaling(header: _Header) -> tuple[float, float]:
+    """Return factor and offset of values: 1 and 0 where there are none, or an offset that is no number."""
+    slope, inter = header.scaling
+    if slope and math.isfinite(slope):
+        return slope, inter if math.isfinite(inter) else 0.0
+    most, least, top, bottom = header.ranges
+    if header.analyze and top != bottom and most != least and math.isfinite(most - least):
+        slope = (most - least) / (top - bottom)
+        return slope, least - slope * bottom
+    return 1.0, 0.0
+
+
+def _place(header: _Header) -> Place | str:
+    """Return the place that a header states, or why there is none."""
+    mm = _UNITS.get(header.units & 7, 1.0)
+    ras, code = np.eye(4), UNKNOWN
+    if header.analyze:
+        mm = 1.0  # the unit is a text there
+        ras = _around(header, header.origin)
+    elif header.codes[1] > 0:
+        ras[:3], code = np.reshape(header.numbers[6:], (3, 4)), header.codes[1]
+    elif header.codes[0] > 0:
+        rotation = _rotation(header.numbers[:3])
+        sizes = np.array(header.spacing[1:4])
+        if rotation is None:
+            return "its header states a quaternion of a length above 1"
+        if not (sizes > 0).all():
+            return "its header states a qform and no size of voxels"
+        sizes[2] *= -1.0 if header.spacing[0] < 0 else 1.0
+        ras[:3, :3], ras[:3, 3], code = rotation * sizes, header.numbers[3:6], header.codes[0]
+    else:
+        ras = _around(header, (0, 0, 0))
+    lps = TO_LPS @ ras * mm
+    return place_of(lps[:3, :3], lps[:3, 3], code)
+
+
+def _around(header: _Header, origin: tuple[int, int, int]) -> Float64s:
+    """Return the matrix to RAS of sizes alone: x to the left, and 0 at an origin, or in the middle where it is none."""
+    count = header.dim[0]
+    sides = np.array([header.dim[1 + i] if i < count else 1 for i in range(3)], np.float64)
+    sizes = np.array([header.spacing[1 + i] if i < count else 1.0 for i in range(3)]) * [-1, 1, 1]
+    place = np.array(origin, np.float64)
+    inside = place.any() and (place > -sides).all() and (place < 2 * sides).all()
+    ras = np.diag([*sizes, 1.0])
+    ras[:3, 3] = -sizes * (place - 1 if inside else (sides - 1) / 2)
+    return ras
+
+
+def _rotation(bcd: Sequence[float]) -> Float64s | None:
+    """Return the rotation [3, 3] of a unit quaternion, whose first number is not stored; None where there is none."""
+    b, c, d = bcd
+    squares = b * b + c * c + d * d
+    if not squares < 1 + 1e-5:  # rounded to 24 bits
+        return None
+    a = math.sqrt(max(0.0, 1 - squares))
+    if squares > 1:
+        b, c, d = (n / math.sqrt(squares) for n in (b, c, d))
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+        ]
+    )
 
 
 NIFTI, NIFTI_PAIR = Nifti(), NiftiPair()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from .detached import MOST_HEADER, Attached, Beside, Header, lengths_in, names_of, numbers_in, plain
+from .detached import MOST_HEADER, Attached, Beside, Header, names_of, numbers_in, plain
+from .facts import SCANNER, UNKNOWN, Place, place_of
 from .protocol import Description, NotCoded
 
 _MAGIC = b"NRRD000"
@@ -30,7 +30,14 @@ _PACKED = {"gz": "gzip", "gzip": "gzip", "bz2": "bzip2", "bzip2": "bzip2", "zrl"
 _IN_SPACE = ("domain", "space")
 _UNKNOWN = ("", "none", "???")
 _MOST_COMPONENTS = 4  # of a first axis of unknown kind
-_VECTOR = re.compile(r"\(([^)]*)\)")
+_VECTOR = re.compile(r"\(([^)]*)\)|none", re.IGNORECASE)
+# To LPS, of the coordinates of a patient; all others have an order of axes alone, which ITK takes for LPS.
+_SPACES = {
+    "right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1), "rast": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1), "last": (1, -1, 1),
+    "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1), "lpst": (1, 1, 1),
+}  # fmt: skip
+_MM = {"um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 1e-3, "cm": 10.0, "m": 1000.0}
 
 
 def _fields(text: bytes) -> tuple[dict[str, str], int, list[str]]:
@@ -80,11 +87,11 @@ def _header(text: bytes) -> Header:
     kinds = found.get("kinds", "").lower().split()
     if len(kinds) != len(sizes):
         kinds = [""] * len(sizes)
-    components = 1
+    components, first = 1, 0
     if len(sizes) > 2 and (
         kinds[0] not in (*_IN_SPACE, *_UNKNOWN, "time") or (kinds[0] in _UNKNOWN and sizes[0] <= _MOST_COMPONENTS)
     ):
-        components, sizes, kinds = sizes[0], sizes[1:], kinds[1:]
+        components, sizes, kinds, first = sizes[0], sizes[1:], kinds[1:], 1
     in_space = 0
     while in_space < len(kinds) and kinds[in_space] in _IN_SPACE:
         in_space += 1
@@ -101,7 +108,57 @@ def _header(text: bytes) -> Header:
         lines=max(0, numbers_in(found.get("line skip", "0"), 1)[0]),
         skip=numbers_in(found.get("byte skip", "0"), 1)[0],
         packed=_PACKED.get(encoding, ""),
+        place=_place(found, first, len(sizes)),
     )
+
+
+def _place(found: dict[str, str], first: int, axes: int) -> Place | str:
+    """Return the place that a header states of its axes from `first` on, or why there is none."""
+    name = found.get("space", "").lower().removesuffix("-time")
+    signs, used = np.array(_SPACES.get(name, (1, 1, 1)), np.float64), min(axes, 3)
+    sizes, origin = np.eye(3), np.zeros(3)
+    units = re.findall(r'"([^"]*)"', found.get("space units", ""))
+    mm = np.array([_MM.get(units[i], 1.0) if i < len(units) else 1.0 for i in range(3)])
+    try:
+        if "space directions" in found:
+            vectors = [_numbers(one[1]) for one in _VECTOR.finditer(found["space directions"])][first : first + used]
+            for axis, vector in enumerate(vectors):
+                if vector is None or len(vector) < 2:
+                    return "its header states no direction of an axis"
+                sizes[:, axis] = 0.0
+                sizes[: len(vector), axis] = vector[:3]
+            origin_of = _VECTOR.search(found.get("space origin", ""))
+            corner = _numbers(origin_of[1]) if origin_of else None
+            if len(vectors) < used:
+                return "its header states directions of fewer axes than it has"
+            if corner is not None:
+                origin[: len(corner)] = corner[:3]
+        else:
+            name = ""
+            steps = [_size(found, first + axis) for axis in range(used)]
+            if None in steps:
+                return "its header states no spacing of an axis"
+            sizes[range(used), range(used)] = steps
+    except ValueError:
+        return "its header states directions or an origin that are no numbers"
+    with np.errstate(all="ignore"):
+        directions, moved = sizes * (signs * mm)[:, None], origin * signs * mm
+    return place_of(directions, moved, SCANNER if name in _SPACES and used == 3 else UNKNOWN)
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    """Return the numbers of a vector, None for that of no axis. Raises ValueError."""
+    return None if text is None else [float(word) for word in text.split(",")][:4]
+
+
+def _size(found: dict[str, str], axis: int) -> float | None:
+    """Return the distance of voxels along an axis: its spacing, else its thickness. Raises ValueError."""
+    for name in ("spacings", "thicknesses"):
+        words = found.get(name, "").split()
+        number = float(words[axis]) if axis < len(words) else 0.0
+        if number and number == number:
+            return number
+    return None
 
 
 def _files(value: str, listed: list[str], axes: int) -> tuple[tuple[str, ...], int]:
@@ -127,14 +184,7 @@ class Nrrd(Attached):
             found, _, _ = _fields(headers[0][:MOST_HEADER])
         except NotCoded:
             return Description()
-        spacing: list[float | None] = [None] * 3
-        if "spacings" in found:
-            spacing = lengths_in(found["spacings"], 3)
-        elif vectors := _VECTOR.findall(found.get("space directions", "")):
-            axes = [lengths_in(vector.replace(",", " "), 3) for vector in vectors[:3]]
-            lengths = [math.sqrt(sum((n or 0.0) ** 2 for n in axis)) for axis in axes]
-            spacing = [round(n, 6) if n else None for n in lengths] + [None] * (3 - len(axes))
-        return Description(description=found.get("content", ""), spacing_mm=(spacing[2], spacing[1], spacing[0]))
+        return Description(description=found.get("content", ""))
 
 
 NRRD = Nrrd(lambda head: head.startswith(_MAGIC), _header)

@@ -7,12 +7,13 @@ Each file is tried when it is archived, so a wrong guess about it costs size, ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from ..bodies.protocol import Reading
+from .facts import Facts
 
 HEAD_BYTES = 512  # of a file, that `Format.sniff` gets
 
@@ -127,5 +128,26 @@ class Format(Protocol):
         return []
 
     def describe(self, headers: Sequence[bytes]) -> Description:
-        """Describe a volume by the bytes before the voxels of its first images, in order. Must not raise."""
+        """Describe a volume by the bytes before the voxels of its first images, in order. Must not raise.
+
+        Of DICOM, and of a format with `facts`, spacing is found by these.
+        """
         return Description()
+
+    def facts(self, header: bytes) -> Facts | None:
+        """Return what the bytes before the voxels state of a whole volume; None for nothing. Must not raise."""
+        return None
+
+
+class Detached(Format, Protocol):
+    """A format of numbers alone, with their header in another file of the folder."""
+
+    def headers(self, name: str, others: Iterable[str]) -> list[str]:
+        """Return the names that the header of a file `name` may have, of `others`, the names in its folder, or without
+        regard to these."""
+        ...
+
+    def facts_beside(self, header: bytes, name: str) -> Facts | None:
+        """Return what a header states of the volume that a file `name` in its folder is of; None where it is no header
+        of this format, or of another file. Must not raise."""
+        ...

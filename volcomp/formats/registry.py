@@ -12,13 +12,15 @@ from .mgh import MGH
 from .nifti import NIFTI, NIFTI_PAIR
 from .npy import NPY
 from .nrrd import NRRD, NRRD_DATA
-from .protocol import HEAD_BYTES, Description, Format, Image, NotCoded
+from .protocol import HEAD_BYTES, Description, Detached, Format, Image, NotCoded
 from .tiff import TIFF
 
 # Told by how a file begins.
 PLAIN: tuple[Format, ...] = (DICOM, NIFTI, NRRD, METAIMAGE, NPY, MGH, TIFF)
 # In the order in which they are asked; last those that can tell their files only by what lies beside these.
-FORMATS: tuple[Format, ...] = (*PLAIN, Gzipped(PLAIN), NIFTI_PAIR, NRRD_DATA, METAIMAGE_DATA)
+DETACHED: tuple[Detached, ...] = (NIFTI_PAIR, NRRD_DATA, METAIMAGE_DATA)
+FORMATS: tuple[Format, ...] = (*PLAIN, Gzipped(PLAIN), *DETACHED)
+_MAGIC = slice(128, 132)  # of DICOM, whatever stands before it
 
 
 def read_image(path: Path, name: str) -> Image | None:
@@ -43,6 +45,14 @@ def read_image(path: Path, name: str) -> Image | None:
     if refused:
         raise refused
     return None
+
+
+def format_of(before: bytes) -> Format | None:
+    """Return the format of a file that begins with these bytes; None for DICOM and where there is no magic number."""
+    head = before[:HEAD_BYTES]
+    if head[_MAGIC] == b"DICM":
+        return None
+    return next((one for one in PLAIN if one is not DICOM and one.sniff(head)), None)
 
 
 def describe(headers: Sequence[bytes]) -> Description:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,6 +13,7 @@ _SMALLEST_SPLIT = 32
 # A volume must fit into memory as one array (`arrays.decompress`). Longer series become several volumes.
 MAX_VOLUME_BYTES = 1 << 30
 _MOST_IMAGES = 1 << 15  # of a volume, so that one list of files names them all
+_NUMBERS = 2  # of `Image.order`: numbers of time points, and strengths of diffusion, are the same at every position
 
 
 def volumes(images: Iterable[Image]) -> list[list[Image]]:
@@ -25,8 +26,34 @@ def volumes(images: Iterable[Image]) -> list[list[Image]]:
     groups += _split(alone, lambda image: (PurePosixPath(image.name).parent, image.orientation, *_matrix(image)))
     for group in groups:
         for part in _split_if_large(group):
-            result += _cut(_ordered(part))
+            ordered = _ordered(part)
+            result += _cut(ordered, time_points(ordered) if len(ordered) > 1 else 1)
     return result
+
+
+def time_points(images: Sequence[Image]) -> int:
+    """Return the number of time points of the images of a volume, in their order; 1 where it is no series in time.
+
+    A single image says so itself. Of several, each is a slice, those at one position follow each other, and every
+    position has as many; where they are numbered, the numbers are the same everywhere. Images at one position may also
+    be directions of diffusion, echoes or other repetitions: whatever it is, they are alike.
+    """
+    if len(images) == 1:
+        image = images[0]
+        return image.times if image.times < image.frames and image.frames % image.times == 0 else 1
+    first = images[0]
+    if first.orientation is None or any(i.frames > 1 or not i.position or i.kind != first.kind for i in images):
+        return 1
+    places = [tuple(round(mm, 2) for mm in image.position or ()) for image in images]
+    count = places.count(places[0])
+    if count < 2 or count == len(images) or len(images) % count or any(_plane(i) != _plane(first) for i in images):
+        return 1
+    found = [set(places[at : at + count]) for at in range(0, len(images), count)]
+    if any(len(one) > 1 for one in found) or len(set.union(*found)) < len(found):
+        return 1
+    columns = [images[at : at + count] for at in range(0, len(images), count)]
+    numbers = [[image.order[:_NUMBERS] for image in column] for column in columns]
+    return count if all(column == numbers[0] for column in numbers) else 1
 
 
 def _matrix(image: Image) -> tuple[Any, ...]:
@@ -88,14 +115,19 @@ def _ordered(images: list[Image]) -> list[Image]:
     return sorted(images, key=key)
 
 
-def _cut(images: list[Image]) -> list[list[Image]]:
-    """Cut into pieces of at most MAX_VOLUME_BYTES; a single multi-frame file is never cut."""
+def _cut(images: list[Image], times: int) -> list[list[Image]]:
+    """Cut into pieces of at most MAX_VOLUME_BYTES; a single multi-frame file is never cut, nor are so many `times`, if
+    all of a position fit."""
+    if times > _MOST_IMAGES or times * images[0].pixel_bytes > MAX_VOLUME_BYTES:
+        times = 1
     pieces: list[list[Image]] = []
     size = MAX_VOLUME_BYTES
-    for image in images:
-        if size + image.pixel_bytes > MAX_VOLUME_BYTES or len(pieces[-1]) == _MOST_IMAGES:
+    for at in range(0, len(images), times):
+        together = images[at : at + times]
+        more = sum(image.pixel_bytes for image in together)
+        if size + more > MAX_VOLUME_BYTES or len(pieces[-1]) + times > _MOST_IMAGES:
             pieces.append([])
             size = 0
-        pieces[-1].append(image)
-        size += image.pixel_bytes
+        pieces[-1] += together
+        size += more
     return pieces

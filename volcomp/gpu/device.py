@@ -16,8 +16,14 @@ from typing import Any, Protocol
 
 from ..errors import DamagedError, UnsupportedError
 from ..pipelines.protocol import Done, InputIn, Levels, Predictions, StreamIn
+from ..wording import CPU, spelled
 
-INSTEAD = "use --device cpu, which gives the same bytes"
+
+def instead() -> str:
+    """Return what to do without a GPU, for the end of a sentence."""
+    return f"use {spelled(CPU)}, which gives the same bytes"
+
+
 KINDS = ("row", "paper")  # of pipelines, each with a folder here
 
 
@@ -48,16 +54,16 @@ class Device(Protocol[InputIn, Predictions, StreamIn]):
 def missing() -> str | None:
     """Return why no GPU can be used here, as a sentence that tells the user what to do; None where one can."""
     if not importlib.util.find_spec("torch"):
-        return f"a GPU needs torch, which is not installed: pip install 'volcomp[gpu]', or {INSTEAD}"
+        return f"a GPU needs torch, which is not installed: pip install 'volcomp[gpu]', or {instead()}"
     try:
         import torch
     except (ImportError, OSError) as error:
-        return f"a GPU needs torch, which cannot be loaded ({error}): reinstall it, or {INSTEAD}"
+        return f"a GPU needs torch, which cannot be loaded ({error}): reinstall it, or {instead()}"
     if torch.cuda.is_available():
         return None
     if torch.version.cuda is None:
-        return f"the torch that is installed is a build for the CPU: install one with CUDA, or {INSTEAD}"
-    return f"torch finds no GPU with a driver that works: see what nvidia-smi says, or {INSTEAD}"
+        return f"the torch that is installed is a build for the CPU: install one with CUDA, or {instead()}"
+    return f"torch finds no GPU with a driver that works: see what nvidia-smi says, or {instead()}"
 
 
 def may_be_there() -> bool:
@@ -101,12 +107,12 @@ def network(kind: str, weights: Any, device: str = "cuda", way: str = "") -> Any
         except Exception as error:  # of a driver, a compiler, the device: another way may work
             name = f"{candidate.__module__.rpartition('.')[2]}.{getattr(candidate, '__name__', '')}"
             warnings.warn(f"{name} is left aside: {error}", RuntimeWarning, stacklevel=2)
-    raise UnsupportedError(f"this GPU does not give the numbers that {weights.name} is defined by: {INSTEAD}")
+    raise UnsupportedError(f"this GPU does not give the numbers that {weights.name} is defined by: {instead()}")
 
 
 def on_device(kind: str, weights: Any, device: str = "cuda", way: str = "") -> Device[Any, Any, Any]:
     """Make a model that encodes and decodes slabs; UnsupportedError for a kind that no device computes."""
     if kind not in KINDS:
-        raise UnsupportedError(f"models of the pipeline {kind!r} run on the CPU alone: take --device cpu")
+        raise UnsupportedError(f"models of the pipeline {kind!r} run on the CPU alone: {instead()}")
     of_kind: Callable[[Any], Device[Any, Any, Any]] = import_module(f".{kind}.device", __package__).make_device
     return of_kind(network(kind, weights, device, way))

@@ -21,6 +21,7 @@ from ..errors import DamagedError, UnsupportedError
 from ..pipelines.protocol import Done, Stopped
 from ..runtime.products import alone
 from ..runtime.rendezvous import Rendezvous, release
+from .device import instead
 
 BUFFERS = 2  # groups that alternate on the device
 
@@ -205,16 +206,14 @@ def fitting(
     except RuntimeError as error:  # which torch raises for every failure of a device
         if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
             reason = str(error).partition("\n")[0]
-            raise UnsupportedError(
-                f"the GPU failed ({reason}): use --device cpu, which gives the same bytes"
-            ) from error
+            raise UnsupportedError(f"the GPU failed ({reason}): {instead()}") from error
     # Outside the clause, so that nothing of the failed attempt is kept in memory.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(slabs) == 1:
         raise UnsupportedError(
             f"the GPU has not the {-(-need(slabs[0]) >> 20)} MB free that a slab of {slabs[0].shape} needs; "
-            "use --device cpu, which gives the same bytes, or try again when the GPU has less to do"
+            f"{instead()}, or try again when the GPU has less to do"
         )
     half = len(slabs) // 2
     return fitting(run, slabs[:half], need) + fitting(run, slabs[half:], need)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import weakref
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,32 +12,31 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from ..archive.entry import Entry, Voxels
+from ..archive.beside import Headers
 from ..archive.manifest import Manifest, has_manifest
-from ..archive.opening import Source, contents_of, manifest_of, readable, source_of
-from ..archive.remote import Remote
+from ..archive.naming import named_volumes, of_array
+from ..archive.opening import Source, contents_of, manifest_of, readable
+from ..archive.remote import Remote, source_of
 from ..container.sections import Reader
 from ..container.volume import volume_numbers
-from ..errors import UnsupportedError
-from ..options import DecodeOptions
+from ..errors import ArgumentError, MissingError
+from ..options import DecodeOptions, check_integer, check_type
+from ..wording import spelled
 from .positioned import positioned
+from .series import Series, times_of_array
 from .shared import Files
 from .volume import Volume
 
 CACHE_BYTES = 1 << 26  # of decoded slabs: one of 32 slices of 1024², 16 bits
 
 
-class MissingError(UnsupportedError, KeyError, AttributeError):
-    """An archive has no volume of a name, or several where one was asked for."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would show quotes
-
-
 def open(
-    source: str | os.PathLike[str] | bytes | BinaryIO, *, threads: int | None = None, device: str = "auto",
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO,
+    *,
+    threads: int | None = None,
+    device: str = "auto",
     cache_bytes: int = CACHE_BYTES,
-) -> Archive:  # fmt: skip
+) -> Archive:
     """Open an archive, or the `.vcz` of arrays, as lazy arrays: slabs are decoded when they are asked for.
 
     An archive of one volume behaves as that volume: it has `shape`, `dtype`, `affine` and all else of `Volume`, is
@@ -55,6 +53,7 @@ def open(
         The archive, to be closed, or used by `with`.
 
     Raises:
+        ArgumentError: an argument has another type.
         DamagedError: its index or its lists of files are damaged. Of a slab it is raised when the slab is read.
         UnsupportedError: it cannot be read, or needs a later version.
 
@@ -65,8 +64,23 @@ def open(
         ...     volume.shape, volume[4, 0, 0].item(), volume[-1:, ::5, 3].tolist()
         ((20, 10, 10), 400, [[1903, 1953]])
     """
-    place = source_of(source) if isinstance(source, str | os.PathLike) else source
-    return Archive(place, DecodeOptions(threads, device), cache_bytes)
+    check_integer("cache_bytes", cache_bytes, "a number of bytes")
+    return Archive(_place(source), DecodeOptions(threads, device), cache_bytes)
+
+
+def _place(source: Any) -> Source | bytes:
+    """Return where an archive is read from. Raises ArgumentError for what is no place, and UnsupportedError."""
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, bytes):
+        return source
+    if hasattr(source, "read") and not isinstance(source, os.PathLike):
+        if isinstance(source, io.TextIOBase):
+            raise ArgumentError(f"{getattr(source, 'name', 'source')} is a file of text; open it with mode 'rb'")
+        return source
+    allowed = "the path of a .vcz file, its URL, its bytes, or a binary file"
+    check_type("source", source, (str, os.PathLike), allowed)
+    return source_of(source, "source")
 
 
 class Archive:
@@ -91,6 +105,7 @@ class Archive:
                 reader = Reader(file)
                 manifest = manifest_of(reader) if has_manifest(reader) else None
                 self._files = Files(name, reader, options, cache_bytes, place)
+                self._files.headers = Headers(reader, manifest) if manifest else None
                 self._volumes = Volumes(name, _volumes(self._files, manifest))
             # Not of the archive: a volume may be used when nothing else of it is left.
             self._release = weakref.finalize(self._files, stack.pop_all().close)
@@ -114,6 +129,7 @@ class Archive:
         """Close the file and drop what was decoded; its volumes cannot be read any more."""
         self._files.closed = True
         self._files.slabs.clear()
+        self._files.keys.clear()
         self._release()
 
     def __enter__(self) -> Self:
@@ -166,8 +182,9 @@ class Archive:
 class Volumes(Mapping[str | int, Volume]):
     """The volumes of an archive by name: that of their folder in the archive.
 
-    A volume is also found by its SeriesInstanceUID, where no other has it, and by its number, as `volcomp info` shows
-    it. A series whose voxels are those of another one is a volume too, of the same number. Iteration yields names.
+    `volcomp info` shows the names. A volume is also found by its SeriesInstanceUID, where no other has it, and by its
+    number, as `volcomp list` shows it: 3, or "volume 3". A series whose voxels are those of another one is a volume
+    too, of the same number. Iteration yields names.
     """
 
     def __init__(self, archive: str, volumes: list[Volume]) -> None:
@@ -193,7 +210,8 @@ class Volumes(Mapping[str | int, Volume]):
         """Return the volume of an archive that has one. Raises MissingError, which names those that it has."""
         if len(self._by_name) != 1:
             raise MissingError(
-                f"{self._archive} has {self.listed()}" + ("; name one, as archive[name]" if self._by_name else "")
+                f"{self._archive} has {self.listed()}"
+                + (f"; name one, as {spelled('archive[name]')}" if self._by_name else "")
             )
         return next(iter(self._by_name.values()))
 
@@ -210,7 +228,8 @@ class Volumes(Mapping[str | int, Volume]):
 
     def _others(self, key: Any) -> list[Volume]:
         if isinstance(key, str):
-            return [volume for volume in self._by_name.values() if key and volume.series == key]
+            named = [volume for volume in self._by_name.values() if of_array(volume.number) == key][:1]
+            return named or [volume for volume in self._by_name.values() if key and volume.series == key]
         return [volume for volume in self._by_name.values() if volume.number == key][:1]  # copies share a number
 
 
@@ -229,47 +248,11 @@ def _name_of(source: Source | bytes) -> str:
 
 def _volumes(files: Files, manifest: Manifest | None) -> list[Volume]:
     if manifest is None:
-        return [Volume(files, number, f"volume {number}", []) for number in volume_numbers(files.reader)]
-    found = [(number, layer) for number, images in manifest.images.items() for layer in _layers(images)]
-    names = [_name(entries, manifest.root) for _, entries in found]
-    several, so_far = Counter(names), Counter[str]()
-    volumes = []
-    for (number, entries), name in zip(found, names, strict=True):
-        so_far[name] += 1
-        own = name if several[name] == 1 else f"{name} ({so_far[name]})"
-        volumes.append(Volume(files, number, own, entries))
-    return volumes
-
-
-def _layers(images: list[Entry]) -> list[list[Entry]]:
-    """Split the images of a volume, in the order of their slices, into those of each folder that has all slices.
-
-    Images of equal voxels under other headers share a volume, as those of a series that was copied without names. What
-    a folder shares only in part belongs to the volume's own images: all of them, where no folder has all slices.
-    """
-    layers: list[list[Entry]] = []
-    waiting: dict[tuple[str, int], list[int]] = {}  # layers by their folder and the slice from which they go on
-    depth = 0
-    for entry in images:
-        assert isinstance(entry.place, Voxels)
-        folder, first, end = entry.name.rpartition("/")[0], entry.place.first, entry.place.end
-        depth = max(depth, end)
-        if open_ones := waiting.get((folder, first)):
-            number = open_ones.pop()
-        elif first == 0:
-            number = len(layers)
-            layers.append([])
-        else:
-            continue  # slices before it are missing
-        layers[number].append(entry)
-        waiting.setdefault((folder, end), []).append(number)
-    whole = {number for (_, end), numbers in waiting.items() if end == depth for number in numbers}
-    return [layer for number, layer in enumerate(layers) if number in whole] or [images]
-
-
-def _name(entries: list[Entry], root: str) -> str:
-    """Return the name of a volume: its one file, or the folder of its first one."""
-    name = entries[0].name
-    if len(entries) > 1:
-        name = name.rpartition("/")[0]
-    return name or root or "volume"
+        numbers = volume_numbers(files.reader)
+        if times := times_of_array(files.reader, numbers):
+            return [Series(files, 0, of_array(0), [], times)]
+        return [Volume(files, number, of_array(number), []) for number in numbers]
+    return [
+        Series(files, number, name, images, times) if times else Volume(files, number, name, images)
+        for number, name, images, times in named_volumes(files.reader, manifest)
+    ]

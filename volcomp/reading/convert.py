@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +17,12 @@ import numpy as np
 
 from ..archive.files import new_file, new_tree
 from ..errors import TargetError, UnsupportedError
+from ..formats.geometry import Geometry
+from ..options import IMAGE_SUFFIXES, check_folder, image_suffix
 from ..progress import progress_bar
 from ..runtime.cpus import cores
-from . import image_files
-from .geometry import Geometry
+from . import image_files, tiff_file
+from .image_files import Grid
 
 if TYPE_CHECKING:
     from .volume import Volume
@@ -33,25 +36,37 @@ _LEVEL = 6  # of gzip
 class _Kind:
     """A format: what its file begins with, and whether a part of it is compressed."""
 
-    header: Callable[[tuple[int, ...], np.dtype[Any], Geometry], bytes]
+    header: Callable[[Grid, str | None], bytes]
     all_packed: bool = False
     voxels_packed: bool = False
+    data: str = ""  # suffix of a file of its own with the voxels
+    upright: bool = False  # SimpleITK reads none whose axes are sheared
 
 
+_NIFTI_PAIR = _Kind(image_files.nifti, data=".img", upright=True)
 _KINDS = {
-    ".nii.gz": _Kind(image_files.nifti, all_packed=True),
-    ".nii": _Kind(image_files.nifti),
+    ".nii.gz": _Kind(image_files.nifti, all_packed=True, upright=True),
+    ".nii": _Kind(image_files.nifti, upright=True),
+    ".hdr": _NIFTI_PAIR,
+    ".img": _NIFTI_PAIR,
     ".nrrd": _Kind(image_files.nrrd, voxels_packed=True),
+    ".nhdr": _Kind(image_files.nrrd, data=".raw"),
     ".mha": _Kind(image_files.meta_image),
+    ".mhd": _Kind(image_files.meta_image, data=".raw"),
 }
-NPY, ZARR = ".npy", ".zarr"
-SUFFIXES = (*_KINDS, NPY, ZARR)
+_TIFF, _OME = (".tiff", ".tif"), ".ome.zarr"
+OF_TIMES = (*_KINDS, ".npy", ".zarr")  # that hold series in time
 
 
-def suffix_of(path: str | os.PathLike[str]) -> str | None:
-    """Return which of SUFFIXES a name ends with, or None."""
-    name = Path(path).name.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+def pair_of(path: Path) -> tuple[Path, Path] | None:
+    """Return the header and the voxels of a format that has a file for each; None for another."""
+    suffix = image_suffix(path.name)
+    kind = _KINDS.get(suffix or "")
+    if not kind or not kind.data or not suffix:
+        return None
+    stem = path.name[: -len(suffix)]
+    ending = ".hdr" if kind is _NIFTI_PAIR else path.name[-len(suffix) :]
+    return path.with_name(stem + ending), path.with_name(stem + kind.data)
 
 
 def save(
@@ -61,9 +76,11 @@ def save(
 
     Parameters:
         volume: the volume.
-        target: the file. Its suffix says which format: `.nii.gz`, `.nii`, `.nrrd` and `.mha` have the volume's place in
-            space as well; `.npy` has the array alone; `.zarr` is a folder, with affine and spacing as attributes where
-            there are some (`pip install 'volcomp[zarr]'`).
+        target: the file. Its suffix says which format. `.nii.gz`, `.nii`, `.nrrd` and `.mha` have the volume's place in
+            space as well, and so have `.hdr` with `.img`, `.nhdr` and `.mhd` with `.raw`, of which both files are
+            written. `.tif` and `.tiff` have the spacing of pixels; `.npy` has the array alone. `.zarr` is a folder,
+            with affine and spacing as attributes where there are some, and `.ome.zarr` one of OME-Zarr 0.5, with the
+            spacing (`pip install 'volcomp[zarr]'`). Both have zarr's own codecs, so that any reader reads them.
         slices: which slices, in steps of one.
         force: overwrite an existing file; an existing `.zarr` is never overwritten.
 
@@ -75,31 +92,77 @@ def save(
             place in space where the format has one.
         TargetError: `target` exists, or cannot be written.
         DamagedError: the archive is damaged; nothing has been written.
+
+    A UserWarning tells of a NIfTI file with sheared axes, which SimpleITK does not read.
     """
-    path, suffix = Path(target), suffix_of(target)
+    path, suffix = Path(target), image_suffix(Path(target).name)
     if suffix is None:
-        raise UnsupportedError(f"{path} has none of the suffixes {', '.join(SUFFIXES)}, which say the format")
+        check_folder(str(path))
+        raise UnsupportedError(f"{path} has none of the suffixes {', '.join(IMAGE_SUFFIXES)}, which say the format")
     wanted = _wanted(volume, slices)
     shape = (len(wanted), *volume.shape[1:]) if volume.ndim > 2 else volume.shape
     dtype = volume.rescaled_dtype.newbyteorder("<")
-    if suffix == ZARR:
-        _save_zarr(volume, path, wanted, dtype)
-        return shape
-    kind = _KINDS.get(suffix)
-    if kind is None:
-        header = _npy_header(shape, dtype)
+    if suffix.endswith(".zarr"):
+        return _save_zarr(volume, path, wanted, dtype, ome=suffix == _OME)
+    if suffix in _TIFF:
+        header = tiff_file.header(_grid(volume, wanted, dtype, placed=False), volume.spacing)
     else:
-        solid = shape if len(shape) > 2 else (1, *shape)
-        try:
-            header = kind.header(solid, dtype, volume.geometry.shifted(wanted.start))
-        except UnsupportedError as error:
-            raise UnsupportedError(f"{error}; .npy and .zarr hold voxels without their place") from None
-    with new_file(path, force=force) as (file, _), _packed(file, kind is not None and kind.all_packed) as outer:
-        outer.write(header)
-        with _packed(outer, kind is not None and kind.voxels_packed) as inner:
-            for _, block in blocks(volume, wanted):
-                inner.write(np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data)
+        header = header_of(path, shape, dtype, lambda: _grid(volume, wanted, dtype))
+    write(path, header, (block for _, block in blocks(volume, wanted)), dtype, force=force)
     return shape
+
+
+def header_of(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], grid_of: Callable[[], Grid]) -> bytes:
+    """Return what the file of an array begins with, by its suffix.
+
+    Raises UnsupportedError for a format that cannot hold the voxels; warns of NIfTI that SimpleITK does not read.
+    """
+    kind, pair = _KINDS.get(image_suffix(path.name) or ""), pair_of(path)
+    if kind is None:
+        return _npy_header(shape, dtype)
+    try:
+        grid = grid_of()
+        header = kind.header(grid, pair[1].name if pair else None)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{error}; .npy and .zarr hold voxels without their place") from None
+    if kind.upright and grid.place.shear:
+        sentence = f"{path}: its {grid.place.shear}; nibabel reads that in NIfTI, and SimpleITK only in .nrrd"
+        warnings.warn(sentence, UserWarning, stacklevel=3)
+    return header
+
+
+def write(
+    path: Path, header: bytes, values: Iterable[np.ndarray], dtype: np.dtype[Any], *, force: bool
+) -> None:  # fmt: skip
+    """Write the file, or the two files, of an array: its header, and its values in order."""
+    kind, pair = _KINDS.get(image_suffix(path.name) or ""), pair_of(path)
+    with ExitStack() as stack:
+        file, _ = stack.enter_context(new_file(pair[0] if pair else path, force=force))
+        outer = stack.enter_context(_packed(file, kind is not None and kind.all_packed))
+        outer.write(header)
+        if pair:
+            outer, _ = stack.enter_context(new_file(pair[1], force=force))
+        inner = stack.enter_context(_packed(outer, kind is not None and kind.voxels_packed))
+        for block in values:
+            inner.write(np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data)
+
+
+def _grid(volume: Volume, wanted: range, dtype: np.dtype[Any], *, placed: bool = True) -> Grid:
+    """Return the voxels of slices, with time points where they are several whole ones. Raises UnsupportedError."""
+    components = volume.shape[3] if volume.ndim > 3 else 1
+    rows, columns = volume.shape[1:3] if volume.ndim > 2 else volume.shape
+    depth = volume.shape[0] // volume.times if volume.ndim > 2 else 1
+    if not placed:
+        return Grid((len(wanted), rows, columns), dtype, Geometry(np.eye(4)), components)
+    first, end = wanted.start, wanted.stop
+    if (end - 1) // depth == first // depth:
+        place = volume.geometry.shifted(first % depth)
+        return Grid((end - first, rows, columns), dtype, place, components)
+    if first % depth or end % depth:
+        raise UnsupportedError(
+            f"slices {first} to {end - 1} lie in several time points of {depth} slices and fill them only in part"
+        )
+    return Grid((depth, rows, columns), dtype, volume.geometry, components, (end - first) // depth, volume.seconds)
 
 
 def blocks(volume: Volume, wanted: range) -> Iterator[tuple[int, np.ndarray]]:
@@ -152,8 +215,10 @@ def _packed(file: BinaryIO, packed: bool) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, stream)
 
 
-def _save_zarr(volume: Volume, target: Path, wanted: range, dtype: np.dtype[Any]) -> None:
-    """Write a folder of Zarr format 3, in zarr's default codecs."""
+def _save_zarr(
+    volume: Volume, target: Path, wanted: range, dtype: np.dtype[Any], *, ome: bool
+) -> tuple[int, ...]:  # fmt: skip
+    """Write a folder of Zarr format 3, in zarr's default codecs; return the shape of the array."""
     try:
         import zarr
     except ImportError as error:
@@ -161,22 +226,49 @@ def _save_zarr(volume: Volume, target: Path, wanted: range, dtype: np.dtype[Any]
     if os.path.lexists(target):
         raise TargetError(f"{target} exists; remove it, or take another name, since a Zarr array is a folder")
     shape = (len(wanted), *volume.shape[1:]) if volume.ndim > 2 else volume.shape
-    axes = ("z", "y", "x", "colour") if volume.ndim > 2 else ("y", "x")
+    axes = ["z", "y", "x", "colour"][: len(shape)] if volume.ndim > 2 else ["y", "x"]
     chunk = (*_ZARR_CHUNK[-len(shape) :], *shape[3:]) if len(shape) != 2 else _ZARR_CHUNK[1:]
+    if ome and len(shape) > 3:  # channels come before space there
+        shape, chunk, axes = (shape[3], *shape[:3]), (1, *chunk[:3]), ["c", "z", "y", "x"]
+    attributes = _attributes(volume, wanted.start)
     with new_tree(target, force=False) as folder:
+        if ome:
+            zarr.create_group(store=str(folder), attributes={"ome": _multiscales(volume, axes), **attributes})
         array = zarr.create_array(
             store=str(folder),
+            name="0" if ome else None,
             shape=shape,
             dtype=dtype,
             chunks=tuple(min(a, b) for a, b in zip(chunk, shape, strict=True)),
-            dimension_names=axes[: len(shape)],
-            attributes=_attributes(volume, wanted.start),
+            dimension_names=axes,
+            attributes=None if ome else attributes,
         )
         for first, block in blocks(volume, wanted):
+            at = slice(first - wanted.start, first - wanted.start + len(block))
             if volume.ndim == 2:
                 array[...] = block
+            elif axes[0] == "c":
+                array[:, at] = np.moveaxis(block, -1, 0)
             else:
-                array[first - wanted.start : first - wanted.start + len(block)] = block
+                array[at] = block
+    return shape
+
+
+def _multiscales(volume: Volume, axes: list[str]) -> dict[str, Any]:
+    """Return the metadata of OME-Zarr 0.5 of one resolution. It has spacing, and no directions."""
+    spacing = dict(zip("zyx", volume.spacing, strict=True))
+    known = {axis: {"unit": "millimeter"} if spacing.get(axis) else {} for axis in axes}
+    scale = [spacing.get(axis) or 1.0 for axis in axes]
+    return {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "name": volume.name,
+                "axes": [{"name": axis, "type": "channel" if axis == "c" else "space", **known[axis]} for axis in axes],
+                "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}],
+            }
+        ],
+    }
 
 
 def _attributes(volume: Volume, first: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UnsupportedError
-from .geometry import Geometry
+from ..formats.geometry import Geometry
 
 if TYPE_CHECKING:
     from .volume import Volume
@@ -26,21 +26,29 @@ def to_sitk(volume: Volume, *, geometry: bool = True) -> Any:
         UnsupportedError: SimpleITK is not installed, the volume has no place in space (see `Volume.geometry`), or its
             axes are not at right angles, as after a gantry tilt, which SimpleITK cannot say.
     """
+    place, values = volume.geometry if geometry else None, _solid(volume, "SimpleITK")
+    return sitk_image(values, place, volume.seconds, volume.name, colours=volume.ndim == 4)
+
+
+def sitk_image(values: np.ndarray, place: Geometry | None, seconds: float, name: str, *, colours: bool) -> Any:
+    """Return an image of values [z, y, x], [t, z, y, x] or with colours behind. Raises UnsupportedError."""
     try:
         import SimpleITK
     except ImportError as error:
         raise UnsupportedError(f"to_sitk needs SimpleITK: {INSTALL}") from error
-    place = volume.geometry if geometry else None
-    if place and place.sheared:
+    if place and place.shear:
         raise UnsupportedError(
-            f"the slices of {volume.name} are sheared by {place.tilt:.2f} degrees (gantry tilt), which SimpleITK "
-            "cannot say; to_nibabel can, or take to_sitk(geometry=False)"
+            f"the {place.shear} in {name}, which SimpleITK cannot say; to_nibabel can, or take to_sitk(geometry=False)"
         )
-    values = np.atleast_3d(_values(volume, "SimpleITK"))
-    image = SimpleITK.GetImageFromArray(values, isVector=volume.ndim == 4)
+    image = SimpleITK.GetImageFromArray(values, isVector=colours)
     if place:
-        spacing, direction = directions(place)
-        image.SetOrigin(place.lps[:3, 3].tolist())
+        axes = image.GetDimension()
+        origin, spacing, direction = np.zeros(axes), np.ones(axes), np.eye(axes)
+        origin[:3] = place.lps[:3, 3]
+        spacing[:3], direction[:3, :3] = directions(place)
+        if axes > 3 and seconds:
+            spacing[3] = seconds
+        image.SetOrigin(origin.tolist())
         image.SetSpacing(spacing.tolist())
         image.SetDirection(direction.ravel().tolist())
     return image
@@ -54,11 +62,20 @@ def _values(volume: Volume, library: str) -> np.ndarray:
     return np.asarray(volume.rescaled())
 
 
+def _solid(volume: Volume, library: str) -> np.ndarray:
+    """Return values [z, y, x], with [t, …] before where there are several times, and […, c] behind for colours."""
+    values = _values(volume, library)
+    if volume.ndim == 2:
+        return values[None]
+    return values.reshape(volume.times, -1, *values.shape[1:]) if volume.times > 1 else values
+
+
 def to_nibabel(volume: Volume, *, geometry: bool = True) -> Any:
     """Return a `nibabel.Nifti1Image` of the values (`Volume.rescaled`), indexed (x, y, z), with their affine to RAS mm.
 
-    Rows and columns are as in the files, not turned. The affine is the sform, with the code 1 (scanner); the qform is
-    the same, but has the code 0 where a gantry tilt shears it. Colours are the type RGB24 of NIfTI.
+    Rows and columns are as in the files, not turned. The affine is the sform, with the code 1 (scanner), or that of a
+    NIfTI file, or 0 where headers state no patient; the qform is the same, but has the code 0 where the affine is
+    sheared. Time points are the fourth axis. Colours are the type RGB24 of NIfTI.
 
     Parameters:
         volume: the volume; all of it is decoded.
@@ -67,18 +84,27 @@ def to_nibabel(volume: Volume, *, geometry: bool = True) -> Any:
     Raises:
         UnsupportedError: nibabel is not installed, or the volume has no place in space (see `Volume.geometry`).
     """
+    place = volume.geometry if geometry else None
+    values = _solid(volume, "nibabel")
+    return nibabel_image(colours(values) if volume.ndim == 4 else values, place, volume.seconds)
+
+
+def nibabel_image(values: np.ndarray, place: Geometry | None, seconds: float) -> Any:
+    """Return an image of values [z, y, x] or [t, z, y, x]. Raises UnsupportedError."""
     try:
         import nibabel
     except ImportError as error:
         raise UnsupportedError(f"to_nibabel needs nibabel: {INSTALL}") from error
-    place = volume.geometry if geometry else None
-    values = _values(volume, "nibabel")
-    if volume.ndim == 4:
-        values = colours(values)
-    image = nibabel.Nifti1Image(values.T, place.affine if place else np.eye(4))
-    image.header.set_xyzt_units("mm")
-    image.set_sform(image.affine, 1 if place else 0, update_affine=False)
-    image.set_qform(image.affine, 1 if place and not place.sheared else 0, update_affine=False)
+    wide = {} if values.dtype.itemsize < 8 or values.dtype.kind not in "iu" else {"dtype": values.dtype}
+    image = nibabel.Nifti1Image(
+        values.T, place.affine if place else np.eye(4), **wide
+    )  # which warns of 64-bit integers
+    image.header.set_xyzt_units("mm", "sec" if seconds else None)
+    if seconds:
+        image.header["pixdim"][4] = seconds
+    code = place.code if place else 0
+    image.set_sform(image.affine, code, update_affine=False)
+    image.set_qform(image.affine, 0 if place and place.sheared else code, update_affine=False)
     return image
 
 

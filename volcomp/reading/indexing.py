@@ -13,6 +13,10 @@ Blocks = Callable[
 ]  # first slice and end → (first slice, block [z, …]) in any order
 
 
+# Time points in rising order, first slice and end → (time point, first slice, block [z, …]) in any order
+Pieces = Callable[[range, int, int], Iterable[tuple[int, int, Any]]]
+
+
 def take(index: Any, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Blocks) -> Any:
     """Return `array[index]` of an array that `blocks` yields in pieces: an array, or a scalar as numpy would.
 
@@ -36,6 +40,41 @@ def take(index: Any, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Block
     return out[()] if isinstance(found, np.generic) else out
 
 
+def take_times(index: Any, shape: tuple[int, ...], dtype: np.dtype[Any], pieces: Pieces) -> Any:
+    """Return `array[index]` of an array [t, z, …], as `take` does of one [z, …].
+
+    Basic indexes ask for the time points and slices alone that they need; others for all slices of the time points from
+    the first to the last that they name.
+    """
+    items = index if isinstance(index, tuple) else (index,)
+    if not all(_is_basic(item) for item in items):
+
+        def blocks(first: int, end: int) -> Iterator[tuple[int, Any]]:
+            part = np.empty((end - first, *shape[1:]), dtype)
+            for t, z, block in pieces(range(first, end), 0, shape[1]):
+                part[t - first, z : z + len(block)] = block
+            yield first, part
+
+        return _advanced(items, shape, dtype, blocks)
+    found = np.broadcast_to(np.zeros((), dtype), shape)[items]
+    whole = _without_new_axes(items, len(shape))
+    times, slices = (
+        range(length)[one] if isinstance(one, slice) else _one(one, length)
+        for one, length in zip(whole[:2], shape[:2], strict=True)
+    )
+    others = whole[2:]
+    rest = np.broadcast_to(np.zeros((), dtype), shape[2:])[others].shape
+    out = np.empty((len(times), len(slices), *rest), dtype)
+    if out.size:
+        low, high = min(slices[0], slices[-1]), max(slices[0], slices[-1]) + 1
+        for t, z, block in pieces(times if times.step > 0 else times[::-1], low, high):
+            if part := _part_of(slices, z, block):
+                out[times.index(t), part.begin : part.end] = part.block[(part.inside, *others)]
+            del block
+    out = out.reshape(found.shape)
+    return out[()] if isinstance(found, np.generic) else out
+
+
 class _Part(NamedTuple):
     """Some of the slices that are wanted: their places in the result, and in a block."""
 
@@ -46,20 +85,26 @@ class _Part(NamedTuple):
 
 
 def _parts(wanted: range, blocks: Blocks) -> Iterator[_Part]:
-    step = wanted.step
     low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1
     for first, block in blocks(low, high):
-        end = first + len(block)
-        if step > 0:
-            begin, stop = -((wanted.start - first) // step), -((wanted.start - end) // step)
-        else:
-            begin, stop = (wanted.start - end) // -step + 1, (wanted.start - first) // -step + 1
-        begin, stop = max(begin, 0), min(stop, len(wanted))
-        if begin < stop:
-            start, last = wanted[begin] - first, wanted[stop - 1] - first
-            past = last + (1 if step > 0 else -1)
-            yield _Part(begin, stop, slice(start, past if past >= 0 else None, step), block)
-        del block
+        if part := _part_of(wanted, first, block):
+            yield part
+        del block, part
+
+
+def _part_of(wanted: range, first: int, block: Any) -> _Part | None:
+    """Return what is wanted of a block that begins with this slice; None where nothing is."""
+    step, end = wanted.step, first + len(block)
+    if step > 0:
+        begin, stop = -((wanted.start - first) // step), -((wanted.start - end) // step)
+    else:
+        begin, stop = (wanted.start - end) // -step + 1, (wanted.start - first) // -step + 1
+    begin, stop = max(begin, 0), min(stop, len(wanted))
+    if begin >= stop:
+        return None
+    start, last = wanted[begin] - first, wanted[stop - 1] - first
+    past = last + (1 if step > 0 else -1)
+    return _Part(begin, stop, slice(start, past if past >= 0 else None, step), block)
 
 
 def _is_basic(item: Any) -> bool:

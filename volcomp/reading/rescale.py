@@ -1,4 +1,5 @@
-"""Values of samples: slope and intercept of each slice (PS3.3, C.11.1), as a series of PET or an enhanced CT has them.
+"""Values of samples: slope and intercept of each slice (PS3.3, C.11.1), as a series of PET or an enhanced CT has them,
+or those of a whole file, as NIfTI's.
 
 The arithmetic is that of float64. The result has one type for the whole volume: int16 or int32 where slopes and
 intercepts are whole numbers and all values fit, else float32 (float64 for whole numbers beyond int32).
@@ -8,13 +9,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..dtypes import Float64s
 from ..errors import UnsupportedError
-from .headers import Frame, Header
+from ..formats.facts import Facts
+from ..formats.frames import Frame, Header
+
+
+class Values(Protocol):
+    """How the samples of a volume become values."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of values."""
+        ...
+
+    def values(self, samples: np.ndarray, first: int) -> np.ndarray:
+        """Return the values [z, …] of samples [z, …] that begin with this slice."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One factor and offset, in float64 as nibabel has it; the offset of complex numbers [z, …, 2] is that of the real
+    part."""
+
+    slope: float
+    intercept: float
+    complex: bool
+    dtype = np.dtype(np.float64)
+
+    def values(self, samples: np.ndarray, first: int) -> np.ndarray:
+        """Return values; see `Values`."""
+        found = samples.astype(np.float64)
+        found *= self.slope
+        if self.complex:
+            found[..., 0] += self.intercept
+        else:
+            found += self.intercept
+        return found
+
+
+def scale_of(facts: Facts) -> Scale | None:
+    """Return how the numbers of a file become values; None where they are values."""
+    return Scale(facts.slope, facts.intercept, facts.type.kind == "c") if facts.scaled else None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from ..bodies.protocol import Planes
 from ..bodies.samples import Order
 from ..errors import UnsupportedError
 from ..wire.cursor import Cursor
+from .apart import WHAT, Apart
 
 # Numbers of body codecs.
 _NATIVE = (0, 1)
@@ -92,7 +94,7 @@ class _Numbers:
 
     @property
     def components(self) -> int:
-        return self.side.words.components
+        return self.side.own
 
     @property
     def planes(self) -> int:
@@ -102,7 +104,9 @@ class _Numbers:
         return _side_by_side(self.side.numbers(planes, at - self.first))
 
 
-def samples_of(body: int, side: bytes, first: int, words: np.dtype[Any]) -> Samples:
+def samples_of(
+    body: int, side: bytes, first: int, words: np.dtype[Any], again: Callable[[], bytes] | None = None
+) -> Samples:  # fmt: skip
     """Return how the samples of an image are made.
 
     Parameters:
@@ -110,10 +114,11 @@ def samples_of(body: int, side: bytes, first: int, words: np.dtype[Any]) -> Samp
         side: what is kept beside its voxels (`Kept.side`).
         first: slice of the image in its volume.
         words: the type of the volume's voxels, which are samples where the body has one plane of words.
+        again: returns `side`, which is not held where it is large.
 
     Raises:
         DamagedError: where the side makes no sense.
-        UnsupportedError: for numbers of which a part is no plane, and for a body that this module does not know.
+        UnsupportedError: for a body that this module does not know.
     """
     if body in _NATIVE:
         return _Mapped(Map(Kind.SAME, words, 1))
@@ -129,18 +134,23 @@ def samples_of(body: int, side: bytes, first: int, words: np.dtype[Any]) -> Samp
         packing = Packing.decoded(Cursor(side, "the kept packing of samples"))
         return _Mapped(Map(Kind.SAME, packing.word, packing.components))
     if body == _NUMBERS:
-        found = Side.decoded(Cursor(side, "what is kept of an image of numbers"))
-        if found.streams or found.words.slices:
-            raise UnsupportedError("the lower bits of its numbers lie beside the volume; extract the file")
-        return _Numbers(found, first)
+        found = Side.decoded(Cursor(side, WHAT))
+        return Apart(found, first, again or (lambda: side)) if found.streams else _Numbers(found, first)
     if body == _GZIPPED:
-        return samples_of(*gzipped.inner(side), first, words)
+        number, inner = gzipped.inner(side)
+        fetch = again or (lambda: side)
+        return samples_of(number, inner, first, words, lambda: gzipped.inner(fetch())[1])
     raise UnsupportedError(f"the samples of images of body codec {body} are not known to this version")
 
 
 def is_plain(body: int) -> bool:
     """Return whether the words of one plane are the samples of an image, whatever is kept beside them."""
     return body in _NATIVE
+
+
+def is_coded(found: Samples, words: np.dtype[Any]) -> bool:
+    """Return whether samples are the words of one plane, of this type."""
+    return isinstance(found, _Mapped) and found.map == Map(Kind.SAME, words, 1)
 
 
 def _side_by_side(samples: np.ndarray) -> np.ndarray:

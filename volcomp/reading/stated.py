@@ -1,7 +1,7 @@
-"""What the header of a file of another format than DICOM states of its numbers: their type, which an archive does not
-keep, since words of both signs are coded alike.
+"""What the header of a file of another format than DICOM states: the place of its voxels, and the type of its numbers,
+which an archive does not keep, since words of both signs are coded alike.
 
-The format itself is asked, of a file with zeros in place of the voxels.
+Where a header says nothing without the voxels, the format itself is asked, of a file with zeros in their place.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from ..bodies.protocol import Kept
-from ..formats.dicom import DICOM
-from ..formats.protocol import HEAD_BYTES, Format, NotCoded
-from ..formats.registry import PLAIN
-
-_MAGIC = slice(128, 132)  # of DICOM, whatever stands before it
+from ..errors import UnsupportedError
+from ..formats.facts import Facts
+from ..formats.geometry import Geometry
+from ..formats.protocol import NotCoded
+from ..formats.registry import format_of
 
 
 class _Hollow(io.RawIOBase):
@@ -55,23 +55,21 @@ class _Hollow(io.RawIOBase):
         return len(piece)
 
 
-def format_of(before: bytes) -> Format | None:
-    """Return the format of a file that begins with these bytes; None for DICOM and where there is no magic number."""
-    head = before[:HEAD_BYTES]
-    if head[_MAGIC] == b"DICM":
-        return None
-    return next((one for one in PLAIN if one is not DICOM and one.sniff(head)), None)
-
-
-def type_of(kept: Kept, name: str, pixel_bytes: int, words: np.dtype[Any]) -> np.dtype[Any]:
+def type_of(
+    facts: Facts | None, kept: Kept, name: str, pixel_bytes: int, words: np.dtype[Any]
+) -> np.dtype[Any]:  # fmt: skip
     """Return the type of the numbers of a file that are words: as its header states it, else `words`.
 
     Parameters:
+        facts: what the header states, if it says that without the voxels.
         kept: the bytes around the voxels.
         name: of the file.
         pixel_bytes: of the voxels.
         words: the type that the archive has of them.
     """
+    if facts is not None:
+        fits = facts.type.kind in "iu" and facts.type.itemsize == words.itemsize
+        return np.dtype(words.str.replace(words.kind, facts.type.kind)) if fits else words
     found = format_of(kept.before)
     if found is None:
         return words
@@ -81,3 +79,18 @@ def type_of(kept: Kept, name: str, pixel_bytes: int, words: np.dtype[Any]) -> np
     except NotCoded:  # its header is not what it was when the file was archived, or it was gzipped in several members
         return words
     return words if image is None else np.dtype(words.str.replace(words.kind, "i" if image.signed else "u"))
+
+
+def geometry_of_facts(facts: Facts, depth: int) -> Geometry:
+    """Return where the voxels of a file of another format than DICOM lie: of the first time point, if it has several.
+
+    `depth`: slices of the volume. Raises UnsupportedError where its header states no place.
+    """
+    if isinstance(facts.place, str):
+        raise UnsupportedError(facts.place)
+    if facts.axes is None:
+        raise UnsupportedError("it has fewer than two axes in space")
+    columns, rows, slices = facts.axes
+    if depth != facts.depth * facts.times:
+        raise UnsupportedError("its numbers of each voxel are slices beside each other")
+    return Geometry(facts.place.lps[:, [columns, rows, slices, 3]], facts.place.code)

@@ -19,6 +19,7 @@ from ..archive.files import new_file
 from ..errors import UnsupportedError
 from ..progress import printable
 from .convert import blocks
+from .series import Series
 
 if TYPE_CHECKING:
     from .volume import Volume
@@ -42,20 +43,22 @@ class Look:
 
 
 def look(volume: Volume, z: int | None = None) -> Look:
-    """Read what is shown of a volume: slice `z`, or the middle one, and the middle row and column of all slices.
+    """Read what is shown of a volume: slice `z`, or the middle one, and the middle row and column of all slices; of a
+    series in time, those of the time point in the middle.
 
     Raises UnsupportedError for a two-dimensional array, or a slice that there is not.
     """
     if volume.ndim == 2:
         raise UnsupportedError(f"{volume.name} is two-dimensional; view shows volumes")
-    depth, height, width = volume.shape[:3]
+    times = volume.shape[0] if isinstance(volume, Series) else None
+    depth, height, width = volume.shape[:3] if times is None else volume.shape[1:4]
     z = depth // 2 if z is None else z
     if not 0 <= z < depth:
         raise UnsupportedError(f"{volume.name} has slices 0 to {depth - 1}, and no slice {z}")
     y, x = height // 2, width // 2
     rows, columns = [], []
     middle: Any = None
-    for first, block in blocks(volume, range(depth)):
+    for first, block in blocks(volume, range(depth)) if times is None else [(0, volume.rescaled(times // 2))]:
         rows.append(block[:, y].copy())
         columns.append(block[:, :, x].copy())
         if first <= z < first + len(block):
@@ -65,15 +68,14 @@ def look(volume: Volume, z: int | None = None) -> Look:
     upwards = _upwards(volume)
     across = [np.concatenate(planes)[:: -1 if upwards else 1] for planes in (rows, columns)]
     panels = [
-        (f"slice {z} of {depth}", middle, dy / dx),
+        (f"slice {z} of {depth}" + (f", time point {times // 2} of {times}" if times else ""), middle, dy / dx),
         (f"row {y} of {height}", across[0], dz / dx),
         (f"column {x} of {width}", across[1], dz / dy),
     ]
-    ends = np.cumsum([0, *volume.chunks[0]]).tolist()
-    pixels = height * width
-    slabs = [
-        (a, b, 8 * size / ((b - a) * pixels)) for a, b, size in zip(ends, ends[1:], volume.slab_bytes, strict=False)
-    ]
+    ends = np.cumsum([0, *volume.chunks[0]]).tolist() if times is None else [0, depth]
+    pixels = height * width * (times or 1)
+    sizes = volume.slab_bytes if times is None else [sum(volume.slab_bytes)]
+    slabs = [(a, b, 8 * size / ((b - a) * pixels)) for a, b, size in zip(ends, ends[1:], sizes, strict=False)]
     return Look(volume.name, _facts(volume), panels, slabs)
 
 
@@ -87,13 +89,14 @@ def _upwards(volume: Volume) -> bool:
 
 def _facts(volume: Volume) -> dict[str, str]:
     size = sum(volume.slab_bytes)
+    voxels = np.prod(volume.shape[: 4 if isinstance(volume, Series) else 3])
     spacing = " × ".join("?" if mm is None else f"{mm:.4g}" for mm in volume.spacing)
     facts = {
         "series": volume.series,
         "modality": " ".join(filter(None, (volume.modality, volume.description))),
         "shape": "×".join(map(str, volume.shape)) + f" {volume.dtype}",
         "spacing": f"{spacing} mm (z × y × x)",
-        "size": f"{size} bytes of voxels, {8 * size / np.prod(volume.shape[:3]):.3f} bits per voxel, {volume.model}",
+        "size": f"{size} bytes of voxels, {8 * size / voxels:.3f} bits per voxel, {volume.model}",
     }
     return {name: printable(fact) for name, fact in facts.items() if fact}
 

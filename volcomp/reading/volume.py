@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,22 @@ from ..container.volume import read_volume
 from ..dtypes import Float64s
 from ..errors import DamagedError, UnsupportedError, VolcompError
 from ..formats.dicom import quiet
-from .geometry import Geometry, geometry_of
-from .headers import Frame, Header, parse, read_header
+from ..formats.facts import Facts
+from ..formats.frames import Frame, Header, parse, read_header
+from ..formats.geometry import Geometry, Spacing, geometry_of, spacing_of
+from ..formats.registry import format_of
+from ..wording import spelled
+from .apart import Apart, Joined
 from .indexing import take
-from .rescale import Rescale, rescale_of
-from .samples import Samples, is_plain, samples_of
+from .rescale import Values, rescale_of, scale_of
+from .samples import Samples, is_coded, is_plain, samples_of
 from .shared import Files
-from .stated import format_of, type_of
+from .stated import geometry_of_facts, type_of
 
 if TYPE_CHECKING:
     import pydicom
+
+_COUNT = itertools.count()
 
 
 class Volume:
@@ -55,6 +62,7 @@ class Volume:
             images: the files that lie in it, in the order of their slices; none in an archive of arrays.
         """
         self._files, self._number, self._name, self._images = files, number, name, images
+        self._as_numbers = -1 - next(_COUNT)  # in the place of a volume's number, among the slabs that are held
 
     @property
     def name(self) -> str:
@@ -143,17 +151,34 @@ class Volume:
         return self._header.description if self._header else ""
 
     @property
+    def coded_as_it_is(self) -> bool:
+        """Whether its voxels are the words that the archive codes, of the same type."""
+        return all(is_coded(found, self._stored.layout.dtype) for found in self._samples)
+
+    @property
+    def times(self) -> int:
+        """How many volumes follow each other along its slices, as the time points of a 4-D file do; 1 of all others."""
+        facts = self._facts
+        return facts.times if facts and facts.depth * facts.times == self._stored.layout.shape[0] else 1
+
+    @property
+    def seconds(self) -> float:
+        """The time from one of these to the next; 0 where it is not known."""
+        return self._facts.seconds if self._facts and self.times > 1 else 0.0
+
+    @property
     def geometry(self) -> Geometry:
         """Where its voxels lie, by the headers of all its slices.
 
-        Raises UnsupportedError where there is no such place: missing or unequal headers, uneven spacing, several images
-        at one place.
+        Of a file of another format than DICOM it is the place that its header states, of the first time point where it
+        has several. Raises UnsupportedError where there is no such place: missing or unequal headers, uneven spacing,
+        several images at one place.
         """
         return self._geometry
 
     @property
     def affine(self) -> Float64s:
-        """The matrix [4, 4] that takes (column, row, slice, 1) to mm in RAS, NIfTI's coordinates, from DICOM's LPS.
+        """The matrix [4, 4] that takes (column, row, slice, 1) to mm in RAS, NIfTI's coordinates.
 
         Indexes are in the opposite order to those of the array: `affine @ (x, y, z, 1)` is the place of `volume[z, y,
         x]`. Raises as `geometry`.
@@ -161,14 +186,13 @@ class Volume:
         return self._geometry.affine
 
     @property
-    def spacing(self) -> tuple[float | None, float | None, float | None]:
+    def spacing(self) -> Spacing:
         """The distances of neighbouring voxels along z, y, x in mm; None for what headers do not say, or unevenly."""
+        if self._facts:
+            return self._facts.spacing or (None, None, None)
         try:
-            return self._geometry.spacing
-        except UnsupportedError:
-            before = self._files.kept(self._place).before if self._place else b""
-            if found := format_of(before):
-                return found.describe([before]).spacing_mm
+            return spacing_of(self._frames)
+        except UnsupportedError:  # some headers cannot be read
             in_plane = self._header.frames[0].spacing if self._header else None
             return (None, *in_plane) if in_plane else (None, None, None)  # type: ignore[return-value]
 
@@ -177,7 +201,8 @@ class Volume:
 
         The type is the same for the whole volume: int16 or int32 where slopes and intercepts are whole numbers, else
         float32. The sign is that of the header, and bits beyond those stored do not count where they hold an overlay.
-        Colours, and files of other formats than DICOM, are as they are: their own scaling, as NIfTI's, is not applied.
+        Colours are as they are. `scl_slope` and `scl_inter` of NIfTI give float64, as nibabel applies them; without
+        them, and of other formats than these, numbers are as they are.
 
         Parameters:
             index: as in `volume[index]`; a slice of slices for instance.
@@ -209,7 +234,7 @@ class Volume:
     def save(
         self, target: str | os.PathLike[str], slices: slice = slice(None), *, force: bool = False
     ) -> tuple[int, ...]:
-        """Write its values as NIfTI, NRRD, MetaImage, `.npy` or `.zarr`, by the suffix; see `convert.save`."""
+        """Write its values as NIfTI, NRRD, MetaImage, TIFF, `.npy` or `.zarr`, by the suffix; see `convert.save`."""
         from .convert import save
 
         return save(self, target, slices, force=force)
@@ -254,7 +279,9 @@ class Volume:
             return f"<volcomp.Volume: {error}>"
 
     def __dask_tokenize__(self) -> Any:
-        return "volcomp", self._stored.sha256.hex(), self._stored.section, self.shape, str(self.dtype)
+        # Planes may be equal where tables, or bits beside them, are not.
+        files = [entry.sha256.hex() for entry in self._images] if self._samples else []
+        return "volcomp", self._stored.sha256.hex(), self._stored.section, self.shape, str(self.dtype), files
 
     def __reduce__(self) -> Any:
         from .archive import again
@@ -270,6 +297,11 @@ class Volume:
         self._files.check()
         with contents_of(self._files.name):
             return read_volume(self._files.reader, self._number)
+
+    @property
+    def _depth(self) -> int:
+        """The number of its slices, of all time points."""
+        return self._stored.layout.shape[0]
 
     @cached_property
     def _planes(self) -> list[Stored]:
@@ -297,7 +329,7 @@ class Volume:
         places = [self._place_of(entry) for entry in self._images]
         if first is None:
             return []
-        of_dicom = format_of(self._files.kept(first).before) is None
+        of_dicom = self._facts is None and format_of(self._files.kept(first).before) is None
         if of_dicom and first.planes == 1 and all(is_plain(place.body) for place in places):
             return []
         made: list[Samples] = []
@@ -308,8 +340,9 @@ class Volume:
                 kept, words = self._files.kept(place), self._stored.layout.dtype
                 if not of_dicom and place.planes == 1:
                     size = place.frames * math.prod(self._stored.layout.shape[1:]) * words.itemsize
-                    words = type_of(kept, entry.name, size, words)
-                found = samples_of(place.body, kept.side, place.first, words)
+                    words = type_of(self._facts, kept, entry.name, size, words)
+                again = partial(lambda place: self._files.kept(place).side, place)
+                found = samples_of(place.body, kept.side, place.first, words, again)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{self._name} is no array: {entry.name}: {error}") from None
             if place.planes != first.planes or found.planes != first.planes:
@@ -317,9 +350,16 @@ class Volume:
             if made and (found.type, found.components) != (made[0].type, made[0].components):
                 raise UnsupportedError(f"{self._name} has images of several types of samples, and is no array")
             made += [found] * (place.end - len(made))
-        if len(made) < self._stored.layout.shape[0]:
+        if len(made) < self._depth:
             raise DamagedError(f"{self._files.name}: volume {self._number} has more slices than its files")
         return made
+
+    @cached_property
+    def _facts(self) -> Facts | None:
+        """What the header of a whole volume of another format than DICOM states."""
+        facts = self._files.facts(self._images[0]) if self._images else None
+        voxels = math.prod(self._stored.layout.shape)
+        return facts if facts and voxels in (facts.count, math.prod(facts.shape)) else None
 
     @cached_property
     def _header(self) -> Header | None:
@@ -329,18 +369,24 @@ class Volume:
     @cached_property
     def _frames(self) -> list[Frame]:
         """What headers say of each slice, that of the first file where several share one. Raises UnsupportedError."""
-        frames: list[Frame | None] = [None] * self._stored.layout.shape[0]
+        return self._frames_of(self._depth)
+
+    def _frames_of(self, depth: int) -> list[Frame]:
+        """What headers say of the first slices; see `_frames`."""
+        frames: list[Frame | None] = [None] * depth
         for entry in self._images:
             place = self._place_of(entry)
+            if place.first >= depth:
+                continue
             if frames[place.first] is not None:  # of a copy
                 continue
             header = self._header_of(entry)
             if header is None:
                 raise UnsupportedError(
-                    f"{entry.name} has no DICOM header that can be read, and no other header is; volcomp extract gives "
-                    "the file itself"
+                    f"{entry.name} has no DICOM header that can be read, and no other header is; "
+                    f"{spelled('volcomp.decompress_files')} gives the file itself"
                 )
-            frames[place.first : place.end] = header.frames
+            frames[place.first : place.end] = header.frames[: depth - place.first]
         if not self._images or None in frames:
             raise UnsupportedError(f"{self._name} has no DICOM headers")
         return [frame for frame in frames if frame]
@@ -348,14 +394,18 @@ class Volume:
     @cached_property
     def _geometry(self) -> Geometry:
         try:
+            if self._facts:
+                return geometry_of_facts(self._facts, self._stored.layout.shape[0])
             return geometry_of(self._frames)
         except UnsupportedError as error:
             raise UnsupportedError(f"{self._name} has no place in space: {error}") from None
 
     @cached_property
-    def _rescale(self) -> Rescale | None:
+    def _rescale(self) -> Values | None:
         """How its samples become values; None where they are values already."""
-        if self._header is None or self.ndim > 3:
+        if self._facts:
+            return scale_of(self._facts)
+        if self._header is None or (self._samples and self._samples[0].components > 1):
             return None
         runs = self._stored.layout.runs
         bounds = None if self._samples else (int(runs[0, 0]), int(runs[-1, 1]) - 1)
@@ -374,7 +424,7 @@ class Volume:
         """Return where an image is, within the slices that there are."""
         place = entry.place
         assert isinstance(place, Voxels)
-        if place.end > self._stored.layout.shape[0]:
+        if place.end > self._depth:
             raise DamagedError(f"{self._files.name}: volume {self._number} has fewer slices than its files")
         return place
 
@@ -394,6 +444,12 @@ class Volume:
         self._files.check()
         numbers = self._stored.slabs_of(begin, stop)
         ranges = self._stored.layout.slabs
+        if any(isinstance(found, Apart) for found in self._samples):
+            with contents_of(self._files.name):
+                for k, slab in self._files.slabs.get(self._as_numbers, numbers, self._joined.decode):
+                    yield ranges[k][0], slab
+                    del slab
+            return
         if not self._samples:
             with contents_of(self._files.name), closing(self._slabs(self._stored, numbers)) as slabs:
                 for k, slab in slabs:
@@ -411,8 +467,22 @@ class Volume:
                 yield at, found.join([plane[at - ranges[k][0] :][:count] for plane in planes], at)
                 at += count
 
+    @cached_property
+    def _joined(self) -> Joined:
+        """Its slabs as samples, where bits of these lie beside its planes."""
+
+        def planes(k: int) -> list[np.ndarray]:
+            found: list[np.ndarray] = []
+            for plane in self._planes:
+                with closing(self._slabs(plane, [k])) as slabs:
+                    found += [slab for _, slab in slabs]
+            return found
+
+        return Joined(self._samples, self._stored.layout.slabs, planes)
+
     def _slabs(self, plane: Stored, numbers: list[int]) -> Generator[tuple[int, np.ndarray]]:
         def decode(wanted: list[int]) -> Generator[Slab]:
-            return codec.decode_volume(self._files.reader, plane, wanted, self._files.options)
+            key = self._files.keys.of(plane)
+            return codec.decode_volume(self._files.reader, plane, wanted, self._files.options, key=key)
 
         return self._files.slabs.get(plane.number, numbers, decode)

@@ -16,8 +16,8 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRBigEndian
 
-from ..formats.dicom import data_start, quiet
-from ..formats.dicom_pixels import PIXEL_TAGS
+from .dicom import data_start, quiet
+from .dicom_pixels import PIXEL_TAGS
 
 Vector = tuple[float, ...]
 _NEEDED = (

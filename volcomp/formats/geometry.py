@@ -14,13 +14,14 @@ import numpy as np
 
 from ..dtypes import Float64s
 from ..errors import UnsupportedError
-from .headers import Frame, Vector, cross
+from .facts import SCANNER, TO_LPS, UNKNOWN
+from .frames import Frame, Vector, cross
 
-TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # How far the positions of slices may be from an even spacing: writers round them to hundredths of a millimetre.
 _EVEN, _EVEN_SHARE = 0.02, 0.02  # mm, and of the spacing
 _SAME_DIRECTION = 1e-3  # of each cosine
 _SHEARED = 1e-3  # tangent of the angle between the normal and the way from slice to slice
+_SKEW = 1e-2  # cosine of the angle between rows and columns, as much as DICOM's headers may have
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,19 @@ class Geometry:
     """Where the voxels of a volume lie."""
 
     lps: Float64s  # [4, 4]: (column, row, slice, 1) to mm in LPS
+    code: int = (
+        SCANNER  # of the coordinates, as NIfTI numbers them: 1 scanner, 2 aligned, 3 Talairach, 4 MNI; 0 unknown
+    )
 
     @property
     def affine(self) -> Float64s:
         """Return [4, 4]: (column, row, slice, 1) to mm in RAS, as NIfTI has it."""
-        return TO_RAS @ self.lps
+        return TO_LPS @ self.lps  # which is its own inverse
+
+    @property
+    def known(self) -> bool:
+        """Return whether headers state a place in the patient; without it an order of axes was taken for one."""
+        return self.code != UNKNOWN
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -50,13 +59,23 @@ class Geometry:
     @property
     def sheared(self) -> bool:
         """Return whether the axes are not at right angles, as after a gantry tilt."""
-        return math.tan(math.radians(self.tilt)) > _SHEARED
+        return self.shear is not None
+
+    @property
+    def shear(self) -> str | None:
+        """Return which axes are not at right angles, for a sentence; None where all are."""
+        if math.tan(math.radians(self.tilt)) > _SHEARED:
+            return f"slices are sheared by {self.tilt:.2f} degrees (gantry tilt)"
+        x, y, _ = self.lps[:3, :3].T / np.linalg.norm(self.lps[:3, :3], axis=0)[:, None]
+        if abs(float(x @ y)) > _SKEW:
+            return f"rows and columns meet at {math.degrees(math.acos(np.clip(x @ y, -1, 1))):.2f} degrees"
+        return None
 
     def shifted(self, first: int) -> Geometry:
         """Return the geometry of the slices from this one on."""
         lps = self.lps.copy()
         lps[:3, 3] += first * lps[:3, 2]
-        return Geometry(lps)
+        return Geometry(lps, self.code)
 
 
 def geometry_of(frames: Sequence[Frame]) -> Geometry:
@@ -91,6 +110,29 @@ def geometry_of(frames: Sequence[Frame]) -> Geometry:
     lps[:3, 2] = _step(frames, np.array(cross(first.orientation)))
     lps[:3, 3] = first.position
     return Geometry(lps)
+
+
+Spacing = tuple[float | None, float | None, float | None]
+
+
+def spacing_of(frames: Sequence[Frame]) -> Spacing:
+    """Return the distances of voxels along z, y, x in mm, as `geometry_of` has them.
+
+    Of slices at one position, as many at each, as of several times, the first counts. Where slices have no one place,
+    as where one is missing, z is None; y and x are those of the first slice, None where it does not say them.
+    """
+    at_places: dict[Vector, list[Frame]] = {}
+    for frame in frames:
+        at_places.setdefault(tuple(round(mm, 2) for mm in frame.position or ()), []).append(frame)
+    counts = {len(found) for found in at_places.values()}
+    try:
+        if len(counts) > 1 or len(at_places) == 1 < len(frames):
+            raise UnsupportedError("some slices are at one place, or all")
+        z, y, x = geometry_of([found[0] for found in at_places.values()]).spacing
+    except UnsupportedError:
+        in_plane = frames[0].spacing
+        return (None, in_plane[0], in_plane[1]) if in_plane else (None, None, None)
+    return float(f"{z:.9g}"), float(f"{y:.9g}"), float(f"{x:.9g}")
 
 
 def _step(frames: Sequence[Frame], normal: Float64s) -> Float64s:
