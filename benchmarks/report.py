@@ -71,8 +71,9 @@ def insert(text: str, mark: str, content: str) -> str:
     return f"{head}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"
 
 
-def publish(mark: str, content: str) -> None:
-    """Print a table and bring the README up to date with it, where the README has a place for it."""
+def publish(mark: str, content: str, path: Path | None = None) -> None:
+    """Print a table and bring a text up to date with it, by default the README, where it has a place for it."""
     print(content)
-    if README.exists():
-        README.write_text(insert(README.read_text(), mark, content))
+    path = path or README
+    if path.exists():
+        path.write_text(insert(path.read_text(), mark, content))

@@ -26,6 +26,7 @@ import itertools
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -253,11 +254,24 @@ def _without(model: str, piece: np.ndarray) -> tuple[int, float, float]:
 
 
 def summary(rows: Sequence[Row]) -> str:
+    """What the README has: on how many series of which kind, on what processor and with which releases; the table."""
+    measured = [row for row in rows if row["series"] != OF_ONE_CHUNK]
+    kinds = Counter({row["series"]: row["modality"] for row in measured}.values())
+    kinds_named = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    machines = sorted({f"{row['processor']}, {row['instruction_set']}" for row in measured})
+    releases = sorted({part for row in measured for part in row["versions"].split(", ") if part.startswith("volcomp ")})
+    return (
+        f"{kinds.total()} series of the valid split ({kinds_named}). MB of voxels a second of processor time, "
+        f"{'; '.join(machines)}, one thread\nand one chunk at a time, nothing verified; others used the machine "
+        f"meanwhile, so compare lines. {' and '.join(releases)}.\n\n{codecs(measured)}"
+    )
+
+
+def codecs(rows: Sequence[Row]) -> str:
     """The table: mean bits per voxel over the series, and MB a second of processor time over all of them.
 
     Only codecs with a row for every series that any codec has: a mean over fewer would compare nothing.
     """
-    rows = [row for row in rows if row["series"] != OF_ONE_CHUNK]
     by_codec = {name: [row for row in rows if row["codec"] == name] for name in CODECS}
     series = {row["series"] for row in rows}
     lines = []
