@@ -18,7 +18,7 @@ from ..wire.cursor import Cursor
 
 # Numbers of body codecs.
 _NATIVE = (0, 1)
-_SAMPLES, _DEFLATED, _NUMBERS, _BITS, _GZIPPED = 2, 4, 5, 6, 8
+_SAMPLES, _DEFLATED, _NUMBERS, _BITS, _GZIPPED, _PNG = 2, 4, 5, 6, 8, 9
 _ENCAPSULATED = (3, 7)
 
 
@@ -121,6 +121,8 @@ def samples_of(body: int, side: bytes, first: int, words: np.dtype[Any]) -> Samp
         return _Mapped(Order.decoded(side).map)
     if body in _ENCAPSULATED:
         return _Mapped(Map.decoded(Cursor(side, "the kept frame of a compressed image")))
+    if body == _PNG:
+        return _Mapped(Map.decoded(Cursor(side, "what is kept of a PNG")))
     if body == _DEFLATED:
         cursor = Cursor(side, "what is kept of a deflated data set")
         cursor.varint()
