@@ -141,7 +141,9 @@ class ImageWriter:
         start = self._writer.size
         native = all(one.image.reading is None and one.new for _, one in coded)
         for i, plane in enumerate(stack.planes):
-            volume, slabs = write_volume(self._writer, number + i, plane, self._options, progress=progress)
+            volume, slabs = write_volume(
+                self._writer, number + i, plane, self._options, progress=progress, loose=len(stack.planes) == 1
+            )
             with closing(slabs):
                 if self._options.verify and native:
                     verify_images(volume, [(entry, one.kept) for entry, one in coded], slabs)

@@ -22,6 +22,7 @@ from ..constants import EFFORT
 from ..container.sections import SLAB, SectionId, Writer
 from ..container.volume import (
     SLAB_VOXELS,
+    SLABS,
     SLICE_VOXELS,
     Volume,
     VolumeHeader,
@@ -31,6 +32,7 @@ from ..container.volume import (
     write_header,
     write_volume_header,
 )
+from ..encoder.relation import are_unrelated
 from ..errors import DamagedError, UnsupportedError
 from ..models import Model
 from ..options import ENCODING, EncodeOptions
@@ -128,19 +130,21 @@ def write_volume(
     progress: Progress | None = None,
     key: tuple[int, VoxelSource] | None = None,
     time_point: bool = False,
+    loose: bool = False,
 ) -> tuple[Volume, Generator[Slab]]:
     """Append the header section, and prepare to append the slabs.
 
     `key` has the number and the voxels of another volume of the file, of the same shape, that does not refer to one
     itself; the slabs of this volume then refer to it where that pays. It may be written before or after. `time_point`
-    marks the volumes of a 4-D array.
+    marks the volumes of a 4-D array. `loose` says that slices may be pictures of different things, and that no other
+    volume has to have the same slabs: slices that do not predict each other then are a slab each.
 
     Returns the volume as a reader sees it, and an iterator that encodes and appends slab after slab. If slabs are
     verified, it yields (number, voxels) for each, as decoded from the payload, and raises DamagedError for a payload
     that cannot be decoded. Else it yields nothing.
     """
     number_of_key, reference = key or (None, None)
-    section, slabs = encode_slabs(source, options, progress=progress, reference=reference)
+    section, slabs = encode_slabs(source, options, progress=progress, reference=reference, loose=loose)
     layout = read_header(section, {**models.RELEASED, options.record.number: options.record})
     volume = Volume(number, section, layout, source.sha256, two_dimensional, number_of_key, time_point)
     write_volume_header(writer, volume)
@@ -171,7 +175,7 @@ def encode(
 
 def encode_slabs(
     source: VoxelSource, options: EncodeOptions = ENCODING, *, progress: Progress | None = None,
-    engine: EngineChoice = by_device, reference: VoxelSource | None = None,
+    engine: EngineChoice = by_device, reference: VoxelSource | None = None, loose: bool = False,
 ) -> tuple[bytes, Generator[Encoded]]:  # fmt: skip
     """Encode a volume. Returns its header, and an iterator over the slabs in ascending order.
 
@@ -185,6 +189,7 @@ def encode_slabs(
                once more if slabs are verified
     engine     chooses whether the CPU or a GPU does the work
     reference  a volume of the same shape that slabs may refer to, where that pays
+    loose      whether slices that do not predict each other become a slab each
 
     Raises UnsupportedError for a shape that no file may have. The iterator raises DamagedError for a payload that
     cannot be decoded.
@@ -193,10 +198,13 @@ def encode_slabs(
     depth, height, width = source.shape
     if not 0 < height * width <= SLICE_VOXELS or not depth:
         raise UnsupportedError(f"a volume of {depth} × {height} × {width} voxels has no slices of 1 to 2^27 voxels")
-    encoder = _Encoder(source, model, options, engine, reference)
+    count = _slab_count(depth, depth * height * width, options.effort)
+    if loose and count < depth <= SLABS and are_unrelated(source):
+        count = depth
+    encoder = _Encoder(source, model, options, engine, count, reference)
     if options.effort <= EFFORT:
         return write_header(encoder.header), encoder.slabs(ready(model), progress)
-    coded = _Encoder(source, model, options, engine).fine_tuned(ready(model), progress)
+    coded = _Encoder(source, model, options, engine, count).fine_tuned(ready(model), progress)
     if reference is not None:  # either: what is fine-tuned refers to nothing
         coded = min(coded, encoder.released(ready(model)), key=_size)
     header, payloads = coded
@@ -231,14 +239,13 @@ class _Encoder:
     """Encodes one volume: holds what all its slabs share."""
 
     def __init__(
-        self, source: VoxelSource, model: Model, options: EncodeOptions, engine: EngineChoice,
+        self, source: VoxelSource, model: Model, options: EncodeOptions, engine: EngineChoice, count: int,
         reference: VoxelSource | None = None,
     ) -> None:  # fmt: skip
         self._source, self._options, self._reference = source, options, reference
         self._engine = engine if reference is None else referring(engine)
         self._packing = histogram_packing.of_histogram(*source.histogram())
-        depth, height, width = source.shape
-        ranges = slab_ranges(depth, _slab_count(depth, depth * height * width, options.effort))
+        ranges = slab_ranges(source.shape[0], count)
         self.header = VolumeHeader(source.shape, source.dtype, model, ranges, self._packing.runs)
         self._sizes = {k: self.header.voxels_of(k) for k in range(len(ranges))}
         self._choices: dict[int, SomeChoice] = {}  # for the slabs, made the first time that each is encoded
