@@ -32,7 +32,7 @@ from ..container.volume import (
     write_header,
     write_volume_header,
 )
-from ..encoder.relation import are_unrelated
+from ..encoder.relation import FEWEST, are_unrelated
 from ..errors import DamagedError, UnsupportedError
 from ..models import Model
 from ..options import ENCODING, EncodeOptions
@@ -201,6 +201,8 @@ def encode_slabs(
     count = _slab_count(depth, depth * height * width, options.effort)
     if loose and count < depth <= SLABS and are_unrelated(source):
         count = depth
+    if count == depth and height * width >= FEWEST:  # no slice has one before it
+        model = model.for_slices
     encoder = _Encoder(source, model, options, engine, count, reference)
     if options.effort <= EFFORT:
         return write_header(encoder.header), encoder.slabs(ready(model), progress)
