@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -38,20 +37,12 @@ def home() -> Path:
 
 def pixels(path: Path) -> np.ndarray:
     """Read the pixels [Y, X] of a file."""
-    import imagecodecs
-
     if path.suffix == ".png":
+        import imagecodecs
+
         found = np.asarray(imagecodecs.png_decode(path.read_bytes()))
         return found if found.ndim == 2 else np.ascontiguousarray(found[..., 0])
-    dataset = pydicom.dcmread(path)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if not syntax.is_compressed:
-        return dataset.pixel_array
-    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
-    decode = {
-        pydicom.uid.JPEGLSLossless: imagecodecs.jpegls_decode, pydicom.uid.JPEG2000Lossless: imagecodecs.jpeg2k_decode
-    }.get(syntax, imagecodecs.ljpeg_decode)  # fmt: skip
-    return np.asarray(decode(frame))
+    return corpus.image(path)
 
 
 def _crops(image: np.ndarray) -> Iterator[np.ndarray]:
