@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.formats.test_png_and_netpbm import png
-from tests.helpers import ONE, compress, contents
+from tests.helpers import ONE, compress, contents, image
 from volcomp.archive.restore import restore
 from volcomp.codec.encode import ArraySource
 from volcomp.container.sections import SLAB, VOLUME_HEADER, Reader
@@ -52,5 +52,16 @@ def test_a_folder_of_pictures(tmp_path, weight, slabs):
     with (tmp_path / "x.vcz").open("rb") as file:
         tags = [place.tag for place in Reader(file).places]
     assert (tags.count(VOLUME_HEADER), tags.count(SLAB)) == (1, slabs)
+    restore(tmp_path / "x.vcz", tmp_path / "out", options=ONE)
+    assert contents(tmp_path / "out") == contents(tmp_path / "in")
+
+
+def test_frames_of_one_file_stay_together(tmp_path):
+    """As of XA runs and breast tomosynthesis, which are multi-frame files."""
+    image(tmp_path / "in" / "run.dcm", shared(0.0, depth=5), Modality="XA")
+    compress([tmp_path / "in"], tmp_path / "x.vcz", model="turbo", effort=1)
+    with (tmp_path / "x.vcz").open("rb") as file:
+        tags = [place.tag for place in Reader(file).places]
+    assert (tags.count(VOLUME_HEADER), tags.count(SLAB)) == (1, 1)
     restore(tmp_path / "x.vcz", tmp_path / "out", options=ONE)
     assert contents(tmp_path / "out") == contents(tmp_path / "in")

@@ -140,10 +140,10 @@ class ImageWriter:
         """Encode the planes of a stack; with `verify`, a slab is verified while later slabs are encoded."""
         start = self._writer.size
         native = all(one.image.reading is None and one.new for _, one in coded)
+        # Frames of one file belong together, as runs of XA do, even where noise hides that; planes have the same slabs.
+        loose = len(stack.planes) == 1 and all(one.image.frames == 1 for _, one in coded)
         for i, plane in enumerate(stack.planes):
-            volume, slabs = write_volume(
-                self._writer, number + i, plane, self._options, progress=progress, loose=len(stack.planes) == 1
-            )
+            volume, slabs = write_volume(self._writer, number + i, plane, self._options, progress=progress, loose=loose)
             with closing(slabs):
                 if self._options.verify and native:
                     verify_images(volume, [(entry, one.kept) for entry, one in coded], slabs)
