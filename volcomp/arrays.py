@@ -18,7 +18,7 @@ from .container.inspection import opened
 from .container.sections import SERIES_VERSION, VOXEL_VERSION, Reader, Writer
 from .container.volume import Volume, read_volume, volume_numbers
 from .errors import ArgumentError, DamagedError, UnsupportedError, VerificationError
-from .models import DEFAULT, Model
+from .models import DEFAULT, RELEASED, Model
 from .options import DecodeOptions, EncodeOptions, check_flags, check_integer, check_slices, check_times, check_type
 
 _DTYPES = ("u1", "i1", "u2", "i2")
@@ -77,7 +77,7 @@ def compress(
             reader = Reader(io.BytesIO(data))
             reader.compare(writer.digests)
             for number in volume_numbers(reader):
-                read_volume(reader, number, {options.record.number: options.record})
+                read_volume(reader, number, {**RELEASED, options.record.number: options.record})
     except DamagedError as error:
         raise VerificationError(f"what was coded does not decode to what was given: {error}") from error
     return data

@@ -29,6 +29,7 @@ from .errors import TargetError, UnsupportedError
 from .models import CHOICES
 from .options import EncodeOptions
 from .runtime import compiled, precompiled
+from .streams import png_filters
 from .streams.protocol import FrameInfo
 from .streams.registry import BY_NUMBER, trial
 
@@ -231,6 +232,9 @@ def main(folder: str) -> None:
                     arrays.compress(small, model, effort=effort, threads=2, device="cpu")
         for number, bits, data in _streams():
             trial(BY_NUMBER[number], data, FrameInfo(32, 32, 1, bits))
+        rows, filters = _picture(8)[0], np.arange(32, dtype=np.uint8) % png_filters.FILTERS
+        png_filters.unfiltered(png_filters.filtered(rows, filters, 1), 1)
+        png_filters.kept(rows, filters, 1)
         with tempfile.TemporaryDirectory() as scratch:
             _archive_files(Path(scratch))
 

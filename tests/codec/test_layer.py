@@ -128,7 +128,7 @@ def test_a_layer_of_another_shape_is_refused(study: Path, tmp_path: Path) -> Non
     """A payload that decodes, with a sound checksum, and is none of this volume."""
     from volcomp.codec.layer import read_slice
 
-    other = Layer(encode.ArraySource(smooth((1, 80, 96))), 16, [(0, 1)], 1)
+    other = Layer(encode.ArraySource(smooth((1, 80, 96))), 16, 1)
     with (study / "ct.vcz").open("rb") as file:
         volume = read_volume(Reader(file), 0)
         with pytest.raises(DamagedError, match="of another type or shape"):

@@ -19,6 +19,7 @@ import volcomp
 FOLDER = Path(__file__).parent / "golden_files"
 INDEX = FOLDER / "index.json"
 OF_PAPER = ("one", "scan", "extremes", "flat")  # enough for a model that takes 22 steps for every voxel
+OF_SLICES = ("fast", "base")  # models that have others for single slices
 OF_SERIES = "0.11.0"  # the release that first wrote arrays (t, z, y, x)
 
 
@@ -63,6 +64,15 @@ def volumes() -> dict[str, np.ndarray]:
     }
 
 
+def slices() -> dict[str, np.ndarray]:
+    """What the golden files of single slices hold: one that is large enough for a model of its own."""
+    y, x = np.indices((128, 128))
+    noise = mixed(1, 128, 128)
+    return {
+        "slice": (400 + 3 * y - 2 * x + noise % 23 + (y * x) // 97 + np.where(y > 100, noise % 97, 0)).astype(np.uint16)
+    }
+
+
 def digest(voxels: np.ndarray) -> str:
     """Type, shape and little-endian bytes, hashed."""
     name = f"{voxels.dtype.kind}{voxels.dtype.itemsize} {voxels.shape} ".encode()
@@ -86,6 +96,9 @@ def main() -> None:
             add(index, f"{volcomp.__version__}-{model}-{name}.vcz", model, name, voxels)
         # Fitted in floats, so that another machine may write another file: this one pins the decoder alone.
         add(index, f"{volcomp.__version__}-{model}-scan-9.vcz", model, "scan", volumes()["scan"], effort=9)
+    for name, voxels in slices().items():
+        for model in OF_SLICES:
+            add(index, f"{volcomp.__version__}-{model}-{name}.vcz", model, name, voxels)
     for name, voxels in series().items():
         for model in ("turbo", "fast", "base"):
             add(index, f"{OF_SERIES}-{model}-{name}.vcz", model, name, voxels)

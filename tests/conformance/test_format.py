@@ -8,7 +8,7 @@ import pytest
 
 import volcomp
 from tests.conformance import decoder
-from tests.conformance.golden import FOLDER, INDEX, digest, series, volumes
+from tests.conformance.golden import FOLDER, INDEX, digest, series, slices, volumes
 
 GOLDEN = json.loads(INDEX.read_text()) if INDEX.exists() else {}  # that it must exist is for test_golden.py
 SMALL = 4000  # voxels; the conformance decoder takes about a second for them
@@ -149,7 +149,7 @@ def test_the_conformance_decoder_decodes_many_groups(monkeypatch: pytest.MonkeyP
     assert decoded_alike(noisy((8, 10, 12), 300, 5).round().astype("u2"), "fast")["later groups"] == 3
 
 
-HELD = volumes() | series()
+HELD = volumes() | slices() | series()
 
 
 @pytest.mark.parametrize("file", [f for f, entry in GOLDEN.items() if HELD[entry["volume"]].size <= SMALL])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import volcomp
-from tests.conformance.golden import FOLDER, INDEX, OF_SERIES, digest, series, volumes
+from tests.conformance.golden import FOLDER, INDEX, OF_SERIES, digest, series, slices, volumes
 
 ENTRIES = json.loads(INDEX.read_text())  # a missing index is an error, not a skipped test
 
@@ -16,7 +16,7 @@ def test_none_is_missing() -> None:
 
 
 WRITER = "0.6.0"  # the last release that changed what encoders write
-HELD = volumes() | series()
+HELD = volumes() | slices() | series()
 
 
 def test_the_current_encoder_has_golden_files() -> None:

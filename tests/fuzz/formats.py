@@ -13,6 +13,7 @@ from random import Random
 
 import numpy as np
 
+from tests.formats.test_png_and_netpbm import CODED
 from tests.formats.test_volumes import SOUND
 from tests.formats.volumes import meta, nifti, npy, nrrd, picture, tiff
 from tests.helpers import ONE, compress, contents
@@ -26,6 +27,7 @@ from volcomp.formats.registry import FORMATS
 from . import mutations
 from .target import Target, WrongError, expect, join, split
 
+_PICTURES = ("grey.png", "rgb16.png", "twelve.pgm", "several.pgm")
 _MOST_HEADER = 700  # bytes, in which most changes are made
 _WORDS = (b"LOCAL", b"LIST", b"a.raw", b"-1", b"0", b"True", b"False", b"raw", b"gzip", b"big", b"little", b"short",
           b"float", b"double", b"MET_FLOAT", b"MET_DOUBLE", b"MET_SHORT", b"<f4", b">f8", b"<i2", b"|u1", b"<c8",
@@ -49,8 +51,10 @@ def _seeds() -> list[bytes]:
         npy(floats.astype(">f4")),
         tiff(floats, strips=2),
     ]
-    return [join(*(part for name, data in files.items() for part in (name.encode(), data))) for files in SOUND.values()
-            ] + [join(b"a.nii", data) for data in alone]  # fmt: skip
+    sound = [
+        join(*(part for name, data in files.items() for part in (name.encode(), data))) for files in SOUND.values()
+    ]
+    return [*sound, *(join(b"a.nii", data) for data in alone), *(join(b"a.png", CODED[name]) for name in _PICTURES)]
 
 
 def _changed(random: Random, data: bytes, others: list[bytes]) -> bytes:

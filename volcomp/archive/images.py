@@ -174,11 +174,15 @@ class ImageWriter:
         start = self._writer.size
         if one.layout:
             self._writer.need(SERIES_VERSION)
+        # Frames of one file belong together, as runs of XA do, even where noise hides that; planes have the same slabs.
+        loose = len(one.stack.planes) == 1 and all(coded.image.frames == 1 for _, coded in one.coded)
         for i, plane in enumerate(one.stack.planes):
             if one.layout:
                 self._write_times(one, i, one.layout, progress)
                 continue
-            volume, slabs = write_volume(self._writer, one.number + i, plane, self._options, progress=progress)
+            volume, slabs = write_volume(
+                self._writer, one.number + i, plane, self._options, progress=progress, loose=loose
+            )  # fmt: skip
             self._finish(volume, slabs, plane.sha256, one.coded)
         self.bytes += self._writer.size - start
 

@@ -39,7 +39,7 @@ LARGEST = (1 << 31) - 1  # bytes that a member inflates to; positions in it are 
 # latter once. Some is left for what else the process does.
 _SPARED = 256 << 20
 _UPDATE = 1 << 20
-DEFLATING = (4, 8)  # numbers of body codecs that a gzipped file does not wrap
+DEFLATING = (4, 8, 9)  # numbers of body codecs that a gzipped file does not wrap
 _FTEXT, _FHCRC, _FEXTRA, _FNAME, _FCOMMENT = (1 << bit for bit in range(5))  # flags of a gzip header
 
 

@@ -9,6 +9,7 @@ from .encapsulated import Encapsulated
 from .gzipped import Gzipped
 from .native import Native
 from .numbers import Numbers
+from .png import Png
 from .protocol import Body
 from .samples import Samples
 
@@ -22,6 +23,7 @@ BODIES: dict[int, Body] = {
     6: Bits(),
     7: Encapsulated(),  # of samples of 32 bits, which 0.10.0 cannot make
     8: Gzipped(),
+    9: Png(),
 }
 
 

@@ -22,6 +22,7 @@ from ..constants import EFFORT
 from ..container.sections import PREVIEW, SERIES_VERSION, SLAB, SectionId, Writer
 from ..container.volume import (
     SLAB_VOXELS,
+    SLABS,
     SLICE_VOXELS,
     Times,
     Volume,
@@ -32,6 +33,7 @@ from ..container.volume import (
     write_header,
     write_volume_header,
 )
+from ..encoder.relation import FEWEST, are_unrelated
 from ..errors import DamagedError, UnsupportedError
 from ..models import Model
 from ..options import ENCODING, EncodeOptions
@@ -131,12 +133,15 @@ def write_volume(
     key: tuple[int, VoxelSource] | None = None,
     time_point: bool = False,
     times: Times | None = None,
+    loose: bool = False,
 ) -> tuple[Volume, Generator[Slab]]:
     """Append the header section, and prepare to append the slabs.
 
     `key` has the number and the voxels of another volume of the file, of the same shape, that does not refer to one
     itself; the slabs of this volume then refer to it where that pays. It may be written before or after. `time_point`
-    marks the volumes of a 4-D array, `times` the volume, or the first of the volumes, of a series of files.
+    marks the volumes of a 4-D array, `times` the volume, or the first of the volumes, of a series of files. `loose`
+    says that slices may be pictures of different things, and that no other volume has to have the same slabs: slices
+    that do not predict each other then are a slab each.
 
     Returns the volume as a reader sees it, and an iterator that encodes and appends slab after slab. If slabs are
     verified, it yields (number, voxels) for each, as decoded from the payload, and raises DamagedError for a payload
@@ -144,14 +149,14 @@ def write_volume(
     """
     number_of_key, reference = key or (None, None)
     layer = None if reference else _layer(source, options)
-    section, slabs = encode_slabs(source, options, progress=progress, reference=layer or reference)
+    section, slabs = encode_slabs(source, options, progress=progress, reference=layer or reference, loose=loose)
     layout = read_header(section, {**models.RELEASED, options.record.number: options.record})
     layered = layer is not None
     volume = Volume(number, section, layout, source.sha256, two_dimensional, number_of_key, time_point, times, layered)
     if layer:
         writer.need(SERIES_VERSION)
-        for k in range(len(layout.slabs)):
-            writer.add(SectionId(PREVIEW, number, k), layer.payload(k))
+        for k, (first, end) in enumerate(layout.slabs):
+            writer.add(SectionId(PREVIEW, number, k), layer.payload(first, end))
     write_volume_header(writer, volume)
     return volume, _write_slabs(writer, volume, slabs)
 
@@ -162,7 +167,7 @@ def _layer(source: VoxelSource, options: EncodeOptions) -> Layer | None:
         return None
     if not PIPELINES[options.record.pipeline].refers:
         raise UnsupportedError(f"model {options.record.choice} has no previews; take another one")
-    return Layer(source, options.preview, _ranges(source.shape, options.effort), options.threads)
+    return Layer(source, options.preview, options.threads)
 
 
 def _write_slabs(writer: Writer, volume: Volume, slabs: Generator[Encoded]) -> Generator[Slab]:
@@ -189,7 +194,7 @@ def encode(
 
 def encode_slabs(
     source: VoxelSource, options: EncodeOptions = ENCODING, *, progress: Progress | None = None,
-    engine: EngineChoice = by_device, reference: VoxelSource | None = None,
+    engine: EngineChoice = by_device, reference: VoxelSource | None = None, loose: bool = False,
 ) -> tuple[bytes, Generator[Encoded]]:  # fmt: skip
     """Encode a volume. Returns its header, and an iterator over the slabs in ascending order.
 
@@ -203,6 +208,7 @@ def encode_slabs(
                once more if slabs are verified
     engine     chooses whether the CPU or a GPU does the work
     reference  a volume of the same shape that slabs may refer to, where that pays
+    loose      whether slices that do not predict each other become a slab each
 
     Raises UnsupportedError for a shape that no file may have. The iterator raises DamagedError for a payload that
     cannot be decoded.
@@ -211,10 +217,15 @@ def encode_slabs(
     depth, height, width = source.shape
     if not 0 < height * width <= SLICE_VOXELS or not depth:
         raise UnsupportedError(f"a volume of {depth} × {height} × {width} voxels has no slices of 1 to 2^27 voxels")
-    encoder = _Encoder(source, model, options, engine, reference)
+    count = _slab_count(depth, depth * height * width, options.effort)
+    if loose and count < depth <= SLABS and are_unrelated(source):
+        count = depth
+    if count == depth and height * width >= FEWEST:  # no slice has one before it
+        model = model.for_slices
+    encoder = _Encoder(source, model, options, engine, count, reference)
     if options.effort <= EFFORT:
         return write_header(encoder.header), encoder.slabs(ready(model), progress)
-    coded = _Encoder(source, model, options, engine).fine_tuned(ready(model), progress)
+    coded = _Encoder(source, model, options, engine, count).fine_tuned(ready(model), progress)
     if reference is not None:  # either: what is fine-tuned refers to nothing
         coded = min(coded, encoder.released(ready(model)), key=_size)
     header, payloads = coded
@@ -239,12 +250,6 @@ def _beside(payloads: list[bytes], decoded: Generator[Slab]) -> Generator[Encode
             del voxels  # which would else stay in memory until the next ones arrive
 
 
-def _ranges(shape: tuple[int, int, int], effort: int) -> tuple[tuple[int, int], ...]:
-    """Return the first and the past-the-end slice of every slab."""
-    depth, height, width = shape
-    return slab_ranges(depth, _slab_count(depth, depth * height * width, effort))
-
-
 def _slab_count(depth: int, voxels: int, effort: int) -> int:
     height = SLAB_HEIGHT if effort < 9 else TALL_SLAB_HEIGHT
     count = 1 if 2 * depth <= 3 * height else -(-depth // height)
@@ -255,13 +260,13 @@ class _Encoder:
     """Encodes one volume: holds what all its slabs share."""
 
     def __init__(
-        self, source: VoxelSource, model: Model, options: EncodeOptions, engine: EngineChoice,
+        self, source: VoxelSource, model: Model, options: EncodeOptions, engine: EngineChoice, count: int,
         reference: VoxelSource | None = None,
     ) -> None:  # fmt: skip
         self._source, self._options, self._reference = source, options, reference
         self._engine = engine if reference is None else referring(engine)
         self._packing = histogram_packing.of_histogram(*source.histogram())
-        ranges = _ranges(source.shape, options.effort)
+        ranges = slab_ranges(source.shape[0], count)
         self.header = VolumeHeader(source.shape, source.dtype, model, ranges, self._packing.runs)
         self._sizes = {k: self.header.voxels_of(k) for k in range(len(ranges))}
         self._choices: dict[int, SomeChoice] = {}  # for the slabs, made the first time that each is encoded

@@ -7,7 +7,6 @@ bits of the preview are not paid twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -23,31 +22,29 @@ from ..wire.cursor import Cursor, string
 if TYPE_CHECKING:
     from .encode import VoxelSource
 
+_TOGETHER = 8  # slices that are read at once
 LEAST_BYTES = 64  # of the payload of a slice: a smaller one shows nothing, and headers are most of it
 
 
 class Layer:
     """The layer of a volume that is being written: payloads in memory, and what they decode to as a `VoxelSource`."""
 
-    def __init__(
-        self, source: VoxelSource, ratio: float, slabs: Sequence[tuple[int, int]], threads: int | None
-    ) -> None:
+    def __init__(self, source: VoxelSource, ratio: float, threads: int | None) -> None:
         """Encode all slices.
 
         Parameters:
             source: the volume.
             ratio: the bytes of its words to those of the layer.
-            slabs: first and past-the-end slice of each.
             threads: how many slices are encoded at once; None for one per core.
         """
-        self._source, self._slabs = source, slabs
+        self._source = source
         self.shape, self.dtype = source.shape, source.dtype
         self._payloads: list[bytes] = []
-        _, height, width = source.shape
+        depth, height, width = source.shape
         budget = int(height * width * source.dtype.itemsize / ratio)
         with ThreadPoolExecutor(threads or cores()) as pool:
-            for first, end in slabs:
-                voxels = source.slices(first, end)
+            for first in range(0, depth, _TOGETHER):
+                voxels = source.slices(first, min(first + _TOGETHER, depth))
                 self._payloads += pool.map(lambda plane: lossy.encode(np.ascontiguousarray(plane), budget), voxels)
 
     @property
@@ -63,9 +60,8 @@ class Layer:
         """Return what the payloads of slices decode to."""
         return np.stack([lossy.decode(payload) for payload in self._payloads[first:end]])
 
-    def payload(self, k: int) -> bytes:
-        """Return the payload of the section of slab k."""
-        first, end = self._slabs[k]
+    def payload(self, first: int, end: int) -> bytes:
+        """Return the payload of the section of a slab of the slices `first` to `end` - 1."""
         return b"".join(map(string, self._payloads[first:end]))
 
 

@@ -9,14 +9,16 @@ from .dicom import DICOM
 from .gzipped import Gzipped
 from .metaimage import METAIMAGE, METAIMAGE_DATA
 from .mgh import MGH
+from .netpbm import NETPBM
 from .nifti import NIFTI, NIFTI_PAIR
 from .npy import NPY
 from .nrrd import NRRD, NRRD_DATA
+from .png import PNG
 from .protocol import HEAD_BYTES, Description, Detached, Format, Image, NotCoded
 from .tiff import TIFF
 
 # Told by how a file begins.
-PLAIN: tuple[Format, ...] = (DICOM, NIFTI, NRRD, METAIMAGE, NPY, MGH, TIFF)
+PLAIN: tuple[Format, ...] = (DICOM, NIFTI, NRRD, METAIMAGE, NPY, MGH, TIFF, PNG, NETPBM)
 # In the order in which they are asked; last those that can tell their files only by what lies beside these.
 DETACHED: tuple[Detached, ...] = (NIFTI_PAIR, NRRD_DATA, METAIMAGE_DATA)
 FORMATS: tuple[Format, ...] = (*PLAIN, Gzipped(PLAIN), *DETACHED)

@@ -60,6 +60,7 @@ class Model:
     search     what an encoder spends on its choices
     network    its shape; None if it cannot be trained here
     tunable    whether efforts above 5 fine-tune it (`learn.fine_tuning`)
+    flat       name of the model that encoders take in its place for single slices; "" where it takes these itself
     weights    of an unreleased model, in the form that its pipeline loads from a file
     """
 
@@ -71,6 +72,7 @@ class Model:
     search: Search = Search()
     network: NetworkShape | None = None
     tunable: bool = True
+    flat: str = ""
     weights: object = field(default=None, compare=False, repr=False)
 
     @property
@@ -78,9 +80,14 @@ class Model:
         """File with the weights of a released model."""
         return Path(__file__).parent / f"{self.name}.npz"
 
+    @property
+    def for_slices(self) -> Model:
+        """The record that encoders take for slices that have no slice before them."""
+        return named(self.flat) if self.flat else self
+
     def trial(self, weights: object, digest: bytes, name: str = "trial") -> Model:
         """Make the record of an unreleased model, which encoders treat like this one."""
-        return replace(self, name=name, number=TRIAL, digest=digest.hex(), choice="", weights=weights)
+        return replace(self, name=name, number=TRIAL, digest=digest.hex(), choice="", flat="", weights=weights)
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ _ALL = (
     Model("base-2", 4, "row", "5de3bf3018bf07c42840752a0a298cf9425ce763007da48dba755e49cfb51036"),
     Model(
         "fast-3", 5, "row", "7a15e9e64f1732f4a0e5adf5da6107b6706a5057a0386a11933042acfcbb205f",
-        "fast", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
+        "fast", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), flat="fast-flat-1",
     ),
     Model("base-3", 6, "row", "443af81dfd7589a4c64630620cea1136e1903436ca23d881b378b416984da928"),
     Model(
@@ -151,6 +158,10 @@ _ALL = (
         "turbo-1", 8, "row", "7437245dab2cea65853d93cd33ff31d589a37a2e8d8788135de104edb2737aac",
         "turbo", Search(runs=12, haste=2, minimum_saving=1 / 64, sample=1 << 16),
         NetworkShape(units=16, shared=8, spared=(16, 40)),
+    ),
+    Model(
+        "fast-flat-1", 9, "row", "fdac48c6e81bdf6b7b688b5640757bc05fa91739219ee3bcd5323891999f5782",
+        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
     ),
     Model(
         "paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper",

@@ -20,7 +20,7 @@ from .apart import WHAT, Apart
 
 # Numbers of body codecs.
 _NATIVE = (0, 1)
-_SAMPLES, _DEFLATED, _NUMBERS, _BITS, _GZIPPED = 2, 4, 5, 6, 8
+_SAMPLES, _DEFLATED, _NUMBERS, _BITS, _GZIPPED, _PNG = 2, 4, 5, 6, 8, 9
 _ENCAPSULATED = (3, 7)
 
 
@@ -126,6 +126,8 @@ def samples_of(
         return _Mapped(Order.decoded(side).map)
     if body in _ENCAPSULATED:
         return _Mapped(Map.decoded(Cursor(side, "the kept frame of a compressed image")))
+    if body == _PNG:
+        return _Mapped(Map.decoded(Cursor(side, "what is kept of a PNG")))
     if body == _DEFLATED:
         cursor = Cursor(side, "what is kept of a deflated data set")
         cursor.varint()

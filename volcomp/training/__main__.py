@@ -20,9 +20,9 @@ from .. import models
 from ..learn import data
 from ..learn.blocks import DeviceSampler
 from ..pipelines.row.pipeline import ROW
-from . import corpus, export, series
+from . import corpus, export, radiographs, series
 from .model import RowTrainee
-from .recipes import RECIPES
+from .recipes import FLAT_RECIPES, RECIPES
 
 BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
 BLOCKS = 57  # of a step: 65,664 voxels, as for the released models
@@ -33,16 +33,26 @@ EVERY = 250  # steps between checkpoints and lines of the log
 
 def rate_at(step: int, steps: int, highest: float) -> float:
     """Return the rate of a step: cosine decay from the highest rate to a hundredth of it, after a short warm-up."""
-    return highest * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    warm = min(1.0, (step + 1) / min(200, steps / 10))
+    return highest * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def prepared(folder: pathlib.Path, model: str, limit: int | None) -> list[list[data.TrainingSlab]]:
-    """Prepare the slabs of the train split with their linear stages, or read those of an earlier run in `folder`."""
+def prepared(
+    folder: pathlib.Path, model: str, limit: int | None, *, flat: bool = False
+) -> list[list[data.TrainingSlab]]:
+    """Prepare the slabs of the train split with their linear stages, or read those of an earlier run in `folder`.
+
+    `flat`: those of radiographs and single slices.
+    """
     path = folder / "slabs.pickle"
     if path.exists():
         return pickle.loads(path.read_bytes())
-    names = [s.name for s in corpus.splits() if s.split == "train"][:limit]
-    slabs = series.series(names, corpus.volumes, models.chosen(model).search.runs, RECIPES[model].variations)
+    widest = models.chosen(model).search.runs
+    if flat:
+        slabs = radiographs.series(widest, limit)
+    else:
+        names = [s.name for s in corpus.splits() if s.split == "train"][:limit]
+        slabs = series.series(names, corpus.volumes, widest, RECIPES[model].variations)
     temporary = path.with_suffix(".part")
     temporary.write_bytes(pickle.dumps(slabs, protocol=5))
     temporary.replace(path)
@@ -85,37 +95,43 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: the same training, with all data on a GPU")
-    parser.add_argument("--blocks", type=int, default=BLOCKS, help="of a step; a GPU fits more")
+    parser.add_argument("--blocks", type=int, help="of a step; a GPU fits more")
+    parser.add_argument("--flat", action="store_true", help="train the model for single slices, on radiographs")
     parser.add_argument("--folder", type=pathlib.Path, help="checkpoints and log; default runs/MODEL")
     parser.add_argument("--limit", type=int, help="most series to use (to try the command)")
     parser.add_argument("--export", action="store_true", help="only write the model of the last checkpoint")
     parser.add_argument("--to", type=pathlib.Path, help="where the exported model goes; default FOLDER/MODEL.npz")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    folder = args.folder or pathlib.Path("runs") / args.model
+    recipes = FLAT_RECIPES if args.flat else RECIPES
+    if args.model not in recipes:
+        parser.error(f"--flat is for {' and '.join(FLAT_RECIPES)}")
+    recipe, blocks = recipes[args.model], args.blocks or recipes[args.model].blocks
+    folder = args.folder or pathlib.Path("runs") / (args.model + "-flat" * args.flat)
     folder.mkdir(parents=True, exist_ok=True)
     on_gpu = args.device != "cpu"
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         parser.exit(1, "torch finds no GPU here: take --device cpu, or a torch with CUDA and a driver that works\n")
     trainee = RowTrainee(args.model, args.seed, args.device)
-    start = args.start or RECIPES[args.model].start
+    start = args.start or recipe.start
     if start != "nothing":
         trainee.start(ROW.load(models.named(start)))
     if (folder / "checkpoint.pt").exists():
         trainee.load(folder / "checkpoint.pt")
-    slabs, seed = prepared(folder, args.model, args.limit), args.seed + trainee.step
-    sampler = data.Sampler(slabs, BLOCK, seed)
+    slabs, seed = prepared(folder, args.model, args.limit, flat=args.flat), args.seed + trainee.step
+    block = radiographs.BLOCK if args.flat else BLOCK
+    sampler = data.Sampler(slabs, block, seed)
     if not args.export:
-        device_sampler = DeviceSampler(slabs, BLOCK, seed, args.device) if on_gpu else sampler
+        device_sampler = DeviceSampler(slabs, block, seed, args.device) if on_gpu else sampler
         train(
             trainee,
             device_sampler,
             folder,
-            args.steps or RECIPES[args.model].steps,
-            args.rate or RECIPES[args.model].rate,
-            args.blocks,
+            args.steps or recipe.steps,
+            args.rate or recipe.rate,
+            blocks,
         )
-    batches = (sampler.batch(BLOCKS).inputs for _ in range(BATCHES))
+    batches = (sampler.batch(blocks).inputs for _ in range(BATCHES))
     export.write(trainee.on_cpu(), batches, args.to or folder / f"{args.model}.npz")
 
 

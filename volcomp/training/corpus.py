@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.encaps import generate_frames
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 ROOT = Path(__file__).resolve().parents[2]
 DONE = ".complete"  # an empty file that marks a completely unpacked folder; not part of the series
@@ -82,12 +82,19 @@ def volumes(name: str) -> list[np.ndarray]:
     return [np.stack(group) for group in groups.values()]
 
 
+def image(path: Path) -> np.ndarray:
+    """Read the stored values [Y, X] of a DICOM file of one frame."""
+    return _pixels(pydicom.dcmread(path))
+
+
 def _pixels(dataset: pydicom.Dataset) -> np.ndarray:
-    """Read the stored values [Y, X] of a slice; compressed ones of the corpus are JPEG 2000 or JPEG Lossless."""
+    """Read the stored values [Y, X] of a slice; compressed ones are JPEG 2000, JPEG-LS or JPEG Lossless."""
     import imagecodecs
 
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_compressed:
         return dataset.pixel_array
     frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    if syntax == JPEGLSLossless:
+        return imagecodecs.jpegls_decode(frame)
     return imagecodecs.jpeg2k_decode(frame) if syntax == JPEG2000Lossless else imagecodecs.ljpeg_decode(frame)

@@ -12,16 +12,23 @@ class Recipe(NamedTuple):
     start        the model whose training it continued, "nothing" for none
     rate         the highest learning rate
     variations   of every series of the corpus (`augment`)
+    blocks       of a step
     """
 
     steps: int
     start: str
     rate: float
     variations: int = 2
+    blocks: int = 57
 
 
 RECIPES = {
     "turbo": Recipe(9000, "nothing", 3e-3),
     "fast": Recipe(3000, "fast-2", 2e-3),
     "base": Recipe(2400, "base-3", 1.5e-3),
+}
+# Of models for single slices (`radiographs`), which are short: they continue from models that know noise.
+FLAT_RECIPES = {
+    "fast": Recipe(400, "fast-3", 1.5e-3, blocks=40),
+    "base": Recipe(130, "base-4", 8e-4, blocks=40),
 }
