@@ -38,10 +38,10 @@ def test_all_comes_back(name, tmp_path):
 
 def test_series_in_time_come_back(tmp_path):
     """In all orders."""
-    restore(GOLDEN / "0.11.0-times.vcz", tmp_path / "out", options=ONE)
-    assert digests(tmp_path / "out") == listed("0.11.0-times", ".json")
-    verify(GOLDEN / "0.11.0-times.vcz", options=ONE)
-    with (GOLDEN / "0.11.0-times.vcz").open("rb") as file:
+    restore(GOLDEN / "0.12.0-times.vcz", tmp_path / "out", options=ONE)
+    assert digests(tmp_path / "out") == listed("0.12.0-times", ".json")
+    verify(GOLDEN / "0.12.0-times.vcz", options=ONE)
+    with (GOLDEN / "0.12.0-times.vcz").open("rb") as file:
         reader = Reader(file)
         found = [read_volume(reader, number) for number in volume_numbers(reader)]
         assert reader.version == SERIES_VERSION

@@ -33,15 +33,19 @@ def is_graphics(images: list[Image]) -> bool:
 
 def _some_frame(image: Image) -> np.ndarray | None:
     """Return a frame [Y, X] of the first plane, of a very large one the middle; None where it cannot be read, which the
-    stack finds out for itself."""
+    stack finds out for itself. It is the frame in the middle, or one before it where others must be read first."""
     width = min(image.columns, _LOOKED_AT)
     height = min(image.rows, _LOOKED_AT // width)
     top, left = (image.rows - height) // 2, (image.columns - width) // 2
     try:
         with source_errors(image.path), image.path.open("rb") as file:
             if image.reading:
-                plane = np.asarray(next(iter(image.reading.read(file)))[0][0])
-                return plane[top : top + height, left : left + width]
+                wanted = min(image.frames // 2, _LOOKED_AT // (image.rows * image.columns))
+                for block in image.reading.read(file):
+                    if wanted < len(block[0]):
+                        return np.asarray(block[0][wanted])[top : top + height, left : left + width]
+                    wanted -= len(block[0])
+                return None
             size = image.bits // 8
             file.seek(image.start + ((image.frames // 2 * image.rows + top) * image.columns + left) * size)
             data = file.read(height * width * size)
