@@ -310,7 +310,7 @@ def _ends(group: int) -> None:
 
 def test_two_runs_do_not_share_a_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["--config", str(SMOKE), "--cache", str(tmp_path), "--results", str(tmp_path / "results")]
-    with cross_validation._alone(tmp_path):
+    with cross_validation.alone(tmp_path):
         assert cross_validation.main(line) == 1
     assert "another run is at work" in capsys.readouterr().err and not (tmp_path / "done").exists()
 
