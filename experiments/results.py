@@ -42,9 +42,7 @@ def keep(cache: Path, job: Job, tables: dict[str, list[dict[str, Any]]]) -> None
     temporary.replace(path)
 
 
-def collect(
-    jobs: list[Job], cache: Path, folder: Path, files: Mapping[str, tuple[str, ...]] = COLUMNS
-) -> None:
+def collect(jobs: list[Job], cache: Path, folder: Path, files: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
     """The CSV files of a run from the jobs that are done, in an order that does not depend on when they were.
 
     files   their columns, by name

@@ -27,7 +27,7 @@ class Stage:
         self._decoder = synthesis.Network(pair.decoder, weights_of(path, "decoder"))
 
     def latents(self, image: Float64s) -> list[Int32s]:
-        """Return the quantised latents of an image of values in 0 … 1: planes, of one value each if they are a vector."""
+        """Return the quantised latents of an image of values in 0 … 1: planes, of one value for a vector."""
         with torch.no_grad():
             found = self._encoder(torch.from_numpy(image).float()[None, None])[0].double().numpy()
         scaled = np.rint(found * ((1 << synthesis.ACTIVATION) / self.step)).astype(np.int32)

@@ -21,7 +21,8 @@ class ImagesConfig:
     side          of its images, which are square
     train         how many images are learned from (0: all of them),
     valid         by how many the operating points are chosen,
-    test          and on how many the results are measured
+    test          and on how many the results are measured,
+    lossless      but those without loss on so many of these
     widths        channels of the CNNs' stages,
     width         and of the other networks
     batch         images of a step,
@@ -33,7 +34,8 @@ class ImagesConfig:
     fitted        images that the tables of the entropy coder are fitted to
     denoise       h of adaptive non-local means, over the noise that is estimated
     rank          of the SVD before RWNet
-    points        operating points of each system: steps, ranks, sizes of codebooks, qualities
+    points        operating points of each system: steps, sizes of codebooks, qualities, ratios, distances; a system
+                  that this installation lacks is left out
     target        bits per pixel at which all are compared
     deltas        the systems of the lossless table, each with the point that it is at
     """
@@ -44,6 +46,7 @@ class ImagesConfig:
     train: int
     valid: int
     test: int
+    lossless: int
     widths: tuple[int, ...]
     width: int
     batch: int

@@ -40,7 +40,9 @@ def images(config: ImagesName) -> tuple[Image, ...]:
 
     paths = sorted((folder() / config.split).glob("*.png"))
     if not paths:
-        raise ConfigError(f"{folder() / config.split} has no images: set VOLCOMP_IMAGES to the folder that has {SPLITS}")
+        raise ConfigError(
+            f"{folder() / config.split} has no images: set VOLCOMP_IMAGES to the folder that has {SPLITS}"
+        )
     found = []
     for path in paths[:: max(1, len(paths) // config.count) if config.count else 1][: config.count or None]:
         with Pictures.open(path) as picture:

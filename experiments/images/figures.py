@@ -60,7 +60,9 @@ def sheet(path: Path, image: Image, shown: Sequence[tuple[str, float, UInt8s]]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = 8
     rows = 2 * -(-(len(shown) + 1) // columns)
-    figure, axes = pyplot.subplots(rows, columns, figsize=(2 * columns, 2.2 * rows), layout="constrained", squeeze=False)
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(2 * columns, 2.2 * rows), layout="constrained", squeeze=False
+    )
     for axis in axes.flat:
         axis.axis("off")
     axes[0][0].imshow(image.pixels, cmap="gray", vmin=0, vmax=255)

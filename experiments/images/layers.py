@@ -70,9 +70,7 @@ class Pair(NamedTuple):
 
 def dense_pair(side: int, latents: int) -> Pair:
     """The dense network as published: all pixels to `latents` numbers, and back."""
-    return Pair(
-        (FLAT, dense(side * side, latents)), (dense(latents, side * side), shape(1, side, side)), latents, 0
-    )
+    return Pair((FLAT, dense(side * side, latents)), (dense(latents, side * side), shape(1, side, side)), latents, 0)
 
 
 def cnn_pair(side: int, latents: int, widths: tuple[int, ...]) -> Pair:

@@ -87,7 +87,7 @@ def ssim(image: UInt8s, other: UInt8s) -> float:
 
 
 def ms_ssim(image: UInt8s, other: UInt8s) -> float:
-    """Multi-scale SSIM; images of less than 176 pixels on a side have fewer scales, whose exponents grow to 1 in sum."""
+    """Multi-scale SSIM; images with a side below 176 pixels have fewer scales, whose exponents grow to 1 in sum."""
     x, y = image.astype(np.float64), other.astype(np.float64)
     scales = [k for k in range(len(SCALES)) if min(image.shape) >> k >= SIDE]
     total, product = sum(SCALES[k] for k in scales), 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +62,7 @@ def run(config: ImagesConfig, name: str, cache: Path, tell: Tell = lambda share:
     """Train the network of this name; returns what `training.train` does."""
     recipe = recipes(config)[name]
     images = torch.from_numpy(data.stacked(config, "train")).float().unsqueeze(1) / 255
+    torch.manual_seed(zlib.crc32(name.encode()))  # of the first weights
     encoder, decoder = network(recipe.pair.encoder), network(recipe.pair.decoder)
     loss = LOSSES[recipe.loss]
     if name == "dense128":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,23 @@ def _kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     return np.asarray(np.load(path))
 
 
+class Released:
+    """The codec with loss that volcomp releases, at a ratio."""
+
+    name = "lossy"
+
+    def __init__(self, point: float) -> None:
+        self._ratio, self._codec = point, importlib.import_module("volcomp.lossy")
+
+    def encode(self, image: UInt8s) -> bytes:
+        """Return a file of at most a share of the pixels' bytes."""
+        return bytes(self._codec.encode(image, ratio=self._ratio))
+
+    def decode(self, data: bytes) -> UInt8s:
+        """Return what comes back."""
+        return np.asarray(self._codec.decode(data), np.uint8)
+
+
 def _standard(name: str) -> Build:
     return lambda config, cache, point: standards.standard(name, point)
 
@@ -124,6 +142,7 @@ SYSTEMS: dict[str, System] = {
     "vq": System("vector quantisation, 4×4", (), _vq),
     "klt_plain": System("KLT of 8×8", (), _klt(False)),
     "klt": System("KLT of 8×8, learned decoder", ("klt",), _klt(True)),
+    "lossy": System("**volcomp's own codec with loss**", (), lambda config, cache, point: Released(point)),
     "jpeg": System("JPEG", (), _standard("jpeg")),
     "jpeg2000": System("JPEG 2000", (), _standard("jpeg2000")),
     "jpegxl": System("JPEG XL", (), _standard("jpegxl")),
@@ -132,9 +151,9 @@ SYSTEMS: dict[str, System] = {
 }
 
 
-def released() -> bool:
-    """Whether this volcomp has a lossy codec of its own, to stand in the tables as `lossy`."""
-    return importlib.util.find_spec("volcomp.lossy") is not None
+def available(name: str) -> bool:
+    """Whether a system can be made here: `lossy` needs a volcomp that has it."""
+    return name in SYSTEMS and (name != "lossy" or importlib.util.find_spec("volcomp.lossy") is not None)
 
 
 def codec(config: ImagesConfig, cache: Path, name: str, point: float) -> ImageCodec:

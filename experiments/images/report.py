@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.report import insert, read_rows, table
@@ -66,7 +67,7 @@ def at_target(config: ImagesConfig, curves: Sequence[Row], system: str) -> float
     points = [(math.log(float(row["bpp"])), math.log(float(row["mse"]))) for row in points_of(curves, system, "test")
               if float(row["mse"]) > 0]  # fmt: skip
     goal = math.log(config.target)
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if x0 <= goal <= x1:
             share = (goal - x0) / (x1 - x0) if x1 > x0 else 0.0
             return math.exp(y0 + share * (y1 - y0))
@@ -76,7 +77,11 @@ def at_target(config: ImagesConfig, curves: Sequence[Row], system: str) -> float
 def bd_rate(curves: Sequence[Row], system: str) -> float:
     """Bjøntegaard's difference of rates to ANCHOR, in per cent; NaN where the curves share no PSNR."""
     both = [
-        [(float(r["bpp"]), float(r["psnr"])) for r in points_of(curves, name, "test") if math.isfinite(float(r["psnr"]))]
+        [
+            (float(r["bpp"]), float(r["psnr"]))
+            for r in points_of(curves, name, "test")
+            if math.isfinite(float(r["psnr"]))
+        ]
         for name in (system, ANCHOR)
     ]
     if min(map(len, both)) < 2:

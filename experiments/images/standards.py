@@ -1,4 +1,4 @@
-"""JPEG, JPEG 2000, JPEG XL, WebP and AVIF by libraries, lossy and lossless, of one grey channel where a format has it."""
+"""JPEG, JPEG 2000, JPEG XL, WebP and AVIF by libraries, and what codes without loss."""
 
 from __future__ import annotations
 
@@ -44,19 +44,6 @@ def _decode_jpeg_xl(data: bytes) -> UInt8s:
     return np.asarray(imagecodecs.jpegxl_decode(data))
 
 
-def _avif(level: float) -> Callable[[UInt8s], bytes]:
-    import imagecodecs
-
-    return lambda image: bytes(imagecodecs.avif_encode(image, level=round(level), speed=4, numthreads=1))
-
-
-def _decode_avif(data: bytes) -> UInt8s:
-    import imagecodecs
-
-    pixels = np.asarray(imagecodecs.avif_decode(data, numthreads=1))
-    return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 0])
-
-
 class Standard:
     """A standard's codec at a quality, a ratio or a distance."""
 
@@ -81,7 +68,8 @@ def standard(name: str, point: float) -> Standard:
         case "webp":
             return Standard(name, _pillow("WEBP", quality=round(point), method=6), _decode_pillow)
         case "avif":
-            return Standard(name, _avif(point), _decode_avif)
+            # Not imagecodecs, which writes grey images without loss at every level (2026.3.6).
+            return Standard(name, _pillow("AVIF", quality=round(point), speed=6), _decode_pillow)
     raise KeyError(name)
 
 

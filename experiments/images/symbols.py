@@ -1,4 +1,4 @@
-"""Planes of small integers as bytes: volcomp's entropy coder with tables that were fitted to the planes of other images.
+"""Planes of small integers as bytes: volcomp's entropy coder, with tables fitted to the planes of other images.
 
 An image's latents, coefficients or indices are planes int32 [y, x]. A plane is coded row by row. Its values are either
 as they are or what a median edge detector leaves of them, whichever cost less in the images that were learned from. The
@@ -158,7 +158,12 @@ class Coder:
             for k, plane in enumerate(sample):
                 residual, context = _residual(done, plane, bool(predict[k]))
                 done.append(residual)
-                collected.append((int(own[k]) * CONTEXTS + context.astype(np.int64), zigzag.encode(residual.ravel().astype(np.int64))))
+                collected.append(
+                    (
+                        int(own[k]) * CONTEXTS + context.astype(np.int64),
+                        zigzag.encode(residual.ravel().astype(np.int64)),
+                    )
+                )
         table, folded = (np.concatenate(parts) for parts in zip(*collected, strict=True))
         return cls(predict, own, _counted(table, folded.astype(np.int64)))
 

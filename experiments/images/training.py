@@ -28,15 +28,14 @@ def train(
     images   float32 [n, 1, y, x], of which each epoch sees crops of a side, or all of each where `crop` is 0
     step     returns the loss of a batch
 
-    Returns the epochs, the seconds of a processor that they took, and the mean loss of the last one. The weights are then at `path`, and what
-    was returned is beside them with .json.
+    Returns the epochs, the seconds of a processor that they took, and the mean loss of the last one. The weights are
+    then at `path`, and what was returned is beside them with .json.
     """
     noted = path.with_suffix(".json")
     if path.exists() and noted.exists():
         found: dict[str, float] = json.loads(noted.read_text())
         return found
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(zlib.crc32(name.encode()))
     parameters = [p for module in modules.values() for p in module.parameters()]
     optimiser = torch.optim.Adam(parameters, config.rate)
     whole = nn.ModuleDict(modules)
@@ -50,6 +49,8 @@ def train(
     epochs = config.epochs[name]
     done = begin
     for epoch in range(begin, epochs):
+        if spent > 60 * config.minutes:
+            break
         started = time.process_time()
         random = torch.Generator().manual_seed(zlib.crc32(f"{name} {epoch}".encode()))
         torch.manual_seed(epoch)  # of noise
@@ -72,8 +73,6 @@ def train(
         _keep(checkpoint, {"modules": whole.state_dict(), "optimiser": optimiser.state_dict(),
                            "epoch": done, "spent": spent, "loss": loss})  # fmt: skip
         tell(1 / epochs)
-        if spent > 60 * config.minutes:
-            break
     save(path, **modules)
     report = {"epochs": done, "seconds": round(spent, 1), "loss": loss}
     noted.write_text(json.dumps(report))

@@ -47,8 +47,12 @@ class Wavelet(PlanesCodec):
     def analyse(self, image: UInt8s) -> list[Int32s]:
         import pywt
 
-        bands = pywt.wavedec2(image.astype(np.float64) - MIDDLE, self._wavelet, MODE, LEVELS)
-        planes = [bands[0], *(band for level in bands[1:] for band in level)]
+        low = image.astype(np.float64) - MIDDLE
+        planes: list[Float64s] = []
+        for _ in range(LEVELS):
+            low, others = pywt.dwt2(low, self._wavelet, MODE)
+            planes = [*others, *planes]
+        planes = [low, *planes]
         return [quantisation.quantised(p, self._step, DEADZONE if k else 0.0) for k, p in enumerate(planes)]
 
     def shapes(self, rows: int, columns: int) -> Shapes:

@@ -35,13 +35,14 @@ ALONE = "alone"  # the subject of the job that codes images without any system
 def plan(config: ImagesConfig) -> list[Job]:
     """All jobs, in an order in which each finds what it needs; those that train come first."""
     jobs = []
-    for name in dict.fromkeys(net for s in config.points if s in registry.SYSTEMS for net in registry.SYSTEMS[s].nets):
+    systems = [system for system in config.points if registry.available(system)]
+    for name in dict.fromkeys(net for system in systems for net in registry.SYSTEMS[system].nets):
         seconds = PER_EPOCH * max(1, config.epochs.get(name, 0))
         jobs.append(Job("train", 0, name, min(seconds, 60 * config.minutes)))
-    for system, points in config.points.items():
-        for point in points:
+    for system in systems:
+        for point in config.points[system]:
             jobs.append(Job("curve", 0, f"{system}@{point:g}", PER_FIT + 100 * PER_IMAGE))
-    for system in (ALONE, *config.deltas):
+    for system in (ALONE, *(name for name in config.deltas if name in systems)):
         jobs.append(Job("delta", 0, system, 40 * PER_DELTA))
     return [*jobs, Job("sheet", 0, "first", 5.0)]
 
@@ -114,7 +115,8 @@ def measures(image: UInt8s, back: UInt8s, size: int) -> dict[str, float]:
 
 def deltas(config: ImagesConfig, cache: Path, name: str) -> list[dict[str, Any]]:
     """Code the test images without loss, by a system and each coder of differences; every file is decoded."""
-    images = [image.pixels for image in data.split(config, "test")]
+    every = [image.pixels for image in data.split(config, "test")]
+    images = every[:: max(1, len(every) // config.lossless)][: config.lossless]
     rows = []
     if name == ALONE:
         by: dict[str, Callable[[UInt8s], bytes]] = {
@@ -156,6 +158,8 @@ def sheet(config: ImagesConfig, cache: Path) -> None:
     image = data.split(config, "test")[0]
     shown = []
     for name, points in config.points.items():
+        if not registry.available(name):
+            continue
         tried = []
         for point in points:
             codec = registry.codec(config, cache, name, point)
