@@ -64,7 +64,7 @@ def _smoothed(x: Float64s, kernel: Float64s) -> Float64s:
     """Smooth where the whole window is inside."""
     rows, columns = (side - kernel.size + 1 for side in x.shape)
     down = sum(weight * x[k : k + rows] for k, weight in enumerate(kernel))
-    across: Float64s = sum(weight * down[:, k : k + columns] for k, weight in enumerate(kernel))  # type: ignore
+    across: Float64s = sum(weight * down[:, k : k + columns] for k, weight in enumerate(kernel))
     return across
 
 
