@@ -31,40 +31,40 @@ def folder() -> Path:
     return Path(os.environ.get("VOLCOMP_IMAGES", ROOT / ".cache" / "corpus2d" / "cxr256"))
 
 
-@cache
-def images(config: ImagesName) -> tuple[Image, ...]:
-    """All images of a split that a run takes, in the order of their names: every n-th where it does not take all."""
-    if config.source == "made":
-        return tuple(_made(f"made_{config.split}_{k}", config.side) for k in range(config.count))
-    from PIL import Image as Pictures
-
-    paths = sorted((folder() / config.split).glob("*.png"))
-    if not paths:
-        raise ConfigError(
-            f"{folder() / config.split} has no images: set VOLCOMP_IMAGES to the folder that has {SPLITS}"
-        )
-    found = []
-    for path in paths[:: max(1, len(paths) // config.count) if config.count else 1][: config.count or None]:
-        with Pictures.open(path) as picture:
-            pixels = np.array(picture.convert("L"))
-        if pixels.shape != (config.side, config.side):
-            raise ConfigError(f"{path} is of {pixels.shape}, not {config.side}×{config.side} pixels")
-        found.append(Image(path.stem, pixels))
-    return tuple(found)
-
-
-class ImagesName(NamedTuple):
+class Wanted(NamedTuple):
     """What decides the images of a split."""
 
     source: str
     split: str
     side: int
-    count: int
+    limit: int  # 0: none
+
+
+@cache
+def images(wanted: Wanted) -> tuple[Image, ...]:
+    """All images of a split that a run takes, in the order of their names: every n-th where it does not take all."""
+    if wanted.source == "made":
+        return tuple(_made(f"made_{wanted.split}_{k}", wanted.side) for k in range(wanted.limit))
+    from PIL import Image as Pictures
+
+    paths = sorted((folder() / wanted.split).glob("*.png"))
+    if not paths:
+        raise ConfigError(
+            f"{folder() / wanted.split} has no images: set VOLCOMP_IMAGES to the folder that has {SPLITS}"
+        )
+    found = []
+    for path in paths[:: max(1, len(paths) // wanted.limit) if wanted.limit else 1][: wanted.limit or None]:
+        with Pictures.open(path) as picture:
+            pixels = np.array(picture.convert("L"))
+        if pixels.shape != (wanted.side, wanted.side):
+            raise ConfigError(f"{path} is of {pixels.shape}, not {wanted.side}×{wanted.side} pixels")
+        found.append(Image(path.stem, pixels))
+    return tuple(found)
 
 
 def split(config: ImagesConfig, name: str) -> tuple[Image, ...]:
     """The images of a split."""
-    return images(ImagesName(config.source, name, config.side, {s: getattr(config, s) for s in SPLITS}[name]))
+    return images(Wanted(config.source, name, config.side, {s: getattr(config, s) for s in SPLITS}[name]))
 
 
 def stacked(config: ImagesConfig, name: str) -> UInt8s:

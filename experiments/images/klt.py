@@ -17,7 +17,7 @@ from .config import ImagesConfig
 from .layers import correction
 from .networks import network, weights_of
 from .quantisation import FRACTION
-from .training import train
+from .training import finished, train
 from .vq import blocks
 
 SIDE = 8
@@ -70,7 +70,7 @@ class Klt(PlanesCodec):
     def plain(self, planes: Sequence[Int32s]) -> Float64s:
         """Return the image without a correction, in multiples of 2^-FRACTION, about MIDDLE."""
         rows, columns = planes[0].shape
-        numbers = np.stack([plane.ravel() for plane in planes], 1) * float(quantisation.steps(self._step))
+        numbers = np.stack([quantisation.numbers(plane.ravel(), self._step) for plane in planes], 1)
         return _image(quantisation.shifted(numbers @ self._vectors, TAPS), rows, columns)
 
     def synthesise(self, planes: Sequence[Int32s]) -> UInt8s:
@@ -88,6 +88,8 @@ def learn(
     config: ImagesConfig, vectors: Int32s, images: UInt8s, path: Path, tell: Callable[[float], None]
 ) -> dict[str, float]:
     """Train the correction on images uint8 [n, y, x], at steps drawn between STEPS; returns what `train` does."""
+    if found := finished(path):
+        return found
     torch.manual_seed(0)  # of the first weights
     inner = network(correction(config.width))
     with torch.no_grad():  # begin with no correction

@@ -65,7 +65,8 @@ def _module(layer: Layer) -> nn.Module:
             channels, out, side, stride = layer.sizes
             return nn.Conv2d(channels, out, side, stride, side // 2)
         case "dense":
-            return nn.Linear(*layer.sizes)
+            numbers, out = layer.sizes
+            return nn.Linear(numbers, out)
         case "shape":
             return Shape(layer.sizes)
         case "residual":
@@ -91,7 +92,7 @@ def save(path: Path, **modules: nn.Module) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
     with beside.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)
     beside.replace(path)
 
 

@@ -15,8 +15,8 @@ from . import data, layers
 from .config import ImagesConfig
 from .layers import Pair
 from .losses import LOSSES
-from .networks import load, network, save, weights_of
-from .training import train
+from .networks import load, network, weights_of
+from .training import finish, finished, train
 
 DENSE = 128  # latents of the dense network
 
@@ -60,6 +60,8 @@ def weights_path(cache: Path, name: str) -> Path:
 
 def run(config: ImagesConfig, name: str, cache: Path, tell: Tell = lambda share: None) -> dict[str, float]:
     """Train the network of this name; returns what `training.train` does."""
+    if found := finished(weights_path(cache, name)):
+        return found
     recipe = recipes(config)[name]
     images = torch.from_numpy(data.stacked(config, "train")).float().unsqueeze(1) / 255
     torch.manual_seed(zlib.crc32(name.encode()))  # of the first weights
@@ -92,6 +94,7 @@ def _fitted(encoder: nn.Sequential, decoder: nn.Sequential, images: Tensor, path
     The least MSE is that of the principal components (Baldi and Hornik 1989), so they are computed. Each latent has the
     variance 1 over the images. Where there are fewer images than latents, the others are 0.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     begin = time.process_time()
     inwards, outwards = encoder[1], decoder[0]
     assert isinstance(inwards, nn.Linear) and isinstance(outwards, nn.Linear)
@@ -109,8 +112,9 @@ def _fitted(encoder: nn.Sequential, decoder: nn.Sequential, images: Tensor, path
     outwards.weight[:, :kept] = (components * scales[:, None]).T.float()
     outwards.bias.copy_(mean)
     loss = float(((decoder(encoder(images)) - images) ** 2).mean())
-    save(path, encoder=encoder, decoder=decoder)
-    return {"epochs": 0, "seconds": round(time.process_time() - begin, 1), "loss": loss}
+    report = {"epochs": 0, "seconds": round(time.process_time() - begin, 1), "loss": loss}
+    finish(path, {"encoder": encoder, "decoder": decoder}, report)
+    return report
 
 
 @torch.no_grad()

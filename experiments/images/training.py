@@ -29,12 +29,8 @@ def train(
     step     returns the loss of a batch
 
     Returns the epochs, the seconds of a processor that they took, and the mean loss of the last one. The weights are
-    then at `path`, and what was returned is beside them with .json.
+    then at `path`; see `finished`.
     """
-    noted = path.with_suffix(".json")
-    if path.exists() and noted.exists():
-        found: dict[str, float] = json.loads(noted.read_text())
-        return found
     path.parent.mkdir(parents=True, exist_ok=True)
     parameters = [p for module in modules.values() for p in module.parameters()]
     optimiser = torch.optim.Adam(parameters, config.rate)
@@ -64,7 +60,7 @@ def train(
             batch = _batch(images[indices], crop, SHIFT if shift else 0, random)
             optimiser.zero_grad()
             value = step(batch)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             total, count = total + value.item() * len(batch), count + len(batch)
@@ -73,11 +69,25 @@ def train(
         _keep(checkpoint, {"modules": whole.state_dict(), "optimiser": optimiser.state_dict(),
                            "epoch": done, "spent": spent, "loss": loss})  # fmt: skip
         tell(1 / epochs)
-    save(path, **modules)
     report = {"epochs": done, "seconds": round(spent, 1), "loss": loss}
-    noted.write_text(json.dumps(report))
+    finish(path, modules, report)
     checkpoint.unlink(missing_ok=True)
     return report
+
+
+def finish(path: Path, modules: dict[str, nn.Module], report: dict[str, float]) -> None:
+    """Write the weights of a training that is over, and what is said of it."""
+    save(path, **modules)
+    path.with_suffix(".json").write_text(json.dumps(report))
+
+
+def finished(path: Path) -> dict[str, float] | None:
+    """Return what is said of a training that is over; None if it is not."""
+    noted = path.with_suffix(".json")
+    if not path.exists() or not noted.exists():
+        return None
+    found: dict[str, float] = json.loads(noted.read_text())
+    return found
 
 
 def _batch(images: Tensor, crop: int, shift: int, random: torch.Generator) -> Tensor:

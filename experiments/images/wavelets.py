@@ -60,10 +60,9 @@ class Wavelet(PlanesCodec):
         return [levels[0], *(shape for shape in levels for _ in range(3))]
 
     def synthesise(self, planes: Sequence[Int32s]) -> UInt8s:
-        step = float(quantisation.steps(self._step))
-        low = planes[0] * step
+        low = quantisation.numbers(planes[0], self._step)
         for k in range(1, len(planes), 3):
-            h, v, d = (plane * step for plane in planes[k : k + 3])
+            h, v, d = (quantisation.numbers(plane, self._step) for plane in planes[k : k + 3])
             rows, columns = 2 * low.shape[0], 2 * low.shape[1]
             down, across = synthesis_matrix(self._wavelet, rows), synthesis_matrix(self._wavelet, columns)
             bands = np.block([[low, v], [h, d]])
