@@ -7,9 +7,7 @@ import numpy as np
 from volcomp.dtypes import Float64s, Int32s
 
 FRACTION = 8  # bits behind the point of a step, and of what is computed from it
-
-
-LARGEST = 1 << 17  # of a quantised value: no transform of 8-bit images reaches it
+LARGEST = 1 << 22  # of a coefficient in these multiples: no transform of 8-bit images reaches it
 
 
 def steps(step: float) -> int:
@@ -25,7 +23,7 @@ def quantised(values: Float64s, step: float, deadzone: float = 0.0) -> Int32s:
 
 def numbers(plane: Int32s, step: float) -> Float64s:
     """Return quantised values in multiples of 2^-FRACTION, float64, whose sums are exact whatever a file holds."""
-    return plane.astype(np.float64).clip(-LARGEST, LARGEST) * steps(step)
+    return (plane.astype(np.float64) * steps(step)).clip(-LARGEST, LARGEST)
 
 
 def shifted(x: Float64s, bits: int) -> Float64s:

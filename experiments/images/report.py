@@ -130,14 +130,18 @@ def yardsticks(config: ImagesConfig, curves: Sequence[Row]) -> str:
 
 
 def denoised(config: ImagesConfig, curves: Sequence[Row]) -> str:
-    """Systems that are given another image than the original: their error to both."""
+    """Systems that are given another image than the original, beside RWNet at the points that all of them have: their
+    errors to both images."""
+    systems = ["rwnet", *(name for name in config.points if SYSTEMS[name].given)]
+    found = {name: {row["point"]: row for row in points_of(curves, name, "test")} for name in systems}
+    shared = [point for point in found["rwnet"] if all(point in rows for rows in found.values())]
     lines = []
-    for system in config.points:
-        row = chosen(config, curves, system)
-        if row is not None and (SYSTEMS[system].given or system == "rwnet"):
+    for point in shared:
+        for name in systems:
+            row = found[name][point]
             numbers = [_mse(float(row["mse"])), _mse(float(row["mse_given"]))]
-            lines.append([SYSTEMS[system].title, f"{float(row['bpp']):.3f}", *numbers])
-    return table(["", "bpp", "MSE to the original", "MSE to what the network was given"], lines)
+            lines.append([SYSTEMS[name].title, point, f"{float(row['bpp']):.4f}", *numbers])
+    return table(["", "step", "bpp", "MSE to the original", "MSE to what the network was given"], lines)
 
 
 def published(config: ImagesConfig, curves: Sequence[Row], trained: Sequence[Row]) -> str:
