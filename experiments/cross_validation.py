@@ -24,7 +24,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if not options.report:
             cache = options.cache or ROOT / ".cache" / "experiments" / config.name
-            _claim(config, cache)
-            with _alone(cache):
+            claim(config, cache)
+            with alone(cache):
                 run_all(config, cache, folder, options.jobs, options.device)
         _report(config, folder)
     except KeyboardInterrupt:
@@ -77,7 +77,20 @@ def estimate(config: Config, jobs: int) -> str:
     return "\n".join([*lines, f"about {wall / 3600:.1f} hours with {jobs} jobs at a time"])
 
 
-def _claim(config: Config, cache: Path) -> None:
+class Named(Protocol):
+    """A configuration, of whichever study."""
+
+    @property
+    def name(self) -> str:
+        """Of its results."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes with every field."""
+        ...
+
+
+def claim(config: Named, cache: Path) -> None:
     """Refuse to mix the results of two configurations."""
     cache.mkdir(parents=True, exist_ok=True)
     mark = cache / "config.json"
@@ -90,7 +103,7 @@ def _claim(config: Config, cache: Path) -> None:
 
 
 @contextmanager
-def _alone(cache: Path) -> Iterator[None]:
+def alone(cache: Path) -> Iterator[None]:
     """Keep a cache to one run. Processes of one that was killed end within a second or so, and are waited for: they
     write where this one will."""
     with (cache / "run.lock").open("w") as run, (cache / WORKERS).open("w") as workers:
@@ -170,11 +183,12 @@ def _begin(config: Config, cache: Path, threads: int, devices: Any, told: Any, p
     from .work import Desk
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself says when to stop
-    threading.Thread(target=_outlive_nobody, args=(parent,), daemon=True).start()
+    threading.Thread(target=outlive_nobody, args=(parent,), daemon=True).start()
     _desk, _told = Desk(config, cache, threads, devices.get()), told
 
 
-def _outlive_nobody(parent: int) -> None:
+def outlive_nobody(parent: int) -> None:
+    """End this process when the one that began it is gone."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

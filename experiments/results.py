@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,19 @@ def keep(cache: Path, job: Job, tables: dict[str, list[dict[str, Any]]]) -> None
     temporary.replace(path)
 
 
-def collect(jobs: list[Job], cache: Path, folder: Path) -> None:
-    """The CSV files of a run from the jobs that are done, in an order that does not depend on when they were."""
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in COLUMNS}
+def collect(jobs: list[Job], cache: Path, folder: Path, files: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
+    """The CSV files of a run from the jobs that are done, in an order that does not depend on when they were.
+
+    files   their columns, by name
+    """
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in files}
     for job in sorted(jobs, key=lambda job: job.name):
         if finished(cache, job):
             for name, found in json.loads(_path(cache, job).read_text()).items():
                 rows[name] += found
-    rows["absent"] = [dict(pair) for pair in dict.fromkeys(tuple(sorted(row.items())) for row in rows["absent"])]
+    if "absent" in rows:
+        rows["absent"] = [dict(pair) for pair in dict.fromkeys(tuple(sorted(row.items())) for row in rows["absent"])]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, columns in COLUMNS.items():
+    for name, columns in files.items():
         write_rows(folder / f"{name}.csv", columns, rows[name])
     write_machine(folder / "machine.csv", [])
