@@ -34,7 +34,7 @@ class Voxels:
         return self.first + self.frames
 
 
-AS_IT_IS, JPEG_XL = 0, 1  # packings: JPEG frames as JPEG XL
+AS_IT_IS, JPEG_XL, INFLATED = 0, 1, 2  # packings: JPEG frames as JPEG XL; gzip members as what they inflate to
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
 from ..runtime import room
-from . import jpeg_packing
+from . import gzip_packing, jpeg_packing
 from .choice import choose
-from .entry import AS_IT_IS, JPEG_XL, Entry, Kind, Stored, Voxels
+from .entry import AS_IT_IS, INFLATED, JPEG_XL, Entry, Kind, Stored, Voxels
 from .files import check_free, clear_tree, new_tree, send, temporary_file
 from .header_reader import Blobs, Records
 from .manifest import Manifest, has_manifest
@@ -223,6 +223,10 @@ def _unpacked(place: Stored, blobs: Blobs) -> Iterator[Bytes]:
         if place.size > jpeg_packing.MOST_BYTES:
             raise DamagedError("its JPEG frames are packed in more bytes than are possible")
         yield jpeg_packing.unpack(b"".join(pieces))
+    elif place.packing == INFLATED:
+        if place.size > gzip_packing.MOST_BYTES:
+            raise DamagedError("its gzip members are packed in more bytes than are possible")
+        yield from gzip_packing.unpack(b"".join(pieces))
     else:
         raise UnsupportedError(f"it is packed in the unknown way {place.packing}; upgrade volcomp")
 

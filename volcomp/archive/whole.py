@@ -10,12 +10,12 @@ from typing import BinaryIO, NamedTuple
 import zstandard
 
 from ..container.sections import BLOB, SectionId, Writer
-from ..errors import UnsupportedError
+from ..errors import DamagedError, UnsupportedError
 from ..formats.protocol import Extent
 from ..streams.protocol import NotReproducible
-from . import jpeg_packing
+from . import gzip_packing, jpeg_packing
 from .bytes_codec import CHUNK_BYTES, pack_blob
-from .entry import JPEG_XL, Entry, Stored, Voxels
+from .entry import INFLATED, JPEG_XL, Entry, Stored, Voxels
 from .ledger import Ledger, entry_of
 from .listing import MAX_ROWS
 from .tree import Item, changed, source_errors
@@ -23,6 +23,9 @@ from .tree import Item, changed, source_errors
 _PENDING_BYTES = 8 << 20  # of names and notes that are not listed yet
 _PIECE_BYTES = 1 << 20
 _WORTHWHILE = 0.9  # of its size under a general codec, at most, that packing must leave of a file
+# Levels of zstd, which tells how small a file becomes that is inflated: LZMA makes most of them smaller still.
+_LEVEL, _BEST_LEVEL, _SOON_TRIED = 9, 19, 1 << 23  # the latter up to so many bytes
+_SMALLER = 0.95  # of a gzipped file, at most, that must be left of it
 _SMALL_BYTES = 1 << 20  # larger files are read for a digest only where another one has their size
 
 
@@ -73,12 +76,15 @@ class _Stream:
         with kept.item.path.open("rb") as file:
             size = file.seek(0, 2)
             place: Voxels | Stored | None = None
-            if size <= _SMALL_BYTES or size in self._sizes or kept.jpeg:  # a copy is found before it is written
+            file.seek(0)
+            packable = bool(kept.jpeg) or file.read(len(gzip_packing.MAGIC)) == gzip_packing.MAGIC
+            if size <= _SMALL_BYTES or size in self._sizes or packable:  # a copy is found before it is written
                 file.seek(0)
                 sha256 = hashlib.file_digest(file, "sha256").digest()
                 place = self._ledger.places.get(sha256)
             if place is None:
-                sha256, stored, place = self._packed(kept, file) or self._store(file)
+                packed = (self._packed(kept, file) if kept.jpeg else self._inflated(file)) if packable else None
+                sha256, stored, place = packed or self._store(file)
                 if stored != size:
                     raise changed(kept.item.path)
                 self._ledger.places[sha256] = place
@@ -90,7 +96,7 @@ class _Stream:
 
     def _packed(self, kept: Whole, file: BinaryIO) -> tuple[bytes, int, Stored] | None:
         """Append a file whose JPEG frames are packed; None where that cannot be done."""
-        if not kept.jpeg or file.seek(0, 2) > jpeg_packing.MOST_BYTES:
+        if file.seek(0, 2) > jpeg_packing.MOST_BYTES:
             return None
         file.seek(0)
         data = file.read()
@@ -102,6 +108,24 @@ class _Stream:
             return None  # as many small files with long headers, which are smaller next to each other
         _, _, place = self._store(BytesIO(packed))
         return hashlib.sha256(data).digest(), len(data), replace(place, packing=JPEG_XL)
+
+    def _inflated(self, file: BinaryIO) -> tuple[bytes, int, Stored] | None:
+        """Append a gzipped file as what it inflates to; None where that cannot be done, or is not smaller."""
+        if file.seek(0, 2) > gzip_packing.MOST_BYTES:
+            return None
+        file.seek(0)
+        data = file.read()
+        try:
+            packed = gzip_packing.pack(data)
+            if b"".join(gzip_packing.unpack(packed)) != data:
+                return None
+        except (NotReproducible, DamagedError):
+            return None
+        level = _BEST_LEVEL if len(packed) <= _SOON_TRIED else _LEVEL
+        if len(zstandard.compress(packed, level)) > _SMALLER * len(data):
+            return None
+        _, _, place = self._store(BytesIO(packed))
+        return hashlib.sha256(data).digest(), len(data), replace(place, packing=INFLATED)
 
     def _store(self, file: BinaryIO) -> tuple[bytes, int, Stored]:
         """Append a file; return its SHA-256, its size and its place."""

@@ -52,12 +52,24 @@ class Member(NamedTuple):
     side: bytes
 
 
+def deflated(raw: NDArray[np.uint8], members: list[Member]) -> Iterator[Piece]:
+    """Yield members again, of all that they inflate to, uint8 [n]. Raises DamagedError."""
+    from ..streams import deflate  # numba is imported when there is a stream to make
+
+    at = 0
+    for member in members:
+        of_member = raw[at : at + member.size]
+        at += member.size
+        yield member.head
+        yield from deflate.pieces(of_member, member.side)
+        yield _ending(member.ending, of_member)
+
+
 class Gzipped:
     """Body 8. It holds the inflated file in memory."""
 
     def write(self, kept: Kept, planes: Iterator[Planes]) -> Iterator[Piece]:
         """Yield the bytes of a file; see `Body.write`."""
-        from ..streams import deflate  # numba is imported when there is a stream to make
         from .registry import body  # which imports this module
 
         start, number, side, members, rest = _parse(kept.side)
@@ -74,12 +86,7 @@ class Gzipped:
             raise DamagedError("what is kept of a gzipped file belongs to a longer one")
         whole = np.frombuffer(inflated, np.uint8)
         yield whole[:start].data
-        for member in members:
-            raw = whole[start : start + member.size]
-            start += member.size
-            yield member.head
-            yield from deflate.pieces(raw, member.side)
-            yield _ending(member.ending, raw)
+        yield from deflated(whole[start:], members)
         yield rest
 
 
@@ -94,14 +101,26 @@ def _parse(kept: bytes) -> tuple[int, int, bytes, list[Member], bytes]:
     start, number, side = cursor.varint(), cursor.take(1)[0], cursor.string()
     if number in DEFLATING:
         raise cursor.damaged()
+    return start, number, side, read_members(cursor), cursor.rest()
+
+
+def read_members(cursor: Cursor) -> list[Member]:
+    """Read what `members_to_bytes` wrote. Raises DamagedError."""
     members = []
-    for _ in range(cursor.varint(limit=len(kept))):
+    for _ in range(cursor.varint(limit=len(cursor.data))):
         head, ending = cursor.string(), cursor.take(1)[0]
         member = Member(head, ending, cursor.varint(limit=LARGEST), cursor.string())
         if ending > ZLIB:
             raise cursor.damaged()
         members.append(member)
-    return start, number, side, members, cursor.rest()
+    return members
+
+
+def members_to_bytes(members: list[Member]) -> bytes:
+    """Serialise what is kept of members."""
+    return varint(len(members)) + b"".join(
+        string(head) + bytes([ending]) + varint(size) + string(side) for head, ending, size, side in members
+    )
 
 
 def _ending(kind: int, raw: NDArray[np.uint8]) -> bytes:
@@ -210,11 +229,8 @@ class GzippedReading:
         file.seek(0)
         parts = [file.read(self._start)]
         data = file.read()
-        members, end = _members(data, parts)
-        self._side = varint(len(members)) + b"".join(
-            string(head) + bytes([ending]) + varint(size) + string(side) for head, ending, size, side in members
-        )
-        self._side += data[end:]
+        members, end = members_of(data, parts)
+        self._side = members_to_bytes(members) + data[end:]
         del data
         parts = [part for part in parts if part]
         # A single part is not copied: `BytesIO` shares it.
@@ -223,11 +239,13 @@ class GzippedReading:
         yield from self._inner.read(inflated)
 
 
-def _members(data: bytes, parts: list[bytes]) -> tuple[list[Member], int]:
-    """Inflate the members of a file into parts; return them and where the last one ends. Raises NotReproducible."""
+def members_of(data: bytes, parts: list[bytes], most: int = LARGEST) -> tuple[list[Member], int]:
+    """Inflate the members of a file into parts; return them and where the last one ends.
+
+    Raises NotReproducible where a stream cannot be made again, or they inflate to more than `most` bytes."""
     from ..streams import deflate
 
-    limit = min(LARGEST, _limit(len(data)))
+    limit = min(most, _limit(len(data)))
     members: list[Member] = []
     view, at = memoryview(data), 0
     begin = 0  # of what stands before the next deflate stream
