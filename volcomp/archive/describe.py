@@ -67,10 +67,15 @@ def _series(reader: Reader, manifest: Manifest, volumes: Container[int]) -> Iter
     for number, entries in manifest.images.items():
         first = entries[0].place
         assert isinstance(first, Voxels)
+        end = max(entry.place.end for entry in entries if isinstance(entry.place, Voxels))
+        # Before any header is read: the volumes bound how many frames a file may claim.
+        count = Run(reader, number, first.planes, end).volumes if number in volumes else 1
         before = records.get(first).before
         facts = headers.facts(entries[0], before)
         description = registry.describe([before])
-        spacing = (facts.spacing or _UNKNOWN) if facts else _of_frames(records, entries)
+        spacing = (facts.spacing or _UNKNOWN) if facts else None
+        if not facts and number in volumes:
+            spacing = _of_frames(records, entries)
         description = description._replace(spacing_mm=spacing or description.spacing_mm)
         of_number = names.get(number, [])
         found = {
@@ -79,8 +84,6 @@ def _series(reader: Reader, manifest: Manifest, volumes: Container[int]) -> Iter
             "files": len(entries),
             **description._asdict(),
         }
-        end = max(entry.place.end for entry in entries if isinstance(entry.place, Voxels))
-        count = Run(reader, number, first.planes, end).volumes if number in volumes else 1
         for t in range(count):
             for plane in range(first.planes):
                 facts_of = found | ({"plane": plane} if first.planes > 1 else {})
