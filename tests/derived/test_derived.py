@@ -2,15 +2,18 @@
 
 import gzip
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 
 import volcomp
 from tests.helpers import contents, image, noise
 from volcomp import cli
+from volcomp.derived import dicom
 from volcomp.derived.bound import bounded
 from volcomp.derived.region import region_of
 from volcomp.errors import UnsupportedError
@@ -278,3 +281,73 @@ def test_more_than_was_agreed_on_is_warned_of(
     image(tmp_path / "head.dcm", pixels, BodyPartExamined="HEAD", **ELEMENTS)
     assert cli.main(["compress", "head.dcm", "--max-error", "1", "--lossy", "--threads", "1"]) == 0
     assert "the German consensus of 2009" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["analyze", "nrrd", "metaimage"])
+def test_files_whose_header_is_beside_them_change(tmp_path: Path, kind: str) -> None:
+    voxels = noise((4, 16, 24), "i2")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    header = bytearray(348)
+    struct.pack_into("<i", header, 0, 348)
+    struct.pack_into("<8h", header, 40, 3, 24, 16, 4, 1, 1, 1, 1)
+    struct.pack_into("<2h", header, 70, 4, 16)
+    (folder / "a.hdr").write_bytes(header)
+    (folder / "b.nhdr").write_text(
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 24 16 4\nencoding: raw\nendian: little\ndata file: b.raw\n\n"
+    )
+    (folder / "c.mhd").write_text("NDims = 3\nDimSize = 24 16 4\nElementType = MET_SHORT\nElementDataFile = c.raw\n")
+    name = {"analyze": "a.img", "nrrd": "b.raw", "metaimage": "c.raw"}[kind]
+    (folder / name).write_bytes(voxels.tobytes())
+    done = volcomp.compress_files(folder, tmp_path / "a.vcz", max_error=2, threads=1)
+    assert (done.changed, done.unchanged, done.voxels) == (1, [], voxels.size)
+    out = _restored(tmp_path / "a.vcz", tmp_path / "out")
+    new = np.fromfile(out / name, "<i2").reshape(voxels.shape)
+    assert np.abs(new.astype(int) - voxels).max() == 2
+    for one in ("a.hdr", "b.nhdr", "c.mhd"):
+        assert (out / one).read_bytes() == (folder / one).read_bytes()
+
+
+def test_values_stay_within_those_of_a_plain_file(tmp_path: Path) -> None:
+    pixels = noise((40, 60), "u1", 0, 99).clip(0, 99)
+    pixels[:, ::2] = 99
+    (tmp_path / "a.pgm").write_bytes(b"P5 60 40 99\n" + pixels.tobytes())  # 100, a multiple of 5, would be too large
+    done = volcomp.compress_files(tmp_path / "a.pgm", tmp_path / "a.vcz", max_error=2, threads=1)
+    new = np.frombuffer((_restored(tmp_path / "a.vcz", tmp_path / "out") / "a.pgm").read_bytes(), "u1", 2400, 12)
+    assert done.changed == 1 and new.max() == 99
+    assert np.abs(new.reshape(40, 60).astype(int) - pixels).max() == 2
+
+
+def test_no_voxel_becomes_padding(tmp_path: Path) -> None:
+    pixels = noise((16, 16), "i2", -20, 20)
+    pixels[:, :3] = 0
+    image(tmp_path / "in.dcm", pixels, PixelPaddingValue=0, **ELEMENTS)
+    volcomp.compress_files(tmp_path / "in.dcm", tmp_path / "a.vcz", max_error=4, lossy=True, threads=1)
+    new = pydicom.dcmread(_restored(tmp_path / "a.vcz", tmp_path / "out") / "in.dcm").pixel_array
+    assert np.array_equal(new == 0, pixels == 0) and np.abs(new.astype(int) - pixels).max() == 4
+
+
+def test_an_instance_that_reads_back_otherwise_stays_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _study(tmp_path / "ct")
+    write = dicom.write
+
+    def other(dataset: pydicom.Dataset, voxels: np.ndarray, change: dicom.Change, target: Path) -> None:
+        write(dataset, voxels + (dataset.InstanceNumber == 2), change, target)
+
+    monkeypatch.setattr(dicom, "write", other)
+    done = volcomp.compress_files(tmp_path / "ct", tmp_path / "ct.vcz", max_error=3, lossy=True, threads=1)
+    assert (done.changed, done.unchanged) == (3, ["2.dcm"])
+    out = _restored(tmp_path / "ct.vcz", tmp_path / "out")
+    same = [(out / f"{z}.dcm").read_bytes() == (tmp_path / "ct" / f"{z}.dcm").read_bytes() for z in range(4)]
+    assert same == [False, False, True, False]
+
+
+def test_pixels_that_decoders_read_differently_stay_exact(tmp_path: Path) -> None:
+    path = pydicom.data.get_testdata_file("693_J2KI.dcm", download=False)  # reversible JPEG 2000, cut to a rate
+    if path is None:
+        pytest.skip("pydicom came without its files")
+    (tmp_path / "in.dcm").write_bytes(Path(path).read_bytes())
+    done = volcomp.compress_files(tmp_path / "in.dcm", tmp_path / "a.vcz", max_error=2, lossy=True, threads=1)
+    assert (done.changed, done.unchanged) == (0, ["in.dcm"])
+    out = _restored(tmp_path / "a.vcz", tmp_path / "out")
+    assert (out / "in.dcm").read_bytes() == (tmp_path / "in.dcm").read_bytes()

@@ -197,3 +197,11 @@ def test_threads_read_one_at_once(array: Path) -> None:
         places = [(t, z) for t in range(4) for z in (3, 60)]
         for place, found in zip(places, pool.map(volume.__getitem__, places), strict=True):
             assert np.array_equal(found, VOXELS[place])
+
+
+def test_decompress_returns_the_time_points_of_files_in_their_order(file: Path) -> None:
+    some = slice(20, 45, 2)
+    assert np.array_equal(volcomp.decompress(file, threads=1), VOXELS)
+    assert np.array_equal(volcomp.decompress(file, some, threads=1), VOXELS[:, some])
+    assert np.array_equal(volcomp.decompress(file, some, times=2, threads=1), VOXELS[2, some])
+    assert np.array_equal(volcomp.decompress(file, times=slice(3, 0, -1), volume=0, threads=1), VOXELS[3:0:-1])

@@ -148,6 +148,18 @@ class EncapsulatedReading(KeptAtLast):
         return Map(kind, samples.dtype, pixels.components, bits)
 
 
+def is_truncated(side: bytes) -> bool:
+    """Return whether frames are JPEG 2000 of which other decoders may make other samples; `side` is of `kept`."""
+    _, number, _, frames = _parse(side)
+    if number == _NATIVE:
+        return False
+    from ..streams.jpeg2000.stream import Jpeg2000
+    from ..streams.registry import BY_NUMBER
+
+    stream = BY_NUMBER[number]
+    return isinstance(stream, Jpeg2000) and any(stream.is_truncated(frame.side) for frame in frames)
+
+
 def read_items(file: BinaryIO, start: int) -> tuple[list[tuple[int, int]], int]:
     """Return the place (offset, bytes) of every item's value, and where they end; values are not read."""
     size = file.seek(0, 2)

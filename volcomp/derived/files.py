@@ -29,7 +29,7 @@ from ..wording import spelled
 from . import dicom, plain
 from .bound import bounded
 from .region import Region
-from .voxels import image_of, inflated, voxels_of
+from .voxels import headers_of, image_of, inflated, voxels_of
 
 _MOST_ERROR = 1 << 14  # grey levels
 _SAMPLE_SLICES = 8  # in the middle of a series, by which its ratio is stated
@@ -151,8 +151,10 @@ class _Work:
         if dataset is None or voxels is None:
             self._exact.append(image.name)
             return
-        exact = _either(_for_components(inside, voxels), dicom.padding(dataset, voxels))
-        near = self._near(voxels, image.stored, exact)
+        exact, padding = _for_components(inside, voxels), dicom.padding(dataset, voxels)
+        near = self._near(voxels, image.stored, _either(exact, padding))
+        if (now := dicom.padding(dataset, near)) is not None:
+            near = np.where(now, voxels, near)  # no other voxel becomes padding
         agreed, modality = dicom.agreed_ratio(dataset), str(dataset.get("Modality", ""))
         if agreed is not None and ratio > agreed:
             self._beyond[modality] = agreed, max(ratio, self._beyond.get(modality, (0.0, 0.0))[1])
@@ -170,9 +172,10 @@ class _Work:
             if given is None or voxels is None:
                 self._exact.append(image.name)
                 return
-            near = self._near(voxels, 0, inside)
-            target = self._target(image.name)
+            # A header may state a least and a greatest value, as that of PGM does: none leaves those of the file.
+            near = bounded(voxels, self._allowed.max_error, int(voxels.min()), int(voxels.max()), inside)
             with target_errors(self._folder):
+                target = self._target(image.name, headers_of(image))
                 plain.write(given, near, target, compressed=compressed)
             with inflated(target) as (written, _):
                 self._check(image.name, image_of(written, given.name), voxels, near)
@@ -184,16 +187,26 @@ class _Work:
             least, most = (-(1 << stored - 1), (1 << stored - 1) - 1) if kind.min else (0, (1 << stored) - 1)
         return bounded(voxels, self._allowed.max_error, least, most, exact)
 
-    def _target(self, name: str) -> Path:
-        self._paths[name] = self._folder / str(len(self._paths))
-        return self._paths[name]
+    def _target(self, name: str, headers: Sequence[Path] = ()) -> Path:
+        """Return the path of a derived file. Of one with `headers` it has these beside it, and its name."""
+        path = self._folder / str(len(self._paths) + len(self._exact))
+        if headers:
+            path.mkdir()
+            for header in headers:
+                (path / header.name).symlink_to(header.absolute())
+            path /= name.rpartition("/")[2]
+        self._paths[name] = path
+        return path
 
     def _check(self, name: str, written: Image | None, voxels: Integers, near: Integers) -> None:
-        """Compare a written file with what it must hold, and that with the bound."""
+        """Compare what a written file must hold with the bound; the original stays where the file holds something
+        else, as where a header and a compressed stream disagree on the sign."""
         again = voxels_of(written) if written else None
-        error = np.abs(near.astype(np.int32) - voxels).max(initial=0)
-        if again is None or not np.array_equal(again, near) or error > self._allowed.max_error:
+        if np.abs(near.astype(np.int32) - voxels).max(initial=0) > self._allowed.max_error:
             raise VerificationError(f"{name} cannot be written with voxels within {self._allowed.max_error} of its own")
+        if again is None or again.dtype != near.dtype or not np.array_equal(again, near):
+            del self._paths[name]
+            self._exact.append(name)
 
     def _ratio(self, stack: Sequence[Image]) -> float:
         """Return about how many times larger the pixels are than what they become, by slices in the middle."""

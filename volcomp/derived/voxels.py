@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ..archive.tree import source_errors
+from ..bodies.encapsulated import EncapsulatedReading, is_truncated
 from ..bodies.protocol import Planes
 from ..dtypes import Integers
 from ..errors import DamagedError, UnsupportedError
 from ..formats.protocol import Image, NotCoded
-from ..formats.registry import read_image
+from ..formats.registry import DETACHED, read_image
 from ..reading.samples import samples_of
 from ..streams.protocol import NotReproducible
 
@@ -50,9 +51,23 @@ def image_of(path: Path, name: str) -> Image | None:
         return None
 
 
+def headers_of(image: Image) -> list[Path]:
+    """Return the files beside that of an image which may be its header; none where it has its own."""
+    with source_errors(image.path):
+        names = [path.name for path in image.path.parent.iterdir()] if image.format in DETACHED else []
+    return [
+        image.path.with_name(header)
+        for one in DETACHED if one is image.format
+        for header in one.headers(image.path.name, names) if header in names
+    ]  # fmt: skip
+
+
 def voxels_of(image: Image) -> Integers | None:
-    """Read the voxels of an image: [z, Y, X], or [z, Y, X, components]; None where they are not integers of up to 16
-    bits, or where its words hold more than a picture. Raises SourceError where the file cannot be read."""
+    """Read the voxels of an image: [z, Y, X], or [z, Y, X, components].
+
+    None where they are not integers of up to 16 bits, where its words hold more than a picture, or where other decoders
+    may read others. Raises SourceError where the file cannot be read.
+    """
     words = np.dtype(f"<{'i' if image.signed else 'u'}{image.bits // 8}")
     with source_errors(image.path), image.path.open("rb") as file:
         if image.reading is None:
@@ -62,6 +77,8 @@ def voxels_of(image: Image) -> Integers | None:
             return _of_picture(found.reshape(image.frames, image.rows, image.columns), image)
         try:
             blocks: list[Planes] = list(image.reading.read(file))
+            if isinstance(image.reading, EncapsulatedReading) and is_truncated(image.reading.kept.side):
+                return None
             samples = samples_of(image.reading.number, image.reading.kept.side, 0, words)
             planes = [np.concatenate(plane) for plane in zip(*blocks, strict=True)]
             found = samples.join(planes, 0)

@@ -13,7 +13,10 @@ from ..errors import UnsupportedError, VolcompError
 from ..options import DecodeOptions, check_flags, check_integer, check_slices, check_times
 from ..wording import SALVAGE, spelled
 from .archive import Archive
+from .series import Series
 from .volume import Volume
+
+_ALL = slice(None)
 
 
 def decompress(
@@ -60,7 +63,7 @@ def decompress(
     check_times(times)
     check_integer("volume", volume, "the number of a volume", optional=True)
     check_flags(salvage=salvage)
-    if times is None and (found := _of_files(data, volume, DecodeOptions(threads, device))):
+    if found := _of_files(data, volume, DecodeOptions(threads, device), times is not None):
         archive, one = found
         with archive:
             if salvage:
@@ -68,16 +71,21 @@ def decompress(
                     f"the numbers of {one.name} are made of what is coded and of what is kept beside it; "
                     f"{spelled(SALVAGE)} restores the file"
                 )
+            if isinstance(one, Series):
+                return np.asarray(one[_ALL if times is None else times, _ALL if slices is None else slices])
             return np.asarray(one if slices is None else one[slices])
     return arrays.decompress(data, slices, times=times, volume=volume, salvage=salvage, threads=threads, device=device)
 
 
 def _of_files(
-    data: bytes | bytearray | memoryview | os.PathLike[str] | str, number: int | None, options: DecodeOptions
-) -> tuple[Archive, Volume] | None:
-    """Return an open archive of files and the volume that is asked for, whose numbers are not the words that are coded.
+    data: bytes | bytearray | memoryview | os.PathLike[str] | str, number: int | None, options: DecodeOptions,
+    in_time: bool,
+) -> tuple[Archive, Volume] | None:  # fmt: skip
+    """Return an open archive of files and the volume that is asked for, whose numbers are not the words that are coded
+    in their order.
 
-    None for all else, of which `arrays.decompress` decodes the words, or says what is wrong.
+    None for all else, of which `arrays.decompress` decodes the words, or says what is wrong; so it is where time points
+    are asked for (`in_time`) of a volume that has none.
     """
     if not isinstance(data, bytes | bytearray | memoryview | str | os.PathLike):
         return None
@@ -88,7 +96,9 @@ def _of_files(
     with ExitStack() as stack:
         stack.enter_context(archive)
         found = [one for one in archive.volumes.values() if number is None or one.number == number]
-        if len({one.number for one in found}) == 1 and not found[0].coded_as_it_is:
+        if len({one.number for one in found}) != 1:
+            return None
+        if found[0].files if isinstance(found[0], Series) else not (in_time or found[0].coded_as_it_is):
             stack.pop_all()
             return archive, found[0]
     return None

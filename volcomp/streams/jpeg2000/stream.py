@@ -79,6 +79,16 @@ class Jpeg2000:
         made = assembly.correct(made, parts.corrections)
         return assembly.assemble(stream, layout, parts, kept, reading, made)
 
+    def is_truncated(self, side: bytes) -> bool:
+        """Return whether code blocks lack coding passes, so that a decoder may choose between several values (ITU-T
+        T.800, E.1.1): the samples are then ours, and those of another decoder differ. `side` is of `take_apart`."""
+        parts = sides.unpack(side)
+        stream = codestream.read(parts.frame, whole=False, high=self.high)
+        layout = geometry(stream.size, stream.main, stream.tiles)
+        _, reading = assembly.read_kept(layout, parts.heads)  # heads that are not kept follow from all passes
+        declared = assembly.complete(reading.coded, parts.fewer)
+        return not self.high and bool(((declared[:, 1] > 0) & (declared[:, 1] < 3 * declared[:, 0] - 2)).any())
+
 
 class HighThroughput(Jpeg2000):
     """The codec of ITU-T T.814, for streams with cleanup passes of bit plane 0 alone, as they are without loss."""
