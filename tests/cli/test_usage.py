@@ -12,7 +12,7 @@ from tests.helpers import compress, series
 from volcomp import __version__
 from volcomp.cli.arguments import new_folder
 from volcomp.cli.main import parser
-from volcomp.container.sections import FORMAT_VERSION
+from volcomp.container.sections import SERIES_VERSION
 
 __all__ = ["call"]  # a fixture
 
@@ -187,7 +187,7 @@ def test_help_of_a_command_has_an_example_and_the_exit_codes(command, call):
 
 def test_the_version_states_those_of_the_format(call):
     code, out, _ = call("--version")
-    assert code == 0 and out.startswith(f"volcomp {__version__}: reads format versions 1 to {FORMAT_VERSION}, writes ")
+    assert code == 0 and out.startswith(f"volcomp {__version__}: reads format versions 1 to {SERIES_VERSION}, writes ")
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,7 @@ def test_headers_that_no_encoder_writes_are_damage() -> None:
         forget = rewritten(data, lambda major, payload: b"\4" + payload[2:] if major == first else payload)
         volcomp.decompress(forget)
     with pytest.raises(UnsupportedError, match="unknown flags"):
-        volcomp.decompress(rewritten(data, lambda major, payload: bytes([payload[0] | 16]) + payload[1:]))
+        volcomp.decompress(rewritten(data, lambda major, payload: bytes([payload[0] | 32]) + payload[1:]))
     with pytest.raises(DamagedError, match="two-dimensional"):
         volcomp.decompress(rewritten(data, lambda major, payload: bytes([payload[0] | 1]) + payload[1:]))
 

@@ -342,7 +342,7 @@ def test_tiff_has_no_place(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_bytes(tiff(voxels(kind="u2")))
     volume = opened(tmp_path / "x.tif")
     assert volume.dtype == np.uint16
-    with pytest.raises(UnsupportedError, match=r"no other header is; .* gives the file itself"):
+    with pytest.raises(UnsupportedError, match=r"no header that can be read describes x.tif; .* gives the file itself"):
         volume.affine  # noqa: B018
 
 

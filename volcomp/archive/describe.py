@@ -126,7 +126,7 @@ def as_text(contents: dict[str, Any]) -> str:
             spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in volume["spacing_mm"])
             facts = [_number(volume["files"], "file"), volume["modality"]]
             facts += [repr(volume["description"])] if volume["description"] else []
-            facts += [f"spacing {spacing} mm (z × y × x)"]
+            facts += [f"spacing {spacing} mm (z × y × x)"] if any(volume["spacing_mm"]) else []
             facts += [f"series {volume['series']}"] if volume["series"] else []
             lines.append("    " + ", ".join(filter(None, facts)))
             lines += [f"    the same voxels are those of {copy!r}" for copy in volume["copies"]]

@@ -174,8 +174,10 @@ class ImageWriter:
         start = self._writer.size
         if one.layout:
             self._writer.need(SERIES_VERSION)
-        # Frames of one file belong together, as runs of XA do, even where noise hides that; planes have the same slabs.
-        loose = len(one.stack.planes) == 1 and all(coded.image.frames == 1 for _, coded in one.coded)
+        # Frames of one file belong together, as runs of XA do, and so do slices with a place in space, even where noise
+        # hides that; planes have the same slabs.
+        pictures = (coded.image for _, coded in one.coded)
+        loose = len(one.stack.planes) == 1 and all(image.frames == 1 and image.position is None for image in pictures)
         for i, plane in enumerate(one.stack.planes):
             if one.layout:
                 self._write_times(one, i, one.layout, progress)

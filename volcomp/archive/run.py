@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import groupby
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from ..bodies.protocol import Planes
-from ..codec.decode import Slab
 from ..container.sections import Reader
 from ..container.volume import Order, Volume, read_volume
 from ..errors import DamagedError
@@ -19,8 +18,12 @@ from ..models import RELEASED, Catalogue
 from .entry import Voxels
 from .files import temporary_file
 
-# Decodes slabs of a volume, by increasing numbers; the caller closes it.
-Decode = Callable[[Volume, list[int]], Generator[Slab]]
+if TYPE_CHECKING:
+    from ..codec.decode import Slab  # with what decodes, which those who only look at a file do without
+
+    # Decodes slabs of a volume, by increasing numbers; the caller closes it.
+    Decode = Callable[[Volume, list[int]], Generator[Slab]]
+
 _BLOCK_BYTES = 1 << 22  # of slices that are read at once from the temporary file
 
 

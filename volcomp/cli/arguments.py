@@ -81,7 +81,7 @@ def storing() -> argparse.ArgumentParser:
         type=ratio,
         default=0.0,
         metavar="RATIO",
-        help="write a lossy layer first, as 16: a 16th of the pixels",
+        help="write a lossy layer first, as 16 for 16:1",
     )
     made.add_argument(
         "--skip-errors",

@@ -39,7 +39,8 @@ def add(commands: Commands) -> None:
         usage="volcomp compress SERIES_DIR... [-o OUT.vcz] [options]",
         parents=[encoding(), work(), storing(), as_json()],
         help="archive folders and files",
-        description="Archive folders and files. DICOM series are coded as volumes, all other files by zstd or LZMA2. "
+        description="Archive folders and files. DICOM series, files of whole volumes, as NIfTI, and PNG and PGM images "
+        "are coded as volumes, all other files by zstd or LZMA2. "
         "Names, bytes, times of modification, permissions and symbolic links are restored; owners are not.",
         example="volcomp compress CT -o ct.vcz",
     )
@@ -139,9 +140,10 @@ def report(archive: Path, done: Summary, options: argparse.Namespace, what: str 
     parts += [f"{time.perf_counter() - options.begin:.1f} s"]
     text = f"{archive}: {', '.join(parts)}"
     if done.changed:
-        text += f"\n{done.changed} of the files differ from the originals, within the bound"
+        differ = "file differs from the original" if done.changed == 1 else "files differ from the originals"
+        text += f"\n{done.changed} {differ}, within the bound"
     problem = f"{archive} is written, but {len(done.skipped)} of the inputs could not be read" if done.skipped else None
     notes = [f"skipped: {sentence}" for sentence in done.skipped]
-    notes += [f"unchanged: {name} has no voxels that could be changed" for name in done.unchanged]
+    notes += [f"unchanged: {name} holds no voxels that can be changed" for name in done.unchanged]
     notes += [f"warning: {sentence}" for sentence in done.warnings]
     return finish(options, facts, printable_lines(text), problem, notes)

@@ -145,7 +145,7 @@ def parser() -> Parser:
     made = Parser(
         prog="volcomp",
         usage="volcomp COMMAND ...",
-        description="Lossless compression of CT and MR series.",
+        description="Lossless compression of medical images: CT, MR, radiographs.",
         epilog="volcomp help COMMAND shows the options of a command, and an example.\n" + EXIT_CODES,
     )
     formats = (

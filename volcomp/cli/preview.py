@@ -18,7 +18,8 @@ def add(commands: Commands) -> None:
         parents=[work(), as_json()],
         help="show one slice of an archive, without decoding it",
         description="Write one slice as a picture. Of a volume with a preview (volcomp compress --preview 16) only "
-        "that is read, and nothing decoded; of others the slab of the slice is.",
+        "that is read, and nothing decoded; of others the slab of the slice is. Of a series in time the time point in "
+        "the middle is shown.",
         example="volcomp preview https://host/ct.vcz --size 256 -o ct.png",
     )
     parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")

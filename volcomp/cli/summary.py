@@ -37,8 +37,9 @@ def summary(found: Facts) -> list[str]:
             f"  parity for {100 * parity['share']:.2f} % of the file in one stretch, or any {parity['places']} of its "
             f"{parity['blocks']} blocks"
         )
+    if len({volume["name"] for volume in found["volumes"]}) > 1:
+        lines.append("  --series of decompress, extract, view and preview takes a volume's name or series")
     if len(found["volumes"]) > 1:
-        lines.append("  --series of decompress, extract and view takes a volume's name or series")
         lines.append("  --all shows every volume by itself, and bytes by section")
     return lines
 
@@ -59,13 +60,15 @@ def _series(volumes: list[Facts]) -> str:
     first = volumes[0]
     if "series" not in first:
         return f"{first['name']}, without a file: {_coded(volumes)}"
-    kind = first["modality"] + (f" {first['description']!r}" if first["description"] else "")
+    kind = f"{first['modality']} {first['description']!r}" if first["description"] else first["modality"]
     names = {name: None for volume in volumes for name in (volume["name"], *volume["copies"])}
     several = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
     spacings = {tuple(volume["spacing_mm"]) for volume in volumes}
     spacing = " × ".join("?" if mm is None else f"{mm:g}" for mm in first["spacing_mm"])
     spacing = f"spacing {spacing} mm" if len(spacings) == 1 else "several spacings"
-    facts = [kind, files(_count(volumes)), _coded(volumes), spacing]
+    if not any(mm for volume in volumes for mm in volume["spacing_mm"]):  # as of PNG: no header states any
+        spacing = ""
+    facts = [kind.strip(), files(_count(volumes)), _coded(volumes), spacing]
     facts += [f"series {first['series']}"] if first["series"] else []
     return f"{', '.join(map(repr, list(names)[:_NAMES]))}{several}: " + ", ".join(filter(None, facts))
 

@@ -20,6 +20,8 @@ def add(commands: Commands) -> None:
         usage="volcomp verify FILE... [options]",
         parents=[work(), as_json()],
         help="decode archives, compare checksums, check parity",
+        description="Decode everything in archives, compare all checksums and check the parity. Nothing is written. "
+        "An archive at a URL is fetched whole.",
         example="volcomp verify ct.vcz mr.vcz",
     )
     parser.add_argument("files", nargs="+", type=archive, metavar="FILE", help="archive or URL; - is standard input")

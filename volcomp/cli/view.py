@@ -18,7 +18,8 @@ def add(commands: Commands) -> None:
         parents=[work(), as_json()],
         help="show a volume of an archive as a picture",
         description="Write a picture of a volume, or a page that needs no other file: three slices at right angles, in "
-        "true proportions, and the bits per voxel of each slab. All of the volume is decoded.",
+        "true proportions, and the bits per voxel of each slab. All of the volume is decoded. "
+        "Of a series in time the time point in the middle is shown.",
         example="volcomp view ct.vcz -o ct.html",
     )
     parser.add_argument("file", type=archive, metavar="FILE", help="path or URL; - is standard input")

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import arrays
 from ..errors import UnsupportedError, VolcompError
-from ..options import DecodeOptions, check_flags, check_integer, check_slices, check_times
+from ..options import DecodeOptions, check_flags, check_integer, check_path, check_slices, check_times
 from ..wording import SALVAGE, spelled
 from .archive import Archive
 from .series import Series
@@ -63,6 +63,8 @@ def decompress(
     check_times(times)
     check_integer("volume", volume, "the number of a volume", optional=True)
     check_flags(salvage=salvage)
+    if isinstance(data, str | os.PathLike):
+        check_path("data", data)
     if found := _of_files(data, volume, DecodeOptions(threads, device), times is not None):
         archive, one = found
         with archive:

@@ -168,7 +168,7 @@ class Described:
             header = self._header_of(entry)
             if header is None:
                 raise UnsupportedError(
-                    f"{entry.name} has no DICOM header that can be read, and no other header is; "
+                    f"no header that can be read describes {entry.name}; "
                     f"{spelled('volcomp.decompress_files')} gives the file itself"
                 )
             frames[place.first : place.end] = header.frames[: depth - place.first]
