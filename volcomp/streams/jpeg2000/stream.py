@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...dtypes import Int32s
 from ...errors import DamagedError
 from ..protocol import FrameInfo, NotReproducible, Parts, Samples
 from . import assembly, coder, codestream
@@ -44,6 +45,10 @@ class Jpeg2000:
         reading, counts = assembly.read(stream, layout, array)
         fewer = assembly.fewer(reading.coded)
         declared = assembly.complete(reading.coded, fewer)
+        if not self.high and _lacks_passes(declared):
+            raise NotReproducible(
+                "its JPEG 2000 stream was cut to a rate: lossy, and decoders read it differently"
+            )
         segments, begins, lengths = coder.gather(array, layout, reading)
         decoded = coder.decode(size, layout, declared, segments, begins, lengths)
         own = np.stack([decoded.own, np.maximum(3 * decoded.own - 2, 0)], axis=1)
@@ -87,7 +92,13 @@ class Jpeg2000:
         layout = geometry(stream.size, stream.main, stream.tiles)
         _, reading = assembly.read_kept(layout, parts.heads)  # heads that are not kept follow from all passes
         declared = assembly.complete(reading.coded, parts.fewer)
-        return not self.high and bool(((declared[:, 1] > 0) & (declared[:, 1] < 3 * declared[:, 0] - 2)).any())
+        return not self.high and _lacks_passes(declared)
+
+
+def _lacks_passes(declared: Int32s) -> bool:
+    """Return whether code blocks lack coding passes, given their bit planes and passes int32 [n, 2]: 3 · planes − 2 are
+    all there are (ITU-T T.800, D.3)."""
+    return bool(((declared[:, 1] > 0) & (declared[:, 1] < 3 * declared[:, 0] - 2)).any())
 
 
 class HighThroughput(Jpeg2000):
