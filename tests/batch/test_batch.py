@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_cli import COMMAND, endless, fails, heed_interrupts, run
+from tests.cli.test_cli import COMMAND, ended, endless, fails, heed_interrupts, run
 from tests.helpers import ONE, compress, contents, image, noise, series
 from volcomp import cli
 from volcomp.archive.opening import manifest_of, opened
@@ -186,11 +186,15 @@ def test_an_interrupt_leaves_whole_files_alone(tmp_path, number):
         end = time.monotonic() + 900
         while not (slow.is_dir() and any(slow.iterdir())) and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
-        if number == signal.SIGINT:
-            os.killpg(process.pid, number)  # as a terminal does
-        else:
-            process.send_signal(number)
-        out, error = process.communicate(timeout=900)
+
+        def interrupt():
+            if number == signal.SIGINT:
+                os.killpg(process.pid, number)  # as a terminal does
+            else:
+                process.send_signal(number)
+
+        interrupt()
+        out, error = ended(process, interrupt)
     fails((process.returncode, out, error), "interrupted", code=130)
     assert sorted(os.listdir(target)) == ["a.vcz", "batch.csv"]
     check(source, target, {"a"})

@@ -251,8 +251,21 @@ def interrupted(arguments, target, number):
         while set(os.listdir(folder)) == before and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         process.send_signal(number)
-        out, error = process.communicate(timeout=900)
+        out, error = ended(process, lambda: process.send_signal(number))
     return process.returncode, out.decode(), error.decode()
+
+
+def ended(process, again):
+    """Wait for a process that was interrupted; returns its output.
+
+    Interrupt it again, by `again`, as a user would where nothing comes of it for long: an exception that comes amid an
+    import may be swallowed by what is imported.
+    """
+    while True:
+        try:
+            return process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            again()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
