@@ -13,6 +13,7 @@ from ..options import DecodeOptions, check_folder, image_suffix
 from ..progress import printable
 from .arguments import STANDARD, slices, source
 from .output import amount, finish, working
+from .volume import chosen
 
 
 def is_image(output: Path | None) -> bool:
@@ -40,9 +41,7 @@ def save(options: argparse.Namespace) -> int:
     with working(options), Archive(source(options.file), DecodeOptions(options.threads, options.device), 0) as archive:
         if len(options.series) > 1:
             raise UnsupportedError(f"{len(options.series)} series were asked for, and a volume is one; name one")
-        if len(archive.volumes) > 1 and not options.series:
-            raise UnsupportedError(f"{options.file} has {archive.volumes.listed()}; choose one with --series")
-        volume = archive.volumes[options.series[0]] if options.series else archive.volumes.only()
+        volume = chosen(archive, options.file, options.series[0] if options.series else None)
         with warnings.catch_warnings(record=True) as cautions:
             warnings.simplefilter("always", UserWarning)
             shape = volume.save(options.output, slice(None) if wanted is None else wanted, force=options.force)

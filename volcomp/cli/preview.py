@@ -8,6 +8,7 @@ from pathlib import Path
 from ..progress import printable
 from .arguments import STANDARD, Commands, archive, as_json, place, positive_size, source, work
 from .output import finish, working
+from .volume import chosen
 
 
 def add(commands: Commands) -> None:
@@ -35,7 +36,6 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the picture."""
-    from ..errors import UnsupportedError
     from ..options import DecodeOptions
     from ..reading.archive import Archive
     from ..reading.thumbnail import save
@@ -43,9 +43,7 @@ def run(options: argparse.Namespace) -> int:
     name = "archive" if options.file == STANDARD else options.file.stem
     output = options.output or Path(name + ".png")
     with working(options), Archive(source(options.file), DecodeOptions(options.threads, options.device), 0) as opened:
-        if len(opened.volumes) > 1 and not options.series:
-            raise UnsupportedError(f"{options.file} has {opened.volumes.listed()}; choose one with --series")
-        volume = opened.volumes[options.series] if options.series else opened.volumes.only()
+        volume = chosen(opened, options.file, options.series)
         shown = save(volume, output, options.slice, size=options.size, force=options.force)
     width, height = shown.size
     facts = {

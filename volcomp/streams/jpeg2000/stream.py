@@ -46,9 +46,7 @@ class Jpeg2000:
         fewer = assembly.fewer(reading.coded)
         declared = assembly.complete(reading.coded, fewer)
         if not self.high and _lacks_passes(declared):
-            raise NotReproducible(
-                "its JPEG 2000 stream was cut to a rate: lossy, and decoders read it differently"
-            )
+            raise NotReproducible("its JPEG 2000 stream was cut to a rate: lossy, and decoders read it differently")
         segments, begins, lengths = coder.gather(array, layout, reading)
         decoded = coder.decode(size, layout, declared, segments, begins, lengths)
         own = np.stack([decoded.own, np.maximum(3 * decoded.own - 2, 0)], axis=1)
