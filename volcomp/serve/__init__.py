@@ -1,0 +1,1 @@
+"""A tree of archives as a DICOMweb server with a page for people: `volcomp serve`."""

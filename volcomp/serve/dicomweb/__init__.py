@@ -1,0 +1,1 @@
+"""DICOMweb (PS3.18): requests to calls of the store, and what it returns to responses."""
