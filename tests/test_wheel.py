@@ -39,7 +39,10 @@ def test_the_wheel_has_what_runs_and_nothing_else(wheel: Path) -> None:
     assert "volcomp/py.typed" in names and "neighbourhoods/py.typed" in names
     assert sum(name.endswith(".npz") for name in names) == 11  # the models
     package = [name for name in names if ".dist-info/" not in name]
-    assert {Path(name).suffix for name in package} == {".py", ".npz", ".typed"}
+    page = [name for name in package if name.startswith(("volcomp/serve/web/static/", "volcomp/serve/web/templates/"))]
+    assert {Path(name).suffix for name in page} == {".css", ".html", ".js", ".svg", ".txt"}
+    assert "volcomp/serve/web/static/niivue-0.69.0.umd.js" in page
+    assert {Path(name).suffix for name in set(package) - set(page)} == {".py", ".npz", ".typed"}
     assert {name.split("/")[0] for name in package} == {"volcomp", "neighbourhoods"}
 
 

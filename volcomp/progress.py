@@ -13,6 +13,7 @@ from typing import Any
 from .errors import UnkeptWarning
 
 _silent = False
+_listener: Callable[[str, int, int], None] | None = None
 _bars: list[Any] = []  # of tqdm, now on the terminal
 
 
@@ -28,9 +29,18 @@ def silence() -> None:
     warnings.filterwarnings("ignore", category=UnkeptWarning)
 
 
+def report_to(listener: Callable[[str, int, int], None] | None) -> None:
+    """Call `listener(label, done, total)` at every step of this process, instead of showing bars; None ends that."""
+    global _listener
+    _listener = listener
+
+
 @contextmanager
 def progress_bar(label: str, voxels: int, unit: str = "voxel") -> Iterator[Callable[[int], None]]:
     """Show voxels (or other units) per second and the time left; yield a function to call with the number done."""
+    if _listener is not None and voxels:
+        yield _reporter(_listener, label, voxels)
+        return
     if _silent or not sys.stderr.isatty() or voxels == 0:
         yield lambda done: None
         return
@@ -42,6 +52,20 @@ def progress_bar(label: str, voxels: int, unit: str = "voxel") -> Iterator[Calla
             yield bar.update
         finally:
             _bars.remove(bar)
+
+
+def _reporter(listener: Callable[[str, int, int], None], label: str, total: int) -> Callable[[int], None]:
+    """Return what adds up what is done; any number of threads may call it."""
+    done, lock = 0, Lock()
+
+    def add(more: int) -> None:
+        nonlocal done
+        with lock:
+            done += more
+            listener(label, done, total)
+
+    listener(label, 0, total)
+    return add
 
 
 class Wait:
