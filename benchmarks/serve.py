@@ -102,12 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def series(count: int) -> list[tuple[str, list[Slice]]]:
-    """Read the first native series of the corpus, of those with less than 300 slices, and their digests."""
+    """Read the first native series of the corpus, of those with UIDs and less than 300 slices, and their digests."""
     found: list[tuple[str, list[Slice]]] = []
     for one in corpus.splits():
         if len(found) == count:
             break
-        if len(files := corpus.files(one.name)) < 300 and not corpus.is_compressed(one.name):
+        if len(files := corpus.files(one.name)) >= 300 or corpus.is_compressed(one.name):
+            continue
+        if "SeriesInstanceUID" in pydicom.dcmread(files[0], stop_before_pixels=True):  # which some lost with the names
             found.append((one.name, [_slice(path) for path in files]))
     return found
 
