@@ -17,9 +17,12 @@ from ..settings import Settings
 from ..store.protocol import Store
 from ..work import Work
 from . import bits, downloads, listing, policy, voxels
-from .site import Site, static
+from .jobs import Jobs
+from .site import Site, attached, static
 from .stacks import Stack, Stacks
+from .uploads import Uploads
 from .workroom import Workroom, remove
+from .xray import XRays
 
 _THUMBNAIL = 160  # pixels
 _MOST_CELLS = 1 << 29  # voxels that a browser is asked to hold
@@ -42,9 +45,11 @@ def routes(store: Store, inbox: Inbox, settings: Settings, work: Work | None = N
         f"{series}/volume.nii.gz": shown.nifti,
         f"{series}/archive.vcz": shown.archive,
     }
-    found: list[BaseRoute] = [Route(path, site.answered(answer), methods=["GET"]) for path, answer in plain.items()]
+    found: list[BaseRoute] = [Route(path, site.answered(answer)) for path, answer in plain.items()]
     found.append(Route("/static/{name}", static, methods=["GET"]))
-    return found
+    jobs = Jobs(room, settings)
+    xrays = XRays(jobs, site)
+    return [*found, *Uploads(jobs, site).routes(), *xrays.routes(), xrays.last()]
 
 
 class Shown:
@@ -155,7 +160,7 @@ class Shown:
         instances = self._store.instances(study, series)
         name = downloads.safe_name(f"{series or study}.zip")
         return StreamingResponse(
-            downloads.originals(self._store, instances), headers=_attached(name), media_type="application/zip"
+            downloads.originals(self._store, instances), headers=attached(name), media_type="application/zip"
         )
 
     def nifti(self, request: Request) -> Response:
@@ -169,14 +174,14 @@ class Shown:
             raise
         name = downloads.safe_name(f"{series}.nii.gz")
         return FileResponse(
-            path, headers=_attached(name), media_type="application/gzip", background=BackgroundTask(remove, folder)
+            path, headers=attached(name), media_type="application/gzip", background=BackgroundTask(remove, folder)
         )
 
     def archive(self, request: Request) -> Response:
         """Answer with the archive of a series."""
         study, series = request.path_params["study"], request.path_params["series"]
         path = downloads.archive_of(self._store, study, series, _whole(request, "archive", 0, 9999))
-        return FileResponse(path, headers=_attached(downloads.safe_name(path.name)), media_type="application/x-volcomp")
+        return FileResponse(path, headers=attached(downloads.safe_name(path.name)), media_type="application/x-volcomp")
 
     def _study(self, request: Request) -> dict[str, Any]:
         uid = request.path_params["study"]
@@ -245,8 +250,3 @@ def _kind(request: Request, stack: Stack) -> np.dtype[Any]:
     if given not in ("", "int16", "uint16", "float32"):
         raise UnsupportedError(f"type={given[:40]!r} was asked for; take int16, uint16 or float32")
     return np.dtype(given) if given else stack.type
-
-
-def _attached(name: str) -> dict[str, str]:
-    plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_")
-    return {"Content-Disposition": f'attachment; filename="{plain}"', "X-Content-Type-Options": "nosniff"}
