@@ -41,16 +41,19 @@ _HEADERS = 64 << 10  # bytes of a request's headers
 
 def application(store: Store, inbox: Inbox, settings: Settings, keys: Keys, audit: Audit | None = None) -> ASGIApp:
     """Return the application, which closes `inbox` and `store` when it ends."""
-    work = Work(settings.memory)
+    work, pages = Work(settings.memory), ExitStack()
+    routes = [
+        dicomweb.mounted(store, inbox, settings, work),
+        *pages.enter_context(web.opened(store, inbox, settings, work)),  # the last of them answers every other path
+    ]
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         yield
         work.close()
-        for close in (inbox.close, store.close, *([audit.close] if audit else [])):
+        for close in (pages.close, inbox.close, store.close, *([audit.close] if audit else [])):
             await asyncio.to_thread(close)
 
-    routes = [dicomweb.mounted(store, inbox, settings, work), *web.routes(store, inbox, settings, work)]
     handlers = {
         HTTPException: _refused,
         ClientDisconnect: _gone,
@@ -111,6 +114,8 @@ def note(request: Request, error: Exception) -> None:
     """Write to the log what failed and where: no value, no name, no query."""
     if isinstance(error, MissingError):
         return
+    while isinstance(error.__cause__, Exception):  # what failed first
+        error = error.__cause__
     route = getattr(request.scope.get("route"), "path", "an unknown address")
     uids = [str(uid) for name, uid in request.path_params.items() if name in ("study", "series", "sop")]
     frames = traceback.extract_tb(error.__traceback__)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 DICOM, OCTETS, RELATED, ANY = "application/dicom", "application/octet-stream", "multipart/related", "*/*"
+_MULTIPART = (RELATED, "multipart/*")
 PLAIN = "1.2.840.10008.1.2.1"  # explicit VR little endian
 _BIG = "1.2.840.10008.1.2.2"
 # Of frames: implicit, explicit and deflated little endian differ in the header alone.
@@ -44,12 +45,12 @@ class Media:
     @property
     def inner(self) -> str:
         """The type of the parts, or the type itself."""
-        return self.parameters.get("type", ANY).lower() if self.name == RELATED else self.name
+        return self.parameters.get("type", ANY).lower() if self.name in _MULTIPART else self.name
 
     @property
     def parts(self) -> bool:
         """Whether the answer may come in parts."""
-        return self.name in (RELATED, ANY, "multipart/*")
+        return self.name == ANY or self.name in _MULTIPART
 
     @property
     def syntax(self) -> str | None:
@@ -64,6 +65,7 @@ class Answer:
     name: str
     syntax: str
     parts: bool
+    asked: bool = True  # whether the client named the transfer syntax
 
     @property
     def kind(self) -> str:
@@ -95,7 +97,7 @@ def _parsed(header: str) -> tuple[Media, ...]:
 
 def _media(entry: str) -> Media:
     """Parse one media type with its parameters."""
-    name, *others = (piece.strip() for piece in _split(entry, ";"))
+    name, *others = [piece.strip() for piece in _split(entry, ";")] or [""]
     parameters = {}
     for other in others:
         key, _, value = other.partition("=")
@@ -144,7 +146,7 @@ def of_instance(media: list[Media], stored: str, *, single: bool) -> Answer | No
         if one.inner in (DICOM, ANY, "application/*") and (one.parts or single):
             syntax = _syntax(stored, one.syntax)
             if syntax:
-                return Answer(DICOM, syntax, one.parts)
+                return Answer(DICOM, syntax, one.parts, one.syntax is not None)
     return None
 
 
@@ -172,7 +174,7 @@ def of_bytes(media: list[Media]) -> Answer | None:
     """Return how bulk data goes out, whose bytes have one form. What accepts everything gets them without parts."""
     for one in media:
         if one.inner in (OCTETS, ANY, "application/*") and one.syntax in (None, "*", PLAIN):
-            return Answer(OCTETS, PLAIN, one.name in (RELATED, "multipart/*"))
+            return Answer(OCTETS, PLAIN, one.name in _MULTIPART)
     return None
 
 

@@ -11,6 +11,7 @@ from io import BytesIO
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.filewriter import dcmwrite
 from pydicom.pixels import decompress, get_decoder
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
@@ -30,8 +31,10 @@ def instance(data: bytes) -> bytes:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     written = BytesIO()
     try:
-        dataset.save_as(written, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, NotImplementedError) as error:
+        for _ in dataset.iterall():  # what is not parsed yet would be written in the old byte order
+            pass
+        dcmwrite(written, dataset, enforce_file_format=True)
+    except Exception as error:  # pydicom has many
         raise UnsupportedError("its header cannot be written in explicit little endian") from error
     return written.getvalue()
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...errors import MissingError
+from ...errors import MissingError, UnsupportedError
 from ..settings import Settings
 from ..store.instance import Instance
 from ..store.protocol import Json, Store
@@ -73,28 +73,27 @@ async def _send(
     """Send instances, each in its form."""
     parts = chosen[0][1].parts
     mark = respond.boundary() if parts else ""
-    heads = [
-        respond.head(mark, {"Content-Type": answer.kind, "Content-Length": str(one.size)})
-        if answer.syntax == one.syntax
-        else respond.head(mark, {"Content-Type": answer.kind})
-        for one, answer in chosen
-    ] if parts else [b""]  # fmt: skip
     end = respond.tail(mark) if parts else b""
+
+    def head(syntax: str, size: int) -> bytes:
+        kind = {"Content-Type": f"{DICOM}; transfer-syntax={syntax}", "Content-Length": str(size)}
+        return respond.head(mark, kind) if parts else b""
+
     headers["Content-Type"] = respond.related(DICOM, mark) if parts else chosen[0][1].kind
     if all(answer.syntax == one.syntax for one, answer in chosen):
-        headers["Content-Length"] = str(sum(map(len, heads)) + sum(one.size for one, _ in chosen) + len(end))
+        sizes = [len(head(one.syntax, one.size)) + one.size for one, _ in chosen]
+        headers["Content-Length"] = str(sum(sizes) + len(end))
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     if len(chosen) == 1 and chosen[0][0].size <= AT_ONCE:
-        data = await while_connected(request, rooms.work.slowly(_load, rooms.store, *chosen[0]))
-        headers["Content-Length"] = str(len(heads[0]) + len(data) + len(end))
-        return Response(b"".join((heads[0], data, end)), status, headers)
+        data, syntax = await while_connected(request, rooms.work.slowly(_load, rooms.store, *chosen[0]))
+        return Response(b"".join((head(syntax, len(data)), data, end)), status, headers)
 
     async def source() -> AsyncIterator[bytes | memoryview]:
-        for before, (one, answer) in zip(heads, chosen, strict=True):
+        for one, answer in chosen:
             async with rooms.work.room.taken(one.size * (1 if answer.syntax == one.syntax else _GROWTH)):
-                data = await rooms.work.slowly(_load, rooms.store, one, answer)
-                yield before
+                data, syntax = await rooms.work.slowly(_load, rooms.store, one, answer)
+                yield head(syntax, len(data))
                 for piece in respond.pieces(data):
                     yield piece
                 del data, piece
@@ -103,10 +102,21 @@ async def _send(
     return await respond.begun(request, source(), headers, status)
 
 
-def _load(store: Store, one: Instance, answer: Answer) -> bytes:
-    """Return an instance in the form in which it goes out."""
+def _load(store: Store, one: Instance, answer: Answer) -> tuple[bytes, str]:
+    """Return an instance in the form in which it goes out, and its transfer syntax.
+
+    Where the client named none, and explicit little endian cannot be made of this one, it gets what is stored: better
+    than nothing, and than a study that ends at this instance. Raises UnsupportedError where it named one.
+    """
     data = store.file(one)
-    return data if answer.syntax == one.syntax else plain.instance(data)
+    if answer.syntax == one.syntax:
+        return data, one.syntax
+    try:
+        return plain.instance(data), answer.syntax
+    except UnsupportedError:
+        if answer.asked or not answer.parts:
+            raise
+        return data, one.syntax
 
 
 async def metadata(request: Request, rooms: Rooms) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -95,7 +95,7 @@ def _tag(text: str) -> str:
     found = re.fullmatch(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?", text)
     if found:
         return (found[1] + found[2]).upper()
-    tag = tag_for_keyword(text) if text in keyword_dict else None
+    tag = tag_for_keyword(text) if text else None
     if tag is None:
         raise HTTPException(
             400, f"{_short(text)} is no attribute of DICOM; name one by its keyword (PatientID) or its tag (00100020)"
