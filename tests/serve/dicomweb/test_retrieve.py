@@ -52,7 +52,9 @@ def test_the_stored_file_byte_for_byte(server):
         there = one(server.store, series)
         got = httpx.get(server.url + there.path)
         ((headers, data),) = parts(got)
-        assert data == there.data and headers["Content-Type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+        assert (
+            data == there.data and headers["Content-Type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+        )
         assert got.headers["content-type"].startswith('multipart/related; type="application/dicom"; boundary=')
         assert int(headers["Content-Length"]) == len(data)
     for series in (BIG, IMPLICIT, DEFLATED, RLE, JPEG, HT):

@@ -28,7 +28,9 @@ def test_attributes_by_keyword_and_by_tag():
 
 
 def test_fields_to_include():
-    got = taken(("includefield", "PatientName"), ("includefield", "00080060,StudyDate, RequestAttributesSequence.00400009"))
+    got = taken(
+        ("includefield", "PatientName"), ("includefield", "00080060,StudyDate, RequestAttributesSequence.00400009")
+    )
     assert got.include == ("00100010", "00080060", "00080020", "00400275.00400009") and not got.everything
     got = taken(("includefield", "all"), ("includefield", "00091010,PatientName,PatientName"))
     assert got.everything and got.include == ("00091010", "00100010")
@@ -62,7 +64,11 @@ def test_what_is_no_search(parameter, says):
 
 
 def test_what_contradicts_itself():
-    for parameters in ([("StudyInstanceUID", "1.3")], [("PatientID", "1"), ("00100020", "2")], [("PatientID", "1")] * 200):
+    for parameters in (
+        [("StudyInstanceUID", "1.3")],
+        [("PatientID", "1"), ("00100020", "2")],
+        [("PatientID", "1")] * 200,
+    ):
         with pytest.raises(HTTPException) as error:
             taken(*parameters, place=Place("1.2", None, None))
         assert error.value.status_code == 400
@@ -93,7 +99,9 @@ def test_json_is_compressed_where_that_is_taken(server):
     assert "content-encoding" not in plain.headers and gzip.decompress(raw) == plain.content
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/studies/1.2.3/nothing", "/studies/1/2/3/4", "/studies/", "/instances/1.2"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/studies/1.2.3/nothing", "/studies/1/2/3/4", "/studies/", "/instances/1.2"]
+)
 def test_other_addresses(server, path):
     got = httpx.get(server.url + path)
     assert got.status_code == 404 or got.is_redirect

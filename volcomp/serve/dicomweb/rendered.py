@@ -191,6 +191,10 @@ def shown(seen: Picture, window: tuple[float, float, str] | None) -> np.ndarray:
             return np.ascontiguousarray(samples)
         return (samples.astype(np.float64) * (255 / max(int(np.iinfo(samples.dtype).max), 1))).round().astype(np.uint8)
     values = samples.astype(np.float64) * seen.slope + seen.intercept
+    if samples.dtype.kind == "f":  # what is no number is shown as the least, what is infinite as the least or greatest
+        finite = values[np.isfinite(values)]
+        least, greatest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        values = np.nan_to_num(values, nan=least, posinf=greatest, neginf=least)
     if window is None and seen.window is not None and seen.window[1] >= 1:
         window = (*seen.window, "linear")
     if window is None:

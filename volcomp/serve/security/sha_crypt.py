@@ -10,18 +10,16 @@ import hashlib
 import re
 from hmac import compare_digest
 
-_FORM = re.compile(
-    r"\$([56])\$(?:rounds=([0-9]{1,9})\$)?([^$:\n]{0,16})[^$:\n]*\$([./0-9A-Za-z]{43}|[./0-9A-Za-z]{86})"
-)
+_FORM = re.compile(r"\$([56])\$(?:rounds=([0-9]{1,9})\$)?([^$:\n]{0,16})\$([./0-9A-Za-z]{43}|[./0-9A-Za-z]{86})")
 _DIGITS = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ROUNDS, _FEWEST = 5000, 1000
 MOST_ROUNDS = 1_000_000  # which takes seconds
 
 
 def is_one(text: str) -> bool:
-    """Return whether a text is such a hash, of no more rounds than are computed here."""
+    """Return whether a text is such a hash, of neither too few rounds nor more than are computed here."""
     found = _FORM.fullmatch(text)
-    if found is None or int(found[2] or 0) > MOST_ROUNDS:
+    if found is None or not _FEWEST <= int(found[2] or _ROUNDS) <= MOST_ROUNDS:
         return False
     return len(found[4]) == (43 if found[1] == "5" else 86)
 
@@ -30,8 +28,7 @@ def matches(password: bytes, text: str) -> bool:
     """Return whether a password has a hash for which `is_one` holds."""
     found = _FORM.fullmatch(text)
     assert found
-    rounds = max(int(found[2]), _FEWEST) if found[2] else _ROUNDS
-    computed = _hash(password, found[3].encode(), rounds, "sha256" if found[1] == "5" else "sha512")
+    computed = _hash(password, found[3].encode(), int(found[2] or _ROUNDS), "sha256" if found[1] == "5" else "sha512")
     return compare_digest(_text(computed), found[4])
 
 
