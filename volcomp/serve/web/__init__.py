@@ -8,6 +8,7 @@ has the routes of the service, and `coding` does its work.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..store.protocol import Store
     from ..work import Work
+
+
+def opened(
+    store: Store, inbox: Inbox, settings: Settings, work: Work | None = None
+) -> AbstractContextManager[list[BaseRoute]]:
+    """Yield the routes of the page; see `pages.opened`."""
+    from .pages import opened
+
+    return opened(store, inbox, settings, work)
 
 
 def routes(store: Store, inbox: Inbox, settings: Settings, work: Work | None = None) -> list[BaseRoute]:

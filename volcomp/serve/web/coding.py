@@ -267,7 +267,7 @@ def _shown(path: Path, name: str, prefix: str, left: int) -> tuple[str, bytes]:
     except VolcompError as error:
         raise _unread(error, name) from None
     if image.dtype.kind != "u":
-        raise Refusal("the image has negative numbers, which PNG has not", CONTENT, NO_IMAGE, name)
+        raise Refusal("the image has negative numbers, which PNG has not", TYPE, NO_IMAGE, name)
     plain = safe_name(name.rpartition("/")[2][: -len(LOSSY)], "image.png")
     if plain.lower().endswith(".pgm"):
         header = f"P5\n{image.shape[1]} {image.shape[0]}\n{np.iinfo(image.dtype).max}\n".encode()
@@ -285,4 +285,4 @@ def _check_room(need: int, left: int, name: str) -> None:
 
 def _unread(error: VolcompError, name: str) -> Refusal:
     what = "is damaged" if isinstance(error, DamagedError) else "cannot be read by this version"
-    return Refusal(f"the file {what}; send one that /encode made", CONTENT, NO_IMAGE, name)
+    return Refusal(f"the file {what}; send one that /encode made", TYPE, NO_IMAGE, name)

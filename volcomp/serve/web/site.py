@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import mimetypes
+import os
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, wraps
 from hashlib import sha256
@@ -110,6 +111,9 @@ class Site:
                 return self.refusal(request, refusal.status, str(refusal), refusal.case, refusal.file)
             except VolcompError as error:
                 return self.refusal(request, status_of(error), str(error))
+            except OSError as error:
+                sentence = f"the server cannot read or write this: {os.strerror(error.errno or 0)}"
+                return self.refusal(request, 507, sentence)
             except HTTPException as error:  # of the door, which counts the bytes of a body
                 return self.refusal(request, error.status_code, error.detail)
 

@@ -6,6 +6,7 @@ Refused are encrypted and damaged zips, other methods than stored and deflated, 
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 import zipfile
@@ -69,6 +70,11 @@ def extract(
                 report(len(entries), len(entries))
                 return found
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeDecodeError, ValueError, OverflowError):
+        raise Refusal("the zip is damaged or cut; make it again and send it whole", CONTENT) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # zipfile seeks to where a damaged directory sends it, before the file begins
         raise Refusal("the zip is damaged or cut; make it again and send it whole", CONTENT) from None
     except NotImplementedError:
         raise Refusal("the zip is of a kind that is not read here; make a plain one", CONTENT) from None

@@ -139,8 +139,8 @@ def _restore(order: dict[str, Any], report: _Report) -> dict[str, Any]:
     size = sum(one["size"] for one in files)
     if len(entries) > limits.files or size > limits.bytes:
         raise Refusal(
-            f"the archive restores {len(files)} files of {size} bytes; here {limits.files} files of {limits.bytes} bytes "
-            f"are allowed, and volcomp decompress has no such limit", LARGE,
+            f"the archive restores {len(files)} files of {size} bytes; {limits.files} files of {limits.bytes} bytes "
+            f"are allowed here, and volcomp decompress has no such limit", LARGE,
         )  # fmt: skip
     target = folder / "restored"
     report("restoring", 0, 1)

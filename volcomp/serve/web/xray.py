@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Any
 
 from starlette.background import BackgroundTask
@@ -21,6 +22,7 @@ from .site import Site
 from .uploads import sent
 
 _LOOK = 0.05  # seconds between two looks at whether a job is done, or the client gone
+_URLENCODED = "application/x-www-form-urlencoded"
 _SIZE = re.compile(r"(\d{1,6})[x×](\d{1,6})")
 
 
@@ -97,13 +99,19 @@ class XRays:
         else:
             path = job.inputs / "body.zip"
             size = await body_to(request, path, lambda files, size: self._jobs.count(job, bytes=size))
-            found = [path] if size else []
+            found = [path] if size and not (kind == _URLENCODED and not _begins(path)) else []
         if not found or not sum(path.stat().st_size for path in found):
             raise Refusal("the form is empty; choose a zip of images", BAD, FORM)
         if len(found) > 1:
             raise Refusal("the form has several files; put all images into one zip", BAD)
         job.name = safe_name(f"{found[0].stem}-{job.kind}d" if kind == "multipart/form-data" else f"{job.kind}d")
         return fields
+
+
+def _begins(path: Path) -> bool:
+    """Return whether a file begins as a zip does: a form without files may not, and curl says of both the same."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def _asked(fields: dict[str, str]) -> dict[str, Any]:
