@@ -25,6 +25,7 @@ class Follower:
         """`instances`: where instances of the inbox are, a path relative to `landing`."""
         self._index, self._root, self._landing, self._instances = index, root, landing, instances
         self._looking, self._stop = Lock(), Event()
+        self.looks = 0  # that came to their end
         self._sums: tuple[int, ...] = ()
         self.changes = 0  # of the index by this object, or seen by it
 
@@ -39,6 +40,7 @@ class Follower:
             there = {prefix + path: status for path, status in landed(self._landing / self._instances)}
             self._look(INBOX, there, self._read_landed)
             self.changes += self._changed_by_others()
+            self.looks += not self._stop.is_set()
 
     def stop(self) -> None:
         """End a look that is under way as soon as that is possible."""
@@ -49,17 +51,7 @@ class Follower:
         source = read_archive(self._root, path)
         if source is None or source.damage:
             raise UnsupportedError(source.damage if source else "the archive has changed meanwhile")
-        self._enter(source)
-
-    def enter_landed(self, path: str) -> None:
-        """Enter a file of the inbox. Raises UnsupportedError where it is no instance."""
-        source = read_landed(self._landing, path)
-        if source is not None:
-            self._enter(source)
-
-    def leave_landed(self, path: str) -> None:
-        """Take out a file of the inbox."""
-        self._remove(INBOX, path)
+        self.enter(source)
 
     def _read_landed(self, path: str) -> Source | None:
         with suppress(UnsupportedError):
@@ -87,18 +79,20 @@ class Follower:
                 continue
             source = read(path)
             if source is not None:
-                self._enter(source)
+                self.enter(source)
         base = self._root if kind == ARCHIVE else self._landing
         for path in gone:
             if _identity(base / path) is None:  # it may have come since the tree was listed
-                self._remove(kind, path)
+                self.leave(kind, path)
 
-    def _enter(self, source: Source) -> None:
+    def enter(self, source: Source) -> None:
+        """Enter a source in place of what is known of it."""
         with self._index.transaction() as connection:
             entering.enter(connection, source)
         self.changes += 1
 
-    def _remove(self, kind: int, path: str) -> None:
+    def leave(self, kind: int, path: str) -> None:
+        """Take a source out."""
         with self._index.transaction() as connection:
             entering.remove(connection, kind, path)
         self.changes += 1

@@ -23,16 +23,16 @@ from ...reading.samples import samples_of
 from ..settings import OWN, Settings
 from . import pictures
 from .attributes import PIXELS, value_at, with_bulk
-from .entering import attributes_of, decoded
+from .entering import Source, attributes_of, decoded, encoded
 from .following import Follower
 from .frames import Shape, check_numbers, frames_of, syntax_of_frames
 from .header import Header, read_header
-from .index import ARCHIVE, Index
+from .index import ARCHIVE, INBOX, Index
 from .instance import Instance
 from .pool import Pool
 from .protocol import Found, Frames, Holding, Json, Picture
 from .query import Query
-from .scanning import header_of
+from .scanning import header_of, read_landed
 from .search import search
 from .slabs import SharedSlabs
 
@@ -189,13 +189,18 @@ class TreeStore:
 
     # What the inbox calls.
 
-    def landed(self, path: str) -> None:
-        """Enter a file of the inbox, by its path relative to the landing folder. Raises UnsupportedError."""
-        self._follower.enter_landed(path)
+    def settle(self) -> None:
+        """Wait until the tree has been looked at once."""
+        if not self._follower.looks:
+            self.refresh()
+
+    def enter_landed(self, source: Source) -> None:
+        """Enter a file of the inbox, whose path is relative to the landing folder."""
+        self._follower.enter(source)
 
     def left(self, path: str) -> None:
         """Take a file of the inbox out that is gone."""
-        self._follower.leave_landed(path)
+        self._follower.leave(INBOX, path)
 
     def packed(self, archive: Path) -> None:
         """Enter an archive of the tree. Raises UnsupportedError where it cannot be read."""
@@ -209,6 +214,31 @@ class TreeStore:
         )
         rows = self._index.read(lambda connection: connection.execute(statement, (sop,)).fetchall())
         return [(self._instance(row), row["sha256"]) for row in rows]
+
+    def beside(self, path: str) -> list[tuple[Instance, bytes]]:
+        """Return the instances that archives have under the UID of a file of the inbox; see `everywhere`.
+
+        Raises UnsupportedError where the file is no instance.
+        """
+        found = self._sop_of(path)
+        if found is None:
+            source = read_landed(self._landing, path)
+            if source is None:
+                return []
+            self._follower.enter(source)
+            found = self._sop_of(path)
+        return [(one, sha256) for one, sha256 in self.everywhere(found or "") if one.archive and one.archive.exists()]
+
+    def _sop_of(self, path: str) -> str | None:
+        statement = (
+            "SELECT sop FROM instances JOIN sources ON sources.id = source WHERE sources.kind = ? AND sources.path = ?"
+        )
+
+        def sop(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(statement, (INBOX, encoded(path))).fetchone()
+            return row["sop"] if row else None
+
+        return self._index.read(sop)
 
     @property
     def state(self) -> dict[str, Any]:
