@@ -11,6 +11,7 @@ import pytest
 
 import volcomp
 import volcomp.precompile
+import volcomp.serve.app
 from tests.cli.test_cli import call, fails, without_compiling
 from tests.helpers import compress, damage, image, noise, series
 from volcomp.cli.decompress import _grouped
@@ -77,6 +78,7 @@ def documented():
 def test_the_keys_are_those_of_the_documentation(study, archive, call, tmp_path, monkeypatch):
     made = [volcomp.precompile.Made("avx2", 3, 1000, 1.5), volcomp.precompile.Made("avx512", 4, 500, 2.0)]
     monkeypatch.setattr(volcomp.precompile, "precompile", lambda targets, begin: made)
+    monkeypatch.setattr(volcomp.serve.app, "serve", lambda settings, listening: listening("http://127.0.0.1:8080/"))
     (tmp_path / "more").write_text("more")
     words = {
         "compress": [study / "ct", "-o", tmp_path / "x.vcz"],
@@ -89,6 +91,7 @@ def test_the_keys_are_those_of_the_documentation(study, archive, call, tmp_path,
         "protect": [archive],
         "repair": [archive],
         "batch": [study, tmp_path / "batch", "--jobs", "1"],
+        "serve": [tmp_path],
         "view": [archive, "-o", tmp_path / "sheet.png"],
         "preview": [archive, "-o", tmp_path / "slice.png"],
         "compare": [study / "ct"],

@@ -44,6 +44,11 @@ class _Recent(Generic[Contents]):
             self._held[number] = self._held.pop(number)
         return self._held[number][0]
 
+    @property
+    def held(self) -> int:
+        """The bytes that are held."""
+        return sum(size for _, size in self._held.values())
+
 
 class Records:
     """What is kept of images beside their voxels."""
@@ -60,6 +65,11 @@ class Records:
         if after > len(record):
             raise DamagedError("fewer bytes were kept of it than the manifest says")
         return Kept(record[:side], record[side:after], record[after:])
+
+    @property
+    def held(self) -> int:
+        """The bytes of tables that are held."""
+        return self._tables.held
 
     def _read_table(self, number: int) -> tuple[list[bytes], int]:
         """Return the records of a KEEP section, each as one string of bytes, and the bytes of all."""
@@ -86,6 +96,11 @@ class Blobs:
                 raise DamagedError(f"{SectionId(BLOB, number)} is damaged: it holds fewer bytes than its files")
             yield piece
             start += len(piece)
+
+    @property
+    def held(self) -> int:
+        """The bytes of sections that are held."""
+        return self._chunks.held
 
     def _read_chunk(self, number: int) -> tuple[bytes, int]:
         section = SectionId(BLOB, number)

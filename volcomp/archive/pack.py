@@ -94,6 +94,7 @@ def compress(
     times: bool = True,
     skip_errors: bool = False,
     substitute: Callable[[Tree], AbstractContextManager[Substitute]] | None = None,
+    whole: str = "",
 ) -> Summary:
     """Archive folders and files.
 
@@ -105,6 +106,7 @@ def compress(
         times: keep times of modification and permissions.
         skip_errors: leave out what cannot be read; see `Summary.skipped`.
         substitute: puts other files in the place of some; see `derived`.
+        whole: why all files are kept whole, none coded as a volume; "" where they are not.
 
     Raises:
         TargetError: where `output` exists or cannot be written.
@@ -121,7 +123,9 @@ def compress(
     ):
         writer = Writer(file, FORMAT_VERSION)
         ledger = Ledger(writer, tree.root, [item for item in tree.items if item.kind != Kind.FILE], itself=tree.itself)
-        done = fill(file, writer, ledger, given.tree, options, skip_errors=skip_errors, losses=given.losses)
+        done = fill(
+            file, writer, ledger, given.tree, options, skip_errors=skip_errors, losses=given.losses, whole=whole
+        )
         changed = sum(loss.files for loss in given.losses)
         return replace(done, changed=changed, unchanged=given.exact, warnings=given.warnings)
 
@@ -144,7 +148,7 @@ def gather(inputs: list[Path], output: Path | None, *, times: bool, skip_errors:
 
 def fill(
     file: BinaryIO, writer: Writer, ledger: Ledger, tree: Tree, options: EncodeOptions, *, skip_errors: bool,
-    losses: Sequence[Loss] = (),
+    losses: Sequence[Loss] = (), whole: str = "",
 ) -> Summary:  # fmt: skip
     """Write the sections of all files and the end of an archive, and verify it; see `compress`.
 
@@ -153,7 +157,9 @@ def fill(
     room.check()
     reasons: dict[str, str] = {}  # by the name of a file that is kept whole
     jpeg: dict[str, list[Extent]] = {}  # frames in such a file
-    stacks = volumes(list(_images(tree.files, reasons, jpeg)))
+    if whole:
+        reasons = {item.name: whole for item in tree.files}
+    stacks = volumes([] if whole else list(_images(tree.files, reasons, jpeg)))
     of_images = ImageWriter(writer, ledger, options, {item.name: item for item in tree.files})
     try:
         label = "compressing" if options.effort <= EFFORT else "fine-tuning, compressing"
@@ -164,10 +170,10 @@ def fill(
                 groups.add(stack, progress)
             groups.finish(progress)
         reasons |= groups.reasons
-        whole = [
+        others = [
             Whole(item, reasons[item.name], jpeg.get(item.name, [])) for item in tree.files if item.name in reasons
         ]
-        skipped = [*tree.skipped, *add_whole(writer, ledger, whole, skip_errors=skip_errors)]
+        skipped = [*tree.skipped, *add_whole(writer, ledger, others, skip_errors=skip_errors)]
         ledger.finish()
         if losses:
             write_losses(writer, losses)

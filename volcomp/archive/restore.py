@@ -12,8 +12,7 @@ from heapq import heappush, heapreplace
 from pathlib import Path
 from typing import BinaryIO
 
-from ..bodies.protocol import Kept, Planes
-from ..bodies.registry import body
+from ..bodies.protocol import Kept
 from ..codec.decode import Keys, Slab, decode_and_compare, decode_volume, sha256_of
 from ..container.sections import FORMAT_VERSION, Reader
 from ..container.volume import Volume, read_volume, volume_numbers
@@ -22,11 +21,11 @@ from ..models import RELEASED, Catalogue
 from ..options import DECODING, DecodeOptions
 from ..progress import progress_bar
 from ..runtime import room
-from . import gzip_packing, jpeg_packing
 from .choice import choose
-from .entry import AS_IT_IS, INFLATED, JPEG_XL, Entry, Kind, Stored, Voxels
+from .entry import Entry, Kind, Stored, Voxels
 from .files import check_free, clear_tree, new_tree, send, temporary_file
 from .header_reader import Blobs, Records
+from .making import made, turned, unpacked
 from .manifest import Manifest, has_manifest
 from .opening import Source, manifest_of, opened
 from .remote import Remote
@@ -186,7 +185,7 @@ def verify_images(volume: Volume, images: list[tuple[Entry, Kept]], slabs: Itera
     decoded = Slices(volume.layout.slabs, slabs)
     for entry, kept in images:
         assert isinstance(entry.place, Voxels)
-        emit(entry, _made(entry.place, kept, [decoded]), None)
+        emit(entry, made(entry.place, kept, [decoded]), None)
 
 
 def check_volumes(reader: Reader, manifest: Manifest, catalogue: Catalogue = RELEASED) -> None:
@@ -211,24 +210,7 @@ def stored(reader: Reader, manifest: Manifest) -> Iterator[tuple[Entry, Iterator
     blobs = Blobs(reader)
     for entry in manifest.whole:
         assert isinstance(entry.place, Stored)
-        yield entry, _unpacked(entry.place, blobs)
-
-
-def _unpacked(place: Stored, blobs: Blobs) -> Iterator[Bytes]:
-    """Yield the bytes of a file that is kept whole."""
-    pieces = blobs.pieces(place.start, place.start + place.size)
-    if place.packing == AS_IT_IS:
-        yield from pieces
-    elif place.packing == JPEG_XL:
-        if place.size > jpeg_packing.MOST_BYTES:
-            raise DamagedError("its JPEG frames are packed in more bytes than are possible")
-        yield jpeg_packing.unpack(b"".join(pieces))
-    elif place.packing == INFLATED:
-        if place.size > gzip_packing.MOST_BYTES:
-            raise DamagedError("its gzip members are packed in more bytes than are possible")
-        yield from gzip_packing.unpack(b"".join(pieces))
-    else:
-        raise UnsupportedError(f"it is packed in the unknown way {place.packing}; upgrade volcomp")
+        yield entry, unpacked(entry.place, blobs)
 
 
 def _run(
@@ -334,14 +316,11 @@ class _Contents:
                 yield entry, run.where(place), self._image(place, decoded)
 
     def _image(self, place: Voxels, decoded: list[Slices]) -> Iterator[Bytes]:
-        yield from _made(place, self._records.get(place), decoded)
+        yield from made(place, self._records.get(place), decoded)
 
     def _turned(self, run: Run, place: Voxels) -> Iterator[Bytes]:
         """Yield the bytes of an image whose slices lie in another order in their volume."""
-        if (place.first, place.end) != (0, run.end):
-            raise DamagedError("it has some of the slices alone of a volume that holds those of one file")
-        with closing(run.turned(self._decode)) as blocks:
-            yield from body(place.body).write(self._records.get(place), blocks)
+        yield from turned(run, place, self._records.get(place), self._decode)
 
     def _decode(self, volume: Volume, numbers: list[int]) -> Generator[Slab]:
         """Decode slabs of a volume, and keep those that others refer to."""
@@ -375,22 +354,6 @@ def _passes(entries: list[Entry]) -> Iterator[list[tuple[Entry, Voxels]]]:
         heapreplace(free, (place.first if place.frames == 1 else place.end, number))
         passes[number].append((entry, place))
     yield from passes
-
-
-def _made(place: Voxels, kept: Kept, decoded: list[Slices]) -> Iterator[Bytes]:
-    """Yield the bytes of an image."""
-    yield from body(place.body).write(kept, _planes(place, decoded))
-
-
-def _planes(place: Voxels, decoded: list[Slices]) -> Iterator[Planes]:
-    """Yield an image's slices of all planes, a block for each slab."""
-    sources = [plane.blocks(place.first, place.end) for plane in decoded]
-    while True:
-        planes = [part for part in (next(source, None) for source in sources) if part is not None]
-        if not planes:
-            break
-        yield planes
-        planes = []  # or their slabs would stay in memory until the next ones come
 
 
 def _failing(error: VolcompError) -> Iterator[Bytes]:

@@ -72,6 +72,23 @@ class Encapsulated:
         yield kept.after
 
 
+def stream_of(side: bytes, planes: Planes, number: int) -> bytes:
+    """Return the stream of one frame, its fragments joined.
+
+    Parameters:
+        side: what is kept of the image; see `Kept.side`.
+        planes: of this frame, [1, Y, X].
+        number: of the frame, from 0.
+
+    Raises:
+        DamagedError: where the side makes no sense, or has no such frame.
+    """
+    samples_map, stream, _, frames = _parse(side)
+    if number >= len(frames):
+        raise DamagedError("more frames are coded than were kept of it")
+    return _make(stream, np.ascontiguousarray(samples_map.inverse(planes)[:, 0]), frames[number].side)
+
+
 @dataclass(frozen=True)
 class Pixels:
     """What the header of a file states about its compressed frames."""

@@ -33,6 +33,7 @@ from . import (
     preview,
     protect,
     repair,
+    serve,
     verify,
     view,
 )
@@ -170,6 +171,7 @@ def parser() -> Parser:
         protect,
         repair,
         batch,
+        serve,
         info,
         view,
         preview,

@@ -194,7 +194,7 @@ def _encapsulated(stated: Stated, syntax: str, element: Element, file: BinaryIO)
     if syntax in _JPEG:
         jpeg = [Extent(*place) for place in read_items(file, element.start)[0][1:]]
         raise NotCoded("its JPEG frames are lossy; JPEG XL packs them where it is installed", jpeg)
-    number = _STREAMS.get(syntax.removeprefix(_ROOT))
+    number = stream_of_syntax(syntax)
     if number is None or not _is_known(number):
         raise NotCoded(f"no codec makes its transfer syntax again: {UID(syntax).name or 'none is stated'}")
     if stated.bits > 16 and not (stated.bits == 32 and number in _OF_WIDE_SAMPLES):
@@ -292,6 +292,11 @@ def _numbers(stated: Stated, element: Element, big_endian: bool, frames: int, fi
     if reading is None:
         raise NotCoded("a general codec makes its numbers smaller")
     return Found(stated.rows, stated.columns, frames, reading.bits, 0, False, reading)
+
+
+def stream_of_syntax(syntax: str) -> int | None:
+    """Return the number of the stream codec of a transfer syntax, 0 of frames that are native; None without one."""
+    return _STREAMS.get(syntax.removeprefix(_ROOT))
 
 
 def _is_known(number: int) -> bool:

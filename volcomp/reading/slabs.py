@@ -1,8 +1,8 @@
-"""The decoded slabs of an archive: bounded in bytes, decoded once however many threads ask for them."""
+"""The decoded slabs of one archive or of several: bounded in bytes, decoded once however many threads ask for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import closing
 from threading import Event, Lock
 
@@ -11,7 +11,7 @@ import numpy as np
 from ..codec.decode import Slab
 from ..errors import VolcompError
 
-Key = tuple[int, int]  # numbers of a volume and of a slab in it
+Key = tuple[Hashable, int]  # a volume, as its number where there is one archive, and the number of a slab in it
 Decode = Callable[[list[int]], Generator[Slab]]  # decodes slabs of a volume, in increasing order; the caller closes it
 
 
@@ -34,7 +34,7 @@ class Slabs:
         self._pending: dict[Key, _Pending] = {}
         self._lock = Lock()
 
-    def get(self, volume: int, numbers: Sequence[int], decode: Decode) -> Generator[tuple[int, np.ndarray]]:
+    def get(self, volume: Hashable, numbers: Sequence[int], decode: Decode) -> Generator[tuple[int, np.ndarray]]:
         """Yield the slabs of a volume as (number, voxels [z, Y, X], read-only), in any order; close the generator.
 
         Raises:
@@ -74,7 +74,20 @@ class Slabs:
             self._held.clear()
             self._size = 0
 
-    def _decoded(self, volume: int, mine: dict[int, _Pending], decode: Decode) -> Generator[tuple[int, np.ndarray]]:
+    def drop(self, of: Callable[[Hashable], bool]) -> None:
+        """Drop the slabs of the volumes for which `of` returns True."""
+        with self._lock:
+            for key in [key for key in self._held if of(key[0])]:
+                self._size -= self._held.pop(key).nbytes
+
+    @property
+    def size(self) -> int:
+        """The bytes of the slabs that are held."""
+        return self._size
+
+    def _decoded(
+        self, volume: Hashable, mine: dict[int, _Pending], decode: Decode
+    ) -> Generator[tuple[int, np.ndarray]]:
         if not mine:
             return
         try:

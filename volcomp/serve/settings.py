@@ -22,6 +22,8 @@ class Settings:
     quiet       seconds without a new instance after which a series is packed
     token_file, htpasswd  who may ask; None for everybody
     audit       a file that notes who fetched which UID; None for none
+    origins     pages of other servers that may ask from a browser, as "https://viewer.example.org"
+    hosts       names of this server beside those of the machine itself, as behind a proxy
     read_only   take nothing in
     options     how series are packed
     """
@@ -36,6 +38,8 @@ class Settings:
     token_file: Path | None = None
     htpasswd: Path | None = None
     audit: Path | None = None
+    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     read_only: bool = False
     options: EncodeOptions = field(default_factory=EncodeOptions)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,37 +17,44 @@ from starlette.routing import BaseRoute, Route
 from ...errors import MissingError, UnsupportedError
 from ..inbox.protocol import Inbox
 from ..settings import Settings
-from ..store.protocol import Store
+from ..store.protocol import Holding, Store
 from ..work import Work
 from . import bits, downloads, listing, policy, voxels
-from .site import Site, static
+from .jobs import Jobs
+from .refusal import Refusal
+from .site import Site, attached, static
 from .stacks import Stack, Stacks
+from .uploads import Uploads
 from .workroom import Workroom, remove
+from .xray import XRays
 
-_THUMBNAIL = 160  # pixels
+_KNOWN = 64  # series whose maps are remembered
 _MOST_CELLS = 1 << 29  # voxels that a browser is asked to hold
 
 
 def routes(store: Store, inbox: Inbox, settings: Settings, work: Work | None = None) -> list[BaseRoute]:
-    """Return the routes of the page, to be mounted at the root after all others: the last one answers every path."""
-    room, site = Workroom(settings), Site(settings, work)
-    shown = Shown(store, inbox, site, room)
-    series = "/study/{study}/series/{series}"
-    plain = {
-        "/": shown.home,
-        "/study/{study}": shown.study,
-        "/study/{study}/original.zip": shown.originals,
-        series: shown.series,
-        f"{series}/layout.json": shown.layout,
-        f"{series}/values": shown.values,
-        f"{series}/picture.png": shown.picture,
-        f"{series}/original.zip": shown.originals,
-        f"{series}/volume.nii.gz": shown.nifti,
-        f"{series}/archive.vcz": shown.archive,
-    }
-    found: list[BaseRoute] = [Route(path, site.answered(answer), methods=["GET"]) for path, answer in plain.items()]
-    found.append(Route("/static/{name}", static, methods=["GET"]))
-    return found
+    """Return the routes of the page, to be mounted at the root after all others: the last one answers every path.
+
+    What they keep is let go of when the process ends; `opened` does so earlier.
+    """
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(opened(store, inbox, settings, work))
+
+
+@contextmanager
+def opened(
+    store: Store, inbox: Inbox, settings: Settings, work: Work | None = None
+) -> Iterator[list[BaseRoute]]:  # fmt: skip
+    """Yield the routes; in the end stop the jobs on files that were handed in, and remove these. See `routes`."""
+    site, room = Site(settings, work), Workroom(settings)
+    jobs = Jobs(room, settings)
+    try:
+        shown, xrays = Shown(store, inbox, site, room), XRays(jobs, site)
+        yield [*shown.routes(), *Uploads(jobs, site).routes(), *xrays.routes(), xrays.last()]
+    finally:
+        jobs.close()
+        room.close()
 
 
 class Shown:
@@ -53,6 +63,27 @@ class Shown:
     def __init__(self, store: Store, inbox: Inbox, site: Site, room: Workroom) -> None:
         self._store, self._inbox, self._site, self._room = store, inbox, site, room
         self._stacks = Stacks(store)
+        self._known: dict[tuple[Any, ...], list[bits.Map]] = {}
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes."""
+        study, series = "/study/{study}", "/study/{study}/series/{series}"
+        plain = {
+            "/": self.home,
+            study: self.study,
+            f"{study}/original.zip": self.originals,
+            series: self.series,
+            f"{series}/layout.json": self.layout,
+            f"{series}/values": self.values,
+            f"{series}/picture.png": self.picture,
+            f"{series}/original.zip": self.originals,
+            f"{series}/volume.nii.gz": self.nifti,
+            f"{series}/archive.vcz": self.archive,
+        }
+        found: list[BaseRoute] = [
+            Route(path, self._site.answered(answer), methods=["GET"]) for path, answer in plain.items()
+        ]
+        return [*found, Route("/static/{name}", static, methods=["GET"])]
 
     def home(self, request: Request) -> Response:
         """Answer with the search and its results."""
@@ -87,7 +118,7 @@ class Shown:
         stacks = self._stacks.of(study["uid"], uid)
         holdings = list(self._store.holdings(study["uid"], uid))
         facts: dict[str, Any] = {"study": study, "series": row, "stacks": stacks, "archives": holdings}
-        facts["maps"] = bits.maps(holdings, uid)
+        facts["maps"] = self._maps(holdings, uid)
         if stacks:
             k = _whole(request, "stack", 0, len(stacks) - 1)
             stack = stacks[k]
@@ -109,6 +140,7 @@ class Shown:
         return JSONResponse(
             {
                 "stack": k,
+                "version": stack.version,
                 "shape": stack.shape,
                 "type": str(kind),
                 "spacing": stack.spacing,
@@ -155,7 +187,7 @@ class Shown:
         instances = self._store.instances(study, series)
         name = downloads.safe_name(f"{series or study}.zip")
         return StreamingResponse(
-            downloads.originals(self._store, instances), headers=_attached(name), media_type="application/zip"
+            downloads.originals(self._store, instances), headers=attached(name), media_type="application/zip"
         )
 
     def nifti(self, request: Request) -> Response:
@@ -169,14 +201,30 @@ class Shown:
             raise
         name = downloads.safe_name(f"{series}.nii.gz")
         return FileResponse(
-            path, headers=_attached(name), media_type="application/gzip", background=BackgroundTask(remove, folder)
+            path, headers=attached(name), media_type="application/gzip", background=BackgroundTask(remove, folder)
         )
 
     def archive(self, request: Request) -> Response:
         """Answer with the archive of a series."""
         study, series = request.path_params["study"], request.path_params["series"]
         path = downloads.archive_of(self._store, study, series, _whole(request, "archive", 0, 9999))
-        return FileResponse(path, headers=_attached(downloads.safe_name(path.name)), media_type="application/x-volcomp")
+        return FileResponse(path, headers=attached(downloads.safe_name(path.name)), media_type="application/x-volcomp")
+
+    def _maps(self, holdings: list[Holding], series: str) -> list[bits.Map]:
+        """Return the maps of a series, made once for each state of its archives."""
+        states = []
+        for holding in holdings:
+            try:
+                state = holding.archive.stat()
+            except OSError:  # gone meanwhile
+                return []
+            states.append((str(holding.archive), state.st_size, state.st_mtime_ns))
+        key = (series, *states)
+        if key not in self._known:
+            while len(self._known) >= _KNOWN:
+                self._known.pop(next(iter(self._known)), None)
+            self._known[key] = bits.maps(holdings, series)
+        return self._known[key]
 
     def _study(self, request: Request) -> dict[str, Any]:
         uid = request.path_params["study"]
@@ -195,6 +243,8 @@ class Shown:
             raise UnsupportedError("the series has no pictures")
         found = self._series(study, series)
         k = _whole(request, "stack", 0, len(stacks) - 1)
+        if request.query_params.get("v", stacks[k].version) != stacks[k].version:
+            raise Refusal("the series has changed meanwhile; load the page again", 409)
         return k, stacks[k], listing.text(found[0], "00080060") if found else ""
 
 
@@ -245,8 +295,3 @@ def _kind(request: Request, stack: Stack) -> np.dtype[Any]:
     if given not in ("", "int16", "uint16", "float32"):
         raise UnsupportedError(f"type={given[:40]!r} was asked for; take int16, uint16 or float32")
     return np.dtype(given) if given else stack.type
-
-
-def _attached(name: str) -> dict[str, str]:
-    plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_")
-    return {"Content-Disposition": f'attachment; filename="{plain}"', "X-Content-Type-Options": "nosniff"}

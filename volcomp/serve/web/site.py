@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import mimetypes
+import os
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, wraps
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +23,7 @@ from ...errors import DamagedError, MissingError, TargetError, UnsupportedError,
 from ..settings import Settings
 from ..work import Work
 from . import policy
+from .refusal import Refusal
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _PACKED = (".js", ".css", ".svg", ".txt")
@@ -90,14 +93,29 @@ class Site:
     def answered(self, answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers the same on another thread, with errors as sentences."""
 
+        async def elsewhere(request: Request) -> Response:
+            if self._work is not None:
+                return await self._work.slowly(answer, request)
+            return await run_in_threadpool(answer, request)
+
+        return self.awaited(elsewhere)
+
+    def awaited(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers the same, with errors as sentences."""
+
         @wraps(answer)
         async def careful(request: Request) -> Response:
             try:
-                if self._work is not None:
-                    return await self._work.slowly(answer, request)
-                return await run_in_threadpool(answer, request)
+                return await answer(request)
+            except Refusal as refusal:
+                return self.refusal(request, refusal.status, str(refusal), refusal.case, refusal.file)
             except VolcompError as error:
                 return self.refusal(request, status_of(error), str(error))
+            except OSError as error:
+                sentence = f"the server cannot read or write this: {os.strerror(error.errno or 0)}"
+                return self.refusal(request, 507, sentence)
+            except HTTPException as error:  # of the door, which counts the bytes of a body
+                return self.refusal(request, error.status_code, error.detail)
 
         return careful
 
@@ -125,6 +143,13 @@ def _static(name: str) -> tuple[bytes, bytes | None, str, str]:
 def static_name(name: str) -> str:
     """Return the path of a static file, which changes when the file does: browsers may keep it for ever."""
     return f"static/{name}?{_static(name)[3]}"
+
+
+def attached(name: str) -> dict[str, str]:
+    """Return the headers of a file to download (RFC 6266)."""
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
+    exact = f"; filename*=UTF-8''{quote(name)}" if plain != name else ""
+    return {"Content-Disposition": f'attachment; filename="{plain}"{exact}', "X-Content-Type-Options": "nosniff"}
 
 
 def static(request: Request) -> Response:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
 from threading import Lock
 from typing import Any
 
@@ -63,6 +65,12 @@ class Stack:
     def first(self) -> Slice:
         """Its first slice."""
         return self.slices[0]
+
+    @cached_property
+    def version(self) -> str:
+        """A digest of which frames it has, in their order: slices that were asked for by it are still the same."""
+        names = (f"{s.instance.sop} {s.frame} {s.instance.archive} {s.instance.name}" for s in self.slices)
+        return sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     @property
     def shape(self) -> tuple[int, int, int]:

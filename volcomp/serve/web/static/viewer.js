@@ -79,7 +79,9 @@ function plain(layout, reason) {
     z = Math.min(Math.max(to, 0), depth - 1);
     name.set("stack", stack);
     name.set("z", z);
-    picture.src = `${place}/picture.png?${name}`;
+    name.set("v", layout.version);
+    picture.src = document.getElementById("whole").href = `${place}/picture.png?${name}`;
+    name.delete("v");
     picture.alt = `Slice ${z + 1} of ${depth}`;
     document.getElementById("at").textContent = z + 1;
     host.dataset.z = z;
@@ -123,7 +125,7 @@ function readValues(picture, layout, current) {
     const z = current();
     if (!slices.has(z)) {
       slices.clear();
-      slices.set(z, asked(`values?stack=${stack}&type=float32&from=${z}&to=${z + 1}`)
+      slices.set(z, asked(`values?stack=${stack}&v=${layout.version}&type=float32&from=${z}&to=${z + 1}`)
         .then((answer) => answer.arrayBuffer()).then((data) => new Float32Array(data)));
     }
     try {
@@ -166,7 +168,7 @@ class Viewer {
     this.shown = make("dd", { id: "window" });
     const readout = make("dl", { className: "readout", "aria-label": "At the crosshair" },
       make("div", {}, make("dt", { textContent: "Value" }), this.value),
-      make("div", {}, make("dt", { textContent: "Column, row, slice" }), this.voxel),
+      make("div", {}, make("dt", { textContent: "Voxel, counted from 0" }), this.voxel),
       make("div", {}, make("dt", { textContent: "Place in the patient, mm" }), this.where),
       make("div", {}, make("dt", { textContent: "Window: centre, width" }), this.shown));
     this.slider = make("input", { type: "range", min: 1, step: 1, id: "slider", "aria-label": "Slice" });
@@ -213,8 +215,8 @@ class Viewer {
     this.build();
     const { Niivue, NVImage, DRAG_MODE } = window.niivue;
     this.nv = new Niivue({
-      backColor: [0, 0, 0, 1], crosshairColor: [0.35, 0.75, 1, 0.8], fontColor: [0.85, 0.88, 0.9, 1], crosshairWidth: 0.4, crosshairGap: 6,
-      crosshairWidthUnit: "voxels", dragAndDropEnabled: false, isRadiologicalConvention: true, sagittalNoseLeft: true,
+      backColor: [0, 0, 0, 1], crosshairColor: [0.35, 0.75, 1, 0.8], fontColor: [0.85, 0.88, 0.9, 1], crosshairWidth: 0.15, crosshairGap: 6,
+      crosshairWidthUnit: "percent", dragAndDropEnabled: false, isRadiologicalConvention: true, sagittalNoseLeft: true,
       isOrientationTextVisible: this.layout.placed, showAllOrientationMarkers: this.layout.placed, show3Dcrosshair: false,
       multiplanarShowRender: 0, dragMode: DRAG_MODE.windowing, logLevel: "silent", loadingText: "", isColorbar: false,
       isForceMouseClickToVoxelCenters: true, tileMargin: 4,
@@ -236,7 +238,7 @@ class Viewer {
 
   // Slices as numbers, from the server.
   async fetch(first, end) {
-    const answer = await asked(`values?stack=${stack}&type=${this.layout.type}&from=${first}&to=${end}`);
+    const answer = await asked(`values?stack=${stack}&v=${this.layout.version}&type=${this.layout.type}&from=${first}&to=${end}`);
     const values = new ARRAYS[this.layout.type](await answer.arrayBuffer());
     if (values.length !== (end - first) * this.rows * this.columns) throw new Error("the answer was cut short");
     return values;

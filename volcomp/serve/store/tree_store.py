@@ -1,0 +1,399 @@
+"""The store: a tree of archives and an inbox, followed by an index, read through a pool of open archives."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...archive.entry import Voxels
+from ...archive.random_access import RandomAccess
+from ...errors import MissingError, UnsupportedError
+from ...reading.samples import samples_of
+from ..settings import OWN, Settings
+from . import pictures
+from .attributes import PIXELS, value_at, with_bulk
+from .entering import Source, attributes_of, decoded, encoded
+from .following import Follower
+from .frames import Shape, check_numbers, frames_of, syntax_of_frames
+from .header import Header, read_header
+from .index import ARCHIVE, INBOX, Index
+from .instance import Instance
+from .pool import Pool
+from .protocol import Found, Frames, Holding, Json, Picture
+from .query import Query
+from .scanning import header_of, read_landed
+from .search import search
+from .slabs import SharedSlabs
+
+INSTANCES = f"{OWN}/instances"  # of the inbox: where instances are that have been taken in
+_EVERY = 5.0  # seconds from one look at the tree to the next, at least
+_SHARE = 20  # of the time, one part in so many may go to looking
+_SHAPES = 1 << 14  # of instances that are held
+_LOG = logging.getLogger("volcomp.serve")
+Result = TypeVar("Result")
+
+_SELECT = (
+    "SELECT instances.*, sources.kind, sources.path FROM instances JOIN sources ON sources.id = source"
+    " LEFT JOIN series USING (study, series) WHERE chosen = 1 AND study = ?"
+)
+_ORDER = " ORDER BY series.k00200011 IS NULL, series.k00200011, series, number IS NULL, number, sop"
+
+
+def open_store(settings: Settings, *, follow: bool = True) -> TreeStore:
+    """Open the tree of the settings; it is looked at in the background, or by `refresh`.
+
+    Parameters:
+        settings: the tree, its inbox, and what memory there is.
+        follow: look at the tree every few seconds.
+
+    Raises:
+        UnsupportedError: there is no such folder.
+        TargetError: the index cannot be written.
+    """
+    return TreeStore(settings, follow=follow)
+
+
+class TreeStore:
+    """See `Store`. Two of a process, or of several, may be of the same tree."""
+
+    def __init__(self, settings: Settings, *, follow: bool) -> None:
+        """Use `open_store`."""
+        if not settings.root.is_dir():
+            raise UnsupportedError(f"{settings.root} is no folder; name a folder of archives")
+        self._root, self._landing = settings.root, settings.landing
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._index = Index(self._place(settings))
+        self._slabs = SharedSlabs(settings.memory // 4 * 3, settings.options.device)
+        self._pool = Pool(self._slabs, settings.memory // 4)
+        self._follower = Follower(self._index, settings.root, self._landing, INSTANCES)
+        self._shapes: dict[Instance, Shape] = {}
+        self._lock, self._stop = Lock(), Event()
+        self._seen = -1  # the state of the index for which shapes are held
+        self._thread: Thread | None = None
+        if follow:
+            self._thread = Thread(target=self._follow, name="volcomp-follow", daemon=True)
+            self._thread.start()
+
+    def search(self, query: Query) -> Found:
+        """Return what matches; see `Store.search`."""
+        return self._index.read(lambda connection: search(connection, query))
+
+    def instances(self, study: str, series: str | None = None, sop: str | None = None) -> list[Instance]:
+        """Return instances; see `Store.instances`."""
+        found = self._rows(study, series, sop)
+        if not found:
+            what = "instance" if sop else "series" if series else "study"
+            raise MissingError(f"there is no {what} with these UIDs")
+        return [self._instance(row) for row in found]
+
+    def metadata(self, instance: Instance, bulk: Callable[[str], str]) -> Json:
+        """Return an instance's attributes; see `Store.metadata`."""
+        found: Json = with_bulk(self._attributes(instance), bulk)
+        return found
+
+    def file(self, instance: Instance) -> bytes:
+        """Return the stored file; see `Store.file`."""
+
+        def of_archive(access: RandomAccess, name: str) -> bytes:
+            return access.read(access.entry(name))
+
+        return self._read(instance, of_archive, lambda path: path.read_bytes())
+
+    def frames(self, instance: Instance, numbers: Sequence[int]) -> Frames:
+        """Return frames; see `Store.frames`."""
+        shape = self._shape(instance)
+        if not instance.frames:
+            raise MissingError("the instance has no pixels, and so no frames")
+        check_numbers(shape, list(numbers))
+        of_archive = partial(_frames_of_archive, shape=shape, numbers=list(numbers), syntax=instance.syntax)
+
+        def of_file(path: Path) -> Frames:
+            with path.open("rb") as file:
+                header = read_header(file)
+                return Frames(frames_of(header, shape, list(numbers)), _syntax(header))
+
+        return self._read(instance, of_archive, of_file)
+
+    def picture(self, instance: Instance, frame: int) -> Picture:
+        """Return a frame's samples; see `Store.picture`."""
+        attributes = self._attributes(instance)
+        shape = Shape.of(attributes)
+        if not instance.frames:
+            raise MissingError("the instance has no pixels, and so no picture")
+        check_numbers(shape, [frame])
+        of_volume = partial(_samples_of_archive, shape=shape, frame=frame)
+        samples = self._read(instance, of_volume, lambda path: None)
+        if samples is None:
+            found = self.frames(instance, [frame])
+            samples = pictures.decoded(found.frames[0], found.syntax, shape)
+        return pictures.picture(samples, shape, attributes, frame, partial(self.bulk, instance))
+
+    def bulk(self, instance: Instance, path: str) -> bytes:
+        """Return the value at a path; see `Store.bulk`. Encapsulated pixels are given with their items."""
+        if path in PIXELS:
+            return self._pixels(instance, path)
+
+        def of_archive(access: RandomAccess, name: str) -> bytes:
+            return value_at(header_of(access, access.entry(name)), path)
+
+        def of_file(there: Path) -> bytes:
+            with there.open("rb") as file:
+                return value_at(read_header(file), path)
+
+        return self._read(instance, of_archive, of_file)
+
+    def holdings(self, study: str | None = None, series: str | None = None) -> Iterator[Holding]:
+        """Yield archives; see `Store.holdings`."""
+        statement = "SELECT path, files, raw, size, voxels FROM sources WHERE kind = ? AND damage = ''"
+        parameters: list[Any] = [ARCHIVE]
+        if study is not None:
+            statement += " AND id IN (SELECT source FROM instances WHERE chosen = 1 AND study = ?"
+            statement += " AND series = ?)" if series is not None else ")"
+            parameters += [study, *([series] if series is not None else [])]
+        statement += " ORDER BY path"
+        for row in self._index.read(lambda connection: connection.execute(statement, parameters).fetchall()):
+            path = self._root / decoded(row["path"])
+            yield Holding(path, row["files"], row["raw"], row["size"], row["voxels"])
+
+    def damaged(self) -> dict[str, str]:
+        """Return what is wrong with archives that cannot be read, by their paths in the tree."""
+        statement = "SELECT path, damage FROM sources WHERE damage != '' ORDER BY path"
+        rows = self._index.read(lambda connection: connection.execute(statement).fetchall())
+        return {decoded(row["path"]): row["damage"] for row in rows}
+
+    def refresh(self) -> None:
+        """Look at tree and inbox now; see `Store.refresh`."""
+        self._follower.look()
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+        self._stop.set()
+        self._follower.stop()
+        if self._thread:
+            self._thread.join()
+        self._pool.close()
+        self._index.close()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    # What the inbox calls.
+
+    def settle(self) -> None:
+        """Wait until the tree has been looked at once."""
+        if not self._follower.looks:
+            self.refresh()
+
+    def enter_landed(self, source: Source) -> None:
+        """Enter a file of the inbox, whose path is relative to the landing folder."""
+        self._follower.enter(source)
+
+    def left(self, path: str) -> None:
+        """Take a file of the inbox out that is gone."""
+        self._follower.leave(INBOX, path)
+
+    def packed(self, archive: Path) -> None:
+        """Enter an archive of the tree. Raises UnsupportedError where it cannot be read."""
+        self._follower.enter_archive(archive.relative_to(self._root).as_posix())
+
+    def everywhere(self, sop: str) -> list[tuple[Instance, bytes]]:
+        """Return all instances of a UID, also those not chosen, each with the SHA-256 of its file; archives first."""
+        statement = (
+            "SELECT instances.*, sources.kind, sources.path FROM instances JOIN sources ON sources.id = source"
+            " WHERE sop = ? ORDER BY kind, path, name"
+        )
+        rows = self._index.read(lambda connection: connection.execute(statement, (sop,)).fetchall())
+        return [(self._instance(row), row["sha256"]) for row in rows]
+
+    def beside(self, path: str) -> list[tuple[Instance, bytes]]:
+        """Return the instances that archives have under the UID of a file of the inbox; see `everywhere`.
+
+        Raises UnsupportedError where the file is no instance.
+        """
+        found = self._sop_of(path)
+        if found is None:
+            source = read_landed(self._landing, path)
+            if source is None:
+                return []
+            self._follower.enter(source)
+            found = self._sop_of(path)
+        return [(one, sha256) for one, sha256 in self.everywhere(found or "") if one.archive and one.archive.exists()]
+
+    def _sop_of(self, path: str) -> str | None:
+        statement = (
+            "SELECT sop FROM instances JOIN sources ON sources.id = source WHERE sources.kind = ? AND sources.path = ?"
+        )
+
+        def sop(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(statement, (INBOX, encoded(path))).fetchone()
+            return row["sop"] if row else None
+
+        return self._index.read(sop)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What is held in memory, for people."""
+        return {"slab_bytes": self._slabs.size, "slabs_decoded": self._slabs.decoded}
+
+    def _place(self, settings: Settings) -> Path:
+        """Return where the index is: in the tree, or, where nothing may be written there, in a temporary folder."""
+        try:
+            settings.own.mkdir(mode=0o700, exist_ok=True)
+            with tempfile.TemporaryFile(dir=settings.own):
+                pass
+            return settings.own / "index.sqlite"
+        except OSError:
+            self._temporary = tempfile.TemporaryDirectory(prefix="volcomp-serve-")
+            return Path(self._temporary.name, "index.sqlite")
+
+    def _follow(self) -> None:
+        wait = 0.0
+        while not self._stop.wait(wait):
+            began = monotonic()
+            try:
+                self.refresh()
+            except Exception as error:  # it must go on, whatever the tree or the disk does
+                _LOG.warning("the tree could not be looked at: %s", type(error).__name__)
+            wait = max(_EVERY, (monotonic() - began) * _SHARE)
+
+    def _rows(self, study: str, series: str | None, sop: str | None) -> list[sqlite3.Row]:
+        statement, parameters = _SELECT, [study]
+        for name, value in (("series", series), ("sop", sop)):
+            if value is not None:
+                statement += f" AND instances.{name} = ?"
+                parameters.append(value)
+        return self._index.read(lambda connection: connection.execute(statement + _ORDER, parameters).fetchall())
+
+    def _instance(self, row: sqlite3.Row) -> Instance:
+        path = decoded(row["path"])
+        archive = self._root / path if row["kind"] == ARCHIVE else None
+        return Instance(
+            row["study"], row["series"], row["sop"], row["sop_class"], row["syntax"], row["size"], row["frames"],
+            archive, decoded(row["name"]) if archive else path,
+        )  # fmt: skip
+
+    def _attributes(self, instance: Instance) -> Json:
+        def read(connection: sqlite3.Connection) -> Json | None:
+            statement = "SELECT dictionary, attributes FROM instances WHERE sop = ? AND chosen = 1 AND study = ?"
+            row = connection.execute(statement, (instance.sop, instance.study)).fetchone()
+            return attributes_of(connection, row) if row else None
+
+        found = self._index.read(read)
+        if found is None:
+            raise MissingError("the instance is gone; search again")
+        return found
+
+    def _shape(self, instance: Instance) -> Shape:
+        with self._lock:
+            if self._seen != self._follower.changes:
+                self._shapes.clear()
+                self._seen = self._follower.changes
+            found = self._shapes.get(instance)
+        if found is None:
+            found = Shape.of(self._attributes(instance))
+            with self._lock:
+                if len(self._shapes) >= _SHAPES:
+                    self._shapes.clear()
+                self._shapes[instance] = found
+        return found
+
+    def _pixels(self, instance: Instance, path: str) -> bytes:
+        def value(header: Header) -> bytes:
+            pixels = header.pixels
+            if pixels is None or f"{pixels.tag:08X}" != path:
+                raise MissingError(f"the instance has no value at {path!r}")
+            return pictures.pixel_bytes(header)
+
+        def of_archive(access: RandomAccess, name: str) -> bytes:
+            return value(read_header(BytesIO(access.read(access.entry(name)))))
+
+        def of_file(there: Path) -> bytes:
+            with there.open("rb") as file:
+                return value(read_header(file))
+
+        return self._read(instance, of_archive, of_file)
+
+    def _read(
+        self, instance: Instance, of_archive: Callable[[RandomAccess, str], Result], of_file: Callable[[Path], Result]
+    ) -> Result:  # fmt: skip
+        """Read of an instance where it is; where it has moved meanwhile, from the inbox to an archive, there."""
+        tried: list[Instance] = []
+        while True:
+            tried.append(instance)
+            try:
+                if instance.archive is None:
+                    with _gone():
+                        return of_file(self._landing / instance.name)
+                with self._pool.get(instance.archive) as access:
+                    return of_archive(access, instance.name)
+            except MissingError:
+                moved = self._moved(instance)
+                if moved is None or moved in tried:
+                    raise
+                instance = moved
+
+    def _moved(self, instance: Instance) -> Instance | None:
+        """Return where an instance is now, if it was not where the index had it."""
+        for look in (False, True):
+            if look:
+                self.refresh()
+            rows = self._rows(instance.study, instance.series, instance.sop)
+            found = self._instance(rows[0]) if rows else None
+            if found != instance:
+                return found
+        return None
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    """Turn errors of the system into sentences that name no path."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise MissingError("the instance is gone; search again") from None
+    except OSError as error:
+        raise UnsupportedError(f"the instance cannot be read: {error.strerror or 'the system refuses'}") from None
+
+
+def _syntax(header: Header) -> str:
+    return syntax_of_frames(header.syntax, deflated=header.is_deflated)
+
+
+def _frames_of_archive(
+    access: RandomAccess, name: str, *, shape: Shape, numbers: list[int], syntax: str
+) -> Frames:  # fmt: skip
+    """Return frames of a file of an archive: one by one where they have bytes of their own, else of the whole file."""
+    entry = access.entry(name)
+    if access.slices(entry) == shape.frames:
+        found = [frame for frame in (access.frame(entry, n - 1) for n in numbers) if frame is not None]
+        native = all(8 * len(frame) == shape.frame_bits for frame in found)
+        if len(found) == len(numbers) and (native or access.is_encapsulated(entry)):
+            return Frames(found, syntax)
+    header = read_header(BytesIO(access.read(entry)))
+    return Frames(frames_of(header, shape, numbers), _syntax(header))
+
+
+def _samples_of_archive(access: RandomAccess, name: str, *, shape: Shape, frame: int) -> np.ndarray | None:
+    """Return the samples [Y, X] or [Y, X, components] of a compressed frame, as its volume has them.
+
+    None where they are not those of a volume.
+    """
+    entry = access.entry(name)
+    if not access.is_encapsulated(entry) or access.slices(entry) != shape.frames:
+        return None
+    assert isinstance(entry.place, Voxels)
+    planes, kept = access.planes(entry, frame - 1), access.kept(entry)
+    assert kept is not None
+    samples = samples_of(entry.place.body, kept.side, entry.place.first, planes[0].dtype)
+    found: np.ndarray = samples.join(planes, entry.place.first + frame - 1)[0]
+    return found
