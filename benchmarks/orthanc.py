@@ -44,6 +44,11 @@ class Orthanc(NamedTuple):
             self.ask("/instances", file.read_bytes())
 
 
+def opened(url: str) -> Any:
+    """Open what is at a URL, to be read and closed."""
+    return urllib.request.urlopen(url, timeout=WAIT)
+
+
 def missing() -> str:
     """Why it cannot be started here, in a sentence; empty where it can."""
     absent = [str(path) for path in (Path(PROGRAM), PLUGIN) if not path.exists()]
