@@ -18,7 +18,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 GPU_SETUP := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.setup)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-gpu check ratio nifti series speed efforts speed-gpu train study golden fuzz properties docs dist clean
+.PHONY: help setup demo test test-all test-gpu check ratio nifti series speed load efforts speed-gpu train study golden fuzz properties docs dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ series: $(VENV)/.setup ## series in time: alone, with keys, interleaved, as arch
 
 speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv and the README
 	$(PY) -m benchmarks.speed $(ARGS)
+
+load: $(VENV)/.setup ## volcomp serve under 64 clients, beside Orthanc -> benchmarks/serve.csv and docs
+	$(PY) -m benchmarks.serve $(ARGS)
 
 efforts: $(VENV)/.setup ## sizes and MB/s of efforts 1 to 5 -> benchmarks/efforts.csv and the README
 	$(PY) -m benchmarks.efforts $(ARGS)
