@@ -24,12 +24,14 @@ from starlette.types import ASGIApp
 
 from ..errors import DamagedError, MissingError, TargetError, UnsupportedError, VolcompError
 from . import dicomweb, web
+from .inbox import open_inbox
 from .inbox.protocol import Inbox
 from .security.audit import Audit
 from .security.guard import LOG, Guard
 from .security.keys import Keys
 from .security.limits import is_loopback
 from .settings import Settings
+from .store import open_store
 from .store.protocol import Store
 from .work import Work
 
@@ -155,16 +157,17 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> bool:
         UnsupportedError: the tree is no folder, or keys cannot be read.
         TargetError: the port is taken, or something cannot be written.
     """
-    with ExitStack() as opened:
-        _check(settings)
-        keys = Keys(settings)
+    _check(settings)
+    keys = Keys(settings)
+    with ExitStack() as opened:  # until the application closes it
         server_socket = opened.enter_context(_listen(settings))
         audit = Audit(settings.audit) if settings.audit else None
-        from .inbox import open_inbox
-        from .store import open_store
-
+        if audit:
+            opened.callback(audit.close)
         store = open_store(settings)
+        opened.callback(store.close)
         inbox = open_inbox(store, settings)
+        opened.callback(inbox.close)
         _quiet()
         config = uvicorn.Config(
             application(store, inbox, settings, keys, audit),
@@ -180,8 +183,9 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> bool:
         )
         url = _url(settings.host, server_socket.getsockname()[1])
         server = _Server(config, lambda: listening(url))
-        server.run([server_socket])
-        return server.stopped_by == signal.SIGINT
+        opened.pop_all()
+    server.run([server_socket])
+    return server.stopped_by == signal.SIGINT
 
 
 def _check(settings: Settings) -> None:
