@@ -20,6 +20,7 @@ from tests.serve.makers import QUICK, instance, packed, study, uid
 from tests.serve.running import WAIT, served, settings
 from volcomp.container.sections import SLAB, SectionId
 from volcomp.serve.inbox import open_inbox
+from volcomp.serve.inbox.packing import pack
 from volcomp.serve.settings import Settings
 from volcomp.serve.store import open_store
 
@@ -44,7 +45,7 @@ def server(tree: Path) -> Iterator[SimpleNamespace]:
 def running(told: Settings) -> Iterator[SimpleNamespace]:
     store = open_store(told)
     store.refresh()
-    inbox = open_inbox(store, told)
+    inbox = open_inbox(store, told, pack)
     with served(store, inbox, told) as url, httpx.Client(timeout=WAIT) as client:
         yield SimpleNamespace(url=f"{url}/dicom-web", store=store, inbox=inbox, client=client)
 
