@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from types import FrameType
 
@@ -33,11 +34,12 @@ from .security.limits import is_loopback
 from .settings import Settings
 from .store import open_store
 from .store.protocol import Store
-from .work import Work
+from .work import Work, sending
 
 _CONNECTIONS = 256  # at once; more are told to come back (503)
 _LAST_SECONDS = 20  # in which requests that run are finished when the server is stopped
 _IDLE_SECONDS = 15  # after which a connection without a request is closed
+_PROCESS = 256 << 20  # bytes that Python and its libraries take
 _HEADERS = 64 << 10  # bytes of a request's headers
 
 
@@ -164,7 +166,7 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> bool:
         audit = Audit(settings.audit) if settings.audit else None
         if audit:
             opened.callback(audit.close)
-        store = open_store(settings)
+        store = open_store(replace(settings, memory=_of_store(settings.memory)))
         opened.callback(store.close)
         inbox = open_inbox(store, settings)
         opened.callback(inbox.close)
@@ -186,6 +188,11 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> bool:
         opened.pop_all()
     server.run([server_socket])
     return server.stopped_by == signal.SIGINT
+
+
+def _of_store(memory: int) -> int:
+    """Return what the store may take of all memory: what the process by itself and answers on their way leave."""
+    return max(memory - sending(memory) - _PROCESS, memory // 2)
 
 
 def _check(settings: Settings) -> None:
