@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from tests.helpers import noise
 from tests.peers import ORTHANC, ORTHANC_PLUGINS, need
 from tests.serve.makers import QUICK, instance, packed, study, uid
 from tests.serve.running import WAIT, served, settings
-from tests.helpers import noise
 from volcomp.serve.inbox import open_inbox
 from volcomp.serve.inbox.packing import pack
 from volcomp.serve.store import open_store
