@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from types import FrameType
 
@@ -24,18 +25,21 @@ from starlette.types import ASGIApp
 
 from ..errors import DamagedError, MissingError, TargetError, UnsupportedError, VolcompError
 from . import dicomweb, web
+from .inbox import open_inbox
 from .inbox.protocol import Inbox
 from .security.audit import Audit
 from .security.guard import LOG, Guard
 from .security.keys import Keys
 from .security.limits import is_loopback
 from .settings import Settings
+from .store import open_store
 from .store.protocol import Store
-from .work import Work
+from .work import Work, sending
 
 _CONNECTIONS = 256  # at once; more are told to come back (503)
 _LAST_SECONDS = 20  # in which requests that run are finished when the server is stopped
 _IDLE_SECONDS = 15  # after which a connection without a request is closed
+_PROCESS = 256 << 20  # bytes that Python and its libraries take
 _HEADERS = 64 << 10  # bytes of a request's headers
 
 
@@ -155,16 +159,17 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> bool:
         UnsupportedError: the tree is no folder, or keys cannot be read.
         TargetError: the port is taken, or something cannot be written.
     """
-    with ExitStack() as opened:
-        _check(settings)
-        keys = Keys(settings)
+    _check(settings)
+    keys = Keys(settings)
+    with ExitStack() as opened:  # until the application closes it
         server_socket = opened.enter_context(_listen(settings))
         audit = Audit(settings.audit) if settings.audit else None
-        from .inbox import open_inbox
-        from .store import open_store
-
-        store = open_store(settings)
+        if audit:
+            opened.callback(audit.close)
+        store = open_store(replace(settings, memory=_of_store(settings.memory)))
+        opened.callback(store.close)
         inbox = open_inbox(store, settings)
+        opened.callback(inbox.close)
         _quiet()
         config = uvicorn.Config(
             application(store, inbox, settings, keys, audit),
@@ -180,8 +185,14 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> bool:
         )
         url = _url(settings.host, server_socket.getsockname()[1])
         server = _Server(config, lambda: listening(url))
-        server.run([server_socket])
-        return server.stopped_by == signal.SIGINT
+        opened.pop_all()
+    server.run([server_socket])
+    return server.stopped_by == signal.SIGINT
+
+
+def _of_store(memory: int) -> int:
+    """Return what the store may take of all memory: what the process by itself and answers on their way leave."""
+    return max(memory - sending(memory) - _PROCESS, memory // 2)
 
 
 def _check(settings: Settings) -> None:

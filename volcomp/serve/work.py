@@ -25,6 +25,11 @@ _SHARE = 8  # of the memory that the server may take, the part for what is on it
 _LEAST = 64 << 20  # bytes
 
 
+def sending(memory: int) -> int:
+    """Return the bytes that may be on their way, of all that the server may take."""
+    return max(memory // _SHARE, _LEAST)
+
+
 class Room:
     """Room for a number of bytes, given to those who wait in the order in which they came."""
 
@@ -74,7 +79,7 @@ class Work:
         self._quick = ThreadPoolExecutor(_QUICK, "volcomp-search")
         # Threads that wait for one slab, which another decodes, take no core.
         self._slow = ThreadPoolExecutor(max(8, 2 * (cores or 1)), "volcomp-decode")
-        self.room = Room(max(memory // _SHARE, _LEAST))
+        self.room = Room(sending(memory))
 
     async def quickly(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Run what reads an index."""

@@ -136,6 +136,17 @@ def test_what_fails_unforeseen_says_nothing_of_the_machine(tmp_path, monkeypatch
     assert len(ours) == 3 and not any("doe" in line.lower() for line in ours)
 
 
+def test_a_request_that_runs_is_finished_when_the_server_stops(tmp_path):
+    store = filled()
+    store.hold = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        with served(store, store, settings(tmp_path)) as url:
+            waiting = threads.submit(httpx.get, f"{url}/dicom-web{one(store, CT).path}", timeout=WAIT)
+            assert store.reading.acquire(timeout=WAIT)
+            threading.Timer(0.5, store.hold.set).start()
+        assert parts(waiting.result(WAIT))[0][1] == one(store, CT).data and store.closed == 2
+
+
 def test_room_is_given_in_order_and_back():
     async def scene() -> list[str]:
         room, said, go = Room(10), [], asyncio.Event()

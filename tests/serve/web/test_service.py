@@ -73,7 +73,8 @@ def test_without_loss_every_file_comes_back(client: httpx.Client, tmp_path: Path
 
 def test_with_loss_images_of_8_and_16_bits_look_alike(client: httpx.Client) -> None:
     given = {
-        "a.png": png(picture((128, 96))), "b.png": png(picture((128, 96), "u2")), "c.pgm": pgm(picture((128, 96), "u2")),
+        "a.png": png(picture((128, 96))), "b.png": png(picture((128, 96), "u2")),
+        "c.pgm": pgm(picture((128, 96), "u2")),
     }  # fmt: skip
     packed = files_of(sent(client, "/encode", zipped(given), mode="lossy", ratio="10"))
     assert set(packed) == {f"{name}.vcl" for name in given}
@@ -105,8 +106,8 @@ def test_T01_an_empty_zip(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(100)), ("a.tif", b"II*\0" + bytes(100)), ("a.gif", b"GIF89a" + bytes(100)),
-        ("a.ppm", b"P6 2 2 255\n" + bytes(12)), ("a.webp", b"RIFF\0\0\0\0WEBPVP8 " + bytes(99)),
+        ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(100)), ("a.tif", b"II*\0" + bytes(100)),
+        ("a.gif", b"GIF89a" + bytes(100)), ("a.ppm", b"P6 2 2 255\n" + bytes(12)), ("a.webp", b"RIFF\0\0\0\0WEBPVP8 " + bytes(99)),
     ],
 )  # fmt: skip
 def test_T02_another_format(client: httpx.Client, name: str, data: bytes) -> None:

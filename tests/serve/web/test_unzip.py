@@ -1,5 +1,6 @@
 """Zips that nobody trusts."""
 
+import contextlib
 import io
 import os
 import struct
@@ -13,6 +14,9 @@ from volcomp.serve.web.refusal import Refusal
 from volcomp.serve.web.unzip import Limits, checked, extract
 
 
+ANY = Limits()
+
+
 def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", method) as archive:
@@ -21,7 +25,7 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
     return data.getvalue()
 
 
-def opened(tmp_path: Path, data: bytes, limits: Limits = Limits()) -> list[tuple[str, Path]]:
+def opened(tmp_path: Path, data: bytes, limits: Limits = ANY) -> list[tuple[str, Path]]:
     source, folder = tmp_path / "given.zip", tmp_path / "out"
     source.write_bytes(data)
     folder.mkdir()
@@ -43,7 +47,8 @@ def test_folders_alone_are_no_files(tmp_path: Path) -> None:
 
 
 BAD_NAMES = [
-    "../a", "a/../../b", "/etc/passwd", "a//b", "./a", "C:/a", "a\\b", "\\\\host\\a", "a/\n", "x" * 2000, "", "a/" * 40 + "b",
+    "../a", "a/../../b", "/etc/passwd", "a//b", "./a", "C:/a", "a\\b", "\\\\host\\a", "a/\n", "x" * 2000, "",
+    "a/" * 40 + "b",
 ]  # fmt: skip
 
 
@@ -153,10 +158,8 @@ def test_any_changed_byte_gives_the_files_or_one_error(tmp_path: Path) -> None:
         changed[at] ^= 0x55
         (tmp_path / "given.zip").write_bytes(changed)
         folder.mkdir()
-        try:
+        with contextlib.suppress(Refusal):
             extract(tmp_path / "given.zip", folder, Limits(bytes=1 << 20))
-        except Refusal:
-            pass
         assert all(path.resolve().is_relative_to(folder.resolve()) for path in folder.rglob("*"))
         folder.rename(tmp_path / f"done{at}")
 

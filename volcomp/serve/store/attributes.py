@@ -100,8 +100,9 @@ def _object(dataset: pydicom.Dataset, path: str, signed: bool, depth: int) -> Js
 
 
 def _element(dataset: pydicom.Dataset, tag: Any, path: str, signed: bool, depth: int) -> Json:
-    raw = dataset.get_item(tag)
+    raw: Any = None
     try:
+        raw = dataset.get_item(tag)
         element = dataset[tag]
     except Exception:  # a value that is none of its type
         vr = raw.VR if isinstance(raw, RawDataElement) and raw.VR else "UN"

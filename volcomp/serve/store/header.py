@@ -26,6 +26,7 @@ from ...formats.dicom_pixels import PIXEL_TAGS, Element, pixel_element
 from ...formats.protocol import NotCoded
 
 UNDEFINED = 0xFFFFFFFF  # length of encapsulated pixels
+_ITEMS = 0xFFFE0000  # tags from which on elements are parts of sequences
 _DELIMITER = b"\xfe\xff\xdd\xe0"
 _MOST_INFLATED = 1 << 30
 _MOST_AFTER = 64 << 20  # bytes of elements after the pixels that are read
@@ -147,8 +148,9 @@ def _read_after(header: Header, after: bytes | None) -> None:
         return
     try:
         more = read_dataset(BytesIO(after), header.implicit, not header.big_endian)
+        found = {tag: more.get_item(tag) for tag in more.keys()}  # noqa: SIM118 (a data set iterates over elements)
     except Exception:  # of padding, or of pixels that are longer than stated
         return
-    if all(int(tag) > PIXEL_TAGS[-1] for tag in more.keys()):  # noqa: SIM118 (a data set iterates over elements)
-        for tag in more.keys():  # noqa: SIM118
-            header.dataset[tag] = more.get_item(tag)
+    if all(PIXEL_TAGS[-1] < int(tag) < _ITEMS for tag in found):
+        for tag, element in found.items():
+            header.dataset[tag] = element

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import TypeVar
 from ...archive import scratch
 from ...errors import TargetError
 
-VERSION = 1  # of the schema; an index of another one is made anew
 ARCHIVE, INBOX = 0, 1  # kinds of sources
 _PATIENCE = 60.0  # seconds for which a transaction waits for another process
 _IDLE = 16  # connections that stay open
@@ -66,8 +66,10 @@ CREATE TABLE series (
     study TEXT NOT NULL, series TEXT NOT NULL, first INTEGER NOT NULL, instances INTEGER NOT NULL,
     {_columns(SERIES_KEYS)}, PRIMARY KEY (study, series));
 CREATE INDEX series_uid ON series (series);
-PRAGMA user_version = {VERSION};
 """
+# Of the schema and of what is written by it; an index of another one is made anew.
+_VERSION = zlib.crc32(f"1 {_SCHEMA}".encode()) >> 1
+_TABLES = _SCHEMA.count("CREATE TABLE")
 
 
 class Index:
@@ -157,7 +159,10 @@ class Index:
             return False
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            return bool(version == VERSION and connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+            tables = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
+            if (version, tables) != (_VERSION, _TABLES):
+                return False
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise
@@ -172,7 +177,7 @@ class Index:
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # it has names of patients
         connection = self._connect()
         try:
-            connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_VERSION};COMMIT;")
         finally:
             connection.close()
         self.made += 1

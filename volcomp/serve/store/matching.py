@@ -73,9 +73,8 @@ def condition(column: str, vr: str, wanted: str, *, fuzzy: str | None = None) ->
     Raises:
         UnsupportedError: for what is no value, range or pattern.
     """
-    wanted = wanted.strip()
-    if len(wanted) > _MOST_CHARACTERS and vr != "UI":
-        raise UnsupportedError(f"a value of a search has {len(wanted)} characters; {_MOST_CHARACTERS} are possible")
+    wanted = wanted.encode("utf-8", "replace").decode("utf-8").strip()  # without halves of characters
+    _check_length(vr, wanted)
     if (not wanted.strip("*") and vr not in _NO_WILDCARDS) or not wanted:
         return None
     if vr == "PN" and fuzzy:
@@ -83,18 +82,31 @@ def condition(column: str, vr: str, wanted: str, *, fuzzy: str | None = None) ->
         parts = [f"{fuzzy} GLOB ?" for _ in words]
         return (" AND ".join(parts), [f"* {_quoted(word)}*" for word in words]) if words else None
     options = _options(vr, wanted)
+    if not options:
+        return None
     if vr == "UI":
         return f"{column} IN (SELECT value FROM json_each(?))", [json.dumps(options)]
     found = [_one(column, vr, option) for option in options]
     return "(" + " OR ".join(sql for sql, _ in found) + ")", [value for _, more in found for value in more]
 
 
+def check(path: str, wanted: str) -> None:
+    """Raise UnsupportedError for what `fits` cannot compare with."""
+    vr = vr_of(path)
+    _check_length(vr, wanted)
+    for option in _options(vr, wanted) if wanted.strip(" *") else ():
+        if vr in _RANGES:
+            _bounds(vr, option)
+        elif vr == "IS" and normal(vr, option) is None:
+            raise UnsupportedError(f"{option[:40]!r} is asked for, which is no whole number")
+        else:
+            _check_pattern(option)
+
+
 def fits(found: Json, path: str, wanted: str, *, fuzzy: bool) -> bool:
-    """Return whether an attribute that has no column matches: any of its values. Raises UnsupportedError."""
+    """Return whether an attribute that has no column matches: any of its values. `check` was called before."""
     vr = vr_of(path)
     wanted = wanted.strip()
-    if len(wanted) > _MOST_CHARACTERS and vr != "UI":
-        raise UnsupportedError(f"a value of a search has {len(wanted)} characters; {_MOST_CHARACTERS} are possible")
     if not wanted.strip("*"):
         return True
     there = [normal(vr, text(value)) for value in values(found, path)]
@@ -102,6 +114,11 @@ def fits(found: Json, path: str, wanted: str, *, fuzzy: bool) -> bool:
         asked = words_of(wanted.replace("*", " ").replace("?", " "))
         return any(all(any(w.startswith(a) for w in words_of(str(v))) for a in asked) for v in there if v is not None)
     return any(_fits(vr, value, option) for option in _options(vr, wanted) for value in there if value is not None)
+
+
+def _check_length(vr: str, wanted: str) -> None:
+    if len(wanted) > _MOST_CHARACTERS and vr != "UI":
+        raise UnsupportedError(f"a value of a search has {len(wanted)} characters; {_MOST_CHARACTERS} are possible")
 
 
 def _fits(vr: str, value: str | int, option: str) -> bool:
@@ -113,7 +130,6 @@ def _fits(vr: str, value: str | int, option: str) -> bool:
     pattern = str(normal(vr, option) or "")
     if not _is_pattern(pattern):
         return str(value) == pattern or (vr == "PN" and pattern in str(value).split("="))
-    _check_pattern(pattern)
     whole = _quoted(pattern)
     return fnmatchcase(str(value), whole) or (vr == "PN" and any(fnmatchcase(v, whole) for v in str(value).split("=")))
 
@@ -136,6 +152,8 @@ def _one(column: str, vr: str, option: str) -> Condition:
         if value is None:
             raise UnsupportedError(f"{option[:40]!r} is asked for, which is no whole number")
         return f"{column} = ?", [value]
+    if value is None:  # of spaces and zeros alone
+        return "0", []
     if not _is_pattern(str(value)):
         if vr == "PN":  # one of its groups of components is enough
             return f"('=' || {column} || '=') GLOB ?", [f"*={_quoted(str(value))}=*"]

@@ -11,7 +11,7 @@ from typing import Any
 from .attributes import CHARACTERS, PIXELS
 from .entering import attributes_of
 from .index import SERIES_KEYS, STUDY_KEYS, column
-from .matching import Condition, condition, fits, vr_of
+from .matching import Condition, check, condition, fits, vr_of
 from .protocol import Found, Json
 from .query import Level, Query
 
@@ -98,6 +98,7 @@ def _conditions(query: Query) -> tuple[list[str], list[Any], list[tuple[str, str
         elif tag in _INSTANCE_COLUMNS:
             found = _of_instances(query.level, tag, wanted)
         else:
+            check(tag, wanted)
             others.append((tag, wanted))
             continue
         if found:

@@ -191,6 +191,10 @@ class Jobs:
         """Remove of a job what is not its result."""
         if job.state != DONE:
             remove(job.folder)
+        else:
+            for path in job.folder.iterdir():
+                if path.is_dir():
+                    remove(path)
         job.touched = time.monotonic()
         job.over.set()
 
@@ -210,6 +214,7 @@ class Jobs:
                 return
             if job.state == WAITING:
                 if process is None or process.poll() is not None:
+                    _ended(process)
                     process = _begun()
                 self._do(job, process)
             self._end(job)

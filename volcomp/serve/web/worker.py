@@ -67,7 +67,9 @@ def _answer(order: dict[str, Any], lines: TextIO) -> dict[str, Any]:
     except Refusal as refusal:
         return {"failed": refusal.facts()}
     except VolcompError as error:
-        sentence = str(error).replace(order["folder"].rstrip("/") + "/", "").replace(order["folder"], "")
+        sentence = str(error)
+        for path in (f"{order['folder']}/in/", f"{order['folder']}/", order["folder"]):
+            sentence = sentence.replace(path, "")
         return {"failed": Refusal(sentence, CONTENT).facts()}
     except MemoryError:
         return {"failed": Refusal("there is not enough memory for this; send less at once", LARGE).facts()}
