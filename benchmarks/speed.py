@@ -8,7 +8,7 @@ median of the rounds counts. Each turn is a process of its own, which loads the 
 untimed (compilers and model files are paid for there), then times encoding and decoding and compares. MB are 10^6 bytes
 of 16-bit voxels; the memory is the peak of the whole process, Python and the volume itself included.
 
-speed.csv has rows of several machines, and docs/benchmarks.md a table for each. A run replaces its own: those of the same
+speed.csv has rows of several machines, docs/benchmarks.md a table for each. A run replaces its own: those of the same
 processor, instruction set, number of threads and codec, with torch or without (`machine.key`).
 
     NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= ONEDNN_MAX_CPU_ISA=AVX2 python -m benchmarks.speed   # without AVX-512
