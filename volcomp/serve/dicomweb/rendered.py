@@ -116,7 +116,7 @@ async def picture(request: Request, rooms: Rooms, *, thumbnail: bool) -> Respons
         raise HTTPException(406, "pictures of several frames come in parts: accept multipart/related, or ask for one")
     if len(wanted) > _SEVERAL:
         raise HTTPException(400, f"pictures of at most {_SEVERAL} frames are made at once")
-    mark = await rooms.work.quickly(respond.stamp, one, rooms.settings, asked, wanted)
+    mark = respond.stamp(one, await rooms.work.quickly(respond.version, one, rooms.settings), asked, wanted)
     if (known := respond.unchanged(request, mark)) is not None:
         return known
     headers = {**mark.headers, "Vary": "Accept"}
