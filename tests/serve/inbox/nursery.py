@@ -81,8 +81,8 @@ def check(folder: Path, source: Path) -> None:
     noted = folder / "taken"
     taken = {source / "in" / name for name in noted.read_text().split("\n")[:-1]} if noted.exists() else set()
     one = Served(folder / "root", quiet=0.01)
-    for packed in (False, True):
-        if packed:
+    for waited in (False, True):
+        if waited:
             one.until(lambda state: state["packs"] and not (state["waiting"] or state["packing"] or left(folder)))
         one.store.refresh()
         found = [row["00080018"]["Value"][0] for row in one.store.search(Query(Level.INSTANCES)).results]
@@ -91,7 +91,7 @@ def check(folder: Path, source: Path) -> None:
             assert sop in found or path not in taken, f"{path.name} was taken and is lost"
         for instance in one.store.instances(uid("Alpha")) if found else ():
             assert one.store.file(instance) == sent[instance.sop].read_bytes()
-            if packed:
+            if waited:
                 assert instance.archive, "it was not packed"
                 assert len(one.store.everywhere(instance.sop)) == 1, "it was packed twice"
     one.close()
@@ -104,7 +104,7 @@ def in_series(source: Path, s: int) -> list[Path]:
 
 
 def left(folder: Path) -> list[Path]:
-    return [path for path in (folder / "root").rglob("*.dcm")]
+    return list((folder / "root").rglob("*.dcm"))
 
 
 def leftovers(folder: Path) -> list[Path]:
