@@ -39,6 +39,9 @@ from .work import Work, sending
 _CONNECTIONS = 256  # at once; more are told to come back (503)
 _LAST_SECONDS = 20  # in which requests that run are finished when the server is stopped
 _IDLE_SECONDS = 15  # after which a connection without a request is closed
+_SWITCH = (
+    0.0005  # seconds after which a thread of Python lets others run: the one that speaks waits for those that read
+)
 _PROCESS = 256 << 20  # bytes that Python and its libraries take
 _HEADERS = 64 << 10  # bytes of a request's headers
 
@@ -170,7 +173,7 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> bool:
         opened.callback(store.close)
         inbox = open_inbox(store, settings)
         opened.callback(inbox.close)
-        _quiet()
+        _prepare()
         config = uvicorn.Config(
             application(store, inbox, settings, keys, audit),
             access_log=False,
@@ -231,9 +234,10 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def _quiet() -> None:
+def _prepare() -> None:
     """Let nobody write values of files, or names of people, to the log: no warnings of readers, no tracebacks."""
     warnings.simplefilter("ignore")
+    sys.setswitchinterval(_SWITCH)
     for name in ("pydicom", "uvicorn.error", "uvicorn.asgi", "python_multipart"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     if not LOG.handlers:

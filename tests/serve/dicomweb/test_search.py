@@ -82,9 +82,8 @@ def test_answers(server):
     got = httpx.get(f"{server.url}/studies/{STUDY}/series/{CT}/instances", headers={"Accept": "application/json"})
     assert len(got.json()) == 5 and "warning" not in got.headers and got.headers["content-type"] == "application/json"
     got = httpx.get(f"{server.url}/series", params={"PatientID": "nobody"})
-    assert (got.status_code, got.content) == (204, b"")
-    got = httpx.get(f"{server.url}/studies/1.77/series")
-    assert got.status_code == 204
+    assert (got.status_code, got.content, got.headers["content-type"]) == (200, b"[]", "application/dicom+json")
+    assert httpx.get(f"{server.url}/studies/1.77/series").json() == []
     got = httpx.get(f"{server.url}/studies", params={"RequestAttributesSequence.00400009": "1"})
     assert got.status_code == 400 and "00400275.00400009" in got.json()["error"]["sentence"]
     got = httpx.get(f"{server.url}/studies", headers={"Accept": "application/dicom+xml"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from volcomp.serve import web
 from volcomp.serve.settings import Settings
 
 from . import fakes, scenes
+
+WAIT = 60_000  # ms, for what happens at once on a machine that is not busy
 
 
 @dataclass
@@ -92,3 +94,38 @@ def browser() -> Iterator[Any]:
         )
         yield made
         made.close()
+
+
+@pytest.fixture
+def opened(browser: Any, server: Served) -> Iterator[Callable[..., Any]]:
+    """A function that opens a page, in a window of its own; its scripts may fail at nothing, and ask nobody else.
+
+    `refused` allows answers that say no, which the console notes too.
+    """
+    contexts, faults = [], []
+
+    def open(path: str, *, refused: bool = False, **options: Any) -> Any:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+
+        def heard(message: Any) -> None:
+            allowed = refused and message.text.startswith("Failed to load resource")
+            if message.type in ("error", "warning") and not allowed:
+                faults.append(f"{path}: {message.text}")
+
+        def asked(request: Any) -> None:
+            if not request.url.startswith((server.url + "/", "data:", "blob:" + server.url)):
+                faults.append(f"{path} asks {request.url}")
+
+        page.on("console", heard)
+        page.on("pageerror", lambda error: faults.append(f"{path}: {error}"))
+        page.on("request", asked)
+        page.goto(server.url + path)
+        return page
+
+    yield open
+    for context in contexts:
+        context.close()
+    assert faults == []

@@ -107,7 +107,8 @@ def test_T01_an_empty_zip(client: httpx.Client) -> None:
     ("name", "data"),
     [
         ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(100)), ("a.tif", b"II*\0" + bytes(100)),
-        ("a.gif", b"GIF89a" + bytes(100)), ("a.ppm", b"P6 2 2 255\n" + bytes(12)), ("a.webp", b"RIFF\0\0\0\0WEBPVP8 " + bytes(99)),
+        ("a.gif", b"GIF89a" + bytes(100)), ("a.ppm", b"P6 2 2 255\n" + bytes(12)),
+        ("a.webp", b"RIFF\0\0\0\0WEBPVP8 " + bytes(99)),
     ],
 )  # fmt: skip
 def test_T02_another_format(client: httpx.Client, name: str, data: bytes) -> None:

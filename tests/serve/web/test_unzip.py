@@ -13,7 +13,6 @@ import pytest
 from volcomp.serve.web.refusal import Refusal
 from volcomp.serve.web.unzip import Limits, checked, extract
 
-
 ANY = Limits()
 
 

@@ -16,7 +16,7 @@ from ..store.protocol import Store
 from ..work import while_connected
 from . import paths, plain, respond
 from .accept import LITTLE, OCTETS, Answer, accepted, of_bytes, of_frames, refused
-from .retrieve import AT_ONCE, Rooms, found
+from .retrieve import AT_ONCE, Rooms, found_one
 
 _GROWTH = 4  # how many times larger frames may become when they are decoded; an estimate, for the room they take
 
@@ -40,12 +40,12 @@ def numbers(text: str, one: Instance) -> list[int]:
 
 async def frames(request: Request, rooms: Rooms) -> Response:
     """Answer with frames of an instance."""
-    (one,) = await found(request, rooms)
+    one, version = await found_one(request, rooms)
     wanted = numbers(request.path_params["frames"], one)
     answer = of_frames(accepted(request), one.syntax, single=len(wanted) == 1)
     if answer is None:
         raise refused(one.syntax)
-    mark = await rooms.work.quickly(respond.stamp, one, rooms.settings, answer, wanted)
+    mark = respond.stamp(one, version, answer, wanted)
     if (known := respond.unchanged(request, mark)) is not None:
         return known
     headers = {**mark.headers, "Vary": "Accept"}
@@ -102,12 +102,12 @@ def _load(store: Store, one: Instance, answer: Answer, wanted: list[int]) -> lis
 
 async def bulk(request: Request, rooms: Rooms) -> Response:
     """Answer with a long value of an instance, or with a range of its bytes."""
-    (one,) = await found(request, rooms)
+    one, version = await found_one(request, rooms)
     path = request.path_params["path"]
     answer = of_bytes(accepted(request))
     if answer is None:
         raise HTTPException(406, "bulk data are application/octet-stream, alone or in multipart/related; accept that")
-    mark = await rooms.work.quickly(respond.stamp, one, rooms.settings, "bulk", path)
+    mark = respond.stamp(one, version, "bulk", path)
     if (known := respond.unchanged(request, mark)) is not None:
         return known
     async with AsyncExitStack() as room:

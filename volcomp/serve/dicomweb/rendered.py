@@ -25,6 +25,7 @@ _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
 _FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 _THUMBNAIL, _LARGEST = 128, 8192  # pixels of a side
 _QUALITY = 90
+_GROWTH = 4  # how many times larger than its stored frame what a picture is made from may be; an estimate
 _SEVERAL = 64  # pictures of one answer
 _KNOWN = ("window", "viewport", "quality", "accept", "charset")
 
@@ -116,13 +117,13 @@ async def picture(request: Request, rooms: Rooms, *, thumbnail: bool) -> Respons
         raise HTTPException(406, "pictures of several frames come in parts: accept multipart/related, or ask for one")
     if len(wanted) > _SEVERAL:
         raise HTTPException(400, f"pictures of at most {_SEVERAL} frames are made at once")
-    mark = await rooms.work.quickly(respond.stamp, one, rooms.settings, asked, wanted)
+    mark = respond.stamp(one, await rooms.work.quickly(respond.version, one, rooms.settings), asked, wanted)
     if (known := respond.unchanged(request, mark)) is not None:
         return known
     headers = {**mark.headers, "Vary": "Accept"}
     if request.method == "HEAD":
         return Response(headers=headers, media_type=asked.kind)
-    async with rooms.work.room.taken(one.size // one.frames):
+    async with rooms.work.room.taken(_GROWTH * one.size // one.frames):
         made = await while_connected(request, rooms.work.slowly(_pictures, rooms.store, one, wanted, asked))
     if not parts:
         return Response(made[0], headers=headers, media_type=asked.kind)
@@ -190,16 +191,34 @@ def shown(seen: Picture, window: tuple[float, float, str] | None) -> np.ndarray:
         if samples.dtype == np.uint8:
             return np.ascontiguousarray(samples)
         return (samples.astype(np.float64) * (255 / max(int(np.iinfo(samples.dtype).max), 1))).round().astype(np.uint8)
-    values = samples.astype(np.float64) * seen.slope + seen.intercept
-    if samples.dtype.kind == "f":  # what is no number is shown as the least, what is infinite as the least or greatest
-        finite = values[np.isfinite(values)]
-        least, greatest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        values = np.nan_to_num(values, nan=least, posinf=greatest, neginf=least)
     if window is None and seen.window is not None and seen.window[1] >= 1:
         window = (*seen.window, "linear")
+    least, greatest = _range(samples)
     if window is None:
-        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-        window = ((low + high) / 2, max(high - low, 1e-9), "linear-exact")
+        ends = least * seen.slope + seen.intercept, greatest * seen.slope + seen.intercept
+        window = (sum(ends) / 2, max(abs(ends[1] - ends[0]), 1e-9), "linear-exact")
+    if samples.dtype.kind in "iu" and samples.dtype.itemsize <= 2:  # a table of all values, in place of all pixels
+        codes = samples.view(f"u{samples.dtype.itemsize}")
+        table = np.arange(1 << 8 * codes.dtype.itemsize).astype(codes.dtype).view(samples.dtype)
+        return _levels(table, seen, window)[codes]
+    levels = np.empty(samples.shape, np.uint8)
+    for y in range(len(samples)):  # row by row, since numbers of 64 bits take room
+        row = samples[y]
+        if samples.dtype.kind == "f":  # what is no number is shown as the least
+            row = np.nan_to_num(row, nan=least, posinf=greatest, neginf=least)
+        levels[y] = _levels(row, seen, window)
+    return levels
+
+
+def _range(samples: np.ndarray) -> tuple[float, float]:
+    """Return the least and the greatest finite sample, zeros where there is none."""
+    finite = samples[np.isfinite(samples)] if samples.dtype.kind == "f" else samples
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _levels(samples: np.ndarray, seen: Picture, window: tuple[float, float, str]) -> np.ndarray:
+    """Pass samples through a window: uint8, of the same shape."""
+    values = samples.astype(np.float64) * seen.slope + seen.intercept
     centre, width, function = window
     if function == "sigmoid":
         scaled = 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
@@ -207,5 +226,5 @@ def shown(seen: Picture, window: tuple[float, float, str] | None) -> np.ndarray:
         scaled = (values - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5
     else:
         scaled = (values - centre) / width + 0.5
-    levels = (scaled.clip(0, 1) * 255).round().astype(np.uint8)
+    levels: np.ndarray = (scaled.clip(0, 1) * 255).round().astype(np.uint8)
     return 255 - levels if seen.inverted else levels

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from hashlib import blake2b
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -40,19 +40,30 @@ class Stamp:
         return {"ETag": self.tag, "Last-Modified": formatdate(self.modified, usegmt=True)}
 
 
-def stamp(instance: Instance, settings: Settings, *form: object) -> Stamp:
+class Version(NamedTuple):
+    """When a file was modified last, in ns since 1970, and its bytes; zeros of one that is gone."""
+
+    modified: int
+    size: int
+
+
+def version(instance: Instance, settings: Settings) -> Version:
+    """Return the version of the archive or the file that has an instance. Blocks."""
+    path = instance.archive or settings.landing / instance.name
+    try:
+        status = path.stat()
+    except OSError:  # as when it is packed just now
+        return Version(0, 0)
+    return Version(status.st_mtime_ns, status.st_size)
+
+
+def stamp(instance: Instance, seen: Version, *form: object) -> Stamp:
     """Return the stamp of an instance in a form, as (transfer syntax, frames): what is stored never changes under it.
 
     An archive or a file that was replaced has another one.
     """
-    path = instance.archive or settings.landing / instance.name
-    try:
-        status = path.stat()
-        version, modified = (status.st_mtime_ns, status.st_size), status.st_mtime
-    except OSError:  # as when it is packed just now
-        version, modified = (0, 0), 0.0
-    facts = repr((instance.sop, instance.syntax, instance.size, version, form)).encode()
-    return Stamp(f'"{blake2b(facts, digest_size=16).hexdigest()}"', modified)
+    facts = repr((instance.sop, instance.syntax, instance.size, seen, form)).encode()
+    return Stamp(f'"{blake2b(facts, digest_size=16).hexdigest()}"', seen.modified / 1e9)
 
 
 def unchanged(request: Request, mark: Stamp) -> Response | None:

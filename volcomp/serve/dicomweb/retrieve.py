@@ -44,10 +44,28 @@ async def found(request: Request, rooms: Rooms) -> list[Instance]:
         raise paths.missing(place) from None
 
 
+async def found_one(request: Request, rooms: Rooms) -> tuple[Instance, respond.Version]:
+    """Return the only instance that a path names, and the version of what has it. Raises HTTPException (400, 404)."""
+
+    def look() -> tuple[Instance, respond.Version]:
+        (one,) = rooms.store.instances(*place)  # type: ignore[arg-type] # which such a path has
+        return one, respond.version(one, rooms.settings)
+
+    place = paths.place(request)
+    try:
+        return await rooms.work.quickly(look)
+    except MissingError:
+        raise paths.missing(place) from None
+
+
 async def instances(request: Request, rooms: Rooms) -> Response:
     """Answer with the instances that a path names, as DICOM files."""
-    there = await found(request, rooms)
     media, single = accepted(request), "sop" in request.path_params
+    if single:
+        one, version = await found_one(request, rooms)
+        there = [one]
+    else:
+        there = await found(request, rooms)
     chosen = [(one, answer) for one in there if (answer := of_instance(media, one.syntax, single=single))]
     if not chosen:
         if not single and any(one.inner == DICOM and not one.parts for one in media):
@@ -57,7 +75,7 @@ async def instances(request: Request, rooms: Rooms) -> Response:
         raise refused(there[0].syntax)
     headers, status = {"Vary": "Accept"}, 200
     if single:
-        mark = await rooms.work.quickly(respond.stamp, there[0], rooms.settings, chosen[0][1].syntax)
+        mark = respond.stamp(one, version, chosen[0][1])
         headers |= mark.headers
         if (known := respond.unchanged(request, mark)) is not None:
             return known
@@ -122,13 +140,14 @@ def _load(store: Store, one: Instance, answer: Answer) -> tuple[bytes, str]:
 async def metadata(request: Request, rooms: Rooms) -> Response:
     """Answer with the attributes of the instances that a path names, in JSON; long values are URLs."""
     kind = demand_json(request)
-    there = await found(request, rooms)
     base = paths.base(request)
     if "sop" in request.path_params:
-        mark = await rooms.work.quickly(respond.stamp, there[0], rooms.settings, "metadata", base)
+        one, version = await found_one(request, rooms)
+        mark = respond.stamp(one, version, "metadata", base)
         if (known := respond.unchanged(request, mark)) is not None:
             return known
-        return await rooms.work.quickly(_attributes_of_one, request, rooms.store, there[0], base, kind, mark)
+        return await rooms.work.quickly(_attributes_of_one, request, rooms.store, one, base, kind, mark)
+    there = await found(request, rooms)
     headers = {"Vary": "Accept, Accept-Encoding", "Content-Type": kind}
     zipper = respond.Zipper() if respond.takes_gzip(request) else None
     if zipper:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import MissingError, UnsupportedError
-from ..store.protocol import Json, Store
+from ..store.protocol import Found, Json, Store
 from ..store.query import Level, Query
 from ..work import Work
 from . import paths
@@ -131,15 +131,17 @@ async def search(request: Request, store: Store, work: Work, level: Level) -> Re
 
 
 def _answer(request: Request, store: Store, asked: Query, base: str, place: paths.Place, kind: str) -> Response:
-    """Search and make the answer."""
+    """Search and make the answer.
+
+    Where nothing is found it is an empty list: PS3.18 has 204 for that too, but Orthanc 1.10 as a client takes an
+    answer without a body for an error.
+    """
     try:
         found = store.search(asked)
     except MissingError:
-        return Response(status_code=204)
+        found = Found([], False)
     except UnsupportedError as error:
         raise HTTPException(400, str(error)) from None
-    if not found.results:
-        return Response(status_code=204)
     headers = {}
     if found.more:
         following = asked.offset + len(found.results)

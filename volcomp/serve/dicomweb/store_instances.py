@@ -16,6 +16,7 @@ from .accept import DICOM, RELATED, demand_json
 from .parts import Part, received, single
 from .retrieve import Rooms
 
+_SENTENCE = 300  # characters of one in a header
 _NOT_UNDERSTOOD = 0xC000  # Failure Reason (PS3.4, table B.2-1): cannot understand
 
 
@@ -92,9 +93,15 @@ def _answer(request: Request, results: list[Received], study: str | None, kind: 
         }
     headers = {}
     if failed := [*named, *others]:
-        sentence = failed[0].sentence.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "/")
-        headers["Warning"] = f'299 volcomp "{len(failed)} of {len(results)} were not taken; the first: {sentence}"'
+        counts = f"{len(failed)} of {len(results)} were not taken"
+        headers["Warning"] = f'299 volcomp "{counts}; the first: {_in_a_header(failed[0].sentence)}"'
     return respond.as_json(request, made, kind, status=200 if not failed else 202 if taken else 409, headers=headers)
+
+
+def _in_a_header(sentence: str) -> str:
+    """Return a sentence as it may stand in a quoted string of a header (RFC 9110, 5.6.4)."""
+    plain = "".join(mark if " " <= mark <= "~" else "?" for mark in " ".join(sentence.split()))
+    return plain[:_SENTENCE].replace('"', "'").replace("\\", "/")
 
 
 def _reference(one: Received) -> Json:

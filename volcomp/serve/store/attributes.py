@@ -185,8 +185,8 @@ def text(value: Any) -> str:
 
 
 def first(found: Json, path: str) -> str:
-    """Return the first value of an attribute as text; "" without any."""
-    return next((text(value) for value in values(found, path)), "")
+    """Return the first value of an attribute as text, without spaces around it; "" without any."""
+    return next((text(value).strip() for value in values(found, path)), "")
 
 
 def number(found: Json, path: str) -> int | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from threading import RLock
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pydicom
 from pydicom.filereader import read_dataset
@@ -74,16 +74,34 @@ def lenient() -> Iterator[None]:
             raise UnsupportedError("its header cannot be read as DICOM") from error
 
 
-def read_header(file: BinaryIO, *, inflated: bool = False, after: bytes | None = None) -> Header:
+class _Noting:
+    """A file that notes when less is read of it than was asked for, and something or twice nothing: it is cut."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.ends, self.cut = file, 0, False
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
+            self.ends += not data  # once where the data set ends
+            self.cut = self.cut or bool(data) or self.ends > 1
+        return data
+
+
+def read_header(
+    file: BinaryIO, *, inflated: bool = False, after: bytes | None = None, whole: bool = False
+) -> Header:  # fmt: skip
     """Read the header of a file that may end where its pixels begin.
 
     Parameters:
         file: it is read from its beginning.
         inflated: the data set is not deflated here, whatever the transfer syntax says.
         after: the bytes after the pixels, where they are not in the file.
+        whole: the file must not end within an element.
 
     Raises:
-        UnsupportedError: it is no DICOM file.
+        UnsupportedError: it is no DICOM file, or, with `whole`, it is cut.
     """
     with lenient():
         meta, start = _meta(file)
@@ -100,12 +118,17 @@ def read_header(file: BinaryIO, *, inflated: bool = False, after: bytes | None =
             plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
             syntax = str(ExplicitVRBigEndian if big_endian else plain)
         file.seek(start)
-        dataset = read_dataset(file, implicit, not big_endian, stop_when=_is_pixels)
+        noting = _Noting(file)
+        dataset = read_dataset(cast(BinaryIO, noting), implicit, not big_endian, stop_when=_is_pixels)
+        if whole and noting.cut:
+            raise UnsupportedError("the file is cut short")
         pixels = None
         with suppress(NotCoded):  # where the file has ended
             pixels = pixel_element(file, implicit, big_endian)
         header = Header(dataset, syntax, implicit, big_endian, pixels, file)
         if pixels is not None:
+            if whole:
+                _check_pixels(header)
             _read_after(header, after)
         return header
 
@@ -132,6 +155,19 @@ def _inflated(data: bytes, start: int) -> BytesIO:
     if machine.unconsumed_tail:
         raise UnsupportedError("its data set inflates to more than 1 GiB")
     return BytesIO(data[:start] + raw)
+
+
+def _check_pixels(header: Header) -> None:
+    """Raise UnsupportedError where a file ends within its pixels."""
+    assert header.pixels is not None
+    end = header.pixels.start + header.pixels.length
+    if header.is_encapsulated:
+        header.file.seek(read_items(header.file, header.pixels.start)[1])
+        cut = header.file.read(4) != _DELIMITER
+    else:
+        cut = header.file.seek(0, 2) < end
+    if cut:
+        raise UnsupportedError("the file is cut short")
 
 
 def _read_after(header: Header, after: bytes | None) -> None:

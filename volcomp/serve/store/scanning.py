@@ -145,7 +145,7 @@ def read_landed(folder: Path, path: str) -> Source | None:
             source = Source(INBOX, path, identity(status), files=1, raw=status.st_size)
             sha256 = hashlib.file_digest(file, "sha256").digest()
             entry = Entry(path, size=status.st_size, sha256=sha256)
-            source.instances.append(_new(entry, read_header(file)))
+            source.instances.append(_new(entry, read_header(file, whole=True)))
             return source
     except FileNotFoundError:
         return None

@@ -199,12 +199,15 @@ class Viewer {
     for (const [key, what] of [
       ["Wheel", "next slice"], ["↑ ↓", "slice by slice"], ["Page ↑ ↓", "ten slices"], ["Home End", "first and last"],
       ["Shift + arrows", "move the crosshair"], ["1 to 9", "windows"], ["A C S M", "planes"], ["R", "as at first"],
-      ["Right button", "drag to change the window"], ["Two fingers", "zoom"],
+      ["Right button", "drag to change the window"], ["One finger", "up and down: slices; a tap sets the crosshair"], ["Two fingers", "zoom"],
     ]) list.append(make("kbd", { textContent: key }), ` ${what}   `);
     keys.append(list);
     host.append(this.views, this.windows, this.stage, slide, readout, keys);
     document.getElementById("plain").hidden = true;
     this.stage.addEventListener("keydown", (event) => this.key(event), { capture: true });
+    this.stage.addEventListener("touchstart", (event) => this.touch(event), { capture: true, passive: true });
+    this.stage.addEventListener("touchmove", (event) => this.drag(event), { capture: true, passive: false });
+    this.stage.addEventListener("dblclick", (event) => event.stopPropagation(), { capture: true }); // it would set a window
     this.stage.addEventListener("keyup", (event) => event.stopPropagation(), { capture: true });
   }
 
@@ -219,7 +222,7 @@ class Viewer {
       crosshairWidthUnit: "percent", dragAndDropEnabled: false, isRadiologicalConvention: true, sagittalNoseLeft: true,
       isOrientationTextVisible: this.layout.placed, showAllOrientationMarkers: this.layout.placed, show3Dcrosshair: false,
       multiplanarShowRender: 0, dragMode: DRAG_MODE.windowing, logLevel: "silent", loadingText: "", isColorbar: false,
-      isForceMouseClickToVoxelCenters: true, tileMargin: 4,
+      isForceMouseClickToVoxelCenters: true, tileMargin: 4, doubleTouchTimeout: 0, longTouchTimeout: 2000000000,
     });
     this.nv.onLocationChange = (location) => this.located(location);
     this.nv.onIntensityChange = (volume) => this.windowed(volume.cal_min, volume.cal_max, null);
@@ -340,6 +343,22 @@ class Viewer {
     this.slider.value = this.index[axis] + 1;
     this.count.textContent = `${this.index[axis] + 1} of ${total}`;
     this.slider.setAttribute("aria-valuetext", `${this.index[axis] + 1} of ${total}, value ${this.value.textContent}`);
+  }
+
+  // One finger puts the crosshair where it touches, and in a single plane turns over slices as it moves up or down.
+
+  touch(event) {
+    this.finger = event.touches.length === 1 ? { y: event.touches[0].clientY, at: this.index[this.axis()] } : null;
+  }
+
+  drag(event) {
+    if (event.touches.length !== 1) this.finger = null; // two zoom
+    if (!this.finger || this.view === ALL || this.depth < 2) return;
+    event.stopPropagation();
+    event.preventDefault();
+    const axis = this.axis();
+    const step = Math.min(Math.max(this.canvas.clientHeight / this.sizes()[axis], 4), 24); // pixels for a slice
+    this.go(axis, this.finger.at + Math.round((event.touches[0].clientY - this.finger.y) / step));
   }
 
   turn(view) {
