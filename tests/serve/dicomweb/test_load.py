@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -15,6 +16,7 @@ from tests.serve.dicomweb.conftest import CT, MULTI, STUDY, filled, one, samples
 from tests.serve.dicomweb.test_retrieve import parts
 from tests.serve.memory import Memory
 from tests.serve.running import WAIT, dataset, served, settings, written
+from volcomp.serve import app
 from volcomp.serve.work import Room, Work, while_connected
 
 CLIENTS = 64
@@ -145,6 +147,25 @@ def test_a_request_that_runs_is_finished_when_the_server_stops(tmp_path):
             assert store.reading.acquire(timeout=WAIT)
             threading.Timer(0.5, store.hold.set).start()
         assert parts(waiting.result(WAIT))[0][1] == one(store, CT).data and store.closed == 2
+
+
+def test_a_connection_that_asks_nothing_is_closed(tmp_path, monkeypatch):
+    """Headers that come for ever; a request that runs for long, and one after another, are none of that."""
+    monkeypatch.setattr(app, "_HEADER_SECONDS", 1.0)
+    store = filled()
+    with served(store, store, settings(tmp_path)) as url, ThreadPoolExecutor(1) as threads:
+        host, port = url.removeprefix("http://").split(":")
+        store.hold = threading.Event()
+        waiting = threads.submit(httpx.get, f"{url}/dicom-web{one(store, CT).path}", timeout=WAIT)
+        assert store.reading.acquire(timeout=WAIT)
+        with socket.create_connection((host, int(port)), timeout=WAIT) as connection, httpx.Client() as client:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: ")
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                assert client.get(f"{url}/dicom-web/studies/1.9/series", timeout=WAIT).status_code == 200
+            assert connection.recv(1000) == b""
+        store.hold.set()
+        assert waiting.result(WAIT).status_code == 200
 
 
 def test_room_is_given_in_order_and_back():
