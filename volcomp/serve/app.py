@@ -159,9 +159,9 @@ class HttpServer(uvicorn.Server):
                 known, since = self._idle.get(one, (None, now))
                 idle[one] = (last, since if known is last else now)
         self._idle = idle
-        for one, (_, since) in idle.items():
+        for late, (_, since) in idle.items():
             if now - since > _HEADER_SECONDS:
-                cast(Any, one).transport.close()
+                cast(Any, late).transport.close()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
