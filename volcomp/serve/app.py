@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -44,6 +45,7 @@ _SWITCH = (
     0.0005  # seconds after which a thread of Python lets others run: the one that speaks waits for those that read
 )
 _PROCESS = 256 << 20  # bytes that Python and its libraries take
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _HEADER_SECONDS = 30.0  # from when a connection is free for a request until its headers are there
 _HEADERS = 64 << 10  # bytes of a request's headers
 
@@ -110,7 +112,7 @@ def told(error: Exception) -> tuple[int, str]:
         return 404, "what is asked for is not here, or no longer; search again"
     if isinstance(error, DamagedError):
         return 500, "the archive of this series is damaged; whoever keeps it may repair it with volcomp repair"
-    if isinstance(error, TargetError):
+    if isinstance(error, TargetError) or (isinstance(error, OSError) and error.errno in _FULL):
         return 507, "nothing can be written here now, as on a full disk; whoever keeps the server has to make room"
     if isinstance(error, UnsupportedError):
         return 406, "this cannot be decoded here; ask for what is stored, with transfer-syntax=*"
