@@ -16,6 +16,7 @@ import pytest
 from tests.helpers import noise
 from tests.serve.inbox.conftest import Served
 from tests.serve.makers import instance, packed, study, uid
+from volcomp.errors import TargetError
 from volcomp.formats.dicom import DICOM
 from volcomp.serve.store.query import Level, Query
 
@@ -125,8 +126,12 @@ def test_a_failing_index_is_no_success(tmp_path: Path, served: Opener, monkeypat
     def failing(source: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(one.store, "enter_landed", failing)
-    assert one.receive(path) == 0x0110
+    def full(source: object) -> None:
+        raise TargetError("the index cannot be written: database or disk is full")
+
+    for fault, failure in ((failing, 0x0110), (full, 0xA700)):
+        monkeypatch.setattr(one.store, "enter_landed", fault)
+        assert one.receive(path) == failure
     monkeypatch.undo()
     assert one.receive(path) == 0 and len(landed(one)) == 1
 

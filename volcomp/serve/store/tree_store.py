@@ -43,8 +43,9 @@ _SHAPES = 1 << 14  # of instances that are held
 _LOG = logging.getLogger("volcomp.serve")
 Result = TypeVar("Result")
 
+_COLUMNS = "study, series, sop, sop_class, syntax, instances.size, frames, sha256, name, sources.kind, sources.path"
 _SELECT = (
-    "SELECT instances.*, sources.kind, sources.path FROM instances JOIN sources ON sources.id = source"
+    f"SELECT {_COLUMNS} FROM instances JOIN sources ON sources.id = source"
     " LEFT JOIN series USING (study, series) WHERE chosen = 1 AND study = ?"
 )
 _ORDER = " ORDER BY series.k00200011 IS NULL, series.k00200011, series, number IS NULL, number, sop"
@@ -160,7 +161,7 @@ class TreeStore:
         if study is not None:
             statement += " AND id IN (SELECT source FROM instances WHERE chosen = 1 AND study = ?"
             statement += " AND series = ?)" if series is not None else ")"
-            parameters += [study, *([series] if series is not None else [])]
+            parameters += [_text(study), *([_text(series)] if series is not None else [])]
         statement += " ORDER BY path"
         for row in self._index.read(lambda connection: connection.execute(statement, parameters).fetchall()):
             path = self._root / decoded(row["path"])
@@ -209,10 +210,10 @@ class TreeStore:
     def everywhere(self, sop: str) -> list[tuple[Instance, bytes]]:
         """Return all instances of a UID, also those not chosen, each with the SHA-256 of its file; archives first."""
         statement = (
-            "SELECT instances.*, sources.kind, sources.path FROM instances JOIN sources ON sources.id = source"
+            f"SELECT {_COLUMNS} FROM instances JOIN sources ON sources.id = source"
             " WHERE sop = ? ORDER BY kind, path, name"
         )
-        rows = self._index.read(lambda connection: connection.execute(statement, (sop,)).fetchall())
+        rows = self._index.read(lambda connection: connection.execute(statement, (_text(sop),)).fetchall())
         return [(self._instance(row), row["sha256"]) for row in rows]
 
     def beside(self, path: str) -> list[tuple[Instance, bytes]]:
@@ -267,11 +268,11 @@ class TreeStore:
             wait = max(_EVERY, (monotonic() - began) * _SHARE)
 
     def _rows(self, study: str, series: str | None, sop: str | None) -> list[sqlite3.Row]:
-        statement, parameters = _SELECT, [study]
+        statement, parameters = _SELECT, [_text(study)]
         for name, value in (("series", series), ("sop", sop)):
             if value is not None:
                 statement += f" AND instances.{name} = ?"
-                parameters.append(value)
+                parameters.append(_text(value))
         return self._index.read(lambda connection: connection.execute(statement + _ORDER, parameters).fetchall())
 
     def _instance(self, row: sqlite3.Row) -> Instance:
@@ -315,7 +316,7 @@ class TreeStore:
             return pictures.pixel_bytes(header)
 
         def of_archive(access: RandomAccess, name: str) -> bytes:
-            return value(read_header(BytesIO(access.read(access.entry(name)))))
+            return value(read_header(BytesIO(access.again(access.entry(name)))))
 
         def of_file(there: Path) -> bytes:
             with there.open("rb") as file:
@@ -354,6 +355,11 @@ class TreeStore:
         return None
 
 
+def _text(uid: str) -> str:
+    """Return a UID without halves of characters, which SQLite does not take."""
+    return uid.encode("utf-8", "replace").decode("utf-8")
+
+
 @contextmanager
 def _gone() -> Iterator[None]:
     """Turn errors of the system into sentences that name no path."""
@@ -379,7 +385,7 @@ def _frames_of_archive(
         native = all(8 * len(frame) == shape.frame_bits for frame in found)
         if len(found) == len(numbers) and (native or access.is_encapsulated(entry)):
             return Frames(found, syntax)
-    header = read_header(BytesIO(access.read(entry)))
+    header = read_header(BytesIO(access.again(entry)))
     return Frames(frames_of(header, shape, numbers), _syntax(header))
 
 
