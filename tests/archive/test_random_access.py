@@ -76,8 +76,9 @@ def test_every_kind_of_file_in_any_order(folder: Path) -> None:
         assert not slabs, "a head needs no voxels"
         for entry in reversed(entries):
             assert access.read(entry) == (folder / entry.name).read_bytes(), entry.name
+        for entry in entries[:2]:
             assert access.again(entry) is access.again(entry) == access.read(entry)
-        assert access.held > 0
+        assert entries[1].size < access.held
         with pytest.raises(MissingError, match="no file"):
             access.entry("no such")
 
