@@ -17,9 +17,9 @@ from tests.serve.dicomweb.conftest import (
     COLOURS,
     CT,
     DEFLATED,
-    HT,
     IMPLICIT,
     JPEG,
+    MC,
     MULTI,
     ODD,
     REPORT,
@@ -57,7 +57,7 @@ def test_the_stored_file_byte_for_byte(server):
         )
         assert got.headers["content-type"].startswith('multipart/related; type="application/dicom"; boundary=')
         assert int(headers["Content-Length"]) == len(data)
-    for series in (BIG, IMPLICIT, DEFLATED, RLE, JPEG, HT):
+    for series in (BIG, IMPLICIT, DEFLATED, RLE, JPEG, MC):
         there = one(server.store, series)
         got = httpx.get(server.url + there.path, headers={"Accept": "application/dicom; transfer-syntax=*"})
         assert got.content == there.data and got.headers["content-type"].endswith(there.instance.syntax)
@@ -85,7 +85,7 @@ def test_explicit_little_endian_is_made(server, series):
 
 
 def test_what_cannot_be_made_is_refused(server):
-    there = one(server.store, HT)
+    there = one(server.store, MC)
     for accept in ("application/dicom", f"{RELATED}; transfer-syntax=1.2.840.10008.1.2.1", "image/png"):
         got = httpx.get(server.url + there.path, headers={"Accept": accept})
         assert got.status_code == 406 and there.instance.syntax in got.json()["error"]["sentence"]

@@ -97,7 +97,7 @@ def _load(store: Store, one: Instance, answer: Answer, wanted: list[int]) -> lis
     """Return frames in the form in which they go out."""
     if _stored(one, answer):
         return store.frames(one, wanted).frames
-    return plain.frames(store.file(one), wanted)
+    return plain.frames(store.file(one), wanted, lambda number: store.picture(one, number).samples)
 
 
 async def bulk(request: Request, rooms: Rooms) -> Response:

@@ -1,11 +1,13 @@
-"""Explicit little endian of what is stored in another transfer syntax, by pydicom.
+"""Explicit little endian of what is stored in another transfer syntax.
 
-No transfer syntax but this one is made: a client that can read nothing else can read it (PS3.18, 8.7.3.5.2).
+No transfer syntax but this one is made: a client that can read nothing else can read it (PS3.18, 8.7.3.5.2). pydicom
+does it, and decodes frames where it has a decoder; the store decodes those of lossless syntaxes for which it has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
@@ -13,19 +15,32 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.pixels import decompress, get_decoder
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from ...errors import UnsupportedError
+from ...formats.dicom_pixels import stream_of_syntax
 
+Samples = Callable[[int], np.ndarray]  # of a frame, numbered from 1: [y, x] or [y, x, 3]
 _WORDS = {"OW": 2, "OL": 4, "OF": 4, "OV": 8, "OD": 8}  # bytes of a number in values that pydicom takes as bytes
 
 
-def instance(data: bytes) -> bytes:
-    """Return a DICOM file in explicit little endian. Raises UnsupportedError where it cannot be decoded here."""
+@lru_cache(64)
+def makeable(syntax: str) -> bool:
+    """Return whether explicit little endian can be made of a transfer syntax."""
+    return not _encapsulated(UID(syntax)) or _by_pydicom(syntax) or _by_store(syntax)
+
+
+def instance(data: bytes, samples: Samples) -> bytes:
+    """Return a DICOM file in explicit little endian. Raises UnsupportedError where it cannot be decoded here.
+
+    Parameters:
+        data: the file.
+        samples: returns those of a frame, for syntaxes that pydicom cannot decode; what it raises is passed on.
+    """
     dataset = _read(data)
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not syntax.is_deflated:
-        _decompress(dataset)
+    if _encapsulated(syntax):
+        _decompress(dataset, samples)
     elif syntax == ExplicitVRBigEndian:
         _swap(dataset)
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -39,20 +54,39 @@ def instance(data: bytes) -> bytes:
     return written.getvalue()
 
 
-def frames(data: bytes, numbers: Sequence[int]) -> list[bytes]:
+def frames(data: bytes, numbers: Sequence[int], samples: Samples) -> list[bytes]:
     """Return frames of a DICOM file, numbered from 1, in explicit little endian. Raises UnsupportedError."""
     dataset = _read(data)
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not syntax.is_deflated:
-        found = _decoded(dataset, numbers)
-    else:
-        if syntax == ExplicitVRBigEndian:
-            _swap(dataset)
-        pixels = memoryview(dataset.PixelData)
-        size = len(pixels) // int(dataset.get("NumberOfFrames") or 1)
-        size = min(size, _frame_bytes(dataset))
-        found = [bytes(pixels[(number - 1) * size : number * size]) for number in numbers]
-    return found
+    if _encapsulated(syntax):
+        if not _by_pydicom(syntax):
+            return [_stored(samples(number), dataset) for number in numbers]
+        return _decoded(dataset, numbers)
+    if syntax == ExplicitVRBigEndian:
+        _swap(dataset)
+    pixels = memoryview(dataset.PixelData)
+    size = min(len(pixels) // int(dataset.get("NumberOfFrames") or 1), _frame_bytes(dataset))
+    return [bytes(pixels[(number - 1) * size : number * size]) for number in numbers]
+
+
+def _encapsulated(syntax: UID) -> bool:
+    """Return whether frames are compressed; deflated files are none of these, and private syntaxes are."""
+    return not syntax.is_transfer_syntax or syntax.is_private or syntax.is_encapsulated
+
+
+def _by_pydicom(syntax: str) -> bool:
+    """Return whether pydicom has a decoder that is installed."""
+    try:
+        return bool(get_decoder(UID(syntax)).is_available)
+    except NotImplementedError:  # it knows none
+        return False
+
+
+def _by_store(syntax: str) -> bool:
+    """Return whether frames of a transfer syntax are streams that volcomp itself decodes."""
+    from ...streams.registry import BY_NUMBER  # numba is imported when it is needed
+
+    return stream_of_syntax(syntax) in BY_NUMBER
 
 
 def _read(data: bytes) -> FileDataset:
@@ -68,9 +102,16 @@ def _read(data: bytes) -> FileDataset:
     return dataset
 
 
-def _decompress(dataset: FileDataset) -> None:
+def _decompress(dataset: FileDataset, samples: Samples) -> None:
     """Decode all frames in place, colours to RGB."""
     if "PixelData" not in dataset:
+        return
+    if not _by_pydicom(dataset.file_meta.TransferSyntaxUID):
+        count = int(dataset.get("NumberOfFrames") or 1)
+        pixels = b"".join(_stored(samples(number), dataset) for number in range(1, count + 1))
+        dataset.add_new(0x7FE00010, "OW" if dataset.BitsAllocated > 8 else "OB", pixels + b"\0" * (len(pixels) % 2))
+        if dataset.get("SamplesPerPixel") == 3:
+            dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
         return
     try:
         decompress(dataset, generate_instance_uid=False)
@@ -85,6 +126,15 @@ def _decoded(dataset: FileDataset, numbers: Sequence[int]) -> list[bytes]:
         return [decoder.as_array(dataset, index=number - 1)[0].tobytes() for number in numbers]
     except Exception as error:
         raise UnsupportedError("its frames cannot be decoded here") from error
+
+
+def _stored(samples: np.ndarray, dataset: Dataset) -> bytes:
+    """Return samples of a frame as pixel data. Raises UnsupportedError where they are colours of a palette."""
+    bits, components = int(dataset.BitsAllocated), int(dataset.get("SamplesPerPixel") or 1)
+    grey = samples.ndim == 2 and components == 1 and bits in (8, 16, 32) and samples.dtype.kind in "iu"
+    if not grey and not (samples.ndim == 3 and components == 3 and bits == 8 and samples.dtype == np.uint8):
+        raise UnsupportedError("its samples cannot be given in explicit little endian")
+    return samples.astype(f"<{samples.dtype.kind}{bits // 8}").tobytes()
 
 
 def _frame_bytes(dataset: Dataset) -> int:
