@@ -24,6 +24,7 @@ from volcomp.serve.settings import Settings
 
 from . import fakes, scenes
 
+BROWSER = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WAIT = 60_000  # ms, for what happens at once on a machine that is not busy
 
 
@@ -90,7 +91,7 @@ def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
             executable_path=str(peers.CHROMIUM),
-            args=["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+            args=BROWSER,
         )
         yield made
         made.close()

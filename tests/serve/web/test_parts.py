@@ -153,6 +153,13 @@ def test_several_sizes_and_directions_are_several_stacks() -> None:
     assert [one.instance.sop for one in stacks_of(slices[::-1])[0].slices] == [f"1.2.{k}" for k in range(5)]
 
 
+def test_slices_that_are_unevenly_spaced_have_places_of_their_own() -> None:
+    slices = [one for k in (0, 1, 2, 5) for one in slices_of(instance(k), header(k))]
+    (stack,) = stacks_of(slices)
+    assert not stack.even and stack.origins == [[0, 0, 2.0 * k] for k in (0, 1, 2, 5)]
+    assert stack.affine is not None and np.allclose(stack.affine @ [0, 0, 3, 1], [0, 0, 10, 1])
+
+
 def test_time_points_keep_the_order_of_their_numbers_and_have_no_place() -> None:
     slices = [one for k in range(6) for one in slices_of(instance(k), header(k % 3))]
     (stack,) = stacks_of(slices)

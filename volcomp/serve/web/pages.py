@@ -147,6 +147,7 @@ class Shown:
                 "affine": affine.tolist(),
                 "placed": stack.affine is not None,
                 "even": stack.even,
+                "origins": None if stack.even else stack.origins,
                 "colour": stack.first.samples > 1,
                 "inverted": stack.first.inverted,
                 "unit": "HU" if modality == "CT" else "",

@@ -332,7 +332,8 @@ class Viewer {
     const value = this.data[(k * this.rows + j) * this.columns + i];
     this.value.textContent = this.have[k] ? `${Number(value.toPrecision(7))} ${this.layout.unit}` : "is being loaded";
     this.voxel.textContent = `${i}, ${j}, ${k}`;
-    const mm = this.layout.affine.slice(0, 3).map((row) => row[0] * i + row[1] * j + row[2] * k + row[3]);
+    const origin = this.layout.origins?.[k];
+    const mm = this.layout.affine.slice(0, 3).map((row, a) => row[0] * i + row[1] * j + (origin ? origin[a] : row[2] * k + row[3]));
     const sides = [["L", "R"], ["P", "A"], ["I", "S"]];
     this.where.textContent = this.layout.placed ? mm.map((x, a) => `${sides[a][x >= 0 ? 1 : 0]} ${Math.abs(x).toFixed(1)}`).join("  ") : "not stated";
     host.dataset.voxel = this.index.join();
@@ -363,6 +364,7 @@ class Viewer {
 
   turn(view) {
     this.view = view;
+    this.nv.opts.crosshairWidth = view === ALL ? 0.36 : 0.18; // per cent: a line of one pixel vanishes between two
     this.nv.setSliceType(view);
     for (const button of this.views.children) button.setAttribute("aria-pressed", String(Number(button.dataset.view) === view));
     this.go(this.axis(), this.index[this.axis()]);
