@@ -14,21 +14,18 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any, TypeVar
 
-import numpy as np
-
-from ...archive.entry import Voxels
 from ...archive.random_access import RandomAccess
 from ...errors import MissingError, UnsupportedError
-from ...reading.samples import samples_of
 from ..settings import OWN, Settings
 from . import pictures
 from .attributes import PIXELS, value_at, with_bulk
 from .entering import Source, attributes_of, decoded, encoded
 from .following import Follower
-from .frames import Shape, check_numbers, frames_of, syntax_of_frames
+from .frames import Shape, check_numbers
 from .header import Header, read_header
 from .index import ARCHIVE, INBOX, Index
 from .instance import Instance
+from .of_archive import frames_in, frames_of_archive, samples_of_archive
 from .pool import Pool
 from .protocol import Found, Frames, Holding, Json, Picture
 from .query import Query
@@ -117,12 +114,11 @@ class TreeStore:
         if not instance.frames:
             raise MissingError("the instance has no pixels, and so no frames")
         check_numbers(shape, list(numbers))
-        of_archive = partial(_frames_of_archive, shape=shape, numbers=list(numbers), syntax=instance.syntax)
+        of_archive = partial(frames_of_archive, shape=shape, numbers=list(numbers), syntax=instance.syntax)
 
         def of_file(path: Path) -> Frames:
             with path.open("rb") as file:
-                header = read_header(file)
-                return Frames(frames_of(header, shape, list(numbers)), _syntax(header))
+                return frames_in(read_header(file), shape, list(numbers))
 
         return self._read(instance, of_archive, of_file)
 
@@ -133,7 +129,7 @@ class TreeStore:
         if not instance.frames:
             raise MissingError("the instance has no pixels, and so no picture")
         check_numbers(shape, [frame])
-        of_volume = partial(_samples_of_archive, shape=shape, frame=frame)
+        of_volume = partial(samples_of_archive, shape=shape, frame=frame)
         samples = self._read(instance, of_volume, lambda path: None)
         if samples is None:
             found = self.frames(instance, [frame])
@@ -369,37 +365,3 @@ def _gone() -> Iterator[None]:
         raise MissingError("the instance is gone; search again") from None
     except OSError as error:
         raise UnsupportedError(f"the instance cannot be read: {error.strerror or 'the system refuses'}") from None
-
-
-def _syntax(header: Header) -> str:
-    return syntax_of_frames(header.syntax, deflated=header.is_deflated)
-
-
-def _frames_of_archive(
-    access: RandomAccess, name: str, *, shape: Shape, numbers: list[int], syntax: str
-) -> Frames:  # fmt: skip
-    """Return frames of a file of an archive: one by one where they have bytes of their own, else of the whole file."""
-    entry = access.entry(name)
-    if access.slices(entry) == shape.frames:
-        found = [frame for frame in (access.frame(entry, n - 1) for n in numbers) if frame is not None]
-        native = all(8 * len(frame) == shape.frame_bits for frame in found)
-        if len(found) == len(numbers) and (native or access.is_encapsulated(entry)):
-            return Frames(found, syntax)
-    header = read_header(BytesIO(access.again(entry)))
-    return Frames(frames_of(header, shape, numbers), _syntax(header))
-
-
-def _samples_of_archive(access: RandomAccess, name: str, *, shape: Shape, frame: int) -> np.ndarray | None:
-    """Return the samples [Y, X] or [Y, X, components] of a compressed frame, as its volume has them.
-
-    None where they are not those of a volume.
-    """
-    entry = access.entry(name)
-    if not access.is_encapsulated(entry) or access.slices(entry) != shape.frames:
-        return None
-    assert isinstance(entry.place, Voxels)
-    planes, kept = access.planes(entry, frame - 1), access.kept(entry)
-    assert kept is not None
-    samples = samples_of(entry.place.body, kept.side, entry.place.first, planes[0].dtype)
-    found: np.ndarray = samples.join(planes, entry.place.first + frame - 1)[0]
-    return found
