@@ -84,6 +84,19 @@ def test_explicit_little_endian_is_made(server, series):
         assert made.SOPInstanceUID == there.instance.sop
 
 
+def test_elements_of_commands_do_not_hinder(server):
+    """Some files of scanners have elements (0000,eeee), which pydicom reads and does not write."""
+    there = one(server.store, IMPLICIT)
+    at = there.data.index(b"\x08\x00\x16\x00")
+    changed = there.data[:at] + b"\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00" + there.data[at:]
+    server.store.files[there.instance.sop] = changed
+    try:
+        got = httpx.get(server.url + there.path, headers={"Accept": "application/dicom"})
+        assert got.status_code == 200 and pydicom.dcmread(BytesIO(got.content)).PixelData == there.dataset.PixelData
+    finally:
+        server.store.files[there.instance.sop] = there.data
+
+
 def test_what_cannot_be_made_is_refused(server):
     there = one(server.store, MC)
     for accept in ("application/dicom", f"{RELATED}; transfer-syntax=1.2.840.10008.1.2.1", "image/png"):

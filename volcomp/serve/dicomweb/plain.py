@@ -46,6 +46,8 @@ def instance(data: bytes, samples: Samples) -> bytes:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     written = BytesIO()
     try:
+        for tag in [tag for tag in dataset.keys() if tag.group < 8]:  # noqa: SIM118 # of a command; it may not be written
+            del dataset[tag]
         for _ in dataset.iterall():  # what is not parsed yet would be written in the old byte order
             pass
         dcmwrite(written, dataset, enforce_file_format=True)
