@@ -22,7 +22,8 @@ from tests.serve import running
 from volcomp.serve.inbox import open_inbox
 from volcomp.serve.settings import Settings
 from volcomp.serve.store import open_store
-from volcomp.serve.web import policy
+from volcomp.serve.web import policy, voxels
+from volcomp.serve.work import sending
 
 from . import scenes
 from .screen import CT, Open, at, complete
@@ -79,6 +80,19 @@ def test_a_viewer_decodes_each_slab_once(tmp_path: Path, low_slabs: None) -> Non
         state = store.state
     assert np.array_equal(found, values)
     assert state["slabs_decoded"] == slabs > 1
+
+
+def test_many_clients_wait_for_room_and_all_are_answered(server: Any) -> None:
+    def asked(k: int) -> bool:
+        answer = httpx.get(f"{server.url}{CT}/values?from={k % 20}&to={k % 20 + 1}&type=float32", timeout=600)
+        found = np.frombuffer(answer.content, "<f4").reshape(64, 64)
+        return answer.status_code == 200 and np.array_equal(found, server.values[k % 20])
+
+    assert sending(server.settings.memory) < 3 * voxels.MOST_BYTES * 64  # not all at once
+    with ThreadPoolExecutor(64) as threads:
+        assert all(threads.map(asked, range(128)))
+    answer = httpx.get(f"{server.url}{CT}/picture.png?z=99", timeout=300)  # an error takes no room for ever
+    assert answer.status_code == 422 and answer.json()["error"]["sentence"]
 
 
 def test_headers_of_the_door_and_of_the_pages(server: Any) -> None:
