@@ -19,6 +19,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from ...errors import UnsupportedError
 from ...formats.dicom_pixels import stream_of_syntax
+from ...streams.registry import BY_NUMBER
 
 Samples = Callable[[int], np.ndarray]  # of a frame, numbered from 1: [y, x] or [y, x, 3]
 _WORDS = {"OW": 2, "OL": 4, "OF": 4, "OV": 8, "OD": 8}  # bytes of a number in values that pydicom takes as bytes
@@ -86,8 +87,6 @@ def _by_pydicom(syntax: str) -> bool:
 
 def _by_store(syntax: str) -> bool:
     """Return whether frames of a transfer syntax are streams that volcomp itself decodes."""
-    from ...streams.registry import BY_NUMBER  # numba is imported when it is needed
-
     return stream_of_syntax(syntax) in BY_NUMBER
 
 
