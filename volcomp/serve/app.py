@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -128,7 +129,8 @@ def note(request: Request, error: Exception) -> None:
     while isinstance(error.__cause__, Exception):  # what failed first
         error = error.__cause__
     route = getattr(request.scope.get("route"), "path", "an unknown address")
-    uids = [str(uid) for name, uid in request.path_params.items() if name in ("study", "series", "sop")]
+    given = [str(request.path_params.get(name, "")) for name in ("study", "series", "sop")]
+    uids = [uid for uid in given if re.fullmatch(r"[0-9.]{1,64}", uid)]  # nothing else that a client wrote
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "nowhere"
     LOG.error("%s %s %s: %s at %s", request.method, route, "/".join(uids), type(error).__name__, place)
