@@ -74,6 +74,10 @@ def test_sent_again(tmp_path: Path, served: Opener) -> None:
     assert [one.receive(path), one.receive(other)] == [0, 0x0111] and landed(one) == []
     (tmp_path / "root" / "a.vcz").unlink()
     assert one.receive(path) == 0 and len(landed(one)) == 1  # since it is nowhere else now
+    assert one.store.file(one.store.instances(uid("Alpha"))[0]) == path.read_bytes()
+    landed(one)[0].unlink()
+    assert one.receive(elsewhere) == 0
+    assert one.store.file(one.store.instances(uid("Beta"))[0]) == elsewhere.read_bytes()
 
 
 def test_refusals(tmp_path: Path, served: Opener) -> None:
@@ -90,6 +94,10 @@ def test_refusals(tmp_path: Path, served: Opener) -> None:
         del dataset[missing]
         dataset.save_as(tmp_path / "b.dcm", enforce_file_format=False)
         assert one.receive(tmp_path / "b.dcm") == 0xC000, missing
+    data = path.read_bytes()
+    for uid_of in (uid("Alpha"), uid("Alpha", 0), uid("Alpha", 0, 0)):
+        wrong = data.replace(uid_of[:-1].encode(), uid_of[:-2].encode() + b"\1")
+        assert wrong != data and one.inbox.receive(io.BytesIO(wrong)).failure == 0xC000
     assert landed(one) == [] and one.store.search(Query(Level.INSTANCES)).results == []
     assert one.receive(path, uid("Alpha")) == 0
 

@@ -113,6 +113,7 @@ class Receiver:
         """Return whether the instance is kept already. Raises Refused where another one has its UID."""
         for instance, sha256 in self._store.everywhere(sop):
             if not (instance.archive or self._landing.folder / instance.name).exists():
+                self._store.gone(instance)  # or it would answer for the new one
                 continue
             if sha256 != new.sha256 or (instance.study, instance.series) != (study, series):
                 raise _duplicate()

@@ -199,6 +199,13 @@ class TreeStore:
         """Take a file of the inbox out that is gone."""
         self._follower.leave(INBOX, path)
 
+    def gone(self, instance: Instance) -> None:
+        """Take out the source of an instance, an archive or a file of the inbox, which is gone."""
+        if instance.archive:
+            self._follower.leave(ARCHIVE, instance.archive.relative_to(self._root).as_posix())
+        else:
+            self._follower.leave(INBOX, instance.name)
+
     def packed(self, archive: Path) -> None:
         """Enter an archive of the tree. Raises UnsupportedError where it cannot be read."""
         self._follower.enter_archive(archive.relative_to(self._root).as_posix())
