@@ -214,7 +214,7 @@ def test_a_radiograph_on_a_plain_canvas(opened: Open, server: Served, monkeypatc
     x, y = middle(page)
     page.mouse.move(x + 100, y + 50)
     page.mouse.wheel(0, -400)
-    page.wait_for_timeout(50)
+    page.wait_for_selector("#viewer[data-zoom]")
     assert alike(seen, drawn(page)) < 0.98  # it is larger now
     page.mouse.click(x + 100, y + 50)
     (i, j, _), value = at(page)

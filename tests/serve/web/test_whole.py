@@ -110,6 +110,20 @@ def test_headers_of_the_door_and_of_the_pages(server: Any) -> None:
         assert large.status_code == 413 and large.json()["error"]["sentence"]
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("name=anna", "Anna"), ("name=SPECIMEN&id=S-0002", "Bela"), ("modality=ct", "Anna"),
+        ("since=2026-01-01", "Anna"), ("until=2025-12-31", "Bela"), ("description=chest x-RAY", "Bela"),
+        ("accession=a1", "Anna"), ("name=nobody", ""),
+    ],
+)  # fmt: skip
+def test_searches_of_a_real_store(server: Any, query: str, found: str) -> None:
+    text = httpx.get(f"{server.url}/?{query}", headers={"Accept": "text/html"}, timeout=300).text
+    assert {name for name in ("Anna", "Bela") if f"Specimen, {name}" in text} == ({found} if found else set())
+    assert found or "No study matches" in text
+
+
 def test_downloads_of_a_real_store(server: Any) -> None:
     with httpx.Client(base_url=server.url, timeout=300) as client:
         answer = client.get(f"{CT}/original.zip")

@@ -148,6 +148,7 @@ export class Flat {
     const zoom = Math.min(Math.max(this.zoom * factor, least), MOST);
     this.corner = [x - (x - this.corner[0]) * (zoom / this.zoom), y - (y - this.corner[1]) * (zoom / this.zoom)];
     this.zoom = zoom;
+    host.dataset.zoom = zoom;
     this.draw();
   }
 
