@@ -36,6 +36,7 @@ from .slabs import SharedSlabs
 INSTANCES = f"{OWN}/instances"  # of the inbox: where instances are that have been taken in
 _EVERY = 5.0  # seconds from one look at the tree to the next, at least
 _SHARE = 20  # of the time, one part in so many may go to looking
+_PATIENCE = 5.0  # seconds for which who reads what has moved waits for a look that is under way
 _SHAPES = 1 << 14  # of instances that are held
 _LOG = logging.getLogger("volcomp.serve")
 Result = TypeVar("Result")
@@ -350,7 +351,7 @@ class TreeStore:
         """Return where an instance is now, if it was not where the index had it."""
         for look in (False, True):
             if look:
-                self.refresh()
+                self._follower.look(_PATIENCE)
             rows = self._rows(instance.study, instance.series, instance.sop)
             found = self._instance(rows[0]) if rows else None
             if found != instance:
