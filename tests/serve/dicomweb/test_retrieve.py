@@ -190,6 +190,9 @@ def test_frames_of_other_syntaxes(server):
     there = one(server.store, ODD)  # nine bytes, and one to fill
     got = httpx.get(f"{server.url}{there.path}/frames/1", headers=octets)
     assert got.content[:9] == samples(3, 3, kind="u1", top=200).tobytes()
+    before = server.store.calls["file"]
+    got = httpx.get(f"{server.url}{one(server.store, RLE).path}/frames/2", headers=octets)
+    assert got.content == samples(3, 8, 6)[1].tobytes() and server.store.calls["file"] == before  # its frame alone
     got = httpx.get(f"{server.url}{one(server.store, RLE).path}/frames/2", headers={"Accept": "image/*"})
     assert got.headers["content-type"] == "image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5"
 

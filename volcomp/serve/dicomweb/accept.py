@@ -18,10 +18,10 @@ from .plain import makeable
 DICOM, OCTETS, RELATED, ANY = "application/dicom", "application/octet-stream", "multipart/related", "*/*"
 _MULTIPART = (RELATED, "multipart/*")
 PLAIN = "1.2.840.10008.1.2.1"  # explicit VR little endian
-_BIG = "1.2.840.10008.1.2.2"
+BIG = "1.2.840.10008.1.2.2"  # explicit VR big endian
 # Of frames: implicit, explicit and deflated little endian differ in the header alone.
 LITTLE = frozenset(("1.2.840.10008.1.2", PLAIN, "1.2.840.10008.1.2.1.99"))
-_NATIVE = LITTLE | {_BIG}
+_NATIVE = LITTLE | {BIG}
 _JPEG = "1.2.840.10008.1.2.4."
 # The media type of a frame that is compressed (PS3.18, table 8.7.3-5).
 _OF_FRAMES = {

@@ -12,7 +12,8 @@ from io import BytesIO
 
 import numpy as np
 import pydicom
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.pixels import decompress, get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
@@ -20,8 +21,11 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 from ...errors import UnsupportedError
 from ...formats.dicom_pixels import stream_of_syntax
 from ...streams.registry import BY_NUMBER
+from ..store.protocol import Json
 
 Samples = Callable[[int], np.ndarray]  # of a frame, numbered from 1: [y, x] or [y, x, 3]
+# Samples per pixel, photometric interpretation, planar configuration, rows, columns, bits and sign.
+_PIXELS = ("00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103")
 _WORDS = {"OW": 2, "OL": 4, "OF": 4, "OV": 8, "OD": 8}  # bytes of a number in values that pydicom takes as bytes
 
 
@@ -57,19 +61,39 @@ def instance(data: bytes, samples: Samples) -> bytes:
     return written.getvalue()
 
 
-def frames(data: bytes, numbers: Sequence[int], samples: Samples) -> list[bytes]:
-    """Return frames of a DICOM file, numbered from 1, in explicit little endian. Raises UnsupportedError."""
+def frames_of_file(data: bytes, numbers: Sequence[int]) -> list[bytes]:
+    """Return frames of a DICOM file in big endian, numbered from 1, in little endian. Raises UnsupportedError."""
     dataset = _read(data)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if _encapsulated(syntax):
-        if not _by_pydicom(syntax):
-            return [_stored(samples(number), dataset) for number in numbers]
-        return _decoded(dataset, numbers)
-    if syntax == ExplicitVRBigEndian:
-        _swap(dataset)
+    _swap(dataset)
     pixels = memoryview(dataset.PixelData)
     size = min(len(pixels) // int(dataset.get("NumberOfFrames") or 1), _frame_bytes(dataset))
     return [bytes(pixels[(number - 1) * size : number * size]) for number in numbers]
+
+
+def frames(
+    attributes: Json, syntax: str, numbers: Sequence[int], stored: Callable[[], list[bytes]], samples: Samples
+) -> list[bytes]:
+    """Return compressed frames in explicit little endian. Raises UnsupportedError where they cannot be decoded here.
+
+    Parameters:
+        attributes: of the instance, in the DICOM JSON model.
+        syntax: the UID of its transfer syntax.
+        numbers: of the frames, from 1.
+        stored: returns these frames as they are stored.
+        samples: returns those of a frame, for syntaxes that pydicom cannot decode; what it raises is passed on.
+    """
+    dataset = Dataset.from_json({tag: attributes[tag] for tag in _PIXELS if tag in attributes})
+    if not _by_pydicom(syntax):
+        return [_stored(samples(number), dataset) for number in numbers]
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    dataset.NumberOfFrames = len(numbers)
+    dataset.PixelData = encapsulate(stored())
+    try:
+        decoder = get_decoder(UID(syntax))
+        return [decoder.as_array(dataset, index=k)[0].tobytes() for k in range(len(numbers))]
+    except Exception as error:  # of several decoders
+        raise UnsupportedError("its frames cannot be decoded here") from error
 
 
 def _encapsulated(syntax: UID) -> bool:
@@ -117,15 +141,6 @@ def _decompress(dataset: FileDataset, samples: Samples) -> None:
     try:
         decompress(dataset, generate_instance_uid=False)
     except Exception as error:  # of several decoders
-        raise UnsupportedError("its frames cannot be decoded here") from error
-
-
-def _decoded(dataset: FileDataset, numbers: Sequence[int]) -> list[bytes]:
-    """Decode frames, colours to RGB."""
-    try:
-        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        return [decoder.as_array(dataset, index=number - 1)[0].tobytes() for number in numbers]
-    except Exception as error:
         raise UnsupportedError("its frames cannot be decoded here") from error
 
 
