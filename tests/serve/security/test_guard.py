@@ -27,7 +27,8 @@ def open_server(tmp_path):
 
 
 @pytest.fixture
-def closed_server(tmp_path):
+def closed_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "_FAILURES", (1 / 3600, 10.0))  # none is forgotten while a test runs
     (tmp_path / "tokens").write_text(f"viewer {TOKEN}\n")
     store = filled()
     told = settings(tmp_path, token_file=tmp_path / "tokens", audit=tmp_path / "audit")
@@ -129,12 +130,10 @@ def test_failed_logins_are_few(closed_server):
     right = {"Authorization": f"Bearer {TOKEN}"}
     with httpx.Client() as client:
         assert client.get(url, headers=right).status_code == 200
-        found = [client.get(url, headers={"Authorization": f"Bearer {number:032}"}).status_code for number in range(30)]
-        assert found[:10] == [401] * 10 and 429 in found
+        wrong = [{"Authorization": f"Bearer {number:032}"} for number in range(12)]
+        assert [client.get(url, headers=given).status_code for given in wrong] == [401] * 10 + [429] * 2
         got = client.get(url, auth=("somebody", "else"))
-        while got.status_code != 429:  # a second may have passed
-            got = client.get(url, auth=("somebody", "else"))
-        assert 1 <= int(got.headers["retry-after"]) <= 7
+        assert got.status_code == 429 and 1 <= int(got.headers["retry-after"]) <= 3600
         assert client.get(url, headers=right).status_code == 200  # who is known goes on
 
 
