@@ -266,7 +266,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
         child = int(parent.stdout.readline())
         parent.kill()
     waited = threading.Event()
-    for _ in range(6000):
+    for _ in range(60_000):
         try:
             if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 break

@@ -270,7 +270,7 @@ def test_it_follows_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     try:
         put(tmp_path, "Alpha", "a.vcz")
         waited = threading.Event()
-        for _ in range(3000):
+        for _ in range(60_000):
             if names(store):
                 break
             waited.wait(0.02)
