@@ -23,7 +23,8 @@ def need(*programs: Path) -> None:
 
 
 def missing(reason: str) -> NoReturn:
-    """Skip the test, or fail it where CI is set and peers.sh could have installed what it needs."""
-    if os.environ.get("CI") and shutil.which("apt-get") and os.geteuid() == 0:
+    """Skip the test, or fail it in CI, where peers.sh could have installed what it needs."""
+    in_ci = os.environ.get("CI") or os.environ.get("VOLCOMP_PEERS")
+    if in_ci and shutil.which("apt-get") and os.geteuid() == 0:
         pytest.fail(reason)
     pytest.skip(reason)

@@ -16,7 +16,7 @@ import uvicorn
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from volcomp.serve.app import application
+from volcomp.serve.app import HttpServer, application
 from volcomp.serve.security.audit import Audit
 from volcomp.serve.security.keys import Keys
 from volcomp.serve.settings import Settings
@@ -29,15 +29,10 @@ def served(store: Any, inbox: Any, settings: Settings) -> Iterator[str]:
     """Serve while the block runs; the URL, without a slash at its end."""
     ready = threading.Event()
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            ready.set()
-
     audit = Audit(settings.audit) if settings.audit else None
     app = application(store, inbox, settings, Keys(settings), audit)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", ws="none")
-    server = Server(config)
+    server = HttpServer(config, ready.set)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -39,12 +39,13 @@ class RandomAccess:
         self._reader, self._decode = reader, decode
         self.entries = {entry.name: entry for entry in manifest.files}
         self._records, self._blobs, self._lock = Records(reader), Blobs(reader), Lock()
+        self._last, self._reading = ("", b""), Lock()  # the file that `again` was asked for last
         self._runs: dict[tuple[int, int, int], Run] = {}  # the last used at the end
 
     @property
     def held(self) -> int:
         """The bytes of kept headers and whole files that are held in memory."""
-        return self._records.held + self._blobs.held
+        return self._records.held + self._blobs.held + len(self._last[1])
 
     def entry(self, name: str) -> Entry:
         """Return a file by its name. Raises MissingError."""
@@ -117,6 +118,14 @@ class RandomAccess:
         if len(found) != entry.size or sha.digest() != entry.sha256:
             raise DamagedError(f"{entry.name} is damaged: its SHA-256 does not fit")
         return bytes(found)
+
+    def again(self, entry: Entry) -> bytes:
+        """Return the bytes of a file, and hold them for the next call: as for its frames, one after another."""
+        with self._reading:
+            if self._last[0] != entry.name:
+                self._last = ("", b"")  # before the next one takes its memory
+                self._last = entry.name, self.read(entry)
+            return self._last[1]
 
     def planes(self, entry: Entry, number: int) -> Planes:
         """Return the voxels [1, Y, X] of one slice of an image, from 0, in every plane. Raises DamagedError."""

@@ -24,6 +24,7 @@ _ALIASES = {  # what other programs call a command
     "verify": ("check", "t", "test", "validate"),
     "repair": ("fix", "heal", "recover"),
     "protect": ("parity",),
+    "serve": ("dicomweb", "host", "http", "server", "web"),
     "info": ("about", "describe", "inspect", "show", "stat"),
     "doctor": ("diagnose", "report"),
 }

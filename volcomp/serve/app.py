@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -15,6 +17,7 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -43,6 +46,8 @@ _SWITCH = (
     0.0005  # seconds after which a thread of Python lets others run: the one that speaks waits for those that read
 )
 _PROCESS = 256 << 20  # bytes that Python and its libraries take
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_HEADER_SECONDS = 30.0  # from when a connection is free for a request until its headers are there
 _HEADERS = 64 << 10  # bytes of a request's headers
 
 
@@ -108,7 +113,7 @@ def told(error: Exception) -> tuple[int, str]:
         return 404, "what is asked for is not here, or no longer; search again"
     if isinstance(error, DamagedError):
         return 500, "the archive of this series is damaged; whoever keeps it may repair it with volcomp repair"
-    if isinstance(error, TargetError):
+    if isinstance(error, TargetError) or (isinstance(error, OSError) and error.errno in _FULL):
         return 507, "nothing can be written here now, as on a full disk; whoever keeps the server has to make room"
     if isinstance(error, UnsupportedError):
         return 406, "this cannot be decoded here; ask for what is stored, with transfer-syntax=*"
@@ -124,18 +129,22 @@ def note(request: Request, error: Exception) -> None:
     while isinstance(error.__cause__, Exception):  # what failed first
         error = error.__cause__
     route = getattr(request.scope.get("route"), "path", "an unknown address")
-    uids = [str(uid) for name, uid in request.path_params.items() if name in ("study", "series", "sop")]
+    given = [str(request.path_params.get(name, "")) for name in ("study", "series", "sop")]
+    uids = [uid for uid in given if re.fullmatch(r"[0-9.]{1,64}", uid)]  # nothing else that a client wrote
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "nowhere"
     LOG.error("%s %s %s: %s at %s", request.method, route, "/".join(uids), type(error).__name__, place)
 
 
-class _Server(uvicorn.Server):
-    """A server that says when it listens, and remembers what stopped it."""
+class HttpServer(uvicorn.Server):
+    """A server that says when it listens, closes connections that ask nothing, and remembers what stopped it."""
 
     def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
         super().__init__(config)
         self._listening = listening
+        self._idle: dict[
+            object, tuple[object, float]
+        ] = {}  # connections: their last request, and since when it is done
         self.stopped_by: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -143,6 +152,21 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._listening()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after connections; called ten times a second. uvicorn itself waits for a request's headers for ever."""
+        now = asyncio.get_running_loop().time()
+        idle: dict[object, tuple[object, float]] = {}
+        for one in self.server_state.connections:
+            last: Any = getattr(one, "cycle", None)
+            if last is None or last.response_complete:
+                known, since = self._idle.get(one, (None, now))
+                idle[one] = (last, since if known is last else now)
+        self._idle = idle
+        for late, (_, since) in idle.items():
+            if now - since > _HEADER_SECONDS:
+                cast(Any, late).transport.close()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop when the requests that run are done; at the second signal, at once."""
@@ -187,7 +211,7 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> bool:
             ws="none",
         )
         url = _url(settings.host, server_socket.getsockname()[1])
-        server = _Server(config, lambda: listening(url))
+        server = HttpServer(config, lambda: listening(url))
         opened.pop_all()
     server.run([server_socket])
     return server.stopped_by == signal.SIGINT

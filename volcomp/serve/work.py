@@ -8,7 +8,6 @@ clients, memory holds a few instances, and the others wait.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,6 +20,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _QUICK = 8  # threads; they wait for the disk alone
+# Threads; the store lets as many decode at once as there are cores. The others wait for that, or read slabs that are
+# decoded already, for which nobody should have to wait.
+_SLOW = 32
 _SHARE = 8  # of the memory that the server may take, the part for what is on its way
 _LEAST = 64 << 20  # bytes
 
@@ -75,10 +77,8 @@ class Work:
     """The threads of a server, and the room for what it sends."""
 
     def __init__(self, memory: int) -> None:
-        cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
         self._quick = ThreadPoolExecutor(_QUICK, "volcomp-search")
-        # Threads that wait for one slab, which another decodes, take no core.
-        self._slow = ThreadPoolExecutor(max(8, 2 * (cores or 1)), "volcomp-decode")
+        self._slow = ThreadPoolExecutor(_SLOW, "volcomp-decode")
         self.room = Room(sending(memory))
 
     async def quickly(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -15,8 +15,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
-    HTJ2KLossless,
     ImplicitVRLittleEndian,
+    JPEG2000MCLossless,
     JPEGBaseline8Bit,
     RLELossless,
 )
@@ -25,7 +25,7 @@ from tests.serve.memory import Memory
 from tests.serve.running import dataset, served, settings, written
 
 STUDY = "1.2.3"
-CT, MULTI, COLOURS, MIXED, REPORT, MONO1, ODD, BIG, IMPLICIT, DEFLATED, RLE, JPEG, HT = (
+CT, MULTI, COLOURS, MIXED, REPORT, MONO1, ODD, BIG, IMPLICIT, DEFLATED, RLE, JPEG, MC = (
     f"1.2.3.{number}" for number in range(1, 14)
 )
 
@@ -85,7 +85,7 @@ def filled() -> Memory:
     file = BytesIO()
     Image.fromarray(grey).save(file, "JPEG")
     store.add(compressed(JPEGBaseline8Bit, [file.getvalue() + b"\0" * (file.tell() % 2)], grey, JPEG))
-    store.add(compressed(HTJ2KLossless, [b"nobody decodes this "], grey, HT))
+    store.add(compressed(JPEG2000MCLossless, [b"nobody decodes this "], grey, MC))
     return store
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -10,19 +11,26 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
 
+from tests.fuzz.dicom import wrapped
 from tests.helpers import damage, noise
 from tests.serve.dicomweb.test_retrieve import parts
 from tests.serve.makers import QUICK, instance, packed, study, uid
 from tests.serve.running import WAIT, served, settings
+from tests.streams.jpeg_lossless_encoder import Scan
+from tests.streams.jpeg_lossless_encoder import Stream as JpegLossless
+from tests.streams.test_jpeg_ls import stream as jpeg_ls_markers
 from volcomp.container.sections import SLAB, SectionId
+from volcomp.serve.dicomweb import plain
 from volcomp.serve.inbox import open_inbox
 from volcomp.serve.inbox.packing import pack
 from volcomp.serve.settings import Settings
 from volcomp.serve.store import open_store
+from volcomp.streams.jpeg_ls import JpegLs
 
 SLICES = 40
 
@@ -151,3 +159,44 @@ def test_what_is_stored_is_there_at_once_and_after_packing(tree, tmp_path):
             assert server.client.get(url, headers={"Accept": "application/dicom"}).content == path.read_bytes()
         assert len(client.search_for_instances(uid("Eve"))) == 3
         assert list(tmp_path.glob("**/*.vcz"))
+
+
+def compressed(folder: Path) -> np.ndarray:
+    """Write a study of series that pydicom by itself cannot decode; return the samples [i, y, x] of each of them."""
+    words = noise((3, 1, 24, 24), "u2", 100, 900, seed=11)
+    for i, of_one in enumerate(words):
+        machine = zlib.compressobj(6, zlib.DEFLATED, -15)
+        streams = {
+            ".4.70": JpegLossless(of_one, 12, [Scan([0])]).encode(),
+            ".4.80": JpegLs().make(of_one, b"\1\0" + jpeg_ls_markers(12, (1, 24, 24), 0)),
+            ".8.1": machine.compress(of_one.astype("<u2").tobytes()) + machine.flush(),
+        }
+        for ending, stream in streams.items():
+            facts = {"z": i, "InstanceNumber": i + 1, "StudyInstanceUID": "1.9", "series": f"1.9{ending}"}
+            facts |= {"SOPInstanceUID": f"1.9{ending}.{i + 1}"}
+            wrapped(folder / ending / f"{i}.dcm", [stream], ending, (1, 24, 24), 16, **facts)
+    return words[:, 0]
+
+
+def test_compressed_series_are_made_plain_by_decoders_of_our_own(tmp_path, monkeypatch):
+    """JPEG Lossless, JPEG-LS and deflated frames, in an archive and in the inbox, where pydicom has no decoder."""
+    words = compressed(tmp_path / "given")
+    packed(tmp_path / "given", tmp_path / "tree" / "given.vcz")
+    explicit = {"Accept": "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"}
+    monkeypatch.setattr(plain, "_by_pydicom", lambda syntax: False)
+    for server in running(settings(tmp_path / "tree", quiet=3600.0)):
+        for ending in (".4.70", ".4.80", ".8.1"):
+            series = f"{server.url}/studies/1.9/series/1.9{ending}"
+            for i in range(3):
+                path = f"{series}/instances/1.9{ending}.{i + 1}"
+                original_file = (tmp_path / "given" / ending / f"{i}.dcm").read_bytes()
+                stored = {"Accept": "application/dicom; transfer-syntax=*"}
+                assert server.client.get(path, headers=stored).content == original_file
+                made = pydicom.dcmread(BytesIO(server.client.get(path, headers=explicit).content))
+                assert made.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+                assert np.array_equal(made.pixel_array, words[i]) and made.SOPInstanceUID == f"1.9{ending}.{i + 1}"
+                octets = {"Accept": "application/octet-stream"}
+                assert server.client.get(f"{path}/frames/1", headers=octets).content == words[i].tobytes()
+            assert len(parts(server.client.get(series))) == 3
+            got = server.client.get(f"{series}/rendered?window=500,1000", headers={"Accept": "image/png"})
+            assert got.status_code == 200

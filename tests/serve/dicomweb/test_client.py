@@ -11,7 +11,7 @@ import requests
 from dicomweb_client.api import DICOMwebClient
 from PIL import Image
 
-from tests.serve.dicomweb.conftest import CT, HT, JPEG, MULTI, RLE, STUDY, one, samples
+from tests.serve.dicomweb.conftest import CT, JPEG, MC, MULTI, RLE, STUDY, one, samples
 from tests.serve.running import dataset
 
 
@@ -103,7 +103,7 @@ def test_frames(client, server, iterate):
     assert Image.open(BytesIO(jpeg)).size == (16, 16)
     (jpeg,) = ask(JPEG, [1], media_types=(("image/jpeg", "1.2.840.10008.1.2.4.50"), ("image/jls",)))
     assert Image.open(BytesIO(jpeg)).size == (16, 16)
-    assert ask(HT, [1]) == [b"nobody decodes this "]  # what cannot be decoded here is still something
+    assert ask(MC, [1]) == [b"nobody decodes this "]  # what cannot be decoded here is still something
     with pytest.raises(requests.HTTPError) as error:
         ask(MULTI, [7])
     assert sent(error) == (404, "this instance has frames 1 to 6, and not all of those asked for")

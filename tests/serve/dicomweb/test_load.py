@@ -6,15 +6,18 @@ import asyncio
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx
 import pytest
+import uvicorn
 from starlette.requests import ClientDisconnect, Request
 
 from tests.serve.dicomweb.conftest import CT, MULTI, STUDY, filled, one, samples
 from tests.serve.dicomweb.test_retrieve import parts
 from tests.serve.memory import Memory
 from tests.serve.running import WAIT, dataset, served, settings, written
+from volcomp.serve import app
 from volcomp.serve.work import Room, Work, while_connected
 
 CLIENTS = 64
@@ -145,6 +148,50 @@ def test_a_request_that_runs_is_finished_when_the_server_stops(tmp_path):
             assert store.reading.acquire(timeout=WAIT)
             threading.Timer(0.5, store.hold.set).start()
         assert parts(waiting.result(WAIT))[0][1] == one(store, CT).data and store.closed == 2
+
+
+def test_a_connection_whose_headers_never_end_is_closed(tmp_path, monkeypatch):
+    """And a request that runs for as long is not."""
+    monkeypatch.setattr(app, "_HEADER_SECONDS", 3.0)
+    store = filled()
+    with served(store, store, settings(tmp_path)) as url, ThreadPoolExecutor(1) as threads:
+        host, port = url.removeprefix("http://").split(":")
+        store.hold = threading.Event()
+        waiting = threads.submit(httpx.get, f"{url}/dicom-web{one(store, CT).path}", timeout=WAIT)
+        assert store.reading.acquire(timeout=WAIT)
+        with socket.create_connection((host, int(port)), timeout=WAIT) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: ")
+            assert connection.recv(1000) == b""
+        store.hold.set()
+        assert waiting.result(WAIT).status_code == 200
+
+
+def test_which_connections_are_closed(monkeypatch):
+    """Those without a request since the last look: not one that has had another, nor one that is answered."""
+    monkeypatch.setattr(app, "_HEADER_SECONDS", 0.0)
+    closed = []
+
+    class Connection:
+        def __init__(self, name: str, cycle: SimpleNamespace | None) -> None:
+            self.cycle = cycle
+            self.transport = SimpleNamespace(close=lambda: closed.append(name))
+
+    async def scene() -> None:
+        server = app.HttpServer(uvicorn.Config(lambda scope: None), lambda: None)
+        done, running = SimpleNamespace(response_complete=True), SimpleNamespace(response_complete=False)
+        new, idle, busy, answered = (
+            Connection(name, cycle)
+            for name, cycle in (("new", None), ("idle", done), ("busy", done), ("answered", running))
+        )
+        server.server_state.connections |= {new, idle, busy, answered}
+        await server.on_tick(1)
+        assert not closed
+        busy.cycle = SimpleNamespace(response_complete=True)
+        await asyncio.sleep(0.01)
+        await server.on_tick(2)
+
+    asyncio.run(scene())
+    assert sorted(closed) == ["idle", "new"]
 
 
 def test_room_is_given_in_order_and_back():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serve.dicomweb.conftest import COLOURS, CT, HT, MONO1, MULTI, REPORT, STUDY, one, samples
+from tests.serve.dicomweb.conftest import COLOURS, CT, MC, MONO1, MULTI, REPORT, STUDY, one, samples
 from tests.serve.dicomweb.test_retrieve import parts
 from volcomp.serve.dicomweb.rendered import shown
 from volcomp.serve.store.protocol import Picture
@@ -134,7 +134,7 @@ def test_what_is_no_picture(server, query):
 
 
 def test_what_cannot_be_decoded(server):
-    got = httpx.get(f"{server.url}{one(server.store, HT).path}/rendered")
+    got = httpx.get(f"{server.url}{one(server.store, MC).path}/rendered")
     assert got.status_code in (406, 500) and got.json()["error"]["sentence"]
     got = httpx.get(f"{server.url}{one(server.store, CT).path}/rendered", headers={"Accept": "video/mp4"})
     assert got.status_code == 406

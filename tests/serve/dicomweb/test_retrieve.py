@@ -17,9 +17,9 @@ from tests.serve.dicomweb.conftest import (
     COLOURS,
     CT,
     DEFLATED,
-    HT,
     IMPLICIT,
     JPEG,
+    MC,
     MULTI,
     ODD,
     REPORT,
@@ -57,7 +57,7 @@ def test_the_stored_file_byte_for_byte(server):
         )
         assert got.headers["content-type"].startswith('multipart/related; type="application/dicom"; boundary=')
         assert int(headers["Content-Length"]) == len(data)
-    for series in (BIG, IMPLICIT, DEFLATED, RLE, JPEG, HT):
+    for series in (BIG, IMPLICIT, DEFLATED, RLE, JPEG, MC):
         there = one(server.store, series)
         got = httpx.get(server.url + there.path, headers={"Accept": "application/dicom; transfer-syntax=*"})
         assert got.content == there.data and got.headers["content-type"].endswith(there.instance.syntax)
@@ -84,8 +84,21 @@ def test_explicit_little_endian_is_made(server, series):
         assert made.SOPInstanceUID == there.instance.sop
 
 
+def test_elements_of_commands_do_not_hinder(server):
+    """Some files of scanners have elements (0000,eeee), which pydicom reads and does not write."""
+    there = one(server.store, IMPLICIT)
+    at = there.data.index(b"\x08\x00\x16\x00")
+    changed = there.data[:at] + b"\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00" + there.data[at:]
+    server.store.files[there.instance.sop] = changed
+    try:
+        got = httpx.get(server.url + there.path, headers={"Accept": "application/dicom"})
+        assert got.status_code == 200 and pydicom.dcmread(BytesIO(got.content)).PixelData == there.dataset.PixelData
+    finally:
+        server.store.files[there.instance.sop] = there.data
+
+
 def test_what_cannot_be_made_is_refused(server):
-    there = one(server.store, HT)
+    there = one(server.store, MC)
     for accept in ("application/dicom", f"{RELATED}; transfer-syntax=1.2.840.10008.1.2.1", "image/png"):
         got = httpx.get(server.url + there.path, headers={"Accept": accept})
         assert got.status_code == 406 and there.instance.syntax in got.json()["error"]["sentence"]
@@ -177,6 +190,9 @@ def test_frames_of_other_syntaxes(server):
     there = one(server.store, ODD)  # nine bytes, and one to fill
     got = httpx.get(f"{server.url}{there.path}/frames/1", headers=octets)
     assert got.content[:9] == samples(3, 3, kind="u1", top=200).tobytes()
+    before = server.store.calls["file"]
+    got = httpx.get(f"{server.url}{one(server.store, RLE).path}/frames/2", headers=octets)
+    assert got.content == samples(3, 8, 6)[1].tobytes() and server.store.calls["file"] == before  # its frame alone
     got = httpx.get(f"{server.url}{one(server.store, RLE).path}/frames/2", headers={"Accept": "image/*"})
     assert got.headers["content-type"] == "image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from types import SimpleNamespace
 
@@ -89,6 +90,20 @@ def test_other_types(server, header, status):
 def test_what_are_no_parts(server, content):
     got = httpx.post(f"{server.url}/studies", content=content, headers=RELATED)
     assert got.status_code in (400, 409) and not server.store.files
+
+
+def test_compressed_bodies_are_refused(server):
+    got = httpx.post(f"{server.url}/studies", content=body(file()), headers={**RELATED, "Content-Encoding": "gzip"})
+    assert got.status_code == 415 and not server.store.files
+
+
+def test_a_disk_that_is_full(server, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "/home/doe/x")
+
+    monkeypatch.setattr(server.store, "receive", full)
+    got = httpx.post(f"{server.url}/studies", content=body(file()), headers=RELATED)
+    assert got.status_code == 507 and "doe" not in got.text
 
 
 def test_a_part_of_another_type_is_not_taken(server):

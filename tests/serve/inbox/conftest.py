@@ -33,7 +33,7 @@ class Served:
     def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait until the state of the inbox is so; return it."""
         waited = threading.Event()
-        for _ in range(6000):
+        for _ in range(60_000):
             state = self.inbox.state()
             if holds(state):
                 return state

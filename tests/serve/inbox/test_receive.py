@@ -16,6 +16,7 @@ import pytest
 from tests.helpers import noise
 from tests.serve.inbox.conftest import Served
 from tests.serve.makers import instance, packed, study, uid
+from volcomp.errors import TargetError
 from volcomp.formats.dicom import DICOM
 from volcomp.serve.store.query import Level, Query
 
@@ -73,6 +74,10 @@ def test_sent_again(tmp_path: Path, served: Opener) -> None:
     assert [one.receive(path), one.receive(other)] == [0, 0x0111] and landed(one) == []
     (tmp_path / "root" / "a.vcz").unlink()
     assert one.receive(path) == 0 and len(landed(one)) == 1  # since it is nowhere else now
+    assert one.store.file(one.store.instances(uid("Alpha"))[0]) == path.read_bytes()
+    landed(one)[0].unlink()
+    assert one.receive(elsewhere) == 0
+    assert one.store.file(one.store.instances(uid("Beta"))[0]) == elsewhere.read_bytes()
 
 
 def test_refusals(tmp_path: Path, served: Opener) -> None:
@@ -89,6 +94,10 @@ def test_refusals(tmp_path: Path, served: Opener) -> None:
         del dataset[missing]
         dataset.save_as(tmp_path / "b.dcm", enforce_file_format=False)
         assert one.receive(tmp_path / "b.dcm") == 0xC000, missing
+    data = path.read_bytes()
+    for uid_of in (uid("Alpha"), uid("Alpha", 0), uid("Alpha", 0, 0)):
+        wrong = data.replace(uid_of[:-1].encode(), uid_of[:-2].encode() + b"\1")
+        assert wrong != data and one.inbox.receive(io.BytesIO(wrong)).failure == 0xC000
     assert landed(one) == [] and one.store.search(Query(Level.INSTANCES)).results == []
     assert one.receive(path, uid("Alpha")) == 0
 
@@ -125,8 +134,12 @@ def test_a_failing_index_is_no_success(tmp_path: Path, served: Opener, monkeypat
     def failing(source: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(one.store, "enter_landed", failing)
-    assert one.receive(path) == 0x0110
+    def full(source: object) -> None:
+        raise TargetError("the index cannot be written: database or disk is full")
+
+    for fault, failure in ((failing, 0x0110), (full, 0xA700)):
+        monkeypatch.setattr(one.store, "enter_landed", fault)
+        assert one.receive(path) == failure
     monkeypatch.undo()
     assert one.receive(path) == 0 and len(landed(one)) == 1
 

@@ -270,7 +270,7 @@ def test_it_follows_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     try:
         put(tmp_path, "Alpha", "a.vcz")
         waited = threading.Event()
-        for _ in range(3000):
+        for _ in range(60_000):
             if names(store):
                 break
             waited.wait(0.02)
@@ -295,3 +295,21 @@ def test_a_tree_that_cannot_be_written(tmp_path: Path, open_tree: Opener, monkey
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="is no folder"):
         open_store(Settings(tmp_path / "nowhere"))
+
+
+def test_who_reads_waits_not_long_for_a_look(
+    tmp_path: Path, open_tree: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree of many new archives is looked at for minutes; what is gone is told meanwhile."""
+    monkeypatch.setattr("volcomp.serve.store.tree_store._PATIENCE", 0.05)
+    path = put(tmp_path, "Alpha", "a.vcz")
+    first, second = open_tree(), open_tree()
+    found = first.instances(uid("Alpha"))[0]
+    path.unlink()
+    for looking in (first, second):  # in the same process, and as if in another one
+        with looking._follower._alone(None) as alone:
+            assert alone
+            with pytest.raises(MissingError):
+                first.file(found)
+    first.refresh()
+    assert names(first) == []

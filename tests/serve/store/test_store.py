@@ -53,7 +53,16 @@ def test_instances_are_in_order_of_their_numbers(store: TreeStore) -> None:
     assert one.sop_class == "1.2.840.10008.5.1.4.1.1.2" and one.name == "series0/IM000.dcm" and one.archive
 
 
-@pytest.mark.parametrize("uids", [("1.2",), (uid("Alpha"), "1.2"), (uid("Alpha"), uid("Alpha", 0), uid("Alpha", 1, 0))])
+@pytest.mark.parametrize(
+    "uids",
+    [
+        ("1.2",),
+        ("\udcff",),
+        ("\0", "'", '"'),
+        (uid("Alpha"), "1.2"),
+        (uid("Alpha"), uid("Alpha", 0), uid("Alpha", 1, 0)),
+    ],
+)
 def test_what_there_is_not(store: TreeStore, uids: tuple[str, ...]) -> None:
     with pytest.raises(MissingError, match="there is no"):
         store.instances(*uids)

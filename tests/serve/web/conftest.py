@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("starlette", reason="the extra volcomp[serve] is not installed")
-
 import httpx
+import pytest
 import uvicorn
 from starlette.applications import Starlette
 
@@ -24,7 +21,8 @@ from volcomp.serve.settings import Settings
 
 from . import fakes, scenes
 
-WAIT = 60_000  # ms, for what happens at once on a machine that is not busy
+BROWSER = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+WAIT = 300_000  # ms, for what happens at once on a machine that is not busy
 
 
 @dataclass
@@ -90,7 +88,7 @@ def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
             executable_path=str(peers.CHROMIUM),
-            args=["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+            args=BROWSER,
         )
         yield made
         made.close()

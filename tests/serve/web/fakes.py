@@ -115,7 +115,9 @@ def _matches(found: Json, tag: str, wanted: str) -> bool:
     if tag == "00080020" and "-" in wanted:
         since, until = wanted.split("-")
         return any((since or "0") <= text <= (until or "9") for text in texts)
-    return any(fnmatchcase(text.upper(), wanted.upper()) for text in texts)
+    options = [wanted.upper()] if tag == "00100010" else wanted.split("\\")
+    texts = [text.upper() for text in texts] if tag == "00100010" else texts
+    return any(fnmatchcase(text, option) for text in texts for option in options)
 
 
 class FakeInbox:

@@ -6,6 +6,7 @@ import io
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,11 +42,18 @@ def test_a_search_becomes_a_query() -> None:
         }
     )
     assert search.query.match == {
-        "00100010": "*anna b*", "00080061": "CT", "00100020": "S-?", "00080020": "20260102-",
+        "00100010": "*anna b*", "00080061": "CT", "00100020": "S-?\\s-?", "00080020": "20260102-",
     }  # fmt: skip
     assert (search.query.limit, search.query.offset, search.query.fuzzy) == (25, 50, True)
     assert search.at(4) == "name=anna+b&id=S-%3F&modality=ct&since=2026-01-02&page=4"
     assert listing.Search.of({"page": "-1"}).page == 1 and listing.Search.of({"page": "9" * 50}).page == 100_000
+
+
+def test_descriptions_are_found_in_large_and_small_letters() -> None:
+    match = listing.Search.of({"description": "chest x-ray"}).query.match["00081030"].split("\\")
+    assert {"*chest x-ray*", "*CHEST X-RAY*", "*Chest X-ray*", "*Chest X-Ray*", "*chest X-RAY*"} <= set(match)
+    long = listing.Search.of({"description": "one two three four five six seven eight \\ nine"}).query.match["00081030"]
+    assert len(long) < 1024 and long.count("\\") > 3
 
 
 def test_values_are_shown_as_people_write_them() -> None:
@@ -153,6 +161,13 @@ def test_several_sizes_and_directions_are_several_stacks() -> None:
     assert [one.instance.sop for one in stacks_of(slices[::-1])[0].slices] == [f"1.2.{k}" for k in range(5)]
 
 
+def test_slices_that_are_unevenly_spaced_have_places_of_their_own() -> None:
+    slices = [one for k in (0, 1, 2, 5) for one in slices_of(instance(k), header(k))]
+    (stack,) = stacks_of(slices)
+    assert not stack.even and stack.origins == [[0, 0, 2.0 * k] for k in (0, 1, 2, 5)]
+    assert stack.affine is not None and np.allclose(stack.affine @ [0, 0, 3, 1], [0, 0, 10, 1])
+
+
 def test_time_points_keep_the_order_of_their_numbers_and_have_no_place() -> None:
     slices = [one for k in range(6) for one in slices_of(instance(k), header(k % 3))]
     (stack,) = stacks_of(slices)
@@ -258,6 +273,33 @@ def test_a_workroom_is_private_and_leaves_nothing(tmp_path: Path) -> None:
     room.new()
     room.close()
     assert list((tmp_path / ".volcomp").iterdir()) == []
+
+
+def test_work_is_done_elsewhere_where_the_tree_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
+    for settings in (Settings(tmp_path / "tree", read_only=True), Settings(tmp_path / "tree" / "gone")):
+        room = Workroom(settings)
+        monkeypatch.setattr(Path, "mkdir", refuses(tmp_path / "tree"))
+        with room.folder() as folder:
+            assert folder.is_relative_to(tmp_path / "temporary")
+        room.close()
+        assert list((tmp_path / "temporary").iterdir()) == list((tmp_path / "tree").iterdir()) == []
+        monkeypatch.undo()
+        monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
+
+
+def refuses(folder: Path) -> Any:
+    """Return what makes folders, but none in this one."""
+    make = Path.mkdir
+
+    def mkdir(self: Path, *given: Any, **named: Any) -> None:
+        if self.is_relative_to(folder):
+            raise PermissionError(13, "Permission denied")
+        make(self, *given, **named)
+
+    return mkdir
 
 
 def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path: Path) -> None:

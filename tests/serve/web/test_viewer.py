@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from volcomp.serve.web import pages
+
 from . import scenes
 from .conftest import Served
 from .screen import COLOUR, CT, SAGITTAL, XRAY, Open, alike, at, complete, drawn, middle, press, values
@@ -169,6 +171,60 @@ def test_a_radiograph(opened: Open, server: Served) -> None:
     seen = drawn(page)
     y, x = (length // 2 for length in seen.shape)
     assert seen[y + 20, x + 20] < 60 < 150 < seen[10, x + 20]  # MONOCHROME1: great values are black
+
+
+def test_what_no_texture_holds_is_shown_on_a_plain_canvas(
+    opened: Open, server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_MOST_CELLS", 0)
+    page, wanted = complete(opened(CT)), values(server, scenes.CT)
+    assert page.locator("[data-view]").count() == 0  # one plane
+    assert at(page) == ((32, 32, 10), wanted[10, 32, 32])
+    press(page, "3")
+    seen = drawn(page)
+    side = min(seen.shape)
+    top, left = ((length - side) // 2 for length in seen.shape)
+    square = Image.fromarray(seen[top : top + side, left : left + side]).resize((64, 64), Image.Resampling.BOX)
+    grey = ((wanted[10] + 1350) / 1499).clip(0, 1)
+    assert alike(np.asarray(square), grey) > 0.98 > alike(np.asarray(square), grey[:, ::-1])
+    press(page, "ArrowLeft", "Shift+ArrowUp", "PageDown")
+    page.wait_for_function("() => document.querySelector('#viewer').dataset.voxel === '31,22,11'")
+    assert at(page)[1] == wanted[11, 22, 31]
+    page.mouse.move(*middle(page))
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("() => document.querySelector('#viewer').dataset.voxel === '31,22,12'")
+    x, y = middle(page)
+    page.mouse.click(x + 60, y - 40)
+    (i, j, k), value = at(page)
+    assert i > 32 > j and value == wanted[k, j, i]
+    page.mouse.down(button="right")
+    page.mouse.move(x + 90, y - 20, steps=4)
+    page.mouse.up(button="right")
+    assert page.inner_text("#window") != "-600, 1500"
+    assert page.locator("[data-window][aria-pressed=true]").count() == 0
+
+
+def test_a_radiograph_on_a_plain_canvas(opened: Open, server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_MOST_CELLS", 0)
+    page = complete(opened(XRAY))
+    (_, header) = next(pair for pair in server.store._files.values() if pair[1].SeriesInstanceUID == scenes.XRAY)
+    seen = drawn(page)
+    y, x = (length // 2 for length in seen.shape)
+    assert seen[y + 40, x + 40] < 60 < 150 < seen[20, x + 40]  # MONOCHROME1
+    x, y = middle(page)
+    page.mouse.move(x + 100, y + 50)
+    page.mouse.wheel(0, -400)
+    page.wait_for_selector("#viewer[data-zoom]")
+    assert alike(seen, drawn(page)) < 0.98  # it is larger now
+    page.mouse.click(x + 100, y + 50)
+    (i, j, _), value = at(page)
+    assert value == header.pixel_array[j, i] and i > 80 and j > 100
+    page.mouse.down()
+    page.mouse.move(x + 30, y - 30, steps=3)
+    page.mouse.up()
+    assert at(page)[0] == (i, j, 0)  # what is dragged is the image
+    press(page, "r")
+    assert alike(seen, drawn(page)) > 0.98
 
 
 def test_values_beyond_what_headers_tell_come_as_floats(

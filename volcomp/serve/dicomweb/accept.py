@@ -13,13 +13,15 @@ from pydicom.uid import UID
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from .plain import makeable
+
 DICOM, OCTETS, RELATED, ANY = "application/dicom", "application/octet-stream", "multipart/related", "*/*"
 _MULTIPART = (RELATED, "multipart/*")
 PLAIN = "1.2.840.10008.1.2.1"  # explicit VR little endian
-_BIG = "1.2.840.10008.1.2.2"
+BIG = "1.2.840.10008.1.2.2"  # explicit VR big endian
 # Of frames: implicit, explicit and deflated little endian differ in the header alone.
 LITTLE = frozenset(("1.2.840.10008.1.2", PLAIN, "1.2.840.10008.1.2.1.99"))
-_NATIVE = LITTLE | {_BIG}
+_NATIVE = LITTLE | {BIG}
 _JPEG = "1.2.840.10008.1.2.4."
 # The media type of a frame that is compressed (PS3.18, table 8.7.3-5).
 _OF_FRAMES = {
@@ -112,19 +114,6 @@ def _media(entry: str) -> Media:
 def _split(text: str, mark: str) -> list[str]:
     """Split at a mark that is not in quotes."""
     return re.findall(rf'(?:[^{mark}"]|"[^"]*"?)+', text)
-
-
-@lru_cache(64)
-def makeable(syntax: str) -> bool:
-    """Return whether explicit little endian can be made here of a transfer syntax."""
-    from pydicom.pixels import get_decoder
-
-    if syntax in _NATIVE:
-        return True
-    try:
-        return bool(get_decoder(UID(syntax)).is_available)
-    except NotImplementedError:  # no decoder is known
-        return False
 
 
 def _syntax(stored: str, wanted: str | None) -> str | None:

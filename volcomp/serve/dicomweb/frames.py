@@ -15,7 +15,7 @@ from ..store.instance import Instance
 from ..store.protocol import Store
 from ..work import while_connected
 from . import paths, plain, respond
-from .accept import LITTLE, OCTETS, Answer, accepted, of_bytes, of_frames, refused
+from .accept import BIG, LITTLE, OCTETS, Answer, accepted, of_bytes, of_frames, refused
 from .retrieve import AT_ONCE, Rooms, found_one
 
 _GROWTH = 4  # how many times larger frames may become when they are decoded; an estimate, for the room they take
@@ -69,7 +69,7 @@ async def frames(request: Request, rooms: Rooms) -> Response:
         data = await while_connected(request, rooms.work.slowly(_load, rooms.store, one, answer, wanted))
         body = b"".join([piece for pair in zip(heads(wanted), data, strict=True) for piece in pair] + [end])
         return Response(body, headers=headers)
-    batch = max(AT_ONCE // max(need, 1), 1) if stored else len(wanted)  # a file is decoded as a whole
+    batch = len(wanted) if one.syntax == BIG and not stored else max(AT_ONCE // max(need, 1), 1)
 
     async def source() -> AsyncIterator[bytes | memoryview]:
         for begin in range(0, len(wanted), batch):
@@ -97,7 +97,16 @@ def _load(store: Store, one: Instance, answer: Answer, wanted: list[int]) -> lis
     """Return frames in the form in which they go out."""
     if _stored(one, answer):
         return store.frames(one, wanted).frames
-    return plain.frames(store.file(one), wanted)
+    if one.syntax == BIG:
+        return plain.frames_of_file(store.file(one), wanted)
+    attributes = store.metadata(one, str)
+    return plain.frames(
+        attributes,
+        one.syntax,
+        wanted,
+        lambda: store.frames(one, wanted).frames,
+        lambda number: store.picture(one, number).samples,
+    )
 
 
 async def bulk(request: Request, rooms: Rooms) -> Response:

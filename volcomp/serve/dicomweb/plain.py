@@ -1,36 +1,58 @@
-"""Explicit little endian of what is stored in another transfer syntax, by pydicom.
+"""Explicit little endian of what is stored in another transfer syntax.
 
-No transfer syntax but this one is made: a client that can read nothing else can read it (PS3.18, 8.7.3.5.2).
+No transfer syntax but this one is made: a client that can read nothing else can read it (PS3.18, 8.7.3.5.2). pydicom
+does it, and decodes frames where it has a decoder; the store decodes those of lossless syntaxes for which it has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
 import pydicom
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.pixels import decompress, get_decoder
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from ...errors import UnsupportedError
+from ...formats.dicom_pixels import stream_of_syntax
+from ...streams.registry import BY_NUMBER
+from ..store.protocol import Json
 
+Samples = Callable[[int], np.ndarray]  # of a frame, numbered from 1: [y, x] or [y, x, 3]
+# Samples per pixel, photometric interpretation, planar configuration, rows, columns, bits and sign.
+_PIXELS = ("00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103")
 _WORDS = {"OW": 2, "OL": 4, "OF": 4, "OV": 8, "OD": 8}  # bytes of a number in values that pydicom takes as bytes
 
 
-def instance(data: bytes) -> bytes:
-    """Return a DICOM file in explicit little endian. Raises UnsupportedError where it cannot be decoded here."""
+@lru_cache(64)
+def makeable(syntax: str) -> bool:
+    """Return whether explicit little endian can be made of a transfer syntax."""
+    return not _encapsulated(UID(syntax)) or _by_pydicom(syntax) or _by_store(syntax)
+
+
+def instance(data: bytes, samples: Samples) -> bytes:
+    """Return a DICOM file in explicit little endian. Raises UnsupportedError where it cannot be decoded here.
+
+    Parameters:
+        data: the file.
+        samples: returns those of a frame, for syntaxes that pydicom cannot decode; what it raises is passed on.
+    """
     dataset = _read(data)
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not syntax.is_deflated:
-        _decompress(dataset)
+    if _encapsulated(syntax):
+        _decompress(dataset, samples)
     elif syntax == ExplicitVRBigEndian:
         _swap(dataset)
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     written = BytesIO()
     try:
+        for tag in [tag for tag in dataset.keys() if tag.group < 8]:  # noqa: SIM118 # of a command; it may not be written
+            del dataset[tag]
         for _ in dataset.iterall():  # what is not parsed yet would be written in the old byte order
             pass
         dcmwrite(written, dataset, enforce_file_format=True)
@@ -39,20 +61,57 @@ def instance(data: bytes) -> bytes:
     return written.getvalue()
 
 
-def frames(data: bytes, numbers: Sequence[int]) -> list[bytes]:
-    """Return frames of a DICOM file, numbered from 1, in explicit little endian. Raises UnsupportedError."""
+def frames_of_file(data: bytes, numbers: Sequence[int]) -> list[bytes]:
+    """Return frames of a DICOM file in big endian, numbered from 1, in little endian. Raises UnsupportedError."""
     dataset = _read(data)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not syntax.is_deflated:
-        found = _decoded(dataset, numbers)
-    else:
-        if syntax == ExplicitVRBigEndian:
-            _swap(dataset)
-        pixels = memoryview(dataset.PixelData)
-        size = len(pixels) // int(dataset.get("NumberOfFrames") or 1)
-        size = min(size, _frame_bytes(dataset))
-        found = [bytes(pixels[(number - 1) * size : number * size]) for number in numbers]
-    return found
+    _swap(dataset)
+    pixels = memoryview(dataset.PixelData)
+    size = min(len(pixels) // int(dataset.get("NumberOfFrames") or 1), _frame_bytes(dataset))
+    return [bytes(pixels[(number - 1) * size : number * size]) for number in numbers]
+
+
+def frames(
+    attributes: Json, syntax: str, numbers: Sequence[int], stored: Callable[[], list[bytes]], samples: Samples
+) -> list[bytes]:
+    """Return compressed frames in explicit little endian. Raises UnsupportedError where they cannot be decoded here.
+
+    Parameters:
+        attributes: of the instance, in the DICOM JSON model.
+        syntax: the UID of its transfer syntax.
+        numbers: of the frames, from 1.
+        stored: returns these frames as they are stored.
+        samples: returns those of a frame, for syntaxes that pydicom cannot decode; what it raises is passed on.
+    """
+    dataset = Dataset.from_json({tag: attributes[tag] for tag in _PIXELS if tag in attributes})
+    if not _by_pydicom(syntax):
+        return [_stored(samples(number), dataset) for number in numbers]
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    dataset.NumberOfFrames = len(numbers)
+    dataset.PixelData = encapsulate(stored())
+    try:
+        decoder = get_decoder(UID(syntax))
+        return [decoder.as_array(dataset, index=k)[0].tobytes() for k in range(len(numbers))]
+    except Exception as error:  # of several decoders
+        raise UnsupportedError("its frames cannot be decoded here") from error
+
+
+def _encapsulated(syntax: UID) -> bool:
+    """Return whether frames are compressed; deflated files are none of these, and private syntaxes are."""
+    return not syntax.is_transfer_syntax or syntax.is_private or syntax.is_encapsulated
+
+
+def _by_pydicom(syntax: str) -> bool:
+    """Return whether pydicom has a decoder that is installed."""
+    try:
+        return bool(get_decoder(UID(syntax)).is_available)
+    except NotImplementedError:  # it knows none
+        return False
+
+
+def _by_store(syntax: str) -> bool:
+    """Return whether frames of a transfer syntax are streams that volcomp itself decodes."""
+    return stream_of_syntax(syntax) in BY_NUMBER
 
 
 def _read(data: bytes) -> FileDataset:
@@ -68,9 +127,16 @@ def _read(data: bytes) -> FileDataset:
     return dataset
 
 
-def _decompress(dataset: FileDataset) -> None:
+def _decompress(dataset: FileDataset, samples: Samples) -> None:
     """Decode all frames in place, colours to RGB."""
     if "PixelData" not in dataset:
+        return
+    if not _by_pydicom(dataset.file_meta.TransferSyntaxUID):
+        count = int(dataset.get("NumberOfFrames") or 1)
+        pixels = b"".join(_stored(samples(number), dataset) for number in range(1, count + 1))
+        dataset.add_new(0x7FE00010, "OW" if dataset.BitsAllocated > 8 else "OB", pixels + b"\0" * (len(pixels) % 2))
+        if dataset.get("SamplesPerPixel") == 3:
+            dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
         return
     try:
         decompress(dataset, generate_instance_uid=False)
@@ -78,13 +144,13 @@ def _decompress(dataset: FileDataset) -> None:
         raise UnsupportedError("its frames cannot be decoded here") from error
 
 
-def _decoded(dataset: FileDataset, numbers: Sequence[int]) -> list[bytes]:
-    """Decode frames, colours to RGB."""
-    try:
-        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        return [decoder.as_array(dataset, index=number - 1)[0].tobytes() for number in numbers]
-    except Exception as error:
-        raise UnsupportedError("its frames cannot be decoded here") from error
+def _stored(samples: np.ndarray, dataset: Dataset) -> bytes:
+    """Return samples of a frame as pixel data. Raises UnsupportedError where they are colours of a palette."""
+    bits, components = int(dataset.BitsAllocated), int(dataset.get("SamplesPerPixel") or 1)
+    grey = samples.ndim == 2 and components == 1 and bits in (8, 16, 32) and samples.dtype.kind in "iu"
+    if not grey and not (samples.ndim == 3 and components == 3 and bits == 8 and samples.dtype == np.uint8):
+        raise UnsupportedError("its samples cannot be given in explicit little endian")
+    return samples.astype(f"<{samples.dtype.kind}{bits // 8}").tobytes()
 
 
 def _frame_bytes(dataset: Dataset) -> int:

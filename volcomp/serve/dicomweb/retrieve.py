@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...errors import MissingError, UnsupportedError
+from ...errors import DamagedError, MissingError, UnsupportedError
 from ..settings import Settings
 from ..store.instance import Instance
 from ..store.protocol import Json, Store
@@ -130,8 +130,8 @@ def _load(store: Store, one: Instance, answer: Answer) -> tuple[bytes, str]:
     if answer.syntax == one.syntax:
         return data, one.syntax
     try:
-        return plain.instance(data), answer.syntax
-    except UnsupportedError:
+        return plain.instance(data, lambda number: store.picture(one, number).samples), answer.syntax
+    except (DamagedError, UnsupportedError):  # of the frame, since the file is whole
         if answer.asked or not answer.parts:
             raise
         return data, one.syntax

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..inbox.protocol import Inbox, Received
+from ..settings import OWN
 from ..store.protocol import Json
 from . import paths, respond
 from .accept import DICOM, RELATED, demand_json
@@ -30,7 +31,9 @@ async def store(request: Request, rooms: Rooms, inbox: Inbox) -> Response:
     if given not in (RELATED, DICOM):
         raise HTTPException(415, _UNSUPPORTED)
     _demand_type(request)
-    folder = rooms.settings.own
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "bodies are taken in as they are, without Content-Encoding")
+    folder = rooms.settings.landing / OWN  # parts have no names in it; it is on the disk that instances go to
     await rooms.work.quickly(_make, folder)
     results: list[Received] = []
 

@@ -110,7 +110,7 @@ class FolderInbox:
         waiting, series      instances and series that wait to be packed, as of the last look
         packing              study, series, instances of what is being packed now; None for nothing
         packed               instances, archives, raw_bytes and packed_bytes since the start
-        errors               the last series that could not be packed: study, series, sentence
+        errors               what could not be packed so far, and is tried again: study, series, sentence
         conflicts            instances that were put aside: an archive has another one under the same UID
         passed_over          files in the folder that are no instances
         packs                whether this process packs; another one may
@@ -200,6 +200,7 @@ class FolderInbox:
             else:
                 with self._lock:
                     self._waiting.pop(key, None)
+                    self._counts.errors = [one for one in self._counts.errors if (one["study"], one["series"]) != key]
             finally:
                 with self._lock:
                     self._now = None
@@ -313,20 +314,21 @@ class FolderInbox:
             path: of the file.
             verified: an archive that was decoded and compared when it was made; all others are now.
         """
-        relative = self._landing.relative(path)
+        relative, others = self._landing.relative(path), False
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").digest()
         except FileNotFoundError:
             self._store.left(relative)
             return True
-        sha256, others = hashlib.sha256(data).digest(), False
         for instance, known in self._store.beside(relative):
             if known == sha256:
                 with suppress(VolcompError):  # of an archive that is damaged or gone
-                    if instance.archive == verified or self._store.file(instance) == data:
-                        self._landing.drop(path)
-                        self._store.left(relative)
-                        return True
+                    if instance.archive != verified:
+                        self._store.file(instance)  # which compares the SHA-256
+                    self._landing.drop(path)
+                    self._store.left(relative)
+                    return True
             else:
                 others = True
         if others:
@@ -338,10 +340,13 @@ class FolderInbox:
     def _note(self, study: str, series: str, error: Exception) -> None:
         known = isinstance(error, VolcompError)
         sentence = str(error) if known else getattr(error, "strerror", None) or type(error).__name__
-        _LOG.warning("a series could not be packed: %s", type(error).__name__)
+        entry = {"study": study, "series": series, "sentence": sentence}
         with self._lock:
-            self._counts.errors.append({"study": study, "series": series, "sentence": sentence})
+            if entry in self._counts.errors:
+                return
+            self._counts.errors.append(entry)
             del self._counts.errors[:-_LISTED]
+        _LOG.warning("a series could not be packed: %s", type(error).__name__)
 
 
 def _folders(folder: Path) -> list[Path]:

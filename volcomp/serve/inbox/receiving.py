@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ...archive.scratch import scratch_file, sweep
-from ...errors import UnsupportedError, VolcompError
+from ...errors import TargetError, UnsupportedError, VolcompError
 from ..store.attributes import first
 from ..store.entering import New, Source
 from ..store.pool import identity
@@ -59,6 +59,10 @@ class Receiver:
                 self._take(temporary, source, new)
         except Refused as refused:
             return _received(new, refused.failure, str(refused))
+        except TargetError as error:  # of the index
+            return _received(new, RESOURCES, f"it could not be entered: {error}")
+        except VolcompError as error:
+            return _received(new, PROCESSING, str(error))
         except OSError as error:
             full = error.errno in _FULL
             sentence = "the disk is full; make room and send it again" if full else "it could not be written to disk"
@@ -103,15 +107,13 @@ class Receiver:
                 source.path, new.attributes, new.syntax, new.size, new.frames, new.sha256
             )  # fmt: skip
             source.identity = identity(final.stat())
-            try:
-                self._store.enter_landed(source)
-            except VolcompError as error:
-                raise Refused(PROCESSING, f"it is on disk, but could not be entered: {error}") from None
+            self._store.enter_landed(source)
 
     def _is_there(self, new: New, study: str, series: str, sop: str) -> bool:
         """Return whether the instance is kept already. Raises Refused where another one has its UID."""
         for instance, sha256 in self._store.everywhere(sop):
             if not (instance.archive or self._landing.folder / instance.name).exists():
+                self._store.gone(instance)  # or it would answer for the new one
                 continue
             if sha256 != new.sha256 or (instance.study, instance.series) != (study, series):
                 raise _duplicate()

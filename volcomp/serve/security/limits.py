@@ -67,23 +67,25 @@ def bounded(receive: Receive, most: int, clock: Callable[[], float] = time.monot
 
     Raises HTTPException: (413) there are more bytes, (408) they come too slowly.
     """
-    begin, total, complete = clock(), 0, False
+    waited, total, complete = 0.0, 0, False  # seconds for the client alone, since what takes it in may be slow too
 
     async def next_message() -> Message:
-        nonlocal total, complete
+        nonlocal waited, total, complete
         if complete:  # what comes now is that the client hangs up
             return await receive()
+        begin = clock()
         try:
             async with asyncio.timeout(_SILENCE):
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408, f"no byte of the request came for {_SILENCE:.0f} s; send it again") from None
+        waited += clock() - begin
         if message["type"] == "http.request":
             total += len(message.get("body", b""))
             complete = not message.get("more_body", False)
         if total > most:
             raise too_large(most)
-        if not complete and total < (clock() - begin - _SILENCE) * _RATE:
+        if not complete and total < (waited - _SILENCE) * _RATE:
             raise HTTPException(408, f"the request comes with less than {_RATE} bytes a second; send it again")
         return message
 

@@ -41,11 +41,19 @@ def to_json(header: Header) -> Json:
     with lenient():
         found = _object(header.dataset, "", header.dataset.get("PixelRepresentation") == 1, 0)
     if header.pixels is not None:
-        vr = header.pixels.vr.decode("ascii") or {0x7FE00008: "OF", 0x7FE00009: "OD"}.get(header.pixels.tag, "OW")
         tag = f"{header.pixels.tag:08X}"
-        found[tag] = {"vr": vr, "BulkDataURI": tag}
+        found[tag] = {"vr": pixel_vr(header), "BulkDataURI": tag}
     found[CHARACTERS] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     return dict(sorted(found.items()))
+
+
+def pixel_vr(header: Header) -> str:
+    """Return the value representation of the pixels: as stated, where it is a possible one."""
+    assert header.pixels is not None
+    stated = header.pixels.vr.decode("ascii", "replace")
+    if stated in ("OB", "OW", "OF", "OD"):
+        return stated
+    return {0x7FE00008: "OF", 0x7FE00009: "OD"}.get(header.pixels.tag, "OW")
 
 
 def with_bulk(found: Any, bulk: Callable[[str], str]) -> Any:

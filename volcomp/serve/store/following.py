@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Lock
+from time import monotonic
 
 from ...archive import scratch
 from ...errors import UnsupportedError
@@ -16,6 +17,8 @@ from .entering import Source, decoded, same
 from .index import ARCHIVE, INBOX, Index
 from .pool import Identity, identity
 from .scanning import archives, landed, read_archive, read_landed
+
+_POLL = 0.02  # seconds
 
 
 class Follower:
@@ -29,9 +32,14 @@ class Follower:
         self._sums: tuple[int, ...] = ()
         self.changes = 0  # of the index by this object, or seen by it
 
-    def look(self) -> None:
-        """Bring the index up to date. Archives that have come are entered before what is gone is taken out."""
-        with self._looking, self._alone():
+    def look(self, patience: float | None = None) -> None:
+        """Bring the index up to date. Archives that have come are entered before what is gone is taken out.
+
+        `patience`: seconds to wait for a look that is under way, after which nothing is done; None for no end.
+        """
+        with self._alone(patience) as alone:
+            if not alone:
+                return
             if not self._index.is_there():
                 self._index.renew()
                 self.changes += 1
@@ -107,14 +115,21 @@ class Follower:
         return before != self._sums
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait until no other process looks at the tree."""
-        path = self._index.path.with_suffix(".looking")
-        with open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "rb+") as file:
-            if scratch.fcntl is not None:
-                with suppress(OSError):
-                    scratch.fcntl.flock(file.fileno(), scratch.fcntl.LOCK_EX)
-            yield
+    def _alone(self, patience: float | None) -> Iterator[bool]:
+        """Wait until no other thread or process looks at the tree; yield whether that is so."""
+        end = None if patience is None else monotonic() + patience
+        if not self._looking.acquire(timeout=-1 if patience is None else patience):
+            yield False
+            return
+        try:
+            path = self._index.path.with_suffix(".looking")
+            with open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "rb+") as file:
+                while (taken := scratch.lock(file.fileno())) is False and (end is None or monotonic() < end):
+                    if self._stop.wait(_POLL):
+                        break
+                yield taken is not False  # None where there are no locks
+        finally:
+            self._looking.release()
 
 
 def _identity(path: Path) -> Identity | None:

@@ -183,10 +183,14 @@ def _read_after(header: Header, after: bytes | None) -> None:
     if len(after) < 8:
         return
     try:
-        more = read_dataset(BytesIO(after), header.implicit, not header.big_endian)
+        more = read_dataset(BytesIO(after), header.implicit, not header.big_endian, stop_when=_is_no_element)
         found = {tag: more.get_item(tag) for tag in more.keys()}  # noqa: SIM118 (a data set iterates over elements)
     except Exception:  # of padding, or of pixels that are longer than stated
         return
-    if all(PIXEL_TAGS[-1] < int(tag) < _ITEMS for tag in found):
-        for tag, element in found.items():
-            header.dataset[tag] = element
+    for tag, element in found.items():
+        header.dataset[tag] = element
+
+
+def _is_no_element(tag: Any, vr: str | None, length: int) -> bool:
+    """Return whether a tag cannot follow the pixels: what is there is padding, perhaps megabytes of zeros."""
+    return not PIXEL_TAGS[-1] < int(tag) < _ITEMS

@@ -17,7 +17,7 @@ from threading import Lock
 from typing import TypeVar
 
 from ...archive import scratch
-from ...errors import TargetError
+from ...errors import TargetError, UnsupportedError
 
 ARCHIVE, INBOX = 0, 1  # kinds of sources
 _PATIENCE = 60.0  # seconds for which a transaction waits for another process
@@ -86,29 +86,40 @@ class Index:
         self._prepare()
 
     def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Return what `work` reads. An index that turns out to be damaged is made anew, and then has nothing."""
+        """Return what `work` reads. An index that turns out to be damaged is made anew, and then has nothing.
+
+        Raises UnsupportedError where it cannot be read.
+        """
         for last in (False, True):
             try:
                 with self._connection() as connection:
                     return work(connection)
-            except sqlite3.DatabaseError as error:
+            except sqlite3.Error as error:
                 if last or not _is_damage(error):
-                    raise
+                    raise UnsupportedError(f"the index cannot be read: {error}; try again later") from error
                 self.renew()
         raise AssertionError
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection whose changes become visible together, or not at all."""
-        with self._writing, self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        """Yield a connection whose changes become visible together, or not at all.
+
+        Raises TargetError, as where the disk is full; an index that turns out to be damaged is made anew then.
+        """
+        try:
+            with self._writing, self._connection() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                self.renew()
+            raise TargetError(f"the index cannot be written: {error}") from error
 
     def is_there(self) -> bool:
         """Return whether the file is that which was opened."""

@@ -13,7 +13,7 @@ from ...bodies.encapsulated import read_items
 from ...errors import DamagedError, UnsupportedError
 from ...formats.dicom_pixels import stream_of_syntax
 from ...streams.protocol import FrameInfo, NotReproducible
-from .attributes import little_endian, values
+from .attributes import little_endian, pixel_vr, values
 from .frames import Shape
 from .header import Header
 from .protocol import Json, Picture
@@ -37,7 +37,7 @@ def pixel_bytes(header: Header) -> bytes:
     value = header.file.read(length)
     if len(value) != length:
         raise DamagedError("the file is cut short")
-    return little_endian(value, pixels.vr.decode("ascii"), big_endian=header.big_endian)
+    return little_endian(value, pixel_vr(header), big_endian=header.big_endian)
 
 
 def decoded(data: bytes, syntax: str, shape: Shape) -> np.ndarray:

@@ -156,8 +156,11 @@ def read_landed(folder: Path, path: str) -> Source | None:
 def _new(entry: Entry, header: Header) -> New:
     """Return an instance for the index. Raises UnsupportedError where it lacks a UID."""
     found = to_json(header)
-    if not all(first(found, tag) for tag in (_STUDY, _SERIES, _SOP)):
+    uids = [first(found, tag) for tag in (_STUDY, _SERIES, _SOP)]
+    if not all(uids):
         raise UnsupportedError("it lacks the UID of its study, its series or itself")
+    if not all(uid.isprintable() for uid in uids):
+        raise UnsupportedError("the UID of its study, its series or itself has control characters")
     frames = Shape.of(found).frames if header.pixels is not None else 0
     return New(entry.name, found, header.syntax, entry.size, frames, entry.sha256)
 

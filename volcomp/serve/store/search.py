@@ -116,8 +116,10 @@ def _of_instances(level: Level, tag: str, wanted: str) -> Condition | None:
     found = condition(_INSTANCE_COLUMNS[tag].replace("instances.", "i."), vr_of(tag), wanted)
     if found is None:
         return None
-    same = "i.study = studies.study" + (" AND i.series = series.series" if level == Level.SERIES else "")
-    return f"EXISTS (SELECT 1 FROM instances AS i WHERE {same} AND i.chosen = 1 AND {found[0]})", found[1]
+    above, of = "studies.study", "i.study"
+    if level == Level.SERIES:
+        above, of = "(studies.study, series.series)", "i.study, i.series"
+    return f"{above} IN (SELECT {of} FROM instances AS i WHERE i.chosen = 1 AND {found[0]})", found[1]
 
 
 def _result(query: Query, row: Any, attributes: Json) -> Json:

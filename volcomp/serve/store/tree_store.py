@@ -14,21 +14,18 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any, TypeVar
 
-import numpy as np
-
-from ...archive.entry import Voxels
 from ...archive.random_access import RandomAccess
 from ...errors import MissingError, UnsupportedError
-from ...reading.samples import samples_of
 from ..settings import OWN, Settings
 from . import pictures
 from .attributes import PIXELS, value_at, with_bulk
 from .entering import Source, attributes_of, decoded, encoded
 from .following import Follower
-from .frames import Shape, check_numbers, frames_of, syntax_of_frames
+from .frames import Shape, check_numbers
 from .header import Header, read_header
 from .index import ARCHIVE, INBOX, Index
 from .instance import Instance
+from .of_archive import frames_in, frames_of_archive, samples_of_archive
 from .pool import Pool
 from .protocol import Found, Frames, Holding, Json, Picture
 from .query import Query
@@ -39,12 +36,14 @@ from .slabs import SharedSlabs
 INSTANCES = f"{OWN}/instances"  # of the inbox: where instances are that have been taken in
 _EVERY = 5.0  # seconds from one look at the tree to the next, at least
 _SHARE = 20  # of the time, one part in so many may go to looking
+_PATIENCE = 5.0  # seconds for which who reads what has moved waits for a look that is under way
 _SHAPES = 1 << 14  # of instances that are held
 _LOG = logging.getLogger("volcomp.serve")
 Result = TypeVar("Result")
 
+_COLUMNS = "study, series, sop, sop_class, syntax, instances.size, frames, sha256, name, sources.kind, sources.path"
 _SELECT = (
-    "SELECT instances.*, sources.kind, sources.path FROM instances JOIN sources ON sources.id = source"
+    f"SELECT {_COLUMNS} FROM instances JOIN sources ON sources.id = source"
     " LEFT JOIN series USING (study, series) WHERE chosen = 1 AND study = ?"
 )
 _ORDER = " ORDER BY series.k00200011 IS NULL, series.k00200011, series, number IS NULL, number, sop"
@@ -116,12 +115,11 @@ class TreeStore:
         if not instance.frames:
             raise MissingError("the instance has no pixels, and so no frames")
         check_numbers(shape, list(numbers))
-        of_archive = partial(_frames_of_archive, shape=shape, numbers=list(numbers), syntax=instance.syntax)
+        of_archive = partial(frames_of_archive, shape=shape, numbers=list(numbers), syntax=instance.syntax)
 
         def of_file(path: Path) -> Frames:
             with path.open("rb") as file:
-                header = read_header(file)
-                return Frames(frames_of(header, shape, list(numbers)), _syntax(header))
+                return frames_in(read_header(file), shape, list(numbers))
 
         return self._read(instance, of_archive, of_file)
 
@@ -132,7 +130,7 @@ class TreeStore:
         if not instance.frames:
             raise MissingError("the instance has no pixels, and so no picture")
         check_numbers(shape, [frame])
-        of_volume = partial(_samples_of_archive, shape=shape, frame=frame)
+        of_volume = partial(samples_of_archive, shape=shape, frame=frame)
         samples = self._read(instance, of_volume, lambda path: None)
         if samples is None:
             found = self.frames(instance, [frame])
@@ -160,7 +158,7 @@ class TreeStore:
         if study is not None:
             statement += " AND id IN (SELECT source FROM instances WHERE chosen = 1 AND study = ?"
             statement += " AND series = ?)" if series is not None else ")"
-            parameters += [study, *([series] if series is not None else [])]
+            parameters += [_text(study), *([_text(series)] if series is not None else [])]
         statement += " ORDER BY path"
         for row in self._index.read(lambda connection: connection.execute(statement, parameters).fetchall()):
             path = self._root / decoded(row["path"])
@@ -202,6 +200,13 @@ class TreeStore:
         """Take a file of the inbox out that is gone."""
         self._follower.leave(INBOX, path)
 
+    def gone(self, instance: Instance) -> None:
+        """Take out the source of an instance, an archive or a file of the inbox, which is gone."""
+        if instance.archive:
+            self._follower.leave(ARCHIVE, instance.archive.relative_to(self._root).as_posix())
+        else:
+            self._follower.leave(INBOX, instance.name)
+
     def packed(self, archive: Path) -> None:
         """Enter an archive of the tree. Raises UnsupportedError where it cannot be read."""
         self._follower.enter_archive(archive.relative_to(self._root).as_posix())
@@ -209,10 +214,10 @@ class TreeStore:
     def everywhere(self, sop: str) -> list[tuple[Instance, bytes]]:
         """Return all instances of a UID, also those not chosen, each with the SHA-256 of its file; archives first."""
         statement = (
-            "SELECT instances.*, sources.kind, sources.path FROM instances JOIN sources ON sources.id = source"
+            f"SELECT {_COLUMNS} FROM instances JOIN sources ON sources.id = source"
             " WHERE sop = ? ORDER BY kind, path, name"
         )
-        rows = self._index.read(lambda connection: connection.execute(statement, (sop,)).fetchall())
+        rows = self._index.read(lambda connection: connection.execute(statement, (_text(sop),)).fetchall())
         return [(self._instance(row), row["sha256"]) for row in rows]
 
     def beside(self, path: str) -> list[tuple[Instance, bytes]]:
@@ -267,11 +272,11 @@ class TreeStore:
             wait = max(_EVERY, (monotonic() - began) * _SHARE)
 
     def _rows(self, study: str, series: str | None, sop: str | None) -> list[sqlite3.Row]:
-        statement, parameters = _SELECT, [study]
+        statement, parameters = _SELECT, [_text(study)]
         for name, value in (("series", series), ("sop", sop)):
             if value is not None:
                 statement += f" AND instances.{name} = ?"
-                parameters.append(value)
+                parameters.append(_text(value))
         return self._index.read(lambda connection: connection.execute(statement + _ORDER, parameters).fetchall())
 
     def _instance(self, row: sqlite3.Row) -> Instance:
@@ -315,7 +320,7 @@ class TreeStore:
             return pictures.pixel_bytes(header)
 
         def of_archive(access: RandomAccess, name: str) -> bytes:
-            return value(read_header(BytesIO(access.read(access.entry(name)))))
+            return value(read_header(BytesIO(access.again(access.entry(name)))))
 
         def of_file(there: Path) -> bytes:
             with there.open("rb") as file:
@@ -346,12 +351,17 @@ class TreeStore:
         """Return where an instance is now, if it was not where the index had it."""
         for look in (False, True):
             if look:
-                self.refresh()
+                self._follower.look(_PATIENCE)
             rows = self._rows(instance.study, instance.series, instance.sop)
             found = self._instance(rows[0]) if rows else None
             if found != instance:
                 return found
         return None
+
+
+def _text(uid: str) -> str:
+    """Return a UID without halves of characters, which SQLite does not take."""
+    return uid.encode("utf-8", "replace").decode("utf-8")
 
 
 @contextmanager
@@ -363,37 +373,3 @@ def _gone() -> Iterator[None]:
         raise MissingError("the instance is gone; search again") from None
     except OSError as error:
         raise UnsupportedError(f"the instance cannot be read: {error.strerror or 'the system refuses'}") from None
-
-
-def _syntax(header: Header) -> str:
-    return syntax_of_frames(header.syntax, deflated=header.is_deflated)
-
-
-def _frames_of_archive(
-    access: RandomAccess, name: str, *, shape: Shape, numbers: list[int], syntax: str
-) -> Frames:  # fmt: skip
-    """Return frames of a file of an archive: one by one where they have bytes of their own, else of the whole file."""
-    entry = access.entry(name)
-    if access.slices(entry) == shape.frames:
-        found = [frame for frame in (access.frame(entry, n - 1) for n in numbers) if frame is not None]
-        native = all(8 * len(frame) == shape.frame_bits for frame in found)
-        if len(found) == len(numbers) and (native or access.is_encapsulated(entry)):
-            return Frames(found, syntax)
-    header = read_header(BytesIO(access.read(entry)))
-    return Frames(frames_of(header, shape, numbers), _syntax(header))
-
-
-def _samples_of_archive(access: RandomAccess, name: str, *, shape: Shape, frame: int) -> np.ndarray | None:
-    """Return the samples [Y, X] or [Y, X, components] of a compressed frame, as its volume has them.
-
-    None where they are not those of a volume.
-    """
-    entry = access.entry(name)
-    if not access.is_encapsulated(entry) or access.slices(entry) != shape.frames:
-        return None
-    assert isinstance(entry.place, Voxels)
-    planes, kept = access.planes(entry, frame - 1), access.kept(entry)
-    assert kept is not None
-    samples = samples_of(entry.place.body, kept.side, entry.place.first, planes[0].dtype)
-    found: np.ndarray = samples.join(planes, entry.place.first + frame - 1)[0]
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice, product
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,6 +24,7 @@ FIELDS = {
     "modality": "00080061",
 }
 _EXACT = ("modality",)
+_SPELLINGS, _PATTERN = 625, 1000  # how many are tried, and characters of all together
 _INCLUDED = ("00081030", "00080061", "00201206", "00201208")
 
 
@@ -97,8 +99,7 @@ class Search:
         match = {}
         for name, tag in FIELDS.items():
             if value := self.values.get(name):
-                value = value.upper() if name == "modality" else value
-                match[tag] = value if name in _EXACT or {"*", "?"} & set(value) else f"*{value}*"
+                match[tag] = value.upper() if name in _EXACT else _pattern(value, person=name == "name")
         since, until = (_DATE.sub(r"\1\2\3", self.values.get(name, "")) for name in ("since", "until"))
         if since or until:
             match["00080020"] = f"{since}-{until}"
@@ -107,6 +108,24 @@ class Search:
     def at(self, page: int) -> str:
         """Return the query of another page of the same search."""
         return urlencode({**self.values, **({"page": str(page)} if page > 1 else {})})
+
+
+def _pattern(value: str, *, person: bool) -> str:
+    """Return what matches a text within others, in large and small letters: DICOM tells these apart (PS3.4, C.2.2.2),
+    but for names of persons, so the usual spellings are listed."""
+    value = value.replace("\\", " ")
+    around = "" if {"*", "?"} & set(value) else "*"
+    if person:
+        return around + value + around
+    words = [(word, word.lower(), word.upper(), word.capitalize(), word.title()) for word in value.split(" ")]
+    same = [" ".join(spelled) for spelled in zip(*words, strict=True)]
+    mixed = (" ".join(spelled) for spelled in islice(product(*words), _SPELLINGS))
+    found = ""
+    for spelled in dict.fromkeys([*same, *mixed]):
+        if len(found) + len(spelled) + 3 > _PATTERN:
+            break
+        found += ("\\" if found else "") + around + spelled + around
+    return found
 
 
 def study_row(store: Store, found: Json) -> dict[str, Any]:
@@ -138,6 +157,7 @@ def series_row(store: Store, study: str, found: Json) -> dict[str, Any]:
         "modality": text(found, "00080060"),
         "body": text(found, "00180015"),
         "instances": text(found, "00201209"),
+        "pictured": any(one.frames for one in store.instances(study, uid)),
         "sizes": sizes(store.holdings(study, uid)),
     }
 

@@ -28,6 +28,7 @@ from .uploads import Uploads
 from .workroom import Workroom, remove
 from .xray import XRays
 
+_ANSWER = 3 * voxels.MOST_BYTES  # that one with values or a picture takes while it is made and sent
 _KNOWN = 64  # series whose maps are remembered
 _MOST_CELLS = 1 << 29  # voxels that a browser is asked to hold
 
@@ -74,8 +75,6 @@ class Shown:
             f"{study}/original.zip": self.originals,
             series: self.series,
             f"{series}/layout.json": self.layout,
-            f"{series}/values": self.values,
-            f"{series}/picture.png": self.picture,
             f"{series}/original.zip": self.originals,
             f"{series}/volume.nii.gz": self.nifti,
             f"{series}/archive.vcz": self.archive,
@@ -83,6 +82,8 @@ class Shown:
         found: list[BaseRoute] = [
             Route(path, self._site.answered(answer), methods=["GET"]) for path, answer in plain.items()
         ]
+        for path, answer in {f"{series}/values": self.values, f"{series}/picture.png": self.picture}.items():
+            found.append(Route(path, self._site.weighed(answer, _ANSWER), methods=["GET"]))
         return [*found, Route("/static/{name}", static, methods=["GET"])]
 
     def home(self, request: Request) -> Response:
@@ -147,6 +148,7 @@ class Shown:
                 "affine": affine.tolist(),
                 "placed": stack.affine is not None,
                 "even": stack.even,
+                "origins": None if stack.even else stack.origins,
                 "colour": stack.first.samples > 1,
                 "inverted": stack.first.inverted,
                 "unit": "HU" if modality == "CT" else "",
@@ -186,9 +188,12 @@ class Shown:
         study, series = request.path_params["study"], request.path_params.get("series")
         instances = self._store.instances(study, series)
         name = downloads.safe_name(f"{series or study}.zip")
-        return StreamingResponse(
-            downloads.originals(self._store, instances), headers=attached(name), media_type="application/zip"
-        )
+
+        async def made() -> Response:
+            files = downloads.originals(self._store, instances)
+            return StreamingResponse(files, headers=attached(name), media_type="application/zip")
+
+        return self._site.held(3 * max(one.size for one in instances), made)
 
     def nifti(self, request: Request) -> Response:
         """Answer with a volume as NIfTI."""

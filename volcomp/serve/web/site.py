@@ -6,6 +6,7 @@ import gzip
 import mimetypes
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import lru_cache, wraps
 from hashlib import sha256
 from importlib.resources import files
@@ -17,11 +18,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from ... import __version__
 from ...errors import DamagedError, MissingError, TargetError, UnsupportedError, VolcompError
 from ..settings import Settings
-from ..work import Work
+from ..work import Room, Work
 from . import policy
 from .refusal import Refusal
 
@@ -100,6 +102,22 @@ class Site:
 
         return self.awaited(elsewhere)
 
+    def weighed(
+        self, answer: Callable[[Request], Response], need: int
+    ) -> Callable[[Request], Awaitable[Response]]:  # fmt: skip
+        """Return what answers the same, begun only when there is room for `need` bytes, which are taken until all is
+        sent: with many slow clients, memory holds a few answers."""
+        careful = self.answered(answer)
+
+        async def later(request: Request) -> Response:
+            return self.held(need, lambda: careful(request))
+
+        return later
+
+    def held(self, need: int, make: Callable[[], Awaitable[Response]]) -> Response:
+        """Return a response that is made when there is room for it."""
+        return _Held(self._work.room if self._work is not None else None, need, make)
+
     def awaited(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers the same, with errors as sentences."""
 
@@ -118,6 +136,19 @@ class Site:
                 return self.refusal(request, error.status_code, error.detail)
 
         return careful
+
+
+class _Held(Response):
+    """A response that is made when there is room for it, which it takes until it is sent."""
+
+    def __init__(self, room: Room | None, need: int, make: Callable[[], Awaitable[Response]]) -> None:
+        super().__init__()
+        self._room, self._need, self._make = room, need, make
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        async with self._room.taken(self._need) if self._room is not None else nullcontext():
+            await (await self._make())(scope, receive, send)
 
 
 def status_of(error: VolcompError) -> int:

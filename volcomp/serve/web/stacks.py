@@ -85,6 +85,11 @@ class Stack:
         return z, y, x
 
     @property
+    def origins(self) -> list[list[float]]:
+        """Where the first voxel of each slice lies, mm in RAS; for slices that are unevenly spaced."""
+        return [[-s.position[0], -s.position[1], s.position[2]] for s in self.slices if s.position]
+
+    @property
     def type(self) -> np.dtype[Any]:
         """The smallest of int16, uint16 and float32 that holds its values, as far as headers tell."""
         ends = [w * s.slope + s.intercept for s in self.slices for w in s.range]

@@ -23,7 +23,7 @@ CT = {
     "soft": ("Soft tissue", 50.0, 400.0),
     "abdomen": ("Abdomen", 60.0, 350.0),
 }
-MOST_BYTES = 64 << 20  # of one answer with values
+MOST_BYTES = 8 << 20  # of one answer with the values of several slices
 
 
 def presets(stack: Stack, modality: str) -> list[dict[str, Any]]:
