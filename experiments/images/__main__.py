@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from ..cross_validation import HERE, alone, claim, outlive_nobody
 from ..jobs import Job
 from . import config as configuration
 from .config import ImagesConfig
-from .work import COLUMNS, plan, run
+from .work import COLUMNS, depends, plan, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,32 +76,34 @@ def run_all(config: ImagesConfig, cache: Path, folder: Path, jobs: int) -> None:
     often = {} if sys.stderr.isatty() else {"mininterval": 60.0, "maxinterval": 60.0}
     with tqdm(total=sum(job.seconds for job in planned), unit="s", desc=config.name, bar_format=_BAR, **often) as bar:
         bar.update(sum(job.seconds for job in planned if job not in todo))
-        for kinds in (("train",), ("curve",), ("delta", "sheet")):  # each kind reads what the one before has kept
-            group = [job for job in todo if job.kind in kinds]
-            # The second stage is trained on what the first one leaves.
-            for part in ([j for j in group if "." not in j.subject or j.kind != "train"],
-                         [j for j in group if "." in j.subject and j.kind == "train"]):  # fmt: skip
-                _work_off(config, part, cache, jobs, bar)
+        try:
+            _work_off(config, todo, cache, jobs, bar)
+        finally:
             results.collect(planned, cache, folder, COLUMNS)
 
 
 _BAR = "{desc}: {percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} s of work, {elapsed} passed"
 
 
-def _work_off(config: ImagesConfig, group: list[Job], cache: Path, jobs: int, bar: tqdm[None]) -> None:
-    """Do jobs, in this process or some at a time in others, and show how far they are."""
-    if jobs == 1 or len(group) < 2:
-        for job in group:
+def _work_off(config: ImagesConfig, todo: list[Job], cache: Path, jobs: int, bar: tqdm[None]) -> None:
+    """Do jobs in their order in this process, or some at a time in others, each when those that it needs are done."""
+    if jobs == 1 or len(todo) < 2:
+        for job in todo:
             _do(config, job, cache)
             bar.update(job.seconds)
         return
     context = get_context("spawn")  # not fork: torch and numba have threads
-    with ProcessPoolExecutor(min(jobs, len(group)), context, _begin, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(todo)), context, _begin, (os.getpid(),)) as pool:
+        left, running = list(todo), dict[Future[None], Job]()
         try:
-            waiting = {pool.submit(_do, config, job, cache): job for job in group}
-            for future in as_completed(waiting):
-                future.result()
-                bar.update(waiting[future].seconds)
+            while left or running:
+                for job in list(left):
+                    if len(running) < jobs and not any(depends(job, other) for other in (*left, *running.values())):
+                        running[pool.submit(_do, config, job, cache)] = job
+                        left.remove(job)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    bar.update(running.pop(future).seconds)
+                    future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in active_children():

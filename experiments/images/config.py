@@ -63,8 +63,9 @@ class ImagesConfig:
     deltas: dict[str, float]
 
     def fingerprint(self) -> str:
-        """Changes with every field: results of different configurations must not be mixed."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        """Changes with every field but those that only choose jobs: what others found must not be mixed with it."""
+        fields = {key: value for key, value in asdict(self).items() if key not in ("points", "deltas", "target")}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load(path: Path) -> ImagesConfig:
