@@ -11,6 +11,8 @@ from typing import Any
 
 from ..config import ConfigError
 
+CHOICES = ("points", "deltas", "lossless", "target")  # fields that decide which jobs there are, not what one finds
+
 
 @dataclass(frozen=True)
 class ImagesConfig:
@@ -64,7 +66,7 @@ class ImagesConfig:
 
     def fingerprint(self) -> str:
         """Changes with every field but those that only choose jobs: what others found must not be mixed with it."""
-        fields = {key: value for key, value in asdict(self).items() if key not in ("points", "deltas", "target")}
+        fields = {key: value for key, value in asdict(self).items() if key not in CHOICES}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 

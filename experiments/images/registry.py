@@ -127,8 +127,11 @@ def _wavelet(name: str, wavelet: str) -> Build:
     return lambda config, cache, point: Wavelet(name, wavelet, point)
 
 
+REGION = "roi_"  # before the name of the codec that is outside
+
+
 def _roi(outside: str) -> Build:
-    return lambda config, cache, point: roi.Roi(f"roi_{outside}", SYSTEMS[outside].build(config, cache, point))
+    return lambda config, cache, point: roi.Roi(REGION + outside, SYSTEMS[outside].build(config, cache, point))
 
 
 SYSTEMS: dict[str, System] = {

@@ -46,7 +46,7 @@ def plan(config: ImagesConfig) -> list[Job]:
         for point in config.points[system]:
             jobs.append(Job("curve", 0, f"{system}@{point:g}", PER_FIT + 100 * PER_IMAGE))
     for system in (ALONE, *config.deltas):
-        jobs.append(Job("delta", 0, system, 40 * PER_DELTA))
+        jobs.append(Job("delta", 0, f"{system}@{config.lossless}", config.lossless * PER_DELTA))
     return [*jobs, Job("sheet", 0, "first", 5.0)]
 
 
@@ -58,7 +58,7 @@ def depends(job: Job, other: Job) -> bool:
             return system.startswith(f"{of}.")  # a second stage learns from what the first one leaves
         case "curve", "train":
             return of in registry.SYSTEMS[system].nets
-        case "delta", "curve":
+        case "delta", "curve":  # the first to use a coder fits it
             return of == system
     return (job.kind, other.kind) == ("sheet", "curve")
 
@@ -75,7 +75,7 @@ def run(config: ImagesConfig, job: Job, cache: Path, tell: Tell) -> Rows:
             system, point = job.subject.split("@")
             return {"curves": [curve(config, cache, system, float(point), s) for s in ("valid", "test")]}
         if job.kind == "delta":
-            return {"lossless": deltas(config, cache, job.subject)}
+            return {"lossless": deltas(config, cache, job.subject.partition("@")[0])}
         sheet(config, cache)
         return {}
 

@@ -1,6 +1,8 @@
 """The bench of single images: yardsticks, coder, exact synthesis, every codec, differences, a run that goes on."""
 
 import json
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -611,6 +613,20 @@ def test_jobs_have_names_of_their_own(made: config.ImagesConfig) -> None:
 
 
 @pytest.mark.long
+def test_a_command_works_with_two_processes(tmp_path: Path) -> None:
+    """As users call it, since what is spawned cannot import `__main__`."""
+    path = tmp_path / "few.toml"
+    few = config.load(SMOKE)
+    points = "\n".join(["[points]", "haar = [16.0]", "cnn1 = [0.0625]", "svd = [40.0]", "[deltas]", "haar = 16.0"])
+    path.write_text(SMOKE.read_text().split("[points]")[0] + points)
+    line = [sys.executable, "-m", "experiments.images", "--config", str(path), "--cache", str(tmp_path / "cache")]
+    done = subprocess.run([*line, "--results", str(tmp_path / "results"), "--jobs", "2"], cwd=ROOT, check=False)
+    assert done.returncode == 0
+    assert {row["system"] for row in read_rows(tmp_path / "results" / "curves.csv")} == {"haar", "cnn1", "svd"}
+    assert replace(few, points={}).fingerprint() in (tmp_path / "cache" / "config.json").read_text()
+
+
+@pytest.mark.long
 def test_a_run_goes_on_and_reports_from_csv_alone(tmp_path: Path) -> None:
     cache, folder = tmp_path / "cache", tmp_path / "results"
     line = ["--config", str(SMOKE), "--cache", str(cache), "--results", str(folder)]
@@ -626,7 +642,7 @@ def test_a_run_goes_on_and_reports_from_csv_alone(tmp_path: Path) -> None:
     assert {row["system"] for row in curves} == set(loaded.points)
     assert {row["coder"] for row in read_rows(folder / "lossless.csv")} == set(delta.CODERS)
     first = (folder / "report.md").read_text()
-    assert "16:1 at MSE 0.0003" in first and "0.4785" in first
+    assert "16:1 at MSE 0.0003" in first and "0.4785" in first and "## regions" in first
     figures = sorted(path.name for path in folder.glob("*.png"))
     assert figures == ["rate_distortion.png", "rate_ms_ssim.png"]
     assert (cache / "sheets" / "images_smoke.png").exists()
