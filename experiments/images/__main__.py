@@ -12,66 +12,45 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from volcomp.errors import VolcompError
-from volcomp.training.corpus import ROOT
-
-from ..cross_validation import HERE, alone, claim
+from ..command import Study
+from ..jobs import Job
+from ..workers import work_off
 from . import config as configuration
 from .config import ImagesConfig
-from .running import run_all
-from .work import plan
+from .work import COLUMNS, begin, depends, plan
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, or report; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        config = configuration.load(options.config)
-        folder = options.results or HERE / "results" / config.name
-        if options.plan:
-            print(estimate(config, options.jobs))
-            return 0
-        if not options.report:
-            cache = options.cache or ROOT / ".cache" / "experiments" / config.name
-            claim(config, cache)
-            with alone(cache):
-                run_all(config, cache, folder, options.jobs)
-        from . import figures, report
-
-        report.publish(config, folder)
-        figures.draw(folder)
-    except KeyboardInterrupt:
-        print("experiments: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    except (VolcompError, FileNotFoundError) as error:
-        print(f"experiments: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return STUDY.main(arguments)
 
 
-def estimate(config: ImagesConfig, jobs: int) -> str:
-    """How long a run takes where `jobs` cores do nothing else, by kind of job."""
-    planned, lines = plan(config), []
-    for kind in dict.fromkeys(job.kind for job in planned):
-        mine = [job for job in planned if job.kind == kind]
-        lines.append(f"{kind:10} {len(mine):4} jobs {sum(job.seconds for job in mine) / 60:8.1f} core minutes")
-    together = sum(job.seconds for job in planned) / jobs
-    return "\n".join([*lines, f"about {together / 60:.0f} minutes with {jobs} jobs at a time"])
+def _work(config: ImagesConfig, todo: list[Job], cache: Path, given: argparse.Namespace, bar: Any) -> None:
+    """Do jobs, each when those that it needs are done."""
+    # Not a function of this module: processes that are spawned cannot import the `__main__` of a package.
+    work_off(todo, cache, partial(begin, config, cache), ["cpu"] * given.jobs, bar, partial(_waits, given.jobs))
 
 
-def _parser() -> argparse.ArgumentParser:
-    lines = (__doc__ or "").split("\n")
-    parser = argparse.ArgumentParser(prog="python -m experiments.images", description=lines[0])
-    parser.add_argument("--config", type=Path, default=HERE / "configs" / "images_cpu.toml", metavar="TOML")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at a time (default: 1)")
-    parser.add_argument("--cache", type=Path, help="for what is not done yet (default: .cache/experiments/NAME)")
-    parser.add_argument("--results", type=Path, help="for CSV and figures (default: experiments/results/NAME)")
-    parser.add_argument("--report", action="store_true", help="only tables and figures, from the CSV files")
-    parser.add_argument("--plan", action="store_true", help="only say how long it would take")
-    return parser
+def _waits(jobs: int, job: Job, left: Sequence[Job], running: Sequence[Job]) -> bool:
+    """Whether a job needs any that is not done, or would leave no process to jobs that need no training."""
+    trainings = sum(job.kind == other.kind == "train" for other in running)
+    return 0 < trainings >= jobs - 1 or any(depends(job, other) for other in (*left, *running))
 
+
+def _report(config: ImagesConfig, folder: Path) -> None:
+    from . import figures, report
+
+    report.publish(config, folder)
+    figures.draw(folder)
+
+
+STUDY = Study(
+    "experiments.images", __doc__ or "", "images_cpu.toml", 1, configuration.load, plan, _work, COLUMNS, _report
+)
 
 if __name__ == "__main__":
     sys.exit(main())

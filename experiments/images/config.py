@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from ..config import ConfigError
+from ..config import ConfigError, digest, read
 
 CHOICES = ("points", "deltas", "lossless", "target")  # fields that decide which jobs there are, not what one finds
 
@@ -66,21 +62,12 @@ class ImagesConfig:
 
     def fingerprint(self) -> str:
         """Changes with every field but those that only choose jobs: what others found must not be mixed with it."""
-        fields = {key: value for key, value in asdict(self).items() if key not in CHOICES}
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+        return digest({key: value for key, value in asdict(self).items() if key not in CHOICES})
 
 
 def load(path: Path) -> ImagesConfig:
     """Read and check a configuration; ConfigError with a sentence where it cannot be run."""
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as a configuration: {error}") from error
-    try:
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-        config = ImagesConfig(**values)
-    except TypeError as error:
-        raise ConfigError(f"{path} is no configuration of this version: {error}") from error
+    config = read(path, ImagesConfig)
     if config.source not in ("corpus2d", "made"):
         raise ConfigError(f"{path}: source {config.source!r} is not known; take corpus2d or made")
     if config.side % 64 or config.crop % 8 or config.side >> len(config.widths) < 1:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.report import insert, read_rows, table
+from benchmarks.report import read_rows, table
 
-from ..report import README
+from ..report import write
 from ..statistics import Row
 from . import delta, metrics
 from .config import ImagesConfig
@@ -21,16 +21,8 @@ ANCHOR = "jpeg2000"  # what BD-rates are to
 
 
 def publish(config: ImagesConfig, folder: Path) -> None:
-    """Write report.md, and bring README.md up to date where it has marks for this configuration."""
-    parts = tables(config, folder)
-    text = "\n\n".join(f"## {name}\n\n{content}" for name, content in parts.items())
-    (folder / "report.md").write_text(f"# {config.name}\n\n{text}\n", encoding="utf-8")
-    if README.exists():
-        readme = before = README.read_text(encoding="utf-8")
-        for name, content in parts.items():
-            readme = insert(readme, f"{config.name}:{name}", content)
-        if readme != before:
-            README.write_text(readme, encoding="utf-8")
+    """Write all tables."""
+    write(config.name, tables(config, folder), folder)
 
 
 def tables(config: ImagesConfig, folder: Path) -> dict[str, str]:

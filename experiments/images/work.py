@@ -15,11 +15,11 @@ from volcomp.dtypes import UInt8s
 from ..config import ConfigError
 from ..jobs import Job
 from ..trial import NotLossless
+from ..workers import Do, Tell
 from . import data, delta, klt, metrics, recipes, registry, roi, standards
 from .config import ImagesConfig
 
 Rows = dict[str, list[dict[str, Any]]]
-Tell = Callable[[float], None]
 
 COLUMNS = {
     "training": ("network", "epochs", "seconds", "loss"),
@@ -61,6 +61,11 @@ def depends(job: Job, other: Job) -> bool:
         case "delta", "curve":  # the first to use a coder fits it
             return of == system
     return (job.kind, other.kind) == ("sheet", "curve")
+
+
+def begin(config: ImagesConfig, cache: Path, device: str) -> Do:
+    """Return what does jobs, in a process."""
+    return lambda job, tell: run(config, job, cache, tell)
 
 
 def run(config: ImagesConfig, job: Job, cache: Path, tell: Tell) -> Rows:
