@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -49,13 +50,18 @@ def rate_distortion(curves: Sequence[Row], key: str, label: str) -> Figure | Non
         axes.plot(
             [float(row["bpp"]) for row in points], [float(row[key]) for row in points], line, marker=marker,
             color="black" if kind == "lossy" else pyplot.get_cmap("tab10")(drawn[kind] % 10), markersize=4,
-            linewidth=2.2 if kind == "lossy" else 1.2, label=SYSTEMS[system].title.replace("**", ""),
+            linewidth=2.2 if kind == "lossy" else 1.2, label=plain(system),
         )  # fmt: skip
         drawn[kind] += 1
     axes.set(xscale="log", xlabel="bits per pixel of whole files, mean of the test images", ylabel=label)
     figure.legend(fontsize=7, loc="outside right upper")
     axes.grid(alpha=0.3, which="both")
     return figure
+
+
+def plain(system: str) -> str:
+    """Return a system's title without marks of Markdown."""
+    return SYSTEMS[system].title.replace("**", "")
 
 
 def _style(system: str) -> tuple[str, str, str]:
@@ -66,6 +72,8 @@ def _style(system: str) -> tuple[str, str, str]:
         return "standard", "--", "s"
     if system.startswith(REGION):
         return "region", ":", "D"
+    if SYSTEMS[system].given:
+        return "denoised", ":", "x"
     return ("network", "-", "^") if SYSTEMS[system].nets else ("transform", "-.", "v")
 
 
@@ -84,7 +92,7 @@ def sheet(path: Path, image: Image, shown: Sequence[tuple[str, float, UInt8s]]) 
     for k, (title, bpp, back) in enumerate(shown, 1):
         upper, lower = axes[2 * (k // columns)][k % columns], axes[2 * (k // columns) + 1][k % columns]
         upper.imshow(back, cmap="gray", vmin=0, vmax=255)
-        upper.set_title(f"{title}\n{bpp:.3f} bpp, MSE {metrics.mse(image.pixels, back):.5f}", fontsize=6)
+        upper.set_title(f"{fill(title, 34)}\n{bpp:.3f} bpp, MSE {metrics.mse(image.pixels, back):.5f}", fontsize=6)
         lower.imshow(back.astype(np.int64) - image.pixels, cmap="coolwarm", vmin=-32, vmax=32)
     figure.savefig(path, dpi=130, metadata={"Software": None})
     pyplot.close(figure)

@@ -190,5 +190,5 @@ def sheet(config: ImagesConfig, cache: Path) -> None:
             bpp = metrics.bits_per_pixel(len(coded), image.pixels)
             tried.append((abs(np.log(bpp / config.target)), bpp, coded, codec))
         _, bpp, coded, codec = min(tried, key=lambda one: one[0])
-        shown.append((registry.SYSTEMS[name].title, bpp, codec.decode(coded)))
+        shown.append((figures.plain(name), bpp, codec.decode(coded)))
     figures.sheet(cache / "sheets" / f"{config.name}.png", image, shown)

@@ -24,6 +24,7 @@ from experiments.images import (  # noqa: E402
     config,
     data,
     delta,
+    figures,
     initial,
     klt,
     layers,
@@ -605,6 +606,16 @@ def test_systems_that_are_not_known_are_refused(made: config.ImagesConfig) -> No
 def test_a_fingerprint_is_that_of_what_jobs_find(made: config.ImagesConfig) -> None:
     assert replace(made, points={}, target=0.25).fingerprint() == made.fingerprint()
     assert replace(made, test=7).fingerprint() != made.fingerprint()
+
+
+def test_every_system_is_drawn_in_a_way_of_its_own() -> None:
+    rows = [{"system": name, "split": "test", "bpp": "1", "psnr": "30"} for name in registry.SYSTEMS]
+    figure = figures.rate_distortion(rows, "psnr", "dB")
+    assert figure is not None
+    lines = figure.axes[0].get_lines()
+    assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == len(lines)
+    names = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert names == {figures.plain(name) for name in registry.SYSTEMS} and not any("*" in name for name in names)
 
 
 def test_jobs_have_names_of_their_own(made: config.ImagesConfig) -> None:
