@@ -28,7 +28,7 @@ BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
 BLOCKS = 57  # of a step: 65,664 voxels, as for the released models
 CLIP = 1.0  # the largest norm of the gradient
 BATCHES = 12  # on which the head's covariance is measured
-EVERY = 250  # steps between checkpoints and lines of the log
+EVERY = 100  # steps between checkpoints and lines of the log
 
 
 def rate_at(step: int, steps: int, highest: float) -> float:
