@@ -167,11 +167,11 @@ _ALL = (
         "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
     ),
     Model(
-        "fast-flat-2", 10, "row", "f7aa224ff6e1ef995215d35d497056da0c1c193f0aa5b3e41a8165d71dc1af7a",
+        "fast-flat-2", 10, "row", "bcb5733f59faa2c003bd9174fda1e59a200517bdbc3671f038110731c161f685",
         "", Search(runs=16, minimum_saving=1 / 128, near=True), NetworkShape(units=32, shared=16),
     ),
     Model(
-        "base-flat-1", 11, "row", "8a197ef5ce4e7a7dd12ef44df56592350f9462b13f68235f4bcb50d00ce40e50",
+        "base-flat-1", 11, "row", "2dfb932afdcb17ca59bd618ce20269d8239559e2649718dab77d84e2c242c46e",
         "", Search(runs=24, minimum_saving=1 / 1024, near=True), NetworkShape(units=128, shared=32),
     ),
     Model(
