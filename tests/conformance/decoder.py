@@ -21,7 +21,7 @@ from tests.conformance.decoder_series import discs, nearest, read, times
 MODELS = Path(__file__).parents[2] / "volcomp" / "models"
 NAMES = {
     1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 8: "turbo-1",
-    9: "fast-flat-1", 10: "fast-flat-2", 11: "base-flat-1", 16: "paper-1",
+    9: "fast-flat-1", 11: "base-flat-1", 12: "fast-flat-2", 16: "paper-1",
 }  # fmt: skip
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
 Offset = tuple[int, int, int]

@@ -167,12 +167,12 @@ _ALL = (
         "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
     ),
     Model(
-        "fast-flat-2", 10, "row", "bcb5733f59faa2c003bd9174fda1e59a200517bdbc3671f038110731c161f685",
-        "", Search(runs=16, minimum_saving=1 / 128, near=True), NetworkShape(units=32, shared=16),
-    ),
-    Model(
         "base-flat-1", 11, "row", "2dfb932afdcb17ca59bd618ce20269d8239559e2649718dab77d84e2c242c46e",
         "", Search(runs=24, minimum_saving=1 / 1024, near=True), NetworkShape(units=128, shared=32),
+    ),
+    Model(
+        "fast-flat-2", 12, "row", "bcb5733f59faa2c003bd9174fda1e59a200517bdbc3671f038110731c161f685",
+        "", Search(runs=16, minimum_saving=1 / 128, near=True), NetworkShape(units=32, shared=16),
     ),
     Model(
         "paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper",
