@@ -21,7 +21,7 @@ from tests.conformance.decoder_series import discs, nearest, read, times
 MODELS = Path(__file__).parents[2] / "volcomp" / "models"
 NAMES = {
     1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 8: "turbo-1",
-    9: "fast-flat-1", 16: "paper-1",
+    9: "fast-flat-1", 11: "base-flat-1", 12: "fast-flat-2", 16: "paper-1",
 }  # fmt: skip
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
 Offset = tuple[int, int, int]
@@ -244,12 +244,11 @@ class Slab:
                 before = self.weights[g][-1]
                 self.weights[g].append([(next(listed) + (b + 2**s // 2 >> s)) * 2**s for b in before])
             del self.weights[g][0]
-        corrections, spike = data.string(), data.string()
-        self.factors = None
-        if corrections.data[:1] == b"\xff":
-            corrections = Reader(corrections.data[1:])
-            self.factors = Factors(data.string(), limit)
-            seen["factors"] += 1
+        corrections, spike, self.factors = data.string(), data.string(), None
+        if corrections.data[:1] in (b"\xff", b"\xfe"):
+            near, corrections = corrections.data[0] == 254, Reader(corrections.data[1:])
+            self.factors = Factors(data.string(), limit, data.string() if near else None, shape[0])
+            seen.update({"near": near, "factors": not near})
         self.classes = np.arange(76) + (corrections.rice(76) if corrections.data else 0)
         check(self.classes.min() >= 0 and self.classes.max() < 76, "class does not exist")
         self.spike, self.codes = (spike.varint(), spike.data[spike.at // 8 :]) if spike.data else (-1, b"")
@@ -383,6 +382,7 @@ class Slab:
                 rank = self.spike
             elif self.factors:
                 table = self.model.tables[places[v][0]]
+                self.factors.look(self.ranks, self.shape[2], *v[1:])
                 rank, escaped = self.factors.rank(self.ans, self.data, table, nearest, sign, low, self.limit)
                 self.seen.update({"escape": escaped, "low bits": low > 0})
             elif tokens[v] == 2 * REACHES[c]:

@@ -28,7 +28,7 @@ BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
 BLOCKS = 57  # of a step: 65,664 voxels, as for the released models
 CLIP = 1.0  # the largest norm of the gradient
 BATCHES = 12  # on which the head's covariance is measured
-EVERY = 250  # steps between checkpoints and lines of the log
+EVERY = 100  # steps between checkpoints and lines of the log
 
 
 def rate_at(step: int, steps: int, highest: float) -> float:
@@ -42,17 +42,16 @@ def prepared(
 ) -> list[list[data.TrainingSlab]]:
     """Prepare the slabs of the train split with their linear stages, or read those of an earlier run in `folder`.
 
-    `flat`: those of radiographs and single slices.
+    `flat`: those of radiographs and single slices, which are the same for all models.
     """
     path = folder / "slabs.pickle"
     if path.exists():
         return pickle.loads(path.read_bytes())
-    widest = models.chosen(model).search.runs
     if flat:
-        slabs = radiographs.series(widest, limit)
+        slabs = radiographs.series(radiographs.RUNS, limit)
     else:
         names = [s.name for s in corpus.splits() if s.split == "train"][:limit]
-        slabs = series.series(names, corpus.volumes, widest, RECIPES[model].variations)
+        slabs = series.series(names, corpus.volumes, models.chosen(model).search.runs, RECIPES[model].variations)
     temporary = path.with_suffix(".part")
     temporary.write_bytes(pickle.dumps(slabs, protocol=5))
     temporary.replace(path)

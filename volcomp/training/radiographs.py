@@ -21,6 +21,7 @@ from . import augment, corpus
 BLOCK = (1, 9, 64)  # slices, rows, voxels of a row
 CROP = 384  # pixels of a side of what is taken of a large image
 APART = 2 * CROP  # pixels from one crop to the next
+RUNS = 24  # of the supports of linear stages, at most
 FLAT = 3.0  # standard deviation of a crop without anything in it
 SEED = 5
 # How often a batch draws from a kind: small chest X-rays count most, being what is compared elsewhere.
