@@ -7,6 +7,7 @@ decodes what the package writes shows that the document is enough; where the two
 import hashlib
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,15 +110,17 @@ def volume(found: Found, place: int, seen: Counter, known: dict[int, np.ndarray]
         part = voxels[k * depth // slabs : (k + 1) * depth // slabs]
         payload = Reader(found[b"SLAB", place, k])
         wanted = payload.take(8)
-        beside = None if key is None else key[k * depth // slabs : (k + 1) * depth // slabs]
-        if flags & 16:
-            beside = preview(found[b"PREV", place, k], part.shape, dtype)
+        beside = above = None
+        if key is not None:
+            beside, above = key[k * depth // slabs : (k + 1) * depth // slabs], np.zeros(part.shape, int)
+        elif flags & 16:
+            beside, above = preview(found[b"PREV", place, k], part.shape, dtype)
             seen["preview"] += 1
         reference = None if beside is None else nearest(beside, values)
         if number == 16:
             ranks = decoder_paper.slab(payload, model, part.shape, len(values) - 1, seen)
         else:
-            ranks = Slab(payload, model, part.shape, len(values) - 1, seen, reference).decode()
+            ranks = Slab(payload, model, part.shape, len(values) - 1, seen, reference, above).decode()
         part[:] = np.array(values, dtype)[ranks].reshape(part.shape)
         check(hashlib.sha256(header.data + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
     check(hashlib.sha256(voxels.tobytes()).digest() == sha, "SHA-256 of the voxels")
@@ -143,8 +146,10 @@ class Slab:
 
     def __init__(
         self, data: Reader, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter,
-        reference: np.ndarray | None = None,
+        reference: np.ndarray | None = None, above: np.ndarray | None = None,
     ):  # fmt: skip
+        check(reference is not None or not model.refers, "model for volumes that refer")
+        self.above = above
         self.model, self.shape, self.limit, self.seen = model, shape, limit, seen
         code = data.number(1)
         refers, coarse, kind = code // 32, code // 16 % 2, code % 16
@@ -255,6 +260,8 @@ class Slab:
         inputs += [clip(k - 96, 127), 8 * (prediction % 16 - 8), 64 if z else 0]
         inputs += [clip(index((near >> 8) + 77) - index((15 * before >> 10) + 77), 127) if z else 0]
         inputs += [clip(index(8 * sum(map(abs, levels[:10])) // 5 + 77) - k, 127), squash(prediction), 64, 0]
+        if self.model.refers:
+            self.refer(voxel, prediction, k, squash, inputs)
         zero = np.zeros(self.model.units, np.int64)
         ahead, nothing = min(x + 2, self.shape[2] - 1), zero[: self.model.shared]
         passed = [self.shared.get(place, nothing) for place in ((z, y - 1, ahead), (z - 1, y, ahead))]
@@ -264,6 +271,25 @@ class Slab:
         self.seen["passed"] += any(map(np.any, passed))
         mean = clip(prediction + ((offset * scale + 2**13) >> 14), 16 * self.limit, 0)
         return prediction, mean, clip((k + octaves + 64) >> 2, 75, 0), seen
+
+    def refer(self, voxel: Offset, prediction: int, k: int, squash: Callable[[int], int], inputs: list[int]) -> None:
+        """Models that see the reference: other inputs."""
+        first, moved = voxel[0] == 0, {-1: (4, 0), 0: (0, 4), 1: (1, 3)}
+
+        def r(dy: int, dx: int) -> int:
+            return read(self.reference, voxel, (0, dy, dx))
+
+        for n, (dz, dy, dx) in enumerate(LEVELS):
+            down, right = moved[dy] if first and dz == -2 else (0, 0)
+            if dz < (0 if first else -1):
+                inputs[n] = squash(16 * r(dy + down, dx + right) - prediction)
+        far = sum(abs(self.read(self.ranks, voxel, o) - r(*o[1:])) for o in LEVELS[:10])
+        inputs[63] = clip(index(128 * far // 5 + 77) - k, 127)
+        if first:
+            inputs[48:56] = [squash(read(self.above, voxel, (0, dy, dx))) for dy, dx in ERRORS]
+            active = sum(abs(r(dy, dx) - r(0, 0)) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+            inputs[59] = clip(index(32 * active + 77) - k, 127)
+        self.seen["sees"] += 1
 
     def learn(self, d: int, c: int, seen: np.ndarray) -> None:
         """Heads that learn: what a voxel says."""

@@ -10,8 +10,10 @@ from tests.conformance.decoder_bits import Binary, Reader, check, clip
 MODELS = Path(__file__).parents[2] / "volcomp" / "models"
 NAMES = {
     1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 8: "turbo-1",
-    9: "fast-flat-1", 16: "paper-1",
+    9: "fast-flat-1", 10: "fast-layered-1", 16: "paper-1",
 }  # fmt: skip
+
+SEEING = {"fast-layered-1"}  # models that see the reference
 
 
 class Model:
@@ -27,7 +29,7 @@ class Model:
         self.weights = arrays["weights"].astype(float)  # quick, and exact: all sums are far below 2^53
         self.shift, self.head, self.bias = (arrays[name].astype(np.int64) for name in ("shift", "head", "bias"))
         self.tables = [t.tolist() for t in np.split(arrays["counts"], np.cumsum(arrays["sizes"])[:-1])]
-        self.units = len(self.shift) // 4
+        self.refers, self.units = NAMES[number] in SEEING, len(self.shift) // 4
         self.shared = (len(self.weights) - 64 - self.units) // 2
         self.seen = self.head.shape[1]
         self.learns = "metric" in arrays

@@ -25,8 +25,10 @@ from volcomp import lossy
 def test_it_restores_a_lossy_layer(shape: tuple[int, int], kind: str, budget: int) -> None:
     image = smooth((1, *shape), kind, 100)[0]
     payload = lossy.encode(image, budget)
-    back = decoder_lossy.image(payload)
-    assert back.dtype == image.dtype and np.array_equal(back, lossy.decode(payload))
+    pixels, above = decoder_lossy.image(payload)
+    assert pixels.dtype == image.dtype and np.array_equal(pixels, lossy.decode(payload))
+    found = lossy.decode_finely(payload)
+    assert np.array_equal(pixels, found[0]) and np.array_equal(above, found[1])
 
 
 @pytest.mark.parametrize("shape", [(40, 48), (33, 31)])
@@ -36,8 +38,8 @@ def test_it_restores_with_the_filter_and_without(shape: tuple[int, int]) -> None
     restored = []
     for first in (payload[0] & ~16, payload[0] | 16):
         stated = bytes([first]) + payload[1:]
-        restored.append(decoder_lossy.image(stated))
-        assert np.array_equal(restored[-1], lossy.decode(stated))
+        restored.append(decoder_lossy.image(stated)[0])
+        assert np.array_equal(restored[-1], lossy.decode(stated)) and np.abs(decoder_lossy.image(stated)[1]).max() > 5
     assert not np.array_equal(*restored)
 
 
@@ -54,3 +56,22 @@ def test_it_decodes_slabs_over_a_layer(shape: tuple[int, int, int], low_slabs: N
     data = volcomp.compress(voxels, "fast", preview=4, threads=1)
     assert np.array_equal(decoder.decode(data, seen), voxels)
     assert seen["preview"] == seen["slab"] == (1 if len(voxels) < 32 else 2) and seen["reference"]
+
+
+def test_it_decodes_slices_with_a_model_that_sees_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("volcomp.codec.encode.FEWEST", 1)  # voxels of a slice that has a model for slices
+    voxels, seen = smooth((1, 40, 36), "u1", 90)[0], Counter[str]()
+    data = volcomp.compress(voxels, "fast", preview=8, threads=1)
+    assert np.array_equal(decoder.decode(data, seen), voxels)
+    assert seen["sees"] == voxels.size and seen["preview"] == 1
+
+
+def test_a_model_that_sees_the_layer_decodes_later_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoders take it for single slices; the format has it for others as well."""
+    monkeypatch.setattr("volcomp.codec.encode.FEWEST", 1)
+    monkeypatch.setattr("volcomp.codec.encode._slab_count", lambda depth, voxels, effort: depth)
+    monkeypatch.setattr("volcomp.codec.encode.slab_ranges", lambda depth, count: [(0, depth)])
+    voxels, seen = smooth((3, 30, 26), "u2", 900), Counter[str]()
+    data = volcomp.compress(voxels, "fast", preview=4, threads=1)
+    assert np.array_equal(decoder.decode(data, seen), voxels)
+    assert seen["sees"] == voxels.size and seen["slab"] == 1

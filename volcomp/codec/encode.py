@@ -42,7 +42,7 @@ from ..pipelines.registry import PIPELINES, Ready, SomeChoice, SomeInput, SomePr
 from ..stages import histogram_packing
 from .decode import Key, Opener, Progress, Slab, decode_slabs, refer
 from .engines import Decoded, EngineChoice, Workers, by_device, referring
-from .layer import Layer, pays
+from .layer import Layer, Referred, pays
 
 if TYPE_CHECKING:
     from ..stages import linear
@@ -222,12 +222,13 @@ def encode_slabs(
         count = depth
     if count == depth and height * width >= FEWEST:  # no slice has one before it
         model = model.for_slices
-    encoder = _Encoder(source, model, options, engine, count, reference)
+    over = model.over_preview if isinstance(reference, Layer) else model
+    encoder = _Encoder(source, over, options, engine, count, reference)
     if options.effort <= EFFORT:
-        return write_header(encoder.header), encoder.slabs(ready(model), progress)
+        return write_header(encoder.header), encoder.slabs(ready(over), progress)
     coded = _Encoder(source, model, options, engine, count).fine_tuned(ready(model), progress)
     if reference is not None:  # either: what is fine-tuned refers to nothing
-        coded = min(coded, encoder.released(ready(model)), key=_size)
+        coded = min(coded, encoder.released(ready(over)), key=_size)
     header, payloads = coded
     if not options.verify:
         return header, (Encoded(payload, None) for payload in payloads)
@@ -275,7 +276,9 @@ class _Encoder:
     def key(self) -> Key | None:
         """The slabs that those of this volume may refer to."""
         reference, ranges = self._reference, self.header.slabs
-        return None if reference is None else lambda k: reference.slices(*ranges[k])
+        if isinstance(reference, Layer):
+            return lambda k: reference.referred(*ranges[k])
+        return None if reference is None else lambda k: Referred(reference.slices(*ranges[k]))
 
     def slabs(self, made: Ready, progress: Progress | None) -> Generator[Encoded]:
         """Encode with the released model, and yield each slab as soon as it is ready."""

@@ -61,6 +61,8 @@ class Model:
     network    its shape; None if it cannot be trained here
     tunable    whether efforts above 5 fine-tune it (`learn.fine_tuning`)
     flat       name of the model that encoders take in its place for single slices; "" where it takes these itself
+    layered    name of the model that encoders take in its place over a preview; "" where it has none
+    sees       whether the network sees the reference of a slab, which each slab then must have
     weights    of an unreleased model, in the form that its pipeline loads from a file
     """
 
@@ -73,6 +75,8 @@ class Model:
     network: NetworkShape | None = None
     tunable: bool = True
     flat: str = ""
+    layered: str = ""
+    sees: bool = False
     weights: object = field(default=None, compare=False, repr=False)
 
     @property
@@ -85,9 +89,16 @@ class Model:
         """The record that encoders take for slices that have no slice before them."""
         return named(self.flat) if self.flat else self
 
+    @property
+    def over_preview(self) -> Model:
+        """The record that encoders take for slabs that have a preview as their reference."""
+        return named(self.layered) if self.layered else self
+
     def trial(self, weights: object, digest: bytes, name: str = "trial") -> Model:
         """Make the record of an unreleased model, which encoders treat like this one."""
-        return replace(self, name=name, number=TRIAL, digest=digest.hex(), choice="", flat="", weights=weights)
+        return replace(
+            self, name=name, number=TRIAL, digest=digest.hex(), choice="", flat="", layered="", weights=weights
+        )
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,11 @@ _ALL = (
     ),
     Model(
         "fast-flat-1", 9, "row", "fdac48c6e81bdf6b7b688b5640757bc05fa91739219ee3bcd5323891999f5782",
-        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
+        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), layered="fast-layered-1",
+    ),
+    Model(
+        "fast-layered-1", 10, "row", "f491f15b0e7dca9dc9c02f75df994c4ef5bac2de064c2bd58195bfca70dcdc32",
+        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), tunable=False, sees=True,
     ),
     Model(
         "paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper",
