@@ -11,7 +11,6 @@ import numpy as np
 
 from volcomp.codec.decode import decode_slabs
 from volcomp.codec.encode import ArraySource, encode_slabs
-from volcomp.codec.layer import Referred
 from volcomp.dtypes import UInt8s
 from volcomp.errors import DamagedError
 from volcomp.options import DecodeOptions, EncodeOptions
@@ -88,7 +87,7 @@ def volcomp_image(data: bytes, known: UInt8s | None) -> UInt8s:
     cursor = Cursor(data, "an image")
     header, payload = cursor.string(), cursor.rest()
     options = DecodeOptions(threads=1, device="cpu")
-    key = None if known is None else (lambda k: Referred(np.ascontiguousarray(known[None])))
+    key = None if known is None else (lambda k: np.ascontiguousarray(known[None]))
     with closing(decode_slabs(header, {0: payload}, options, key=key)) as slabs:
         _, voxels = next(slabs)
     if isinstance(voxels, DamagedError):

@@ -17,7 +17,6 @@ from volcomp.codec import decode as codec_decode
 from volcomp.codec.decode import Keys, decode_volume
 from volcomp.codec.encode import ArraySource, encode_slabs, write_volume
 from volcomp.codec.engines import by_reference, on
-from volcomp.codec.layer import Referred
 from volcomp.codec.series import plan
 from volcomp.container.sections import SERIES_VERSION, SLAB, VOLUME_HEADER, VOXEL_VERSION, Reader, SectionId, Writer
 from volcomp.container.volume import read_volume
@@ -154,7 +153,7 @@ def test_threads_and_engines_write_the_same_bytes(low_slabs: None) -> None:
         payloads = [one.payload for one in slabs]
         assert payloads == expected
         parts = codec_decode.decode_slabs(
-            header, dict(enumerate(payloads)), engine=engine, key=lambda k: Referred(array[1, 20 * k : 20 * k + 20])
+            header, dict(enumerate(payloads)), engine=engine, key=lambda k: array[1, 20 * k : 20 * k + 20]
         )
         assert np.array_equal(np.concatenate([part for _, part in parts]), array[0])
 

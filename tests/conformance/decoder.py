@@ -110,17 +110,15 @@ def volume(found: Found, place: int, seen: Counter, known: dict[int, np.ndarray]
         part = voxels[k * depth // slabs : (k + 1) * depth // slabs]
         payload = Reader(found[b"SLAB", place, k])
         wanted = payload.take(8)
-        beside = above = None
-        if key is not None:
-            beside, above = key[k * depth // slabs : (k + 1) * depth // slabs], np.zeros(part.shape, int)
-        elif flags & 16:
-            beside, above = preview(found[b"PREV", place, k], part.shape, dtype)
+        beside = None if key is None else key[k * depth // slabs : (k + 1) * depth // slabs]
+        if flags & 16:
+            beside = preview(found[b"PREV", place, k], part.shape, dtype)
             seen["preview"] += 1
         reference = None if beside is None else nearest(beside, values)
         if number == 16:
             ranks = decoder_paper.slab(payload, model, part.shape, len(values) - 1, seen)
         else:
-            ranks = Slab(payload, model, part.shape, len(values) - 1, seen, reference, above).decode()
+            ranks = Slab(payload, model, part.shape, len(values) - 1, seen, reference).decode()
         part[:] = np.array(values, dtype)[ranks].reshape(part.shape)
         check(hashlib.sha256(header.data + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
     check(hashlib.sha256(voxels.tobytes()).digest() == sha, "SHA-256 of the voxels")
@@ -146,10 +144,9 @@ class Slab:
 
     def __init__(
         self, data: Reader, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter,
-        reference: np.ndarray | None = None, above: np.ndarray | None = None,
+        reference: np.ndarray | None = None,
     ):  # fmt: skip
         check(reference is not None or not model.refers, "model for volumes that refer")
-        self.above = above
         self.model, self.shape, self.limit, self.seen = model, shape, limit, seen
         code = data.number(1)
         refers, coarse, kind = code // 32, code // 16 % 2, code % 16
@@ -286,7 +283,6 @@ class Slab:
         far = sum(abs(self.read(self.ranks, voxel, o) - r(*o[1:])) for o in LEVELS[:10])
         inputs[63] = clip(index(128 * far // 5 + 77) - k, 127)
         if first:
-            inputs[48:56] = [squash(read(self.above, voxel, (0, dy, dx))) for dy, dx in ERRORS]
             active = sum(abs(r(dy, dx) - r(0, 0)) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
             inputs[59] = clip(index(32 * active + 77) - k, 127)
         self.seen["sees"] += 1

@@ -42,18 +42,17 @@ def weights() -> Weights:
         return Weights({name: file[name].astype(np.int64) for name in file.files})
 
 
-def preview(payload: bytes, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Previews: the layer of a slab [z, y, x], and what it is above its pixels."""
+def preview(payload: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Previews: the layer of a slab [z, y, x]."""
     data = Reader(payload)
-    planes = [image(data.string().data) for _ in range(shape[0])]
+    planes = np.stack([image(data.string().data) for _ in range(shape[0])])
     data.end()
-    pixels, above = (np.stack(parts) for parts in zip(*planes, strict=True))
-    check(pixels.shape == shape and pixels.dtype == dtype, "layer of another shape or type")
-    return pixels, above
+    check(planes.shape == shape and planes.dtype == dtype, "layer of another shape or type")
+    return planes
 
 
-def image(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Lossy layer: an image [y, x], and what it is above its pixels, in sixteenths."""
+def image(payload: bytes) -> np.ndarray:
+    """Lossy layer: an image [y, x]."""
     data = Reader(payload)
     first, dtype = data.number(1), np.dtype(TYPES[data.number(1)])
     check(first & 15 == 1 and first < 64, "version of the lossy layer")
@@ -70,10 +69,8 @@ def image(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
     plane = layer.restored(step, [(shifts >> 4 * i & 15) - 4 for i in range(3)])
     if first & 16:
         plane = filtered(plane, step, code)
-    middle = least + greatest + 1 >> 1
-    pixels = np.clip(((plane + 32) >> 6) + middle, least, greatest)
-    above = np.clip(((plane + 2) >> 2) - 16 * (pixels - middle), -8, 8)
-    return pixels.astype(dtype), above
+    pixels = ((plane + 32) >> 6) + (least + greatest + 1 >> 1)
+    return np.clip(pixels, least, greatest).astype(dtype)
 
 
 class Bits:

@@ -25,10 +25,8 @@ from volcomp import lossy
 def test_it_restores_a_lossy_layer(shape: tuple[int, int], kind: str, budget: int) -> None:
     image = smooth((1, *shape), kind, 100)[0]
     payload = lossy.encode(image, budget)
-    pixels, above = decoder_lossy.image(payload)
-    assert pixels.dtype == image.dtype and np.array_equal(pixels, lossy.decode(payload))
-    found = lossy.decode_finely(payload)
-    assert np.array_equal(pixels, found[0]) and np.array_equal(above, found[1])
+    back = decoder_lossy.image(payload)
+    assert back.dtype == image.dtype and np.array_equal(back, lossy.decode(payload))
 
 
 @pytest.mark.parametrize("shape", [(40, 48), (33, 31)])
@@ -38,8 +36,8 @@ def test_it_restores_with_the_filter_and_without(shape: tuple[int, int]) -> None
     restored = []
     for first in (payload[0] & ~16, payload[0] | 16):
         stated = bytes([first]) + payload[1:]
-        restored.append(decoder_lossy.image(stated)[0])
-        assert np.array_equal(restored[-1], lossy.decode(stated)) and np.abs(decoder_lossy.image(stated)[1]).max() > 5
+        restored.append(decoder_lossy.image(stated))
+        assert np.array_equal(restored[-1], lossy.decode(stated))
     assert not np.array_equal(*restored)
 
 

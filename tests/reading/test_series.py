@@ -95,7 +95,7 @@ def test_keys_are_held_within_a_bound(array: Path, keys: list) -> None:
         assert keys == [(one.key, 0), (one.key, 1), (one.key, 0)]
         none = Keys(reader, most=10)
         slabs = none.of(one)
-        assert slabs is not None and np.array_equal(slabs(0).voxels, VOXELS[one.key, :23]) and none._left == 10
+        assert slabs is not None and np.array_equal(slabs(0), VOXELS[one.key, :23]) and none._left == 10
 
 
 @pytest.mark.parametrize("source", ["array", "file"])

@@ -23,20 +23,19 @@ def slow_input(difference: int, index: int) -> int:
 
 def slow_observation(
     levels: np.ndarray, errors: np.ndarray, p: int, z: int, y: int, x: int,
-    reference: tuple[np.ndarray, np.ndarray] | None = None,
+    reference: np.ndarray | None = None,
 ) -> tuple[int, list[int]]:  # fmt: skip
-    """Scale index and inputs of one voxel as docs/format.md says it. The network sees a reference where there is one:
-    its levels, and what it is above them."""
+    """Scale index and inputs of one voxel as docs/format.md says it. The network sees the reference if there is one."""
     known, residual = pad(levels, 0, RADIUS), pad(errors, 0, RADIUS)
 
     def read(array: np.ndarray, offset: tuple[int, int, int]) -> int:
         dz, dy, dx = offset
         return int(array[max(z + dz, 0), RADIUS + y + dy, RADIUS + x + dx])
 
-    def beside(dy: int, dx: int, which: int = 0) -> int:
+    def beside(dy: int, dx: int) -> int:
         assert reference is not None
         _, height, width = levels.shape
-        return int(reference[which][z, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)])
+        return int(reference[z, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)])
 
     weights = features.ACTIVITY_WEIGHTS[min(z, 1)].tolist()
     active = [w * abs(read(residual, o)) for w, o in zip(weights, features.ACTIVE, strict=True) if z or o[0] == 0]
@@ -50,10 +49,7 @@ def slow_observation(
             down, right = beyond.get((dz, dy), (0, 0))
             if dz < (-1 if z else 0):
                 differences[n] = 16 * beside(dy + down, dx + right) - p
-    above = [beside(dy, dx, 1) if reference else 0 for _, dy, dx in features.RESIDUALS]
-    differences += [
-        read(residual, o) if z or o[0] == 0 else other for o, other in zip(features.RESIDUALS, above, strict=True)
-    ]
+    differences += [read(residual, o) if z or o[0] == 0 else 0 for o in features.RESIDUALS]
 
     def clip(value: int) -> int:
         return min(max(value, -127), 127)
@@ -82,12 +78,10 @@ def test_observations_are_those_of_the_description() -> None:
     depth = np.minimum(np.indices(levels.shape)[0], 2).astype(np.uint8).ravel()
     scale, inputs = np.empty(levels.size, np.int32), np.full((levels.size, INPUTS + 3), 55, np.int8)
     reference = np.clip(levels + random.integers(-30, 30, levels.shape), 0, None).astype(levels.dtype)
-    excess = random.integers(-8, 9, levels.shape).astype(np.int8)
-    for other in (None, (reference, excess)):
+    for other in (None, reference):
         size, slab = 0, PaddedSlab(known, residual)
         if other is not None:
-            size = known.size
-            slab = PaddedSlab(*(np.concatenate([a, beside(b)]) for a, b in zip(slab, other, strict=True)))
+            size, slab = known.size, PaddedSlab(np.concatenate([known, beside(other)]), residual)
         neighbours = features.neighbours(strides, size)
         features.observe(slab, index.ravel(), depth, neighbours, prediction.ravel(), scale, inputs)
         assert (inputs[:, INPUTS:] == 55).all(), "the state's columns are not touched"

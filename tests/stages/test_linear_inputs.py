@@ -51,8 +51,7 @@ def test_it_equals_its_definition(width: int, discs: tuple[int, ...], sees: bool
     beside = fitted.weights[:, :, fitted.support.in_slice : fitted.support.leading]
     assert model.observed == width and bool(discs) == beside.any()
     layout = lay_out(levels.shape, fitted)
-    excess = random.integers(-8, 9, levels.shape).astype(np.int8) if sees else None
-    work = RowSlab(layout, limit, fitted, model, None, reference, excess)
+    work = RowSlab(layout, limit, fitted, model, None, reference, sees)
     # Voxels that are not known yet hold what they may never be read for.
     work.known[:] = random.integers(0, limit + 1, work.known.size)
     padded_slab, fitted_to_slab = work._arrays.padded, work._stages.before.fitted

@@ -15,21 +15,21 @@ from ..container.volume import DIGEST, Volume, VolumeHeader, read_header, read_k
 from ..errors import DamagedError
 from ..models import RELEASED, Model
 from ..options import DECODING, DecodeOptions
-from ..pipelines.protocol import Known, Levels
+from ..pipelines.protocol import Levels
 from ..pipelines.registry import Ready, SomeStream, ready
 from ..runtime.team import Team
 from ..stages.histogram_packing import HistogramPacking as Packing
 from ..stages.histogram_packing import level_type
 from ..wire.cursor import Cursor
 from .engines import Decoded, EngineChoice, Workers, by_device, referring
-from .layer import Referred, read_slab
+from .layer import read_slab
 
 KEPT_BYTES = 1 << 28  # of slabs of keys: two of those that an encoder makes at most
 Progress = Callable[[int], None]  # called with the number of voxels done since the last call
 Slab = tuple[int, Decoded]  # number of a slab, and its voxels or what is wrong with it
-# Returns what a slab of a volume refers to, by number: that of its key, or its preview. Raises DamagedError where it is
-# lost. Several threads may call it at once.
-Key = Callable[[int], Referred]
+# Returns the voxels [z, Y, X] of a slab of the key that a volume refers to, by number. Raises DamagedError where they
+# are lost. Several threads may call it at once.
+Key = Callable[[int], np.ndarray]
 
 
 def decode_volume(
@@ -147,13 +147,13 @@ class Opener:
         return voxels
 
 
-def refer(packing: Packing, key: Key, k: int, shape: tuple[int, int, int]) -> Known:
+def refer(packing: Packing, key: Key, k: int, shape: tuple[int, int, int]) -> Levels:
     """Return the reference of slab k, of this shape: the voxels of the key, in the levels of the volume that refers to
     it. Raises DamagedError where the key has another shape."""
-    voxels, excess = key(k)
+    voxels = key(k)
     if voxels.shape != shape:
         raise DamagedError("what it refers to has another shape")
-    return Known(packing.nearest(voxels, level_type(packing.limit)), excess)
+    return packing.nearest(voxels, level_type(packing.limit))
 
 
 class Keys:
@@ -172,7 +172,7 @@ class Keys:
         """Return the `Key` of a volume; None where it refers to nothing."""
         if volume.layered:
             return partial(read_slab, self._reader, volume)
-        return None if volume.key is None else lambda k: Referred(self._slab(volume, k))
+        return None if volume.key is None else partial(self._slab, volume)
 
     def clear(self) -> None:
         """Drop all slabs."""

@@ -42,7 +42,7 @@ from ..pipelines.registry import PIPELINES, Ready, SomeChoice, SomeInput, SomePr
 from ..stages import histogram_packing
 from .decode import Key, Opener, Progress, Slab, decode_slabs, refer
 from .engines import Decoded, EngineChoice, Workers, by_device, referring
-from .layer import Layer, Referred, pays
+from .layer import Layer, pays
 
 if TYPE_CHECKING:
     from ..stages import linear
@@ -276,9 +276,7 @@ class _Encoder:
     def key(self) -> Key | None:
         """The slabs that those of this volume may refer to."""
         reference, ranges = self._reference, self.header.slabs
-        if isinstance(reference, Layer):
-            return lambda k: reference.referred(*ranges[k])
-        return None if reference is None else lambda k: Referred(reference.slices(*ranges[k]))
+        return None if reference is None else lambda k: reference.slices(*ranges[k])
 
     def slabs(self, made: Ready, progress: Progress | None) -> Generator[Encoded]:
         """Encode with the released model, and yield each slab as soon as it is ready."""

@@ -7,17 +7,14 @@ bits of the preview are not paid twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import lossy
 from ..container.sections import PREVIEW, Reader, SectionId
 from ..container.volume import Volume
-from ..dtypes import Int8s
 from ..errors import DamagedError, UnsupportedError
 from ..runtime.cpus import cores
 from ..wire.cursor import Cursor, string
@@ -25,17 +22,8 @@ from ..wire.cursor import Cursor, string
 if TYPE_CHECKING:
     from .encode import VoxelSource
 
-Decoded = TypeVar("Decoded")
 _TOGETHER = 8  # slices that are read at once
 LEAST_BYTES = 64  # of the payload of a slice: a smaller one shows nothing, and headers are most of it
-
-
-class Referred(NamedTuple):
-    """What a slab refers to: voxels [z, Y, X], and what they stand for above them, in sixteenths of a grey level: int8
-    [z, Y, X], None where that is nothing."""
-
-    voxels: np.ndarray
-    excess: Int8s | None = None
 
 
 class Layer:
@@ -70,12 +58,7 @@ class Layer:
 
     def slices(self, first: int, end: int) -> np.ndarray:
         """Return what the payloads of slices decode to."""
-        return self.referred(first, end).voxels
-
-    def referred(self, first: int, end: int) -> Referred:
-        """Return what the payloads of slices decode to, as slabs refer to it."""
-        pixels, excess = zip(*map(lossy.decode_finely, self._payloads[first:end]), strict=True)
-        return Referred(np.stack(pixels), np.stack(excess))
+        return np.stack([lossy.decode(payload) for payload in self._payloads[first:end]])
 
     def payload(self, first: int, end: int) -> bytes:
         """Return the payload of the section of a slab of the slices `first` to `end` - 1."""
@@ -87,14 +70,10 @@ def pays(shape: tuple[int, int, int], itemsize: int, ratio: float) -> bool:
     return shape[1] * shape[2] * itemsize >= LEAST_BYTES * ratio
 
 
-def read_slab(reader: Reader, volume: Volume, k: int) -> Referred:
-    """Return the layer of slab k, in the volume's type. Raises DamagedError."""
+def read_slab(reader: Reader, volume: Volume, k: int) -> np.ndarray:
+    """Return the layer of slab k: [z, Y, X] of the volume's type. Raises DamagedError."""
     first, end = volume.layout.slabs[k]
-    found = [_read(payload, volume, lossy.decode_finely) for payload in _payloads(reader, volume, k, end - first)]
-    pixels, excess = zip(*found, strict=True)
-    for plane in pixels:
-        _check(plane, volume, 0)
-    return Referred(np.stack(pixels), np.stack(excess))
+    return np.stack([read_slice(payload, volume) for payload in _payloads(reader, volume, k, end - first)])
 
 
 def preview(reader: Reader, volume: Volume, z: int, reduce: int = 0) -> np.ndarray:
@@ -106,24 +85,14 @@ def preview(reader: Reader, volume: Volume, z: int, reduce: int = 0) -> np.ndarr
 
 def read_slice(payload: bytes, volume: Volume, reduce: int = 0) -> np.ndarray:
     """Decode the layer of one slice. Raises DamagedError where it is none of this volume."""
-    found = _read(payload, volume, partial(lossy.decode, reduce=reduce))
-    _check(found, volume, reduce)
-    return found
-
-
-def _read(payload: bytes, volume: Volume, decode: Callable[..., Decoded]) -> Decoded:
-    """Decode the layer of one slice. Raises DamagedError."""
     _, height, width = volume.layout.shape
     try:
-        return decode(payload, most_pixels=height * width)
+        found = lossy.decode(payload, reduce=reduce, most_pixels=height * width)
     except UnsupportedError as error:
         raise DamagedError(f"the preview of volume {volume.number} is damaged: {error}") from None
-
-
-def _check(found: np.ndarray, volume: Volume, reduce: int) -> None:
-    """Raise DamagedError where a slice is none of this volume."""
-    if found.dtype != volume.layout.dtype or (not reduce and found.shape != volume.layout.shape[1:]):
+    if found.dtype != volume.layout.dtype or (not reduce and found.shape != (height, width)):
         raise DamagedError(f"the preview of volume {volume.number} is damaged: it is of another type or shape")
+    return found
 
 
 def _payloads(reader: Reader, volume: Volume, k: int, count: int) -> list[bytes]:

@@ -10,9 +10,8 @@ import numpy as np
 from neighbourhoods import pad
 
 from ..constants import DEPTHS, FRACTION_BITS, INPUTS, RADIUS
-from ..dtypes import Int32s, Int64s, Integers
+from ..dtypes import Int32s, Int64s, Integers, Levels
 from ..encoder import linear_fit
-from ..pipelines.protocol import Known
 from ..stages import features, histogram_packing, linear
 from ..stages.grid import PaddedSlab, beside, padded
 
@@ -27,7 +26,7 @@ class TrainingSlab:
     residual: Int32s  # int32 [n], likewise, in 1/16 of a grey level
     shape: tuple[int, int, int]
     strides: tuple[int, int]
-    size: int = 0  # elements of the padded slab, if the network sees a reference, which follows it in both; else 0
+    size: int = 0  # elements of the padded slab, if the network sees a reference, which follows it in `known`; else 0
 
     def index(self, z: Int64s, y: Int64s, x: Int64s) -> Int64s:
         """Return the places of voxels in the flat arrays."""
@@ -35,15 +34,14 @@ class TrainingSlab:
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: Int32s, fitted: linear.LinearWeights, reference: Known | None = None) -> TrainingSlab:
+def prepare(voxels: Int32s, fitted: linear.LinearWeights, reference: Levels | None = None) -> TrainingSlab:
     """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage. The network sees the
     reference, if there is one."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known, index, strides = padded(voxels.astype(np.int32))
-    size, above = 0, np.empty(0, np.int32)
+    size = 0
     if reference is not None:
-        size, known = known.size, np.concatenate([known, beside(reference.levels.astype(np.int32))])
-        above = np.zeros(known.size - size, np.int32) if reference.excess is None else beside(reference.excess)
+        size, known = known.size, np.concatenate([known, beside(reference.astype(np.int32))])
     slab = TrainingSlab(known, known, shape, strides, size)
     z = np.indices(shape)[0]
     prediction = np.empty(index.size, np.int32)
@@ -52,7 +50,7 @@ def prepare(voxels: Int32s, fitted: linear.LinearWeights, reference: Known | Non
     ready = linear.ready(fitted, strides, int(voxels.max()), size)
     linear.predict(slab.known, index.ravel(), depth, group, ready, prediction)
     error = (voxels << FRACTION_BITS) - prediction.reshape(shape)
-    slab.residual = np.concatenate([pad(error.astype(np.int32), 0, RADIUS).reshape(-1), above.astype(np.int32)])
+    slab.residual = pad(error.astype(np.int32), 0, RADIUS).reshape(-1)
     return slab
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dtypes import Int8s, Int32s, Integers, UInt8s
+from ..dtypes import Int32s, Integers, UInt8s
 from ..errors import DamagedError, UnsupportedError
 from ..wire.cursor import Cursor
 from . import coder, coefficients, header, postfilter, rate, transform, weights
@@ -13,7 +13,6 @@ from .header import Header
 from .quantisation import Steps, band_steps, code_of, restore, shifts_of
 from .transform import FRACTION
 
-EXCESS = 8  # sixteenths of a grey level that an image is above or below its pixels at most
 REDUCED = 16  # bits of the factors of smaller images
 # 2^16 over the factor by which the low band of n levels exceeds grey levels: the square of T.800's K, to the power n.
 SCALES = tuple(round(2**REDUCED / 1.230174105 ** (2 * n)) for n in range(MOST_LEVELS + 1))
@@ -80,26 +79,6 @@ def decode(payload: bytes, *, reduce: int = 0, most_pixels: int = header.MOST_PI
         DamagedError: a payload that is cut or that no encoder makes, as far as that can be seen.
         UnsupportedError: a version that is not known, or more than `most_pixels`.
     """
-    plane, head, levels = _decoded(payload, reduce, most_pixels)
-    return finished(plane, head, levels)
-
-
-def decode_finely(payload: bytes, *, most_pixels: int = header.MOST_PIXELS) -> tuple[Integers, Int8s]:
-    """Decode an image, and what it is above its pixels in sixteenths of a grey level: int8 [y, x], within ±EXCESS.
-
-    Parameters and errors are those of `decode`.
-    """
-    plane, head, _ = _decoded(payload, 0, most_pixels)
-    if head.filtered:
-        plane = postfilter.improve(plane, weights.postfilter(), head.steps.code)
-    pixels = finished(plane, head._replace(filtered=False))
-    sixteenths = (plane.astype(np.int64) + (1 << (FRACTION - 5))) >> (FRACTION - 4)
-    above = sixteenths - ((pixels.astype(np.int64) - head.middle) << 4)
-    return pixels, np.clip(above, -EXCESS, EXCESS).astype(np.int8)
-
-
-def _decoded(payload: bytes, reduce: int, most_pixels: int) -> tuple[Int32s, Header, int]:
-    """Return an image as `restored`, its header, and by how many levels it is smaller. See `decode`."""
     cursor = Cursor(payload, "the lossy layer")
     head = header.read(cursor)
     if head.shape[0] * head.shape[1] > most_pixels:
@@ -107,7 +86,8 @@ def _decoded(payload: bytes, reduce: int, most_pixels: int) -> tuple[Int32s, Hea
     places = layout(*head.shape)
     quantised = read_coefficients(cursor.rest(), places)
     levels = min(max(reduce, 0), places.levels)
-    return restored(quantised, head, places, levels), head, levels
+    plane = restored(quantised, head, places, levels)
+    return finished(plane, head, levels)
 
 
 def read_coefficients(data: bytes, places: Layout) -> Int32s:

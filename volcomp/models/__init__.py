@@ -175,7 +175,7 @@ _ALL = (
         "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), layered="fast-layered-1",
     ),
     Model(
-        "fast-layered-1", 10, "row", "f491f15b0e7dca9dc9c02f75df994c4ef5bac2de064c2bd58195bfca70dcdc32",
+        "fast-layered-1", 10, "row", "d16c9ed8feb423a10c540cb16bb54ceca091e045c996e91c184ded38a0339295",
         "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), tunable=False, sees=True,
     ),
     Model(

@@ -8,9 +8,8 @@ from one call to the next are private to the pipeline: a caller passes them on a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from ..dtypes import Int8s
 from ..dtypes import Levels as Levels
 from ..models import Model
 from ..runtime.team import Team
@@ -33,20 +32,9 @@ StreamIn = TypeVar("StreamIn", contravariant=True)
 StreamOut = TypeVar("StreamOut", covariant=True)
 # Fits a linear stage to levels [Z, Y, X], given the most runs of its support, the effort, and a reference or None.
 Fit = Callable[[Levels, int, int, Levels | None], linear.LinearWeights]
-
-
-class Known(NamedTuple):
-    """A reference of a slab, known beforehand: the same slab at another time point, or its preview.
-
-    levels   [Z, Y, X], in the packing of the slab
-    excess   int8 [Z, Y, X]: what the reference is above them, in sixteenths of a grey level; None where it is nothing
-    """
-
-    levels: Levels
-    excess: Int8s | None = None
-
-
-Reference = Callable[[], Known]  # returns the reference of a slab; raises DamagedError where it is lost
+# Returns the levels [Z, Y, X] of the reference of a slab: those of the same slab at another time point, in the packing
+# of this one. Raises DamagedError where there is none.
+Reference = Callable[[], Levels]
 
 
 class Stopped(Exception):
@@ -56,12 +44,12 @@ class Stopped(Exception):
 class Coder(Protocol[Choice, Input, PredictionsIn, StreamOut]):
     """All of a model that packing and opening slabs needs: everything but its network."""
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Known | None = None) -> Choice:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Levels | None = None) -> Choice:
         """Make the encoder's choices for a slab [Z, Y, X]. `fit` fits a linear stage, on the CPU or on a GPU. The slab
         may refer to a `reference`, if there is one."""
         ...
 
-    def take(self, levels: Levels, limit: int, choice: Choice, reference: Known | None = None) -> Input:
+    def take(self, levels: Levels, limit: int, choice: Choice, reference: Levels | None = None) -> Input:
         """Prepare a slab for the network."""
         ...
 

@@ -43,8 +43,7 @@ RESIDUALS = (
 LEVELS_IN_SLICE, RESIDUALS_IN_SLICE = 10, 8
 # A network that sees the reference reads levels there: in a slab's first slice those of both slices before, in others
 # those of the second slice before, at their places. In the first slice the rows of the second slice before are moved,
-# as (dy, dx) by the row's dy, since the others cover their places. In the first slice it also reads what the reference
-# is above its levels, in place of the residuals in the slice before.
+# as (dy, dx) by the row's dy, since the others cover their places.
 FARTHER = {-1: (4, 0), 0: (0, 4), 1: (1, 3)}
 
 # Neighbours of the scale: 12 in the slice with weight 1/distance, 9 in the slice before with 0.4/(1 + distance).
@@ -97,9 +96,9 @@ class Neighbours(NamedTuple):
     beside: Int64s
 
 
-def flat_seen(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int], size: int) -> Int64s:
-    """Flatten offsets of LEVELS or RESIDUALS, or of rows of them, like `flat`: some to places in the reference, which
-    follows the `size` elements of the padded slab, unless `size` is 0."""
+def flat_levels(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int], size: int) -> Int64s:
+    """Flatten offsets of LEVELS, or of rows of them, like `flat`: some to places in the reference, which follows the
+    `size` elements of the padded slab, unless `size` is 0."""
     found = flat(offsets, strides)
     for n, (dz, dy, dx) in enumerate(offsets if size else ()):
         down, right = FARTHER[dy] if dz < -1 else (0, 0)
@@ -117,8 +116,8 @@ def neighbours(strides: tuple[int, int], size: int = 0) -> Neighbours:
     around = beside = np.empty(0, np.int64)
     if size:
         around, beside = (flat_beside([(0, *o) for o in places], strides, size)[0] for places in (_SQUARE, _IN_SLICE))
-    levels, residuals = (flat_seen(offsets, strides, size) for offsets in (LEVELS, RESIDUALS))
-    return Neighbours(levels, residuals, flat(ACTIVE, strides), around, beside)
+    levels = flat_levels(LEVELS, strides, size)
+    return Neighbours(levels, flat(RESIDUALS, strides), flat(ACTIVE, strides), around, beside)
 
 
 @entry
@@ -239,8 +238,8 @@ def observe(
             d = np.int32(smaller(larger(gathered[i], np.int32(-bound)), bound))
             units = np.int32(np.int32(d * reciprocal) >> np.int32(14))
             x[i] = squash(np.int32(smaller(larger(units, np.int32(-8192)), np.int32(8192))))
-        if not later and not refers:
-            x[LEVELS_IN_SLICE:n_levels] = 0
+        if not later:
+            x[n_levels if refers else LEVELS_IN_SLICE : n_levels] = 0
             x[n_levels + RESIDUALS_IN_SLICE : rest] = 0
 
         spread = np.int64(0)

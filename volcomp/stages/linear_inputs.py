@@ -25,7 +25,7 @@ from ..runtime.scalars import larger, smaller
 from ..runtime.vectors import I8, I16, I32, I64, Lanes, load, load_one, store
 from . import features, linear
 from .features import SCALE_FLOOR, scale_index
-from .grid import LANES, PaddedSlab, RowScratch, SliceRows
+from .grid import LANES, PaddedSlab, RowScratch, SliceRows, flat
 
 Offset = tuple[int, int, int]
 BLOCK = 32  # voxels that pass from one loop to the next together
@@ -37,7 +37,7 @@ NARROW = INPUTS - (features.SPARED.stop - features.SPARED.start)
 class _Sight:
     """The neighbours that give the inputs of a width, and the rows in which they are read.
 
-    refers   whether a slab's first slice has them all, since those in other slices are read in the reference
+    refers   whether a slab's first slice has all levels, since those in other slices are read in the reference
     """
 
     def __init__(self, width: int, refers: bool = False) -> None:
@@ -125,8 +125,8 @@ def neighbours(strides: tuple[int, int], width: int, size: int = 0) -> Neighbour
     sight, kind = (FULL, FullNeighbours) if width == FULL.width else (LESS, NarrowNeighbours)
     if size:
         sight, kind = REFERRING, ReferringNeighbours
-    levels, errors = (features.flat_seen(rows, strides, size) for rows in (sight.level_rows, sight.error_rows))
-    return kind(features.neighbours(strides, size), 2 * levels, 4 * errors, _activity_weights())
+    rows = 2 * features.flat_levels(sight.level_rows, strides, size), 4 * flat(sight.error_rows, strides)
+    return kind(features.neighbours(strides, size), *rows, _activity_weights())
 
 
 # ------------------------------------------------------------------------------------------------------------ kernels
@@ -261,7 +261,7 @@ def _inputs(sight: _Sight) -> Any:
             parts.append(_arranged(errors, sight.error_rows, features.RESIDUALS[k : k + LANES]))
         in_slice = [
             *(sight.refers or k < sight.levels_in_slice for k in range(len(sight.levels))),
-            *(sight.refers or k < features.RESIDUALS_IN_SLICE for k in range(len(features.RESIDUALS))),
+            *(k < features.RESIDUALS_IN_SLICE for k in range(len(features.RESIDUALS))),
         ]
         distances = abs(vectors.joined(parts[:2])) * vectors.constant(
             b, I32, [k < sight.levels_in_slice for k in range(2 * LANES)]

@@ -15,7 +15,6 @@ from .. import lossy
 from ..constants import EFFORT
 from ..encoder import linear_fit
 from ..learn.data import TrainingSlab, prepare
-from ..pipelines.protocol import Known
 from ..stages import histogram_packing
 from .radiographs import CROP, crops, home, pixels
 
@@ -28,12 +27,12 @@ def slab_of(image: np.ndarray, ratio: int, widest: int) -> TrainingSlab:
     """Prepare an image [y, x] over its layer as the codec does. `widest`: the most runs of its linear stage."""
     volume = np.ascontiguousarray(image[None])
     payload = lossy.encode(volume[0], int(image.size * image.itemsize / ratio))
-    restored, excess = lossy.decode_finely(payload)
+    restored = lossy.decode(payload)
     packing = histogram_packing.find(volume)
     levels = packing.forward(volume)
     reference = packing.nearest(restored[None], histogram_packing.level_type(packing.limit))
     fitted = linear_fit.fit_by_effort(levels, widest, EFFORT, reference)
-    return prepare(levels.astype(np.int32), fitted, Known(reference, excess[None]))
+    return prepare(levels.astype(np.int32), fitted, reference)
 
 
 def series(widest: int, limit: int | None) -> list[list[TrainingSlab]]:

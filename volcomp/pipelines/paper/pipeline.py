@@ -7,7 +7,7 @@ from ...errors import DamagedError, UnsupportedError
 from ...models import Model, weights_of
 from ...runtime.team import Team
 from ...wire.cursor import Cursor
-from ..protocol import Done, Fit, Known, Levels, Reference, Shape
+from ..protocol import Done, Fit, Levels, Reference, Shape
 from . import cpu, reference, slab
 from .slab import PaperInput, PaperStream, Predicted
 from .weights import PaperWeights, load
@@ -19,10 +19,10 @@ class PaperCoder:
     def __init__(self, weights: PaperWeights) -> None:
         self._weights = weights
 
-    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Known | None = None) -> None:
+    def choose(self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Levels | None = None) -> None:
         """Return None: there is nothing to choose, and no slab refers to another."""
 
-    def take(self, levels: Levels, limit: int, choice: None, reference: Known | None = None) -> PaperInput:
+    def take(self, levels: Levels, limit: int, choice: None, reference: Levels | None = None) -> PaperInput:
         """Wrap the levels, which are all that the network reads."""
         return PaperInput(levels, limit)
 

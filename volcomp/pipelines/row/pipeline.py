@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 
 from ...constants import EFFORT
-from ...dtypes import Int8s
 from ...errors import DamagedError, UnsupportedError
 from ...models import Model, weights_of
 from ...runtime.team import Team
@@ -21,7 +20,7 @@ from ...stages.ans import Tables
 from ...stages.lstm import cpu, reference
 from ...stages.lstm.weights import LstmWeights, load
 from ...wire.cursor import Cursor
-from ..protocol import Done, Fit, Known, Levels, Reference, Shape
+from ..protocol import Done, Fit, Levels, Reference, Shape
 from . import wavefront
 from .slab import lay_out
 from .wavefront import RowInput, RowStream
@@ -40,35 +39,27 @@ class RowCoder:
         return Tables(self._weights.tables())
 
     def choose(
-        self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Known | None = None
+        self, levels: Levels, limit: int, effort: int, fit: Fit, reference: Levels | None = None
     ) -> linear.LinearWeights:
         """Fit the linear stage."""
         search = self._model.search
         haste = search.haste if effort <= EFFORT else 0
-        return fit(levels, search.runs, max(1, effort - haste), reference and reference.levels)
+        return fit(levels, search.runs, max(1, effort - haste), reference)
 
     def take(
-        self, levels: Levels, limit: int, choice: linear.LinearWeights, reference: Known | None = None
+        self, levels: Levels, limit: int, choice: linear.LinearWeights, reference: Levels | None = None
     ) -> RowInput:
         """Add the layout, and the grey level that may be a peak."""
         candidate = peak.candidate(levels, limit)
         # Flags may code this level instead of the network's distribution, so the head does not learn from it.
         excluded = candidate if self._weights.learns else None
         layout = lay_out(levels.shape, choice)
-        return RowInput(layout, levels, limit, choice, candidate, excluded, *self._used(choice, reference))
-
-    def _used(self, stage: linear.LinearWeights, reference: Known | None) -> tuple[Levels | None, Int8s | None]:
-        """Return what a slab with this linear stage uses of its reference: levels, and what it is above them."""
-        if reference is None or not (self._model.sees or stage.support.discs):
-            return None, None
-        levels, excess = reference
-        if not self._model.sees:
-            return levels, None
-        return levels, np.zeros(levels.shape, np.int8) if excess is None else excess
+        used = reference if self._model.sees or choice.support.discs else None
+        return RowInput(layout, levels, limit, choice, candidate, excluded, used, self._model.sees)
 
     def without_levels(self, slab: RowInput) -> RowInput:
         """Drop the levels, since the predictions hold them as well."""
-        return slab._replace(levels=_NO_LEVELS, reference=None, excess=None)
+        return slab._replace(levels=_NO_LEVELS, reference=None)
 
     def pack(self, slab: RowInput, predictions: payload.Predictions) -> bytes:
         """Write the linear stage, then the symbols."""
@@ -88,8 +79,8 @@ class RowCoder:
         layout = lay_out(shape, stage)
         longest = max(hi - lo for _, lo, hi in layout.fronts)
         symbols = payload.SymbolReader(self._tables, payload_of, limit, longest)
-        given = reference() if reference and (self._model.sees or stage.support.discs) else None
-        return RowStream(layout, symbols, limit, stage, *self._used(stage, given))
+        levels = reference() if reference and (self._model.sees or stage.support.discs) else None
+        return RowStream(layout, symbols, limit, stage, levels, self._model.sees)
 
 
 class RowNetwork:

@@ -18,7 +18,7 @@ import numpy as np
 from neighbourhoods import Schedule
 
 from ...constants import DEPTHS
-from ...dtypes import Bools, Int8s, Int32s, Int64s, Levels, UInt8s
+from ...dtypes import Bools, Int32s, Int64s, Levels, UInt8s
 from ...runtime.compiled import code_for
 from ...stages import features, linear, peak
 from ...stages.grid import PaddedSlab, RowScratch, beside, flat, geometry, unpadded
@@ -119,17 +119,14 @@ class RowSlab:
 
     def __init__(
         self, layout: Layout, limit: int, stage: linear.LinearWeights, model: LstmWeights, candidate: int | None = None,
-        reference: Levels | None = None, excess: Int8s | None = None,
+        reference: Levels | None = None, sees: bool = False,
     ) -> None:  # fmt: skip
-        """`excess`: what the reference is above its levels, if the network sees it as well as the linear stage."""
+        """`sees`: whether the network sees the reference, as well as the linear stage."""
         self.shape, self.limit, self._size = layout.shape, limit, layout.size
         self.strides, self._rows = layout.strides, layout.rows
         given = np.empty(0, np.int16) if reference is None else beside(reference)
         self.known = np.zeros(layout.size + given.size, level_type(limit))
         self.known[layout.size :] = given
-        above = np.empty(0, np.int8) if excess is None else beside(excess)
-        errors = np.zeros(layout.size + above.size, np.int32)
-        errors[layout.size :] = above
         fitted = linear.ready(stage, self.strides, limit, layout.size)
         group = linear.groups_of(self.shape[0], stage.height, stage.support)
         rank = layout.order.astype(np.int32).ravel()
@@ -137,14 +134,14 @@ class RowSlab:
         prediction, scale, mean, error = (np.empty(count, np.int32) for _ in range(4))
         self._arrays = fronts.SlabArrays(
             fronts.Grid(*self.shape, *layout.lags, geometry(self.shape)[1], *self.strides, rank, group),
-            PaddedSlab(self.known, errors),
+            PaddedSlab(self.known, np.zeros(layout.size, np.int32)),
             RowScratch(prediction, scale, mean, np.empty(count, np.uint8), error),
         )
         self.mean, self.classes = np.empty(count, np.int32), np.empty(count, np.uint8)
         self.context = np.empty(count, np.uint8)
         around = peak.Candidate(-1 if candidate is None else candidate, flat(peak.NEIGHBOURS, self.strides))
         self._stages = fronts.Stages(
-            Fixed(fitted, neighbours(self.strides, model.observed, 0 if excess is None else layout.size)),
+            Fixed(fitted, neighbours(self.strides, model.observed, layout.size if sees else 0)),
             fronts.Outputs(self.mean, self.classes, self.context, around),
         )
         self._state = State(model, count, layout.span)
