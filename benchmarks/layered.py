@@ -36,7 +36,7 @@ COLUMNS = (
 )  # fmt: skip
 GROUPS = {"cxr256": "chest, 256 × 256", "native": "8 to 16 bits, DICOM", "MR": "MR", "CT": "CT"}
 RATIOS = (8, 16, 32)
-SLICES = 16  # of a series
+SLICES = 8  # of a series
 
 Row = dict[str, str]
 

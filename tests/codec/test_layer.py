@@ -174,6 +174,17 @@ def test_a_damaged_layer_hurts_its_slab_alone(study: Path, tmp_path: Path) -> No
             volume.preview(15)
 
 
+def test_no_damage_to_a_layer_gives_a_wrong_picture() -> None:
+    """Payloads have no checksum of their own; the section has one, of all its bytes."""
+    data = volcomp.compress(smooth((1, 64, 64), "u1", 200), "turbo", preview=16, threads=1)
+    place = Reader(io.BytesIO(data)).places[SectionId(PREVIEW, 0, 0)]
+    for at in range(place.offset, place.offset + place.length, 7):
+        damaged = bytearray(data)
+        damaged[at] ^= 1 << at % 8
+        with volcomp.open(bytes(damaged), threads=1) as volume, pytest.raises(DamagedError):
+            volume.preview()
+
+
 def test_a_layer_of_another_shape_is_refused(study: Path, tmp_path: Path) -> None:
     """A payload that decodes, with a sound checksum, and is none of this volume."""
     from volcomp.codec.layer import read_slice
