@@ -21,7 +21,7 @@ INDEX = FOLDER / "index.json"
 OF_PAPER = ("one", "scan", "extremes", "flat")  # enough for a model that takes 22 steps for every voxel
 OF_SLICES = ("fast", "base")  # models that have others for single slices
 OF_SERIES = "0.11.0"  # the release that first wrote arrays (t, z, y, x)
-OF_FLAT = "0.12.0"  # and the one whose models of single slices encoders take
+OF_FLAT = "0.13.0"  # and the one whose models of single slices, and over previews, encoders take
 
 
 def mixed(*shape: int) -> np.ndarray:
@@ -108,6 +108,11 @@ def main() -> None:
     for name, voxels in series().items():
         for model in ("turbo", "fast", "base"):
             add(index, f"{OF_SERIES}-{model}-{name}.vcz", model, name, voxels)
+    # The choice of coefficients is in floats, so these pin the decoder alone. One more, `unseen`, was written when no
+    # network saw previews.
+    for name, model, ratio in (("slice", "fast", 16), ("scan", "turbo", 8)):
+        voxels = (volumes() | slices())[name]
+        add(index, f"{OF_FLAT}-{model}-{name}-preview.vcz", model, name, voxels, preview=ratio)
     for name in OF_PAPER:
         add(index, f"{volcomp.__version__}-paper-{name}.vcz", "paper", name, volumes()[name])
     INDEX.write_text(json.dumps(index, indent=1) + "\n")

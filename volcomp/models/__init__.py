@@ -26,7 +26,7 @@ class Search:
     haste            how many efforts to lower the search by, where it would take longer than all other work
     minimum_saving   the share of a slab that level factors must save, since they cost about 80 ns a voxel
     sample           voxels of a slab that the decision on level factors is based on
-    near             whether slabs of one slice may have near factors, which releases up to 0.11.0 do not read
+    near             whether slabs of one slice may have near factors, which releases up to 0.12.0 do not read
     """
 
     runs: int = 24
@@ -63,6 +63,8 @@ class Model:
     network    its shape; None if it cannot be trained here
     tunable    whether efforts above 5 fine-tune it (`learn.fine_tuning`)
     flat       name of the model that encoders take in its place for single slices; "" where it takes these itself
+    layered    name of the model that encoders take in its place over a preview; "" where it has none
+    sees       whether the network sees the reference of a slab, which each slab then must have
     weights    of an unreleased model, in the form that its pipeline loads from a file
     """
 
@@ -75,6 +77,8 @@ class Model:
     network: NetworkShape | None = None
     tunable: bool = True
     flat: str = ""
+    layered: str = ""
+    sees: bool = False
     weights: object = field(default=None, compare=False, repr=False)
 
     @property
@@ -87,9 +91,16 @@ class Model:
         """The record that encoders take for slices that have no slice before them."""
         return named(self.flat) if self.flat else self
 
+    @property
+    def over_preview(self) -> Model:
+        """The record that encoders take for slabs that have a preview as their reference."""
+        return named(self.layered) if self.layered else self
+
     def trial(self, weights: object, digest: bytes, name: str = "trial") -> Model:
         """Make the record of an unreleased model, which encoders treat like this one."""
-        return replace(self, name=name, number=TRIAL, digest=digest.hex(), choice="", flat="", weights=weights)
+        return replace(
+            self, name=name, number=TRIAL, digest=digest.hex(), choice="", flat="", layered="", weights=weights
+        )
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,11 @@ _ALL = (
     ),
     Model(
         "fast-flat-1", 9, "row", "fdac48c6e81bdf6b7b688b5640757bc05fa91739219ee3bcd5323891999f5782",
-        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
+        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), layered="fast-layered-1",
+    ),
+    Model(
+        "fast-layered-1", 10, "row", "d16c9ed8feb423a10c540cb16bb54ceca091e045c996e91c184ded38a0339295",
+        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), tunable=False, sees=True,
     ),
     Model(
         "base-flat-1", 11, "row", "2dfb932afdcb17ca59bd618ce20269d8239559e2649718dab77d84e2c242c46e",

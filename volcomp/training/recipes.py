@@ -32,3 +32,5 @@ FLAT_RECIPES = {
     "fast": Recipe(1200, "fast-flat-1", 2e-3, blocks=40),
     "base": Recipe(2300, "base-4", 1.5e-3, blocks=40),
 }
+# Of models that see a preview (`layered`).
+LAYERED_RECIPES = {"fast": Recipe(500, "fast-flat-1", 1.5e-3, blocks=40)}

@@ -61,7 +61,8 @@ class RowCoder:
         # Flags may code this level instead of the network's distribution, so the head does not learn from it.
         excluded = candidate if self._weights.learns else None
         layout = lay_out(levels.shape, choice)
-        return RowInput(layout, levels, limit, choice, candidate, excluded, reference if choice.support.discs else None)
+        used = reference if self._model.sees or choice.support.discs else None
+        return RowInput(layout, levels, limit, choice, candidate, excluded, used, self._model.sees)
 
     def without_levels(self, slab: RowInput) -> RowInput:
         """Drop the levels, since the predictions hold them as well."""
@@ -78,13 +79,15 @@ class RowCoder:
     def open(self, payload_of: Cursor, shape: Shape, limit: int, reference: Reference | None = None) -> RowStream:
         """Read the linear stage, and open a reader of the symbols."""
         stage = linear.from_bytes(payload_of, shape[0])
+        if self._model.sees and reference is None:
+            raise DamagedError("it is coded with a model for volumes with previews, and its volume has none")
         if stage.support.discs and reference is None:
             raise DamagedError("it refers to another time point, and its volume to none")
         layout = lay_out(shape, stage)
         longest = max(hi - lo for _, lo, hi in layout.fronts)
         symbols = payload.SymbolReader(self._tables, payload_of, limit, longest, _walk(layout))
-        levels = reference() if reference and stage.support.discs else None
-        return RowStream(layout, symbols, limit, stage, levels)
+        levels = reference() if reference and (self._model.sees or stage.support.discs) else None
+        return RowStream(layout, symbols, limit, stage, levels, self._model.sees)
 
 
 class RowNetwork:
