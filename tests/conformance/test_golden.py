@@ -33,6 +33,10 @@ def test_a_golden_file_decodes(file: str) -> None:
 def test_the_encoder_still_writes_it(file: str) -> None:
     """While this version is the one that wrote it first; later ones may write other files, and must read it."""
     entry, data = ENTRIES[file], (FOLDER / file).read_bytes()
-    if not file.startswith((f"{WRITER}-", f"{OF_SERIES}-", f"{OF_FLAT}-")) or "effort" in entry or file == EARLIER:
+    if (
+        not file.startswith((f"{WRITER}-", f"{OF_SERIES}-", f"{OF_FLAT}-"))
+        or {"effort", "preview"} & entry.keys()
+        or file == EARLIER
+    ):
         return
     assert volcomp.compress(HELD[entry["volume"]], model=entry["model"]) == data

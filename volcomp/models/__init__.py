@@ -175,7 +175,7 @@ _ALL = (
     ),
     Model(
         "fast-flat-1", 9, "row", "fdac48c6e81bdf6b7b688b5640757bc05fa91739219ee3bcd5323891999f5782",
-        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), layered="fast-layered-1",
+        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
     ),
     Model(
         "fast-layered-1", 10, "row", "d16c9ed8feb423a10c540cb16bb54ceca091e045c996e91c184ded38a0339295",
@@ -188,6 +188,7 @@ _ALL = (
     Model(
         "fast-flat-2", 12, "row", "bcb5733f59faa2c003bd9174fda1e59a200517bdbc3671f038110731c161f685",
         "", Search(runs=16, minimum_saving=1 / 128, near=True), NetworkShape(units=32, shared=16),
+        layered="fast-layered-1",
     ),
     Model(
         "paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper",
