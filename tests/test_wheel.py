@@ -37,7 +37,7 @@ def test_the_wheel_has_what_runs_and_nothing_else(wheel: Path) -> None:
     assert wheel.name.startswith(f"volcomp-{volcomp.__version__}-")
     names = zipfile.ZipFile(wheel).namelist()
     assert "volcomp/py.typed" in names and "neighbourhoods/py.typed" in names
-    assert sum(name.endswith(".npz") for name in names) == 11  # the models
+    assert sum(name.endswith(".npz") for name in names) == 14  # the models
     package = [name for name in names if ".dist-info/" not in name]
     page = [name for name in package if name.startswith(("volcomp/serve/web/static/", "volcomp/serve/web/templates/"))]
     assert {Path(name).suffix for name in page} == {".css", ".html", ".js", ".svg", ".txt"}

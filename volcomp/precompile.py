@@ -230,6 +230,9 @@ def main(folder: str) -> None:
                 for effort in (_QUICK, _WHOLE):
                     small = volume if model != "paper" else volume[..., :2, :16]
                     arrays.compress(small, model, effort=effort, threads=2, device="cpu")
+        for volume in _volumes():  # a slice over its preview, for which there is a model that sees it
+            plane = volume.reshape(-1, *volume.shape[-2:])[0]
+            arrays.compress(np.tile(plane, (3, 3)), preview=16, threads=2, device="cpu")
         for number, bits, data in _streams():
             trial(BY_NUMBER[number], data, FrameInfo(32, 32, 1, bits))
         rows, filters = _picture(8)[0], np.arange(32, dtype=np.uint8) % png_filters.FILTERS

@@ -1,5 +1,7 @@
 """Single slices are coded with a model of their own, on whatever way they come to the encoder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,12 +26,13 @@ def model_of(voxels: np.ndarray, model: str = DEFAULT, *, loose: bool = False) -
 def test_the_model_is_chosen_by_the_slices_alone() -> None:
     two = np.concatenate([SLICE, SLICE[:, ::-1]])
     assert SLICE[0].size == FEWEST
-    assert model_of(SLICE) == models.chosen(DEFAULT).flat == "fast-flat-1"
+    assert model_of(SLICE) == models.chosen(DEFAULT).flat == "fast-flat-2"
     assert model_of(SLICE[:, 1:]) == model_of(two) == models.chosen(DEFAULT).name
     assert (
-        model_of(np.concatenate([SLICE, np.random.default_rng(0).permuted(SLICE, axis=1)]), loose=True) == "fast-flat-1"
+        model_of(np.concatenate([SLICE, np.random.default_rng(0).permuted(SLICE, axis=1)]), loose=True) == "fast-flat-2"
     )
     assert model_of(np.concatenate([SLICE, SLICE]), loose=True) == models.chosen(DEFAULT).name
+    assert model_of(SLICE, "base") == models.chosen("base").flat == "base-flat-1"
     assert model_of(SLICE, "turbo") == models.chosen("turbo").name
 
 
@@ -43,6 +46,14 @@ def test_a_model_stands_in_for_one_of_the_same_shape() -> None:
     for model in models.RELEASED.values():
         if model.flat:
             assert model.for_slices.network == model.network and not model.for_slices.flat
-            assert model.for_slices.search == model.search and model.for_slices.tunable == model.tunable
+            assert (
+                model.for_slices.search == replace(model.search, near=True)
+                and model.for_slices.tunable == model.tunable
+            )
         else:
             assert model.for_slices is model
+        if model.layered:
+            assert model.over_preview.network == model.network and model.over_preview.search == model.search
+            assert model.over_preview.sees and not model.over_preview.layered
+        else:
+            assert model.over_preview is model

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 
 import volcomp
 from tests.helpers import contents, image
-from volcomp import cli
+from volcomp import cli, models
 from volcomp.codec import encode
+from volcomp.codec.decode import decode_slabs
+from volcomp.codec.engines import by_device, by_reference
 from volcomp.codec.layer import Layer, pays
 from volcomp.container.sections import PREVIEW, SERIES_VERSION, SLAB, Reader, SectionId
 from volcomp.container.volume import read_volume
 from volcomp.errors import ArgumentError, DamagedError, UnsupportedError
+from volcomp.options import DecodeOptions, EncodeOptions
 
 pytest.importorskip("PIL")
 
@@ -70,6 +74,52 @@ def test_slabs_refer_to_the_layer() -> None:
     assert other.bytes - other.preview < one.bytes
 
 
+def model_of(data: bytes) -> str:
+    return read_volume(Reader(io.BytesIO(data)), 0).layout.model.name
+
+
+def test_single_slices_have_a_model_that_sees_the_layer() -> None:
+    """It makes them smaller than the one that they have without a preview would."""
+    voxels = smooth((1, 128, 128), "u1", 200)
+    alone, layered = (volcomp.compress(voxels, preview=k, threads=1) for k in (0, 16))
+    assert (model_of(alone), model_of(layered)) == ("fast-flat-2", "fast-layered-1")
+    assert model_of(volcomp.compress(voxels[:, :120], preview=16, threads=1)) == "fast-3"  # too small for either
+    unseen = replace(models.named("fast-flat-2"), layered="")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "_ALL", tuple(unseen if one.name == unseen.name else one for one in models._ALL))
+        other = volcomp.compress(voxels, preview=16, threads=1)
+    assert model_of(other) == "fast-flat-2" and len(layered) < len(other)
+    for data in (layered, other):
+        assert np.array_equal(volcomp.decompress(data, threads=1), voxels)
+
+
+def test_backends_see_the_same_of_the_layer() -> None:
+    voxels = smooth((1, 128, 130), "u1", 200)
+    source, options = encode.ArraySource(voxels), EncodeOptions(threads=1)
+    layer = Layer(source, 16, 1)
+    coded = [encode.encode_slabs(source, options, reference=layer, engine=by)[1] for by in (by_device, by_reference)]
+    (one,), (other,) = coded
+    assert one.payload == other.payload and np.array_equal(one.voxels, voxels)
+
+
+def test_a_model_that_sees_a_layer_needs_one() -> None:
+    """A file that names it, in a volume without a preview."""
+    voxels = smooth((1, 128, 128), "u1", 200)
+    source = encode.ArraySource(voxels)
+    header, slabs = encode.encode_slabs(source, EncodeOptions(threads=1), reference=Layer(source, 16, 1))
+    payloads = dict(enumerate(slab.payload for slab in slabs))
+    ((_, found),) = decode_slabs(header, payloads, DecodeOptions(threads=1))
+    assert isinstance(found, DamagedError) and "for volumes with previews, and its volume has none" in str(found)
+
+
+def test_what_is_fine_tuned_competes_with_it() -> None:
+    pytest.importorskip("torch")
+    voxels = smooth((1, 128, 128), "u1", 200)
+    data = volcomp.compress(voxels, preview=16, effort=6, threads=1)
+    assert np.array_equal(volcomp.decompress(data, threads=1), voxels)
+    assert len(data) <= len(volcomp.compress(voxels, preview=16, threads=1))
+
+
 def test_small_slices_have_none() -> None:
     assert pays((9, 64, 64), 2, 16) and not pays((9, 16, 16), 2, 16)
     data = volcomp.compress(smooth((3, 16, 16)), "turbo", preview=16, threads=1)
@@ -122,6 +172,17 @@ def test_a_damaged_layer_hurts_its_slab_alone(study: Path, tmp_path: Path) -> No
         volume.preview(0)
         with pytest.raises(DamagedError):
             volume.preview(15)
+
+
+def test_no_damage_to_a_layer_gives_a_wrong_picture() -> None:
+    """Payloads have no checksum of their own; the section has one, of all its bytes."""
+    data = volcomp.compress(smooth((1, 64, 64), "u1", 200), "turbo", preview=16, threads=1)
+    place = Reader(io.BytesIO(data)).places[SectionId(PREVIEW, 0, 0)]
+    for at in range(place.offset, place.offset + place.length, 7):
+        damaged = bytearray(data)
+        damaged[at] ^= 1 << at % 8
+        with volcomp.open(bytes(damaged), threads=1) as volume, pytest.raises(DamagedError):
+            volume.preview()
 
 
 def test_a_layer_of_another_shape_is_refused(study: Path, tmp_path: Path) -> None:

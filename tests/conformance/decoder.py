@@ -7,22 +7,19 @@ decodes what the package writes shows that the document is enough; where the two
 import hashlib
 import itertools
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tests.conformance import decoder_paper
-from tests.conformance.decoder_bits import Ans, Binary, Reader, check, clip, odds, unzigzag, varint
+from tests.conformance.decoder_bits import Ans, Reader, check, clip, odds, unzigzag, varint
 from tests.conformance.decoder_container import sections
 from tests.conformance.decoder_factors import Factors
+from tests.conformance.decoder_lossy import preview
+from tests.conformance.decoder_model import MODELS, NAMES, Model
 from tests.conformance.decoder_series import discs, nearest, read, times
 
-MODELS = Path(__file__).parents[2] / "volcomp" / "models"
-NAMES = {
-    1: "fast-1", 2: "base-1", 3: "fast-2", 4: "base-2", 5: "fast-3", 6: "base-3", 7: "base-4", 8: "turbo-1",
-    9: "fast-flat-1", 16: "paper-1",
-}  # fmt: skip
 TYPES = ["<u1", "<i1", "<u2", "<i2"]
 Offset = tuple[int, int, int]
 Found = dict[tuple[bytes, int, int], bytes]
@@ -85,7 +82,7 @@ def volume(found: Found, place: int, seen: Counter, known: dict[int, np.ndarray]
     """Volumes: one of a file. `known` has some that are decoded already."""
     section = Reader(found[b"VHDR", place, 0])
     flags = section.number(1)
-    check(flags < 16 and flags & 5 != 5, "flags of a later version")
+    check(flags < 32 and flags & 5 != 5 and flags & 18 != 18, "flags of a later version")
     key = None
     if flags & 2:
         number = section.varint()
@@ -113,7 +110,11 @@ def volume(found: Found, place: int, seen: Counter, known: dict[int, np.ndarray]
         part = voxels[k * depth // slabs : (k + 1) * depth // slabs]
         payload = Reader(found[b"SLAB", place, k])
         wanted = payload.take(8)
-        reference = None if key is None else nearest(key[k * depth // slabs : (k + 1) * depth // slabs], values)
+        beside = None if key is None else key[k * depth // slabs : (k + 1) * depth // slabs]
+        if flags & 16:
+            beside = preview(found[b"PREV", place, k], part.shape, dtype)
+            seen["preview"] += 1
+        reference = None if beside is None else nearest(beside, values)
         if number == 16:
             ranks = decoder_paper.slab(payload, model, part.shape, len(values) - 1, seen)
         else:
@@ -122,81 +123,6 @@ def volume(found: Found, place: int, seen: Counter, known: dict[int, np.ndarray]
         check(hashlib.sha256(header.data + varint(k) + part.tobytes()).digest()[:8] == wanted, "check of a slab")
     check(hashlib.sha256(voxels.tobytes()).digest() == sha, "SHA-256 of the voxels")
     return voxels[0] if flags & 1 else voxels
-
-
-class Model:
-    """LSTM: the arrays of a model, and the step from one voxel of a row to the next."""
-
-    def __init__(self, number: int, digest: bytes):
-        check(number in NAMES, "model of a later version")
-        arrays = dict(np.load(MODELS / f"{NAMES[number]}.npz"))
-        order = {"weights": "<i1", "shift": "<i4", "head": "<i2", "bias": "<i4", "counts": "<u4", "sizes": "<i8"}
-        order |= {"slopes": "<i1", "metric": "<i2"} if "metric" in arrays else {}
-        content = b"".join(arrays[name].astype(dtype).tobytes() for name, dtype in order.items())
-        check(hashlib.sha256(content).digest()[:8] == digest, "another model")
-        self.weights = arrays["weights"].astype(float)  # quick, and exact: all sums are far below 2^53
-        self.shift, self.head, self.bias = (arrays[name].astype(np.int64) for name in ("shift", "head", "bias"))
-        self.tables = [t.tolist() for t in np.split(arrays["counts"], np.cumsum(arrays["sizes"])[:-1])]
-        self.units = len(self.shift) // 4
-        self.shared = (len(self.weights) - 64 - self.units) // 2
-        self.seen = self.head.shape[1]
-        self.learns = "metric" in arrays
-        if self.learns:
-            self.slopes, self.metric = (arrays[name].astype(np.int64) for name in ("slopes", "metric"))
-
-    def fit(self, data: Reader) -> None:
-        """Fitted models."""
-        lists = [data.string() for _ in range(4)]
-        sizes = [*self.weights.shape, self.head.size, 2]
-        row, column, head, bias = (
-            np.array(part.rice(size) if part.data else [0] * size) for part, size in zip(lists, sizes, strict=True)
-        )
-        check(max(abs(row).max(), abs(column).max()) <= 32, "gain")
-        product = self.weights.astype(np.int64) * (64 + row[:, None]) * (64 + column)
-        coded = data.take(len(data.data) - data.at // 8)
-        self.weights = (np.clip((product + 2**11) >> 12, -64, 64) + self.differing(coded)).astype(float)
-        self.head, self.bias = self.head + head.reshape(2, -1), self.bias + bias
-        check(abs(self.weights).max() <= 64 and 128 * abs(self.weights).sum(axis=0).max() < 2**24, "weights")
-        check((128 * abs(self.head).sum(axis=1) + abs(self.bias)).max() < 2**24, "head")
-
-    def differing(self, coded: bytes) -> np.ndarray:
-        """Fitted models: single weights."""
-        found, bits = np.zeros(self.weights.shape, int), Binary(coded)
-        rows, columns = found.shape
-        whether, sizes, k, counts = [1, 1], [[1, 1] for _ in range(17)], 0, [0] * columns
-        for i in range(rows if coded else 0):
-            if not bits.adaptive(whether):
-                continue
-            n = 0
-            for j in range(columns):
-                share = max(2**16 * (sum(counts) + 1) // (k * columns + j + 8), 1)
-                p = (2**16 * counts[j] + 4 * share) // (k + 4) * ((2**16 * n + 16 * share) // (j + 16)) // share
-                if bits.bit(clip(p, 65472, 64)):
-                    negative, size = bits.bit(2**15), 1
-                    while size < 128 and bits.adaptive(sizes[min(size, 16)]):
-                        size += 1
-                    found[i, j] = -size if negative else size
-                    counts[j], n = counts[j] + 1, n + 1
-            k += 1
-        return found
-
-    def step(self, inputs: list[int], hidden: np.ndarray, cell: np.ndarray, head: np.ndarray) -> tuple:
-        """The offset and octaves of a voxel, what the head saw, and the state after it."""
-        z = (np.concatenate([inputs, hidden]) @ self.weights * 8).astype(np.int64) >> self.shift
-        i, f, o = (self.sigma(gate) for gate in np.split(z[: 3 * self.units], 3))
-        cell = np.clip((f * cell + (i * self.tau(z[3 * self.units :]) >> 3) + 2**14) >> 15, -32767, 32767)
-        hidden = np.minimum((o * self.tau(cell >> 2) + 2**22) >> 23, 127)
-        seen = np.concatenate([inputs, hidden])[-self.seen :]
-        offset, octaves = (head @ seen + self.bias).tolist()
-        return clip(offset >> 5, 8192), octaves >> 11, seen, hidden, cell
-
-    def sigma(self, z: np.ndarray) -> np.ndarray:
-        z = np.clip(z, -4096, 4096)
-        return 16384 + 8 * z - (z * abs(z) >> 10)
-
-    def tau(self, z: np.ndarray) -> np.ndarray:
-        z = np.clip(z, -2048, 2048)
-        return 32 * z - (z * abs(z) >> 7)
 
 
 def schedule(support: list[Offset]) -> tuple[int, int]:
@@ -220,6 +146,7 @@ class Slab:
         self, data: Reader, model: Model, shape: tuple[int, int, int], limit: int, seen: Counter,
         reference: np.ndarray | None = None,
     ):  # fmt: skip
+        check(reference is not None or not model.refers, "model for volumes that refer")
         self.model, self.shape, self.limit, self.seen = model, shape, limit, seen
         code = data.number(1)
         refers, coarse, kind = code // 32, code // 16 % 2, code % 16
@@ -244,12 +171,11 @@ class Slab:
                 before = self.weights[g][-1]
                 self.weights[g].append([(next(listed) + (b + 2**s // 2 >> s)) * 2**s for b in before])
             del self.weights[g][0]
-        corrections, spike = data.string(), data.string()
-        self.factors = None
-        if corrections.data[:1] == b"\xff":
-            corrections = Reader(corrections.data[1:])
-            self.factors = Factors(data.string(), limit)
-            seen["factors"] += 1
+        corrections, spike, self.factors = data.string(), data.string(), None
+        if corrections.data[:1] in (b"\xff", b"\xfe"):
+            near, corrections = corrections.data[0] == 254, Reader(corrections.data[1:])
+            self.factors = Factors(data.string(), limit, data.string() if near else None, shape[0])
+            seen.update({"near": near, "factors": not near})
         self.classes = np.arange(76) + (corrections.rice(76) if corrections.data else 0)
         check(self.classes.min() >= 0 and self.classes.max() < 76, "class does not exist")
         self.spike, self.codes = (spike.varint(), spike.data[spike.at // 8 :]) if spike.data else (-1, b"")
@@ -330,6 +256,8 @@ class Slab:
         inputs += [clip(k - 96, 127), 8 * (prediction % 16 - 8), 64 if z else 0]
         inputs += [clip(index((near >> 8) + 77) - index((15 * before >> 10) + 77), 127) if z else 0]
         inputs += [clip(index(8 * sum(map(abs, levels[:10])) // 5 + 77) - k, 127), squash(prediction), 64, 0]
+        if self.model.refers:
+            self.refer(voxel, prediction, k, squash, inputs)
         zero = np.zeros(self.model.units, np.int64)
         ahead, nothing = min(x + 2, self.shape[2] - 1), zero[: self.model.shared]
         passed = [self.shared.get(place, nothing) for place in ((z, y - 1, ahead), (z - 1, y, ahead))]
@@ -339,6 +267,24 @@ class Slab:
         self.seen["passed"] += any(map(np.any, passed))
         mean = clip(prediction + ((offset * scale + 2**13) >> 14), 16 * self.limit, 0)
         return prediction, mean, clip((k + octaves + 64) >> 2, 75, 0), seen
+
+    def refer(self, voxel: Offset, prediction: int, k: int, squash: Callable[[int], int], inputs: list[int]) -> None:
+        """Models that see the reference: other inputs."""
+        first, moved = voxel[0] == 0, {-1: (4, 0), 0: (0, 4), 1: (1, 3)}
+
+        def r(dy: int, dx: int) -> int:
+            return read(self.reference, voxel, (0, dy, dx))
+
+        for n, (dz, dy, dx) in enumerate(LEVELS):
+            down, right = moved[dy] if first and dz == -2 else (0, 0)
+            if dz < (0 if first else -1):
+                inputs[n] = squash(16 * r(dy + down, dx + right) - prediction)
+        far = sum(abs(self.read(self.ranks, voxel, o) - r(*o[1:])) for o in LEVELS[:10])
+        inputs[63] = clip(index(128 * far // 5 + 77) - k, 127)
+        if first:
+            active = sum(abs(r(dy, dx) - r(0, 0)) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+            inputs[59] = clip(index(32 * active + 77) - k, 127)
+        self.seen["sees"] += 1
 
     def learn(self, d: int, c: int, seen: np.ndarray) -> None:
         """Heads that learn: what a voxel says."""
@@ -383,6 +329,7 @@ class Slab:
                 rank = self.spike
             elif self.factors:
                 table = self.model.tables[places[v][0]]
+                self.factors.look(self.ranks, self.shape[2], *v[1:])
                 rank, escaped = self.factors.rank(self.ans, self.data, table, nearest, sign, low, self.limit)
                 self.seen.update({"escape": escaped, "low bits": low > 0})
             elif tokens[v] == 2 * REACHES[c]:

@@ -4,7 +4,7 @@ import zlib
 
 from tests.conformance.decoder_bits import Reader, check
 
-TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST"]
+TAGS = [b"VHDR", b"SLAB", b"KEEP", b"BLOB", b"MANI", b"LIST", b"PREV"]
 
 
 def sections(data: bytes) -> dict[tuple[bytes, int, int], bytes]:

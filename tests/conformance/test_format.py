@@ -36,6 +36,16 @@ def comb(shape: tuple[int, int, int], noise: float) -> np.ndarray:
     return (even + (np.random.default_rng(3).random(shape) < 0.05) - 1000).clip(0, None).astype("u2")
 
 
+def drifting(shape: tuple[int, int]) -> np.ndarray:
+    """Few levels, stretched, with a smooth brightness added afterwards, and voxels that are far off; below strong
+    noise, whose tokens stand for several levels."""
+    y, x = np.indices(shape)
+    random = np.random.default_rng(4)
+    few = 3 * np.rint(300 + 4 * np.sin(x / 9) + random.normal(0, 1.2, shape)) + y // 5 + x // 7
+    wild = np.where(random.random(shape) < 0.01, 9000, few)
+    return np.where(y < 3 * shape[0] // 4, wild, random.normal(1000, 150, shape)).astype("u2")
+
+
 def halves(shape: tuple[int, int, int]) -> np.ndarray:
     """Weak noise that repeats itself along x, below it strong noise that does along y: each needs its own weights."""
     random = np.random.default_rng(2)
@@ -111,6 +121,14 @@ def test_the_conformance_decoder_decodes_low_bits_and_escapes_with_factors() -> 
     voxels[np.random.default_rng(4).random(voxels.shape) < 0.005] = 60000
     seen = decoded_alike(voxels, "fast")
     assert seen["factors"] and seen["low bits"] and seen["escape"]
+
+
+@pytest.mark.parametrize("model", ["fast", "base"])
+def test_the_conformance_decoder_decodes_near_factors(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a small slice too, with the model that only large ones are given."""
+    monkeypatch.setattr("volcomp.codec.encode.FEWEST", 1)
+    seen = decoded_alike(drifting((32, 50)), model)
+    assert seen["near"] and seen["escape"] and seen["low bits"]
 
 
 @pytest.mark.parametrize("name", ["series", "steps", "point"])

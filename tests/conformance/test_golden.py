@@ -5,7 +5,7 @@ import json
 import pytest
 
 import volcomp
-from tests.conformance.golden import FOLDER, INDEX, OF_SERIES, digest, series, slices, volumes
+from tests.conformance.golden import FOLDER, INDEX, OF_FLAT, OF_SERIES, digest, series, slices, volumes
 
 ENTRIES = json.loads(INDEX.read_text())  # a missing index is an error, not a skipped test
 
@@ -16,6 +16,7 @@ def test_none_is_missing() -> None:
 
 
 WRITER = "0.6.0"  # the last release that changed what encoders write
+EARLIER = "0.11.0-fast-slice.vcz"  # with a model of single slices that they no longer take
 HELD = volumes() | slices() | series()
 
 
@@ -32,6 +33,10 @@ def test_a_golden_file_decodes(file: str) -> None:
 def test_the_encoder_still_writes_it(file: str) -> None:
     """While this version is the one that wrote it first; later ones may write other files, and must read it."""
     entry, data = ENTRIES[file], (FOLDER / file).read_bytes()
-    if not file.startswith((f"{WRITER}-", f"{OF_SERIES}-")) or "effort" in entry:
+    if (
+        not file.startswith((f"{WRITER}-", f"{OF_SERIES}-", f"{OF_FLAT}-"))
+        or {"effort", "preview"} & entry.keys()
+        or file == EARLIER
+    ):
         return
     assert volcomp.compress(HELD[entry["volume"]], model=entry["model"]) == data

@@ -106,6 +106,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
     found |= {"gather": linear_inputs._gather, "reached": linear_inputs._reached}
     found |= {"weigh": linear_inputs._weigh, "activities": linear_inputs._activities}
     found |= {"make_all": linear_inputs._make_all, "make_fewer": linear_inputs._make_fewer}
+    found |= {"make_referring": linear_inputs._make_referring}
     return {name: inspect.unwrap(kernel) for name, kernel in found.items()}
 
 

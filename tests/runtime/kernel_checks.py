@@ -161,18 +161,23 @@ def check_linear(run: Runner, random: np.random.Generator) -> None:
 
 def check_inputs(run: Runner, random: np.random.Generator) -> None:
     strides, size = (20 * 24, 24), 4 * 20 * 24
-    known = _some(random, size, np.int16, 0, (1 << 15) - 1)
+    known = _some(random, size + 6 * strides[0], np.int16, 0, (1 << 15) - 1)  # the latter: a reference beside it
     error = (_some(random, size, np.int32, -(1 << 19), 1 << 19) >> random.integers(0, 20, size)).astype(np.int32)
     for trial in range(12):
         z = trial % 4
         at, depth = z * strides[0] + 9 * strides[1] + 10, min(z, DEPTHS - 1)
         p = np.array([random.choice([0, int(known[at]) << 4, 16 * ((1 << 15) - 1)])], np.int32)
         scale, seen = np.zeros(1, np.int32), np.zeros((1, INPUTS), np.int8)
-        plain = features.neighbours(strides)
-        features.observe(PaddedSlab(known, error), np.array([at]), np.array([depth], np.uint8), plain, p, scale, seen)
-        near = known[at + plain.levels[depth, : features.LEVELS_IN_SLICE]].astype(int)
-        for name, sight in (("make_all", linear_inputs.FULL), ("make_fewer", linear_inputs.LESS)):
-            ours = linear_inputs.neighbours(strides, sight.width)
+        near = known[at + features.neighbours(strides).levels[depth, : features.LEVELS_IN_SLICE]].astype(int)
+        for name, sight, beside in (
+            ("make_all", linear_inputs.FULL, 0), ("make_fewer", linear_inputs.LESS, 0),
+            ("make_referring", linear_inputs.REFERRING, size),
+        ):  # fmt: skip
+            plain = features.neighbours(strides, beside)
+            features.observe(
+                PaddedSlab(known, error), np.array([at]), np.array([depth], np.uint8), plain, p, scale, seen
+            )
+            ours = linear_inputs.neighbours(strides, sight.width, beside)
             later, inputs = int(depth > 0), np.zeros(sight.rest, np.int8)
             rows = [ours.levels[depth].copy(), ours.errors[depth].copy()]
             found = run(

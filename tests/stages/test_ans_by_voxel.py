@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from volcomp import models
 from volcomp.constants import CLASSES, TABLE_BITS
 from volcomp.pipelines.row.pipeline import ROW
-from volcomp.stages import ans, ans_by_voxel, level_factors, symbols
+from volcomp.stages import ans, ans_by_voxel, level_factors, near_factors, symbols
 from volcomp.stages.ans import Tables
 
 TABLES = Tables(ROW.load(models.chosen("fast")).tables())
@@ -28,7 +28,7 @@ def restored(
         token, voxel = np.zeros(size, np.uint16), np.full(size, spike, np.int32)
         ans.pop(stream, TABLES.quantiles, flag[part].astype(np.uint16), token)
         front = symbols.Voxels(voxel, voxels.mean[part], voxels.classes[part], token == 1)
-        position = ans_by_voxel.pop(front, stream, weighing, raw, position)
+        position = ans_by_voxel.pop(front, stream, weighing, near_factors.without(weighing), raw, position)
         if position < 0:
             return None
         out.append(voxel)
@@ -118,6 +118,7 @@ def test_any_words_give_voxels_that_exist_or_none(seed: int, words: list[int], l
     stream = ans.stream(TABLES, np.array([*words, 1], np.uint32), 200)
     voxel, raw = np.zeros(200, np.int32), random.integers(0, 256, 40).astype(np.uint8)
     front, weighing = symbols.Voxels(voxel, mean, classes, np.zeros(200, bool)), level_factors.weighing(TABLES, blocks)
-    position = ans_by_voxel.pop(front, stream, weighing, symbols.RawBits(raw, limit, limit.bit_length()), 0)
+    none = near_factors.without(weighing)
+    position = ans_by_voxel.pop(front, stream, weighing, none, symbols.RawBits(raw, limit, limit.bit_length()), 0)
     assert -1 <= position <= 8 * raw.size
     assert voxel.min() >= 0 and voxel.max() <= limit

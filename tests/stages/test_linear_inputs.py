@@ -35,23 +35,28 @@ def network_of(width: int) -> LstmWeights:
 
 @pytest.mark.parametrize("classes", [1, 4, 16])
 @pytest.mark.parametrize("limit", [40, 32_767, 60_000])
-@pytest.mark.parametrize("width", [64, 40])
-@pytest.mark.parametrize("discs", [(), (1, -1), (5, 2)])
-def test_it_equals_its_definition(discs: tuple[int, ...], width: int, limit: int, classes: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "discs", "sees"),
+    [
+        *((width, discs, False) for width in (64, 40) for discs in ((), (1, -1), (5, 2))),
+        *((64, discs, True) for discs in ((), (1, -1))),
+    ],
+)
+def test_it_equals_its_definition(width: int, discs: tuple[int, ...], sees: bool, limit: int, classes: int) -> None:
     random = np.random.default_rng(limit)
     levels = random.integers(0, limit + 1, (10, 14, 19))
     levels[:, 5:] //= 50
-    reference = (levels // 2 + random.integers(0, limit // 2 + 1, levels.shape)) if discs else None
+    reference = (levels // 2 + random.integers(0, limit // 2 + 1, levels.shape)) if discs or sees else None
     fitted, model = fitted_to(levels, classes, reference, discs), network_of(width)
     beside = fitted.weights[:, :, fitted.support.in_slice : fitted.support.leading]
     assert model.observed == width and bool(discs) == beside.any()
     layout = lay_out(levels.shape, fitted)
-    work = RowSlab(layout, limit, fitted, model, None, reference)
+    work = RowSlab(layout, limit, fitted, model, None, reference, sees)
     # Voxels that are not known yet hold what they may never be read for.
     work.known[:] = random.integers(0, limit + 1, work.known.size)
     padded_slab, fitted_to_slab = work._arrays.padded, work._stages.before.fitted
     padded_slab.error[:] = random.integers(-16 * limit, 16 * limit + 1, padded_slab.error.size)
-    origin, neighbours = slab.geometry(levels.shape)[1], features.neighbours(work.strides)
+    origin, neighbours = slab.geometry(levels.shape)[1], features.neighbours(work.strides, layout.size if sees else 0)
     group = linear.groups_of(levels.shape[0], fitted.height, fitted.support)
     for t, lo, hi in layout.fronts[:: len(layout.fronts) // 40]:
         rows = np.flatnonzero((layout.order.ravel() >= lo) & (layout.order.ravel() < hi))

@@ -222,12 +222,13 @@ def encode_slabs(
         count = depth
     if count == depth and height * width >= FEWEST:  # no slice has one before it
         model = model.for_slices
-    encoder = _Encoder(source, model, options, engine, count, reference)
+    over = model.over_preview if isinstance(reference, Layer) else model
+    encoder = _Encoder(source, over, options, engine, count, reference)
     if options.effort <= EFFORT:
-        return write_header(encoder.header), encoder.slabs(ready(model), progress)
+        return write_header(encoder.header), encoder.slabs(ready(over), progress)
     coded = _Encoder(source, model, options, engine, count).fine_tuned(ready(model), progress)
     if reference is not None:  # either: what is fine-tuned refers to nothing
-        coded = min(coded, encoder.released(ready(model)), key=_size)
+        coded = min(coded, encoder.released(ready(over)), key=_size)
     header, payloads = coded
     if not options.verify:
         return header, (Encoded(payload, None) for payload in payloads)

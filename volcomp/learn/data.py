@@ -10,10 +10,10 @@ import numpy as np
 from neighbourhoods import pad
 
 from ..constants import DEPTHS, FRACTION_BITS, INPUTS, RADIUS
-from ..dtypes import Int32s, Int64s, Integers
+from ..dtypes import Int32s, Int64s, Integers, Levels
 from ..encoder import linear_fit
 from ..stages import features, histogram_packing, linear
-from ..stages.grid import PaddedSlab, padded
+from ..stages.grid import PaddedSlab, beside, padded
 
 SLAB = 32  # slices
 
@@ -26,6 +26,7 @@ class TrainingSlab:
     residual: Int32s  # int32 [n], likewise, in 1/16 of a grey level
     shape: tuple[int, int, int]
     strides: tuple[int, int]
+    size: int = 0  # elements of the padded slab, if the network sees a reference, which follows it in `known`; else 0
 
     def index(self, z: Int64s, y: Int64s, x: Int64s) -> Int64s:
         """Return the places of voxels in the flat arrays."""
@@ -33,16 +34,20 @@ class TrainingSlab:
         return z * self.strides[0] + (y + r) * self.strides[1] + x + r
 
 
-def prepare(voxels: Int32s, fitted: linear.LinearWeights) -> TrainingSlab:
-    """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage."""
+def prepare(voxels: Int32s, fitted: linear.LinearWeights, reference: Levels | None = None) -> TrainingSlab:
+    """Pad a slab of grey levels int32 [Z, Y, X] and compute the residuals of its linear stage. The network sees the
+    reference, if there is one."""
     shape = (int(voxels.shape[0]), int(voxels.shape[1]), int(voxels.shape[2]))
     known, index, strides = padded(voxels.astype(np.int32))
-    slab = TrainingSlab(known, known, shape, strides)
+    size = 0
+    if reference is not None:
+        size, known = known.size, np.concatenate([known, beside(reference.astype(np.int32))])
+    slab = TrainingSlab(known, known, shape, strides, size)
     z = np.indices(shape)[0]
     prediction = np.empty(index.size, np.int32)
     depth = np.minimum(z, DEPTHS - 1).astype(np.uint8).ravel()
     group = linear.groups_of(shape[0], fitted.height, fitted.support)[z.ravel()]
-    ready = linear.ready(fitted, strides, int(voxels.max()))
+    ready = linear.ready(fitted, strides, int(voxels.max()), size)
     linear.predict(slab.known, index.ravel(), depth, group, ready, prediction)
     error = (voxels << FRACTION_BITS) - prediction.reshape(shape)
     slab.residual = pad(error.astype(np.int32), 0, RADIUS).reshape(-1)
@@ -131,6 +136,8 @@ def blocks_of(slab: TrainingSlab, z: Int64s, y: Int64s, x: Int64s, block: Block)
     scale = np.empty(index.size, np.int32)
     inputs = np.zeros((index.size, INPUTS), np.int8)
     padded_slab = PaddedSlab(slab.known, slab.residual)
-    features.observe(padded_slab, index, depths, features.neighbours(slab.strides), prediction, scale, inputs)
+    features.observe(
+        padded_slab, index, depths, features.neighbours(slab.strides, slab.size), prediction, scale, inputs
+    )
     error = slab.residual[index].astype(np.float32) / (1 << FRACTION_BITS)
     return Batch(inputs.reshape(*places.shape, -1), error.reshape(places.shape), scale.reshape(places.shape))

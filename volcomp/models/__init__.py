@@ -26,12 +26,14 @@ class Search:
     haste            how many efforts to lower the search by, where it would take longer than all other work
     minimum_saving   the share of a slab that level factors must save, since they cost about 80 ns a voxel
     sample           voxels of a slab that the decision on level factors is based on
+    near             whether slabs of one slice may have near factors, which releases up to 0.12.0 do not read
     """
 
     runs: int = 24
     haste: int = 0
     minimum_saving: float = 1 / 1024
     sample: int = 1 << 19
+    near: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Model:
     network    its shape; None if it cannot be trained here
     tunable    whether efforts above 5 fine-tune it (`learn.fine_tuning`)
     flat       name of the model that encoders take in its place for single slices; "" where it takes these itself
+    layered    name of the model that encoders take in its place over a preview; "" where it has none
+    sees       whether the network sees the reference of a slab, which each slab then must have
     weights    of an unreleased model, in the form that its pipeline loads from a file
     """
 
@@ -73,6 +77,8 @@ class Model:
     network: NetworkShape | None = None
     tunable: bool = True
     flat: str = ""
+    layered: str = ""
+    sees: bool = False
     weights: object = field(default=None, compare=False, repr=False)
 
     @property
@@ -85,9 +91,16 @@ class Model:
         """The record that encoders take for slices that have no slice before them."""
         return named(self.flat) if self.flat else self
 
+    @property
+    def over_preview(self) -> Model:
+        """The record that encoders take for slabs that have a preview as their reference."""
+        return named(self.layered) if self.layered else self
+
     def trial(self, weights: object, digest: bytes, name: str = "trial") -> Model:
         """Make the record of an unreleased model, which encoders treat like this one."""
-        return replace(self, name=name, number=TRIAL, digest=digest.hex(), choice="", flat="", weights=weights)
+        return replace(
+            self, name=name, number=TRIAL, digest=digest.hex(), choice="", flat="", layered="", weights=weights
+        )
 
 
 @dataclass(frozen=True)
@@ -147,12 +160,13 @@ _ALL = (
     Model("base-2", 4, "row", "5de3bf3018bf07c42840752a0a298cf9425ce763007da48dba755e49cfb51036"),
     Model(
         "fast-3", 5, "row", "7a15e9e64f1732f4a0e5adf5da6107b6706a5057a0386a11933042acfcbb205f",
-        "fast", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), flat="fast-flat-1",
+        "fast", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), flat="fast-flat-2",
     ),
     Model("base-3", 6, "row", "443af81dfd7589a4c64630620cea1136e1903436ca23d881b378b416984da928"),
     Model(
         "base-4", 7, "row", "0a29bc5ad50032c4a89defc02e08ddc7b08c4d66e6507bec3c2e9461ff6c1a11",
         "base", Search(runs=24, minimum_saving=1 / 1024), NetworkShape(units=128, shared=32),
+        flat="base-flat-1",
     ),
     Model(
         "turbo-1", 8, "row", "7437245dab2cea65853d93cd33ff31d589a37a2e8d8788135de104edb2737aac",
@@ -162,6 +176,19 @@ _ALL = (
     Model(
         "fast-flat-1", 9, "row", "fdac48c6e81bdf6b7b688b5640757bc05fa91739219ee3bcd5323891999f5782",
         "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
+    ),
+    Model(
+        "fast-layered-1", 10, "row", "d16c9ed8feb423a10c540cb16bb54ceca091e045c996e91c184ded38a0339295",
+        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), tunable=False, sees=True,
+    ),
+    Model(
+        "base-flat-1", 11, "row", "2dfb932afdcb17ca59bd618ce20269d8239559e2649718dab77d84e2c242c46e",
+        "", Search(runs=24, minimum_saving=1 / 1024, near=True), NetworkShape(units=128, shared=32),
+    ),
+    Model(
+        "fast-flat-2", 12, "row", "bcb5733f59faa2c003bd9174fda1e59a200517bdbc3671f038110731c161f685",
+        "", Search(runs=16, minimum_saving=1 / 128, near=True), NetworkShape(units=32, shared=16),
+        layered="fast-layered-1",
     ),
     Model(
         "paper-1", 16, "paper", "0231214b647f8a526f0cbc25e91d299ebc6eceec317477731da660e72d35fd49", "paper",

@@ -1,10 +1,11 @@
-"""ANS with a distribution per voxel, for slabs with level factors (`level_factors.py`).
+"""ANS with a distribution per voxel, for slabs with level factors (`level_factors.py`) or near factors as well.
 
 The probabilities of a voxel are the counts of its table, each multiplied by the mean factor of the levels that the
-token stands for. Symbols are numbered by ascending level, with the escape last. The low bits of a level are symbols as
-well, highest bit first; their probabilities are the factors of the two halves of the levels that remain. The code is
-that of `ans.py`: a front begins with all its flags, and its voxels follow one by one. (constriction would need the
-probabilities of every voxel as floats. In tests it defines the result for factors that are all 1.)
+token stands for, and in slabs with near factors by that of its level (`near_factors.py`). Symbols are numbered by
+ascending level, with the escape last. The low bits of a level are symbols as well, highest bit first; their
+probabilities are the factors of the two halves of the levels that remain. The code is that of `ans.py`: a front begins
+with all its flags, and its voxels follow one by one. (constriction would need the probabilities of every voxel as
+floats. In tests it defines the result for factors that are all 1.)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..runtime.scalars import larger, smaller
 from . import symbols
 from .ans import FLAGS, PRECISION, AnsStream, EncoderScratch, Quantiles, Tables, flush, push, push_flags
 from .level_factors import Weighing, weigh
+from .near_factors import Near, favour, place, without
 from .symbols import RawBits, Voxels
 
 _u64 = np.uint64
@@ -41,6 +43,7 @@ def _encode(
     sizes: Int64s,
     quantiles: Quantiles,
     weighing: Weighing,
+    near: Near,
     scratch: EncoderScratch,
 ) -> int:
     """Push everything in reverse; returns the number of words."""
@@ -56,6 +59,8 @@ def _encode(
             c = np.int64(classes[v])
             low, reach = symbols.LOW_BITS[c], symbols.REACH[c]
             begin, _, below, tokens, total = weigh(mean[v], c, weighing)
+            if near.exponents.shape[0] and low == 0:
+                below, tokens, total = favour(v - first, f, begin, c, total - tokens, weighing, near)
             size, scale = 2 * reach, (1 << PRECISION) - (2 * reach + 1)
             i = ((voxel[v] - begin) >> low) + reach
             if 0 <= i < size:
@@ -80,19 +85,20 @@ def _encode(
 
 
 def encode(
-    voxels: Voxels, flag: UInt8s, sizes: Int64s, tables: Tables, weighing: Weighing, bits: int
-) -> tuple[UInt32s, UInt8s]:
+    voxels: Voxels, flag: UInt8s, sizes: Int64s, tables: Tables, weighing: Weighing, bits: int, near: Near | None = None
+) -> tuple[UInt32s, UInt8s]:  # fmt: skip
     """Encode a slab's voxels, in fronts of the given sizes int64 [f].
 
     Returns words uint32 and raw bits uint8. The raw bits are the grey levels of escapes, in `bits` bits each.
 
     voxels            with their corrected classes
     flag uint8 [v]    the code of each voxel's flag, 0 for none; the flags that are yes settle their voxels
+    near              with the image of the slab, where it has near factors
     """
     escapes = np.zeros(voxels.voxel.size, bool)
     count = int(np.count_nonzero(flag)) + _count(voxels, escapes)
     scratch = EncoderScratch.of(count, FLAGS, sizes)
-    used = _encode(voxels, flag, sizes, tables.quantiles, weighing, scratch)
+    used = _encode(voxels, flag, sizes, tables.quantiles, weighing, near or without(weighing), scratch)
     return scratch.words[:used].copy(), _raw(voxels.voxel[escapes], bits)
 
 
@@ -129,8 +135,8 @@ def _pop_symbol(words: UInt32s, state: Any, left: Any, begin: Any, end: Any) -> 
 
 
 @entry
-def pop(voxels: Voxels, stream: AnsStream, weighing: Weighing, raw: RawBits, position: int) -> int:
-    """Pop the voxels of a front that are not settled, into `voxels.voxel`.
+def pop(voxels: Voxels, stream: AnsStream, weighing: Weighing, near: Near, raw: RawBits, position: int) -> int:
+    """Pop the voxels of a front that are not settled, into `voxels.voxel`; with near factors all into its image.
 
     Returns the position in the raw bits after them, or −1 if the raw bits end too soon or a voxel lies outside
     0 … limit.
@@ -140,12 +146,15 @@ def pop(voxels: Voxels, stream: AnsStream, weighing: Weighing, raw: RawBits, pos
     products, factors = weighing.products, weighing.factors
     state, left = stream.state[0], np.int64(stream.state[1])
     mask = _u64((1 << PRECISION) - 1)
+    f, is_near = near.front[0], near.exponents.shape[0] > 0
     for v in range(mean.shape[0]):
         if settled[v]:
             continue
         c = np.int64(classes[v])
         low, reach = symbols.LOW_BITS[c], symbols.REACH[c]
-        begin, _, below, _, total = weigh(mean[v], c, weighing)
+        begin, _, below, tokens, total = weigh(mean[v], c, weighing)
+        if is_near and low == 0:
+            below, _, total = favour(v, f, begin, c, total - tokens, weighing, near)
         size, scale, quantile = 2 * reach, (1 << PRECISION) - (2 * reach + 1), np.int64(state & mask)
         # Symbol i begins at below · scale // total + i, where `below` is the sum of all symbols before it. This is not
         # beyond the quantile if below · scale < (quantile − i + 1) · total.
@@ -180,5 +189,10 @@ def pop(voxels: Voxels, stream: AnsStream, weighing: Weighing, raw: RawBits, pos
         if level < 0 or level > limit:
             return -1
         voxel[v] = level
+    if is_near:
+        for v in range(mean.shape[0]):
+            y, x = place(v, f, near)
+            near.image[y, x] = voxel[v]
+        near.front[0] = f + 1
     stream.state[0], stream.state[1] = state, _u64(left)
     return position

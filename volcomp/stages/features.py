@@ -9,6 +9,7 @@ sixteenths of an octave from a quarter of a grey level: scale = 2^(index/16) / 4
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from ..dtypes import Int8s, Int32s, Int64s, Integers, UInt8s
 from ..runtime.compiled import entry, part
 from ..runtime.scalars import larger, smaller
-from .grid import PaddedSlab, flat
+from .grid import PaddedSlab, flat, flat_beside
 
 SPARED = slice(16, 40)  # inputs that the smallest networks omit: most neighbours in the slices before
 RADIUS = 2  # largest distance of a neighbour within its slice, in voxels
@@ -40,6 +41,10 @@ RESIDUALS = (
     *((-1, dy, dx) for dy, dx in ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (0, 2))),
 )
 LEVELS_IN_SLICE, RESIDUALS_IN_SLICE = 10, 8
+# A network that sees the reference reads levels there: in a slab's first slice those of both slices before, in others
+# those of the second slice before, at their places. In the first slice the rows of the second slice before are moved,
+# as (dy, dx) by the row's dy, since the others cover their places.
+FARTHER = {-1: (4, 0), 0: (0, 4), 1: (1, 3)}
 
 # Neighbours of the scale: 12 in the slice with weight 1/distance, 9 in the slice before with 0.4/(1 + distance).
 _ACTIVE = (*_IN_SLICE, (-2, -2), (-2, 2))
@@ -77,16 +82,42 @@ BOUNDS = (1 << 27) // RECIPROCALS + 1  # limit of differences, at least 8 scales
 
 
 class Neighbours(NamedTuple):
-    """The offsets of LEVELS, RESIDUALS and ACTIVE, from `flat`."""
+    """The offsets of LEVELS, RESIDUALS and ACTIVE, from `flat`; and for a network that sees the reference, of places in
+    it int64 [n], else empty.
+
+    around   the voxel's own place and the eight about it
+    beside   the places of the LEVELS in the slice
+    """
 
     levels: Int64s
     residuals: Int64s
     active: Int64s
+    around: Int64s
+    beside: Int64s
 
 
-def neighbours(strides: tuple[int, int]) -> Neighbours:
-    """Return the neighbours in a padded slab with these element strides (slice, row)."""
-    return Neighbours(flat(LEVELS, strides), flat(RESIDUALS, strides), flat(ACTIVE, strides))
+def flat_levels(offsets: Sequence[tuple[int, int, int]], strides: tuple[int, int], size: int) -> Int64s:
+    """Flatten offsets of LEVELS, or of rows of them, like `flat`: some to places in the reference, which follows the
+    `size` elements of the padded slab, unless `size` is 0."""
+    found = flat(offsets, strides)
+    for n, (dz, dy, dx) in enumerate(offsets if size else ()):
+        down, right = FARTHER[dy] if dz < -1 else (0, 0)
+        first, later = flat_beside([(0, dy + down, dx + right), (0, dy, dx)], strides, size)[0]
+        if dz < 0:
+            found[0, n] = first
+        if dz < -1:
+            found[1:, n] = later
+    return found
+
+
+def neighbours(strides: tuple[int, int], size: int = 0) -> Neighbours:
+    """Return the neighbours in a padded slab with these element strides (slice, row). `size`, of a network that sees
+    the reference, is that of the padded slab, after which the reference begins; else 0."""
+    around = beside = np.empty(0, np.int64)
+    if size:
+        around, beside = (flat_beside([(0, *o) for o in places], strides, size)[0] for places in (_SQUARE, _IN_SLICE))
+    levels = flat_levels(LEVELS, strides, size)
+    return Neighbours(levels, flat(RESIDUALS, strides), flat(ACTIVE, strides), around, beside)
 
 
 @entry
@@ -143,6 +174,23 @@ def describe(x: Any, rest: Any, k: Any, p: Any, later: Any, sums: Any) -> None:
     x[rest + 7] = 0
 
 
+@part
+def compare(x: Any, rest: Any, k: Any, later: Any, known: Any, at: Any, neighbours: Any) -> None:
+    """Write the inputs of a network that sees the reference, relative to the scale index k: how far it was from the
+    levels in the slice; and in a slab's first slice the activity of the reference about the place `at`. See `describe`.
+    """
+    levels, around, beside = neighbours.levels, neighbours.around, neighbours.beside
+    middle = np.int64(known[np.uint64(at + around[0])])
+    active, far = np.int64(0), np.int64(0)
+    for i in range(1, around.shape[0]):
+        active += abs(np.int64(known[np.uint64(at + around[i])]) - middle)
+    for i in range(LEVELS_IN_SLICE):
+        far += abs(np.int64(known[np.uint64(at + levels[0, i])]) - np.int64(known[np.uint64(at + beside[i])]))
+    if not later:
+        x[rest + 3] = clip(scale_index((active << 5) + SCALE_FLOOR) - k)
+    x[rest + 7] = clip(scale_index(far * 128 // 5 + SCALE_FLOOR) - k)
+
+
 @entry(allocates=True)
 def observe(
     slab: PaddedSlab, index: Integers, depth: UInt8s, neighbours: Neighbours, prediction: Int32s,
@@ -157,7 +205,8 @@ def observe(
     inputs int8 [v, ≥ INPUTS]   out: columns from INPUTS on do not change
     """
     known, residual = slab
-    levels, residuals, active = neighbours
+    levels, residuals, active, around, _ = neighbours
+    refers = around.shape[0] > 0
     n_levels, n_residuals, n_active = len(LEVELS), len(RESIDUALS), len(ACTIVE)  # constants, so that loops are unrolled
     rest = n_levels + n_residuals
     gathered = np.empty(rest, np.int32)  # vector units can run the loops after the gathering
@@ -190,10 +239,12 @@ def observe(
             units = np.int32(np.int32(d * reciprocal) >> np.int32(14))
             x[i] = squash(np.int32(smaller(larger(units, np.int32(-8192)), np.int32(8192))))
         if not later:
-            x[LEVELS_IN_SLICE:n_levels] = 0
+            x[n_levels if refers else LEVELS_IN_SLICE : n_levels] = 0
             x[n_levels + RESIDUALS_IN_SLICE : rest] = 0
 
         spread = np.int64(0)
         for i in range(LEVELS_IN_SLICE):
             spread += abs(gathered[i])
         describe(x, rest, k, p, later, Sums(near, before, spread))
+        if refers:
+            compare(x, rest, k, later, known, at, neighbours)

@@ -35,13 +35,17 @@ NARROW = INPUTS - (features.SPARED.stop - features.SPARED.start)
 
 
 class _Sight:
-    """The neighbours that give the inputs of a width, and the rows in which they are read."""
+    """The neighbours that give the inputs of a width, and the rows in which they are read.
 
-    def __init__(self, width: int) -> None:
+    refers   whether a slab's first slice has all levels, since those in other slices are read in the reference
+    """
+
+    def __init__(self, width: int, refers: bool = False) -> None:
         levels = len(features.LEVELS) if width == INPUTS else features.SPARED.start
         self.width = width
         self.levels: Sequence[Offset] = features.LEVELS[:levels]
         self.levels_in_slice = features.LEVELS_IN_SLICE
+        self.refers = refers
         self.rest = levels + len(features.RESIDUALS)  # index of the first input that is no neighbour
         self.level_rows = _rows_of(self.levels)
         self.error_rows = _rows_of((*features.ACTIVE, *features.RESIDUALS))
@@ -54,7 +58,7 @@ def _rows_of(offsets: Sequence[Offset]) -> list[Offset]:
     return sorted(found, key=lambda row: (-row[0], -row[1]))
 
 
-FULL, LESS = _Sight(INPUTS), _Sight(NARROW)
+FULL, LESS, REFERRING = _Sight(INPUTS), _Sight(NARROW), _Sight(INPUTS, refers=True)
 ERROR_ROWS_IN_SLICE = sum(dz == 0 for dz, _, _ in FULL.error_rows)
 
 
@@ -94,18 +98,35 @@ class NarrowNeighbours(NamedTuple):
     weights: Int32s
 
 
+class ReferringNeighbours(NamedTuple):
+    """Where `look` reads the neighbours, for a network that sees the reference: some in other slices are read there."""
+
+    plain: features.Neighbours
+    levels: Int64s
+    errors: Int64s
+    weights: Int32s
+
+
+Neighbours = FullNeighbours | NarrowNeighbours | ReferringNeighbours
+
+
 class Fixed(NamedTuple):
     """What `look` needs that stays the same for all voxels of a slab: the weights, and where neighbours lie."""
 
     fitted: linear.Fitted
-    neighbours: FullNeighbours | NarrowNeighbours
+    neighbours: Neighbours
 
 
-def neighbours(strides: tuple[int, int], width: int) -> FullNeighbours | NarrowNeighbours:
-    """Return the neighbours in a padded slab with these element strides (slice, row), for a network of this width."""
+def neighbours(strides: tuple[int, int], width: int, size: int = 0) -> Neighbours:
+    """Return the neighbours in a padded slab with these element strides (slice, row), for a network of this width.
+    `size`, of a network that sees the reference, is that of the padded slab, after which the reference begins; else 0.
+    """
+    kind: type[Neighbours]
     sight, kind = (FULL, FullNeighbours) if width == FULL.width else (LESS, NarrowNeighbours)
-    rows = 2 * flat(sight.level_rows, strides), 4 * flat(sight.error_rows, strides)
-    return kind(features.neighbours(strides), *rows, _activity_weights())
+    if size:
+        sight, kind = REFERRING, ReferringNeighbours
+    rows = 2 * features.flat_levels(sight.level_rows, strides, size), 4 * flat(sight.error_rows, strides)
+    return kind(features.neighbours(strides, size), *rows, _activity_weights())
 
 
 # ------------------------------------------------------------------------------------------------------------ kernels
@@ -239,7 +260,7 @@ def _inputs(sight: _Sight) -> Any:
         for k in range(0, len(features.RESIDUALS), LANES):
             parts.append(_arranged(errors, sight.error_rows, features.RESIDUALS[k : k + LANES]))
         in_slice = [
-            *(k < sight.levels_in_slice for k in range(len(sight.levels))),
+            *(sight.refers or k < sight.levels_in_slice for k in range(len(sight.levels))),
             *(k < features.RESIDUALS_IN_SLICE for k in range(len(features.RESIDUALS))),
         ]
         distances = abs(vectors.joined(parts[:2])) * vectors.constant(
@@ -261,7 +282,7 @@ def _inputs(sight: _Sight) -> Any:
     return make
 
 
-_make_all, _make_fewer = _inputs(FULL), _inputs(LESS)
+_make_all, _make_fewer, _make_referring = _inputs(FULL), _inputs(LESS), _inputs(REFERRING)
 
 # --------------------------------------------------------------------------------------------------------------- look
 
@@ -271,8 +292,9 @@ def scratch_for(fitted: linear.Fitted) -> int:
     return NEAR + BLOCK * fitted.active.size // 4
 
 
-def _vector_look(make: Any, rest: int) -> Any:
+def _vector_look(make: Any, sight: _Sight) -> Any:
     """Build `look` for int16, with the kernel that computes the inputs."""
+    rest, refers = sight.rest, sight.refers
 
     def look(rows: Any, slab: Any, fixed: Any, state: Any, inputs: Any, scratch: Any) -> None:
         lo, hi, at, step, depth, group = rows
@@ -331,6 +353,9 @@ def _vector_look(make: Any, rest: int) -> Any:
                 v = begin + i
                 sums = features.Sums(scratch[IN_SLICE + i], scratch[BEFORE + i], scratch[SPREAD + i])
                 features.describe(inputs[v], rest, np.int64(state.scale[v]), np.int64(state.prediction[v]), later, sums)
+                if refers:
+                    own = np.int64(state.scale[v])
+                    features.compare(inputs[v], rest, own, later, known, at + i * step, neighbours.plain)
             at += count * step
 
     return look
@@ -365,7 +390,8 @@ def _plain_look(width: int) -> Any:
     return look
 
 
-_vector_all, _vector_fewer = _vector_look(_make_all, FULL.rest), _vector_look(_make_fewer, LESS.rest)
+_vector_all, _vector_fewer = _vector_look(_make_all, FULL), _vector_look(_make_fewer, LESS)
+_vector_referring = _vector_look(_make_referring, REFERRING)
 _plain_all, _plain_fewer = _plain_look(FULL.width), _plain_look(LESS.width)
 
 
@@ -387,7 +413,9 @@ def _field(named_tuple: Any, name: str) -> Any:
 @overload(look)
 def _look_as(rows: Any, slab: Any, fixed: Any, state: Any, inputs: Any, scratch: Any) -> Any:
     fitted, neighbours = (_field(fixed, name) for name in Fixed._fields)
-    sees_all = neighbours.instance_class is FullNeighbours
+    sees_all = neighbours.instance_class is not NarrowNeighbours
     if _field(slab, "known").dtype == types.int16 and _field(fitted, "weights").dtype == types.int16:
+        if neighbours.instance_class is ReferringNeighbours:
+            return _vector_referring
         return _vector_all if sees_all else _vector_fewer
     return _plain_all if sees_all else _plain_fewer

@@ -19,11 +19,13 @@ from ..runtime import rendezvous
 from ..runtime.compiled import code_for, entry, part
 from ..wire import rice
 from ..wire.cursor import Cursor, string, varint
-from . import ans, ans_by_voxel, level_factors, peak, symbols
+from . import ans, ans_by_voxel, level_factors, near_factors, peak, symbols
 from .level_factors import Weighing
+from .near_factors import Near, Walk
 from .symbols import Voxels
 
-WITH_FACTORS = b"\xff"  # precedes the corrections of a slab with level factors
+# What precedes the corrections of a slab with level factors, and of one that has near factors besides.
+WITH_FACTORS, WITH_NEAR = b"\xff", b"\xfe"
 _NONE = np.empty(0, np.uint8)
 
 
@@ -46,7 +48,7 @@ class Predictions(NamedTuple):
 
 def write(
     tables: ans.Tables, predictions: Predictions, limit: int, candidate: int | None, has_excluded: bool,
-    minimum_saving: float, sample: int = level_factors.SAMPLE,
+    minimum_saving: float, sample: int = level_factors.SAMPLE, walk: Walk | None = None,
 ) -> bytes:  # fmt: skip
     """Write the payload of a slab; finds the corrections of its classes, its peak and its level factors.
 
@@ -55,6 +57,7 @@ def write(
     has_excluded     whether the network did not learn from the candidate, so that the decoder must know it
     minimum_saving   the share of a slab that level factors must save
     sample           how many voxels decide whether level factors do so
+    walk             of a slab that may have near factors, else None
     """
     sizes, voxel, mean, classes, context = predictions
     width = limit.bit_length()
@@ -69,17 +72,28 @@ def write(
         corrections = symbols.correct(voxels, tables.code_length, width)
     voxels = voxels._replace(classes=corrected(classes, corrections))
     exponents = level_factors.find(voxels, tables, limit, minimum_saving, sample)
+    nearby = None
+    if walk:
+        stated = np.zeros(limit + 1, np.int64) if exponents is None else exponents
+        weighing = level_factors.weighing(tables, level_factors.of_exponents(stated))
+        nearby = near_factors.find(voxels, walk, weighing, minimum_saving)
+        exponents = exponents if nearby is None else stated
     if exponents is None:
         words, raw = _plain(voxels, flag, sizes, tables, width)
     else:
         weighing = level_factors.weighing(tables, level_factors.of_exponents(exponents))
-        words, raw = ans_by_voxel.encode(voxels, flag, sizes, tables, weighing, width)
+        near = None
+        if walk and nearby is not None:
+            near = near_factors.prepared(weighing, walk, nearby)
+            near_factors.show(voxels.voxel, near)
+        words, raw = ans_by_voxel.encode(voxels, flag, sizes, tables, weighing, width, near)
     level = b"" if candidate is None else varint(candidate)
     steps = rice.encode(corrections) if corrections.any() else b""
     parts = [
-        string(steps if exponents is None else WITH_FACTORS + steps),
+        string((b"" if exponents is None else WITH_FACTORS if nearby is None else WITH_NEAR) + steps),
         string(level + found.codes.tobytes() if found else level if has_excluded else b""),
         b"" if exponents is None else string(level_factors.to_bytes(exponents)),
+        b"" if nearby is None else string(near_factors.to_bytes(nearby)),
         varint(words.size),
         words.astype("<u4").tobytes(),
         raw.tobytes(),
@@ -179,6 +193,13 @@ class _Slab(NamedTuple):
     scratch: _Scratch
 
 
+class _Factors(NamedTuple):
+    """The factors of a slab that has some."""
+
+    weighing: Weighing
+    near: Near
+
+
 @part
 def _pop_flags(context: UInt8s, slab: _Slab) -> None:
     """Pop the flags of a front into the slab's scratch; without contexts uint8 [v], no voxel is settled."""
@@ -197,7 +218,7 @@ def _pop_flags(context: UInt8s, slab: _Slab) -> None:
 
 @entry
 def _decode_front(
-    mean: Int32s, classes: UInt8s, context: UInt8s, slab: _Slab, weighing: Weighing | None, position: int
+    mean: Int32s, classes: UInt8s, context: UInt8s, slab: _Slab, factors: _Factors | None, position: int
 ) -> int:
     """Decode the voxels of a front into the slab's scratch: flags, then symbols, then raw bits from `position` on.
 
@@ -210,19 +231,19 @@ def _decode_front(
     _pop_flags(context, slab)
     for v in range(size):
         coded[v] = slab.corrections[classes[v]]
-    if weighing is None:
+    if factors is None:
         symbols.locate(mean, coded, table)
         for v in range(size):
             table[v] = 0 if settled[v] else table[v] + ans.FLAGS
         ans.pop(slab.stream, slab.quantiles, table, token)
         return symbols.to_voxels(voxels, token, slab.raw, position)
-    return ans_by_voxel.pop(voxels, slab.stream, weighing, slab.raw, position)
+    return ans_by_voxel.pop(voxels, slab.stream, factors.weighing, factors.near, slab.raw, position)
 
 
 @entry
 def _serve(
     consumer: rendezvous.Consumer, voxel: Int32s, mean: Int32s, classes: UInt8s, context: UInt8s,
-    slab: _Slab, weighing: Weighing | None,
+    slab: _Slab, factors: _Factors | None,
 ) -> tuple[bool, int]:  # fmt: skip
     """Serve a consumer in compiled code; see `rendezvous.ByCalls.serve`. Also returns the position in the raw bits."""
     position = 0
@@ -231,7 +252,7 @@ def _serve(
         if consumer.ended[0]:
             return False, position
         if position >= 0 and begin < end:
-            position = _decode_front(mean[begin:end], classes[begin:end], context[begin:end], slab, weighing, position)
+            position = _decode_front(mean[begin:end], classes[begin:end], context[begin:end], slab, factors, position)
             for v in range(begin, end):
                 voxel[v] = slab.scratch.voxel[v - begin]
         if position < 0:
@@ -247,20 +268,29 @@ class SymbolReader:
     excluded   the grey level that the network does not learn from, or None
     """
 
-    def __init__(self, tables: ans.Tables, data: Cursor, limit: int, longest: int) -> None:
+    def __init__(
+        self, tables: ans.Tables, data: Cursor, limit: int, longest: int, walk: Walk | None = None
+    ) -> None:  # fmt: skip
         """Read the rest of `data`, for voxels 0 … limit and fronts of at most `longest` voxels.
 
         Raises DamagedError if `write` cannot have written it.
         """
         self._position = 0
         steps = data.string()
-        has_factors = steps.startswith(WITH_FACTORS)
+        has_near = steps.startswith(WITH_NEAR)
+        has_factors = has_near or steps.startswith(WITH_FACTORS)
         corrections = _read_corrections(steps[len(WITH_FACTORS) :] if has_factors else steps)
         self.excluded, codes = _read_peak(data.string(), limit)
-        self._weighing: Weighing | None = None
+        self._factors: _Factors | None = None
         if has_factors:
-            factors = level_factors.of_exponents(level_factors.from_bytes(data.string(), limit))
-            self._weighing = level_factors.weighing(tables, factors)
+            exponents = level_factors.from_bytes(data.string(), limit)
+            weighing = level_factors.weighing(tables, level_factors.of_exponents(exponents))
+            self._factors = _Factors(weighing, near_factors.without(weighing))
+            if has_near:
+                if walk is None:
+                    raise DamagedError("it has near factors, which are for slabs of one slice")
+                nearby = near_factors.from_bytes(data.string())
+                self._factors = _Factors(weighing, near_factors.prepared(weighing, walk, nearby))
         self.peak = self.excluded if codes.size else None
         words = np.frombuffer(data.take(4 * data.varint()), "<u4").astype(np.uint32)
         stream = ans.stream(tables, words, longest)
@@ -275,7 +305,7 @@ class SymbolReader:
         Contexts are needed where `peak` is not None.
         """
         contexts = _NONE if self.peak is None or context is None else context
-        work = mean, classes, contexts, self._slab, self._weighing, self._position
+        work = mean, classes, contexts, self._slab, self._factors, self._position
         self._decode = self._decode or code_for(_decode_front, *work)
         self._check(self._decode(*work))
         return self._slab.scratch.voxel[: mean.size]
@@ -293,7 +323,7 @@ class SymbolReader:
         See `rendezvous.ByCalls.serve`.
         """
         contexts = _NONE if self.peak is None else context
-        is_through, position = _serve(consumer, voxel, mean, classes, contexts, self._slab, self._weighing)
+        is_through, position = _serve(consumer, voxel, mean, classes, contexts, self._slab, self._factors)
         self._check(position)
         return is_through
 

@@ -20,15 +20,15 @@ from .. import models
 from ..learn import data
 from ..learn.blocks import DeviceSampler
 from ..pipelines.row.pipeline import ROW
-from . import corpus, export, radiographs, series
+from . import corpus, export, layered, radiographs, series
 from .model import RowTrainee
-from .recipes import FLAT_RECIPES, RECIPES
+from .recipes import FLAT_RECIPES, LAYERED_RECIPES, RECIPES
 
 BLOCK = (3, 6, 64)  # slices, rows, voxels of a row
 BLOCKS = 57  # of a step: 65,664 voxels, as for the released models
 CLIP = 1.0  # the largest norm of the gradient
 BATCHES = 12  # on which the head's covariance is measured
-EVERY = 250  # steps between checkpoints and lines of the log
+EVERY = 100  # steps between checkpoints and lines of the log
 
 
 def rate_at(step: int, steps: int, highest: float) -> float:
@@ -38,21 +38,23 @@ def rate_at(step: int, steps: int, highest: float) -> float:
 
 
 def prepared(
-    folder: pathlib.Path, model: str, limit: int | None, *, flat: bool = False
+    folder: pathlib.Path, model: str, limit: int | None, *, flat: bool = False, over: bool = False
 ) -> list[list[data.TrainingSlab]]:
     """Prepare the slabs of the train split with their linear stages, or read those of an earlier run in `folder`.
 
-    `flat`: those of radiographs and single slices.
+    `flat`: those of radiographs and single slices, which are the same for all models. `over`: those of radiographs over
+    previews.
     """
     path = folder / "slabs.pickle"
     if path.exists():
         return pickle.loads(path.read_bytes())
-    widest = models.chosen(model).search.runs
-    if flat:
-        slabs = radiographs.series(widest, limit)
+    if over:
+        slabs = layered.series(models.chosen(model).search.runs, limit)
+    elif flat:
+        slabs = radiographs.series(radiographs.RUNS, limit)
     else:
         names = [s.name for s in corpus.splits() if s.split == "train"][:limit]
-        slabs = series.series(names, corpus.volumes, widest, RECIPES[model].variations)
+        slabs = series.series(names, corpus.volumes, models.chosen(model).search.runs, RECIPES[model].variations)
     temporary = path.with_suffix(".part")
     temporary.write_bytes(pickle.dumps(slabs, protocol=5))
     temporary.replace(path)
@@ -97,17 +99,20 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: the same training, with all data on a GPU")
     parser.add_argument("--blocks", type=int, help="of a step; a GPU fits more")
     parser.add_argument("--flat", action="store_true", help="train the model for single slices, on radiographs")
+    parser.add_argument("--layered", action="store_true", help="train the model for radiographs with a preview")
     parser.add_argument("--folder", type=pathlib.Path, help="checkpoints and log; default runs/MODEL")
     parser.add_argument("--limit", type=int, help="most series to use (to try the command)")
     parser.add_argument("--export", action="store_true", help="only write the model of the last checkpoint")
     parser.add_argument("--to", type=pathlib.Path, help="where the exported model goes; default FOLDER/MODEL.npz")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    recipes = FLAT_RECIPES if args.flat else RECIPES
+    recipes = LAYERED_RECIPES if args.layered else FLAT_RECIPES if args.flat else RECIPES
     if args.model not in recipes:
-        parser.error(f"--flat is for {' and '.join(FLAT_RECIPES)}")
+        parser.error(f"{'--layered' if args.layered else '--flat'} is for {' and '.join(recipes)}")
+    if args.layered and args.device != "cpu":
+        parser.error("--layered is for the CPU")
     recipe, blocks = recipes[args.model], args.blocks or recipes[args.model].blocks
-    folder = args.folder or pathlib.Path("runs") / (args.model + "-flat" * args.flat)
+    folder = args.folder or pathlib.Path("runs") / (args.model + "-layered" * args.layered + "-flat" * args.flat)
     folder.mkdir(parents=True, exist_ok=True)
     on_gpu = args.device != "cpu"
     if args.device.startswith("cuda") and not torch.cuda.is_available():
@@ -118,8 +123,8 @@ def main() -> None:
         trainee.start(ROW.load(models.named(start)))
     if (folder / "checkpoint.pt").exists():
         trainee.load(folder / "checkpoint.pt")
-    slabs, seed = prepared(folder, args.model, args.limit, flat=args.flat), args.seed + trainee.step
-    block = radiographs.BLOCK if args.flat else BLOCK
+    slabs, seed = prepared(folder, args.model, args.limit, flat=args.flat, over=args.layered), args.seed + trainee.step
+    block = radiographs.BLOCK if args.flat or args.layered else BLOCK
     sampler = data.Sampler(slabs, block, seed)
     if not args.export:
         device_sampler = DeviceSampler(slabs, block, seed, args.device) if on_gpu else sampler

@@ -21,6 +21,7 @@ from . import augment, corpus
 BLOCK = (1, 9, 64)  # slices, rows, voxels of a row
 CROP = 384  # pixels of a side of what is taken of a large image
 APART = 2 * CROP  # pixels from one crop to the next
+RUNS = 24  # of the supports of linear stages, at most
 FLAT = 3.0  # standard deviation of a crop without anything in it
 SEED = 5
 # How often a batch draws from a kind: small chest X-rays count most, being what is compared elsewhere.
@@ -45,7 +46,7 @@ def pixels(path: Path) -> np.ndarray:
     return corpus.image(path)
 
 
-def _crops(image: np.ndarray) -> Iterator[np.ndarray]:
+def crops(image: np.ndarray) -> Iterator[np.ndarray]:
     """Yield pieces [1, y, x] of an image that has something in them."""
     for y in range(0, image.shape[0] - CROP + 1, APART):
         for x in range(0, image.shape[1] - CROP + 1, APART):
@@ -79,7 +80,7 @@ def series(widest: int, limit: int | None) -> list[list[TrainingSlab]]:
                     add_varied("small varied", image[None], number // 3)
                 continue
             kind = "native" if name.endswith(".dcm") else "large"
-            for place, crop in enumerate(_crops(image)):
+            for place, crop in enumerate(crops(image)):
                 add(kind, crop)
                 add_varied(f"{kind} varied", crop, place + 3)
         for one in [s for s in corpus.splits() if s.split == "train"][:limit]:

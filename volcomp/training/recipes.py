@@ -27,8 +27,10 @@ RECIPES = {
     "fast": Recipe(3000, "fast-2", 2e-3),
     "base": Recipe(2400, "base-3", 1.5e-3),
 }
-# Of models for single slices (`radiographs`), which are short: they continue from models that know noise.
+# Of models for single slices (`radiographs`), which continue from models that know noise.
 FLAT_RECIPES = {
-    "fast": Recipe(400, "fast-3", 1.5e-3, blocks=40),
-    "base": Recipe(130, "base-4", 8e-4, blocks=40),
+    "fast": Recipe(1200, "fast-flat-1", 2e-3, blocks=40),
+    "base": Recipe(2300, "base-4", 1.5e-3, blocks=40),
 }
+# Of models that see a preview (`layered`).
+LAYERED_RECIPES = {"fast": Recipe(500, "fast-flat-1", 1.5e-3, blocks=40)}

@@ -19,13 +19,20 @@ from ...stages import features, linear, payload, peak, weight_delta
 from ...stages.ans import Tables
 from ...stages.lstm import cpu, reference
 from ...stages.lstm.weights import LstmWeights, load
+from ...stages.near_factors import Walk
 from ...wire.cursor import Cursor
 from ..protocol import Done, Fit, Levels, Reference, Shape
 from . import wavefront
-from .slab import lay_out
+from .slab import Layout, lay_out
 from .wavefront import RowInput, RowStream
 
 _NO_LEVELS = np.empty((0, 0, 0), np.int16)
+
+
+def _walk(layout: Layout) -> Walk | None:
+    """Return the order of coding of a slab of one slice; None for one of several."""
+    depth, height, width = layout.shape
+    return Walk((height, width), layout.lags[0], np.array(layout.fronts, np.int64)) if depth == 1 else None
 
 
 class RowCoder:
@@ -54,7 +61,8 @@ class RowCoder:
         # Flags may code this level instead of the network's distribution, so the head does not learn from it.
         excluded = candidate if self._weights.learns else None
         layout = lay_out(levels.shape, choice)
-        return RowInput(layout, levels, limit, choice, candidate, excluded, reference if choice.support.discs else None)
+        used = reference if self._model.sees or choice.support.discs else None
+        return RowInput(layout, levels, limit, choice, candidate, excluded, used, self._model.sees)
 
     def without_levels(self, slab: RowInput) -> RowInput:
         """Drop the levels, since the predictions hold them as well."""
@@ -65,19 +73,21 @@ class RowCoder:
         search = self._model.search
         return linear.to_bytes(slab.stage) + payload.write(
             self._tables, predictions, slab.limit, slab.candidate, slab.excluded is not None,
-            search.minimum_saving, search.sample,
+            search.minimum_saving, search.sample, _walk(slab.layout) if search.near else None,
         )  # fmt: skip
 
     def open(self, payload_of: Cursor, shape: Shape, limit: int, reference: Reference | None = None) -> RowStream:
         """Read the linear stage, and open a reader of the symbols."""
         stage = linear.from_bytes(payload_of, shape[0])
+        if self._model.sees and reference is None:
+            raise DamagedError("it is coded with a model for volumes with previews, and its volume has none")
         if stage.support.discs and reference is None:
             raise DamagedError("it refers to another time point, and its volume to none")
         layout = lay_out(shape, stage)
         longest = max(hi - lo for _, lo, hi in layout.fronts)
-        symbols = payload.SymbolReader(self._tables, payload_of, limit, longest)
-        levels = reference() if reference and stage.support.discs else None
-        return RowStream(layout, symbols, limit, stage, levels)
+        symbols = payload.SymbolReader(self._tables, payload_of, limit, longest, _walk(layout))
+        levels = reference() if reference and (self._model.sees or stage.support.discs) else None
+        return RowStream(layout, symbols, limit, stage, levels, self._model.sees)
 
 
 class RowNetwork:

@@ -119,8 +119,9 @@ class RowSlab:
 
     def __init__(
         self, layout: Layout, limit: int, stage: linear.LinearWeights, model: LstmWeights, candidate: int | None = None,
-        reference: Levels | None = None,
+        reference: Levels | None = None, sees: bool = False,
     ) -> None:  # fmt: skip
+        """`sees`: whether the network sees the reference, as well as the linear stage."""
         self.shape, self.limit, self._size = layout.shape, limit, layout.size
         self.strides, self._rows = layout.strides, layout.rows
         given = np.empty(0, np.int16) if reference is None else beside(reference)
@@ -140,7 +141,7 @@ class RowSlab:
         self.context = np.empty(count, np.uint8)
         around = peak.Candidate(-1 if candidate is None else candidate, flat(peak.NEIGHBOURS, self.strides))
         self._stages = fronts.Stages(
-            Fixed(fitted, neighbours(self.strides, model.observed)),
+            Fixed(fitted, neighbours(self.strides, model.observed, layout.size if sees else 0)),
             fronts.Outputs(self.mean, self.classes, self.context, around),
         )
         self._state = State(model, count, layout.span)

@@ -42,7 +42,8 @@ class RowInput(NamedTuple):
     stage        its linear stage
     candidate    the grey level that may be a peak of the histogram, or None
     excluded     the grey level that the network does not learn from, or None
-    reference    levels of the same type and shape that the linear stage has neighbours in, or None
+    reference    levels of the same type and shape that the linear stage or the network has neighbours in, or None
+    sees         whether the network has
     """
 
     layout: Layout
@@ -52,6 +53,7 @@ class RowInput(NamedTuple):
     candidate: int | None
     excluded: int | None
     reference: Levels | None = None
+    sees: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -67,6 +69,7 @@ class RowStream(NamedTuple):
     limit: int
     stage: linear.LinearWeights
     reference: Levels | None = None
+    sees: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -111,12 +114,12 @@ def in_order(levels: Levels, layout: Layout) -> Levels:
 
 def predict_slab(slab_input: RowInput, network: Lstm, team: Team, done: Done) -> payload.Predictions:
     """Compute means and classes of all voxels of a slab, exactly as a decoder will."""
-    layout, levels, limit, stage, candidate, excluded, reference = slab_input
+    layout, levels, limit, stage, candidate, excluded, reference, sees = slab_input
     # The slab is filled front by front, as in decoding: near its first slice, some voxels are read before they are
     # coded, and count as 0 (docs/format.md). So the voxels are put in the order of coding before the slab is allocated.
     voxel = in_order(levels, layout)
     del slab_input, levels  # which frees the levels
-    slab = RowSlab(layout, limit, stage, network.weights, candidate, reference)
+    slab = RowSlab(layout, limit, stage, network.weights, candidate, reference, sees)
     mean, classes = np.empty(voxel.size, mean_type(limit)), np.empty(voxel.size, np.uint8)
     context = None if candidate is None else np.empty(voxel.size, np.uint8)
     sizes = []
@@ -136,7 +139,9 @@ def predict_slab(slab_input: RowInput, network: Lstm, team: Team, done: Done) ->
 def decode_slab(stream: RowStream, network: Lstm, team: Team, done: Done) -> Levels:
     """Decode the grey levels [Z, Y, X] of a slab. Raises DamagedError for symbols that no encoder writes."""
     symbols = stream.symbols
-    slab = RowSlab(stream.layout, stream.limit, stream.stage, network.weights, symbols.peak, stream.reference)
+    slab = RowSlab(
+        stream.layout, stream.limit, stream.stage, network.weights, symbols.peak, stream.reference, stream.sees
+    )
     for t, lo, hi in stream.layout.fronts:
         _predict(slab, network, team, t, hi - lo)
         context = None if symbols.peak is None else slab.context[lo:hi]
