@@ -15,7 +15,7 @@ from volcomp.training.corpus import ROOT
 from .machine import processor
 
 README = ROOT / "README.md"
-PAGES = (README, *(ROOT / "docs" / page for page in ("archives.md", "serve.md", "benchmarks.md")))  # with tables that are measured
+PAGES = (README, *(ROOT / "docs" / page for page in ("archives.md", "serve.md", "benchmarks.md")))  # have tables
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
