@@ -95,4 +95,11 @@ def _outlive_nobody(parent: int) -> None:
 def _do(job: Job) -> None:
     """One job, in a process; its rows are written whole or not at all."""
     assert _run and _cache
-    results.keep(_cache, job, _run(job, lambda share: _told.put(share * job.seconds)))
+    shares = [0.0]
+
+    def tell(share: float) -> None:
+        shares.append(share)
+        _told.put(share * job.seconds)
+
+    results.keep(_cache, job, _run(job, tell))
+    tell(max(0.0, 1 - sum(shares)))  # what a job does not tell of, or did before it was stopped
