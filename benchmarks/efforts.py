@@ -2,7 +2,7 @@
 
     python -m benchmarks.efforts                                  # all models, two threads, three rounds -> efforts.csv
     python -m benchmarks.efforts --models fast --efforts 1 5 --series mr_pd_ge_signa
-    python -m benchmarks.efforts --report                         # the README's table, from efforts.csv alone
+    python -m benchmarks.efforts --report                         # the table, from efforts.csv alone
 
 Measured as in `benchmarks.speed`, models and efforts in turn; rows of several machines stay beside each other as there.
 The table is that of the machine that may do most.
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """The table for the README: for every model and effort and for each series, its size and how fast it is made."""
+    """The table: for every model and effort and for each series, its size and how fast it is made."""
     series = [name for name in SERIES if any(row["series"] == name for row in rows)]
     if not series:
         return ""

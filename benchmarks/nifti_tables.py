@@ -48,7 +48,7 @@ class File:
 
 
 def publish(files: Sequence[Row], rows: Sequence[Row]) -> None:
-    """Bring README and decisions up to date."""
+    """Bring the pages up to date."""
     known = joined(files, rows)
     report.publish("nifti", sizes(known))
     report.publish("nifti_integers", integers(known), VOLUMES)

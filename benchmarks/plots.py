@@ -27,7 +27,7 @@ def size_speed() -> Figure:
     for row in report.read_rows(ratio.CSV):
         if row["split"] == "valid":
             sizes.setdefault(row["codec"], []).append(float(row["bpv"]))
-    fastest = speed.groups(report.read_rows(speed.CSV))[0]  # the machine of the README's first table
+    fastest = speed.groups(report.read_rows(speed.CSV))[0]  # the machine of the first table
     speeds = {row["codec"]: float(row["decode_mb_s"]) for row in fastest}
     speeds["base-e9"] = speeds["base"]  # whatever the encoder did, the decoder does the same
     for name in (codec for codec in CODECS if codec in speeds and codec in sizes):

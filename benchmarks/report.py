@@ -15,6 +15,7 @@ from volcomp.training.corpus import ROOT
 from .machine import processor
 
 README = ROOT / "README.md"
+PAGES = (README, *(ROOT / "docs" / page for page in ("archives.md", "benchmarks.md")))  # with tables that are measured
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -72,8 +73,14 @@ def insert(text: str, mark: str, content: str) -> str:
 
 
 def publish(mark: str, content: str, path: Path | None = None) -> None:
-    """Print a table and bring a text up to date with it, by default the README, where it has a place for it."""
+    """Print a table and bring a text up to date with it; without a path, the page that has a place for it."""
     print(content)
-    path = path or README
-    if path.exists():
-        path.write_text(insert(path.read_text(), mark, content))
+    for page in [path] if path else PAGES:
+        if page.exists() and f"<!-- {mark}:begin -->" in (text := page.read_text(encoding="utf-8")):
+            page.write_text(insert(text, mark, content), encoding="utf-8")
+
+
+def published(mark: str) -> str:
+    """The page that has a place for a table. Raises StopIteration where none has."""
+    texts = (page.read_text(encoding="utf-8") for page in PAGES)
+    return next(text for text in texts if f"<!-- {mark}:begin -->" in text)

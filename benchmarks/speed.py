@@ -8,11 +8,11 @@ median of the rounds counts. Each turn is a process of its own, which loads the 
 untimed (compilers and model files are paid for there), then times encoding and decoding and compares. MB are 10^6 bytes
 of 16-bit voxels; the memory is the peak of the whole process, Python and the volume itself included.
 
-speed.csv has rows of several machines, and the README a table for each. A run replaces its own: those of the same
+speed.csv has rows of several machines, docs/benchmarks.md a table for each. A run replaces its own: those of the same
 processor, instruction set, number of threads and codec, with torch or without (`machine.key`).
 
     NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= ONEDNN_MAX_CPU_ISA=AVX2 python -m benchmarks.speed   # without AVX-512
-    python -m benchmarks.speed --report                                # the README's tables, from speed.csv alone
+    python -m benchmarks.speed --report                                # the tables, from speed.csv alone
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .rivals import CODECS, Codec, from_zero, named
 
 CSV = Path(__file__).with_name("speed.csv")
 COLUMNS = ("codec", "series", *machine.COLUMNS, "encode_mb_s", "decode_mb_s", "peak_mb", "bpv")
-SERIES, THREADS, ROUNDS = "ct_fuzun_a", 2, 3  # of the README
+SERIES, THREADS, ROUNDS = "ct_fuzun_a", 2, 3  # of the table
 
 QUICK = [name for name in CODECS if name != "base-e9"]  # which decodes as base does, and encodes for minutes
 Turn = dict[str, float]  # encode_mb_s, decode_mb_s, peak_mb, bpv
@@ -115,7 +115,7 @@ def groups(rows: Sequence[Row], series: str = SERIES) -> list[list[Row]]:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """The tables for the README: one for each machine, under what it is and the command that measured it."""
+    """The tables: one for each machine, under what it is and the command that measured it."""
     parts = []
     for group in groups(rows):
         lines = [[_title(row), row["encode_mb_s"], row["decode_mb_s"], row["peak_mb"], row["bpv"]] for row in group]

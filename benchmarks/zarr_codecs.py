@@ -254,7 +254,7 @@ def _without(model: str, piece: np.ndarray) -> tuple[int, float, float]:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """What the README has: on how many series of which kind, on what processor and with which releases; the table."""
+    """What the page has: on how many series of which kind, on what processor and with which releases; the table."""
     measured = [row for row in rows if row["series"] != OF_ONE_CHUNK]
     kinds = Counter({row["series"]: row["modality"] for row in measured}.values())
     kinds_named = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))

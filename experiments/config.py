@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from volcomp.errors import VolcompError
 from volcomp.training.paper import neighbourhood_of
@@ -70,21 +71,36 @@ class Config:
 
     def fingerprint(self) -> str:
         """Changes with every field: results of different configurations must not be mixed."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return digest(asdict(self))
 
 
-def load(path: Path) -> Config:
-    """Read and check a configuration; ConfigError with a sentence where it cannot be run."""
+def digest(fields: dict[str, Any]) -> str:
+    """Return a short digest of the fields of a configuration."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+T = TypeVar("T")
+
+
+def read(path: Path, kind: Callable[..., T]) -> T:
+    """Read a configuration of a kind, whose fields are those of a TOML file; ConfigError where it is another one."""
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as a configuration: {error}") from error
     try:
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-        config = Config(**values)
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+    except TypeError as error:
+        raise ConfigError(f"{path} is no configuration of this version: {error}") from error
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration; ConfigError with a sentence where it cannot be run."""
+    config = read(path, Config)
+    try:
         for shape in config.shapes:
             neighbourhood_of(shape)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is no configuration of this version: {error}") from error
     if config.source not in ("corpus", "made"):
         raise ConfigError(f"{path}: source {config.source!r} is not known; take corpus or made")

@@ -30,14 +30,18 @@ PAPERS = {"left": 0.2, "CT": -17.0, "MR": -12.0}  # bits per voxel; per cent to 
 
 
 def publish(config: Config, folder: Path) -> None:
-    """Write report.md, and bring README.md up to date where it has marks for this configuration."""
-    parts = tables(config, folder)
+    """Write all tables."""
+    write(config.name, tables(config, folder), folder)
+
+
+def write(run: str, parts: dict[str, str], folder: Path) -> None:
+    """Write report.md, and bring README.md up to date where it has marks for the tables of this run."""
     text = "\n\n".join(f"## {name}\n\n{content}" for name, content in parts.items())
-    (folder / "report.md").write_text(f"# {config.name}\n\n{text}\n", encoding="utf-8")
+    (folder / "report.md").write_text(f"# {run}\n\n{text}\n", encoding="utf-8")
     if README.exists():
         readme = before = README.read_text(encoding="utf-8")
         for name, content in parts.items():
-            readme = insert(readme, f"{config.name}:{name}", content)
+            readme = insert(readme, f"{run}:{name}", content)
         if readme != before:
             README.write_text(readme, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Lossless compression of CT and MR volumes, exact on every machine.
+"""Lossless compression of medical images, exact on every machine.
 
 data = volcomp.compress(array)                     # (z, y, x) or (y, x) of 8- or 16-bit integers
 array = volcomp.decompress(data)                   # or slices=slice(40, 44)

@@ -4,6 +4,8 @@ import signal
 import sys
 from typing import Any
 
+from .progress import remember_interrupt
+
 _outside: list[int] = []  # signals that were heard outside the work
 
 
@@ -57,6 +59,7 @@ def _heard(number: int, frame: Any) -> None:
     after it, where all is done or undone, and reported."""
     while frame is not None:
         if frame.f_code is _worked.__code__:
+            remember_interrupt(number)
             raise KeyboardInterrupt
         frame = frame.f_back
     _outside.append(number)

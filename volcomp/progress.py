@@ -7,13 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread, main_thread
 from typing import Any
 
 from .errors import UnkeptWarning
 
 _silent = False
 _bars: list[Any] = []  # of tqdm, now on the terminal
+_interrupts: list[int] = []  # signals that the work was told of; see `remember_interrupt`
 
 
 def printable(text: str) -> str:
@@ -28,18 +29,38 @@ def silence() -> None:
     warnings.filterwarnings("ignore", category=UnkeptWarning)
 
 
+def remember_interrupt(number: int) -> None:
+    """Note a signal that was raised as KeyboardInterrupt.
+
+    Python drops an exception that comes while an object is being removed, and some modules catch everything while they
+    are imported. So the exception is raised again when work that goes on reports its progress.
+    """
+    _interrupts.append(number)
+
+
+def heed_interrupts() -> None:
+    """Raise KeyboardInterrupt on the main thread where a signal was heard, and the work went on all the same."""
+    if _interrupts and current_thread() is main_thread():
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def progress_bar(label: str, voxels: int, unit: str = "voxel") -> Iterator[Callable[[int], None]]:
     """Show voxels (or other units) per second and the time left; yield a function to call with the number done."""
     if _silent or not sys.stderr.isatty() or voxels == 0:
-        yield lambda done: None
+        yield lambda done: heed_interrupts()
         return
     from tqdm import tqdm
 
     with tqdm(total=voxels, desc=label, unit=unit, unit_scale=True, leave=False, file=sys.stderr) as bar:
         _bars.append(bar)
+
+        def update(done: int) -> None:
+            bar.update(done)
+            heed_interrupts()
+
         try:
-            yield bar.update
+            yield update
         finally:
             _bars.remove(bar)
 
@@ -147,6 +168,7 @@ class SeriesBar:
 
     def advance(self) -> None:
         """Count one more series as finished."""
+        heed_interrupts()
         if self._bar is not None:
             self._bar.update()
             self.show()

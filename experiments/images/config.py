@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from ..config import ConfigError
+from ..config import ConfigError, digest, read
+
+CHOICES = ("points", "deltas", "lossless", "target")  # fields that decide which jobs there are, not what one finds
 
 
 @dataclass(frozen=True)
@@ -63,21 +61,13 @@ class ImagesConfig:
     deltas: dict[str, float]
 
     def fingerprint(self) -> str:
-        """Changes with every field: results of different configurations must not be mixed."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        """Changes with every field but those that only choose jobs: what others found must not be mixed with it."""
+        return digest({key: value for key, value in asdict(self).items() if key not in CHOICES})
 
 
 def load(path: Path) -> ImagesConfig:
     """Read and check a configuration; ConfigError with a sentence where it cannot be run."""
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as a configuration: {error}") from error
-    try:
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-        config = ImagesConfig(**values)
-    except TypeError as error:
-        raise ConfigError(f"{path} is no configuration of this version: {error}") from error
+    config = read(path, ImagesConfig)
     if config.source not in ("corpus2d", "made"):
         raise ConfigError(f"{path}: source {config.source!r} is not known; take corpus2d or made")
     if config.side % 64 or config.crop % 8 or config.side >> len(config.widths) < 1:

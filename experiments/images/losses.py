@@ -23,6 +23,7 @@ def cross_entropy(output: Tensor, image: Tensor) -> Tensor:
     return functional.binary_cross_entropy(output.clamp(1e-6, 1 - 1e-6), image)
 
 
+FLOOR = 0.05  # a factor of MS-SSIM that is less goes on without becoming 0, so that it has a gradient
 STRIDES = (4, 2, 1, 1, 1)  # between the windows that a loss looks at, by scale: neighbours say much the same
 
 
@@ -47,6 +48,15 @@ def _similarity(x: Tensor, y: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     return (luminance * structure).mean((1, 2, 3)), structure.mean((1, 2, 3))
 
 
+def power(x: Tensor, exponent: Tensor) -> Tensor:
+    """Return x^exponent where x is over FLOOR, and below it the exponential function that meets it there.
+
+    A structure that is opposite to the image's has a factor below 0, which has no power; cut off, it had no gradient.
+    """
+    below = FLOOR**exponent * (exponent * (x.clamp_max(FLOOR) / FLOOR - 1)).exp()
+    return torch.where(x > FLOOR, x.clamp_min(FLOOR) ** exponent, below)
+
+
 def ms_ssim(output: Tensor, image: Tensor) -> Tensor:
     """Multi-scale SSIM (Wang et al. 2003), mean over the images; `metrics.ms_ssim` is the one that is reported.
 
@@ -58,7 +68,7 @@ def ms_ssim(output: Tensor, image: Tensor) -> Tensor:
     product = torch.ones(len(image))
     for k in possible:
         whole, structure = _similarity(output, image, STRIDES[k])
-        product = product * (whole if k == possible[-1] else structure).clamp_min(1e-4) ** exponents[k]
+        product = product * power(whole if k == possible[-1] else structure, exponents[k])
         output, image = functional.avg_pool2d(output, 2), functional.avg_pool2d(image, 2)
     return product.mean()
 

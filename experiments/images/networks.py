@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -82,6 +85,16 @@ def _module(layer: Layer) -> nn.Module:
     return module
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that is at `path` only when it is whole, whoever else writes it at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    with beside.open("wb") as file:
+        yield file
+    beside.replace(path)
+
+
 def save(path: Path, **modules: nn.Module) -> None:
     """Write the weights of modules float32, whole or not at all."""
     arrays = {
@@ -89,11 +102,8 @@ def save(path: Path, **modules: nn.Module) -> None:
         for name, module in modules.items()
         for key, value in module.state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    with beside.open("wb") as file:
+    with whole(path) as file:
         np.savez(file, **arrays)
-    beside.replace(path)
 
 
 def weights_of(path: Path, name: str) -> dict[str, np.ndarray]:

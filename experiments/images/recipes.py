@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import data, layers
+from . import data, initial, layers
 from .config import ImagesConfig
 from .layers import Pair
 from .losses import LOSSES
@@ -19,6 +19,7 @@ from .networks import load, network, weights_of
 from .training import finish, finished, train
 
 DENSE = 128  # latents of the dense network
+INITIAL = 64  # images that first weights are scaled by, about
 
 Tell = Callable[[float], None]
 
@@ -69,21 +70,25 @@ def run(config: ImagesConfig, name: str, cache: Path, tell: Tell = lambda share:
     loss = LOSSES[recipe.loss]
     if name == "dense128":
         return _fitted(encoder, decoder, images, weights_path(cache, name))
-    if name == "two_stage.second":
-        images = torch.cat([images, _first_stage(config, cache, images)], 1)
+    before = _first_stage(config, cache) if name == "two_stage.second" else None
+
+    def seen(batch: Tensor) -> Tensor:
+        """What the encoder is given, and the decoder is to give: of a second stage, what the first one leaves."""
+        return batch - before(batch) if before else batch
+
+    some = seen(images[:: max(1, len(images) // INITIAL)])
+    initial.prepare(encoder, decoder, some, some)
 
     def step(batch: Tensor) -> Tensor:
-        image, wanted = batch[:, :1], batch[:, :1]
-        if batch.shape[1] == 2:  # what the first stage leaves
-            image = wanted = batch[:, :1] - batch[:, 1:]
-        latents = encoder(image)
+        wanted = seen(batch)
+        latents = encoder(wanted)
         if recipe.step:
             latents = latents + (torch.rand_like(latents) - 0.5) * recipe.step
         return loss(decoder(latents), wanted)
 
     return train(
         config, name, images, step, {"encoder": encoder, "decoder": decoder}, weights_path(cache, name),
-        crop=config.crop if recipe.crops else 0, shift=name != "two_stage.second", tell=tell,
+        crop=config.crop if recipe.crops else 0, tell=tell,
     )  # fmt: skip
 
 
@@ -117,12 +122,16 @@ def _fitted(encoder: nn.Sequential, decoder: nn.Sequential, images: Tensor, path
     return report
 
 
-@torch.no_grad()
-def _first_stage(config: ImagesConfig, cache: Path, images: Tensor) -> Tensor:
+def _first_stage(config: ImagesConfig, cache: Path) -> Callable[[Tensor], Tensor]:
     """What the first of two stages gives back of images, its latents rounded."""
     recipe, path = recipes(config)["two_stage"], weights_path(cache, "two_stage")
     encoder = load(recipe.pair.encoder, weights_of(path, "encoder"))
     decoder = load(recipe.pair.decoder, weights_of(path, "decoder"))
-    return torch.cat([
-        decoder((encoder(batch) / recipe.step).round() * recipe.step).clamp(0, 1) for batch in images.split(32)
-    ])  # fmt: skip
+
+    @torch.no_grad()
+    def back(images: Tensor) -> Tensor:
+        latents = (encoder(images) / recipe.step).round() * recipe.step
+        given: Tensor = decoder(latents).clamp(0, 1)
+        return given
+
+    return back

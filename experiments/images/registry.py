@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from volcomp import lossy
 from volcomp.dtypes import UInt8s
+from volcomp.errors import DamagedError
 
-from . import data, klt, recipes, standards, vq
+from . import data, klt, recipes, roi, standards, vq
 from .autoencoders import Autoencoder, TwoStages
-from .codec import ImageCodec, PlanesCodec
+from .codec import SIDE, ImageCodec, PlanesCodec
 from .config import ImagesConfig
+from .networks import whole
 from .rwnet import Rwnet, denoised, truncated
 from .svd import Svd
 from .symbols import Coder
@@ -92,11 +93,9 @@ def _vq(config: ImagesConfig, cache: Path, point: float) -> ImageCodec:
 
 def _kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".part")
-        with beside.open("wb") as file:
-            np.save(file, make())
-        beside.replace(path)
+        made = make()
+        with whole(path) as file:
+            np.save(file, made)
     return np.asarray(np.load(path))
 
 
@@ -106,15 +105,18 @@ class Released:
     name = "lossy"
 
     def __init__(self, point: float) -> None:
-        self._ratio, self._codec = point, importlib.import_module("volcomp.lossy")
+        self._ratio = point
 
     def encode(self, image: UInt8s) -> bytes:
         """Return a file of at most a share of the pixels' bytes."""
-        return bytes(self._codec.encode(image, ratio=self._ratio))
+        return lossy.encode(image, ratio=self._ratio)
 
     def decode(self, data: bytes) -> UInt8s:
         """Return what comes back."""
-        return np.asarray(self._codec.decode(data), np.uint8)
+        image = lossy.decode(data, most_pixels=SIDE * SIDE)
+        if image.dtype != np.uint8:
+            raise DamagedError(f"an image has 8 bits, not those of {image.dtype}")
+        return np.asarray(image, np.uint8)
 
 
 def _standard(name: str) -> Build:
@@ -123,6 +125,13 @@ def _standard(name: str) -> Build:
 
 def _wavelet(name: str, wavelet: str) -> Build:
     return lambda config, cache, point: Wavelet(name, wavelet, point)
+
+
+REGION = "roi_"  # before the name of the codec that is outside
+
+
+def _roi(outside: str) -> Build:
+    return lambda config, cache, point: roi.Roi(REGION + outside, SYSTEMS[outside].build(config, cache, point))
 
 
 SYSTEMS: dict[str, System] = {
@@ -143,17 +152,14 @@ SYSTEMS: dict[str, System] = {
     "klt_plain": System("KLT of 8×8", (), _klt(False)),
     "klt": System("KLT of 8×8, learned decoder", ("klt",), _klt(True)),
     "lossy": System("**volcomp's own codec with loss**", (), lambda config, cache, point: Released(point)),
+    "roi_jpeg2000": System("region without loss, JPEG 2000 outside", (), _roi("jpeg2000")),
+    "roi_lossy": System("region without loss, volcomp's codec with loss outside", (), _roi("lossy")),
     "jpeg": System("JPEG", (), _standard("jpeg")),
     "jpeg2000": System("JPEG 2000", (), _standard("jpeg2000")),
     "jpegxl": System("JPEG XL", (), _standard("jpegxl")),
     "webp": System("WebP", (), _standard("webp")),
     "avif": System("AVIF", (), _standard("avif")),
 }
-
-
-def available(name: str) -> bool:
-    """Whether a system can be made here: `lossy` needs a volcomp that has it."""
-    return name in SYSTEMS and (name != "lossy" or importlib.util.find_spec("volcomp.lossy") is not None)
 
 
 def codec(config: ImagesConfig, cache: Path, name: str, point: float) -> ImageCodec:
@@ -168,9 +174,6 @@ def codec(config: ImagesConfig, cache: Path, name: str, point: float) -> ImageCo
             every = data.split(config, "train")
             made.fit([image.pixels for image in every[:: max(1, len(every) // config.fitted)]])
             assert made.coder
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(".part")
-            with beside.open("wb") as file:
+            with whole(path) as file:
                 np.savez_compressed(file, **made.coder.arrays())  # type: ignore[arg-type]
-            beside.replace(path)
     return made

@@ -7,30 +7,22 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.report import insert, read_rows, table
+from benchmarks.report import read_rows, table
 
-from ..report import README
+from ..report import write
 from ..statistics import Row
 from . import delta, metrics
 from .config import ImagesConfig
 from .published import PUBLISHED
-from .registry import SYSTEMS
+from .registry import REGION, SYSTEMS
 from .work import ALONE
 
 ANCHOR = "jpeg2000"  # what BD-rates are to
 
 
 def publish(config: ImagesConfig, folder: Path) -> None:
-    """Write report.md, and bring README.md up to date where it has marks for this configuration."""
-    parts = tables(config, folder)
-    text = "\n\n".join(f"## {name}\n\n{content}" for name, content in parts.items())
-    (folder / "report.md").write_text(f"# {config.name}\n\n{text}\n", encoding="utf-8")
-    if README.exists():
-        readme = before = README.read_text(encoding="utf-8")
-        for name, content in parts.items():
-            readme = insert(readme, f"{config.name}:{name}", content)
-        if readme != before:
-            README.write_text(readme, encoding="utf-8")
+    """Write all tables."""
+    write(config.name, tables(config, folder), folder)
 
 
 def tables(config: ImagesConfig, folder: Path) -> dict[str, str]:
@@ -40,6 +32,7 @@ def tables(config: ImagesConfig, folder: Path) -> dict[str, str]:
         "published": published(config, curves, read_rows(folder / "training.csv")),
         "rates": rates(config, curves),
         "yardsticks": yardsticks(config, curves),
+        "regions": regions(config, curves),
         "denoised": denoised(config, curves),
         "lossless": lossless(read_rows(folder / "lossless.csv")),
         "training": training(read_rows(folder / "training.csv")),
@@ -61,12 +54,12 @@ def chosen(config: ImagesConfig, curves: Sequence[Row], system: str) -> Row | No
     return next((row for row in points_of(curves, system, "test") if row["point"] == point), None)
 
 
-def at_target(config: ImagesConfig, curves: Sequence[Row], system: str) -> float | None:
-    """MSE on the test images at exactly the target rate, by linear interpolation of logarithms between two points; None
+def at_rate(curves: Sequence[Row], system: str, rate: float, key: str = "mse") -> float | None:
+    """An error on the test images at exactly a rate, by linear interpolation of logarithms between two points; None
     where no points lie on both sides."""
-    points = [(math.log(float(row["bpp"])), math.log(float(row["mse"]))) for row in points_of(curves, system, "test")
-              if float(row["mse"]) > 0]  # fmt: skip
-    goal = math.log(config.target)
+    points = [(math.log(float(row["bpp"])), math.log(float(row[key]))) for row in points_of(curves, system, "test")
+              if float(row[key]) > 0]  # fmt: skip
+    goal = math.log(rate)
     for (x0, y0), (x1, y1) in pairwise(points):
         if x0 <= goal <= x1:
             share = (goal - x0) / (x1 - x0) if x1 > x0 else 0.0
@@ -98,7 +91,7 @@ def rates(config: ImagesConfig, curves: Sequence[Row]) -> str:
     """All systems at the target rate, least error first."""
     lines = []
     for system in config.points:
-        row, exact = chosen(config, curves, system), at_target(config, curves, system)
+        row, exact = chosen(config, curves, system), at_rate(curves, system, config.target)
         if row is None:
             continue
         bd = bd_rate(curves, system)
@@ -142,6 +135,19 @@ def denoised(config: ImagesConfig, curves: Sequence[Row]) -> str:
             numbers = [_mse(float(row["mse"])), _mse(float(row["mse_given"]))]
             lines.append([SYSTEMS[name].title, point, f"{float(row['bpp']):.4f}", *numbers])
     return table(["", "step", "bpp", "MSE to the original", "MSE to what the network was given"], lines)
+
+
+def regions(config: ImagesConfig, curves: Sequence[Row]) -> str:
+    """Files with a region without loss, and the same codec without one in files of the same size."""
+    lines = []
+    for system in (name for name in config.points if name.startswith(REGION)):
+        plain = system.removeprefix(REGION)
+        for row in points_of(curves, system, "test"):
+            found = [at_rate(curves, plain, float(row["bpp"]), key) for key in ("mse_inside", "mse_outside", "mse")]
+            errors = [_mse(float(row[key])) for key in ("mse_outside", "mse")]
+            lines.append([SYSTEMS[plain].title, f"{float(row['bpp']):.3f}", *errors, *map(_mse, found)])
+    head = ["outside", "bpp", "MSE outside", "MSE of all", "no region: MSE inside", "outside", "of all"]
+    return table(head, lines)
 
 
 def published(config: ImagesConfig, curves: Sequence[Row], trained: Sequence[Row]) -> str:

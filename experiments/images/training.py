@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from .config import ImagesConfig
 from .networks import edges, save
 
+WARM = 100  # steps over which the rate rises to the first one
 SHIFT = 8  # pixels that whole images are shifted by, at most: the only augmentation
 Step = Callable[[Tensor], Tensor]  # from images [n, 1, y, x] to the loss
 
 
 def train(
     config: ImagesConfig, name: str, images: Tensor, step: Step, modules: dict[str, nn.Module], path: Path, *,
-    crop: int = 0, shift: bool = True, tell: Callable[[float], None] = lambda share: None,
+    crop: int = 0, tell: Callable[[float], None] = lambda share: None,
 ) -> dict[str, float]:  # fmt: skip
     """Train modules until their epochs, or their minutes, are over, and write their weights to `path`.
 
@@ -33,8 +34,11 @@ def train(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     parameters = [p for module in modules.values() for p in module.parameters()]
-    optimiser = torch.optim.Adam(parameters, config.rate)
+    for module in modules.values():
+        # In which torch convolves few channels faster. Its stubs know the format for tensors only.
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     whole = nn.ModuleDict(modules)
+    optimiser = torch.optim.Adam(parameters, config.rate)
     checkpoint = path.with_suffix(".pt")
     begin, spent, loss = 0, 0.0, math.nan
     if checkpoint.exists():
@@ -52,12 +56,14 @@ def train(
         torch.manual_seed(epoch)  # of noise
         # The rate falls with the epochs, or with the minutes where these are over first.
         progress = max(epoch / epochs, spent / (60 * config.minutes))
-        for group in optimiser.param_groups:
-            group["lr"] = config.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(progress, 1.0))) / 2)
+        rate = config.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(progress, 1.0))) / 2)
         whole.train()
         total, count = 0.0, 0
-        for indices in torch.randperm(len(images), generator=random).split(config.batch):
-            batch = _batch(images[indices], crop, SHIFT if shift else 0, random)
+        parts = torch.randperm(len(images), generator=random).split(config.batch)
+        for k, indices in enumerate(parts):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1.0, (1 + k + epoch * len(parts)) / WARM)
+            batch = _batch(images[indices], crop, random)
             optimiser.zero_grad()
             value = step(batch)
             value.backward()
@@ -90,12 +96,10 @@ def finished(path: Path) -> dict[str, float] | None:
     return found
 
 
-def _batch(images: Tensor, crop: int, shift: int, random: torch.Generator) -> Tensor:
-    """Cut a crop out of each image; without a crop, shift all of them by up to `shift` pixels, with edges repeated."""
+def _batch(images: Tensor, crop: int, random: torch.Generator) -> Tensor:
+    """Cut a crop out of each image; without a crop, shift each by up to SHIFT pixels, with edges repeated."""
     if not crop:
-        if not shift:
-            return images
-        images, crop = edges(images, shift), images.shape[-1]
+        images, crop = edges(images, SHIFT), images.shape[-1]
     crop = min(crop, images.shape[-1])
     places = torch.randint(0, images.shape[-1] - crop + 1, (len(images), 2), generator=random).tolist()
     return torch.stack([image[:, y : y + crop, x : x + crop] for image, (y, x) in zip(images, places, strict=True)])

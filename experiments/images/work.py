@@ -12,19 +12,20 @@ from threadpoolctl import threadpool_limits
 
 from volcomp.dtypes import UInt8s
 
+from ..config import ConfigError
 from ..jobs import Job
 from ..trial import NotLossless
-from . import data, delta, klt, metrics, recipes, registry, standards
+from ..workers import Do, Tell
+from . import data, delta, klt, metrics, recipes, registry, roi, standards
 from .config import ImagesConfig
 
 Rows = dict[str, list[dict[str, Any]]]
-Tell = Callable[[float], None]
 
 COLUMNS = {
     "training": ("network", "epochs", "seconds", "loss"),
     "curves": ("system", "point", "split", "images", "bpp", "ratio", "saving", "mse", "psnr", "psnr_as_printed",
                "ssim", "ms_ssim", "divergence", "iou", "largest", "cross_entropy", "floor", "mse_given",
-               "encode_s", "decode_s"),
+               "mse_inside", "mse_outside", "encode_s", "decode_s"),
     "lossless": ("system", "point", "coder", "images", "bpp", "lossy_bpp"),
 }  # fmt: skip
 # Seconds of a processor: to weigh jobs against each other.
@@ -35,16 +36,36 @@ ALONE = "alone"  # the subject of the job that codes images without any system
 def plan(config: ImagesConfig) -> list[Job]:
     """All jobs, in an order in which each finds what it needs; those that train come first."""
     jobs = []
-    systems = [system for system in config.points if registry.available(system)]
+    systems = list(config.points)
+    if unknown := {*systems, *config.deltas} - set(registry.SYSTEMS):
+        raise ConfigError(f"{config.name}: there are no systems {sorted(unknown)}")
     for name in dict.fromkeys(net for system in systems for net in registry.SYSTEMS[system].nets):
         seconds = PER_EPOCH * max(1, config.epochs.get(name, 0))
         jobs.append(Job("train", 0, name, min(seconds, 60 * config.minutes)))
     for system in systems:
         for point in config.points[system]:
             jobs.append(Job("curve", 0, f"{system}@{point:g}", PER_FIT + 100 * PER_IMAGE))
-    for system in (ALONE, *(name for name in config.deltas if name in systems)):
-        jobs.append(Job("delta", 0, system, 40 * PER_DELTA))
+    for system in (ALONE, *config.deltas):
+        jobs.append(Job("delta", 0, f"{system}@{config.lossless}", config.lossless * PER_DELTA))
     return [*jobs, Job("sheet", 0, "first", 5.0)]
+
+
+def depends(job: Job, other: Job) -> bool:
+    """Whether a job reads what another one keeps: weights, or the tables of fitted coders."""
+    system, of = job.subject.partition("@")[0], other.subject.partition("@")[0]
+    match job.kind, other.kind:
+        case "train", "train":
+            return system.startswith(f"{of}.")  # a second stage learns from what the first one leaves
+        case "curve", "train":
+            return of in registry.SYSTEMS[system].nets
+        case "delta", "curve":  # the first to use a coder fits it
+            return of == system
+    return (job.kind, other.kind) == ("sheet", "curve")
+
+
+def begin(config: ImagesConfig, cache: Path, device: str) -> Do:
+    """Return what does jobs, in a process."""
+    return lambda job, tell: run(config, job, cache, tell)
 
 
 def run(config: ImagesConfig, job: Job, cache: Path, tell: Tell) -> Rows:
@@ -59,7 +80,7 @@ def run(config: ImagesConfig, job: Job, cache: Path, tell: Tell) -> Rows:
             system, point = job.subject.split("@")
             return {"curves": [curve(config, cache, system, float(point), s) for s in ("valid", "test")]}
         if job.kind == "delta":
-            return {"lossless": deltas(config, cache, job.subject)}
+            return {"lossless": deltas(config, cache, job.subject.partition("@")[0])}
         sheet(config, cache)
         return {}
 
@@ -96,7 +117,9 @@ def curve(config: ImagesConfig, cache: Path, name: str, point: float, split: str
 
 
 def measures(image: UInt8s, back: UInt8s, size: int) -> dict[str, float]:
-    """All yardsticks of one image and what a file of a size gives back."""
+    """All yardsticks of one image and what a file of a size gives back; also the MSE inside and outside its region."""
+    box = roi.box_of(image)
+    squared = ((image.astype(np.int64) - back) / metrics.PEAK) ** 2
     return {
         "bpp": metrics.bits_per_pixel(size, image),
         "ratio": metrics.ratio(size, image),
@@ -110,6 +133,8 @@ def measures(image: UInt8s, back: UInt8s, size: int) -> dict[str, float]:
         "largest": metrics.largest_error(image, back),
         "cross_entropy": metrics.cross_entropy(image, back),
         "floor": metrics.cross_entropy_floor(image),
+        "mse_inside": float(squared[box].mean()),
+        "mse_outside": float((squared.sum() - squared[box].sum()) / (squared.size - squared[box].size)),
     }
 
 
@@ -158,8 +183,6 @@ def sheet(config: ImagesConfig, cache: Path) -> None:
     image = data.split(config, "test")[0]
     shown = []
     for name, points in config.points.items():
-        if not registry.available(name):
-            continue
         tried = []
         for point in points:
             codec = registry.codec(config, cache, name, point)
@@ -167,5 +190,5 @@ def sheet(config: ImagesConfig, cache: Path) -> None:
             bpp = metrics.bits_per_pixel(len(coded), image.pixels)
             tried.append((abs(np.log(bpp / config.target)), bpp, coded, codec))
         _, bpp, coded, codec = min(tried, key=lambda one: one[0])
-        shown.append((registry.SYSTEMS[name].title, bpp, codec.decode(coded)))
+        shown.append((figures.plain(name), bpp, codec.decode(coded)))
     figures.sheet(cache / "sheets" / f"{config.name}.png", image, shown)

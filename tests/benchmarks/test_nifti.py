@@ -270,7 +270,7 @@ def test_texts_have_the_tables_of_the_csv() -> None:
     files, rows = report.read_rows(nifti_files.FILES), report.read_rows(nifti.CSV)
     known = nifti_tables.joined(files, rows)
     for mark, table, path in (
-        ("nifti", nifti_tables.sizes(known), report.README),
+        ("nifti", nifti_tables.sizes(known), report.PAGES[-1]),
         ("nifti_integers", nifti_tables.integers(known), nifti_tables.VOLUMES),
         ("nifti_larger", nifti_tables.larger(known), nifti_tables.VOLUMES),
         ("nifti_streams", nifti_tables.streams(files, rows), nifti_tables.ARCHIVE),

@@ -108,7 +108,7 @@ def test_each_machine_has_a_table_the_ablest_first():
 def test_speed_measures_in_turns_and_writes_what_it_found(monkeypatch, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("<!-- speed:begin -->\n<!-- speed:end -->\n")
-    monkeypatch.setattr(report, "README", readme)
+    monkeypatch.setattr(report, "PAGES", [readme])
     monkeypatch.setattr(speed, "CSV", tmp_path / "speed.csv")
     order = _faked(monkeypatch)
     speed.main(["--codecs", "zstd-19", "jpegls", "--rounds", "3"])
@@ -125,7 +125,7 @@ def test_speed_measures_in_turns_and_writes_what_it_found(monkeypatch, tmp_path)
 
 
 def test_efforts_are_measured_by_model_and_series(monkeypatch, tmp_path):
-    monkeypatch.setattr(report, "README", tmp_path / "absent.md")
+    monkeypatch.setattr(report, "PAGES", [tmp_path / "absent.md"])
     monkeypatch.setattr(efforts, "CSV", tmp_path / "efforts.csv")
     order = _faked(monkeypatch)
     efforts.main(["--models", "fast", "--efforts", "1", "5", "--rounds", "1"])

@@ -1,4 +1,4 @@
-"""Codecs of Zarr are measured alike, and the README's table is that of the CSV."""
+"""Codecs of Zarr are measured alike, and the published table is that of the CSV."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from benchmarks.rivals import from_zero
 from tests.helpers import noise
 
 
-def test_the_readme_has_the_table_of_the_csv() -> None:
+def test_the_page_has_the_table_of_the_csv() -> None:
     table = zarr_codecs.summary(report.read_rows(zarr_codecs.CSV))
-    readme = report.README.read_text(encoding="utf-8")
+    page = report.published("zarr_codecs")
     assert table.count("\n") > 10
-    assert report.insert(readme, "zarr_codecs", table) == readme
+    assert report.insert(page, "zarr_codecs", table) == page
 
 
 def test_every_row_was_verified_and_names_its_machine() -> None:

@@ -309,6 +309,31 @@ sys.exit(code)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_is_dropped_is_heeded_at_the_next_progress(slow_work, number):
+    """Python drops an exception that comes while an object is removed, and only reports it."""
+    program = f"""
+import os, sys
+from volcomp import __main__
+from volcomp.archive import images
+
+class Removed:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+
+own = images.ImageWriter.add
+def add(self, *arguments):
+    Removed()
+    return own(self, *arguments)
+images.ImageWriter.add = add
+sys.argv = ["volcomp", "compress", {str(slow_work / "ct")!r}, "-o", {str(slow_work / "new.vcz")!r}]
+sys.exit(__main__.main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, preexec_fn=heed_interrupts)
+    assert done.returncode == 130 and done.stderr.endswith("volcomp: interrupted\n")
+    assert sorted(os.listdir(slow_work)) == ["ct", "x.vcz"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("when", ["reporting", "exiting", "help", "early"])
 def test_interrupts_that_nothing_could_catch_do_nothing(number, when):
     """While an interrupt is reported, while Python ends, and before the work, which then does not begin."""

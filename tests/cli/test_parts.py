@@ -47,6 +47,8 @@ def test_extract(study, call, tmp_path):
     one = ("--slices", "1", "-o", tmp_path / "slice", "--json")
     code, out, _ = call("extract", study / "ct.vcz", "--series", "1.2.3.4", *one)
     assert code == 0 and os.listdir(tmp_path / "slice") == ["IM0002.dcm"] and json.loads(out)["files"] == 1
+    code, out, _ = call("extract", study / "ct.vcz", "--slices", "0:2", "-o", tmp_path / "two")  # of every volume
+    assert code == 0 and sorted(os.listdir(tmp_path / "two")) == ["IM0002.dcm", "IM0003.dcm"]
     code, out, _ = call("extract", study / "ct.vcz", "IM0001*", "--slices", "2:", "-o", tmp_path / "last")
     assert code == 0 and os.listdir(tmp_path / "last") == ["IM0001.dcm"]
     fails(call("extract", study / "ct.vcz", "IM0001*", *one), "no volume has the slices that were asked for")

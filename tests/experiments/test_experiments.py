@@ -19,6 +19,7 @@ pytest.importorskip("matplotlib")
 from benchmarks.report import read_rows, write_rows  # noqa: E402
 from experiments import (  # noqa: E402
     ablation,
+    command,
     config,
     cross_validation,
     data,
@@ -311,7 +312,7 @@ def _ends(group: int) -> None:
 
 def test_two_runs_do_not_share_a_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["--config", str(SMOKE), "--cache", str(tmp_path), "--results", str(tmp_path / "results")]
-    with cross_validation.alone(tmp_path):
+    with command.alone(tmp_path):
         assert cross_validation.main(line) == 1
     assert "another run is at work" in capsys.readouterr().err and not (tmp_path / "done").exists()
 

@@ -1,6 +1,8 @@
 """The bench of single images: yardsticks, coder, exact synthesis, every codec, differences, a run that goes on."""
 
 import json
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,8 @@ from experiments.images import (  # noqa: E402
     config,
     data,
     delta,
+    figures,
+    initial,
     klt,
     layers,
     losses,
@@ -29,6 +33,7 @@ from experiments.images import (  # noqa: E402
     networks,
     recipes,
     registry,
+    roi,
     rwnet,
     svd,
     symbols,
@@ -248,6 +253,72 @@ def test_weights_whose_sums_would_not_be_exact_are_refused() -> None:
         synthesis.Network((layers.dense(4, 4),), weights)
 
 
+# First weights, and losses that can be followed from them
+
+
+@pytest.mark.parametrize("name", recipes.recipes(config.load(SMOKE)))
+def test_first_latents_tell_images_apart(name: str, made: config.ImagesConfig) -> None:
+    """With torch's own first weights, the noise is fifty times what the images change, and a network ignores them."""
+    recipe = recipes.recipes(made)[name]
+    x = torch.from_numpy(data.stacked(made, "train")).float().unsqueeze(1) / 255
+    torch.manual_seed(0)
+    encoder, decoder = networks.network(recipe.pair.encoder), networks.network(recipe.pair.decoder)
+    initial.prepare(encoder, decoder, x, x / 2)
+    with torch.no_grad():
+        latents = encoder(x)
+        output = decoder(latents)
+        noisy = decoder(latents + (torch.rand_like(latents) - 0.5) * recipe.step)
+    assert latents.std(0).mean() > max(recipe.step, 0.02)
+    assert (output - output.mean(0)).std() > 3 * (noisy - output).std()
+    assert output.mean() == pytest.approx(float(x.mean()) / 2, abs=0.02)
+    assert 0.005 < output.std() < 0.2
+
+
+def test_no_channel_of_first_weights_is_dead(made: config.ImagesConfig) -> None:
+    x = torch.from_numpy(data.stacked(made, "train")).float().unsqueeze(1) / 255
+    torch.manual_seed(0)
+    layer = networks.network((layers.conv(1, 16), layers.RELU, layers.residual(layers.conv(16, 16), layers.RELU)))
+    initial.scale(layer, x)
+    for depth in (2, 3):
+        found = layer[:depth](x)
+        assert (found.amax((0, 2, 3)) > 0).all() and float(found.detach().std()) == pytest.approx(0.6, abs=0.4)
+
+
+def test_ms_ssim_can_be_followed_from_the_opposite_of_an_image(made: config.ImagesConfig) -> None:
+    image = torch.from_numpy(data.stacked(made, "train")[:1]).float().unsqueeze(1) / 255
+    opposite = (1 - image).requires_grad_()
+    before = losses.ms_ssim(opposite, image)
+    before.backward()
+    assert opposite.grad is not None and opposite.grad.abs().max() > 0
+    step = opposite.grad / opposite.grad.norm()
+    assert losses.ms_ssim(opposite.detach() + step, image) > before
+    assert losses.power(torch.tensor(0.25), torch.tensor(0.5)) == 0.5
+    around = losses.power(torch.tensor([losses.FLOOR - 1e-6, losses.FLOOR + 1e-6]), torch.tensor(0.3))
+    assert around[0] == pytest.approx(float(around[1]), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cnn1", "cae16", "rwnet"])
+def test_trainings_begin_with_first_weights_of_this_kind(name: str, made: config.ImagesConfig, tmp_path: Path) -> None:
+    recipes.run(replace(made, epochs={name: 1}, minutes=1e9), name, tmp_path)
+    recipe = recipes.recipes(made)[name]
+    encoder = networks.load(recipe.pair.encoder, networks.weights_of(recipes.weights_path(tmp_path, name), "encoder"))
+    latents = encoder(torch.from_numpy(data.stacked(made, "train")).float().unsqueeze(1) / 255)
+    assert latents.std(0).mean() > max(recipe.step, 0.02)
+
+
+def test_a_second_stage_learns_what_the_first_one_leaves(made: config.ImagesConfig, tmp_path: Path) -> None:
+    longer = replace(made, epochs={"two_stage": 10, "two_stage.second": 200}, minutes=1e9)
+    for name in ("two_stage", "two_stage.second"):
+        recipes.run(longer, name, tmp_path)
+    pair = recipes.recipes(made)["two_stage"].pair
+    first = Autoencoder("first", pair, recipes.weights_path(tmp_path, "two_stage"), 1 / 16, SIDE)
+    both = registry.codec(made, tmp_path, "two_stage", 1 / 16)
+    image = data.split(made, "train")[0].pixels
+    assert metrics.mse(image, both.decode(both.encode(image))) < 0.9 * metrics.mse(
+        image, first.synthesise(first.analyse(image))
+    )
+
+
 # Codecs
 
 
@@ -354,6 +425,69 @@ def test_denoising_takes_noise_away(images: list[np.ndarray]) -> None:
     assert metrics.mse(rwnet.truncated(images[0], SIDE), images[0]) == 0
 
 
+# A region of interest
+
+
+def _with_detail(top: int, left: int, side: int = SIDE) -> np.ndarray:
+    y, x = np.mgrid[:side, :side]
+    image = (40 + y + x).astype(np.uint8)
+    half = side // 2
+    image[top : top + half, left : left + half] = np.random.default_rng(0).integers(0, 256, (half, half))
+    return image
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (16, 8), (32, 32)])
+def test_a_region_is_where_the_detail_is(top: int, left: int) -> None:
+    image = _with_detail(top, left)
+    box = roi.box_of(image)
+    assert (box.rows, box.columns) == (slice(top, top + 32), slice(left, left + 32))
+    filled = roi.smoothed_over(image, box)
+    outside = np.ones(image.shape, bool)
+    outside[box] = False
+    assert np.array_equal(filled[outside], image[outside])
+    if (top, left) == (16, 8):  # what is around is a plane, which the patch continues
+        y, x = np.mgrid[:SIDE, :SIDE]
+        assert np.array_equal(filled, 40 + y + x)
+    assert np.abs(np.diff(filled.astype(int), axis=0)).max() < 64
+
+
+@pytest.mark.parametrize("name", ["roi_lossy", "roi_jpeg2000"])
+def test_inside_is_exact_and_outside_is_not(name: str, made: config.ImagesConfig, tmp_path: Path) -> None:
+    image = data.split(made, "train")[0].pixels
+    rough, fine = (registry.codec(made, tmp_path, name, point) for point in (16, 4))
+    coded = rough.encode(image)
+    back = rough.decode(coded)
+    found = work.measures(image, back, len(coded))
+    assert found["mse_inside"] == 0 and found["mse_outside"] > 0
+    assert found["mse"] == pytest.approx(found["mse_outside"] * 3 / 4)
+    assert np.array_equal(back[roi.box_of(image)], image[roi.box_of(image)])
+    assert len(fine.encode(image)) > len(coded) > image.size / 16
+    assert metrics.mse(image, fine.decode(fine.encode(image))) < found["mse"]
+
+
+@pytest.mark.parametrize("shape", [(37, 51), (2, 2), (3, 64)])
+def test_regions_of_images_of_any_sides(shape: tuple[int, int]) -> None:
+    image = np.ascontiguousarray(_with_detail(16, 8)[: shape[0], : shape[1]])
+    one = roi.Roi("roi", registry.Released(0.1))
+    back, box = one.decode(one.encode(image)), roi.box_of(image)
+    assert back.shape == image.shape and np.array_equal(back[box], image[box])
+    assert back[box].shape == (shape[0] // 2, shape[1] // 2)
+
+
+def test_damaged_regions_are_refused() -> None:
+    one, image = roi.Roi("roi", registry.Released(8)), _with_detail(16, 8)
+    coded = one.encode(image)
+    for bad in (b"", coded[:-4], coded[:40], b"\x05" + coded[1:]):  # cut; a box that leaves the image
+        with pytest.raises(DamagedError):
+            one.decode(bad)
+    inside = delta.volcomp_bytes(np.zeros((8, 8), np.uint8), None, roi.MODEL)
+    whole = delta.volcomp_bytes(np.ascontiguousarray(image[roi.box_of(image)]), None, roi.MODEL)
+    with pytest.raises(DamagedError, match="another size"):
+        one.decode(coded[: -len(whole)] + inside)
+    with pytest.raises(UnsupportedError):
+        one.encode(image[:1])
+
+
 # Without loss
 
 
@@ -454,9 +588,54 @@ def test_a_dense_network_is_the_principal_components(made: config.ImagesConfig, 
     assert metrics.mse(image, one.decode(one.encode(image))) < 1e-4
 
 
+def test_jobs_come_after_those_that_they_need(made: config.ImagesConfig) -> None:
+    planned = work.plan(made)
+    by = {job.subject: job for job in planned if job.kind in ("train", "curve")}
+    assert work.depends(by["two_stage.second"], by["two_stage"]) and not work.depends(by["rwnet"], by["cnn1"])
+    assert work.depends(by["rwnet_svd@0.0625"], by["rwnet"]) and not work.depends(by["haar@16"], by["klt"])
+    left = list(planned)
+    while left:  # what comes first in the plan never waits for what comes later
+        first = left.pop(0)
+        assert not any(work.depends(first, other) for other in left)
+
+
+def test_systems_that_are_not_known_are_refused(made: config.ImagesConfig) -> None:
+    with pytest.raises(ConfigError, match="magic"):
+        work.plan(replace(made, points={**made.points, "magic": [1.0]}))
+
+
+def test_a_fingerprint_is_that_of_what_jobs_find(made: config.ImagesConfig) -> None:
+    assert replace(made, points={}, target=0.25).fingerprint() == made.fingerprint()
+    assert replace(made, test=7).fingerprint() != made.fingerprint()
+
+
+def test_every_system_is_drawn_in_a_way_of_its_own() -> None:
+    rows = [{"system": name, "split": "test", "bpp": "1", "psnr": "30"} for name in registry.SYSTEMS]
+    figure = figures.rate_distortion(rows, "psnr", "dB")
+    assert figure is not None
+    lines = figure.axes[0].get_lines()
+    assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == len(lines)
+    names = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert names == {figures.plain(name) for name in registry.SYSTEMS} and not any("*" in name for name in names)
+
+
 def test_jobs_have_names_of_their_own(made: config.ImagesConfig) -> None:
     names = [job.name for job in work.plan(made)]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.long
+def test_a_command_works_with_two_processes(tmp_path: Path) -> None:
+    """As users call it, since what is spawned cannot import `__main__`."""
+    path = tmp_path / "few.toml"
+    few = config.load(SMOKE)
+    points = "\n".join(["[points]", "haar = [16.0]", "cnn1 = [0.0625]", "svd = [40.0]", "[deltas]", "haar = 16.0"])
+    path.write_text(SMOKE.read_text().split("[points]")[0] + points)
+    line = [sys.executable, "-m", "experiments.images", "--config", str(path), "--cache", str(tmp_path / "cache")]
+    done = subprocess.run([*line, "--results", str(tmp_path / "results"), "--jobs", "2"], cwd=ROOT, check=False)
+    assert done.returncode == 0
+    assert {row["system"] for row in read_rows(tmp_path / "results" / "curves.csv")} == {"haar", "cnn1", "svd"}
+    assert replace(few, points={}).fingerprint() in (tmp_path / "cache" / "config.json").read_text()
 
 
 @pytest.mark.long
@@ -472,10 +651,10 @@ def test_a_run_goes_on_and_reports_from_csv_alone(tmp_path: Path) -> None:
     assert read_rows(folder / "training.csv")[-1]["network"] != "dense128"
     assert {row["network"] for row in read_rows(folder / "training.csv")} >= {"kept", "klt"}
     curves = read_rows(folder / "curves.csv")
-    assert {row["system"] for row in curves} == set(filter(registry.available, loaded.points))
+    assert {row["system"] for row in curves} == set(loaded.points)
     assert {row["coder"] for row in read_rows(folder / "lossless.csv")} == set(delta.CODERS)
     first = (folder / "report.md").read_text()
-    assert "16:1 at MSE 0.0003" in first and "0.4785" in first
+    assert "16:1 at MSE 0.0003" in first and "0.4785" in first and "## regions" in first
     figures = sorted(path.name for path in folder.glob("*.png"))
     assert figures == ["rate_distortion.png", "rate_ms_ssim.png"]
     assert (cache / "sheets" / "images_smoke.png").exists()

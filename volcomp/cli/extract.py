@@ -18,12 +18,12 @@ def add(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "extract",
-        usage="volcomp extract FILE NAME... [-o DIR] [options]",
+        usage="volcomp extract FILE [NAME...] [-o DIR] [options]",
         parents=[work(), times(), as_json()],
         help="restore some files of an archive",
         description="Restore some files of an archive, and decode no more of it than they need. DIR may hold other "
         "files. A folder stands for all that is in it. The * of a pattern also stands for slashes. --slices 40:44 are "
-        "slices 40 to 43 of a volume; also 40, 40: and :44. --series may be repeated.",
+        "slices 40 to 43 of a volume, without names of every volume; also 40, 40: and :44. --series may be repeated.",
         example="volcomp extract ct.vcz 'IM000*' report.txt -o here",
     )
     add_target(parser)
@@ -47,7 +47,11 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Restore some files of an archive."""
     if not options.names and not options.series:
-        raise UsageError("name files, folders or patterns, or a --series; volcomp list FILE shows the names")
+        if options.slices is None:
+            raise UsageError(
+                "name files, folders or patterns, a --series, or --slices; volcomp list FILE shows the names"
+            )
+        options.names = ["*"]  # these slices of all volumes
     try:
         return restore_files(options, options.slices, names=options.names, series=options.series)
     except UnsupportedError:

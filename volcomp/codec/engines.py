@@ -21,6 +21,7 @@ from ..errors import DamagedError, UnsupportedError
 from ..models import Model
 from ..pipelines.protocol import Done, Levels, Stopped
 from ..pipelines.registry import Ready, SomeInput, SomeNetwork, SomePredictions, SomeStream, ready
+from ..progress import heed_interrupts
 from ..runtime.cpus import cores
 from ..runtime.heap import give_back
 from ..runtime.products import alone, one_thread_each
@@ -67,6 +68,7 @@ class Workers:
         """Run jobs and yield their results in order. Few results wait to be fetched, and none is kept after that."""
         waiting: list[Future[Result]] = []
         for job in jobs:
+            heed_interrupts()
             waiting.append(self.pool.submit(job))
             if len(waiting) > self.slabs:
                 yield waiting.pop(0).result()
