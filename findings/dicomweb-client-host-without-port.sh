@@ -3,8 +3,9 @@
 #
 # Versions   dicomweb-client 0.61.2, requests (as pip takes it), Python 3.11
 # Expected   Host is "127.0.0.1:PORT" where the port is not that of the scheme (RFC 9110, 7.2), as requests by itself sends.
-# Seen       searches, retrieval and storing alike have "127.0.0.1". A server that makes absolute URLs of Host, as RetrieveURL (0008,1190) and BulkDataURI are, makes them without port: what the client then
-#            fetches from them goes to port 80. One that guards against DNS rebinding by Host must take both.
+# Seen       searches, retrieval and storing alike have "127.0.0.1". A server that makes absolute URLs of Host, as
+#            RetrieveURL (0008,1190) and BulkDataURI are, makes them without port: what the client then fetches from
+#            them goes to port 80. One that guards against DNS rebinding by Host must take both.
 #
 #     call                       Host
 #     requests.get               127.0.0.1:PORT
