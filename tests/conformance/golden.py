@@ -24,6 +24,11 @@ OF_SERIES = "0.11.0"  # the release that first wrote arrays (t, z, y, x)
 OF_FLAT = "0.13.0"  # and the one whose models of single slices, and over previews, encoders take
 
 
+def of_any_device() -> list[Path]:
+    """The files with a volume that a GPU decodes: not those whose slabs all refer to a preview."""
+    return [path for path in sorted(FOLDER.glob("*.vcz")) if "preview" not in path.stem]
+
+
 def mixed(*shape: int) -> np.ndarray:
     """Noise of 24 bits, from a few rounds of a 64-bit mixer (splitmix) in place of a generator that numpy might
     change."""
