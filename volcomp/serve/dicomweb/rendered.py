@@ -183,20 +183,18 @@ def _cut(image: Image.Image, region: tuple[float, float, float, float]) -> Image
 def shown(seen: Picture, window: tuple[float, float, str] | None) -> np.ndarray:
     """Return what is shown of a frame: grey levels uint8 [y, x], or red, green and blue [y, x, 3].
 
-    Grey values are rescaled and pass through a window (PS3.3, C.11.2.1.2 and C.11.2.1.3); without any the window is
-    from the least to the greatest value.
+    Grey values are rescaled and pass through a window (PS3.3, C.11.2.1.2 and C.11.2.1.3), or, where none is asked for,
+    through the header's table if it has one (C.11.2.1.1); without any the window is from the least to the greatest
+    value.
     """
     samples = seen.samples
     if samples.ndim == 3:
         if samples.dtype == np.uint8:
             return np.ascontiguousarray(samples)
         return (samples.astype(np.float64) * (255 / max(int(np.iinfo(samples.dtype).max), 1))).round().astype(np.uint8)
-    if window is None and seen.window is not None and seen.window[1] >= 1:
-        window = (*seen.window, "linear")
     least, greatest = _range(samples)
-    if window is None:
-        ends = least * seen.slope + seen.intercept, greatest * seen.slope + seen.intercept
-        window = (sum(ends) / 2, max(abs(ends[1] - ends[0]), 1e-9), "linear-exact")
+    if window is None and seen.curve is None:
+        window = _stated(seen) or _whole(seen, np.unique(samples) if seen.modality else np.array([least, greatest]))
     if samples.dtype.kind in "iu" and samples.dtype.itemsize <= 2:  # a table of all values, in place of all pixels
         codes = samples.view(f"u{samples.dtype.itemsize}")
         table = np.arange(1 << 8 * codes.dtype.itemsize).astype(codes.dtype).view(samples.dtype)
@@ -216,9 +214,28 @@ def _range(samples: np.ndarray) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
-def _levels(samples: np.ndarray, seen: Picture, window: tuple[float, float, str]) -> np.ndarray:
-    """Pass samples through a window: uint8, of the same shape."""
-    values = samples.astype(np.float64) * seen.slope + seen.intercept
+def _stated(seen: Picture) -> tuple[float, float, str] | None:
+    """Return the window of the header; None where it states none that makes sense."""
+    least = 1 if seen.function == "linear" else 0
+    if seen.window is None or seen.window[1] < least or seen.window[1] <= 0:
+        return None
+    return (*seen.window, seen.function)
+
+
+def _whole(seen: Picture, samples: np.ndarray) -> tuple[float, float, str]:
+    """Return the window from the least to the greatest value of samples."""
+    values = seen.values(samples)
+    low, high = float(values.min()), float(values.max())
+    return (low + high) / 2, max(high - low, 1e-9), "linear-exact"
+
+
+def _levels(samples: np.ndarray, seen: Picture, window: tuple[float, float, str] | None) -> np.ndarray:
+    """Pass samples through a window, or through the header's table: uint8, of the same shape."""
+    values = seen.values(samples)
+    if window is None:
+        assert seen.curve is not None
+        scaled = seen.curve.of(values) / ((1 << seen.curve.bits) - 1)
+        return _grey(scaled, inverted=seen.inverted)
     centre, width, function = window
     if function == "sigmoid":
         scaled = 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
@@ -226,5 +243,10 @@ def _levels(samples: np.ndarray, seen: Picture, window: tuple[float, float, str]
         scaled = (values - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5
     else:
         scaled = (values - centre) / width + 0.5
+    return _grey(scaled, inverted=seen.inverted)
+
+
+def _grey(scaled: np.ndarray, *, inverted: bool) -> np.ndarray:
+    """Return numbers from 0 to 1 as grey levels."""
     levels: np.ndarray = (scaled.clip(0, 1) * 255).round().astype(np.uint8)
-    return 255 - levels if seen.inverted else levels
+    return 255 - levels if inverted else levels

@@ -13,11 +13,13 @@ from ...bodies.encapsulated import read_items
 from ...errors import DamagedError, UnsupportedError
 from ...formats.dicom_pixels import stream_of_syntax
 from ...streams.protocol import FrameInfo, NotReproducible
-from .attributes import little_endian, pixel_vr, values
+from .attributes import first, little_endian, pixel_vr, values
 from .frames import Shape
 from .header import Header
-from .protocol import Json, Picture
+from .protocol import Json, Picture, Table
 
+_MODALITY, _CURVE = "00283000", "00283010"  # sequences of tables
+_FUNCTIONS = {"LINEAR_EXACT": "linear-exact", "SIGMOID": "sigmoid"}
 _NATIVE = 0  # number of the stream of frames that are native
 _MOST_PIXELS = 1 << 27
 Value = Callable[[str], bytes]
@@ -117,19 +119,50 @@ def picture(samples: np.ndarray, shape: Shape, attributes: Json, frame: int, val
         shape: what is stated of the pixels.
         attributes: of the instance.
         frame: its number, from 1.
-        value: returns the value of a tag, of a palette for instance, little-endian.
+        value: returns the value at a path, of a palette for instance, little-endian.
     """
-    groups = _groups(attributes, frame)
     if samples.ndim == 3:
         return Picture(_colours(samples, shape), 1.0, 0.0, None, False)
     samples = _words(samples, shape)
     if shape.photometric == "PALETTE COLOR":
         return Picture(_palette(samples, attributes, value), 1.0, 0.0, None, False)
-    slope = _number(groups, "00281053") or 1.0
-    intercept = _number(groups, "00281052") or 0.0
+    groups = _groups(attributes, frame)
+    signed = samples.dtype.kind == "i"
+    modality = _table(attributes, _MODALITY, value, signed=signed)
+    slope = 1.0 if modality else _number(groups, "00281053") or 1.0
+    intercept = 0.0 if modality else _number(groups, "00281052") or 0.0
     centre, width = _number(groups, "00281050"), _number(groups, "00281051")
     window = (centre, width) if centre is not None and width is not None and width > 0 else None
-    return Picture(samples, slope, intercept, window, shape.photometric == "MONOCHROME1")
+    function = next((first(group, "00281056") for group in groups if "00281056" in group), "")
+    # C.11.2.1.1: the first entry is for a signed number where values can be negative.
+    curve = _table(attributes, _CURVE, value, signed=not modality and (signed or slope < 0 or intercept < 0))
+    inverted = shape.photometric == "MONOCHROME1"
+    return Picture(
+        samples, slope, intercept, window, inverted, _FUNCTIONS.get(function, "linear"), modality, curve
+    )  # fmt: skip
+
+
+def _table(attributes: Json, sequence: str, value: Value, *, signed: bool) -> Table | None:
+    """Return the first table of a sequence (PS3.3, C.11.1.1.1); None without any that makes sense."""
+    items = attributes.get(sequence, {}).get("Value") or [{}]
+    item = items[0] if isinstance(items[0], dict) else {}
+    try:
+        count, begin, bits = (int(one) for one in values(item, "00283002"))
+    except (TypeError, ValueError):
+        return None
+    count, begin = count % (1 << 16) or 1 << 16, begin % (1 << 16)  # which headers state signed or unsigned
+    if signed and begin >= 1 << 15:
+        begin -= 1 << 16
+    data = item.get("00283006", {})
+    if "Value" in data:
+        entries = np.array([int(one) % (1 << 16) for one in values(item, "00283006")], np.uint16)
+    else:
+        raw = value(f"{sequence}/0/00283006") if data.get("BulkDataURI") or data.get("InlineBinary") else b""
+        narrow = bits <= 8 and len(raw) < 2 * count  # entries of 8 bits may fill words or halves of them
+        entries = np.frombuffer(raw[: len(raw) - len(raw) % (1 if narrow else 2)], np.uint8 if narrow else "<u2")
+    if not 1 <= bits <= 16 or not len(entries):
+        return None
+    return Table(begin, entries[:count].clip(0, (1 << bits) - 1), bits)
 
 
 def _groups(attributes: Json, frame: int) -> list[Json]:

@@ -28,11 +28,32 @@ class Frames(NamedTuple):
     syntax: str
 
 
+class Table(NamedTuple):
+    """A table of a header (PS3.3, C.11.1.1 and C.11.2.1.1): what `first` becomes, what `first` + 1 becomes, and so on.
+
+    What lies before or after gets the first or the last entry. Entries are whole numbers of `bits` bits.
+    """
+
+    first: int
+    entries: np.ndarray
+    bits: int
+
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        """Return what numbers become, float64 of the same shape."""
+        places = np.rint(numbers).clip(self.first, self.first + len(self.entries) - 1) - self.first
+        found: np.ndarray = self.entries[places.astype(np.int64)].astype(np.float64)
+        return found
+
+
 class Picture(NamedTuple):
     """One frame to look at: samples [y, x] or [y, x, 3], what the header says of showing them (PS3.3, C.11.2).
 
-    `window` is centre and width of the header's first window, in values after rescaling; None without any. `slope` and
-    `intercept` make values of samples. `inverted` is MONOCHROME1.
+    slope, intercept    make values of samples; 1 and 0 where `modality` does
+    window              centre and width of the header's first window, in values; None without any
+    inverted            MONOCHROME1
+    function            of the window: "linear", "linear-exact" or "sigmoid"
+    modality            table that makes values of samples; None without any
+    curve               table that makes grey levels of values, in place of a window; None without any
     """
 
     samples: np.ndarray
@@ -40,6 +61,15 @@ class Picture(NamedTuple):
     intercept: float
     window: tuple[float, float] | None
     inverted: bool
+    function: str = "linear"
+    modality: Table | None = None
+    curve: Table | None = None
+
+    def values(self, samples: np.ndarray) -> np.ndarray:
+        """Return the values of samples, float64 of the same shape."""
+        if self.modality:
+            return self.modality.of(samples)
+        return np.asarray(samples.astype(np.float64) * self.slope + self.intercept)
 
 
 class Holding(NamedTuple):

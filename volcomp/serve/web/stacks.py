@@ -20,6 +20,7 @@ from ..store.protocol import Json, Store
 
 _KEPT = 32  # series whose stacks are remembered
 _EVEN = 0.02  # of the spacing, by which slices may miss an even spacing
+_MODALITY, _CURVE, _DESCRIPTOR = "00283000", "00283010", "00283002"
 _SHARED, _EACH = "52009229", "52009230"  # functional groups of an enhanced image (PS3.3, C.7.6.16)
 
 
@@ -170,7 +171,7 @@ def slices_of(instance: Instance, header: Json) -> Iterator[Slice]:
         (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1),
         1.0, 0.0, None, None, None, None, None, photometric[:1] == ["MONOCHROME1"],
     )  # fmt: skip
-    plain = _described(plain, header)
+    plain = _tabled(_described(plain, header), header)
     shared = (_items(header, _SHARED) or [{}])[0]
     each = _items(header, _EACH)
     for k in range(instance.frames):
@@ -200,6 +201,21 @@ def _described(one: Slice, header: Json) -> Slice:
         thickness=thickness if thickness and thickness > 0 else one.thickness,
         window=(centre, width) if centre is not None and width and width >= 1 else one.window,
     )
+
+
+def _tabled(one: Slice, header: Json) -> Slice:
+    """Return a slice with what tables of the header say (PS3.3, C.11.1 and C.11.2): the range of values, and, where
+    there is no window, one from the first to the last entry of the table that makes grey levels of values."""
+    for item in _items(header, _MODALITY)[:1]:
+        if described := _numbers(item, _DESCRIPTOR, 3):
+            one = replace(one, slope=1.0, intercept=0.0, range=(0, (1 << min(int(described[2]), 16)) - 1))
+    for item in _items(header, _CURVE)[:1]:
+        if one.window is None and (described := _numbers(item, _DESCRIPTOR, 3)):
+            count, begin = int(described[0]) % (1 << 16) or 1 << 16, int(described[1])
+            if begin >= 1 << 15 and one.range[0] < 0:  # stated unsigned, of signed values
+                begin -= 1 << 16
+            one = replace(one, window=(begin + count / 2, float(count)))
+    return one
 
 
 def _items(header: Json, tag: str) -> list[Json]:

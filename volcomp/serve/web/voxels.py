@@ -49,7 +49,7 @@ def values_of(picture: Picture) -> np.ndarray:
     """Return the values of a frame in float64 [y, x], or colours [y, x, 3]."""
     if picture.samples.ndim == 3:
         return picture.samples
-    return np.asarray(picture.samples.astype(np.float64) * picture.slope + picture.intercept)
+    return picture.values(picture.samples)
 
 
 def numbers(store: Store, stack: Stack, first: int, end: int, kind: np.dtype[Any]) -> bytes:
