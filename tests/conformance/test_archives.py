@@ -10,7 +10,8 @@ import pytest
 
 from tests.archive.everything import everything
 from tests.bodies.test_numbers import sides
-from tests.conformance.decoder_archive import Archive, voxel_bytes
+from tests.conformance.decoder_archive import Archive
+from tests.conformance.decoder_bodies import voxel_bytes
 from tests.helpers import compress, contents, image, noise
 from volcomp.archive import bytes_codec, header_reader, images, whole
 
