@@ -139,6 +139,9 @@ class Memory:
     def holdings(self, study: str | None = None, series: str | None = None) -> Iterator[Holding]:
         return iter(())
 
+    def damaged(self) -> dict[str, str]:
+        return {}
+
     def refresh(self) -> None:
         pass
 

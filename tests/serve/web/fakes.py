@@ -104,6 +104,9 @@ class FakeStore:
                 archive, len(entries), sum(one["size"] for one in entries), archive.stat().st_size, voxels
             )  # fmt: skip
 
+    def damaged(self) -> dict[str, str]:
+        return {}
+
     def refresh(self) -> None: ...
 
     def close(self) -> None: ...

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ...errors import DamagedError, MissingError, UnsupportedError
 from ..settings import Settings
+from ..store.faults import ChangedError
 from ..store.instance import Instance
 from ..store.protocol import Json, Store
 from ..work import Work, while_connected
@@ -40,29 +41,23 @@ async def found(request: Request, rooms: Rooms) -> list[Instance]:
     assert place.study is not None
     try:
         return await rooms.work.quickly(rooms.store.instances, place.study, place.series, place.sop)
+    except ChangedError:
+        raise
     except MissingError:
         raise paths.missing(place) from None
 
 
-async def found_one(request: Request, rooms: Rooms) -> tuple[Instance, respond.Version]:
-    """Return the only instance that a path names, and the version of what has it. Raises HTTPException (400, 404)."""
-
-    def look() -> tuple[Instance, respond.Version]:
-        (one,) = rooms.store.instances(*place)  # type: ignore[arg-type] # which such a path has
-        return one, respond.version(one, rooms.settings)
-
-    place = paths.place(request)
-    try:
-        return await rooms.work.quickly(look)
-    except MissingError:
-        raise paths.missing(place) from None
+async def found_one(request: Request, rooms: Rooms) -> Instance:
+    """Return the only instance that a path names. Raises HTTPException (400, 404)."""
+    (one,) = await found(request, rooms)
+    return one
 
 
 async def instances(request: Request, rooms: Rooms) -> Response:
     """Answer with the instances that a path names, as DICOM files."""
     media, single = accepted(request), "sop" in request.path_params
     if single:
-        one, version = await found_one(request, rooms)
+        one = await found_one(request, rooms)
         there = [one]
     else:
         there = await found(request, rooms)
@@ -75,7 +70,7 @@ async def instances(request: Request, rooms: Rooms) -> Response:
         raise refused(there[0].syntax)
     headers, status = {"Vary": "Accept"}, 200
     if single:
-        mark = respond.stamp(one, version, chosen[0][1])
+        mark = respond.stamp(one, chosen[0][1])
         headers |= mark.headers
         if (known := respond.unchanged(request, mark)) is not None:
             return known
@@ -102,7 +97,7 @@ async def _send(
         sizes = [len(head(one.syntax, one.size)) + one.size for one, _ in chosen]
         headers["Content-Length"] = str(sum(sizes) + len(end))
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers)
+        return respond.headers_alone(headers, status)
     if len(chosen) == 1 and chosen[0][0].size <= AT_ONCE:
         data, syntax = await while_connected(request, rooms.work.slowly(_load, rooms.store, *chosen[0]))
         return Response(b"".join((head(syntax, len(data)), data, end)), status, headers)
@@ -142,8 +137,8 @@ async def metadata(request: Request, rooms: Rooms) -> Response:
     kind = demand_json(request)
     base = paths.base(request)
     if "sop" in request.path_params:
-        one, version = await found_one(request, rooms)
-        mark = respond.stamp(one, version, "metadata", base)
+        one = await found_one(request, rooms)
+        mark = respond.stamp(one, "metadata", base)
         if (known := respond.unchanged(request, mark)) is not None:
             return known
         return await rooms.work.quickly(_attributes_of_one, request, rooms.store, one, base, kind, mark)
@@ -153,7 +148,7 @@ async def metadata(request: Request, rooms: Rooms) -> Response:
     if zipper:
         headers["Content-Encoding"] = "gzip"
     if request.method == "HEAD":
-        return Response(headers=headers)
+        return respond.headers_alone(headers)
 
     async def source() -> AsyncIterator[bytes]:
         for begin in range(0, len(there), _BATCH):

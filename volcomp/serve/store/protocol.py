@@ -91,6 +91,10 @@ class Store(Protocol):
         """Yield the archives of a study or a series, or all."""
         ...
 
+    def damaged(self) -> dict[str, str]:
+        """Return what is wrong with archives that cannot be read, by their paths in the tree."""
+        ...
+
     def refresh(self) -> None:
         """Look at tree and inbox now, instead of when their turn comes; returns when the index is up to date."""
         ...

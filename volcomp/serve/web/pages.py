@@ -99,6 +99,7 @@ class Shown:
             rows=rows,
             more=found.more,
             whole=whole,
+            damaged={path: self._site.hidden(why) for path, why in self._store.damaged().items()},
             waiting=_waiting(self._inbox.state()),
         )
 
