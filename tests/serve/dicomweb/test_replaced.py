@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import pydicom
@@ -200,6 +201,36 @@ def test_clients_that_scroll_while_archives_are_replaced(made, tmp_path, monkeyp
             replacing.join()
         tags = dict(pairs)
         assert len(pairs) > 10 and all(tags[tag] == data for tag, data in pairs)
+
+
+def test_the_pages_show_what_lies_there_now(server, made):
+    """Facts, slices and files of one page are of one archive; slices of a page that was loaded before are refused."""
+    page = server.url.replace("/dicom-web", f"/study/{uid('Ann')}")
+    series = f"{page}/series/{uid('Ann', 0)}"
+    for name, other, size in ("b", "a", 24), ("a", "b", 16):
+        put(made, other, server.target)
+        server.store.refresh()
+        before = server.client.get(f"{series}/layout.json").json()
+        put(made, name, server.target)
+        shown = server.client.get(series, headers={"Accept": "text/html"}).text
+        assert f"{name}, Ann" in shown and f"{other}, Ann" not in shown
+        got = server.client.get(f"{series}/values?from=0&to=1&v={before['version']}")
+        assert got.status_code == 409 and "changed" in got.json()["error"]["sentence"]
+        layout = server.client.get(f"{series}/layout.json").json()
+        assert layout["shape"] == [3, size, size]
+        got = server.client.get(f"{series}/values?from=0&to=1&v={layout['version']}&type=float32")
+        assert len(got.content) == 4 * size * size
+        with ZipFile(BytesIO(server.client.get(f"{series}/original.zip").content)) as files:
+            assert sorted(map(files.read, files.namelist())) == sorted(
+                path.read_bytes() for path in (made / name).iterdir()
+            )
+        assert server.client.get(f"{series}/archive.vcz").content == (made / f"{name}.vcz").read_bytes()
+    put(made, "c", server.target)
+    for path in (page, series, f"{series}/original.zip", f"{series}/archive.vcz", f"{series}/volume.nii.gz"):
+        put(made, "a", server.target)
+        server.store.refresh()
+        put(made, "c", server.target)
+        assert server.client.get(path).status_code == 404, path
 
 
 def test_an_instance_is_taken_in_again_that_a_replaced_archive_had(server, made):

@@ -82,6 +82,9 @@ def test_one_that_takes_the_place_of_a_sound_one(server, what, caplog):
     assert len(lines) == 1 and "Ann" not in lines[0]
     page = server.client.get(server.url.replace("/dicom-web", "/"), headers={"Accept": "text/html"}).text
     assert "1 archive cannot be read" in page and "of Ann.vcz: " in page and str(server.target.parent) not in page
+    for ending in ("", f"/series/{uid('Ann', 0)}", "/original.zip"):
+        got = server.client.get(server.url.replace("/dicom-web", f"{STUDY.replace('studies', 'study')}{ending}"))
+        assert got.status_code == status and "of Ann" not in got.text and str(server.target.parent) not in got.text
     put(server.target, sound)
     assert [told(server, path)[0] for path in PATHS] == [200] * len(PATHS)
     server.store.refresh()
