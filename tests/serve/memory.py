@@ -142,6 +142,9 @@ class Memory:
     def damaged(self) -> dict[str, str]:
         return {}
 
+    def lost(self, study: str, series: str | None = None) -> int:
+        return 0
+
     def refresh(self) -> None:
         pass
 

@@ -16,6 +16,7 @@ import pytest
 from tests.helpers import noise
 from tests.serve.dicomweb.test_archives import running
 from tests.serve.dicomweb.test_replaced import OCTETS, STORED
+from tests.serve.dicomweb.test_retrieve import parts
 from tests.serve.makers import instance, packed, uid
 from tests.serve.running import settings
 from volcomp import models
@@ -98,6 +99,23 @@ def test_another_source_has_it(server):
     server.store.refresh()
     put(server.target, newer(sound))
     assert [told(server, path)[0] for path in PATHS] == [200] * len(PATHS)
+
+
+def test_a_study_of_which_a_part_cannot_be_read_is_not_called_whole(server, tmp_path):
+    for i, pixels in enumerate(noise((3, 16, 16), seed=1)):
+        instance(tmp_path / "more" / f"{i}.dcm", pixels, "Ann", 1, i)
+    more = packed(tmp_path / "more", tmp_path / "tree" / "more.vcz")
+    server.store.refresh()
+    whole = server.client.get(server.url + STUDY)
+    assert whole.status_code == 200 and "warning" not in whole.headers and len(parts(whole)) == 5
+    put(more, newer(more.read_bytes()))
+    for path, status in ((STUDY, 206), (f"{STUDY}/metadata", 200)):
+        got = server.client.get(server.url + path)
+        assert got.status_code == status and "3 instances are in archives that cannot be read" in got.headers["warning"]
+        assert server.client.head(server.url + path).headers["warning"] == got.headers["warning"]
+    assert len(parts(server.client.get(server.url + STUDY))) == 2
+    assert "warning" not in server.client.get(f"{server.url}{SERIES}").headers
+    assert server.client.get(f"{server.url}{STUDY}/series/{uid('Ann', 1)}").status_code == 501
 
 
 def test_one_that_needs_a_newer_model(server, monkeypatch):

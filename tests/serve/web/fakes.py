@@ -107,6 +107,9 @@ class FakeStore:
     def damaged(self) -> dict[str, str]:
         return {}
 
+    def lost(self, study: str, series: str | None = None) -> int:
+        return 0
+
     def refresh(self) -> None: ...
 
     def close(self) -> None: ...

@@ -53,6 +53,15 @@ async def found_one(request: Request, rooms: Rooms) -> Instance:
     return one
 
 
+async def _lost(request: Request, rooms: Rooms) -> list[str]:
+    """Return what a client is told of instances of a study or a series that cannot be sent; nothing of one instance."""
+    place = paths.place(request)
+    if place.sop is not None or place.study is None:
+        return []
+    count = await rooms.work.quickly(rooms.store.lost, place.study, place.series)
+    return [f"{count} instances are in archives that cannot be read now"] if count else []
+
+
 async def instances(request: Request, rooms: Rooms) -> Response:
     """Answer with the instances that a path names, as DICOM files."""
     media, single = accepted(request), "sop" in request.path_params
@@ -74,9 +83,12 @@ async def instances(request: Request, rooms: Rooms) -> Response:
         headers |= mark.headers
         if (known := respond.unchanged(request, mark)) is not None:
             return known
+    warnings = await _lost(request, rooms)
     if len(chosen) < len(there):
+        warnings.append(f"{len(there) - len(chosen)} instances are in no form that is accepted")
+    if warnings:
         status = 206  # PS3.18, table 10.4.3-1: some of them
-        headers["Warning"] = f'299 volcomp "{len(there) - len(chosen)} instances are in no form that is accepted"'
+        headers["Warning"] = f'299 volcomp "{"; ".join(warnings)}"'
     return await _send(request, rooms, chosen, headers, status)
 
 
@@ -144,6 +156,8 @@ async def metadata(request: Request, rooms: Rooms) -> Response:
         return await rooms.work.quickly(_attributes_of_one, request, rooms.store, one, base, kind, mark)
     there = await found(request, rooms)
     headers = {"Vary": "Accept, Accept-Encoding", "Content-Type": kind}
+    if warnings := await _lost(request, rooms):  # and 200: viewers take no 206 for attributes
+        headers["Warning"] = f'299 volcomp "{warnings[0]}"'
     zipper = respond.Zipper() if respond.takes_gzip(request) else None
     if zipper:
         headers["Content-Encoding"] = "gzip"

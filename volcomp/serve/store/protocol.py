@@ -67,6 +67,11 @@ class Store(Protocol):
         """
         ...
 
+    def lost(self, study: str, series: str | None = None) -> int:
+        """Return how many instances of a study, or of a series, are not in `instances`: archives had them that cannot
+        be read now."""
+        ...
+
     def metadata(self, instance: Instance, bulk: Callable[[str], str]) -> Json:
         """Return an instance's attributes; of long values the URI that `bulk` makes of their path ("7FE00010")."""
         ...

@@ -109,6 +109,19 @@ class TreeStore:
             raise MissingError(f"there is no {what} with these UIDs")
         return [self._instance(row) for row in found]
 
+    def lost(self, study: str, series: str | None = None) -> int:
+        """Return how many instances are in archives that cannot be read alone; see `Store.lost`."""
+        statement = (
+            "SELECT COUNT(DISTINCT sop) FROM instances JOIN sources ON sources.id = source WHERE fault != 0"
+            " AND NOT EXISTS (SELECT 1 FROM instances AS other WHERE other.sop = instances.sop AND other.chosen = 1)"
+            " AND study = ?"
+        )
+        parameters = [_text(study)]
+        if series is not None:
+            statement += " AND series = ?"
+            parameters.append(_text(series))
+        return int(self._index.read(lambda connection: connection.execute(statement, parameters).fetchone()[0]))
+
     def metadata(self, instance: Instance, bulk: Callable[[str], str]) -> Json:
         """Return an instance's attributes; see `Store.metadata`."""
         found: Json = with_bulk(self._attributes(instance), bulk)
