@@ -17,6 +17,10 @@ class UnsupportedError(VolcompError):
     """The input is sound, but outside what this version reads or writes (newer format, other pixel type, …)."""
 
 
+class NewerError(UnsupportedError):
+    """The archive, or a part of it, was written by a newer version of volcomp than this one."""
+
+
 class ArgumentError(UnsupportedError, TypeError):
     """An argument has a type that is not allowed, as a string where a number belongs; also a TypeError."""
 

@@ -139,6 +139,12 @@ class Memory:
     def holdings(self, study: str | None = None, series: str | None = None) -> Iterator[Holding]:
         return iter(())
 
+    def damaged(self) -> dict[str, str]:
+        return {}
+
+    def lost(self, study: str, series: str | None = None) -> int:
+        return 0
+
     def refresh(self) -> None:
         pass
 

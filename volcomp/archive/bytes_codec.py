@@ -9,7 +9,7 @@ import lzma
 
 import zstandard
 
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, NewerError
 from ..wire.cursor import Cursor, varint
 
 # One payload unpacks to no more, so that a false size costs a reader no more memory.
@@ -65,7 +65,7 @@ def unpack(data: bytes, what: str) -> bytes:
             if not decoder.eof or decoder.unused_data:
                 raise cursor.damaged()
         else:
-            raise UnsupportedError(f"{what} is packed with the unknown method {method}; upgrade volcomp")
+            raise NewerError(f"{what} is packed with the unknown method {method}; upgrade volcomp")
     except (lzma.LZMAError, zstandard.ZstdError, MemoryError) as error:
         raise DamagedError(f"{what} is damaged: it does not unpack ({error})") from None
     if len(raw) != size:

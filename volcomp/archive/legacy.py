@@ -10,7 +10,7 @@ from bisect import bisect_right
 from itertools import accumulate
 
 from ..container.sections import MANIFEST, Reader, SectionId
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, NewerError
 from ..wire.cursor import Cursor
 from .bytes_codec import CHUNK_BYTES, unpack
 from .entry import Entry, Kind, Stored, Voxels
@@ -50,7 +50,7 @@ def read_legacy(reader: Reader) -> tuple[str, list[Entry]]:
         for row in rows[len(entries) : len(entries) + length]:
             size, frames, before, flags = (int.from_bytes(cell, "little") for cell in row[2:])
             if flags & ~_BIG_ENDIAN:
-                raise UnsupportedError(f"a file has the unknown flags {flags:#04x}; upgrade volcomp")
+                raise NewerError(f"a file has the unknown flags {flags:#04x}; upgrade volcomp")
             number = len(entries)
             table = bisect_right(ends, number)
             place = Voxels(volume, first, frames, table, number - ends[table] + tables[table], before, 0, flags)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..bodies.protocol import Kept, Planes
 from ..bodies.registry import body
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, NewerError
 from . import gzip_packing, jpeg_packing
 from .entry import AS_IT_IS, INFLATED, JPEG_XL, Stored, Voxels
 from .header_reader import Blobs
@@ -33,7 +33,7 @@ def unpacked(place: Stored, blobs: Blobs) -> Iterator[Bytes]:
             raise DamagedError("its gzip members are packed in more bytes than are possible")
         yield from gzip_packing.unpack(b"".join(pieces))
     else:
-        raise UnsupportedError(f"it is packed in the unknown way {place.packing}; upgrade volcomp")
+        raise NewerError(f"it is packed in the unknown way {place.packing}; upgrade volcomp")
 
 
 def made(place: Voxels, kept: Kept, decoded: list[Slices]) -> Iterator[Bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import UnsupportedError
+from ..errors import NewerError
 from .bits import Bits
 from .deflated import Deflated
 from .encapsulated import Encapsulated
@@ -30,5 +30,5 @@ BODIES: dict[int, Body] = {
 def body(number: int) -> Body:
     """Return a body codec. Raises UnsupportedError for one that this version does not know."""
     if number not in BODIES:
-        raise UnsupportedError(f"an image is kept by the unknown body codec {number}; upgrade volcomp")
+        raise NewerError(f"an image is kept by the unknown body codec {number}; upgrade volcomp")
     return BODIES[number]

@@ -16,7 +16,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import BinaryIO, NamedTuple
 
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, NewerError
 from ..wire.cursor import Cursor, varint
 from ..wording import spelled
 
@@ -199,9 +199,9 @@ class Reader:
             raise DamagedError("the header or the index is damaged: their checksum does not fit")
         # After the checksum, so that a flipped bit in the version is reported as damage and not as a newer format.
         if version > SERIES_VERSION:
-            raise UnsupportedError(f"format version {version} exceeds the supported {SERIES_VERSION}; upgrade volcomp")
+            raise NewerError(f"format version {version} exceeds the supported {SERIES_VERSION}; upgrade volcomp")
         if version == 0 or flags:
-            raise UnsupportedError(f"the flags {flags:#06x} of format version {version} are reserved; upgrade volcomp")
+            raise NewerError(f"the flags {flags:#06x} of format version {version} are reserved; upgrade volcomp")
         return self._parse_index(index, end - length)
 
     @staticmethod
@@ -213,7 +213,7 @@ class Reader:
             kind = cursor.take(1)[0]
             tag = cursor.take(4) if kind == _OTHER_KIND else _KINDS[kind] if kind < len(_KINDS) else b""
             if kind == _OTHER_KIND and not tag[:1].islower():
-                raise UnsupportedError(f"sections of kind {tag!r} are unknown to this version; upgrade volcomp")
+                raise NewerError(f"sections of kind {tag!r} are unknown to this version; upgrade volcomp")
             section = SectionId(tag, cursor.varint(), cursor.varint())
             length = cursor.varint(limit=end - offset)
             if not tag or section in places:

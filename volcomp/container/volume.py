@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import models
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, NewerError
 from ..models import Catalogue, Model
 from ..wire import rice, zigzag
 from ..wire.cursor import Cursor, string, varint
@@ -192,7 +192,7 @@ def read_volume(reader: Reader, number: int, catalogue: Catalogue = models.RELEA
         raise DamagedError(f"the header of volume {number} is damaged: it is too short")
     flags = payload[0]
     if flags & ~(_TWO_DIMENSIONAL | _REFERS | _TIME_POINT | _OF_TIMES | _LAYERED):
-        raise UnsupportedError(f"volume {number} has the unknown flags {flags:#04x}; upgrade volcomp")
+        raise NewerError(f"volume {number} has the unknown flags {flags:#04x}; upgrade volcomp")
     cursor = Cursor(payload[1:], f"the header of volume {number}")
     key = cursor.varint() if flags & _REFERS else None
     times = _read_times(cursor) if flags & _OF_TIMES else None

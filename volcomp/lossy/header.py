@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, NewerError
 from ..wire.cursor import Cursor, varint
 from .quantisation import LAST_STEP, LOWEST_SHIFT, Steps
 
@@ -74,7 +74,7 @@ def read(cursor: Cursor) -> Header:
     """
     flags, kind = cursor.take(2)
     if flags & 15 != VERSION:
-        raise UnsupportedError(f"the lossy layer has version {flags & 15}, this one reads {VERSION}; upgrade volcomp")
+        raise NewerError(f"the lossy layer has version {flags & 15}, this one reads {VERSION}; upgrade volcomp")
     if flags & ~(15 | FILTERED | LIMITED) or kind >= len(TYPES):
         raise cursor.damaged()
     height, width = cursor.varint(LONGEST), cursor.varint(LONGEST)

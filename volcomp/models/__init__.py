@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from ..errors import DamagedError, UnsupportedError
+from ..errors import DamagedError, NewerError, UnsupportedError
 
 TRIAL = 127  # the number of unreleased models
 FINE_TUNED = 128  # added to the number of a model if a weight delta follows
@@ -224,7 +224,7 @@ def of_file(number: int, digest: bytes, catalogue: Catalogue = RELEASED) -> Mode
     Raises UnsupportedError for a number that this version does not know, DamagedError if the digest differs.
     """
     if number not in catalogue:
-        raise UnsupportedError(f"the file needs model {number}, this version has {sorted(catalogue)}; upgrade volcomp")
+        raise NewerError(f"the file needs model {number}, this version has {sorted(catalogue)}; upgrade volcomp")
     model = catalogue[number]
     if not bytes.fromhex(model.digest).startswith(digest):
         raise DamagedError(

@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from ..errors import DamagedError, MissingError, TargetError, UnsupportedError, VolcompError
+from ..errors import DamagedError, MissingError, NewerError, TargetError, UnsupportedError, VolcompError
 from . import dicomweb, web
 from .inbox import open_inbox
 from .inbox.protocol import Inbox
@@ -36,6 +36,7 @@ from .security.keys import Keys
 from .security.limits import is_loopback
 from .settings import Settings
 from .store import open_store
+from .store.faults import ChangedError, UnreadableError
 from .store.protocol import Store
 from .work import Work, sending
 
@@ -109,8 +110,14 @@ def _sentence(status: int, sentence: str, headers: object = None) -> Response:
 
 def told(error: Exception) -> tuple[int, str]:
     """Return the status of an error and what a client is told of it."""
+    if isinstance(error, ChangedError):
+        return 503, "what is asked for is being replaced by something else; ask again"
     if isinstance(error, MissingError):
         return 404, "what is asked for is not here, or no longer; search again"
+    if isinstance(error, UnreadableError):
+        return 503, "the archive of this series cannot be read now; whoever keeps the server has to see that it may"
+    if isinstance(error, NewerError):
+        return 501, "the archive of this series was written by a newer version of volcomp; update the server"
     if isinstance(error, DamagedError):
         return 500, "the archive of this series is damaged; whoever keeps it may repair it with volcomp repair"
     if isinstance(error, TargetError) or (isinstance(error, OSError) and error.errno in _FULL):

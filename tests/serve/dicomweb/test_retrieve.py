@@ -132,6 +132,18 @@ def test_lengths_are_said_where_they_are_known(server):
     assert head.headers["content-length"] == got.headers["content-length"] and head.content == b""
 
 
+@pytest.mark.parametrize("series", [CT, MULTI, DEFLATED, RLE])
+def test_a_length_that_is_not_known_is_not_said(server, series):
+    """HEAD said that it is 0 of what is made when it is fetched (RFC 9110, 8.6)."""
+    path = one(server.store, series).path
+    many = f"/studies/{STUDY}/series/{series}"
+    endings = ("", "/frames/1", "/metadata", "/bulkdata/7FE00010", "/rendered", "/frames/1/rendered", "/thumbnail")
+    for url in [*(path + ending for ending in endings), many, f"{many}/metadata", f"{many}/thumbnail"]:
+        got, head = (httpx.request(method, server.url + url) for method in ("GET", "HEAD"))
+        assert got.status_code == head.status_code == 200 and head.content == b""
+        assert head.headers.get("content-length") in (None, got.headers.get("content-length")), url
+
+
 @pytest.mark.parametrize("path", ["", "/frames/1", "/metadata", "/bulkdata/7FE00010", "/rendered", "/thumbnail"])
 def test_versions(server, path):
     url = server.url + one(server.store, CT).path + path

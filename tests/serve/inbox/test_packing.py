@@ -290,3 +290,22 @@ def test_odd_files_are_packed_too(tmp_path: Path, served: Opener) -> None:
     sent = hand_in(one, tmp_path / "in")
     one.until(instances_packed(3))
     assert {one.store.file(f) for f in one.store.instances(uid("Alpha"))} == set(sent)
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_file_stays_whose_archive_was_replaced(tmp_path: Path, served: Opener, looked: bool) -> None:
+    """The archive has another instance under the same name now: the file is the only one left, and was removed."""
+    one = served()
+    study(tmp_path / "in" / "a", "Alpha", slices=1)
+    study(tmp_path / "in" / "b", "Beta", slices=1)
+    kept, target = packed(tmp_path / "in" / "a", tmp_path / "a.vcz"), tmp_path / "root" / "x.vcz"
+    path = tmp_path / "in" / "a" / "series0" / "IM000.dcm"
+    assert one.receive(path) == 0
+    (file,) = (tmp_path / "root").rglob("*.dcm")
+    os.replace(kept, target)
+    one.store.refresh()
+    os.replace(packed(tmp_path / "in" / "b", tmp_path / "b.vcz"), target)
+    if looked:
+        one.store.refresh()
+    assert not one.inbox._is_archived(file) and file.read_bytes() == path.read_bytes()
+    assert one.store.file(one.store.instances(uid("Alpha"))[0]) == path.read_bytes()

@@ -19,6 +19,7 @@ from volcomp.container.sections import KEPT, SLAB, SectionId
 from volcomp.errors import DamagedError, MissingError, UnsupportedError
 from volcomp.serve.settings import Settings
 from volcomp.serve.store import TreeStore, open_store
+from volcomp.serve.store.faults import ChangedError
 from volcomp.serve.store.query import Level, Query
 
 Opener = Callable[..., TreeStore]
@@ -86,9 +87,11 @@ def test_an_archive_that_is_replaced_is_read_anew(tmp_path: Path, open_tree: Ope
     found = store.instances(uid("Alpha"))[0]
     old = store.file(found)
     put(tmp_path, "Alpha", "a.vcz", PatientName="Other^Ann")
-    new = store.file(found)  # before anyone has looked
-    assert old != new and b"Other^Ann" in new
-    store.refresh()
+    for read in (store.file, lambda one: store.metadata(one, str), lambda one: store.picture(one, 1)):
+        with pytest.raises(ChangedError):  # before anyone has looked: what is known of it is not true of the new one
+            read(found)
+    (new,) = store.instances(found.study, found.series, found.sop)
+    assert old != store.file(new) and b"Other^Ann" in store.file(new)
     assert names(store) == ["Other^Ann"] and len(store.instances(uid("Alpha"))) == 2
 
 

@@ -104,6 +104,12 @@ class FakeStore:
                 archive, len(entries), sum(one["size"] for one in entries), archive.stat().st_size, voxels
             )  # fmt: skip
 
+    def damaged(self) -> dict[str, str]:
+        return {}
+
+    def lost(self, study: str, series: str | None = None) -> int:
+        return 0
+
     def refresh(self) -> None: ...
 
     def close(self) -> None: ...

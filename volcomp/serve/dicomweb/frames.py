@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import MissingError
+from ..store.faults import ChangedError
 from ..store.instance import Instance
 from ..store.protocol import Store
 from ..work import while_connected
@@ -40,12 +41,12 @@ def numbers(text: str, one: Instance) -> list[int]:
 
 async def frames(request: Request, rooms: Rooms) -> Response:
     """Answer with frames of an instance."""
-    one, version = await found_one(request, rooms)
+    one = await found_one(request, rooms)
     wanted = numbers(request.path_params["frames"], one)
     answer = of_frames(accepted(request), one.syntax, single=len(wanted) == 1)
     if answer is None:
         raise refused(one.syntax)
-    mark = respond.stamp(one, version, answer, wanted)
+    mark = respond.stamp(one, answer, wanted)
     if (known := respond.unchanged(request, mark)) is not None:
         return known
     headers = {**mark.headers, "Vary": "Accept"}
@@ -53,7 +54,7 @@ async def frames(request: Request, rooms: Rooms) -> Response:
     border = respond.boundary()
     headers["Content-Type"] = respond.related(answer.name, border) if answer.parts else answer.kind
     if request.method == "HEAD":
-        return Response(headers=headers)
+        return respond.headers_alone(headers)
 
     def heads(some: list[int]) -> list[bytes]:
         if not answer.parts:
@@ -111,18 +112,20 @@ def _load(store: Store, one: Instance, answer: Answer, wanted: list[int]) -> lis
 
 async def bulk(request: Request, rooms: Rooms) -> Response:
     """Answer with a long value of an instance, or with a range of its bytes."""
-    one, version = await found_one(request, rooms)
+    one = await found_one(request, rooms)
     path = request.path_params["path"]
     answer = of_bytes(accepted(request))
     if answer is None:
         raise HTTPException(406, "bulk data are application/octet-stream, alone or in multipart/related; accept that")
-    mark = respond.stamp(one, version, "bulk", path)
+    mark = respond.stamp(one, "bulk", path)
     if (known := respond.unchanged(request, mark)) is not None:
         return known
     async with AsyncExitStack() as room:
         await room.enter_async_context(rooms.work.room.taken(one.size))
         try:
             data = await while_connected(request, rooms.work.slowly(rooms.store.bulk, one, path))
+        except ChangedError:
+            raise
         except MissingError:
             raise HTTPException(404, "this instance has no such value; its metadata name those that it has") from None
         return _bulk(request, data, answer, mark, room.pop_all())

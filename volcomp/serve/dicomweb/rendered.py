@@ -117,12 +117,13 @@ async def picture(request: Request, rooms: Rooms, *, thumbnail: bool) -> Respons
         raise HTTPException(406, "pictures of several frames come in parts: accept multipart/related, or ask for one")
     if len(wanted) > _SEVERAL:
         raise HTTPException(400, f"pictures of at most {_SEVERAL} frames are made at once")
-    mark = respond.stamp(one, await rooms.work.quickly(respond.version, one, rooms.settings), asked, wanted)
+    mark = respond.stamp(one, asked, wanted)
     if (known := respond.unchanged(request, mark)) is not None:
         return known
     headers = {**mark.headers, "Vary": "Accept"}
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=asked.kind)
+        kind = respond.related(asked.kind, respond.boundary()) if parts else asked.kind
+        return respond.headers_alone({**headers, "Content-Type": kind})
     async with rooms.work.room.taken(_GROWTH * one.size // one.frames):
         made = await while_connected(request, rooms.work.slowly(_pictures, rooms.store, one, wanted, asked))
     if not parts:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from hashlib import blake2b
 from secrets import token_hex
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from ..settings import Settings
+from ... import __version__
 from ..store.instance import Instance
 from ..work import while_connected
 
@@ -40,30 +40,13 @@ class Stamp:
         return {"ETag": self.tag, "Last-Modified": formatdate(self.modified, usegmt=True)}
 
 
-class Version(NamedTuple):
-    """When a file was modified last, in ns since 1970, and its bytes; zeros of one that is gone."""
+def stamp(instance: Instance, *form: object) -> Stamp:
+    """Return the stamp of an instance in a form, as (transfer syntax, frames): of its bytes, wherever they lie.
 
-    modified: int
-    size: int
-
-
-def version(instance: Instance, settings: Settings) -> Version:
-    """Return the version of the archive or the file that has an instance. Blocks."""
-    path = instance.archive or settings.landing / instance.name
-    try:
-        status = path.stat()
-    except OSError:  # as when it is packed just now
-        return Version(0, 0)
-    return Version(status.st_mtime_ns, status.st_size)
-
-
-def stamp(instance: Instance, seen: Version, *form: object) -> Stamp:
-    """Return the stamp of an instance in a form, as (transfer syntax, frames): what is stored never changes under it.
-
-    An archive or a file that was replaced has another one.
+    Another version of volcomp may make something else of them.
     """
-    facts = repr((instance.sop, instance.syntax, instance.size, seen, form)).encode()
-    return Stamp(f'"{blake2b(facts, digest_size=16).hexdigest()}"', seen.modified / 1e9)
+    facts = repr((instance.sop, instance.syntax, instance.size, instance.sha256, form, __version__)).encode()
+    return Stamp(f'"{blake2b(facts, digest_size=16).hexdigest()}"', instance.modified / 1e9)
 
 
 def unchanged(request: Request, mark: Stamp) -> Response | None:
@@ -72,8 +55,8 @@ def unchanged(request: Request, mark: Stamp) -> Response | None:
     if tags is not None:
         known = tags.strip() == "*" or mark.tag in [tag.strip().removeprefix("W/") for tag in tags.split(",")]
     else:
-        since = _seconds(request.headers.get("if-modified-since"))
-        known = since is not None and int(mark.modified) <= since
+        # Equal, and not merely later: an archive may be replaced by one that was modified before it.
+        known = _seconds(request.headers.get("if-modified-since")) == int(mark.modified)
     return Response(status_code=304, headers=mark.headers) if known else None
 
 
@@ -159,6 +142,14 @@ class Stream(StreamingResponse):
         source: Any = self.body_iterator
         async with aclosing(source):
             await super().stream_response(send)
+
+
+def headers_alone(headers: Mapping[str, str], status: int = 200) -> Response:
+    """Make the answer to HEAD: of a length that nobody knows nothing is said, and not that it is 0 (RFC 9110, 8.6)."""
+    made = Response(None, status, headers)
+    if "content-length" not in {name.lower() for name in headers}:
+        del made.headers["content-length"]
+    return made
 
 
 def pieces(data: bytes | memoryview) -> Iterator[memoryview]:

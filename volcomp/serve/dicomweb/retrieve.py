@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ...errors import DamagedError, MissingError, UnsupportedError
 from ..settings import Settings
+from ..store.faults import ChangedError
 from ..store.instance import Instance
 from ..store.protocol import Json, Store
 from ..work import Work, while_connected
@@ -40,29 +41,32 @@ async def found(request: Request, rooms: Rooms) -> list[Instance]:
     assert place.study is not None
     try:
         return await rooms.work.quickly(rooms.store.instances, place.study, place.series, place.sop)
+    except ChangedError:
+        raise
     except MissingError:
         raise paths.missing(place) from None
 
 
-async def found_one(request: Request, rooms: Rooms) -> tuple[Instance, respond.Version]:
-    """Return the only instance that a path names, and the version of what has it. Raises HTTPException (400, 404)."""
+async def found_one(request: Request, rooms: Rooms) -> Instance:
+    """Return the only instance that a path names. Raises HTTPException (400, 404)."""
+    (one,) = await found(request, rooms)
+    return one
 
-    def look() -> tuple[Instance, respond.Version]:
-        (one,) = rooms.store.instances(*place)  # type: ignore[arg-type] # which such a path has
-        return one, respond.version(one, rooms.settings)
 
+async def _lost(request: Request, rooms: Rooms) -> list[str]:
+    """Return what a client is told of instances of a study or a series that cannot be sent; nothing of one instance."""
     place = paths.place(request)
-    try:
-        return await rooms.work.quickly(look)
-    except MissingError:
-        raise paths.missing(place) from None
+    if place.sop is not None or place.study is None:
+        return []
+    count = await rooms.work.quickly(rooms.store.lost, place.study, place.series)
+    return [f"{count} instances are in archives that cannot be read now"] if count else []
 
 
 async def instances(request: Request, rooms: Rooms) -> Response:
     """Answer with the instances that a path names, as DICOM files."""
     media, single = accepted(request), "sop" in request.path_params
     if single:
-        one, version = await found_one(request, rooms)
+        one = await found_one(request, rooms)
         there = [one]
     else:
         there = await found(request, rooms)
@@ -75,13 +79,16 @@ async def instances(request: Request, rooms: Rooms) -> Response:
         raise refused(there[0].syntax)
     headers, status = {"Vary": "Accept"}, 200
     if single:
-        mark = respond.stamp(one, version, chosen[0][1])
+        mark = respond.stamp(one, chosen[0][1])
         headers |= mark.headers
         if (known := respond.unchanged(request, mark)) is not None:
             return known
+    warnings = await _lost(request, rooms)
     if len(chosen) < len(there):
+        warnings.append(f"{len(there) - len(chosen)} instances are in no form that is accepted")
+    if warnings:
         status = 206  # PS3.18, table 10.4.3-1: some of them
-        headers["Warning"] = f'299 volcomp "{len(there) - len(chosen)} instances are in no form that is accepted"'
+        headers["Warning"] = f'299 volcomp "{"; ".join(warnings)}"'
     return await _send(request, rooms, chosen, headers, status)
 
 
@@ -102,7 +109,7 @@ async def _send(
         sizes = [len(head(one.syntax, one.size)) + one.size for one, _ in chosen]
         headers["Content-Length"] = str(sum(sizes) + len(end))
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers)
+        return respond.headers_alone(headers, status)
     if len(chosen) == 1 and chosen[0][0].size <= AT_ONCE:
         data, syntax = await while_connected(request, rooms.work.slowly(_load, rooms.store, *chosen[0]))
         return Response(b"".join((head(syntax, len(data)), data, end)), status, headers)
@@ -142,18 +149,20 @@ async def metadata(request: Request, rooms: Rooms) -> Response:
     kind = demand_json(request)
     base = paths.base(request)
     if "sop" in request.path_params:
-        one, version = await found_one(request, rooms)
-        mark = respond.stamp(one, version, "metadata", base)
+        one = await found_one(request, rooms)
+        mark = respond.stamp(one, "metadata", base)
         if (known := respond.unchanged(request, mark)) is not None:
             return known
         return await rooms.work.quickly(_attributes_of_one, request, rooms.store, one, base, kind, mark)
     there = await found(request, rooms)
     headers = {"Vary": "Accept, Accept-Encoding", "Content-Type": kind}
+    if warnings := await _lost(request, rooms):  # and 200: viewers take no 206 for attributes
+        headers["Warning"] = f'299 volcomp "{warnings[0]}"'
     zipper = respond.Zipper() if respond.takes_gzip(request) else None
     if zipper:
         headers["Content-Encoding"] = "gzip"
     if request.method == "HEAD":
-        return Response(headers=headers)
+        return respond.headers_alone(headers)
 
     async def source() -> AsyncIterator[bytes]:
         for begin in range(0, len(there), _BATCH):

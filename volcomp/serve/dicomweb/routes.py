@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +13,7 @@ from starlette.routing import Mount, Route
 from ... import __version__
 from ..inbox.protocol import Inbox
 from ..settings import Settings
+from ..store.faults import ChangedError
 from ..store.protocol import Store
 from ..store.query import Level
 from ..work import Work
@@ -25,6 +28,7 @@ _STUDY = "/studies/{study}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{sop}}"
 _FRAMES = f"{_INSTANCE}/frames/{{frames}}"
+_TRIES = 3  # of an answer about what is replaced meanwhile
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -45,15 +49,15 @@ def routes(store: Store, inbox: Inbox, settings: Settings, work: Work) -> list[R
 
     def reading(function: Callable[[Request, Rooms], Awaitable[Response]]) -> Endpoint:
         async def answer(request: Request) -> Response:
+            for _ in range(_TRIES - 1):
+                with suppress(ChangedError):  # while it was read; the next time it is asked for what is there now
+                    return await function(request, rooms)
             return await function(request, rooms)
 
         return answer
 
     def drawing(thumbnail: bool) -> Endpoint:
-        async def answer(request: Request) -> Response:
-            return await rendered.picture(request, rooms, thumbnail=thumbnail)
-
-        return answer
+        return reading(partial(rendered.picture, thumbnail=thumbnail))
 
     find_studies = searching(Level.STUDIES)
     get_study = reading(retrieve.instances)

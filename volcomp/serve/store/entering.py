@@ -11,6 +11,7 @@ from typing import Any
 import zstandard
 
 from .attributes import first, text, values
+from .faults import SOUND
 from .index import ARCHIVE, SERIES_KEYS, STUDY_KEYS, column
 from .matching import normal, words_of
 from .pool import Identity
@@ -40,6 +41,7 @@ class Source:
     path: str
     identity: Identity
     damage: str = ""  # a sentence, where it cannot be read
+    fault: int = SOUND
     files: int = 0
     raw: int = 0  # bytes of its files
     voxels: int = 0
@@ -48,13 +50,23 @@ class Source:
 
 
 def enter(connection: sqlite3.Connection, source: Source) -> None:
-    """Enter a source in place of what was known of it."""
+    """Enter a source in place of what was known of it; instances of one that cannot be read now are kept, unchosen."""
+    if source.fault:
+        values = (*_signed(source.identity), source.fault, source.damage, source.kind, encoded(source.path))
+        changed = connection.execute(
+            "UPDATE sources SET device = ?, inode = ?, size = ?, mtime = ?, fault = ?, damage = ?"
+            " WHERE kind = ? AND path = ?",
+            values,
+        ).rowcount
+        if changed:
+            _settle(connection, _sops(connection, source.kind, source.path))
+            return
     sops = _taken_out(connection, source.kind, source.path)
     cursor = connection.execute(
-        "INSERT INTO sources (kind, path, device, inode, size, mtime, damage, files, raw, voxels, others)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (source.kind, encoded(source.path), *_signed(source.identity), source.damage, source.files, source.raw,
-         source.voxels, source.others),
+        "INSERT INTO sources (kind, path, device, inode, size, mtime, fault, damage, files, raw, voxels, others)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (source.kind, encoded(source.path), *_signed(source.identity), source.fault, source.damage, source.files,
+         source.raw, source.voxels, source.others),
     )  # fmt: skip
     number_of = cursor.lastrowid
     assert number_of is not None
@@ -159,14 +171,15 @@ def _settle(connection: sqlite3.Connection, sops: Iterable[str]) -> None:
     for start in range(0, len(every), _BATCH):
         some = json.dumps(every[start : start + _BATCH])
         rows = connection.execute(
-            "SELECT instances.id, sop, study, series FROM instances JOIN sources ON sources.id = source"
+            "SELECT instances.id, sop, study, series, fault FROM instances JOIN sources ON sources.id = source"
             " WHERE sop IN (SELECT value FROM json_each(?)) ORDER BY sop, kind, path, name",
             (some,),
         ).fetchall()
         connection.execute("UPDATE instances SET chosen = 0 WHERE sop IN (SELECT value FROM json_each(?))", (some,))
         chosen: dict[str, int] = {}
         for row in rows:
-            chosen.setdefault(row["sop"], row["id"])
+            if not row["fault"]:
+                chosen.setdefault(row["sop"], row["id"])
             touched.add((row["study"], row["series"]))
         connection.executemany("UPDATE instances SET chosen = 1 WHERE id = ?", [(one,) for one in chosen.values()])
     _sum_up(connection, touched)

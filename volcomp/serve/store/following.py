@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -14,11 +15,18 @@ from ...archive import scratch
 from ...errors import UnsupportedError
 from . import entering
 from .entering import Source, decoded, same
+from .faults import DAMAGED, NEWER, UNREADABLE
 from .index import ARCHIVE, INBOX, Index
 from .pool import Identity, identity
-from .scanning import archives, landed, read_archive, read_landed
+from .scanning import archives, landed, read_archive, read_landed, refused
 
 _POLL = 0.02  # seconds
+_LOG = logging.getLogger("volcomp.serve")
+_LOGGED = {
+    DAMAGED: "is damaged, or is none; volcomp repair may help",
+    NEWER: "was written by a newer version of volcomp; update the server",
+    UNREADABLE: "cannot be read; see that the server may",
+}
 
 
 class Follower:
@@ -27,7 +35,7 @@ class Follower:
     def __init__(self, index: Index, root: Path, landing: Path, instances: str) -> None:
         """`instances`: where instances of the inbox are, a path relative to `landing`."""
         self._index, self._root, self._landing, self._instances = index, root, landing, instances
-        self._looking, self._stop = Lock(), Event()
+        self._looking, self._renewing, self._stop = Lock(), Lock(), Event()
         self.looks = 0  # that came to their end
         self._sums: tuple[int, ...] = ()
         self.changes = 0  # of the index by this object, or seen by it
@@ -76,7 +84,7 @@ class Follower:
         for path, status in there.items():
             if self._stop.is_set():
                 return
-            if path in known and same(known[path], identity(status)):
+            if path in known and same(known[path], identity(status)) and not self._again(known[path]):
                 continue
             moved = next((old for old, row in gone.items() if same(row, identity(status))), None)
             if moved is not None and path not in known:
@@ -86,18 +94,52 @@ class Follower:
                 self.changes += 1
                 continue
             source = read(path)
-            if source is not None:
+            if source is not None and not (path in known and _is_same(known[path], source)):
                 self.enter(source)
         base = self._root if kind == ARCHIVE else self._landing
-        for path in gone:
-            if _identity(base / path) is None:  # it may have come since the tree was listed
+        for path, row in gone.items():
+            try:
+                os.stat(base / path)  # it may have come since the tree was listed
+            except (FileNotFoundError, NotADirectoryError):
                 self.leave(kind, path)
+            except OSError as error:  # of a folder that is closed to the server, or a disk that fails
+                source = refused(path, (0, 0, 0, 0), error)
+                if kind == ARCHIVE and not _is_same(row, source):
+                    self.enter(source)
+
+    def _again(self, row: sqlite3.Row) -> bool:
+        """Return whether a source is read again although it has not changed: by the system's leave, which may have
+        come, or by another version of volcomp than the last one."""
+        return row["fault"] == UNREADABLE or (row["fault"] == NEWER and not self.looks)
+
+    def renewed(self, path: str) -> bool:
+        """Read an archive again unless the index has it as it is now; return False of one that is gone.
+
+        Of several threads that ask for the same one, one reads it.
+        """
+
+        def known(connection: sqlite3.Connection) -> sqlite3.Row | None:
+            statement = "SELECT * FROM sources WHERE kind = ? AND path = ?"
+            found: sqlite3.Row | None = connection.execute(statement, (ARCHIVE, entering.encoded(path))).fetchone()
+            return found
+
+        with self._renewing:
+            now = _identity(self._root / path)
+            row = self._index.read(known)
+            if now is None or (row is not None and same(row, now)):
+                return now is not None
+            source = read_archive(self._root, path)
+            if source is not None:
+                self.enter(source)
+            return source is not None
 
     def enter(self, source: Source) -> None:
         """Enter a source in place of what is known of it."""
         with self._index.transaction() as connection:
             entering.enter(connection, source)
         self.changes += 1
+        if source.fault:  # its name, which may be that of a patient, is on the page
+            _LOG.warning("an archive of the tree %s", _LOGGED[source.fault])
 
     def leave(self, kind: int, path: str) -> None:
         """Take a source out."""
@@ -130,6 +172,11 @@ class Follower:
                 yield taken is not False  # None where there are no locks
         finally:
             self._looking.release()
+
+
+def _is_same(row: sqlite3.Row, source: Source) -> bool:
+    """Return whether the index says already what is wrong with a source."""
+    return bool(source.fault) and same(row, source.identity) and row["damage"] == source.damage
 
 
 def _identity(path: Path) -> Identity | None:

@@ -2,7 +2,8 @@
 
 It is made from the archives alone and may be deleted. Several processes may read and write it at once: a source is
 entered in one transaction, which replaces all that was known of it. Of a SOP Instance UID that several sources have,
-one is `chosen`: that of an archive before that of the inbox, then by the order of paths and names.
+one is `chosen`: that of an archive before that of the inbox, then by the order of paths and names. What an archive had
+before it could no longer be read stays, never chosen, so that who asks for it is told what is wrong.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def _columns(keys: dict[str, str]) -> str:
 _SCHEMA = f"""
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, path BLOB NOT NULL, device INTEGER, inode INTEGER, size INTEGER,
-    mtime INTEGER, damage TEXT, files INTEGER, raw INTEGER, voxels INTEGER, others INTEGER, UNIQUE (kind, path));
+    mtime INTEGER, fault INTEGER NOT NULL, damage TEXT,
+    files INTEGER, raw INTEGER, voxels INTEGER, others INTEGER, UNIQUE (kind, path));
 CREATE TABLE dictionaries (id INTEGER PRIMARY KEY, source INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX dictionaries_of ON dictionaries (source);
 CREATE TABLE instances (
@@ -68,7 +70,7 @@ CREATE TABLE series (
 CREATE INDEX series_uid ON series (series);
 """
 # Of the schema and of what is written by it; an index of another one is made anew.
-_VERSION = zlib.crc32(f"1 {_SCHEMA}".encode()) >> 1
+_VERSION = zlib.crc32(f"2 {_SCHEMA}".encode()) >> 1
 _TABLES = _SCHEMA.count("CREATE TABLE")
 
 

@@ -17,6 +17,8 @@ class Instance:
     frames              of its pixels; 0 of what is no image
     archive             the archive that has it; None where it lies in the inbox
     name                its name in the archive, or its path relative to the inbox
+    sha256              of the stored file; b"" where nobody knows
+    modified            when the archive or the file that has it was modified last, in ns since 1970
     """
 
     study: str
@@ -28,3 +30,5 @@ class Instance:
     frames: int
     archive: Path | None
     name: str
+    sha256: bytes = b""
+    modified: int = 0

@@ -13,8 +13,9 @@ from typing import BinaryIO
 from ...archive.opening import manifest_of
 from ...archive.random_access import RandomAccess
 from ...container.sections import Reader
-from ...errors import MissingError, UnsupportedError, VolcompError
+from ...errors import VolcompError
 from ...reading.positioned import positioned
+from .faults import GoneError, UnreadableError
 from .slabs import SharedSlabs
 
 Identity = tuple[int, int, int, int]  # device, number on it, bytes, time of modification in ns
@@ -59,7 +60,7 @@ class Pool:
     def get(self, path: Path) -> Iterator[RandomAccess]:
         """Yield an archive as it is now.
 
-        Raises MissingError where it is gone, DamagedError, and UnsupportedError.
+        Raises GoneError where it is gone, DamagedError, NewerError, and UnreadableError.
         """
         opened = self._taken(path)
         try:
@@ -69,6 +70,15 @@ class Pool:
                 opened.users -= 1
                 self._evict()
                 self._close_unused(opened)
+
+    def is_outdated(self, path: Path, access: RandomAccess) -> bool:
+        """Return whether an archive that is used is not what lies at its path now."""
+        with self._changed:
+            opened = self._open.get(path)
+        try:
+            return opened is None or opened.access is not access or opened.identity != _identity_of(path)
+        except VolcompError:
+            return True
 
     def close(self) -> None:
         """Close all archives that nobody uses, and the others when their users have left."""
@@ -150,6 +160,6 @@ def _sentences() -> Iterator[None]:
     except VolcompError:
         raise
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingError("the archive that had it is gone; search again") from None
+        raise GoneError("the archive that had it is gone; search again") from None
     except OSError as error:
-        raise UnsupportedError(f"an archive cannot be read: {error.strerror or 'the system refuses'}") from None
+        raise UnreadableError(f"an archive cannot be read: {error.strerror or 'the system refuses'}") from None

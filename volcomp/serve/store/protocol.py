@@ -97,6 +97,11 @@ class Store(Protocol):
         """
         ...
 
+    def lost(self, study: str, series: str | None = None) -> int:
+        """Return how many instances of a study, or of a series, are not in `instances`: archives had them that cannot
+        be read now."""
+        ...
+
     def metadata(self, instance: Instance, bulk: Callable[[str], str]) -> Json:
         """Return an instance's attributes; of long values the URI that `bulk` makes of their path ("7FE00010")."""
         ...
@@ -119,6 +124,10 @@ class Store(Protocol):
 
     def holdings(self, study: str | None = None, series: str | None = None) -> Iterator[Holding]:
         """Yield the archives of a study or a series, or all."""
+        ...
+
+    def damaged(self) -> dict[str, str]:
+        """Return what is wrong with archives that cannot be read, by their paths in the tree."""
         ...
 
     def refresh(self) -> None:

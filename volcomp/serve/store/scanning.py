@@ -17,10 +17,11 @@ from ...container.volume import Volume, read_volume, volume_numbers
 from ...errors import DamagedError, UnsupportedError, VolcompError
 from .attributes import first, to_json
 from .entering import New, Source
+from .faults import UNREADABLE, fault_of
 from .frames import Shape
 from .header import Header, read_header
 from .index import ARCHIVE, INBOX
-from .pool import identity
+from .pool import Identity, identity
 
 SUFFIX = ".vcz"
 _STUDY, _SERIES, _SOP = "0020000D", "0020000E", "00080018"
@@ -60,7 +61,7 @@ def _files(root: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, os.
 
 
 def read_archive(root: Path, path: str) -> Source | None:
-    """Read an archive; None where it changes meanwhile, or is gone. Of one that is damaged a sentence says so."""
+    """Read an archive; None where it changes meanwhile, or is gone. Of one that cannot be read a sentence says so."""
     try:
         with (root / path).open("rb") as file:
             before = identity(os.fstat(file.fileno()))
@@ -68,7 +69,7 @@ def read_archive(root: Path, path: str) -> Source | None:
             try:
                 _fill(source, Reader(file))
             except VolcompError as error:
-                source.instances, source.damage = [], str(error)
+                source.instances, source.damage, source.fault = [], str(error), fault_of(error)
             status = os.stat(root / path)
             return source if identity(status) == before == identity(os.fstat(file.fileno())) else None
     except FileNotFoundError:
@@ -78,7 +79,13 @@ def read_archive(root: Path, path: str) -> Source | None:
             status = os.stat(root / path)
         except OSError:
             return None
-        return Source(ARCHIVE, path, identity(status), damage=f"it cannot be read: {error.strerror}")
+        return refused(path, identity(status), error)
+
+
+def refused(path: str, known: Identity, error: OSError) -> Source:
+    """Return an archive that the system does not let the server read."""
+    reason = error.strerror or "the system refuses"
+    return Source(ARCHIVE, path, known, damage=f"it cannot be read: {reason}", fault=UNREADABLE)
 
 
 def _fill(source: Source, reader: Reader) -> None:

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from ...archive.random_access import RandomAccess
-from ...errors import MissingError, UnsupportedError
+from ...errors import DamagedError, MissingError, UnsupportedError, VolcompError
 from ..settings import OWN, Settings
 from . import pictures
 from .attributes import PIXELS, value_at, with_bulk
-from .entering import Source, attributes_of, decoded, encoded
+from .entering import Source, attributes_of, decoded, encoded, same
+from .faults import ChangedError, GoneError, UnreadableError, by_system, error_of
 from .following import Follower
 from .frames import Shape, check_numbers
 from .header import Header, read_header
 from .index import ARCHIVE, INBOX, Index
 from .instance import Instance
 from .of_archive import frames_in, frames_of_archive, samples_of_archive
-from .pool import Pool
+from .pool import Pool, identity
 from .protocol import Found, Frames, Holding, Json, Picture
 from .query import Query
 from .scanning import header_of, read_landed
@@ -37,11 +40,15 @@ INSTANCES = f"{OWN}/instances"  # of the inbox: where instances are that have be
 _EVERY = 5.0  # seconds from one look at the tree to the next, at least
 _SHARE = 20  # of the time, one part in so many may go to looking
 _PATIENCE = 5.0  # seconds for which who reads what has moved waits for a look that is under way
+_TRIES = 3  # times that archives are read again which change while they are
 _SHAPES = 1 << 14  # of instances that are held
 _LOG = logging.getLogger("volcomp.serve")
 Result = TypeVar("Result")
 
-_COLUMNS = "study, series, sop, sop_class, syntax, instances.size, frames, sha256, name, sources.kind, sources.path"
+_COLUMNS = (
+    "study, series, sop, sop_class, syntax, instances.size, frames, sha256, name, sources.kind, sources.path,"
+    " device, inode, sources.size AS packed, mtime"
+)
 _SELECT = (
     f"SELECT {_COLUMNS} FROM instances JOIN sources ON sources.id = source"
     " LEFT JOIN series USING (study, series) WHERE chosen = 1 AND study = ?"
@@ -90,11 +97,30 @@ class TreeStore:
 
     def instances(self, study: str, series: str | None = None, sop: str | None = None) -> list[Instance]:
         """Return instances; see `Store.instances`."""
-        found = self._rows(study, series, sop)
+        found = self._current(study, series, sop)
+        if not found and (faulty := self._outdated(self._faulty(study, series, sop))):  # it may have been repaired
+            for path in faulty:
+                if not self._follower.renewed(path):
+                    self._follower.look(_PATIENCE)
+            found = self._current(study, series, sop)
         if not found:
+            self._explain(study, series, sop)
             what = "instance" if sop else "series" if series else "study"
             raise MissingError(f"there is no {what} with these UIDs")
         return [self._instance(row) for row in found]
+
+    def lost(self, study: str, series: str | None = None) -> int:
+        """Return how many instances are in archives that cannot be read alone; see `Store.lost`."""
+        statement = (
+            "SELECT COUNT(DISTINCT sop) FROM instances JOIN sources ON sources.id = source WHERE fault != 0"
+            " AND NOT EXISTS (SELECT 1 FROM instances AS other WHERE other.sop = instances.sop AND other.chosen = 1)"
+            " AND study = ?"
+        )
+        parameters = [_text(study)]
+        if series is not None:
+            statement += " AND series = ?"
+            parameters.append(_text(series))
+        return int(self._index.read(lambda connection: connection.execute(statement, parameters).fetchone()[0]))
 
     def metadata(self, instance: Instance, bulk: Callable[[str], str]) -> Json:
         """Return an instance's attributes; see `Store.metadata`."""
@@ -104,10 +130,7 @@ class TreeStore:
     def file(self, instance: Instance) -> bytes:
         """Return the stored file; see `Store.file`."""
 
-        def of_archive(access: RandomAccess, name: str) -> bytes:
-            return access.read(access.entry(name))
-
-        return self._read(instance, of_archive, lambda path: path.read_bytes())
+        return self._read(instance, _whole, _bytes)
 
     def frames(self, instance: Instance, numbers: Sequence[int]) -> Frames:
         """Return frames; see `Store.frames`."""
@@ -117,9 +140,8 @@ class TreeStore:
         check_numbers(shape, list(numbers))
         of_archive = partial(frames_of_archive, shape=shape, numbers=list(numbers), syntax=instance.syntax)
 
-        def of_file(path: Path) -> Frames:
-            with path.open("rb") as file:
-                return frames_in(read_header(file), shape, list(numbers))
+        def of_file(file: BinaryIO) -> Frames:
+            return frames_in(read_header(file), shape, list(numbers))
 
         return self._read(instance, of_archive, of_file)
 
@@ -131,7 +153,7 @@ class TreeStore:
             raise MissingError("the instance has no pixels, and so no picture")
         check_numbers(shape, [frame])
         of_volume = partial(samples_of_archive, shape=shape, frame=frame)
-        samples = self._read(instance, of_volume, lambda path: None)
+        samples = self._read(instance, of_volume, lambda file: None)
         if samples is None:
             found = self.frames(instance, [frame])
             samples = pictures.decoded(found.frames[0], found.syntax, shape)
@@ -145,9 +167,8 @@ class TreeStore:
         def of_archive(access: RandomAccess, name: str) -> bytes:
             return value_at(header_of(access, access.entry(name)), path)
 
-        def of_file(there: Path) -> bytes:
-            with there.open("rb") as file:
-                return value_at(read_header(file), path)
+        def of_file(file: BinaryIO) -> bytes:
+            return value_at(read_header(file), path)
 
         return self._read(instance, of_archive, of_file)
 
@@ -156,6 +177,7 @@ class TreeStore:
         statement = "SELECT path, files, raw, size, voxels FROM sources WHERE kind = ? AND damage = ''"
         parameters: list[Any] = [ARCHIVE]
         if study is not None:
+            self._current(study, series)
             statement += " AND id IN (SELECT source FROM instances WHERE chosen = 1 AND study = ?"
             statement += " AND series = ?)" if series is not None else ")"
             parameters += [_text(study), *([_text(series)] if series is not None else [])]
@@ -165,7 +187,7 @@ class TreeStore:
             yield Holding(path, row["files"], row["raw"], row["size"], row["voxels"])
 
     def damaged(self) -> dict[str, str]:
-        """Return what is wrong with archives that cannot be read, by their paths in the tree."""
+        """Return what is wrong with archives that cannot be read; see `Store.damaged`."""
         statement = "SELECT path, damage FROM sources WHERE damage != '' ORDER BY path"
         rows = self._index.read(lambda connection: connection.execute(statement).fetchall())
         return {decoded(row["path"]): row["damage"] for row in rows}
@@ -212,13 +234,29 @@ class TreeStore:
         self._follower.enter_archive(archive.relative_to(self._root).as_posix())
 
     def everywhere(self, sop: str) -> list[tuple[Instance, bytes]]:
-        """Return all instances of a UID, also those not chosen, each with the SHA-256 of its file; archives first."""
+        """Return all instances of a UID, also those not chosen, each with the SHA-256 of its file; archives first.
+
+        Archives that were replaced are read before: what they had is not there.
+        """
         statement = (
             f"SELECT {_COLUMNS} FROM instances JOIN sources ON sources.id = source"
-            " WHERE sop = ? ORDER BY kind, path, name"
+            " WHERE sop = ? AND fault = 0 ORDER BY kind, path, name"
         )
-        rows = self._index.read(lambda connection: connection.execute(statement, (_text(sop),)).fetchall())
-        return [(self._instance(row), row["sha256"]) for row in rows]
+
+        def rows() -> list[sqlite3.Row]:
+            return self._index.read(lambda connection: connection.execute(statement, (_text(sop),)).fetchall())
+
+        found = rows()
+        for path in self._outdated(found):
+            self._follower.renewed(path)
+            found = rows()
+        return [(self._instance(row), row["sha256"]) for row in found]
+
+    def gives(self, instance: Instance) -> bool:
+        """Return whether the archive of an instance gives it back, byte for byte, where the index has it."""
+        with suppress(VolcompError):
+            return sha256(self._read_there(instance, _whole, _bytes)).digest() == instance.sha256
+        return False
 
     def beside(self, path: str) -> list[tuple[Instance, bytes]]:
         """Return the instances that archives have under the UID of a file of the inbox; see `everywhere`.
@@ -284,18 +322,18 @@ class TreeStore:
         archive = self._root / path if row["kind"] == ARCHIVE else None
         return Instance(
             row["study"], row["series"], row["sop"], row["sop_class"], row["syntax"], row["size"], row["frames"],
-            archive, decoded(row["name"]) if archive else path,
+            archive, decoded(row["name"]) if archive else path, row["sha256"], row["mtime"],
         )  # fmt: skip
 
     def _attributes(self, instance: Instance) -> Json:
         def read(connection: sqlite3.Connection) -> Json | None:
-            statement = "SELECT dictionary, attributes FROM instances WHERE sop = ? AND chosen = 1 AND study = ?"
-            row = connection.execute(statement, (instance.sop, instance.study)).fetchone()
+            statement = "SELECT dictionary, attributes FROM instances WHERE sop = ? AND study = ? AND sha256 = ?"
+            row = connection.execute(statement, (instance.sop, instance.study, instance.sha256)).fetchone()
             return attributes_of(connection, row) if row else None
 
         found = self._index.read(read)
         if found is None:
-            raise MissingError("the instance is gone; search again")
+            raise ChangedError("the instance is gone, or another one; search again")
         return found
 
     def _shape(self, instance: Instance) -> Shape:
@@ -322,41 +360,128 @@ class TreeStore:
         def of_archive(access: RandomAccess, name: str) -> bytes:
             return value(read_header(BytesIO(access.again(access.entry(name)))))
 
-        def of_file(there: Path) -> bytes:
-            with there.open("rb") as file:
-                return value(read_header(file))
+        def of_file(file: BinaryIO) -> bytes:
+            return value(read_header(file))
 
         return self._read(instance, of_archive, of_file)
 
     def _read(
-        self, instance: Instance, of_archive: Callable[[RandomAccess, str], Result], of_file: Callable[[Path], Result]
+        self, instance: Instance, of_archive: Callable[[RandomAccess, str], Result],
+        of_file: Callable[[BinaryIO], Result],
     ) -> Result:  # fmt: skip
-        """Read of an instance where it is; where it has moved meanwhile, from the inbox to an archive, there."""
+        """Read of an instance where it is; where it has moved meanwhile, as from the inbox to an archive, there.
+
+        Raises ChangedError where another instance has its UIDs now: what the caller knows of it is not true of that.
+        """
         tried: list[Instance] = []
         while True:
             tried.append(instance)
             try:
-                if instance.archive is None:
-                    with _gone():
-                        return of_file(self._landing / instance.name)
-                with self._pool.get(instance.archive) as access:
-                    return of_archive(access, instance.name)
-            except MissingError:
+                return self._read_there(instance, of_archive, of_file)
+            except GoneError as error:
                 moved = self._moved(instance)
-                if moved is None or moved in tried:
-                    raise
+                if moved is None:
+                    self._explain(instance.study, instance.series, instance.sop)
+                    raise MissingError(str(error)) from None
+                if moved in tried and not (moved.archive is not None and moved.archive.exists()):
+                    raise MissingError(str(error)) from None
+                if moved in tried or moved.sha256 != instance.sha256:
+                    raise ChangedError("another instance has taken its place; search again") from None
                 instance = moved
+
+    def _read_there(
+        self, instance: Instance, of_archive: Callable[[RandomAccess, str], Result],
+        of_file: Callable[[BinaryIO], Result],
+    ) -> Result:  # fmt: skip
+        """Read of an instance where the index has it. Raises GoneError where that is another one, or none."""
+        with _sentences():
+            if instance.archive is None:
+                with (self._landing / instance.name).open("rb") as file:
+                    if os.fstat(file.fileno()).st_mtime_ns != instance.modified:
+                        raise GoneError("another instance has taken its place; search again")
+                    return of_file(file)
+            with self._pool.get(instance.archive) as access:
+                entry = access.entries.get(instance.name)
+                if entry is None or entry.sha256 != instance.sha256:
+                    raise GoneError("the archive that had it is another one; search again")
+                try:
+                    return of_archive(access, instance.name)
+                except DamagedError:
+                    if self._pool.is_outdated(instance.archive, access):  # as one that is written anew in its place
+                        raise GoneError("the archive that had it has changed; search again") from None
+                    raise
 
     def _moved(self, instance: Instance) -> Instance | None:
         """Return where an instance is now, if it was not where the index had it."""
         for look in (False, True):
             if look:
-                self._follower.look(_PATIENCE)
+                archive = instance.archive
+                if archive is None or not self._follower.renewed(archive.relative_to(self._root).as_posix()):
+                    self._follower.look(_PATIENCE)
             rows = self._rows(instance.study, instance.series, instance.sop)
             found = self._instance(rows[0]) if rows else None
             if found != instance:
                 return found
         return None
+
+    def _current(self, study: str, series: str | None = None, sop: str | None = None) -> list[sqlite3.Row]:
+        """Return the rows of instances, of archives that are as the index has them: one that was replaced is read
+        before, and one that is gone is looked for."""
+        rows = self._rows(study, series, sop)
+        for tries in range(_TRIES):
+            outdated = self._outdated(rows)
+            if not outdated:
+                return rows
+            there = [self._follower.renewed(path) for path in outdated]
+            if not all(there) and not tries:
+                self._follower.look(_PATIENCE)
+            rows = self._rows(study, series, sop)
+        found = [row for row in rows if decoded(row["path"]) not in outdated]
+        if not found and any((self._root / path).exists() for path in outdated):
+            raise ChangedError("the archive that has it is being replaced; ask again")
+        return found
+
+    def _outdated(self, rows: list[sqlite3.Row]) -> list[str]:
+        """Return the archives of rows that are others than the index has, or gone."""
+        there = {row["path"]: row for row in rows if row["kind"] == ARCHIVE}
+        found: list[str] = []
+        for path, row in there.items():
+            try:
+                status = os.stat(self._root / decoded(path))
+            except (FileNotFoundError, NotADirectoryError):
+                found.append(decoded(path))
+            except OSError:  # who reads it is told
+                continue
+            else:
+                if not same({**dict(row), "size": row["packed"]}, identity(status)):
+                    found.append(decoded(path))
+        return found
+
+    def _faulty(self, study: str, series: str | None, sop: str | None) -> list[sqlite3.Row]:
+        """Return the sources that had such instances before they could no longer be read."""
+        statement = (
+            "SELECT DISTINCT kind, path, device, inode, sources.size AS packed, mtime, fault, damage"
+            " FROM instances JOIN sources ON sources.id = source WHERE fault != 0 AND study = ?"
+        )
+        parameters = [_text(study)]
+        for name, value in (("series", series), ("sop", sop)):
+            if value is not None:
+                statement += f" AND {name} = ?"
+                parameters.append(_text(value))
+        return self._index.read(lambda connection: connection.execute(statement, parameters).fetchall())
+
+    def _explain(self, study: str, series: str | None, sop: str | None) -> None:
+        """Raise the error of an archive that had instances before it could no longer be read, if there is one."""
+        for row in self._faulty(study, series, sop):
+            raise error_of(row["fault"], row["damage"])
+
+
+def _whole(access: RandomAccess, name: str) -> bytes:
+    return access.read(access.entry(name))
+
+
+def _bytes(file: BinaryIO) -> bytes:
+    return file.read()
 
 
 def _text(uid: str) -> str:
@@ -365,11 +490,15 @@ def _text(uid: str) -> str:
 
 
 @contextmanager
-def _gone() -> Iterator[None]:
+def _sentences() -> Iterator[None]:
     """Turn errors of the system into sentences that name no path."""
     try:
         yield
     except FileNotFoundError:
-        raise MissingError("the instance is gone; search again") from None
+        raise GoneError("the instance is gone; search again") from None
     except OSError as error:
-        raise UnsupportedError(f"the instance cannot be read: {error.strerror or 'the system refuses'}") from None
+        raise UnreadableError(f"the instance cannot be read: {error.strerror or 'the system refuses'}") from None
+    except DamagedError as error:
+        if by_system(error):
+            raise UnreadableError("the archive cannot be read: the system refuses") from error
+        raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gzip
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,7 @@ class Shown:
             rows=rows,
             more=found.more,
             whole=whole,
+            damaged={path: self._site.hidden(why) for path, why in self._store.damaged().items()},
             waiting=_waiting(self._inbox.state()),
         )
 
@@ -233,6 +234,8 @@ class Shown:
 
     def _study(self, request: Request) -> dict[str, Any]:
         uid = request.path_params["study"]
+        with suppress(MissingError):  # before the search: an archive that was replaced is read then, or says why not
+            self._store.instances(uid)
         found = listing.study_of(self._store, uid)
         if found is None:
             raise MissingError(f"there is no study {uid}")

@@ -21,11 +21,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ... import __version__
-from ...errors import DamagedError, MissingError, TargetError, UnsupportedError, VolcompError
+from ...errors import DamagedError, MissingError, NewerError, TargetError, UnsupportedError, VolcompError
 from ..settings import Settings
+from ..store.faults import ChangedError, UnreadableError
 from ..work import Room, Work
 from . import policy
-from .refusal import Refusal
+from .refusal import Refusal, shown
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _PACKED = (".js", ".css", ".svg", ".txt")
@@ -49,7 +50,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("volcomp.serve.web"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"size": size, "number": number}
+    made.filters |= {"size": size, "number": number, "shown": shown}
     made.globals |= {"version": __version__, "static": static_name}
     return made
 
@@ -153,8 +154,14 @@ class _Held(Response):
 
 def status_of(error: VolcompError) -> int:
     """Return the HTTP status of an error (RFC 9110, 15.5)."""
+    if isinstance(error, ChangedError):
+        return 409
     if isinstance(error, MissingError):
         return 404
+    if isinstance(error, UnreadableError):
+        return 503
+    if isinstance(error, NewerError):
+        return 501
     if isinstance(error, TargetError):
         return 507
     return 422 if isinstance(error, UnsupportedError) else 500 if isinstance(error, DamagedError) else 422

@@ -70,7 +70,10 @@ class Stack:
     @cached_property
     def version(self) -> str:
         """A digest of which frames it has, in their order: slices that were asked for by it are still the same."""
-        names = (f"{s.instance.sop} {s.frame} {s.instance.archive} {s.instance.name}" for s in self.slices)
+        names = (
+            f"{s.instance.sop} {s.frame} {s.instance.archive} {s.instance.name} {s.instance.sha256.hex()}"
+            for s in self.slices
+        )
         return sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     @property
