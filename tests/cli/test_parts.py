@@ -99,7 +99,7 @@ def piped(arguments, data=b"", **options):
 def test_an_archive_through_pipes(study, tmp_path):
     made = piped(["compress", study / "ct", "-o", "-", "--threads", "1"], cwd=tmp_path)
     assert made.returncode == 0 and made.stdout == (study / "ct.vcz").read_bytes()
-    assert made.stderr.startswith(b"-: 5 files, ") and made.stderr.count(b"\n") == 1
+    assert made.stderr.startswith(b"standard output: 5 files, ") and made.stderr.count(b"\n") == 1
     for command in "list", "info", "verify":
         done = piped([command, "-"], made.stdout, cwd=tmp_path)
         assert done.returncode == 0 and done.stdout and not done.stderr

@@ -98,6 +98,7 @@ def test_off_this_machine_somebody_must_be_named(tree, call, host):
     (["--memory", "much"], "is no size"), (["--quiet", "-1"], "is no number of seconds"),
     (["--quiet", "nan"], "is no number of seconds"), (["--allow-origin", "viewer"], "is no origin"),
     (["--allow-origin", "https://a/b"], "is no origin"), (["--token-file", "a", "--htpasswd", "b"], "give one of them"),
+    (["--inbox", "in", "--read-only"], "--read-only takes nothing in"),
 ])  # fmt: skip
 def test_wrong_use(tree, call, words, sentence):
     fails(call("serve", tree, *words), sentence, code=2)

@@ -117,6 +117,16 @@ def test_they_are_opened(tmp_path, name):
         assert np.array_equal(np.asarray(volume)[0], expected)
 
 
+@pytest.mark.parametrize(("name", "reason"), [
+    ("palette.png", "its colours are in a palette"), ("bits.png", "its samples have 4 bits, not 8 or 16"),
+    ("colour.png", "its header makes no sense"),
+])  # fmt: skip
+def test_why_samples_are_not_coded(tmp_path, name, reason):
+    (tmp_path / name).write_bytes(WHOLE[name])
+    compress([tmp_path / name], tmp_path / "x.vcz")
+    assert describe(tmp_path / "x.vcz")["not_coded"] == {reason: 1}
+
+
 @pytest.mark.parametrize(
     "name", [name for name in WHOLE if name.endswith(".png") and name not in ("cut.png", "crc.png")]
 )

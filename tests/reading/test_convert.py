@@ -211,6 +211,8 @@ def test_the_command_chooses_among_several(tmp_path: Path, capsys: pytest.Captur
     assert "x.vcz has 2 volumes: 'a', 'b'; choose one with --series" in capsys.readouterr().err
     assert cli.main([*line, "--series", "c"]) == 1
     assert "has no volume 'c'; it has 2 volumes: 'a', 'b'" in capsys.readouterr().err
+    assert cli.main([*line, "--series", "1"]) == 1
+    assert "has no volume '1'; it has 2 volumes: 'a', 'b'; a number is given as 'volume 1'" in capsys.readouterr().err
     for name, depth in (("1.2", 5), ("a", 4)):
         assert cli.main([*line, "--series", name, "--force"]) == 0
         assert len(np.load(tmp_path / "v.npy")) == depth

@@ -138,12 +138,12 @@ def report(archive: Path, done: Summary, options: argparse.Namespace, what: str 
     parts += [f"ratio {ratio:.3f}"] if done.raw_bytes else []
     parts += [f"{done.voxel_bits:.3f} bits per voxel"] if done.voxels else []
     parts += [f"{time.perf_counter() - options.begin:.1f} s"]
-    text = f"{archive}: {', '.join(parts)}"
+    text = f"{'standard output' if archive == STANDARD else archive}: {', '.join(parts)}"
     if done.changed:
         differ = "file differs from the original" if done.changed == 1 else "files differ from the originals"
-        text += f"\n{done.changed} {differ}, within the bound"
+        text += f"\n{done.changed} {differ}, within the bound; bytes in and the ratio are of what is archived"
     problem = f"{archive} is written, but {len(done.skipped)} of the inputs could not be read" if done.skipped else None
     notes = [f"skipped: {sentence}" for sentence in done.skipped]
-    notes += [f"unchanged: {name} holds no voxels that can be changed" for name in done.unchanged]
+    notes += [f"unchanged: {name} stays exact: its voxels cannot be replaced" for name in done.unchanged]
     notes += [f"warning: {sentence}" for sentence in done.warnings]
     return finish(options, facts, printable_lines(text), problem, notes)

@@ -107,7 +107,7 @@ def line(path: Path | Remote, done: Outcome, begin: float) -> str:
     of_arrays = done.voxels and not done.files
     what = plural(done.voxels, "voxel") if of_arrays else held(done.files, done.folders, done.links)
     return printable(
-        f"{path}: {what}, {amount(done.packed_bytes)} in, "
+        f"{'standard input' if path == STANDARD else path}: {what}, {amount(done.packed_bytes)} in, "
         f"{amount(done.raw_bytes)} out, {time.perf_counter() - begin:.1f} s"
     )
 

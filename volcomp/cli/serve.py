@@ -83,6 +83,8 @@ def run(options: argparse.Namespace) -> int:
     serve, is_loopback, Settings = _library()
     if options.token_file and options.htpasswd:
         raise UsageError("--token-file and --htpasswd are two ways for one thing; give one of them")
+    if options.inbox and options.read_only:
+        raise UsageError("--read-only takes nothing in, and --inbox says where new images wait; give one of them")
     if not (is_loopback(options.host) or options.token_file or options.htpasswd or options.i_know):
         raise UsageError(
             f"--host {options.host} can be reached from other machines: say who may ask with --token-file or "

@@ -92,10 +92,16 @@ def _coded(volumes: list[Facts]) -> str:
 def _kept_whole(reasons: dict[str, int]) -> list[str]:
     """Return a line for each reason why files are kept whole, the most frequent first."""
     ordered = sorted(reasons.items(), key=lambda item: -item[1])
-    lines = [f"{files(count)} kept whole: {reason}" for reason, count in ordered[:_MOST]]
+    lines = [f"{files(count)} kept whole{_because(count, reason)}" for reason, count in ordered[:_MOST]]
     if others := ordered[_MOST:]:
         lines.append(f"{files(sum(count for _, count in others))} kept whole for {len(others)} other reasons")
     return lines
+
+
+def _because(count: int, reason: str) -> str:
+    """Introduce a reason: those of formats are clauses about one file ("its rows are interlaced")."""
+    clause = reason.startswith(("its ", "it ", "one of its "))
+    return f", each because {reason}" if clause and count > 1 else f": {reason}"
 
 
 def _bytes(volumes: list[Facts]) -> int:

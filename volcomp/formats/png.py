@@ -18,6 +18,7 @@ from .protocol import Format, Image, NotCoded
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">I4sIIBBBBB")  # length, type; width, height, bits, colour type, three methods
 _COMPONENTS = {0: 1, 2: 3, 4: 2, 6: 4}  # of colour types
+_PALETTE = 3  # a colour type
 _MOST_CHUNKS = 1 << 12  # before the image data
 _OUTSIDE = "its chunks lie outside of it"
 
@@ -42,7 +43,7 @@ class PngFormat(Format):
         if interlace:
             raise NotCoded("its rows are interlaced")
         if colour not in _COMPONENTS or bits not in (8, 16):
-            raise NotCoded(f"its samples of {bits} bits have the colour type {colour}")
+            raise NotCoded(_unlike(colour, bits))
         components, width = _COMPONENTS[colour], bits // 8
         if not 0 < rows * (columns * components * width + 1) <= LIMIT or not columns:
             raise NotCoded("it is too large, or has no pixels")
@@ -53,6 +54,15 @@ class PngFormat(Format):
             signed=False, big_endian=False, series=name,
             reading=PngReading(samples, rows=rows, columns=columns, start=start),
         )  # fmt: skip
+
+
+def _unlike(colour: int, bits: int) -> str:
+    """Return why samples are not coded."""
+    if colour == _PALETTE:
+        return "its colours are in a palette"
+    if colour in _COMPONENTS and bits in (1, 2, 4):
+        return f"its samples have {bits} bit{'s' * (bits > 1)}, not 8 or 16"
+    return "its header makes no sense"
 
 
 def _image_data(file: BinaryIO, at: int, size: int) -> int:

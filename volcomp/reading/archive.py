@@ -198,7 +198,8 @@ class Volumes(Mapping[str | int, Volume]):
         if found:
             names = ", ".join(repr(volume.name) for volume in found)
             raise MissingError(f"{self._archive} has {len(found)} volumes of series {key}: take one of {names}")
-        raise MissingError(f"{self._archive} has no volume {key!r}; it has {self.listed()}")
+        hint = f"; a number is given as {of_array(int(key))!r}" if _is_digits(key) else ""
+        raise MissingError(f"{self._archive} has no volume {key!r}; it has {self.listed()}{hint}")
 
     def __iter__(self) -> Iterator[str | int]:
         return iter(self._by_name)
@@ -231,6 +232,11 @@ class Volumes(Mapping[str | int, Volume]):
             named = [volume for volume in self._by_name.values() if of_array(volume.number) == key][:1]
             return named or [volume for volume in self._by_name.values() if key and volume.series == key]
         return [volume for volume in self._by_name.values() if volume.number == key][:1]  # copies share a number
+
+
+def _is_digits(key: Any) -> bool:
+    """Tell whether a key is the number of a volume as people write it, of few digits."""
+    return isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 10
 
 
 def again(source: Source, number: int | None, options: DecodeOptions) -> Archive | Volume:

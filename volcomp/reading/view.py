@@ -125,7 +125,7 @@ def pillow() -> tuple[Any, Any, Any]:
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
-        raise UnsupportedError(f"view needs Pillow: {INSTALL}") from error
+        raise UnsupportedError(f"pictures need Pillow: {INSTALL}") from error
     return Image, ImageDraw, ImageFont
 
 

@@ -64,7 +64,8 @@ class XRays:
         """Answer what is asked of a path that there is not."""
         path = shown("/" + request.path_params["path"])
         raise Refusal(
-            f"there is nothing at {path}; /encode and /decode take images, / is the page for people", MISSING, PATH,
+            f"there is nothing at {path}; /encode and /decode take images, / is the page for people, "
+            "/dicom-web/studies lists the studies", MISSING, PATH,
             request.path_params["path"],
         )  # fmt: skip
 
