@@ -53,8 +53,7 @@ def test_a_model_stands_in_for_one_of_the_same_shape() -> None:
         else:
             assert model.for_slices is model
         if model.layered:
-            assert model.over_preview.network == model.network
-            assert model.over_preview.search == replace(model.search, near=False)
+            assert model.over_preview.network == model.network and model.over_preview.search == model.search
             assert model.over_preview.sees and not model.over_preview.layered
         else:
             assert model.over_preview is model

@@ -10,6 +10,7 @@ import pytest
 
 import volcomp
 from tests.helpers import contents, image
+from tests.stages.test_near_factors import drifting
 from volcomp import cli, models
 from volcomp.codec import encode
 from volcomp.codec.decode import decode_slabs
@@ -19,6 +20,7 @@ from volcomp.container.sections import PREVIEW, SERIES_VERSION, SLAB, Reader, Se
 from volcomp.container.volume import read_volume
 from volcomp.errors import ArgumentError, DamagedError, UnsupportedError
 from volcomp.options import DecodeOptions, EncodeOptions
+from volcomp.stages import near_factors
 
 pytest.importorskip("PIL")
 
@@ -92,6 +94,17 @@ def test_single_slices_have_a_model_that_sees_the_layer() -> None:
     assert model_of(other) == flat and len(layered) < len(other)
     for data in (layered, other):
         assert np.array_equal(volcomp.decompress(data, threads=1), voxels)
+
+
+def test_combs_have_near_factors_over_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice that they make much smaller stays so with a preview."""
+    voxels = drifting(140, 128)
+    alone, layered = (volcomp.compress(voxels, preview=k, threads=1) for k in (0, 16))
+    assert model_of(layered) == "fast-layered-1" and np.array_equal(volcomp.decompress(layered, threads=1), voxels)
+    preview = volcomp.inspect(layered).volumes[0].preview
+    assert len(layered) < len(alone) + preview
+    monkeypatch.setattr(near_factors, "find", lambda *_: None)
+    assert len(layered) < 0.9 * len(volcomp.compress(voxels, preview=16, threads=1))
 
 
 def test_backends_see_the_same_of_the_layer() -> None:

@@ -8,6 +8,7 @@ import pytest
 import volcomp
 from tests.codec.test_layer import smooth
 from tests.conformance import decoder, decoder_lossy
+from tests.stages.test_near_factors import drifting
 from volcomp import lossy
 
 
@@ -62,6 +63,14 @@ def test_it_decodes_slices_with_a_model_that_sees_the_layer(monkeypatch: pytest.
     data = volcomp.compress(voxels, "fast", preview=8, threads=1)
     assert np.array_equal(decoder.decode(data, seen), voxels)
     assert seen["sees"] == voxels.size and seen["preview"] == 1
+
+
+def test_it_decodes_near_factors_over_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("volcomp.codec.encode.FEWEST", 1)
+    voxels, seen = drifting(40, 60)[0], Counter[str]()
+    data = volcomp.compress(voxels, "fast", preview=8, threads=1)
+    assert np.array_equal(decoder.decode(data, seen), voxels)
+    assert seen["sees"] == voxels.size and seen["near"]
 
 
 def test_a_model_that_sees_the_layer_decodes_later_slices(monkeypatch: pytest.MonkeyPatch) -> None:

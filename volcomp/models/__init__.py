@@ -179,7 +179,8 @@ _ALL = (
     ),
     Model(
         "fast-layered-1", 10, "row", "d16c9ed8feb423a10c540cb16bb54ceca091e045c996e91c184ded38a0339295",
-        "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16), tunable=False, sees=True,
+        "", Search(runs=16, minimum_saving=1 / 128, near=True), NetworkShape(units=32, shared=16), tunable=False,
+        sees=True,
     ),
     Model(
         "base-flat-1", 11, "row", "2dfb932afdcb17ca59bd618ce20269d8239559e2649718dab77d84e2c242c46e",
