@@ -307,6 +307,7 @@ _OF_COMMANDS = re.compile(r"--[a-z]{3}| -o\b|volcomp (append|compress|decompress
 _NOT_THE_LIBRARY = (
     "cli",
     "batch",
+    "serve",
     "training",
     "doctor.py",
     "comparison.py",

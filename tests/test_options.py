@@ -37,7 +37,7 @@ def test_fine_tuning_needs_a_model_that_is_tunable() -> None:
         UnsupportedError, match="model paper cannot be fine-tuned to a volume: take an effort of 1 to 5"
     ):
         EncodeOptions("paper", effort=EFFORT + 1)
-    assert {model.name for model in models.RELEASED.values() if not model.tunable} == {"paper-1"}
+    assert {model.name for model in models.RELEASED.values() if not model.tunable} == {"paper-1", "fast-layered-1"}
 
 
 def test_fine_tuning_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:

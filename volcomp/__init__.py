@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ArgumentError,
         DamagedError,
         MissingError,
+        NewerError,
         SourceError,
         TargetError,
         UnkeptWarning,
@@ -41,6 +42,7 @@ __all__ = [
     "ArgumentError",
     "DamagedError",
     "MissingError",
+    "NewerError",
     "ParityReport",
     "Protection",
     "Repair",
@@ -70,8 +72,8 @@ __all__ = [
 
 
 _ERRORS = (
-    "ArgumentError", "DamagedError", "MissingError", "SourceError", "TargetError", "UnkeptWarning", "UnsupportedError",
-    "VerificationError", "VolcompError",
+    "ArgumentError", "DamagedError", "MissingError", "NewerError", "SourceError", "TargetError", "UnkeptWarning",
+    "UnsupportedError", "VerificationError", "VolcompError",
 )  # fmt: skip
 _HOMES = {
     **dict.fromkeys(_ERRORS, "errors"),
