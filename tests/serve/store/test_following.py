@@ -304,7 +304,7 @@ def test_who_reads_waits_not_long_for_a_look(
     tmp_path: Path, open_tree: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tree of many new archives is looked at for minutes; what is gone is told meanwhile."""
-    monkeypatch.setattr("volcomp.serve.store.tree_store._PATIENCE", 0.05)
+    monkeypatch.setattr("volcomp.serve.store.catalogue._PATIENCE", 0.05)
     path = put(tmp_path, "Alpha", "a.vcz")
     first, second = open_tree(), open_tree()
     found = first.instances(uid("Alpha"))[0]

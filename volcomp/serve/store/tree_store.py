@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,15 +20,16 @@ from ...errors import DamagedError, MissingError, UnsupportedError, VolcompError
 from ..settings import OWN, Settings
 from . import pictures
 from .attributes import PIXELS, value_at, with_bulk
-from .entering import Source, attributes_of, decoded, encoded, same
-from .faults import ChangedError, GoneError, UnreadableError, by_system, error_of
+from .catalogue import Catalogue
+from .entering import Source
+from .faults import ChangedError, GoneError, UnreadableError, by_system
 from .following import Follower
 from .frames import Shape, check_numbers
 from .header import Header, read_header
 from .index import ARCHIVE, INBOX, Index
 from .instance import Instance
 from .of_archive import frames_in, frames_of_archive, samples_of_archive
-from .pool import Pool, identity
+from .pool import Pool
 from .protocol import Found, Frames, Holding, Json, Picture
 from .query import Query
 from .scanning import header_of, read_landed
@@ -39,21 +39,9 @@ from .slabs import SharedSlabs
 INSTANCES = f"{OWN}/instances"  # of the inbox: where instances are that have been taken in
 _EVERY = 5.0  # seconds from one look at the tree to the next, at least
 _SHARE = 20  # of the time, one part in so many may go to looking
-_PATIENCE = 5.0  # seconds for which who reads what has moved waits for a look that is under way
-_TRIES = 3  # times that archives are read again which change while they are
 _SHAPES = 1 << 14  # of instances that are held
 _LOG = logging.getLogger("volcomp.serve")
 Result = TypeVar("Result")
-
-_COLUMNS = (
-    "study, series, sop, sop_class, syntax, instances.size, frames, sha256, name, sources.kind, sources.path,"
-    " device, inode, sources.size AS packed, mtime"
-)
-_SELECT = (
-    f"SELECT {_COLUMNS} FROM instances JOIN sources ON sources.id = source"
-    " LEFT JOIN series USING (study, series) WHERE chosen = 1 AND study = ?"
-)
-_ORDER = " ORDER BY series.k00200011 IS NULL, series.k00200011, series, number IS NULL, number, sop"
 
 
 def open_store(settings: Settings, *, follow: bool = True) -> TreeStore:
@@ -83,6 +71,7 @@ class TreeStore:
         self._slabs = SharedSlabs(settings.memory // 4 * 3, settings.options.device)
         self._pool = Pool(self._slabs, settings.memory // 4)
         self._follower = Follower(self._index, settings.root, self._landing, INSTANCES)
+        self._catalogue = Catalogue(self._index, self._follower, settings.root)
         self._shapes: dict[Instance, Shape] = {}
         self._lock, self._stop = Lock(), Event()
         self._seen = -1  # the state of the index for which shapes are held
@@ -97,34 +86,15 @@ class TreeStore:
 
     def instances(self, study: str, series: str | None = None, sop: str | None = None) -> list[Instance]:
         """Return instances; see `Store.instances`."""
-        found = self._current(study, series, sop)
-        if not found and (faulty := self._outdated(self._faulty(study, series, sop))):  # it may have been repaired
-            for path in faulty:
-                if not self._follower.renewed(path):
-                    self._follower.look(_PATIENCE)
-            found = self._current(study, series, sop)
-        if not found:
-            self._explain(study, series, sop)
-            what = "instance" if sop else "series" if series else "study"
-            raise MissingError(f"there is no {what} with these UIDs")
-        return [self._instance(row) for row in found]
+        return self._catalogue.instances(study, series, sop)
 
     def lost(self, study: str, series: str | None = None) -> int:
         """Return how many instances are in archives that cannot be read alone; see `Store.lost`."""
-        statement = (
-            "SELECT COUNT(DISTINCT sop) FROM instances JOIN sources ON sources.id = source WHERE fault != 0"
-            " AND NOT EXISTS (SELECT 1 FROM instances AS other WHERE other.sop = instances.sop AND other.chosen = 1)"
-            " AND study = ?"
-        )
-        parameters = [_text(study)]
-        if series is not None:
-            statement += " AND series = ?"
-            parameters.append(_text(series))
-        return int(self._index.read(lambda connection: connection.execute(statement, parameters).fetchone()[0]))
+        return self._catalogue.lost(study, series)
 
     def metadata(self, instance: Instance, bulk: Callable[[str], str]) -> Json:
         """Return an instance's attributes; see `Store.metadata`."""
-        found: Json = with_bulk(self._attributes(instance), bulk)
+        found: Json = with_bulk(self._catalogue.attributes(instance), bulk)
         return found
 
     def file(self, instance: Instance) -> bytes:
@@ -147,7 +117,7 @@ class TreeStore:
 
     def picture(self, instance: Instance, frame: int) -> Picture:
         """Return a frame's samples; see `Store.picture`."""
-        attributes = self._attributes(instance)
+        attributes = self._catalogue.attributes(instance)
         shape = Shape.of(attributes)
         if not instance.frames:
             raise MissingError("the instance has no pixels, and so no picture")
@@ -174,23 +144,11 @@ class TreeStore:
 
     def holdings(self, study: str | None = None, series: str | None = None) -> Iterator[Holding]:
         """Yield archives; see `Store.holdings`."""
-        statement = "SELECT path, files, raw, size, voxels FROM sources WHERE kind = ? AND damage = ''"
-        parameters: list[Any] = [ARCHIVE]
-        if study is not None:
-            self._current(study, series)
-            statement += " AND id IN (SELECT source FROM instances WHERE chosen = 1 AND study = ?"
-            statement += " AND series = ?)" if series is not None else ")"
-            parameters += [_text(study), *([_text(series)] if series is not None else [])]
-        statement += " ORDER BY path"
-        for row in self._index.read(lambda connection: connection.execute(statement, parameters).fetchall()):
-            path = self._root / decoded(row["path"])
-            yield Holding(path, row["files"], row["raw"], row["size"], row["voxels"])
+        yield from self._catalogue.holdings(study, series)
 
     def damaged(self) -> dict[str, str]:
         """Return what is wrong with archives that cannot be read; see `Store.damaged`."""
-        statement = "SELECT path, damage FROM sources WHERE damage != '' ORDER BY path"
-        rows = self._index.read(lambda connection: connection.execute(statement).fetchall())
-        return {decoded(row["path"]): row["damage"] for row in rows}
+        return self._catalogue.damaged()
 
     def refresh(self) -> None:
         """Look at tree and inbox now; see `Store.refresh`."""
@@ -234,23 +192,8 @@ class TreeStore:
         self._follower.enter_archive(archive.relative_to(self._root).as_posix())
 
     def everywhere(self, sop: str) -> list[tuple[Instance, bytes]]:
-        """Return all instances of a UID, also those not chosen, each with the SHA-256 of its file; archives first.
-
-        Archives that were replaced are read before: what they had is not there.
-        """
-        statement = (
-            f"SELECT {_COLUMNS} FROM instances JOIN sources ON sources.id = source"
-            " WHERE sop = ? AND fault = 0 ORDER BY kind, path, name"
-        )
-
-        def rows() -> list[sqlite3.Row]:
-            return self._index.read(lambda connection: connection.execute(statement, (_text(sop),)).fetchall())
-
-        found = rows()
-        for path in self._outdated(found):
-            self._follower.renewed(path)
-            found = rows()
-        return [(self._instance(row), row["sha256"]) for row in found]
+        """Return all instances of a UID, each with the SHA-256 of its file; see `Catalogue.everywhere`."""
+        return self._catalogue.everywhere(sop)
 
     def gives(self, instance: Instance) -> bool:
         """Return whether the archive of an instance gives it back, byte for byte, where the index has it."""
@@ -263,25 +206,18 @@ class TreeStore:
 
         Raises UnsupportedError where the file is no instance.
         """
-        found = self._sop_of(path)
+        found = self._catalogue.sop_of(path)
         if found is None:
             source = read_landed(self._landing, path)
             if source is None:
                 return []
             self._follower.enter(source)
-            found = self._sop_of(path)
-        return [(one, sha256) for one, sha256 in self.everywhere(found or "") if one.archive and one.archive.exists()]
-
-    def _sop_of(self, path: str) -> str | None:
-        statement = (
-            "SELECT sop FROM instances JOIN sources ON sources.id = source WHERE sources.kind = ? AND sources.path = ?"
-        )
-
-        def sop(connection: sqlite3.Connection) -> str | None:
-            row = connection.execute(statement, (INBOX, encoded(path))).fetchone()
-            return row["sop"] if row else None
-
-        return self._index.read(sop)
+            found = self._catalogue.sop_of(path)
+        return [
+            (one, sha256)
+            for one, sha256 in self._catalogue.everywhere(found or "")
+            if one.archive and one.archive.exists()
+        ]
 
     @property
     def state(self) -> dict[str, Any]:
@@ -309,33 +245,6 @@ class TreeStore:
                 _LOG.warning("the tree could not be looked at: %s", type(error).__name__)
             wait = max(_EVERY, (monotonic() - began) * _SHARE)
 
-    def _rows(self, study: str, series: str | None, sop: str | None) -> list[sqlite3.Row]:
-        statement, parameters = _SELECT, [_text(study)]
-        for name, value in (("series", series), ("sop", sop)):
-            if value is not None:
-                statement += f" AND instances.{name} = ?"
-                parameters.append(_text(value))
-        return self._index.read(lambda connection: connection.execute(statement + _ORDER, parameters).fetchall())
-
-    def _instance(self, row: sqlite3.Row) -> Instance:
-        path = decoded(row["path"])
-        archive = self._root / path if row["kind"] == ARCHIVE else None
-        return Instance(
-            row["study"], row["series"], row["sop"], row["sop_class"], row["syntax"], row["size"], row["frames"],
-            archive, decoded(row["name"]) if archive else path, row["sha256"], row["mtime"],
-        )  # fmt: skip
-
-    def _attributes(self, instance: Instance) -> Json:
-        def read(connection: sqlite3.Connection) -> Json | None:
-            statement = "SELECT dictionary, attributes FROM instances WHERE sop = ? AND study = ? AND sha256 = ?"
-            row = connection.execute(statement, (instance.sop, instance.study, instance.sha256)).fetchone()
-            return attributes_of(connection, row) if row else None
-
-        found = self._index.read(read)
-        if found is None:
-            raise ChangedError("the instance is gone, or another one; search again")
-        return found
-
     def _shape(self, instance: Instance) -> Shape:
         with self._lock:
             if self._seen != self._follower.changes:
@@ -343,7 +252,7 @@ class TreeStore:
                 self._seen = self._follower.changes
             found = self._shapes.get(instance)
         if found is None:
-            found = Shape.of(self._attributes(instance))
+            found = Shape.of(self._catalogue.attributes(instance))
             with self._lock:
                 if len(self._shapes) >= _SHAPES:
                     self._shapes.clear()
@@ -379,9 +288,9 @@ class TreeStore:
             try:
                 return self._read_there(instance, of_archive, of_file)
             except GoneError as error:
-                moved = self._moved(instance)
+                moved = self._catalogue.moved(instance)
                 if moved is None:
-                    self._explain(instance.study, instance.series, instance.sop)
+                    self._catalogue.explain(instance.study, instance.series, instance.sop)
                     raise MissingError(str(error)) from None
                 if moved in tried and not (moved.archive is not None and moved.archive.exists()):
                     raise MissingError(str(error)) from None
@@ -411,70 +320,6 @@ class TreeStore:
                         raise GoneError("the archive that had it has changed; search again") from None
                     raise
 
-    def _moved(self, instance: Instance) -> Instance | None:
-        """Return where an instance is now, if it was not where the index had it."""
-        for look in (False, True):
-            if look:
-                archive = instance.archive
-                if archive is None or not self._follower.renewed(archive.relative_to(self._root).as_posix()):
-                    self._follower.look(_PATIENCE)
-            rows = self._rows(instance.study, instance.series, instance.sop)
-            found = self._instance(rows[0]) if rows else None
-            if found != instance:
-                return found
-        return None
-
-    def _current(self, study: str, series: str | None = None, sop: str | None = None) -> list[sqlite3.Row]:
-        """Return the rows of instances, of archives that are as the index has them: one that was replaced is read
-        before, and one that is gone is looked for."""
-        rows = self._rows(study, series, sop)
-        for tries in range(_TRIES):
-            outdated = self._outdated(rows)
-            if not outdated:
-                return rows
-            there = [self._follower.renewed(path) for path in outdated]
-            if not all(there) and not tries:
-                self._follower.look(_PATIENCE)
-            rows = self._rows(study, series, sop)
-        found = [row for row in rows if decoded(row["path"]) not in outdated]
-        if not found and any((self._root / path).exists() for path in outdated):
-            raise ChangedError("the archive that has it is being replaced; ask again")
-        return found
-
-    def _outdated(self, rows: list[sqlite3.Row]) -> list[str]:
-        """Return the archives of rows that are others than the index has, or gone."""
-        there = {row["path"]: row for row in rows if row["kind"] == ARCHIVE}
-        found: list[str] = []
-        for path, row in there.items():
-            try:
-                status = os.stat(self._root / decoded(path))
-            except (FileNotFoundError, NotADirectoryError):
-                found.append(decoded(path))
-            except OSError:  # who reads it is told
-                continue
-            else:
-                if not same({**dict(row), "size": row["packed"]}, identity(status)):
-                    found.append(decoded(path))
-        return found
-
-    def _faulty(self, study: str, series: str | None, sop: str | None) -> list[sqlite3.Row]:
-        """Return the sources that had such instances before they could no longer be read."""
-        statement = (
-            "SELECT DISTINCT kind, path, device, inode, sources.size AS packed, mtime, fault, damage"
-            " FROM instances JOIN sources ON sources.id = source WHERE fault != 0 AND study = ?"
-        )
-        parameters = [_text(study)]
-        for name, value in (("series", series), ("sop", sop)):
-            if value is not None:
-                statement += f" AND {name} = ?"
-                parameters.append(_text(value))
-        return self._index.read(lambda connection: connection.execute(statement, parameters).fetchall())
-
-    def _explain(self, study: str, series: str | None, sop: str | None) -> None:
-        """Raise the error of an archive that had instances before it could no longer be read, if there is one."""
-        for row in self._faulty(study, series, sop):
-            raise error_of(row["fault"], row["damage"])
-
 
 def _whole(access: RandomAccess, name: str) -> bytes:
     return access.read(access.entry(name))
@@ -482,11 +327,6 @@ def _whole(access: RandomAccess, name: str) -> bytes:
 
 def _bytes(file: BinaryIO) -> bytes:
     return file.read()
-
-
-def _text(uid: str) -> str:
-    """Return a UID without halves of characters, which SQLite does not take."""
-    return uid.encode("utf-8", "replace").decode("utf-8")
 
 
 @contextmanager
