@@ -178,16 +178,16 @@ _ALL = (
         "", Search(runs=16, minimum_saving=1 / 128), NetworkShape(units=32, shared=16),
     ),
     Model(
-        "fast-layered-1", 10, "row", "d16c9ed8feb423a10c540cb16bb54ceca091e045c996e91c184ded38a0339295",
+        "fast-layered-1", 10, "row", "87880d6ebfa38909fba610caa43b45a0c9e39de591d3b8c397f7b7ea264944c2",
         "", Search(runs=16, minimum_saving=1 / 128, near=True), NetworkShape(units=32, shared=16), tunable=False,
         sees=True,
     ),
     Model(
-        "base-flat-1", 11, "row", "2dfb932afdcb17ca59bd618ce20269d8239559e2649718dab77d84e2c242c46e",
+        "base-flat-1", 11, "row", "42258eaa2b1e0492b54361a57c7d5660cd0482bf9e4a3aa3b43473734c1b0bce",
         "", Search(runs=24, minimum_saving=1 / 1024, near=True), NetworkShape(units=128, shared=32),
     ),
     Model(
-        "fast-flat-2", 12, "row", "bcb5733f59faa2c003bd9174fda1e59a200517bdbc3671f038110731c161f685",
+        "fast-flat-2", 12, "row", "977d6ea771a683a9ceaff9d35f8900c586293c1c648eb839e74289e930620f6d",
         "", Search(runs=16, minimum_saving=1 / 128, near=True), NetworkShape(units=32, shared=16),
         layered="fast-layered-1",
     ),

@@ -29,8 +29,8 @@ RECIPES = {
 }
 # Of models for single slices (`radiographs`), which continue from models that know noise.
 FLAT_RECIPES = {
-    "fast": Recipe(1200, "fast-flat-1", 2e-3, blocks=40),
-    "base": Recipe(2300, "base-4", 1.5e-3, blocks=40),
+    "fast": Recipe(6000, "fast-flat-1", 2e-3, blocks=40),
+    "base": Recipe(4000, "base-4", 1.5e-3, blocks=40),
 }
 # Of models that see a preview (`layered`).
-LAYERED_RECIPES = {"fast": Recipe(500, "fast-flat-1", 1.5e-3, blocks=40)}
+LAYERED_RECIPES = {"fast": Recipe(4500, "fast-flat-2", 1.5e-3, blocks=40)}
