@@ -250,3 +250,19 @@ def test_the_commands(
     assert "slice 15 of ct, 80 × 96 pixels" in capsys.readouterr().out
     assert cli.main(["preview", "plain.vcz", "-o", "plain.gif"]) == 1
     assert cli.main(["compress", str(study / "ct"), "--preview", "2"]) == 2
+
+
+def test_a_preview_of_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No file is coded as voxels; of an image nothing is said."""
+    (tmp_path / "notes.txt").write_text("nothing to see")
+    assert (
+        cli.main(["compress", str(tmp_path / "notes.txt"), "-o", str(tmp_path / "n.vcz"), "--preview", "16", "--json"])
+        == 0
+    )
+    told = json.loads(capsys.readouterr().out)["warnings"]
+    assert len(told) == 1 and told[0].startswith("there is no preview, since no file is coded as voxels; volcomp info ")
+    image(tmp_path / "a.dcm", smooth((1, 128, 128))[0])
+    assert (
+        cli.main(["compress", str(tmp_path / "a.dcm"), "-o", str(tmp_path / "a.vcz"), "--preview", "16", "--json"]) == 0
+    )
+    assert json.loads(capsys.readouterr().out)["warnings"] == []

@@ -118,6 +118,9 @@ def _check(given: list[Path], output: Path | None) -> None:
 def report(archive: Path, done: Summary, options: argparse.Namespace, what: str = "") -> int:
     """Print the result of `compress` or `append`, and what was skipped; return the exit code."""
     ratio = done.raw_bytes / max(done.packed_bytes, 1)
+    warnings = list(done.warnings)
+    if getattr(options, "preview", 0) and not done.voxels:
+        warnings.append(f"there is no preview, since no file is coded as voxels; volcomp info {archive} says why")
     facts = {
         "file": str(archive),
         "files": done.files,
@@ -131,7 +134,7 @@ def report(archive: Path, done: Summary, options: argparse.Namespace, what: str 
         "skipped": done.skipped,
         "changed": done.changed,
         "unchanged": done.unchanged,
-        "warnings": done.warnings,
+        "warnings": warnings,
     }
     parts = [held(done.files, done.folders, done.links) + what]
     parts += [f"{amount(done.raw_bytes)} in", f"{amount(done.packed_bytes)} out"]
@@ -145,5 +148,5 @@ def report(archive: Path, done: Summary, options: argparse.Namespace, what: str 
     problem = f"{archive} is written, but {len(done.skipped)} of the inputs could not be read" if done.skipped else None
     notes = [f"skipped: {sentence}" for sentence in done.skipped]
     notes += [f"unchanged: {name} stays exact: its voxels cannot be replaced" for name in done.unchanged]
-    notes += [f"warning: {sentence}" for sentence in done.warnings]
+    notes += [f"warning: {sentence}" for sentence in warnings]
     return finish(options, facts, printable_lines(text), problem, notes)
