@@ -5,8 +5,6 @@ They are those of `radiographs`: chest X-rays of 256 × 256 pixels, and crops of
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -16,7 +14,7 @@ from ..constants import EFFORT
 from ..encoder import linear_fit
 from ..learn.data import TrainingSlab, prepare
 from ..stages import histogram_packing
-from .radiographs import CROP, crops, home, pixels
+from .radiographs import CROP, crops, home, names, pixels
 
 # Of the bytes of pixels to those of the layer: one after the other for images, and for crops of an image.
 RATIOS, RATIOS_OF_CROPS = (16, 12, 16, 8, 16, 24, 16, 32), (16, 32, 8)
@@ -38,10 +36,8 @@ def slab_of(image: np.ndarray, ratio: int, widest: int) -> TrainingSlab:
 def series(widest: int, limit: int | None) -> list[list[TrainingSlab]]:
     """Prepare the slabs, by kind; a kind stands in the list as often as its share. `limit`: most files to use."""
     kinds: dict[str, list[TrainingSlab]] = {kind: [] for kind in SHARES}
-    with (home() / "splits.csv").open(newline="") as lines:
-        names = [row["file"] for row in csv.DictReader(lines) if row["split"] == "train"][:limit]
     with threadpool_limits(1, user_api="blas"):
-        for number, name in enumerate(tqdm(names, desc="radiographs", disable=None)):
+        for number, name in enumerate(tqdm(names(limit), desc="radiographs", disable=None)):
             image = pixels(home() / name)
             if max(image.shape) < CROP:
                 kinds["small"].append(slab_of(image, RATIOS[number % len(RATIOS)], widest))

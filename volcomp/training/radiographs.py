@@ -36,6 +36,12 @@ def home() -> Path:
     return folder
 
 
+def names(limit: int | None) -> list[str]:
+    """Return the files of the split `train`, in the order of splits.csv. `limit`: at most so many."""
+    with (home() / "splits.csv").open(newline="") as lines:
+        return [row["file"] for row in csv.DictReader(lines) if row["split"] == "train"][:limit]
+
+
 def pixels(path: Path) -> np.ndarray:
     """Read the pixels [Y, X] of a file."""
     if path.suffix == ".png":
@@ -69,10 +75,8 @@ def series(widest: int, limit: int | None) -> list[list[TrainingSlab]]:
         varied = np.ascontiguousarray(way(piece.astype(np.int32), random))
         add(kind, (varied - varied.min()).clip(0, 65535).astype(np.uint16))
 
-    with (home() / "splits.csv").open(newline="") as lines:
-        names = [row["file"] for row in csv.DictReader(lines) if row["split"] == "train"][:limit]
     with threadpool_limits(1, user_api="blas"):
-        for number, name in enumerate(tqdm(names, desc="radiographs", disable=None)):
+        for number, name in enumerate(tqdm(names(limit), desc="radiographs", disable=None)):
             image = pixels(home() / name)
             if max(image.shape) < CROP:
                 add("small", image[None])
