@@ -255,14 +255,12 @@ def test_the_commands(
 def test_a_preview_of_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No file is coded as voxels; of an image nothing is said."""
     (tmp_path / "notes.txt").write_text("nothing to see")
-    assert (
-        cli.main(["compress", str(tmp_path / "notes.txt"), "-o", str(tmp_path / "n.vcz"), "--preview", "16", "--json"])
-        == 0
-    )
-    told = json.loads(capsys.readouterr().out)["warnings"]
-    assert len(told) == 1 and told[0].startswith("there is no preview, since no file is coded as voxels; volcomp info ")
+    text, archive = str(tmp_path / "notes.txt"), str(tmp_path / "a.vcz")
+    sentence = "none of these files has a preview, since none is coded as voxels; volcomp info says why"
+    assert cli.main(["compress", text, "-o", str(tmp_path / "n.vcz"), "--preview", "16", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [sentence]
     image(tmp_path / "a.dcm", smooth((1, 128, 128))[0])
-    assert (
-        cli.main(["compress", str(tmp_path / "a.dcm"), "-o", str(tmp_path / "a.vcz"), "--preview", "16", "--json"]) == 0
-    )
+    assert cli.main(["compress", str(tmp_path / "a.dcm"), "-o", archive, "--preview", "16", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["warnings"] == []
+    assert cli.main(["append", archive, text, "--preview", "16", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [sentence]

@@ -120,7 +120,7 @@ def report(archive: Path, done: Summary, options: argparse.Namespace, what: str 
     ratio = done.raw_bytes / max(done.packed_bytes, 1)
     warnings = list(done.warnings)
     if getattr(options, "preview", 0) and not done.voxels:
-        warnings.append(f"there is no preview, since no file is coded as voxels; volcomp info {archive} says why")
+        warnings.append("none of these files has a preview, since none is coded as voxels; volcomp info says why")
     facts = {
         "file": str(archive),
         "files": done.files,
